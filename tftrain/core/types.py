@@ -1,0 +1,126 @@
+"""The words of the house: the records that every other part is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+Tensor = Any  # a tf.Tensor in a graph, a NumPy array on the host
+Tree = Any  # a tensor, or a dict, list or tuple of trees
+
+
+class Batch(NamedTuple):
+    """One batch of examples; every leaf has the leading axis [batch]."""
+
+    x: Tree
+    y: Tree
+    weight: Tensor | None = None
+
+
+class Facts(NamedTuple):
+    """What the data tells about itself, without the batch axis.
+
+    `classes` is the number of labels when the targets are class labels (integer or one-hot), else None.
+    """
+
+    input_shape: Tree
+    target_shape: tuple[int, ...]
+    classes: int | None
+
+
+class Feed(Protocol):
+    """Serves batches by position, so that a run can go on from any step.
+
+    On the host `serve(step, count)` makes a handle for the next `count` steps; in the graph
+    `batch(handle, index)` gives batch `index` of that handle. One call never spans more than
+    `run_length(step)` steps.
+    """
+
+    signature: Tree  # the tf.TypeSpec of a handle
+    steps_per_epoch: int
+    examples: int
+
+    def run_length(self, step: int) -> int: ...
+
+    def serve(self, step: int, count: int) -> Tree: ...
+
+    def batch(self, handle: Tree, index: Tensor) -> Batch: ...
+
+
+class Evaluation(NamedTuple):
+    """What a gradient method found.
+
+    `grads` is the true gradient of `loss`: float32, at true size, dense, one per parameter, never None.
+    """
+
+    loss: Tensor
+    grads: list[Tensor]
+    outputs: Tree
+    carry: Tree = ()
+
+
+class Objective(Protocol):
+    """A model and its loss as one function of a batch; the only caller of the model."""
+
+    params: list
+
+    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]: ...
+
+
+GradientMethod = Callable[[Objective, Batch, Tree], Evaluation]
+
+
+class Transform(NamedTuple):
+    """A change of the gradients between averaging and the update, such as a clip.
+
+    `init(params) -> state`; `update(grads, state, params) -> (grads, state, scalars)`.
+    """
+
+    init: Callable[[list], Tree]
+    update: Callable[[list, Tree, list], tuple[list, Tree, dict[str, Tensor]]]
+
+
+class Rate(NamedTuple):
+    """A learning rate: `init() -> state`; `update(state, step, grad_norm) -> (rate, state)`."""
+
+    init: Callable[[], Tree]
+    update: Callable[[Tree, Tensor, Tensor], tuple[Tensor, Tree]]
+
+
+class Moment(NamedTuple):
+    """All that is true of one step; the lists run parallel to `names`."""
+
+    loss: Tensor
+    outputs: Tree
+    params: list[Tensor]  # before the update
+    raw: list[Tensor]  # gradients before the transforms
+    grads: list[Tensor]  # gradients after the transforms
+    updates: list[Tensor]  # what was added to the parameters
+    names: tuple[str, ...]
+
+
+class Signals(NamedTuple):
+    """What leaves a step for whoever watches; a histogram is [buckets, 3]: left, right, count."""
+
+    scalars: dict[str, float] = {}
+    histograms: dict[str, Any] = {}
+    images: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+
+    def merged(self, other: Signals) -> Signals:
+        return Signals(*(mine | theirs for mine, theirs in zip(self, other)))
+
+
+class Probe(NamedTuple):
+    """A measurement: `measure(moment)` in the graph, `read(measured)` on the host."""
+
+    measure: Callable[[Moment], Tree]
+    read: Callable[[Tree], Signals]
+
+
+View = Callable[[int], Signals]  # made on the host at a step, such as validation
+Observer = Callable[[int, Signals], None]  # eats signals; may have a close()
+
+
+class Stop(Exception):
+    """Raised by an observer to end the run in good order; says why."""
