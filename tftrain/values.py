@@ -1,0 +1,83 @@
+"""The kinds of value a config can hold, written as annotations; TensorFlow-free, so that checking is quick."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal, NamedTuple
+
+
+class Range(NamedTuple):
+    """The numbers from `low` to `high`; a bound of None is open-ended, a strict bound excludes itself."""
+
+    low: float | None = None
+    high: float | None = None
+    above: bool = False  # strictly above `low`
+    below: bool = False  # strictly below `high`
+
+    def holds(self, number: float) -> bool:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return (number > low if self.above else number >= low) and (number < high if self.below else number <= high)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low is not None:
+            parts.append(f"{'above' if self.above else 'at least'} {self.low:g}")
+        if self.high is not None:
+            parts.append(f"{'below' if self.below else 'at most'} {self.high:g}")
+        return " and ".join(parts)
+
+
+class PartOf(NamedTuple):
+    """A part of this kind, chosen by name or by dotted path."""
+
+    kind: str
+
+
+class Time(NamedTuple):
+    """A stretch of training: a whole number of steps, or text such as '2 epochs' or '500 steps'."""
+
+    words: tuple[str, ...] = ()  # words allowed in its place, such as 'auto'
+
+
+PositiveInt = Annotated[int, Range(1)]
+NonNegativeInt = Annotated[int, Range(0)]
+PositiveFloat = Annotated[float, Range(0, above=True)]
+NonNegativeFloat = Annotated[float, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+Share = Annotated[float, Range(0, 1, below=True)]
+Duration = Annotated[Any, Time()]
+
+Activation = Annotated[Any, PartOf("activation")]
+Initializer = Annotated[Any, PartOf("initializer")]
+Regularizer = Annotated[Any, PartOf("regularizer")]
+Constraint = Annotated[Any, PartOf("constraint")]
+Layer = Annotated[Any, PartOf("layer")]
+Clip = Annotated[Any, PartOf("clip")]
+Method = Annotated[Any, PartOf("method")]
+Preprocess = Annotated[Any, PartOf("preprocess")]
+Metric = Annotated[Any, PartOf("metric")]
+LearningRate = PositiveFloat | Annotated[Any, PartOf("schedule")]
+FromLogits = bool | Literal["auto"]
+
+_TIME = re.compile(r"(?P<amount>\d+|\d*\.\d+)\s*(?P<unit>steps?|epochs?)")
+
+
+def parse_time(text: str) -> tuple[float, str] | None:
+    """('2 epochs') -> (2.0, 'epochs'); None where the text is no stretch of training."""
+    found = _TIME.fullmatch(text.strip())
+    if not found or not float(found["amount"]):
+        return None
+    unit = found["unit"].rstrip("s") + "s"
+    if unit == "steps" and not found["amount"].isdigit():
+        return None
+    return float(found["amount"]), unit
+
+
+def in_steps(time: int | str, steps_per_epoch: int) -> int:
+    """The stretch as a whole number of steps, at least one; `time` is known to be well formed."""
+    if isinstance(time, int):
+        return time
+    amount, unit = parse_time(time)
+    return max(1, round(amount * (steps_per_epoch if unit == "epochs" else 1)))
