@@ -1,0 +1,130 @@
+"""The arguments a config may give a part: its signature, less what is the house's, plus what Keras leaves unsaid."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, Literal, NamedTuple
+
+from tftrain import signature, values
+from tftrain.catalogue import KINDS
+from tftrain.signature import REQUIRED, UNREAD, Argument
+from tftrain.values import Range
+
+
+class Arguments(NamedTuple):
+    """What a config may give, what the house gives, and what is refused with the better way to say it."""
+
+    given: dict[str, Argument]
+    house: tuple[str, ...]
+    refused: dict[str, str]
+    kind: str  # "class" or "function"
+    summary: str
+
+
+# Keras arguments that would do in the optimizer what belongs elsewhere: per replica, per micro-batch, unseen.
+_REFUSED = {
+    "optimizer": {
+        "clipnorm": "gradients: {clip: {name: norm, limit: ...}}",
+        "global_clipnorm": "gradients: {clip: {name: global_norm, limit: ...}}",
+        "clipvalue": "gradients: {clip: {name: value, limit: ...}}",
+        "use_ema": "",
+        "ema_momentum": "",
+        "ema_overwrite_frequency": "",
+        "loss_scale_factor": "",
+        "gradient_accumulation_steps": "",
+    },
+    "metric": {"from_logits": "nothing: metrics are given probabilities whatever the model gives"},
+}
+_HIDDEN = {"name", "dtype", "kwargs", "backend", "data_format"}
+_KERAS_HINTS = {
+    "learning_rate": values.LearningRate,
+    "initial_learning_rate": values.PositiveFloat,
+    "end_learning_rate": values.NonNegativeFloat,
+    "warmup_target": values.PositiveFloat | None,
+    "decay_steps": values.Duration,
+    "first_decay_steps": values.Duration,
+    "warmup_steps": values.NonNegativeInt | values.Duration,
+    "decay_rate": float,
+    "staircase": bool,
+    "boundaries": list[int],
+    "values": list[float],
+    "weight_decay": values.NonNegativeFloat | None,
+    "beta_1": values.Share,
+    "beta_2": values.Share,
+    "beta": values.Share,
+    "momentum": values.Fraction,
+    "rho": values.Fraction,
+    "epsilon": values.NonNegativeFloat,
+    "label_smoothing": values.Fraction,
+    "from_logits": values.FromLogits,
+    "reduction": Literal["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"],
+    "ignore_class": int | None,
+    "units": values.PositiveInt,
+    "filters": values.PositiveInt,
+    "kernel_size": values.PositiveInt | list[values.PositiveInt],
+    "strides": values.PositiveInt | list[values.PositiveInt] | None,
+    "pool_size": values.PositiveInt | list[values.PositiveInt],
+    "dropout": values.Fraction,
+    "recurrent_dropout": values.Fraction,
+    "input_dim": values.PositiveInt,
+    "output_dim": values.PositiveInt,
+    "seed": int | None,
+    "padding": str,
+}
+_DROPOUT_RATE = Annotated[float, Range(0, 1, below=True)]
+_PART_SUFFIXES = {
+    "activation": values.Activation,
+    "initializer": values.Initializer,
+    "regularizer": values.Regularizer,
+    "constraint": values.Constraint,
+}
+
+
+@functools.cache
+def of(kind: str, target: str) -> Arguments:
+    """What a config may write beside `name:` of a part; raises PartError where the target leads nowhere."""
+    read = signature.read(target)
+    entry, keras = KINDS[kind], target.startswith("keras.")
+    skip = entry.skip if read.kind == "function" else 0
+    if kind in ("loss", "metric") and takes_targets(target):
+        skip = 2
+    given, house = {}, []
+    for argument in read.arguments[skip:]:
+        if argument.name in entry.house and argument.keyword_only:
+            house.append(argument.name)
+        elif not (keras and argument.name in _HIDDEN):
+            given[argument.name] = _sharpened(argument, kind, keras)
+    refused = _REFUSED.get(kind, {}) if keras else {}
+    given = {name: one for name, one in given.items() if name not in refused}
+    return Arguments(given, tuple(house), refused, read.kind, read.summary)
+
+
+def takes_targets(target: str) -> bool:
+    """Whether the target is a plain function (y_true, y_pred, ...), as Keras users write losses and metrics."""
+    read = signature.read(target)
+    return read.kind == "function" and [one.name for one in read.arguments[:2]] == ["y_true", "y_pred"]
+
+
+def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
+    """The argument with the best annotation there is: its own, else what its name or its default tells."""
+    name, default = argument.name, argument.default
+    if keras and name == "from_logits" and kind == "loss":
+        return argument._replace(hint=values.FromLogits, default="auto")
+    if argument.hint is not Any:
+        return argument
+    part = _PART_SUFFIXES.get(name.rpartition("_")[2])
+    if part is not None:
+        return argument._replace(hint=part if default is REQUIRED else part | None)
+    if keras:
+        hint = _DROPOUT_RATE if kind == "layer" and name == "rate" else _KERAS_HINTS.get(name, Any)
+        if hint is not Any:
+            return argument._replace(hint=hint | None if default is None else hint)
+    return argument._replace(hint=_from_default(default, keras))
+
+
+def _from_default(default: Any, keras: bool) -> Any:
+    if default is REQUIRED or default is UNREAD or default is None or isinstance(default, (list, dict)):
+        return Any
+    if type(default) is int:
+        return int if keras else int | float  # a user's `rate=0` may well mean a real number
+    return type(default)

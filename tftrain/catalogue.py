@@ -1,0 +1,171 @@
+"""What a config can name: plain tables of our own parts, and what the installed Keras offers; TensorFlow-free."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tftrain import signature
+from tftrain.strict import nearest
+
+
+class Kind(NamedTuple):
+    """One kind of part: our own names, the Keras module that adds more, and how such a part is called."""
+
+    says: str
+    own: dict[str, str] = {}
+    keras: str = ""
+    house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
+    skip: int = 0  # leading arguments that are not the config's, such as the tensor of an activation
+
+
+KINDS = {
+    "model": Kind(
+        "a network, built for the data's shape",
+        {
+            "mlp": "tftrain.models.mlp:mlp",
+            "cnn": "tftrain.models.cnn:cnn",
+            "sequential": "tftrain.models.sequential:sequential",
+        },
+        house=("input_shape", "classes", "outputs"),
+    ),
+    "data": Kind(
+        "a data set",
+        {
+            "digits": "tftrain.data.bundled:digits",
+            "iris": "tftrain.data.bundled:iris",
+            "wine": "tftrain.data.bundled:wine",
+            "breast_cancer": "tftrain.data.bundled:breast_cancer",
+            "xor": "tftrain.data.toy:xor",
+            "tfds": "tftrain.data.tfds:tfds",
+        },
+        house=("seed",),
+    ),
+    "preprocess": Kind(
+        "a change of the examples before the model sees them",
+        {
+            name: f"tftrain.data.preprocess:{name}"
+            for name in ("scale", "standardize", "one_hot", "pad", "crop", "flip", "resize")
+        },
+    ),
+    "clip": Kind(
+        "a bound on the gradients, applied before the update",
+        {
+            "value": "tftrain.transforms.clip:clip_value",
+            "norm": "tftrain.transforms.clip:clip_norm",
+            "global_norm": "tftrain.transforms.clip:clip_global_norm",
+        },
+    ),
+    "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}),
+    "optimizer": Kind("a rule for the update", keras="optimizers"),
+    "schedule": Kind(
+        "a learning rate that changes with the step",
+        {"warmup": "tftrain.rates:warmup"},
+        keras="optimizers.schedules",
+    ),
+    "loss": Kind(
+        "what training makes small",
+        {"auto": "tftrain.losses:auto"},
+        keras="losses",
+        house=("classes", "one_hot", "from_logits"),
+    ),
+    "metric": Kind(
+        "what is reported beside the loss",
+        {"accuracy": "tftrain.losses:accuracy"},
+        keras="metrics",
+        house=("outputs", "one_hot"),
+    ),
+    "activation": Kind("a nonlinearity", keras="activations", skip=1),
+    "initializer": Kind("the first values of a weight", keras="initializers"),
+    "regularizer": Kind("a penalty on a weight", keras="regularizers"),
+    "constraint": Kind("a condition on a weight", keras="constraints"),
+    "layer": Kind("a layer of a `sequential` model", keras="layers"),
+}
+
+# Keras names that are no parts: base classes, and wrappers that need an object.
+_NO_PARTS = {
+    *("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap", "LearningRateSchedule", "Loss", "Metric"),
+    *("MeanMetricWrapper", "Layer", "Wrapper", "Initializer", "Regularizer", "Constraint", "InputLayer", "Input"),
+    *("Mean", "Sum", "deserialize", "get", "serialize", "InputSpec", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Lambda", "STFTInitializer"),
+}
+_FUNCTIONS = {"activation"}  # kinds whose Keras parts are functions; elsewhere they are classes
+_LISTED_AS = {"adam_w": "adamw", "rm_sprop": "rmsprop", "mean_io_u": "mean_iou", "io_u": "iou", "re_lu": "relu"}
+_SHORT = {
+    "loss": {
+        "mse": "mean_squared_error",
+        "mae": "mean_absolute_error",
+        "mape": "mean_absolute_percentage_error",
+        "msle": "mean_squared_logarithmic_error",
+        "bce": "binary_crossentropy",
+        "kld": "kl_divergence",
+    },
+    "metric": {"mse": "mean_squared_error", "mae": "mean_absolute_error", "acc": "accuracy"},
+}
+
+
+def find(kind: str, name: str) -> tuple[str, str]:
+    """The name as it is listed, and its target; a dotted path stands for itself. Raises PartError."""
+    if ":" in name or "." in name:
+        target = signature.resolve(name)
+        signature.read(target)
+        return target, target
+    short = _SHORT.get(kind, {}).get(name.lower(), name)
+    for listed, target in (names(kind) | _aliases(kind)).items():
+        if _squashed(listed) == _squashed(short):
+            return listed, target
+    known = names(kind)
+    shown = nearest(name, known) or f"; known: {', '.join(sorted(known))}"
+    raise signature.PartError(f"there is no {kind} '{name}'{shown}; your own can be named by 'module:name'")
+
+
+@functools.cache
+def names(kind: str) -> dict[str, str]:
+    """Every name of a kind with its target, our own first; those of Keras come from its public modules' source."""
+    found = dict(KINDS[kind].own)
+    taken = {_squashed(name) for name in found}
+    for public, real in _exported(kind):
+        name = _snake(public)
+        if public == real and _squashed(name) not in taken:
+            found[name] = f"keras.{KINDS[kind].keras}:{public}"
+    return found
+
+
+def _aliases(kind: str) -> dict[str, str]:
+    """Second names that Keras itself gives, such as MaxPool2D for MaxPooling2D."""
+    return {_snake(public): f"keras.{KINDS[kind].keras}:{real}" for public, real in _exported(kind) if public != real}
+
+
+def _squashed(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _snake(name: str) -> str:
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+    for odd, better in _LISTED_AS.items():
+        words = re.sub(rf"(^|_){odd}$", rf"\1{better}", words)
+    return words
+
+
+@functools.cache
+def _exported(kind: str) -> list[tuple[str, str]]:
+    """(public name, real name) of the classes, or functions, of a Keras module, sorted; Keras is not imported."""
+    module = KINDS[kind].keras
+    spec = importlib.util.find_spec("keras") if module else None
+    if spec is None or spec.origin is None:
+        return []
+    path = Path(spec.origin).parent.joinpath(*module.split("."), "__init__.py")
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ImportFrom) or not node.module.startswith("keras.src"):
+            continue
+        for alias in node.names:
+            public = alias.asname or alias.name
+            wanted = alias.name[0].islower() == (kind in _FUNCTIONS)
+            if wanted and alias.name not in _NO_PARTS and public[0].islower() == alias.name[0].islower():
+                found.add((public, alias.name))
+    return sorted(found)
