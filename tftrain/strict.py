@@ -69,6 +69,10 @@ _RESOLVERS = [
 ]
 
 
+# What PyYAML itself takes plain scalars for; which of our own values they are is decided by _RESOLVERS.
+_PLAIN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+
+
 def parse(text: str, source: str) -> Node:
     """Read one YAML document; raises ConfigError with the place of whatever is wrong."""
     try:
@@ -148,9 +152,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> Node:
         plain = node.style is None
-        explicit = not node.tag.startswith("tag:yaml.org,2002:") or (not plain and node.tag != "tag:yaml.org,2002:str")
-        if explicit:
-            self._refuse_tag(node, place, ("str",))
+        self._refuse_tag(node, place, _PLAIN_TAGS if plain else ("str",))
         if plain:
             for pattern, read in _RESOLVERS:
                 if pattern.fullmatch(node.value):

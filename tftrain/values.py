@@ -41,6 +41,10 @@ class Time(NamedTuple):
     words: tuple[str, ...] = ()  # words allowed in its place, such as 'auto'
 
 
+class Many(NamedTuple):
+    """On a list: a single value stands for a list of one."""
+
+
 PositiveInt = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
 PositiveFloat = Annotated[float, Range(0, above=True)]

@@ -1,0 +1,7 @@
+"""`python -m tftrain`."""
+
+import sys
+
+from tftrain.cli import main
+
+sys.exit(main())

@@ -1,0 +1,119 @@
+"""The command line: read the words, call one function, print. TensorFlow is imported only to train."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tftrain.run_folder import CONFIG, RunFolderError
+from tftrain.strict import ConfigError, nearest
+
+USAGE = """\
+python -m tftrain --config FILE        train what the YAML file says
+python -m tftrain list [KIND]          what a config can name, with arguments and defaults
+python -m tftrain schema               a JSON Schema of configs, for editors
+"""
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors name the nearest right flag."""
+
+    def error(self, message: str):
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
+        hint = nearest(unknown, [*flags, *VERBS]) if unknown else ""
+        self.exit(BAD_INPUT, f"{self.prog}: {message}{hint} (--help shows what there is)\n")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or 2 for bad input."""
+    words = list(sys.argv[1:] if words is None else words)
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # a user's own parts live in the working directory
+    verb = VERBS[words[0]] if words and words[0] in VERBS else train
+    try:
+        return verb(words[1:] if words and words[0] in VERBS else words)
+    except (ConfigError, RunFolderError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def train(words: Sequence[str]) -> int:
+    """Train, or print the resolved config."""
+    parser = Parser(prog="python -m tftrain", usage=USAGE, description="Train a Keras model and see its gradients.")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="the YAML file")
+    add = parser.add_argument
+    add("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value; repeatable")
+    add("--run-dir", metavar="DIR", type=Path, help="the run's folder (default: runs/NAME-TIME)")
+    add("--resume", action="store_true", help="go on from the last checkpoint in --run-dir, or start if there is none")
+    add("--print-config", action="store_true", help="print the whole resolved config and stop")
+    asked = parser.parse_args(words)
+    config = asked.config
+    if config is None and asked.resume and asked.run_dir is not None:
+        config = asked.run_dir / CONFIG
+        if not config.is_file():
+            raise RunFolderError(f"run folder {asked.run_dir}: holds no {CONFIG}; say which run with --config FILE")
+    if config is None:
+        parser.error("--config FILE is missing" if words else "nothing to do: --config FILE is missing")
+    return _train(config, asked)
+
+
+def _train(path: Path, asked: argparse.Namespace) -> int:
+    from tftrain import load
+    from tftrain.dump import dump
+
+    config = load(path, asked.set)
+    if asked.print_config:
+        print(dump(config), end="")
+        return 0
+    from tftrain.startup import import_tensorflow
+
+    import_tensorflow()
+    from tftrain.assemble import run
+    from tftrain.errors import InputError, UserCodeError
+
+    try:
+        run(config, asked.run_dir, asked.resume)
+    except (InputError, UserCodeError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def list_parts(words: Sequence[str]) -> int:
+    """Print what can be named."""
+    from tftrain.catalogue import KINDS
+    from tftrain.listing import listing
+
+    parser = Parser(prog="python -m tftrain list", description="What a config can name.")
+    parser.add_argument("kind", nargs="?", help=", ".join(KINDS))
+    kind = parser.parse_args(words).kind
+    if kind is not None and kind not in KINDS:
+        parser.error(f"there is no kind of part '{kind}'; expected one of {', '.join(KINDS)}{nearest(kind, KINDS)}")
+    print(listing(kind))
+    return 0
+
+
+def print_schema(words: Sequence[str]) -> int:
+    """Print the JSON Schema of configs."""
+    import json
+
+    from tftrain.schema import schema
+
+    Parser(prog="python -m tftrain schema", description="A JSON Schema of configs, for editors.").parse_args(words)
+    print(json.dumps(schema(), indent=1))
+    return 0
+
+
+VERBS = {"list": list_parts, "schema": print_schema, "train": train}

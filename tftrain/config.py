@@ -1,0 +1,121 @@
+"""The schema of a config: one record per YAML section, each field with its meaning and unit."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from tftrain.values import (
+    Clip,
+    Duration,
+    Many,
+    Method,
+    Metric,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PartOf,
+    PositiveInt,
+    Preprocess,
+    Share,
+    Time,
+)
+
+
+def setting(says: str, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a section: what it means, and its default where it has one."""
+    if isinstance(default, tuple):
+        return dataclasses.field(default_factory=lambda: list(default), metadata={"says": says})
+    return dataclasses.field(default=default, metadata={"says": says})
+
+
+Section = dataclass(frozen=True, kw_only=True)
+
+
+@Section
+class Data:
+    """The data set, and how its examples are split, prepared and put into batches."""
+
+    source: Annotated[Any, PartOf("data")] = setting("the data set, by `name:` with its arguments beside it")
+    batch_size: PositiveInt | Literal["full"] = setting("examples per step; 'full' is the whole training split", 32)
+    shuffle: bool = setting("a new seeded order of the training examples in every epoch", True)
+    validation: Share = setting("share of all examples held out for validation", 0.0)
+    test: Share = setting("share of all examples held out for the final test", 0.0)
+    split_seed: NonNegativeInt = setting("seed of the split (scikit-learn's random_state)", 0)
+    drop_remainder: bool = setting("leave out the short last batch of an epoch", False)
+    preprocess: Annotated[list[Preprocess], Many()] = setting("changes of the examples, in order", ())
+    shuffle_buffer: PositiveInt = setting("examples shuffled together when data is streamed", 10_000)
+    cache: bool = setting("keep streamed examples in memory after the first epoch", False)
+
+
+@Section
+class Gradients:
+    """How gradients are found, and what is done to them before the update."""
+
+    method: Method = setting("the way to get the gradients", "backprop")
+    clip: Annotated[list[Clip], Many()] = setting("bounds on the gradients, applied in order", ())
+
+
+@Section
+class EarlyStopping:
+    """Ends the run when a logged scalar stops getting better."""
+
+    monitor: str = setting("the logged scalar to watch, such as val_loss", "val_loss")
+    patience: PositiveInt = setting("looks without an improvement after which the run ends", 10)
+    min_delta: NonNegativeFloat = setting("the least change that counts as an improvement", 0.0)
+    mode: Literal["auto", "min", "max"] = setting("whether less or more is better; auto goes by the name", "auto")
+
+
+@Section
+class Training:
+    """How long, with which seed, and when to look."""
+
+    epochs: PositiveInt | None = setting("passes over the training split (10 where `steps` is not given)", None)
+    steps: PositiveInt | None = setting("updates, in place of `epochs`", None)
+    seed: NonNegativeInt = setting("seed of weights, shuffling, dropout and augmentation", 0)
+    validate_every: Duration = setting("time between two validations", "1 epoch")
+    early_stopping: EarlyStopping | None = setting("end the run when a scalar stops getting better", None)
+    steps_per_call: PositiveInt | Literal["auto"] = setting("steps in one graph call; auto finds out", "auto")
+    on_nonfinite: Literal["stop", "skip"] = setting("after a NaN or Inf, whose update is never applied", "stop")
+
+
+@Section
+class Log:
+    """What is written to TensorBoard and metrics.jsonl, and how often."""
+
+    scalars: Annotated[Any, Time(("auto",))] = setting("time between two points of every curve", "auto")
+    histograms: Annotated[Any, Time(("auto", "never"))] = setting("time between two sets of histograms", "auto")
+    histogram_axis: Literal["log10", "value"] = setting("x axis of gradient histograms: log10|g|, or g", "log10")
+    console: Annotated[Any, Time(("auto",))] = setting("time between two lines on the terminal", "auto")
+    graph: bool = setting("write the graph of the plain step", True)
+
+
+@Section
+class Checkpoint:
+    """What is kept of the run's state."""
+
+    every: Annotated[Any, Time(("never",))] = setting("time between two checkpoints; the last is always kept", "1 epoch")
+    keep: PositiveInt = setting("how many of the newest checkpoints stay", 2)
+    best: str | None = setting("logged scalar whose best checkpoint is kept beside; auto is val_loss, or loss", "auto")
+    mode: Literal["auto", "min", "max"] = setting("whether less or more is better; auto goes by the name", "auto")
+    restore_best: bool = setting("end with the best weights in place of the last", False)
+
+
+@Section
+class Config:
+    """A whole training run."""
+
+    model: Annotated[Any, PartOf("model")] = setting("the network")
+    data: Data = setting("the data")
+    loss: Annotated[Any, PartOf("loss")] = setting("what training makes small; auto goes by the targets", "auto")
+    metrics: Annotated[list[Metric], Many()] | Literal["auto"] = setting(
+        "what is reported beside the loss; auto is accuracy where targets are classes", "auto"
+    )
+    optimizer: Annotated[Any, PartOf("optimizer")] = setting("the rule for the update")
+    gradients: Gradients = setting("gradients and their clipping", Gradients())
+    training: Training = setting("length, seed and looks", Training())
+    log: Log = setting("what is written, and how often", Log())
+    checkpoint: Checkpoint = setting("what is kept", Checkpoint())
+    source: str = dataclasses.field(default="config", metadata={"hidden": True})  # the name of the file it came from
+
+

@@ -1,0 +1,27 @@
+"""A network written out layer by layer."""
+
+from __future__ import annotations
+
+import keras
+
+from tftrain.values import Layer
+
+
+def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> keras.Model:
+    """The given layers, Keras' or your own by dotted path, one after the other; the last one gives the outputs.
+
+    Input `[batch, ...]`, output `[batch, outputs]`.
+
+    Raises:
+        ValueError: there is no layer, or what the last one gives does not fit the targets.
+    """
+    if not layers:
+        raise ValueError("sequential needs at least one layer")
+    model = keras.Sequential([keras.Input(input_shape), *layers], name="sequential")
+    shape = model.output_shape[1:]
+    if shape != (outputs,):
+        raise ValueError(
+            f"the last layer gives the shape {list(shape)}; the targets need [{outputs}]: "
+            f"end the layers with {{name: dense, units: {outputs}}}"
+        )
+    return model

@@ -1,0 +1,98 @@
+"""A part as a config chose it: its name, where it comes from, its checked arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tftrain import arguments, signature
+from tftrain.signature import UNREAD
+from tftrain.strict import Place
+
+
+@dataclass(frozen=True)
+class Part:
+    kind: str
+    name: str  # as it is listed; a dotted path stands for itself
+    target: str  # "package.module:name"
+    given: dict[str, Any] = field(default_factory=dict)  # the arguments the config wrote
+    place: Place = Place("default")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Every argument with its value, the defaults filled in."""
+        known = arguments.of(self.kind, self.target).given
+        return {
+            name: self.given.get(name, one.default)
+            for name, one in known.items()
+            if name in self.given or one.default is not UNREAD
+        }
+
+    def plain(self, short: bool = False) -> Any:
+        """As YAML would say it; `short` leaves the defaults out."""
+        values = self.given if short else self.arguments
+        written = {name: plain(value) for name, value in values.items()}
+        return {"name": self.name, **written} if written else self.name
+
+    def build(self, **house: Any) -> Any:
+        """Call the part; `house` holds what a builder can ask for by keyword-only arguments."""
+        known = arguments.of(self.kind, self.target)
+        asked = {name: house[name] for name in known.house if name in house}
+        found = signature.load(self.target)
+        if not self.target.startswith(("keras.", "tftrain.")):
+            found = _registered(found)
+        return found(**built(self.arguments), **asked)
+
+
+# Keras takes these by name wherever they are used, and makes each use its own object.
+_BY_NAME = {"activation", "initializer", "regularizer", "constraint"}
+
+
+def built(value: Any) -> Any:
+    """A value with every part in it built."""
+    if isinstance(value, Part):
+        if value.kind in _BY_NAME and value.target.startswith("keras."):
+            return value.target.partition(":")[2] if not value.given else _keras_object(value)
+        if value.kind in _BY_NAME:
+            return _own_object(value)
+        return value.build()
+    if isinstance(value, list):
+        return [built(item) for item in value]
+    if isinstance(value, dict):
+        return {key: built(item) for key, item in value.items()}
+    return value
+
+
+def _keras_object(part: Part) -> Any:
+    if arguments.of(part.kind, part.target).kind == "class":
+        return part.build()
+    from tftrain.models.activation import Activation  # Keras is imported only when something is built
+
+    return Activation(part.target, part.arguments)
+
+
+def _own_object(part: Part) -> Any:
+    """A user's function is what Keras calls; a class is made first."""
+    from tftrain.models.activation import Activation
+
+    found = _registered(signature.load(part.target))
+    if arguments.of(part.kind, part.target).kind == "class":
+        return found(**built(part.arguments))
+    return Activation(part.target, part.arguments) if part.given else found
+
+
+def _registered(found: Any) -> Any:
+    from tftrain.models.activation import register
+
+    return register(found)
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML would say it."""
+    if isinstance(value, Part):
+        return value.plain(short=value.kind in _BY_NAME)
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
