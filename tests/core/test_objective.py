@@ -1,0 +1,56 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.objective import KerasObjective
+from tftrain.core.types import Batch
+
+
+def line(**options):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, **options)])
+    model.set_weights([np.array([[3.0]]), np.array([1.0])])
+    return model
+
+
+def test_loss_weights_and_carry():
+    objective = KerasObjective(line(), keras.losses.MeanSquaredError())
+    batch = Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]]))
+    loss, outputs, carry = objective(batch, carry={"h": 1})
+    assert loss == 2.5  # ((7 - 5)^2 + (1 - 0)^2) / 2
+    np.testing.assert_array_equal(outputs, [[7], [1]])
+    assert carry == {"h": 1}
+    assert objective(batch._replace(weight=tf.constant([0.0, 1.0])))[0] == 0.5
+
+
+def test_the_reduction_of_the_loss_is_kept():
+    objective = KerasObjective(line(), keras.losses.MeanSquaredError(reduction="sum"))
+    assert objective(Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]])))[0] == 5
+
+
+def test_regularisers_count_once_however_often_the_model_is_called():
+    objective = KerasObjective(line(kernel_regularizer=keras.regularizers.L2(0.1)), keras.losses.MeanSquaredError())
+    batch = Batch(tf.constant([[2.0]]), tf.constant([[7.0]]))
+    for _ in range(2):
+        np.testing.assert_allclose(objective(batch)[0], 0.9, rtol=1e-6)  # 0.1 * 3^2, in float32
+
+
+def test_training_decides_about_dropout():
+    model = keras.Sequential([keras.Input((100,)), keras.layers.Dropout(0.5)])
+    objective = KerasObjective(model, keras.losses.MeanSquaredError())
+    batch = Batch(tf.ones([1, 100]), tf.ones([1, 100]))
+    assert objective(batch, training=False)[0] == 0
+    assert objective(batch)[0] > 0
+
+
+def test_metrics_see_probabilities():
+    plain = KerasObjective(line(), keras.losses.MeanSquaredError())
+    assert plain.probabilities(2.0) == 2.0
+    squashed = KerasObjective(line(), keras.losses.BinaryCrossentropy(from_logits=True), tf.sigmoid)
+    assert squashed.probabilities(tf.constant(0.0)) == 0.5
+
+
+def test_params_are_the_trainable_variables():
+    model = line()
+    objective = KerasObjective(model, keras.losses.MeanSquaredError())
+    assert [tuple(param.shape) for param in objective.params] == [(1, 1), (1,)]
+    assert all(isinstance(param, tf.Variable) for param in objective.params)

@@ -1,0 +1,40 @@
+"""A Keras model and its loss as one function of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Tensor, Tree
+
+
+def unchanged(outputs: Tree) -> Tree:
+    return outputs
+
+
+class KerasObjective:
+    """The loss of a Keras model, its regularisers included; the only caller of the model.
+
+    `to_metrics` turns outputs into what metrics expect, such as logits into probabilities.
+    """
+
+    def __init__(self, model: Any, loss: Callable, to_metrics: Callable[[Tree], Tree] = unchanged):
+        self.model = model
+        self.loss = loss
+        self.to_metrics = to_metrics
+
+    @property
+    def params(self) -> list:
+        return [variable.value for variable in self.model.trainable_variables]
+
+    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
+        outputs = self.model(batch.x, training=training)
+        loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
+        penalties = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
+        return tf.add_n([loss, *penalties]), outputs, carry
+
+    def probabilities(self, outputs: Tree) -> Tree:
+        """The outputs as metrics see them: probabilities where the model gives logits."""
+        return self.to_metrics(outputs)

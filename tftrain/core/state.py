@@ -1,0 +1,82 @@
+"""Every variable that changes while training, owned in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tftrain.core.types import Rate, Transform, Tree
+
+
+def read(tree: Tree) -> Tree:
+    """The present values of a tree of variables."""
+    return tf.nest.map_structure(lambda variable: variable.read_value(), tree)
+
+
+def write(tree: Tree, values: Tree) -> None:
+    """Give a tree of variables new values."""
+    tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
+
+
+class TrainState:
+    """The owner of all that changes; while training, only the step writes it.
+
+    `buffers` are the model's variables that are not trained (moving averages, dropout seeds), `host` holds what
+    the host must remember, as JSON. The model must be built. The optimizer is built here.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        transform: Transform,
+        rate: Rate,
+        *,
+        metrics: Sequence[Any] = (),
+        carry: Tree = (),
+    ):
+        if not model.trainable_variables:
+            raise ValueError(f"the model '{model.name}' has no trainable variables: is it built, and not frozen?")
+        optimizer.build(model.trainable_variables)
+        self.model = model
+        self.optimizer = optimizer
+        self.metrics = tuple(metrics)
+        self.buffers = [variable.value for variable in model.non_trainable_variables]
+        self.transform = _hold(transform.init([variable.value for variable in model.trainable_variables]))
+        self.rate = _hold(rate.init())
+        self.carry = _hold(carry)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.host = tf.Variable("{}", dtype=tf.string, trainable=False, name="host")
+
+    def variables_by_name(self) -> dict[str, tf.Variable]:
+        """Every variable by a name such as `model/000_kernel`, the same in each process that builds the same run.
+
+        The names count positions, because Keras numbers layers and seed generators anew with every model.
+        """
+        metrics = [variable for metric in self.metrics for variable in metric.variables]
+        groups = {
+            # The model lists its seed generators too, which a tf.train.Checkpoint of the model would leave out.
+            "model": [(variable.name, variable.value) for variable in self.model.variables],
+            "optimizer": [("", variable.value) for variable in self.optimizer.variables],
+            "metrics": [(variable.name, variable.value) for variable in metrics],
+            "transform": [("", variable) for variable in tf.nest.flatten(self.transform)],
+            "rate": [("", variable) for variable in tf.nest.flatten(self.rate)],
+            "carry": [("", variable) for variable in tf.nest.flatten(self.carry)],
+        }
+        named = {
+            f"{group}/{_position(index, name)}": variable
+            for group, members in groups.items()
+            for index, (name, variable) in enumerate(members)
+        }
+        return named | {"step": self.step, "host": self.host}
+
+
+def _hold(tree: Tree) -> Tree:
+    return tf.nest.map_structure(lambda value: tf.Variable(value, trainable=False), tree)
+
+
+def _position(index: int, name: str) -> str:
+    return f"{index:03d}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}".rstrip("_")

@@ -1,0 +1,73 @@
+"""The steps between two points of a curve, folded into the numbers of one point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tftrain.core.evaluate import metric_values
+from tftrain.core.types import Signals
+
+Rows = dict[str, np.ndarray]  # [steps] for each scalar, [steps, parameters] for each vector
+
+_PER_PARAMETER = {"grad_norms": "grad_norm", "clipped_grad_norms": "clipped_grad_norm"}
+
+
+class Window:
+    """Gathers rows of steps until they are asked for as one Signals, then starts again."""
+
+    def __init__(self, names: Sequence[str], metrics: Sequence[Any], steps_per_epoch: int):
+        self._names = names
+        self._metrics = metrics
+        self._steps_per_epoch = steps_per_epoch
+        self._clear()
+
+    def _clear(self) -> None:
+        self._scalars: dict[str, list[np.ndarray]] = {}
+        self._vectors: Rows = {}
+        self._seconds = 0.0
+
+    def add(self, rows: Rows, seconds: float) -> None:
+        """Take in the rows of one call, and the time that it took."""
+        for name, values in rows.items():
+            if name in _PER_PARAMETER:
+                self._vectors[name] = values[-1]
+            else:
+                self._scalars.setdefault(name, []).append(values)
+        self._seconds += seconds
+
+    def fold(self, step: int) -> Signals:
+        """One point: means of loss and clip rate, the largest gradient norm, the last value of everything else."""
+        rows = {name: np.concatenate(parts) for name, parts in self._scalars.items()}
+        finite = rows.pop("finite") > 0
+        scalars = {name: float(values[-1]) for name, values in rows.items()}
+        scalars |= self._means(rows)
+        scalars["grad_norm_max"] = float(np.fmax.reduce(rows["grad_norm"]))
+        scalars["nonfinite_steps"] = float(np.sum(~finite))
+        scalars["steps_per_second"] = len(finite) / self._seconds
+        scalars["epoch"] = step / self._steps_per_epoch
+        scalars |= self._metric_results(any(finite)) | self._per_parameter()
+        self._clear()
+        return Signals(scalars)
+
+    def _means(self, rows: Rows) -> dict[str, float]:
+        losses = rows["loss"][np.isfinite(rows["loss"])]
+        means = {"loss": float(np.mean(losses, dtype=np.float64)) if losses.size else float("nan")}
+        if "clip_rate" in rows:
+            means["clip_rate"] = float(np.mean(rows["clip_rate"]))
+        return means
+
+    def _metric_results(self, seen: bool) -> dict[str, float]:
+        results = metric_values(self._metrics)
+        for metric in self._metrics:
+            metric.reset_state()
+        return results if seen else dict.fromkeys(results, float("nan"))
+
+    def _per_parameter(self) -> dict[str, float]:
+        return {
+            f"{shown}/{name}": float(value)
+            for vector, shown in _PER_PARAMETER.items()
+            for name, value in zip(self._names, self._vectors[vector])
+        }
