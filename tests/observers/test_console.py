@@ -1,0 +1,120 @@
+import io
+import re
+import shlex
+
+import rich.console
+
+from tftrain.core.types import Signals
+from tftrain.observers.console import Console, Course, print_results, results_table
+
+LONG_PATH = "runs/" + "a-very-long-name/" * 12 + "end"
+
+
+def plain():
+    return rich.console.Console(file=io.StringIO(), force_interactive=False, width=80)
+
+
+def terminal(width=100):
+    return rich.console.Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=width)
+
+
+def plain_steps(course, every_signal, every_validation, **options):
+    """Returns the steps for which a run of that cadence prints a line, and all that it printed."""
+    console = plain()
+    observer = Console(course, "accuracy", console=console, **options)
+    for step in range(course.start_step + 1, course.total_steps + 1):
+        row = {"loss": 1.0 / step, "accuracy": 0.5, "grad_norm": 2.0}
+        observer.on_call(step, row)
+        if step % every_validation == 0:
+            observer(step, Signals(row | {"val_loss": 0.25, "val_accuracy": 0.75}))
+        elif step % every_signal == 0:
+            observer(step, Signals(row))
+    observer.close()
+    text = console.file.getvalue()
+    return [int(step) for step in re.findall(r"^step (\d+)/", text, re.MULTILINE)], text
+
+
+def test_a_plain_line_holds_all_that_counts():
+    _, text = plain_steps(Course(2250, 50), 10, 200)
+    [line] = [line for line in text.splitlines() if line.startswith("step 200/")]
+    assert line == ("step 200/2250  epoch 4.0  loss 0.005  accuracy 0.5  grad_norm 2  val_loss 0.25  val_accuracy 0.75")
+
+
+def test_plain_lines_are_few_and_tell_each_validation():
+    for total, every_validation in [(2250, 225), (2250, 75), (1000, 1), (100_000, 50_000), (7, 3)]:
+        steps, _ = plain_steps(Course(total, 10), max(1, total // 1000), every_validation)
+        assert len(steps) <= 40
+        assert len(steps) >= min(20, total)
+        assert steps[-1] == total
+        if total // every_validation <= 30:
+            assert set(range(every_validation, total + 1, every_validation)) <= set(steps)
+
+
+def test_a_given_cadence_is_obeyed():
+    steps, _ = plain_steps(Course(1000, 1), 1, 1, report_every=100)
+    assert steps == list(range(100, 1001, 100))
+    assert plain_steps(Course(50, 10, start_step=20), 5, 10, report_every=10)[0] == [30, 40, 50]
+
+
+def test_plain_output_has_no_control_characters():
+    _, text = plain_steps(Course(100, 10), 1, 10)
+    assert not re.search(r"[^\n -~]", text)
+
+
+def test_the_bar_shows_progress_and_the_latest_values():
+    console = terminal()
+    observer = Console(Course(200, 50), "accuracy", console=console)
+    observer.on_call(100, {"loss": 0.125, "accuracy": 0.75, "grad_norm": 3.0})
+    observer(100, Signals({"loss": 0.125, "val_loss": 0.5}))
+    observer.on_call(101, {"loss": 0.25, "accuracy": 0.75, "grad_norm": 4.0})
+    observer.close()
+    written = console.file.getvalue()
+    last = written[written.rindex("101/200") :]
+    for part in ("50%", "epoch 2.0", "ETA", "loss 0.25  accuracy 0.75  grad_norm 4  val_loss 0.5"):
+        assert part in last
+    assert "step 1" not in written  # no plain lines between the bars
+
+
+def test_the_bar_and_a_given_cadence_keep_lines_whole():
+    console = terminal()
+    observer = Console(Course(30, 10), report_every=10, console=console)
+    for step in range(1, 31):
+        observer(step, Signals({"loss": 0.5}))
+    observer.close()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()).splitlines()
+    assert [line for line in lines if line.startswith("step ")] == [
+        f"step {step}/30  epoch {step / 10:.1f}  loss 0.5" for step in (10, 20, 30)
+    ]
+
+
+def test_a_narrow_terminal_wraps_nothing():
+    console = terminal(width=60)
+    observer = Console(Course(200, 50), "sparse_categorical_accuracy", console=console)
+    observer(200, Signals({"loss": 0.1, "sparse_categorical_accuracy": 0.5, "grad_norm": 1.0, "val_loss": 0.1}))
+    observer.close()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 60
+
+
+def test_results_table_aligns_and_marks_what_is_missing():
+    rows = {"train": {"loss": 0.0123456, "accuracy": 1.0}, "validation": {"loss": 12.5}}
+    assert results_table(rows).splitlines() == [
+        "               loss  accuracy",
+        "train       0.01235         1",
+        "validation     12.5         -",
+    ]
+
+
+def test_long_paths_stay_in_one_piece():
+    for console in (plain(), terminal(width=40)):
+        print_results({"test": {"loss": 0.5}}, LONG_PATH, console)
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()
+        assert f"tensorboard --logdir {LONG_PATH}" in lines
+        assert f"run folder: {LONG_PATH}" in lines
+
+
+def test_the_tensorboard_line_can_be_pasted():
+    console = plain()
+    print_results({"test": {"loss": 0.5}}, "runs/my [bold] run", console)
+    line = console.file.getvalue().splitlines()[-1]
+    assert shlex.split(line) == ["tensorboard", "--logdir", "runs/my [bold] run"]

@@ -1,0 +1,116 @@
+import json
+import math
+
+import pytest
+
+from tftrain.core.types import Signals, Stop
+from tftrain.observers.keeper import EarlyStopping, Keeper, direction
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("val_loss", "min"),
+        ("loss", "min"),
+        ("val_accuracy", "max"),
+        ("sparse_top_k_categorical_accuracy", "max"),
+        ("val_auc", "max"),
+        ("auc_1", "max"),
+        ("auc_loss", "min"),
+        ("f1_score", "max"),
+        ("fbeta_score", "max"),
+        ("r2_score", "max"),
+        ("mean_io_u", "max"),
+        ("binary_iou", "max"),
+        ("recall", "max"),
+        ("cosine_similarity", "max"),
+        ("mean_absolute_error", "min"),
+        ("mape", "min"),
+        ("false_positives", "min"),
+        ("true_positives", "max"),
+        ("grad_norm", "min"),
+        ("grad_norm/002.layer2/kernel", "min"),
+    ],
+)
+def test_direction(name, better):
+    assert direction(name) == better
+
+
+def test_a_given_mode_is_obeyed():
+    assert direction("val_accuracy", "min") == "min"
+    assert direction("loss", "max") == "max"
+
+
+def keep(values, mode="auto", every_steps=100):
+    """Returns the steps at which the best and the last were saved when the values come at steps 1, 2, ..."""
+    last, best = [], []
+    keeper = Keeper(last.append, best.append, every_steps, "val_loss", mode)
+    for step, value in enumerate(values, 1):
+        keeper(step, Signals({} if value is None else {"val_loss": value}))
+    return last, best, keeper
+
+
+def test_keeper_saves_each_new_best_and_never_nan():
+    assert keep([math.nan, 3.0, 3.0, None, 2.0, math.nan, -math.inf, 2.5, 1.0])[1] == [2, 5, 9]
+    assert keep([1.0, 0.5, 2.0], mode="max")[1] == [1, 3]
+
+
+def test_keeper_saves_at_its_cadence_also_when_looks_are_rarer():
+    saved = []
+    keeper = Keeper(saved.append, saved.append, 10, "val_loss")
+    for step in (5, 10, 12, 19, 23, 30, 47, 49, 50):
+        keeper(step, Signals())
+    assert saved == [10, 23, 30, 47, 50]
+
+
+def test_keeper_goes_on_from_its_state():
+    _, _, keeper = keep([3.0, 2.0, 4.0], every_steps=2)
+    last, best = [], []
+    second = Keeper(last.append, best.append, 2, "val_loss")
+    second.restore(json.loads(json.dumps(keeper.state())))
+    second(3, Signals({"val_loss": 2.5}))
+    second(4, Signals({"val_loss": 1.5}))
+    assert (last, best) == ([4], [4])
+
+
+def test_the_state_within_a_save_counts_this_step():
+    states = []
+    keeper = Keeper(lambda step: states.append(keeper.state()), lambda step: None, 5, "loss")
+    keeper(5, Signals({"loss": 2.0}))
+    assert states == [{"best": 2.0, "best_step": 5, "saved_step": 5}]
+
+
+def stopped_at(stopping, values):
+    """Returns (step, reason), with one value each 100 steps; None is a step at which nothing was logged."""
+    for step, value in enumerate(values, 1):
+        try:
+            stopping(100 * step, Signals({} if value is None else {"val_loss": value}))
+        except Stop as stop:
+            return 100 * step, str(stop)
+    return None
+
+
+def test_early_stopping_counts_looks_and_says_why():
+    found = stopped_at(EarlyStopping("val_loss", patience=3), [0.5, 0.123, None, 0.2, None, 0.123, math.nan, 0.0])
+    assert found == (700, "val_loss has not improved on 0.123 for 3 looks since step 200")
+
+
+def test_early_stopping_wants_more_than_min_delta():
+    values = [1.0, 0.95, 0.92, 0.85, 0.8]
+    assert stopped_at(EarlyStopping("val_loss", patience=2), values) is None
+    assert stopped_at(EarlyStopping("val_loss", patience=2, min_delta=0.1), values)[0] == 300
+
+
+def test_early_stopping_upwards_and_without_a_finite_value():
+    assert stopped_at(EarlyStopping("val_loss", patience=1, mode="max"), [1.0, 2.0, 1.5])[0] == 300
+    found = stopped_at(EarlyStopping("val_loss", patience=2), [math.nan, math.nan])
+    assert found == (200, "val_loss has not been finite for 2 looks")
+
+
+def test_early_stopping_goes_on_from_its_state():
+    first = EarlyStopping("val_loss", patience=3)
+    assert stopped_at(first, [0.5, 0.6, 0.7]) is None
+    second = EarlyStopping("val_loss", patience=3)
+    second.restore(json.loads(json.dumps(first.state())))
+    with pytest.raises(Stop, match="0.5 for 3 looks since step 100"):
+        second(400, Signals({"val_loss": 0.55}))

@@ -1,0 +1,70 @@
+import json
+import math
+
+import numpy as np
+
+from tftrain.core.types import Signals
+from tftrain.observers.records import Records, history
+
+
+def strict(text):
+    def refuse(word):
+        raise ValueError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_one_strict_line_a_step_readable_at_once(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    records = Records(path)
+    scalars = {"loss": np.float32(0.5), "grad_norm": math.nan, "grad_norm_max": math.inf, "count": np.int64(3)}
+    records(1, Signals(scalars))
+    records(2, Signals({"loss": -math.inf, "step": 9}))
+    lines = [strict(line) for line in path.read_text().splitlines()]
+    seconds = [line.pop("wall_seconds") for line in lines]
+    assert lines == [
+        {"step": 1, "loss": 0.5, "grad_norm": "NaN", "grad_norm_max": "Infinity", "count": 3},
+        {"step": 2, "loss": "-Infinity"},
+    ]
+    assert 0 <= seconds[0] <= seconds[1] < 60
+    records.close()
+
+
+def test_history_unpacks_into_steps_and_values(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    records = Records(path)
+    for step in (10, 20, 30):
+        records(step, Signals({"loss": 1 / step} | ({"val_loss": math.nan} if step == 20 else {})))
+    records.close()
+    found = history(path)
+    steps, values = found["loss"]
+    np.testing.assert_array_equal(steps, [10, 20, 30])
+    np.testing.assert_array_equal(values, [1 / 10, 1 / 20, 1 / 30])
+    assert found["val_loss"].steps.tolist() == [20]
+    assert np.isnan(found["val_loss"].values).all()
+    assert set(found) == {"loss", "val_loss", "wall_seconds"}
+
+
+def test_history_of_nothing_is_empty(tmp_path):
+    assert history(tmp_path / "metrics.jsonl") == {}
+
+
+def test_resume_drops_what_came_after_and_a_torn_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": step, "wall_seconds": 100.0 + step, "loss": 1.0} for step in range(5)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 5, "wall_sec')
+    assert history(path)["loss"].steps.tolist() == [0, 1, 2, 3, 4]
+    records = Records(path, start_step=2)
+    records(3, Signals({"loss": 2.0}))
+    records.close()
+    found = history(path)
+    assert found["loss"].steps.tolist() == [0, 1, 2, 3]
+    assert found["loss"].values.tolist() == [1, 1, 1, 2]
+    assert 102 <= found["wall_seconds"].values[-1] < 110  # the clock goes on where the kept lines end
+
+
+def test_a_start_from_nothing_leaves_no_old_lines(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "wall_seconds": 0.0, "loss": 1.0}\n')
+    Records(path).close()
+    assert path.read_bytes() == b""

@@ -1,0 +1,162 @@
+"""Shows a run on the terminal: a bar that lives, or plain lines where the output is no terminal."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import console as rich_console
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tftrain.core.types import Signals
+
+PLAIN_LINES = 20  # about how many a run prints between validations
+VALIDATION_LINES = 30  # how many of its validations it prints at most
+VALIDATION = "val_"
+
+
+class Course(NamedTuple):
+    """How far a run goes, in steps."""
+
+    total_steps: int
+    steps_per_epoch: int
+    start_step: int = 0
+
+
+def screen() -> rich_console.Console:
+    """Returns the console on standard output; interactive only where a person's terminal can redraw a line."""
+    live = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    return rich_console.Console(force_interactive=live)
+
+
+class Console:
+    """An observer that owns the terminal from when it is made until `close()`.
+
+    `metric` names the scalar shown beside the loss. With `report_every` a line is printed every so many steps, above
+    the bar if there is one; without it, and without a terminal, at the validations and some 20 times besides.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        metric: str | None = None,
+        report_every: int | None = None,
+        console: rich_console.Console | None = None,
+    ):
+        self._course = course
+        self._names = ["loss", *([metric] if metric else []), "grad_norm"]
+        self._report_every = report_every
+        self._console = console or screen()
+        self._latest: dict[str, float] = {}
+        self._printed_step = self._validated_step = course.start_step
+        self._printed = False
+        self._live = self._start_bar() if self._console.is_interactive else None
+
+    def on_call(self, step: int, row: Mapping[str, float]) -> None:
+        """Takes the scalars of the last step of a call of the graph; cheap: the bar redraws itself by the clock."""
+        self._latest.update(row)
+        if self._live:
+            epoch = f"epoch {step / self._course.steps_per_epoch:.1f}"
+            self._progress.update(self._task, completed=step, epoch=epoch)
+
+    def __call__(self, step: int, signals: Signals) -> None:
+        self.on_call(step, signals.scalars)
+        if (self._report_every or not self._live) and self._due(step, signals.scalars):
+            _say(self._console, self._line(step, signals.scalars))
+            self._printed, self._printed_step = True, step
+
+    def close(self) -> None:
+        if self._live:
+            self._live.stop()
+
+    def _due(self, step: int, scalars: Mapping[str, float]) -> bool:
+        since = step - self._printed_step
+        if step >= self._course.total_steps:
+            return True
+        if self._report_every:
+            return step // self._report_every > self._printed_step // self._report_every
+        total = self._course.total_steps - self._course.start_step
+        validated = any(name.startswith(VALIDATION) for name in scalars)
+        if validated and (step - self._validated_step) * VALIDATION_LINES >= total:
+            self._validated_step = step
+            return True
+        return not self._printed or since * PLAIN_LINES >= total
+
+    def _line(self, step: int, scalars: Mapping[str, float]) -> str:
+        epoch = step / self._course.steps_per_epoch
+        return "  ".join([f"step {step}/{self._course.total_steps}", f"epoch {epoch:.1f}", *self._words(scalars)])
+
+    def _words(self, scalars: Mapping[str, float]) -> list[str]:
+        """Returns "name value" for what is shown of the scalars, training before validation."""
+        names = [*self._names, *(VALIDATION + name for name in self._names)]
+        return [f"{name} {short(scalars[name])}" for name in names if name in scalars]
+
+    def _start_bar(self) -> Live:
+        total, _, start = self._course
+        self._progress = Progress(
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:.0f}%"),
+            TextColumn("{task.fields[epoch]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            _Speed(),
+            console=self._console,
+            expand=True,
+        )
+        self._task = self._progress.add_task("", total=total, completed=start, epoch="")
+        live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8)
+        live.start()
+        return live
+
+    def _render(self) -> Group:
+        words = "  ".join(self._words(dict(self._latest))) or "building the graph of the first step"
+        return Group(self._progress.get_renderable(), Text(words, no_wrap=True, overflow="ellipsis"))
+
+
+class _Speed(ProgressColumn):
+    """Steps per second over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{short(task.speed)} steps/s" if task.speed else "")
+
+
+def short(value: float) -> str:
+    """Returns a number with four digits that count."""
+    return f"{float(value):.4g}"
+
+
+def results_table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Returns results such as {"test": {"loss": 0.1, "accuracy": 0.98}} as lines of aligned columns."""
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [["", *names]]
+    cells += [[split, *(short(row[name]) if name in row else "-" for name in names)] for split, row in rows.items()]
+    first, *widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for split, *numbers in cells:
+        columns = [number.rjust(width) for number, width in zip(numbers, widths, strict=True)]
+        lines.append("  ".join([split.ljust(first), *columns]).rstrip())
+    return "\n".join(lines)
+
+
+def print_results(
+    rows: Mapping[str, Mapping[str, float]], run_dir: Path, console: rich_console.Console | None = None
+) -> None:
+    """Prints the table of results, the run's folder, and the line that opens TensorBoard, each path in one piece."""
+    console = console or screen()
+    _say(console, f"\n{results_table(rows)}\n")
+    _say(console, f"run folder: {run_dir}")
+    _say(console, f"tensorboard --logdir {shlex.quote(str(run_dir))}")
+
+
+def _say(console: rich_console.Console, text: str) -> None:
+    """Prints text as it stands: never wrapped, cut or taken for markup."""
+    console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -1,0 +1,76 @@
+"""Every logged scalar as one line of JSON per step, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tftrain.core.types import Signals
+
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class Series(NamedTuple):
+    """One scalar over a run: `steps` [points] int64 and `values` [points] float64."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+class Records:
+    """An observer that owns the records of a run; lines of an earlier session after `start_step` are dropped."""
+
+    def __init__(self, path: Path, start_step: int = 0):
+        lines = _whole_lines(Path(path)) if start_step else []
+        kept = [line for line in lines if json.loads(line)["step"] <= start_step]
+        earlier_seconds = json.loads(kept[-1])["wall_seconds"] if kept else 0.0
+        self._zero = time.monotonic() - earlier_seconds
+        self._file = open(path, "ab")
+        # Steps only grow, so what is dropped is the tail: cutting it off is one system call, with no state in between.
+        self._file.truncate(sum(map(len, kept)))
+
+    def __call__(self, step: int, signals: Signals) -> None:
+        head = {"step": int(step), "wall_seconds": round(time.monotonic() - self._zero, 3)}
+        scalars = {name: _number(value) for name, value in signals.scalars.items()}
+        self._file.write(json.dumps(head | scalars | head, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def history(path: Path) -> dict[str, Series]:
+    """Reads the records of a run, also of one that is being written, as one series for each scalar."""
+    points: dict[str, list[tuple[int, float]]] = {}
+    for line in _whole_lines(Path(path)):
+        record = json.loads(line)
+        step = record.pop("step")
+        for name, value in record.items():
+            points.setdefault(name, []).append((step, float(NOT_FINITE.get(value, value))))
+    return {name: _series(pairs) for name, pairs in points.items()}
+
+
+def _series(pairs: list[tuple[int, float]]) -> Series:
+    steps, values = zip(*pairs, strict=True)
+    return Series(np.array(steps, np.int64), np.array(values, np.float64))
+
+
+def _number(value: float) -> float | int | str:
+    """Returns what strict JSON can hold; it has no word for what is not finite."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    value = float(value)
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Returns the lines that were written to their end; a killed run can leave a torn last one."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith(b"\n")]

@@ -1,0 +1,77 @@
+"""The folder of a run: where it is, what lies in it, and how text is written there."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+MODEL = "model.keras"
+RESULTS = "results.json"
+
+
+class RunFolderError(ValueError):
+    """The folder asked for cannot be this run's; says why and what to do instead."""
+
+
+def claim(run_dir: Path | None, name: str, resume: bool) -> Path:
+    """Makes or takes the folder of a run and returns its path.
+
+    Without `run_dir` a new folder `runs/NAME-YYYYmmdd-HHMMSS` is made. With `resume` a folder that is there is gone on
+    with. Raises RunFolderError where the folder is another run's, is no folder, or cannot be written to.
+    """
+    if run_dir is None:
+        if resume:
+            raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
+        return _new_folder(Path("runs"), f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(run_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+        tempfile.TemporaryFile(dir=folder).close()
+    except (FileExistsError, NotADirectoryError):
+        raise RunFolderError(f"run folder {folder}: this is a file or lies under one; give another --run-dir") from None
+    except OSError as error:
+        raise RunFolderError(f"run folder {folder}: cannot write there ({error.strerror})") from None
+    if occupied and not resume:
+        raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
+    if occupied and not (folder / CONFIG).is_file():
+        raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
+    return folder
+
+
+def safe_name(name: str) -> str:
+    """Returns the name as one component of a path: letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip(".-") or "run"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that it is there with all of the text or not at all, also after a crash."""
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(draft, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Makes a folder nobody else has, also when two runs start within the same second."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise RunFolderError(f"cannot make {parent / name} ({error.strerror}); give --run-dir DIR") from None
