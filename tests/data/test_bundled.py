@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from tftrain.data import bundled, toy
+
+
+@pytest.mark.parametrize(
+    "builder, examples, width, classes",
+    [(bundled.iris, 150, 4, 3), (bundled.wine, 178, 13, 3), (bundled.breast_cancer, 569, 30, 2)],
+)
+def test_tables_have_their_published_sizes(builder, examples, width, classes):
+    x, y = builder()
+    assert x.shape == (examples, width) and x.dtype == np.float32
+    assert sorted(set(y)) == list(range(classes)) and len(y) == examples
+
+
+def test_digits_are_images_or_rows_of_the_same_raw_values():
+    images, labels = bundled.digits()
+    rows, _ = bundled.digits(flat=True)
+    assert images.shape == (1797, 8, 8, 1) and rows.shape == (1797, 64)
+    np.testing.assert_array_equal(images.reshape(1797, 64), rows)
+    assert (rows.min(), rows.max()) == (0, 16) and set(labels) == set(range(10))
+
+
+def test_xor_is_the_truth_table():
+    x, y = toy.xor()
+    np.testing.assert_array_equal(y, [int(a) ^ int(b) for a, b in x])
+    assert x.shape == (4, 2) and y.shape == (4,)

@@ -1,0 +1,63 @@
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrain.data.errors import DataError
+from tftrain.data.source import read
+
+X, Y = np.zeros((6, 2)), np.arange(6)
+
+
+class Parts(NamedTuple):
+    train: Any
+    validation: Any = None
+    test: Any = None
+
+
+@pytest.mark.parametrize(
+    "source, names",
+    [
+        ((X, Y), ["train"]),
+        ((X, Y, np.ones(6)), ["train"]),
+        (((X, Y), (X[:2], Y[:2])), ["train", "test"]),
+        ({"test": (X, Y), "train": (X, Y), "validation": None}, ["train", "test"]),
+        (Parts((X, Y), (X, Y)), ["train", "validation"]),
+        (tf.data.Dataset.from_tensor_slices((X, Y)), ["train"]),
+        ({"train": tf.data.Dataset.from_tensor_slices((X, Y)), "test": (X, Y)}, ["train", "test"]),
+    ],
+)
+def test_every_form_of_a_source_is_read(source, names):
+    assert list(read(source)) == names
+
+
+def test_targets_become_labels_or_floats_and_weights_floats():
+    batch = read(({"a": X, "b": Y}, Y.astype(np.uint8), [1] * 6))["train"]
+    assert batch.y.dtype == np.int64 and batch.weight.dtype == np.float32 and set(batch.x) == {"a", "b"}
+    assert read((X, Y * 0.5))["train"].y.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        (np.zeros(3), "data: found a value of type ndarray; a data builder returns arrays"),
+        ({"trian": (X, Y)}, "unknown split 'trian'; did you mean 'train'?"),
+        ({"test": (X, Y)}, "there is no split 'train' among test"),
+        ((X, Y[:5]), "data: the numbers of examples differ: x has 6, y has 5"),
+        (({"a": X, "b": X[:1]}, Y), "x['a'] has 6, x['b'] has 1, y has 6"),
+        ({"train": (X, Y), "test": (X, Y[:3])}, "test: the numbers of examples differ"),
+        ((X, ["cat"] * 6), "data: y has dtype <U3, for example 'cat'; numbers are expected"),
+        ((np.array([[1, None]] * 6), Y), "data: x has dtype object, for example 1; numbers are expected"),
+        (([[1, 2], [3]], [0, 1]), "data: x is no regular array"),
+        ((X, 3), "data: y is the single value 3"),
+        ((X, Y, np.ones((6, 2))), "data: weight has the shape [6, 2]"),
+        (tf.data.Dataset.from_tensor_slices({"x": X, "y": Y}), "data: the tf.data.Dataset gives a value of type dict"),
+        (tf.data.Dataset.from_tensor_slices((X, ["a"] * 6)), "data: y has dtype string; numbers are expected"),
+        (tf.data.Dataset.from_tensor_slices((X, Y)).repeat(), "data: the tf.data.Dataset never ends"),
+    ],
+)
+def test_what_is_no_data_is_refused_in_one_line(source, message):
+    with pytest.raises(DataError) as caught:
+        read(source)
+    assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrain.core.types import Batch
+from tftrain.data.errors import DataError
+from tftrain.data.survey import Survey, survey
+
+
+def stream(batch):
+    return tf.data.Dataset.from_tensor_slices(tuple(part for part in batch if part is not None))
+
+
+FORMS = pytest.mark.parametrize("form", [lambda batch: batch, stream], ids=["arrays", "stream"])
+X = np.zeros((6, 3), np.float32)
+
+
+def with_bad(values):
+    x = X.copy()
+    for place, value in values.items():
+        x[place] = value
+    return x
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "y, labels",
+    [
+        (np.array([2, 0, 1, 0, 4, 1]), (0, 4)),
+        (np.array([[1], [1], [1], [2], [2], [2]]), (1, 2)),
+        (np.zeros(6, np.float32), None),
+        (np.zeros((6, 4), np.int64), None),
+    ],
+)
+def test_examples_and_labels_are_found(form, y, labels):
+    assert survey("train", form(Batch(X, y))) == Survey(6, labels)
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "batch, message",
+    [
+        (Batch(X[:0], np.zeros(0, np.int64)), "train: there are no examples"),
+        (Batch(X, np.array([0, 1, -2, 0, 0, 0])), "train: integer targets are labels, counted from 0, but the lowest is -2"),
+        (
+            Batch(with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}), np.zeros(6)),
+            "train: 3 values are NaN or Inf, the first in record 2 (counted from 0), x column 1",
+        ),
+        (
+            Batch({"a": X, "b": with_bad({(5, 2): -np.inf})}, np.zeros(6)),
+            "train: 1 value is NaN or Inf, the first in record 5 (counted from 0), x['b'] column 2",
+        ),
+        (Batch(np.full((6, 2, 2, 1), np.nan), np.zeros(6)), "24 values are NaN or Inf, the first in record 0 (counted from 0), x at [0, 0, 0]"),
+        (Batch(X, np.array([0, 1, np.nan, 0, 0, 0])), "in record 2 (counted from 0), y"),
+        (Batch(X.astype(np.float64) + 1e300, np.zeros(6)), "18 values are NaN or Inf"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_with_its_place(form, batch, message):
+    with pytest.raises(DataError) as caught:
+        survey("train", form(batch))
+    assert message in str(caught.value)

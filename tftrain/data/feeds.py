@@ -1,0 +1,114 @@
+"""From what a data builder returned to the feeds of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Facts, Feed
+from tftrain.data.arrays import ArrayFeed
+from tftrain.data.chain import Fitted, Preprocess, fit
+from tftrain.data.errors import DataError
+from tftrain.data.order import Order
+from tftrain.data.source import map_leaves, read
+from tftrain.data.splits import Split, split, take
+from tftrain.data.stream import StreamFeed
+from tftrain.data.survey import survey
+
+EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
+SAMPLE_EXAMPLES = 32
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the data of a run is divided, prepared and served; shares are of all examples, 0 for none."""
+
+    batch_size: int | Literal["full"] = 32
+    shuffle: bool = True
+    validation: float = 0.0
+    test: float = 0.0
+    split_seed: int = 0
+    drop_remainder: bool = False
+    preprocess: tuple[Preprocess, ...] = ()
+    shuffle_buffer: int = 10_000  # examples; arrays are always shuffled as a whole
+    cache: bool = False  # keep the examples of a tf.data.Dataset in memory
+
+
+class Data(NamedTuple):
+    """Everything a run needs to know of its data.
+
+    `sample` is the first training batch as arrays, cut to a few examples. `label_range` is the lowest and the highest
+    label where the targets are labels.
+    """
+
+    train: Feed
+    validation: Feed | None
+    test: Feed | None
+    facts: Facts
+    sample: Batch
+    label_range: tuple[int, int] | None
+
+
+def open_data(source: Any, options: DataOptions, seed: int) -> Data:
+    """Check, split and prepare a source; raises DataError for data that cannot be trained on.
+
+    `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing.
+    """
+    splits, labels = _surveyed(source, options.cache)
+    splits = split(splits, options.validation, options.test, options.split_seed)
+    batch_size = _batch_size(options.batch_size, splits["train"].examples)
+    classes = labels[1] + 1 if labels else None
+    fitted, facts = fit(options.preprocess, splits["train"], classes, seed)
+    train = _feed(
+        splits["train"],
+        fitted,
+        training=True,
+        batch_size=batch_size,
+        seed=seed,
+        # The order within a batch has no meaning.
+        shuffle=options.shuffle and batch_size < splits["train"].examples,
+        drop_remainder=options.drop_remainder,
+        shuffle_buffer=options.shuffle_buffer,
+    )
+    held_out = {
+        name: _feed(one, fitted, training=False, batch_size=min(one.examples, max(batch_size, EVALUATION_BATCH)))
+        for name, one in splits.items()
+        if name != "train"
+    }
+    return Data(train, held_out.get("validation"), held_out.get("test"), facts, _sample(train), labels)
+
+
+def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple[int, int] | None]:
+    """The source's own splits with their sizes, and the range of the labels over all of them."""
+    splits, labels = {}, []
+    for name, data in read(source).items():
+        data = data.cache() if cache and isinstance(data, tf.data.Dataset) else data
+        found = survey(name, data)
+        splits[name] = Split(data, found.examples)
+        labels.append(found.labels)
+    if any(found is None for found in labels):
+        return splits, None
+    return splits, (min(low for low, _ in labels), max(high for _, high in labels))
+
+
+def _batch_size(wanted: int | str, examples: int) -> int:
+    if wanted == "full":
+        return examples
+    if wanted > examples:
+        raise DataError(
+            f"batch_size {wanted} is more than the {examples} examples of the training split; "
+            "`batch_size: full` takes them all"
+        )
+    return wanted
+
+
+def _feed(part: Split, fitted: list[Fitted], **order) -> Feed:
+    feed = ArrayFeed if isinstance(part.data, Batch) else StreamFeed
+    return feed(part.data, Order(part.examples, **order), fitted)
+
+
+def _sample(feed: Feed) -> Batch:
+    return take(map_leaves(np.asarray, feed.batch(feed.serve(0, 1), tf.constant(0))), slice(SAMPLE_EXAMPLES))

@@ -1,0 +1,36 @@
+"""The order in which examples become batches, and where each step stands in its epoch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Order(NamedTuple):
+    """Fixes the batches of every epoch: the examples of step k are a function of this record and k alone."""
+
+    examples: int
+    batch_size: int
+    training: bool  # random preprocessing draws
+    seed: int = 0
+    shuffle: bool = False
+    drop_remainder: bool = False
+    shuffle_buffer: int = 1  # examples a stream is shuffled within
+
+    @property
+    def steps_per_epoch(self) -> int:
+        whole, short = divmod(self.examples, self.batch_size)
+        return whole + (1 if short and not self.drop_remainder else 0)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all batches have the same size."""
+        return self.drop_remainder or self.examples % self.batch_size == 0
+
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and the step's number within it."""
+        return divmod(step, self.steps_per_epoch)
+
+    def epoch_seed(self, epoch: int) -> int:
+        return int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

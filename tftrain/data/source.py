@@ -1,0 +1,117 @@
+"""Reads what a data builder returned into named splits of one shape."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch
+from tftrain.data.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+EXPECTED = (
+    "a data builder returns arrays (x, y) or (x, y, weight), a tf.data.Dataset of such tuples, "
+    "or a dict of train, validation and test with one of these each"
+)
+
+
+def read(source: Any) -> dict[str, Batch | tf.data.Dataset]:
+    """The splits of a source, `train` first; data that is not split is all `train`.
+
+    A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, a dict or a named
+    tuple of `train`, `validation` and `test`, or a pair of tuples: train, test. `x` may be a dict of arrays.
+    """
+    if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(SPLITS):
+        source = source._asdict()
+    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, tuple) for part in source):
+        source = dict(zip(("train", "test"), source, strict=True))
+    if not isinstance(source, Mapping):
+        return {"train": _split("data", source)}
+    for name in source:
+        if name not in SPLITS:
+            close = difflib.get_close_matches(str(name), SPLITS, 1)
+            raise DataError(f"unknown split '{name}'; {f'did you mean {close[0]!r}?' if close else EXPECTED}")
+    if source.get("train") is None:
+        raise DataError(f"there is no split 'train' among {', '.join(source) or 'none'}; {EXPECTED}")
+    return {name: _split(name, source[name]) for name in SPLITS if source.get(name) is not None}
+
+
+def map_leaves(change: Callable[[Any], Any], batch: Batch) -> Batch:
+    """The batch with every array in it changed."""
+    return Batch(*(None if part is None else tf.nest.map_structure(change, part) for part in batch))
+
+
+def leaves(batch: Batch) -> dict[str, Any]:
+    """The parts of a batch by the names that messages use: x or x['name'], y, weight."""
+    x = {f"x['{name}']": leaf for name, leaf in batch.x.items()} if isinstance(batch.x, Mapping) else {"x": batch.x}
+    return {**x, "y": batch.y} | ({} if batch.weight is None else {"weight": batch.weight})
+
+
+def _split(name: str, value: Any) -> Batch | tf.data.Dataset:
+    if isinstance(value, tf.data.Dataset):
+        return _dataset(name, value)
+    if not isinstance(value, tuple) or len(value) not in (2, 3):
+        raise DataError(f"{name}: found {_kind(value)}; {EXPECTED}")
+    x, y, weight = (*value, None)[:3]
+    x = {key: _array(name, f"x['{key}']", leaf) for key, leaf in x.items()} if isinstance(x, Mapping) else x
+    x = x if isinstance(x, dict) else _array(name, "x", x)
+    y = _array(name, "y", y)
+    y = y.astype(np.float32 if y.dtype.kind == "f" else np.int64)
+    weight = None if weight is None else _array(name, "weight", weight).astype(np.float32)
+    batch = Batch(x, y, weight)
+    _check_lengths(name, batch)
+    return batch
+
+
+def _kind(value: Any) -> str:
+    """What a message calls the value."""
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a value of type {type(value).__name__}"
+
+
+def _array(name: str, part: str, value: Any) -> np.ndarray:
+    """The value as an array of numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{name}: {part} is no regular array ({str(error).splitlines()[0]})") from error
+    if array.dtype.kind not in "biuf":
+        shown = f", for example {array.ravel()[:1].tolist()[0]!r}" if array.size else ""
+        raise DataError(f"{name}: {part} has dtype {array.dtype}{shown}; numbers are expected")
+    if array.ndim == 0:
+        raise DataError(f"{name}: {part} is the single value {array}; an array with one row per example is expected")
+    return array
+
+
+def _check_lengths(name: str, batch: Batch) -> None:
+    lengths = {part: len(leaf) for part, leaf in leaves(batch).items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{part} has {count}" for part, count in lengths.items())
+        raise DataError(f"{name}: the numbers of examples differ: {said}")
+    if batch.weight is not None and batch.weight.ndim != 1:
+        raise DataError(f"{name}: weight has the shape {list(batch.weight.shape)}; one number per example is expected")
+
+
+def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+        raise DataError(f"{name}: the tf.data.Dataset gives {_kind(spec)}; (x, y) or (x, y, weight) is expected")
+    for part, leaf in leaves(Batch(*spec)).items():
+        if not isinstance(leaf, tf.TensorSpec):
+            raise DataError(f"{name}: {part} is {_kind(leaf)}; a dense tensor is expected")
+        if not (leaf.dtype.is_floating or leaf.dtype.is_integer or leaf.dtype.is_bool):
+            raise DataError(f"{name}: {part} has dtype {leaf.dtype.name}; numbers are expected")
+        if leaf.shape.rank is None:
+            raise DataError(f"{name}: the shape of {part} is not known; set it with tf.ensure_shape")
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise DataError(f"{name}: the tf.data.Dataset never ends; remove repeat(), epochs are counted by the run")
+    # The autotuning thread holds up the release of an iterator for as long as it was used.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return dataset.with_options(options)

@@ -1,0 +1,97 @@
+"""Looks once at every example before training: how many there are, their labels, and whether all are finite."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch
+from tftrain.data.errors import DataError
+from tftrain.data.source import leaves
+
+
+class Survey(NamedTuple):
+    """The number of examples, and the lowest and highest label where the targets are integers of shape () or (1,)."""
+
+    examples: int
+    labels: tuple[int, int] | None
+
+
+def survey(name: str, data: Batch | tf.data.Dataset) -> Survey:
+    """Look through a split; raises DataError for no examples, NaN, Inf or negative labels."""
+    found = _survey_arrays(name, data) if isinstance(data, Batch) else _survey_stream(name, data)
+    if found.labels and found.labels[0] < 0:
+        raise DataError(
+            f"{name}: integer targets are labels, counted from 0, but the lowest is {found.labels[0]}; "
+            "give the targets of a regression as floats"
+        )
+    return found
+
+
+def are_labels(target: Any) -> bool:
+    """Whether targets without their batch axis (anything with a dtype and a shape) can be class labels."""
+    return not tf.as_dtype(target.dtype).is_floating and tuple(target.shape) in ((), (1,))
+
+
+def _survey_arrays(name: str, batch: Batch) -> Survey:
+    if not len(batch.y):
+        raise DataError(f"{name}: there are no examples")
+    bad = {part: np.argwhere(_not_finite(leaf)) for part, leaf in leaves(batch).items()}
+    found = sum(len(places) for places in bad.values())
+    if found:
+        part, places = min(((part, places) for part, places in bad.items() if len(places)), key=lambda b: b[1][0][0])
+        _refuse(name, found, int(places[0][0]), _place(part, places[0][1:]))
+    if not are_labels(batch.y[0]):
+        return Survey(len(batch.y), None)
+    return Survey(len(batch.y), (int(batch.y.min()), int(batch.y.max())))
+
+
+def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
+    labels = are_labels(dataset.element_spec[1])
+
+    def look(state, example):
+        count, low, high, found, first = state
+        batch = Batch(*example)
+        bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
+        first = tf.where((found == 0) & (bad > 0), count, first)
+        label = tf.cast(tf.reshape(batch.y, []), tf.int64) if labels else count
+        return count + 1, tf.minimum(low, label), tf.maximum(high, label), found + bad, first
+
+    edge = np.iinfo(np.int64)
+    start = tuple(np.int64(value) for value in (0, edge.max, edge.min, 0, -1))
+    count, low, high, found, first = (int(value) for value in dataset.reduce(start, look))
+    if not count:
+        raise DataError(f"{name}: there are no examples")
+    if found:
+        example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
+        part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
+        _refuse(name, found, first, _place(part, places[0]))
+    return Survey(count, (low, high) if labels else None)
+
+
+def _not_finite(leaf: Any) -> np.ndarray:
+    """Which values are NaN or Inf once they are float32; whole numbers are finite."""
+    leaf = np.asarray(leaf)
+    if leaf.dtype.kind != "f":
+        return np.zeros((0,) * leaf.ndim, bool)
+    with np.errstate(over="ignore"):
+        return ~np.isfinite(leaf.astype(np.float32, copy=False))
+
+
+def _count_not_finite(leaf: tf.Tensor) -> tf.Tensor:
+    if not leaf.dtype.is_floating:
+        return tf.constant(0, tf.int64)
+    return tf.math.count_nonzero(~tf.math.is_finite(tf.cast(leaf, tf.float32)))
+
+
+def _place(part: str, position: np.ndarray) -> str:
+    if len(position) == 0:
+        return part
+    return f"{part} column {position[0]}" if len(position) == 1 else f"{part} at {[int(i) for i in position]}"
+
+
+def _refuse(name: str, found: int, record: int, place: str) -> None:
+    what = "value is" if found == 1 else "values are"
+    raise DataError(f"{name}: {found} {what} NaN or Inf, the first in record {record} (counted from 0), {place}")

@@ -1,0 +1,11 @@
+"""Data small enough to check with a pencil."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def xor():
+    """Exclusive or: four points, labeled 1 where exactly one of the two inputs is 1."""
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    return x, np.array([0, 1, 1, 0])
