@@ -48,11 +48,12 @@ def quiet_start() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # no Ctrl-C between taking descriptor 2 and the `finally`
+    # Blocked here, Ctrl-C cannot come between taking descriptor 2 and the `finally`; and the filter, which inherits the
+    # block, outlives a Ctrl-C on its terminal until it has passed everything on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     real = os.dup(2)
-    # A session of its own: Ctrl-C on the terminal must not end the filter before it has passed everything on.
     command = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     os.dup2(child.stdin.fileno(), 2)
     child.stdin.close()
     try:
