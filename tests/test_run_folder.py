@@ -4,7 +4,7 @@ import re
 import pytest
 
 from tftrain import run_folder
-from tftrain.run_folder import RunFolderError, claim, safe_name, write_text
+from tftrain.run_folder import RunFolderError, check, claim, safe_name, write_text
 
 
 def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
@@ -47,7 +47,7 @@ def test_what_is_no_run_is_not_resumed(tmp_path):
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunFolderError, match="this is a file or lies under one"):
+        with pytest.raises(RunFolderError, match="file is a file; give another --run-dir"):
             claim(path, "x", resume=False)
 
 
@@ -58,6 +58,15 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", refuse)  # as root no folder is closed
     with pytest.raises(RunFolderError, match=r"cannot write there \(Permission denied\)"):
         claim(tmp_path, "x", resume=False)
+
+
+def test_check_refuses_the_same_and_makes_nothing(tmp_path):
+    check(tmp_path / "new" / "run", resume=False)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "notes.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(RunFolderError, match="not empty"):
+            check(tmp_path, resume)
 
 
 def test_errors_are_one_line(tmp_path):

@@ -19,29 +19,38 @@ class RunFolderError(ValueError):
     """The folder asked for cannot be this run's; says why and what to do instead."""
 
 
+def check(run_dir: Path | None, resume: bool) -> None:
+    """Raises RunFolderError where `claim` would refuse the folder for what is in it; makes nothing."""
+    if run_dir is None:
+        if resume:
+            raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
+        return
+    folder = Path(run_dir)
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not there.is_dir():
+        raise RunFolderError(f"run folder {folder}: {there} is a file; give another --run-dir")
+    occupied = there == folder and any(folder.iterdir())
+    if occupied and not resume:
+        raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
+    if occupied and not (folder / CONFIG).is_file():
+        raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
+
+
 def claim(run_dir: Path | None, name: str, resume: bool) -> Path:
     """Makes or takes the folder of a run and returns its path.
 
     Without `run_dir` a new folder `runs/NAME-YYYYmmdd-HHMMSS` is made. With `resume` a folder that is there is gone on
     with. Raises RunFolderError where the folder is another run's, is no folder, or cannot be written to.
     """
+    check(run_dir, resume)
     if run_dir is None:
-        if resume:
-            raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
         return _new_folder(Path("runs"), f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = Path(run_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
         tempfile.TemporaryFile(dir=folder).close()
-    except (FileExistsError, NotADirectoryError):
-        raise RunFolderError(f"run folder {folder}: this is a file or lies under one; give another --run-dir") from None
     except OSError as error:
         raise RunFolderError(f"run folder {folder}: cannot write there ({error.strerror})") from None
-    if occupied and not resume:
-        raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
-    if occupied and not (folder / CONFIG).is_file():
-        raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
     return folder
 
 

@@ -107,7 +107,7 @@ def test_results_table_aligns_and_marks_what_is_missing():
 
 def test_long_paths_stay_in_one_piece():
     for console in (plain(), terminal(width=40)):
-        print_results({"test": {"loss": 0.5}}, LONG_PATH, console)
+        print_results({"test": {"loss": 0.5}}, LONG_PATH, console=console)
         lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()
         assert f"tensorboard --logdir {LONG_PATH}" in lines
         assert f"run folder: {LONG_PATH}" in lines
@@ -115,6 +115,8 @@ def test_long_paths_stay_in_one_piece():
 
 def test_the_tensorboard_line_can_be_pasted():
     console = plain()
-    print_results({"test": {"loss": 0.5}}, "runs/my [bold] run", console)
-    line = console.file.getvalue().splitlines()[-1]
+    print_results({"test": {"loss": 0.5}}, "runs/my [bold] run", "loss [bold] stood still", console)
+    lines = console.file.getvalue().splitlines()
+    line = lines[-1]
+    assert "stopped early: loss [bold] stood still" in lines
     assert shlex.split(line) == ["tensorboard", "--logdir", "runs/my [bold] run"]

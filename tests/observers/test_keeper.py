@@ -4,7 +4,7 @@ import math
 import pytest
 
 from tftrain.core.types import Signals, Stop
-from tftrain.observers.keeper import EarlyStopping, Keeper, direction
+from tftrain.observers.keeper import Best, EarlyStopping, Keeper, direction
 
 
 @pytest.mark.parametrize(
@@ -41,43 +41,34 @@ def test_a_given_mode_is_obeyed():
     assert direction("loss", "max") == "max"
 
 
-def keep(values, mode="auto", every_steps=100):
-    """Returns the steps at which the best and the last were saved when the values come at steps 1, 2, ..."""
-    last, best = [], []
-    keeper = Keeper(last.append, best.append, every_steps, "val_loss", mode)
+def saved_steps(values, best):
+    """Returns the steps at which the best was saved when the values come at steps 1, 2, ..."""
+    saved = []
+    keeper = Keeper(saved.append, best)
     for step, value in enumerate(values, 1):
         keeper(step, Signals({} if value is None else {"val_loss": value}))
-    return last, best, keeper
+    return saved
 
 
 def test_keeper_saves_each_new_best_and_never_nan():
-    assert keep([math.nan, 3.0, 3.0, None, 2.0, math.nan, -math.inf, 2.5, 1.0])[1] == [2, 5, 9]
-    assert keep([1.0, 0.5, 2.0], mode="max")[1] == [1, 3]
+    values = [math.nan, 3.0, 3.0, None, 2.0, math.nan, -math.inf, 2.5, 1.0]
+    assert saved_steps(values, Best("val_loss", "auto")) == [2, 5, 9]
+    assert saved_steps([1.0, 0.5, 2.0], Best("val_loss", "max")) == [1, 3]
 
 
-def test_keeper_saves_at_its_cadence_also_when_looks_are_rarer():
-    saved = []
-    keeper = Keeper(saved.append, saved.append, 10, "val_loss")
-    for step in (5, 10, 12, 19, 23, 30, 47, 49, 50):
-        keeper(step, Signals())
-    assert saved == [10, 23, 30, 47, 50]
+def test_the_best_goes_on_from_its_state():
+    first = Best("val_loss", "auto")
+    saved_steps([3.0, 2.0, 4.0], first)
+    second = Best("val_loss", "auto")
+    second.restore(json.loads(json.dumps(first.state())))
+    assert (second.value, second.step) == (2.0, 2)
+    assert saved_steps([2.5, 1.5], second) == [2]
 
 
-def test_keeper_goes_on_from_its_state():
-    _, _, keeper = keep([3.0, 2.0, 4.0], every_steps=2)
-    last, best = [], []
-    second = Keeper(last.append, best.append, 2, "val_loss")
-    second.restore(json.loads(json.dumps(keeper.state())))
-    second(3, Signals({"val_loss": 2.5}))
-    second(4, Signals({"val_loss": 1.5}))
-    assert (last, best) == ([4], [4])
-
-
-def test_the_state_within_a_save_counts_this_step():
-    states = []
-    keeper = Keeper(lambda step: states.append(keeper.state()), lambda step: None, 5, "loss")
-    keeper(5, Signals({"loss": 2.0}))
-    assert states == [{"best": 2.0, "best_step": 5, "saved_step": 5}]
+def test_the_best_counts_this_step_while_it_is_saved():
+    best, states = Best("loss", "auto"), []
+    Keeper(lambda step: states.append(best.state()), best)(5, Signals({"loss": 2.0}))
+    assert states == [{"best": 2.0, "best_step": 5}]
 
 
 def stopped_at(stopping, values):

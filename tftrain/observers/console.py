@@ -148,10 +148,15 @@ def results_table(rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def print_results(
-    rows: Mapping[str, Mapping[str, float]], run_dir: Path, console: rich_console.Console | None = None
+    rows: Mapping[str, Mapping[str, float]],
+    run_dir: Path,
+    stopped: str | None = None,
+    console: rich_console.Console | None = None,
 ) -> None:
-    """Prints the table of results, the run's folder, and the line that opens TensorBoard, each path in one piece."""
+    """Prints why the run ended early, the table of results, the run's folder, and the line that opens TensorBoard."""
     console = console or screen()
+    if stopped:
+        _say(console, f"\nstopped early: {stopped}")
     _say(console, f"\n{results_table(rows)}\n")
     _say(console, f"run folder: {run_dir}")
     _say(console, f"tensorboard --logdir {shlex.quote(str(run_dir))}")

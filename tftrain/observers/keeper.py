@@ -1,4 +1,4 @@
-"""What acts on the signals of a run: keeping the last and the best checkpoint, and stopping early."""
+"""What acts on the signals of a run: keeping the best checkpoint, and stopping early."""
 
 from __future__ import annotations
 
@@ -45,41 +45,24 @@ class Best:
             self.value, self.step = value, step
         return better
 
+    def state(self) -> dict[str, Any]:
+        return {"best": self.value, "best_step": self.step}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.value, self.step = state["best"], state["best_step"]
+
 
 class Keeper:
-    """An observer that saves every `every_steps` steps, and whenever the monitored scalar is better than ever before.
+    """An observer that saves with `save_best(step)` whenever the monitored scalar is better than ever before."""
 
-    `save(step)` and `save_best(step)` do the saving.
-    """
-
-    def __init__(
-        self,
-        save: Callable[[int], Any],
-        save_best: Callable[[int], Any],
-        every_steps: int,
-        monitor: str,
-        mode: str = "auto",
-    ):
-        self._save = save
+    def __init__(self, save_best: Callable[[int], Any], best: Best):
         self._save_best = save_best
-        self.every_steps = every_steps
-        self.best = Best(monitor, mode)
-        self._saved_step = 0
+        self.best = best
 
     def __call__(self, step: int, signals: Signals) -> None:
         value = signals.scalars.get(self.best.monitor)
         if value is not None and self.best.improved(step, value):
             self._save_best(step)
-        if step // self.every_steps > self._saved_step // self.every_steps:
-            self._saved_step = step  # before saving, so that the checkpoint says that it was made
-            self._save(step)
-
-    def state(self) -> dict[str, Any]:
-        return {"best": self.best.value, "best_step": self.best.step, "saved_step": self._saved_step}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.best.value, self.best.step = state["best"], state["best_step"]
-        self._saved_step = state["saved_step"]
 
 
 class EarlyStopping:
@@ -102,10 +85,11 @@ class EarlyStopping:
             raise Stop(self._reason())
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best.value, "best_step": self.best.step, "looks": self._looks}
+        return self.best.state() | {"looks": self._looks}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best.value, self.best.step, self._looks = state["best"], state["best_step"], state["looks"]
+        self.best.restore(state)
+        self._looks = state["looks"]
 
     def _reason(self) -> str:
         looks = f"{self._looks} look{'s' if self._looks > 1 else ''}"
