@@ -14,7 +14,7 @@ from tftrain.config import Config
 from tftrain.strict import ConfigError
 
 if TYPE_CHECKING:
-    from tftrain.results import Result
+    from tftrain.session import Result
 
 __version__ = "0.1.0"
 __all__ = ["Config", "ConfigError", "load", "train"]
@@ -44,6 +44,6 @@ def train(config: Config, run_dir: str | os.PathLike | None = None, resume: bool
         run_dir: the run's folder; `runs/NAME-TIME` where it is not given.
         resume: go on from the last checkpoint in `run_dir`, or start if there is none.
     """
-    from tftrain.assemble import run  # TensorFlow is imported here, not by `import tftrain`
+    from tftrain.session import run  # TensorFlow is imported here, not by `import tftrain`
 
     return run(config, None if run_dir is None else Path(run_dir), resume)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from tftrain import arguments, catalogue
 from tftrain.config import Config
 from tftrain.parts import Part
+from tftrain.rules import apply_rules
 from tftrain.signature import REQUIRED, PartError
 from tftrain.strict import ConfigError, Node, Place, nearest, problem
 from tftrain.values import Many, PartOf, Range, Time, parse_time
@@ -28,6 +29,8 @@ def check(root: Node, source: str) -> Config:
     """Raises ConfigError with every problem of the config."""
     checker = Checker()
     found = checker.section(root, Config, "")
+    if not checker.problems:
+        apply_rules(found, lambda path, message: checker.report(checker.places.get(path, root.place), path, message))
     if checker.problems:
         raise ConfigError(checker.in_order())
     return dataclasses.replace(found, source=source)
@@ -38,6 +41,7 @@ class Checker:
 
     def __init__(self):
         self.problems: list[tuple[Place, str]] = []
+        self.places: dict[str, Place] = {}
 
     def in_order(self) -> list[str]:
         return [line for _, line in sorted(self.problems, key=lambda one: (one[0].line == 0, one[0]))]
@@ -90,6 +94,7 @@ class Checker:
 
     def value(self, node: Node, hint: Any, path: str) -> Any:
         """One value of a config; a problem is reported and stands as INVALID."""
+        self.places[path] = node.place
         choices = alternatives(hint)
         for choice in choices:
             record = get_args(choice)[0] if get_origin(choice) is Annotated else choice
@@ -97,7 +102,7 @@ class Checker:
                 return self.section(node, record, path)
             kind = _part_of(choice)
             if kind and isinstance(node.value, (str, dict)) and not _fits_plainly(node, choices):
-                return self.part(node, kind, path)
+                return self.part(node, kind, path, instead=[one for one in choices if one is not choice])
             if get_origin(record) is list and self._is_list(node, choice, choices):
                 return self._list(node, get_args(record)[0], path)
         try:
@@ -118,8 +123,8 @@ class Checker:
             found = [self.value(one, item, f"{path}.{index}") for index, one in enumerate(node.value)]
         return INVALID if INVALID in found else found
 
-    def part(self, node: Node, kind: str, path: str, options: tuple[str, ...] = ()) -> Any:
-        """A part by name, or by name with its arguments beside it."""
+    def part(self, node: Node, kind: str, path: str, options: tuple[str, ...] = (), instead: list = ()) -> Any:
+        """A part by name, or by name with its arguments beside it; `instead` are the annotations allowed in its place."""
         if isinstance(node.value, str):
             node = Node({"name": (node.place, node)}, node.place)
         entries = dict(node.value)
@@ -133,7 +138,9 @@ class Checker:
             listed, target = catalogue.find(kind, name.value)
             known = arguments.of(kind, target)
         except PartError as error:
-            return self.report(name.place, path, str(error))
+            words = [describe(one) for one in instead if one is not type(None)]
+            either = f"given {given(name)}; expected {' or '.join(words)}, or the name of a {kind}: " if words else ""
+            return self.report(name.place, path, either + str(error))
         values = self._arguments(entries, known, listed, path, options)
         for argument in known.given.values():
             if argument.default is REQUIRED and argument.name not in entries:

@@ -80,7 +80,7 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     from tftrain.startup import import_tensorflow
 
     import_tensorflow()
-    from tftrain.assemble import run
+    from tftrain.session import run
     from tftrain.errors import InputError, UserCodeError
 
     try:

@@ -94,9 +94,11 @@ class Log:
 class Checkpoint:
     """What is kept of the run's state."""
 
-    every: Annotated[Any, Time(("never",))] = setting("time between two checkpoints; the last is always kept", "1 epoch")
+    every: Annotated[Any, Time(("auto", "never"))] = setting(
+        "time between two checkpoints, auto is an epoch or a twentieth of the run; the last is always kept", "auto"
+    )
     keep: PositiveInt = setting("how many of the newest checkpoints stay", 2)
-    best: str | None = setting("logged scalar whose best checkpoint is kept beside; auto is val_loss, or loss", "auto")
+    best: str | None = setting("logged scalar whose best checkpoint is kept beside; auto is val_loss if there is one", "auto")
     mode: Literal["auto", "min", "max"] = setting("whether less or more is better; auto goes by the name", "auto")
     restore_best: bool = setting("end with the best weights in place of the last", False)
 

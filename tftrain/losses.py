@@ -1,10 +1,18 @@
-"""Losses and metrics that are chosen by the targets, and the agreement of a loss with the model's last activation."""
+"""Losses and metrics chosen by the targets, and how a model's outputs, its loss and the targets fit together."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+from tftrain.core.types import Facts, Tree
+from tftrain.values import PROBABILITIES
+
+EXACT_SUM = 1e-3  # how far from 1 a row of float16 probabilities may sum
 
 
 def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.losses.Loss:
@@ -19,21 +27,86 @@ def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.loss
 def accuracy(*, outputs: int, one_hot: bool) -> keras.metrics.Metric:
     """The share of examples whose class is right: binary, sparse or one-hot as the targets are."""
     if outputs == 1:
-        return keras.metrics.BinaryAccuracy(name="accuracy")
-    if one_hot:
-        return keras.metrics.CategoricalAccuracy(name="accuracy")
-    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return keras.metrics.BinaryAccuracy()
+    return keras.metrics.CategoricalAccuracy() if one_hot else keras.metrics.SparseCategoricalAccuracy()
 
 
-def last_activation(model: keras.Model) -> str | None:
-    """The name of what acts last in the model, 'linear' for logits; None where it cannot be known."""
-    layers = list(model.layers)
-    while layers and isinstance(layers[-1], keras.Model):
-        layers = list(layers[-1].layers)
-    if not layers or not isinstance(model, (keras.Sequential, keras.Functional)):
+class FunctionLoss(keras.losses.Loss):
+    """A function (y_true, y_pred, ...) as a loss, averaged over the examples."""
+
+    def __init__(self, function: Callable, arguments: dict[str, Any]):
+        super().__init__(name=function.__name__)
+        self._function, self._arguments = function, arguments
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred, **self._arguments)
+
+
+def is_one_hot(facts: Facts) -> bool:
+    return facts.classes is not None and facts.target_shape == (facts.classes,)
+
+
+def outputs_needed(loss: str, facts: Facts) -> int:
+    """How many values a model should give for each example; `loss` is the target of its part.
+
+    Raises:
+        ValueError: the loss compares single numbers, and the targets are more than two classes.
+    """
+    if facts.classes is None or is_one_hot(facts):
+        return max(1, math.prod(facts.target_shape))
+    if not loss.startswith("keras.") or "Categorical" in loss:
+        return facts.classes
+    if facts.classes > 2:
+        raise ValueError(
+            f"compares numbers, but the targets are labels of {facts.classes} classes; use "
+            "sparse_categorical_crossentropy, or turn the labels into rows by preprocess: one_hot"
+        )
+    return 1
+
+
+def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
+    """What is wrong where outputs of this shape cannot be compared with the targets; shapes without the batch axis."""
+    if facts.classes is not None and not is_one_hot(facts) and outputs_needed(loss, facts) > 1:
+        if not shape or shape[-1] < facts.classes:
+            return f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
         return None
-    last = layers[-1]
-    if isinstance(last, keras.layers.Softmax):
-        return "softmax"
-    function: Any = getattr(last, "activation", None)
-    return getattr(function, "__name__", None)
+    squeezed = [size for size in shape if size != 1]
+    if squeezed != [size for size in facts.target_shape if size != 1]:
+        return f"gives outputs of shape {list(shape)}, but the targets have the shape {list(facts.target_shape)}"
+    return None
+
+
+def ending(model: keras.Model, outputs: Any) -> str | None:
+    """The activation a model ends in, 'linear' for none; None where it cannot be known."""
+    found = _last_activation(model)
+    if found is None and isinstance(outputs, tf.Tensor) and outputs.shape.rank == 2 and outputs.shape[-1] > 1:
+        sums = tf.reduce_sum(outputs, -1)  # a subclassed model does not tell, its outputs do
+        if tf.reduce_all(outputs >= 0) and tf.reduce_all(tf.abs(sums - 1) < EXACT_SUM):
+            return "softmax"
+    return found
+
+
+def gives_probabilities(ending: str | None) -> bool:
+    return ending in PROBABILITIES
+
+
+def to_probabilities(loss: str, from_logits: bool, outputs: Any) -> Callable[[Tree], Tree]:
+    """What turns a model's outputs into what metrics expect."""
+    if not from_logits or not isinstance(outputs, tf.Tensor) or not _is_crossentropy(loss):
+        return lambda found: found
+    return tf.nn.sigmoid if "Binary" in loss or outputs.shape[-1] == 1 else tf.nn.softmax
+
+
+def _is_crossentropy(loss: str) -> bool:
+    return "Crossentropy" in loss or loss == "tftrain.losses:auto"
+
+
+def _last_activation(model: keras.Model) -> str | None:
+    while hasattr(model, "inputs") and model.layers:  # a subclassed model has neither symbolic inputs nor an order of layers
+        last = model.layers[-1]
+        if isinstance(last, keras.layers.Softmax):
+            return "softmax"
+        if not isinstance(last, keras.Model):
+            return getattr(getattr(last, "activation", None), "__name__", None)
+        model = last
+    return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tftrain import arguments, signature
+from tftrain import arguments, signature, values
 from tftrain.signature import UNREAD
 from tftrain.strict import Place
+
+_OURS = ("keras.", "tftrain.")
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,36 @@ class Part:
 
     def plain(self, short: bool = False) -> Any:
         """As YAML would say it; `short` leaves the defaults out."""
-        values = self.given if short else self.arguments
-        written = {name: plain(value) for name, value in values.items()}
+        shown = self.given if short else self.arguments
+        written = {name: plain(value) for name, value in shown.items()}
         return {"name": self.name, **written} if written else self.name
+
+    def with_steps(self, steps_per_epoch: int) -> Part:
+        """The same part with every stretch such as '2 epochs' among its arguments, however deep, as steps."""
+        hints = {name: one.hint for name, one in arguments.of(self.kind, self.target).given.items()}
+        given = {name: _in_steps(value, hints[name], steps_per_epoch) for name, value in self.given.items()}
+        return replace(self, given=given)
+
+    def function(self) -> Any:
+        """What the part names, itself."""
+        found = signature.load(self.target)
+        return found if self.target.startswith(_OURS) else _registered(found)
 
     def build(self, **house: Any) -> Any:
         """Call the part; `house` holds what a builder can ask for by keyword-only arguments."""
         known = arguments.of(self.kind, self.target)
         asked = {name: house[name] for name in known.house if name in house}
-        found = signature.load(self.target)
-        if not self.target.startswith(("keras.", "tftrain.")):
-            found = _registered(found)
-        return found(**built(self.arguments), **asked)
+        return self.function()(**built(self.arguments), **asked)
 
 
 # Keras takes these by name wherever they are used, and makes each use its own object.
 _BY_NAME = {"activation", "initializer", "regularizer", "constraint"}
+
+
+def _in_steps(value: Any, hint: Any, steps_per_epoch: int) -> Any:
+    if isinstance(value, Part):
+        return value.with_steps(steps_per_epoch)
+    return values.in_steps(value, steps_per_epoch) if values.is_time(hint) and isinstance(value, str) else value
 
 
 def built(value: Any) -> Any:
@@ -75,7 +91,7 @@ def _own_object(part: Part) -> Any:
     """A user's function is what Keras calls; a class is made first."""
     from tftrain.models.activation import Activation
 
-    found = _registered(signature.load(part.target))
+    found = part.function()
     if arguments.of(part.kind, part.target).kind == "class":
         return found(**built(part.arguments))
     return Activation(part.target, part.arguments) if part.given else found

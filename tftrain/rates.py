@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tftrain.core.types import Rate, Tensor
+from tftrain.values import Duration, LearningRate
 
 
 def constant(value: float) -> Rate:
@@ -19,11 +20,20 @@ def scheduled(schedule: Callable[[Tensor], Tensor]) -> Rate:
     return Rate(lambda: (), lambda state, step, grad_norm: (tf.cast(schedule(step), tf.float32), state))
 
 
-def warmup(steps: int, then: Rate) -> Rate:
+def as_rate(rate: Rate | float | Callable[[Tensor], Tensor]) -> Rate:
+    """A number or a function of the step, such as a Keras schedule, as a rate; a rate stays what it is."""
+    if isinstance(rate, Rate):
+        return rate
+    return scheduled(rate) if callable(rate) else constant(rate)
+
+
+def warmup(steps: Duration, then: LearningRate) -> Rate:
     """A linear climb over `steps` steps to the first rate of `then`, which takes over from there.
 
     Step s of the climb has (s + 1) / steps of that rate (Goyal et al., 2017, section 2.2).
     """
+
+    then = as_rate(then)
 
     def update(state, step, grad_norm):
         rate, state = then.update(state, tf.maximum(step - steps, 0), grad_norm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 
 class Range(NamedTuple):
@@ -65,7 +65,16 @@ Metric = Annotated[Any, PartOf("metric")]
 LearningRate = PositiveFloat | Annotated[Any, PartOf("schedule")]
 FromLogits = bool | Literal["auto"]
 
+PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "sparsemax")  # activations that end in them
+
 _TIME = re.compile(r"(?P<amount>\d+|\d*\.\d+)\s*(?P<unit>steps?|epochs?)")
+
+
+def is_time(hint: Any) -> bool:
+    """Whether an annotation, or a member of its union, is a stretch of training."""
+    if get_origin(hint) is Annotated:
+        return any(isinstance(one, Time) for one in get_args(hint)[1:])
+    return any(is_time(one) for one in get_args(hint))
 
 
 def parse_time(text: str) -> tuple[float, str] | None:

@@ -41,6 +41,11 @@ class Checkpoints:
     def save_best(self, step: int) -> None:
         self._best.save(checkpoint_number=step)
 
+    def newest(self) -> int | None:
+        """The step of the newest checkpoint, or None if there is none."""
+        path = self._latest.latest_checkpoint
+        return int(path.rpartition("-")[2]) if path else None
+
     def restore_latest(self) -> int | None:
         """Put the state back to the newest checkpoint; its step, or None if there is none. Raises ValueError."""
         return self._restore(self._latest)

@@ -55,5 +55,5 @@ def metric_values(metrics: Sequence[Any]) -> dict[str, float]:
     for metric in metrics:
         result = np.asarray(metric.result())
         names = [metric.name] if result.ndim == 0 else [f"{metric.name}/{index}" for index in range(result.size)]
-        values |= dict(zip(names, map(float, result.ravel())))
+        values |= dict(zip(names, map(float, result.ravel()), strict=True))
     return values

@@ -51,8 +51,8 @@ class Programs(NamedTuple):
 def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequence[Probe] = ()) -> Programs:
     """Compile the step for a feed.
 
-    The quiet program is traced at once: errors in the model come before the first batch, and metrics that make their
-    variables on first use have them before a checkpoint is read.
+    They are traced at once: errors in the model come before the first batch, and metrics that make their variables on
+    first use have them before a checkpoint is read.
     """
     quiet_step, measured_step = make_step(state, recipe), make_step(state, recipe, probes)
 
@@ -74,6 +74,8 @@ def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequ
         return measured_step(feed.batch(handle, tf.constant(0)))
 
     quiet.get_concrete_function()
+    if probes:
+        measured.get_concrete_function()
     return Programs(quiet, measured, tuple(probes))
 
 
@@ -82,7 +84,7 @@ def _unpack(packed: Tensor, layout: Row) -> Row:
     columns = tf.split(tf.ensure_shape(packed, [None, sum(sizes)]), sizes, axis=1)
     return {
         name: column if value.shape.rank else tf.squeeze(column, 1)
-        for (name, value), column in zip(layout.items(), columns)
+        for (name, value), column in zip(layout.items(), columns, strict=True)
     }
 
 
@@ -160,14 +162,14 @@ def train(
     step = int(state.step)
     while step < plan.total_steps:
         due = plan.due_after(step)
-        measuring = due.histograms and step == due.step - 1
-        count = 1 if measuring else min(due.step - due.histograms - step, feed.run_length(step), pace.steps)
+        quiet_until = due.step - 1 if due.histograms else due.step
+        measuring = step == quiet_until
+        count = 1 if measuring else min(quiet_until - step, feed.run_length(step), pace.steps)
         began = clock()
         handle = feed.serve(step, count)
-        rows, signals = _measure(programs, handle) if measuring else (_quietly(programs, handle, count), Signals())
+        rows, signals = _run_measured(programs, handle) if measuring else _run_quiet(programs, handle, count)
         seconds = clock() - began
-        if not measuring:
-            pace.adapt(count, seconds)
+        pace.adapt(count, seconds)
         window.add(rows, seconds)
         step += count
         sinks.on_call(step, {name: values[-1] for name, values in rows.items()})
@@ -175,38 +177,36 @@ def train(
         if trouble:
             _deliver(step, window.fold(step).merged(signals), sinks.observers)
             return trouble
-        if step == due.step:
-            reason = _report(due, window, signals, sinks)
-            if reason is not None:
-                return reason
+        reason = _report(due, window, signals, sinks) if step == due.step else None
+        if reason:
+            return reason
     return None
 
 
-def _quietly(programs: Programs, handle: Any, count: int) -> Rows:
-    return {name: values.numpy() for name, values in programs.quiet(handle, count).items()}
+def _run_quiet(programs: Programs, handle: Any, count: int) -> tuple[Rows, Signals]:
+    return {name: values.numpy() for name, values in programs.quiet(handle, count).items()}, Signals()
 
 
-def _measure(programs: Programs, handle: Any) -> tuple[Rows, Signals]:
+def _run_measured(programs: Programs, handle: Any) -> tuple[Rows, Signals]:
     row, measured = tf.nest.map_structure(lambda tensor: tensor.numpy(), programs.measured(handle))
     signals = Signals()
-    for probe, found in zip(programs.probes, measured):
+    for probe, found in zip(programs.probes, measured, strict=True):
         signals = signals.merged(probe.read(found))
     return {name: np.asarray(value)[None] for name, value in row.items()}, signals
 
 
 def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> str | None:
-    """What was not finite at the first step where something was not."""
+    """What was wrong at the first step that was not finite."""
     bad = np.flatnonzero(rows["finite"] == 0)
     if not bad.size:
         return None
-    step = last_step - len(rows["finite"]) + int(bad[0]) + 1
-    wrong = [name for name, norm in zip(names, rows["grad_norms"][bad[0]]) if not np.isfinite(norm)]
-    shown = ", ".join(wrong[:_NAMES_SHOWN]) + (f" and {len(wrong) - _NAMES_SHOWN} more" * (len(wrong) > _NAMES_SHOWN))
-    where = f"; gradients not finite: {shown}" if wrong else ""
-    return (
-        f"the loss or a gradient was not finite at step {step}; that update was not applied"
-        f" (loss {rows['loss'][bad[0]]:g}{where})"
-    )
+    first = int(bad[0])
+    step = last_step - len(rows["finite"]) + first + 1
+    wrong = [name for name, norm in zip(names, rows["grad_norms"][first], strict=True) if not np.isfinite(norm)]
+    shown = wrong[:_NAMES_SHOWN] + ([f"{len(wrong) - _NAMES_SHOWN} more"] if len(wrong) > _NAMES_SHOWN else [])
+    where = f", gradients not finite in {', '.join(shown)}" if wrong else ""
+    what = f"the loss or a gradient was not finite at step {step}; that update was not applied"
+    return f"{what} (loss {rows['loss'][first]:g}{where})"
 
 
 def _report(due: Due, window: Window, signals: Signals, sinks: Sinks) -> str | None:

@@ -32,6 +32,8 @@ class KerasObjective:
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
         outputs = self.model(batch.x, training=training)
         loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
+        if loss.shape.rank:
+            raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
         penalties = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
         return tf.add_n([loss, *penalties]), outputs, carry
 

@@ -35,7 +35,7 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
     names = tuple(parameter_names(state.model))
 
     def step(batch: Batch) -> tuple[Row, list]:
-        params, trained = objective.params, state.model.trainable_variables
+        params = objective.params
         buffers = read(state.buffers)  # the forward pass already changes them, and a NaN there would stay for ever
         loss, raw, outputs, carry = method(objective, batch, read(state.carry))
         squares = square_sums(raw)
@@ -46,24 +46,20 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
         before = read(params) if probes else []
 
         def commit():
-            write(
-                (state.transform, state.rate, state.carry),
-                (transformed, rated, carry),
-            )
+            write((state.transform, state.rate, state.carry), (transformed, rated, carry))
             state.optimizer.learning_rate.assign(speed)
-            state.optimizer.apply(grads, trained)
+            state.optimizer.apply(grads, state.model.trainable_variables)
             for metric in metrics:
                 metric.update_state(batch.y, objective.probabilities(outputs), sample_weight=batch.weight)
 
         tf.cond(finite, commit, lambda: write(state.buffers, buffers))
         state.step.assign_add(1)
-
         row = {"loss": loss, "learning_rate": speed, "finite": finite, **scalars}
         row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
-        row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
-        updates = [after - param for after, param in zip(read(params), before)] if probes else []
+        updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
         moment = Moment(loss, outputs, before, raw, grads, updates, names)
-        return row, [probe.measure(moment) for probe in probes]
+        numbers = {name: tf.cast(value, tf.float32) for name, value in row.items()}
+        return numbers, [probe.measure(moment) for probe in probes]
 
     return step
 
@@ -84,7 +80,7 @@ def parameter_names(model: Any) -> list[str]:
 
 
 def _same(these: list[Tensor], those: list[Tensor]) -> bool:
-    return all(this is that for this, that in zip(these, those))
+    return all(this is that for this, that in zip(these, those, strict=True))
 
 
 def _norm_signals(raw: Tensor, clipped: Tensor) -> Row:

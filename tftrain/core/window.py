@@ -69,5 +69,5 @@ class Window:
         return {
             f"{shown}/{name}": float(value)
             for vector, shown in _PER_PARAMETER.items()
-            for name, value in zip(self._names, self._vectors[vector])
+            for name, value in zip(self._names, self._vectors[vector], strict=True)
         }

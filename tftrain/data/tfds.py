@@ -110,7 +110,7 @@ def _is_network_there() -> bool:
 
 def _columns(info: Any, inputs: str | list[str] | None, target: str | None) -> tuple:
     """The features of x (a name or a list) and of y, and that of the weight if there is one."""
-    names = sorted(info.features) if isinstance(info.features, dict) else []
+    names = sorted(info.features.keys()) if isinstance(info.features, library.features.FeaturesDict) else []
     if inputs is None and target is None:
         keys = info.supervised_keys
         if keys is None or not all(isinstance(key, str) for key in keys):

@@ -22,13 +22,13 @@ def backprop() -> GradientMethod:
         with tf.GradientTape() as tape:
             loss, outputs, carry = objective(batch, carry)
         found = tape.gradient(loss, params)
-        unreached = [param.name.removesuffix(":0") for param, grad in zip(params, found) if grad is None]
+        unreached = [param.name.removesuffix(":0") for param, grad in zip(params, found, strict=True) if grad is None]
         if len(unreached) == len(params):
             raise ValueError(f"the loss depends on none of the model's parameters: {', '.join(unreached)}")
         if set(unreached) - warned:
             warnings.warn(f"the loss does not depend on {', '.join(unreached)}: no training there", stacklevel=2)
             warned.update(unreached)
-        return Evaluation(loss, [dense(grad, param) for grad, param in zip(found, params)], outputs, carry)
+        return Evaluation(loss, [dense(grad, param) for grad, param in zip(found, params, strict=True)], outputs, carry)
 
     return evaluate
 

@@ -28,7 +28,8 @@ def gradient_histograms(axis: Literal["log10", "value"] = "log10") -> Probe:
     rows = {"log10": _log10_rows, "value": _value_rows}[axis]
 
     def measure(moment: Moment) -> dict:
-        return {name: _measure(tf.reshape(grad, [-1]), axis) for name, grad in zip(moment.names, moment.raw)}
+        named = zip(moment.names, moment.raw, strict=True)
+        return {name: _measure(tf.reshape(grad, [-1]), axis) for name, grad in named}
 
     def read(measured: dict) -> Signals:
         histograms = {f"gradients/{name}": rows(found) for name, found in measured.items()}
@@ -55,7 +56,8 @@ def _equal_buckets(values: Tensor) -> dict[str, Tensor]:
     values = tf.cast(values, tf.float64)  # float32 overflows on the way from -3e38 to 3e38
     low = tf.reduce_min(tf.where(finite, values, np.inf))
     high = tf.reduce_max(tf.where(finite, values, -np.inf))
-    margin = tf.where(high > low, 0.0, tf.where(low == 0, 0.5, tf.abs(low) / 2))
+    half = tf.where(low == 0, tf.constant(0.5, tf.float64), tf.abs(low) / 2)
+    margin = tf.where(high > low, tf.zeros_like(half), half)
     low, high = low - margin, high + margin
     buckets = tf.cast((tf.where(finite, values, low) - low) / (high - low) * _EQUAL_BUCKETS, tf.int32)
     buckets = tf.clip_by_value(buckets, 0, _EQUAL_BUCKETS - 1)

@@ -23,7 +23,7 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
 
     def update(grads, states, params):
         after, scalars, clipped = [], {}, []
-        for name, transform, state in zip(names, transforms, states):
+        for name, transform, state in zip(names, transforms, states, strict=True):
             grads, state, measured = transform.update(grads, state, params)
             after.append(state)
             clipped.append(measured.get("clipped", tf.constant(0.0)))

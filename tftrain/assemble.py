@@ -1,0 +1,185 @@
+"""A checked config -> everything a run is made of; the only file that sees every shelf. Epochs become steps here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tftrain import losses
+from tftrain.arguments import takes_targets
+from tftrain.config import Config
+from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
+from tftrain.core.objective import KerasObjective
+from tftrain.core.state import TrainState
+from tftrain.core.step import Recipe, make_step
+from tftrain.core.types import Batch, View
+from tftrain.data.feeds import Data, DataOptions, open_data
+from tftrain.errors import InputError, blamed_on
+from tftrain.parts import Part
+from tftrain.probes.histograms import gradient_histograms
+from tftrain.rates import as_rate
+from tftrain.rules import logits_clash, metric_label
+from tftrain.strict import problem
+from tftrain.transforms.chain import chain
+from tftrain.values import in_steps
+
+SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
+HISTOGRAM_SETS = 50  # TensorBoard shows 51 at most
+CHECKPOINTS = 20  # at most, where an epoch is short
+
+
+class Run(NamedTuple):
+    """All that a run needs, nothing of it started."""
+
+    config: Config
+    data: Data
+    objective: KerasObjective
+    state: TrainState
+    recipe: Recipe
+    programs: Programs
+    total_steps: int
+    new_metrics: Callable[[], list]  # fresh metric objects: validation must not share those of training
+
+
+def assemble(config: Config) -> Run:
+    """Open the data, build the model and compile the step; raises InputError or UserCodeError."""
+    keras.utils.set_random_seed(config.training.seed)
+    data = _data(config)
+    model, outputs = _model(config, data)
+    ending = losses.ending(model, outputs)
+    loss, from_logits = _loss(config, data, outputs, ending)
+    objective = KerasObjective(model, loss, losses.to_probabilities(config.loss.target, from_logits, outputs))
+
+    def new_metrics() -> list:
+        return _metrics(config, data, outputs)
+
+    epoch = data.train.steps_per_epoch
+    rate, optimizer = _optimizer(config, epoch)
+    clips = [(part.name, part.build()) for part in config.gradients.clip]
+    metrics = new_metrics()
+    recipe = Recipe(objective, config.gradients.method.build(), chain(clips), rate, metrics)
+    with blamed_on(config.model, "model"):
+        state = TrainState(model, optimizer, recipe.transform, rate, metrics=metrics)
+        probes = [] if config.log.histograms == "never" else [gradient_histograms(config.log.histogram_axis)]
+        programs = compile_programs(state, recipe, data.train, probes)
+    return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics)
+
+
+def total_steps(config: Config, steps_per_epoch: int) -> int:
+    training = config.training
+    return training.steps or (training.epochs or 10) * steps_per_epoch
+
+
+def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...]) -> Plan:
+    """When what is wanted, in steps."""
+    config, epoch, total = run.config, run.data.train.steps_per_epoch, run.total_steps
+
+    def cadence(time: Any, auto: Cadence) -> Cadence | None:
+        if time == "never":
+            return None
+        return auto if time == "auto" else every(in_steps(time, epoch))
+
+    return Plan(
+        total_steps=total,
+        scalars=cadence(config.log.scalars, every(max(1, total // SCALAR_POINTS))),
+        histograms=cadence(config.log.histograms, doubling_then_every(max(1, total // HISTOGRAM_SETS))),
+        views=views,
+        checkpoints=cadence(config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))),
+        steps_per_call=config.training.steps_per_call,
+        on_nonfinite=config.training.on_nonfinite,
+    )
+
+
+def step_graph(run: Run) -> Any:
+    """The GraphDef of the plain step: model, loss, gradients, optimizer, without what measures and repeats."""
+    plain, sample = make_step(run.state, run.recipe), run.data.sample
+    parts = {name: part for name, part in sample._asdict().items() if part is not None}
+    specs = tf.nest.map_structure(lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), parts)
+    traced = tf.function(lambda parts: plain(Batch(**parts))).get_concrete_function(specs)
+    return traced.graph.as_graph_def()
+
+
+def _data(config: Config) -> Data:
+    part, options = config.data.source, config.data
+    with blamed_on(part, "data"):
+        source = part.build(seed=config.training.seed)
+        named = {one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"}
+        prepared = tuple(step.build() for step in options.preprocess)
+        return open_data(source, DataOptions(**named, preprocess=prepared), config.training.seed)
+
+
+def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
+    """The built model and its outputs for the sample; a subclassed model is built by that call."""
+    facts, part = data.facts, config.model
+    outputs = _outputs(config, data)
+    with blamed_on(part, "model"):
+        model = part.build(input_shape=facts.input_shape, classes=facts.classes, outputs=outputs)
+        if not isinstance(model, keras.Model):
+            raise InputError(problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model"))
+        found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
+    if isinstance(found, tf.Tensor):
+        misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), facts)
+        if misfit:
+            raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
+    return model, found
+
+
+def _outputs(config: Config, data: Data) -> int:
+    """How many values the model should give for each example."""
+    try:
+        return losses.outputs_needed(config.loss.target, data.facts)
+    except ValueError as error:
+        raise InputError(problem(config.loss.place, "loss", f"{config.loss.name}: {error}")) from None
+
+
+def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple[Any, bool]:
+    part = config.loss
+    asked = part.given.get("from_logits", "auto")
+    clash = logits_clash(ending, asked)
+    if clash:
+        raise InputError(problem(part.place, "loss.from_logits", clash))
+    from_logits = asked if asked != "auto" else not losses.gives_probabilities(ending)
+    if "from_logits" in part.arguments:
+        part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
+    with blamed_on(part, "loss"):
+        if takes_targets(part.target):
+            return losses.FunctionLoss(part.function(), part.arguments), from_logits
+        one_hot = losses.is_one_hot(data.facts)
+        return part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits), from_logits
+
+
+def _metrics(config: Config, data: Data, outputs: Any) -> list:
+    if config.metrics == "auto":
+        chosen = [Part("metric", "accuracy", "tftrain.losses:accuracy")] if data.facts.classes else []
+    else:
+        chosen = config.metrics
+    width = outputs.shape[-1] if isinstance(outputs, tf.Tensor) else 1
+    built: dict[str, Any] = {}
+    for part in chosen:
+        with blamed_on(part, "metrics"):
+            if takes_targets(part.target):
+                metric = keras.metrics.MeanMetricWrapper(part.function(), **part.arguments)
+            else:
+                metric = part.build(outputs=width, one_hot=losses.is_one_hot(data.facts))
+        label = metric_label(part)
+        # Keras would number the names of unnamed metrics anew with every object.
+        metric.name = label if label not in built else f"{label}_{len(built)}"
+        built[metric.name] = metric
+    return list(built.values())
+
+
+def _optimizer(config: Config, steps_per_epoch: int) -> tuple[Any, Any]:
+    """The rate, and the optimizer whose own rate the step sets every time."""
+    part = config.optimizer.with_steps(steps_per_epoch)
+    with blamed_on(config.optimizer, "optimizer"):
+        if "learning_rate" not in part.arguments:
+            optimizer = part.build()
+            return as_rate(optimizer.learning_rate), optimizer
+        chosen = part.arguments["learning_rate"]
+        rate = as_rate(chosen.build() if isinstance(chosen, Part) else chosen)
+        optimizer = dataclasses.replace(part, given=part.given | {"learning_rate": 1.0}).build()
+        return rate, optimizer

@@ -1,0 +1,48 @@
+"""Faults that are the input's, not ours: each is told in as few lines as it needs, and ends with exit status 2."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tftrain.data.errors import DataError
+from tftrain.parts import Part
+from tftrain.signature import PartError
+from tftrain.strict import problem
+
+_OURS = str(Path(__file__).parent)
+
+
+class InputError(ValueError):
+    """The config or the data cannot be trained on; one line, written for the user."""
+
+
+class UserCodeError(RuntimeError):
+    """A user's own part raised; the message is its traceback, without our frames."""
+
+
+@contextmanager
+def blamed_on(part: Part, path: str) -> Iterator[None]:
+    """What goes wrong inside is told with the place where the config chose the part."""
+    try:
+        yield
+    except (InputError, UserCodeError):
+        raise
+    except (DataError, PartError) as error:
+        raise InputError(problem(part.place, path, str(error))) from None
+    except Exception as error:
+        raise _told(error, part, path) from error
+
+
+def _told(error: Exception, part: Part, path: str) -> Exception:
+    own = not part.target.startswith(("keras.", "tftrain."))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    frames = [frame for frame in frames if "importlib" not in frame.filename]
+    if own and (frames or isinstance(error, SyntaxError)):
+        shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
+        head = problem(part.place, path, f"{part.name} raised {type(error).__name__}:")
+        return UserCodeError(f"{head}\nTraceback (most recent call last):\n{shown}")
+    words = " ".join(str(error).split()) or type(error).__name__
+    return InputError(problem(part.place, path, f"{part.name}: {words}"))

@@ -1,0 +1,198 @@
+"""One session of a run: from its start, or its last checkpoint, to its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tftrain import run_folder
+from tftrain.assemble import Run, assemble, make_plan, step_graph
+from tftrain.config import Config
+from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.evaluate import make_evaluation
+from tftrain.core.loop import Sinks, every, train
+from tftrain.core.types import Feed, Signals
+from tftrain.dump import dump
+from tftrain.errors import InputError
+from tftrain.observers.console import Console, Course, print_results
+from tftrain.observers.keeper import Best, EarlyStopping, Keeper
+from tftrain.observers.records import Records, Series, history
+from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
+from tftrain.values import in_steps
+
+Results = dict[str, dict[str, float]]  # by split: the loss and the metrics
+
+
+class Result(NamedTuple):
+    """What a run leaves: its curves, the trained model, the figures at the end, and its folder.
+
+    `history["loss"]` is (steps, values), so that `plt.plot(*result.history["loss"])` draws it.
+    """
+
+    history: dict[str, Series]
+    model: keras.Model
+    results: Results
+    folder: Path
+    stopped: str | None  # why it ended before its last step, where it did
+
+
+class Monitors(NamedTuple):
+    """Who watches a scalar; None where nobody asked."""
+
+    best: Best | None
+    stopping: EarlyStopping | None
+
+    def by_name(self) -> dict[str, Any]:
+        return {name: owner for name, owner in self._asdict().items() if owner is not None}
+
+
+def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Result:
+    """Train to the end, and write everything into the run's folder.
+
+    Raises:
+        InputError, UserCodeError: the config, the data or a user's part cannot be trained on.
+        RunFolderError: the folder is another run's, or cannot be written.
+    """
+    run_folder.check(run_dir, resume)  # before anything is loaded
+    assembled = assemble(config)
+    monitored = monitors(assembled)
+    folder = run_folder.claim(run_dir, config.source, resume)
+    session = Session(assembled, folder, monitored)
+    if resume:
+        session.restore()
+    run_folder.write_text(folder / run_folder.CONFIG, dump(config))
+    return session.run()
+
+
+def monitors(run: Run) -> Monitors:
+    """Who watches which scalar; raises InputError where it is one of a validation that there is not."""
+    config, validated = run.config, run.data.validation is not None
+    best, stopping = config.checkpoint.best, config.training.early_stopping
+    if best == "auto":
+        best = "val_loss" if validated else None
+    watched = {"checkpoint.best": best, "training.early_stopping.monitor": stopping and stopping.monitor}
+    for path, name in watched.items():
+        if name is not None and name.startswith("val_") and not validated:
+            raise InputError(
+                f"{path}: '{name}' is asked for, but the data has no validation split; "
+                "give data.validation a share such as 0.1, or watch 'loss'"
+            )
+    return Monitors(
+        Best(best, config.checkpoint.mode) if best else None,
+        EarlyStopping(stopping.monitor, stopping.patience, stopping.min_delta, stopping.mode) if stopping else None,
+    )
+
+
+class Session:
+    """Owns the files of a run while it goes on."""
+
+    def __init__(self, assembled: Run, folder: Path, monitored: Monitors):
+        self._run, self._folder, self._monitored = assembled, folder, monitored
+        self._checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, assembled.state, assembled.config.checkpoint.keep)
+        self._validate = self._evaluation(assembled.data.validation)
+        self._start = 0
+
+    def restore(self) -> None:
+        """Go on from the last checkpoint, where there is one."""
+        try:
+            step = self._checkpoints.restore_latest()
+        except ValueError as error:
+            raise InputError(f"cannot go on with {self._folder}: {error}") from None
+        if step is None:
+            return
+        self._start = step
+        remembered = json.loads(self._run.state.host.numpy())
+        for name, owner in self._monitored.by_name().items():
+            if name in remembered:
+                owner.restore(remembered[name])
+
+    def run(self) -> Result:
+        began = time.monotonic()
+        with self._observers() as observers:
+            stopped = self._train(observers)
+        state = self._run.state
+        if self._checkpoints.newest() != int(state.step):
+            self._save(int(state.step))
+        steps = int(state.step)
+        if self._run.config.checkpoint.restore_best:
+            self._checkpoints.restore_best()
+        curves = history(self._folder / run_folder.METRICS)
+        results = self._results(curves)
+        state.model.save(self._folder / run_folder.MODEL)
+        summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
+        run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
+        print_results(results, self._folder, stopped)
+        return Result(curves, state.model, results, self._folder, stopped)
+
+    def _train(self, observers: list) -> str | None:
+        run = self._run
+        views = ()
+        if self._validate is not None:
+            steps = in_steps(run.config.training.validate_every, run.data.train.steps_per_epoch)
+            views = ((every(steps), self._look),)
+        console = next(one for one in observers if isinstance(one, Console))
+        sinks = Sinks(observers, console.on_call, self._save)
+        try:
+            return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
+        except KeyboardInterrupt:
+            self._save(int(run.state.step))
+            raise
+
+    @contextmanager
+    def _observers(self) -> Iterator[list]:
+        """Everyone who is told, each closed at the end, whatever happens."""
+        run, log, start = self._run, self._run.config.log, self._start
+        epoch = run.data.train.steps_per_epoch
+        metric = run.recipe.metrics[0].name if run.recipe.metrics else None
+        report_every = None if log.console == "auto" else in_steps(log.console, epoch)
+        texts = {"config": fenced_yaml(dump(run.config))}
+        graph = step_graph(run) if log.graph and not start else None
+        files = [
+            Records(self._folder / run_folder.METRICS, start),
+            TensorBoard(self._folder, texts, graph, log.histogram_axis, start),
+            Console(Course(run.total_steps, epoch, start), metric, report_every),
+        ]
+        try:
+            yield [*files, *self._watchers()]
+        finally:
+            for one in files:
+                one.close()
+
+    def _watchers(self) -> list:
+        best, stopping = self._monitored
+        return [*([Keeper(self._save_best, best)] if best else []), *([stopping] if stopping else [])]
+
+    def _look(self, step: int) -> Signals:
+        """The view of the validation split."""
+        return Signals({f"val_{name}": value for name, value in self._validate().items()})
+
+    def _evaluation(self, feed: Feed | None) -> Callable[[], dict[str, float]] | None:
+        return make_evaluation(self._run.objective, self._run.new_metrics(), feed) if feed is not None else None
+
+    def _save(self, step: int) -> None:
+        self._remember()
+        self._checkpoints.save(step)
+
+    def _save_best(self, step: int) -> None:
+        self._remember()
+        self._checkpoints.save_best(step)
+
+    def _remember(self) -> None:
+        remembered = {name: owner.state() for name, owner in self._monitored.by_name().items()}
+        self._run.state.host.assign(json.dumps(remembered))
+
+    def _results(self, curves: dict[str, Series]) -> Results:
+        """The last point of training, and the figures of the model as it is now over the other splits."""
+        data, scored = self._run.data, ["loss", *(metric.name for metric in self._run.recipe.metrics)]
+        found = {"train": {name: float(curves[name].values[-1]) for name in scored if name in curves}}
+        if self._validate is not None:
+            found["validation"] = self._validate()
+        if data.test is not None:
+            found["test"] = self._evaluation(data.test)()
+        return found
