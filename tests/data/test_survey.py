@@ -41,7 +41,10 @@ def test_examples_and_labels_are_found(form, y, labels):
     "batch, message",
     [
         (Batch(X[:0], np.zeros(0, np.int64)), "train: there are no examples"),
-        (Batch(X, np.array([0, 1, -2, 0, 0, 0])), "train: integer targets are labels, counted from 0, but the lowest is -2"),
+        (
+            Batch(X, np.array([0, 1, -2, 0, 0, 0])),
+            "train: integer targets are labels, counted from 0, but the lowest is -2",
+        ),
         (
             Batch(with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}), np.zeros(6)),
             "train: 3 values are NaN or Inf, the first in record 2 (counted from 0), x column 1",
@@ -50,7 +53,10 @@ def test_examples_and_labels_are_found(form, y, labels):
             Batch({"a": X, "b": with_bad({(5, 2): -np.inf})}, np.zeros(6)),
             "train: 1 value is NaN or Inf, the first in record 5 (counted from 0), x['b'] column 2",
         ),
-        (Batch(np.full((6, 2, 2, 1), np.nan), np.zeros(6)), "24 values are NaN or Inf, the first in record 0 (counted from 0), x at [0, 0, 0]"),
+        (
+            Batch(np.full((6, 2, 2, 1), np.nan), np.zeros(6)),
+            "24 values are NaN or Inf, the first in record 0 (counted from 0), x at [0, 0, 0]",
+        ),
         (Batch(X, np.array([0, 1, np.nan, 0, 0, 0])), "in record 2 (counted from 0), y"),
         (Batch(X.astype(np.float64) + 1e300, np.zeros(6)), "18 values are NaN or Inf"),
     ],

@@ -1,0 +1,223 @@
+"""What both feeds promise, and what `open_data` checks; served through a compiled loop as a run does."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrain.data import preprocess
+from tftrain.data.arrays import CALL_ROWS
+from tftrain.data.bundled import digits, iris
+from tftrain.data.errors import DataError
+from tftrain.data.feeds import DataOptions, open_data
+from tftrain.data.toy import xor
+
+X = np.arange(23, dtype=np.float32)[:, None]
+Y = np.arange(23)
+CROPPED = (preprocess.scale(0.1), preprocess.crop(5, 5), preprocess.flip())
+
+
+def arrays(x, y):
+    return (x, y)
+
+
+def stream(x, y):
+    return tf.data.Dataset.from_tensor_slices((x, y))
+
+
+FORMS = pytest.mark.parametrize("form", [arrays, stream])
+
+
+def collected(feed, start, stop):
+    """The batches of steps [start, stop), each call as long as it may be."""
+
+    @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)])
+    def one(handle, index):
+        return feed.batch(handle, index)
+
+    found = []
+    while start < stop:
+        count = min(feed.run_length(start), stop - start)
+        handle = feed.serve(start, count)
+        found += [one(handle, tf.constant(i)) for i in range(count)]
+        start += count
+    return found
+
+
+def opened(form, seed=0, x=X, y=Y, **options):
+    return open_data(form(x, y), DataOptions(**{"batch_size": 5, **options}), seed)
+
+
+@FORMS
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("buffer", [4, 100])
+def test_each_epoch_visits_every_example_once_in_an_order_of_its_own(form, cache, buffer):
+    feed = opened(form, cache=cache, shuffle_buffer=buffer).train
+    assert (feed.examples, feed.steps_per_epoch) == (23, 5)
+    batches = collected(feed, 0, 10)
+    assert [len(batch.y) for batch in batches] == [5, 5, 5, 5, 3] * 2
+    first, second = (np.concatenate([b.y for b in batches[i : i + 5]]) for i in (0, 5))
+    assert sorted(first) == sorted(second) == list(range(23)) and list(first) != list(second)
+    for batch in batches:
+        np.testing.assert_array_equal(batch.x[:, 0], batch.y)
+
+
+@FORMS
+def test_seeds_give_different_orders_and_the_same_seed_the_same(form):
+    orders = [np.concatenate([b.y for b in collected(opened(form, seed).train, 0, 5)]).tolist() for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+@FORMS
+def test_without_shuffle_the_order_is_the_data_s_own(form):
+    batches = collected(opened(form, shuffle=False).train, 5, 10)
+    np.testing.assert_array_equal(np.concatenate([batch.y for batch in batches]), Y)
+
+
+@FORMS
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_any_position_is_reached_directly(form, drop_remainder):
+    """Serving from step k equals serving from 0 and going on, byte for byte, random preprocessing included."""
+    x, y = (part[:60] for part in digits())
+    options = {"batch_size": 8, "preprocess": CROPPED, "drop_remainder": drop_remainder, "x": x, "y": y}
+    whole = collected(opened(form, **options).train, 0, 20)
+    for start in (0, 3, 7, 8, 15):
+        found = collected(opened(form, **options).train, start, 20)
+        for ours, theirs in zip(found, whole[start:], strict=True):
+            assert np.asarray(ours.x).tobytes() == np.asarray(theirs.x).tobytes()
+            assert np.asarray(ours.y).tobytes() == np.asarray(theirs.y).tobytes()
+
+
+@FORMS
+def test_going_back_serves_the_same_again(form):
+    feed = opened(form).train
+    first = [batch.y.numpy().tolist() for batch in collected(feed, 2, 5)]
+    assert [batch.y.numpy().tolist() for batch in collected(feed, 2, 5)] == first
+
+
+@FORMS
+def test_augmentation_differs_from_epoch_to_epoch(form):
+    x, y = (part[:16] for part in digits())
+    feed = opened(form, x=x, y=y, batch_size=16, shuffle=False, preprocess=(preprocess.flip(),)).train
+    one, other = collected(feed, 0, 2)
+    assert not np.array_equal(one.x, other.x)
+
+
+@FORMS
+def test_dropped_remainders_give_fixed_shapes(form):
+    feed = opened(form, drop_remainder=True).train
+    assert feed.steps_per_epoch == 4 and [len(b.y) for b in collected(feed, 0, 8)] == [5] * 8
+    graph = tf.function(lambda handle: feed.batch(handle, tf.constant(0)), input_signature=[feed.signature])
+    assert graph.get_concrete_function().structured_outputs.x.shape == (5, 1)
+
+
+@FORMS
+def test_evaluation_is_in_order_without_augmentation_and_repeats(form):
+    data = opened(form, x=digits()[0][:60], y=digits()[1][:60], test=0.5, batch_size=30, preprocess=CROPPED)
+    passes = [collected(data.test, 0, data.test.steps_per_epoch) for _ in range(2)]
+    assert data.test.examples == 30 and data.test.steps_per_epoch == 1 and data.validation is None
+    np.testing.assert_array_equal(passes[0][0].x, passes[1][0].x)
+    if form is stream:
+        np.testing.assert_allclose(passes[0][0].x, digits()[0][30:60, 1:6, 1:6] * np.float32(0.1))
+
+
+@FORMS
+def test_dicts_and_weights_go_along(form):
+    weight = np.arange(23) / 10
+    source = ({"a": X, "b": X[:, 0]}, Y, weight)
+    data = open_data(source if form is arrays else tf.data.Dataset.from_tensor_slices(source), DataOptions(5), 0)
+    for batch in collected(data.train, 0, 5):
+        np.testing.assert_array_equal(batch.x["a"][:, 0], batch.x["b"])
+        np.testing.assert_allclose(batch.weight, np.asarray(batch.y) / 10, rtol=1e-6)  # float32 of a tenth
+    assert data.facts.input_shape == {"a": (1,), "b": ()} and data.sample.weight.dtype == np.float32
+
+
+@FORMS
+def test_facts_and_sample_are_of_the_prepared_data(form):
+    steps = (preprocess.resize(4, 4), preprocess.one_hot())
+    x, y = (part[:40] for part in digits())
+    data = opened(form, x=x, y=y, batch_size=40, preprocess=steps)
+    assert data.facts == ((4, 4, 1), (10,), 10) and data.label_range == (0, 9)
+    assert data.sample.x.shape == (32, 4, 4, 1) and data.sample.y.shape == (32, 10)
+    first = collected(data.train, 0, 1)[0]
+    np.testing.assert_array_equal(data.sample.x, first.x[:32])
+
+
+def test_classes_are_those_of_all_splits_and_none_for_floats():
+    data = open_data({"train": (X, Y % 3), "test": (X, Y % 5)}, DataOptions(5), 0)
+    assert data.facts.classes == 5 and data.label_range == (0, 4)
+    assert open_data((X, Y * 1.0), DataOptions(5), 0).facts == ((1,), (), None)
+
+
+def test_even_batches_let_a_call_span_epochs():
+    feed = open_data(xor(), DataOptions("full"), 0).train
+    assert feed.run_length(0) == CALL_ROWS // 4 and feed.steps_per_epoch == 1
+    batches = collected(feed, 7, 20)
+    assert len(batches) == 13 and all(np.array_equal(b.y, [0, 1, 1, 0]) for b in batches)
+
+
+def test_the_short_batch_is_a_call_of_its_own():
+    feed = opened(arrays).train
+    assert [feed.run_length(step) for step in range(6)] == [4, 3, 2, 1, 1, 4]
+
+
+def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
+    x, y = (part[:20] for part in digits())
+    steps = (preprocess.resize(32, 32), preprocess.standardize())
+    ahead = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
+    monkeypatch.setattr("tftrain.data.chain.AHEAD_BYTES", 2 * x.nbytes)
+    within = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
+    for one, other in zip(ahead, within, strict=True):
+        np.testing.assert_allclose(one.x, other.x, rtol=1e-5, atol=1e-5)  # float32 rounding of the same formula
+
+
+def test_images_of_many_sizes_are_prepared_one_by_one():
+    def make():
+        for i in range(12):
+            yield np.full((4 + i % 3, 5, 1), i, np.uint8), i
+
+    spec = (tf.TensorSpec([None, 5, 1], tf.uint8), tf.TensorSpec([], tf.int32))
+    source = tf.data.Dataset.from_generator(make, output_signature=spec)
+    options = DataOptions(
+        batch_size=5, preprocess=(preprocess.resize(6, 6), preprocess.standardize(), preprocess.flip())
+    )
+    data = open_data(source, options, 0)
+    whole = collected(data.train, 0, 6)
+    assert data.facts.input_shape == (6, 6, 1) and [b.x.shape[0] for b in whole] == [5, 5, 2] * 2
+    levels = np.concatenate([b.x[:, 0, 0, 0] for b in whole[:3]])
+    labels = np.concatenate([b.y for b in whole[:3]])
+    np.testing.assert_array_equal(np.argsort(levels), np.argsort(labels))
+    for ours, theirs in zip(collected(open_data(source, options, 0).train, 4, 6), whole[4:], strict=True):
+        np.testing.assert_array_equal(ours.x, theirs.x)
+    with pytest.raises(DataError, match=r"no fixed shape .*any.*; add `resize`"):
+        open_data(source, DataOptions(batch_size=5), 0)
+
+
+def test_a_stream_of_unknown_length_is_counted():
+    source = tf.data.Dataset.range(50).filter(lambda i: i % 2 == 0).map(lambda i: (tf.cast(i, tf.float32)[None], i))
+    data = open_data(source, DataOptions(batch_size=4, validation=0.2), 0)
+    assert (data.train.examples, data.validation.examples) == (20, 5)
+    assert data.validation.steps_per_epoch == 1
+
+
+def test_a_cached_stream_is_read_once():
+    reads = []
+
+    def make():
+        reads.append(1)
+        yield from ((np.array([i], np.float32), i) for i in range(10))
+
+    spec = (tf.TensorSpec([1], tf.float32), tf.TensorSpec([], tf.int32))
+    source = tf.data.Dataset.from_generator(make, output_signature=spec)
+    data = open_data(source, DataOptions(batch_size=3, test=0.3, cache=True), 0)
+    collected(data.train, 0, 9), collected(data.test, 0, 1)
+    assert len(reads) == 1
+
+
+def test_a_batch_larger_than_the_training_split_is_refused():
+    with pytest.raises(DataError, match="batch_size 200 is more than the 120 examples .* `batch_size: full`"):
+        open_data(iris(), DataOptions(batch_size=200, test=0.2), 0)
+
+
+def test_full_takes_the_whole_training_split_in_one_step():
+    data = open_data(iris(), DataOptions(batch_size="full", test=0.2, split_seed=42), 0)
+    assert data.train.steps_per_epoch == 1 and data.train.examples == 120 and data.test.examples == 30

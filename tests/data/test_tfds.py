@@ -1,0 +1,161 @@
+"""Real tensorflow-datasets builders made on the spot from scikit-learn's digits; no network is used."""
+
+import socket
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as library
+
+from tftrain.data.bundled import digits
+from tftrain.data.errors import DataError
+from tftrain.data.feeds import DataOptions, open_data
+from tftrain.data.tfds import tfds
+
+BUILDER = """
+import numpy as np
+import tensorflow_datasets as tfds
+from sklearn import datasets
+
+class LocalDigits(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict({
+                "image": tfds.features.Image(shape=(8, 8, 1)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+                "ink": np.float32,
+            }),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(0, 100), "test": self._generate_examples(100, 140)}
+
+    def _generate_examples(self, start, stop):
+        images, labels = datasets.load_digits(return_X_y=True)
+        for i in range(start, stop):
+            image = images[i].reshape(8, 8, 1).astype(np.uint8)
+            yield i, {"image": image, "label": labels[i], "ink": float(image.sum())}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the user's module in it, and the data prepared by `download: true`."""
+    folder = tmp_path_factory.mktemp("tfds")
+    (folder / "local_digits_builder.py").write_text(BUILDER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        tfds("local_digits", data_dir=str(folder), download=True, builder="local_digits_builder:LocalDigits")
+        yield str(folder)
+
+
+def listed(dataset):
+    return list(dataset.as_numpy_iterator())
+
+
+def test_supervised_pairs_and_slices(place):
+    found = tfds("local_digits", train="train[:60%]", validation="train[60%:]", test="test", data_dir=place)
+    sizes = {name: len(listed(split)) for name, split in found.items()}
+    assert sizes == {"train": 60, "validation": 40, "test": 40}
+    images, labels = digits()
+    truth = {image.astype(np.uint8).tobytes(): label for image, label in zip(images, labels, strict=True)}
+    for image, label in listed(found["train"]) + listed(found["validation"]):
+        assert image.shape == (8, 8, 1) and truth[image.tobytes()] == label
+
+
+def test_a_list_of_splits_is_their_sum(place):
+    assert len(listed(tfds("local_digits", train=["train[:10]", "test[:5]"], data_dir=place)["train"])) == 15
+
+
+def test_feature_mapping(place):
+    x, y = listed(tfds("local_digits", data_dir=place, inputs="image", target="ink")["train"])[0]
+    assert x.sum() == y
+    x, y = listed(tfds("local_digits", data_dir=place, inputs=["image", "ink"], target="label")["train"])[0]
+    assert set(x) == {"image", "ink"} and x["image"].sum() == x["ink"] and y in range(10)
+
+
+def test_it_feeds_a_run(place):
+    source = tfds("local_digits", test="test", data_dir=place)
+    data = open_data(source, DataOptions(batch_size=10, validation=0.2), 0)
+    assert data.facts == ((8, 8, 1), (), 10)
+    assert (data.train.examples, data.validation.examples, data.test.examples) == (80, 20, 40)
+    assert data.sample.x.dtype == np.float32 and data.sample.x.max() == 16
+
+
+def test_array_record_files_are_read_into_arrays(place, tmp_path):
+    maker = library.builder("local_digits", data_dir=tmp_path, file_format="array_record")
+    maker.download_and_prepare()
+    x, y = tfds("local_digits", train="train[:30]", data_dir=str(tmp_path))["train"]
+    expected = listed(tfds("local_digits", train="train[:30]", data_dir=place)["train"])
+    assert x.shape == (30, 8, 8, 1) and x.dtype == np.uint8
+    np.testing.assert_array_equal(x, [image for image, _ in expected])
+    np.testing.assert_array_equal(y, [label for _, label in expected])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"train": "trian"}, "'trian' is no split of 'local_digits': Unknown split 'trian'"),
+        ({"train": "train[:500]"}, "Requested slice [:500] incompatible with 100 examples. (its splits: test, train)"),
+        ({"train": "train[:x]"}, "'train[:x]' is no split of 'local_digits'"),
+        ({"inputs": "imag", "target": "label"}, "no feature 'imag'; did you mean 'image'?"),
+        ({"inputs": "image"}, "`inputs` and `target` go together; 'local_digits' has image, ink, label"),
+    ],
+)
+def test_wrong_splits_and_features_are_named(place, arguments, message):
+    with pytest.raises(DataError) as caught:
+        tfds("local_digits", data_dir=place, **arguments)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*args):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            {"dataset": "mnist"},
+            "there is no {dir}/mnist/3.0.1; set `download: true`, or run `tfds build mnist --data_dir {dir}`",
+        ),
+        (
+            {"dataset": "mnist", "download": True},
+            "is not prepared: there is no {dir}/mnist/3.0.1, and no network to download it",
+        ),
+        ({"dataset": "mnits"}, "tensorflow-datasets has no data set 'mnits'; did you mean 'mnist'?"),
+        ({"dataset": "zzzzzzzz"}, "no data set 'zzzzzzzz'; a builder of your own is named by `builder: module:Class`"),
+        ({"dataset": "mnist:9.9.9"}, "Dataset mnist cannot be loaded at version 9.9.9"),
+        ({"dataset": "mnist/other"}, "BuilderConfig other not found"),
+        ({"dataset": "huggingface:mnist"}, "'huggingface:mnist' is no name of a data set"),
+        ({"dataset": "mine", "builder": "no_such_module"}, "builder 'no_such_module' cannot be imported"),
+        (
+            {"dataset": "mine", "builder": "json:JSONDecodr"},
+            "module 'json' has no 'JSONDecodr'; did you mean 'JSONDecoder'?",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_at_once(offline, tmp_path, arguments, message):
+    start = time.monotonic()
+    with pytest.raises(DataError) as caught:
+        tfds(**arguments, data_dir=str(tmp_path))
+    assert time.monotonic() - start < 5
+    assert message.format(dir=tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_silent_network_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr("tftrain.data.tfds.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "create_connection", lambda *args: time.sleep(2))
+    start = time.monotonic()
+    with pytest.raises(DataError, match="no network to download it"):
+        tfds("mnist", data_dir=str(tmp_path), download=True)
+    assert time.monotonic() - start < 1.5
