@@ -17,8 +17,9 @@ fail() {
 
 version_of() {
     local answer
-    answer="$("$1" -V 2>/dev/null)" || answer="Python none"
-    printf '%s' "${answer#Python }"
+    answer="$("$1" -V 2>/dev/null)" || answer=""
+    answer="${answer#Python }"
+    printf '%s' "${answer:-missing}"
 }
 
 find_python() {
@@ -79,7 +80,7 @@ make_ready() {
         mv "$stamp" "$unfinished"
     elif [[ -d $venv && ! -f $stamp && ! -f $unfinished && -n "$(ls -A "$venv")" ]]; then
         has_modules "$python" "$@" && return
-        fail "$venv was made by other means and lacks tftrain or one of: $*." \
+        fail "$venv was not made by these scripts, and does not have all of: ${*:-tftrain}." \
             "Install into it (pip install --editable '.[test]'), or move it away and call again."
     else
         make_venv
@@ -102,8 +103,7 @@ make_venv() {
     else
         # Debian and its kin keep ensurepip in a package of its own.
         say "this Python cannot make an environment by itself: fetching virtualenv"
-        "$interpreter" -m pip install --quiet --disable-pip-version-check \
-            --constraint "$constraints" --target "$venv/tftrain.virtualenv" virtualenv
+        pip_install "$interpreter" --target "$venv/tftrain.virtualenv" virtualenv
         PYTHONPATH="$venv/tftrain.virtualenv" "$interpreter" -m virtualenv --quiet "$venv"
         rm -rf "$venv/tftrain.virtualenv"
     fi
@@ -122,12 +122,12 @@ choose_interpreter() {
 }
 
 install_packages() {
-    pip_install setuptools && pip_install --no-build-isolation --editable '.[test]'
+    pip_install "$python" setuptools && pip_install "$python" --no-build-isolation --editable '.[test]'
 }
 
 pip_install() {
-    (cd "$root" && "$python" -m pip install --disable-pip-version-check --progress-bar off \
-        --constraint "$constraints" "$@" 2>&1 >&3 | show_errors) 3>&1 | show_progress
+    (cd "$root" && PYTHONWARNINGS=ignore "$1" -m pip install --disable-pip-version-check --progress-bar off \
+        --constraint "$constraints" "${@:2}" 2>&1 >&3 | show_errors) 3>&1 | show_progress
 }
 
 # Of the many things pip says, those a person waits for.
@@ -136,7 +136,7 @@ show_progress() {
     while IFS= read -r line; do
         if [[ $line =~ Downloading\ ([^-]+)-.*\ \(([0-9]{2,})(\.[0-9])?\ MB\) ]]; then
             say "  downloading ${BASH_REMATCH[1]}, ${BASH_REMATCH[2]} MB"
-        elif [[ $line == "Installing collected packages:"*,* ]]; then
+        elif [[ $line == "Installing collected packages:"*tensorflow* ]]; then
             say "  unpacking, about a minute"
         fi
     done

@@ -1,0 +1,216 @@
+"""The rules of the house, held by reading the source: which way imports point, and how long things are."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import io
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "tftrain"
+
+MOST_FLOORS = 8
+MOST_LINES = 300
+MOST_BODY_LINES = 40
+EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
+
+TOP = {"tftrain", "tftrain.__main__", "tftrain.cli"}
+HALL = {"tftrain.assemble", "tftrain.session"}
+GROUND = {"tftrain.values", "tftrain.core.types", "tftrain.core.norms"}
+SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "doctor"}
+SHELVES |= {"losses", "rates", "views", "startup", "run_folder"}  # of one file each
+FLOORS = {"the top": 4, "assemble": 3, "the desk": 2, "the machine": 1, "the ground": 0}  # every shelf is at 1
+
+
+def room(module: str) -> str:
+    """The part of the house that a module belongs to; a file beside `cli.py` that is named nowhere is the desk's."""
+    for name, modules in (("the top", TOP), ("assemble", HALL), ("the ground", GROUND)):
+        if module in modules:
+            return name
+    first = module.split(".")[1]
+    if first == "core":
+        return "the machine"
+    return f"the shelf {first}" if first in SHELVES else "the desk"
+
+
+def may_import(importer: str, imported: str) -> bool:
+    """Imports point down or stay in the room: machine and shelves stand side by side and see only the ground."""
+    here, there = room(importer), room(imported)
+    return here == there or FLOORS.get(there, 1) < FLOORS.get(here, 1)
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    files = [file for file in sorted(PACKAGE.rglob("*.py")) if "__pycache__" not in file.parts]
+    return {module_name(file): ast.parse(file.read_text(encoding="utf-8"), str(file)) for file in files}
+
+
+def imported(statement: ast.AST, known: set[str]) -> Iterator[str]:
+    """The modules of `known` that one import statement names; `from a import b` is a.b where that is a module."""
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names if alias.name in known)
+    elif isinstance(statement, ast.ImportFrom) and statement.module in known:
+        for alias in statement.names:
+            inner = f"{statement.module}.{alias.name}"
+            yield inner if inner in known else statement.module
+
+
+def import_graph(sources: dict[str, ast.Module], everywhere: bool = True) -> dict[str, set[str]]:
+    """Module -> what it imports: in functions too, or only when it is loaded."""
+    graph = {}
+    for name, tree in sources.items():
+        statements = ast.walk(tree) if everywhere else tree.body
+        graph[name] = {found for node in statements for found in imported(node, set(sources))} - {name}
+    return graph
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+def longest_chain(graph: dict[str, set[str]]) -> list[str]:
+    """The longest chain of imports, from the top; needs a graph without a cycle."""
+    longest: dict[str, list[str]] = {}
+    for name in graphlib.TopologicalSorter(graph).static_order():
+        longest[name] = [name, *max((longest[below] for below in graph[name]), key=len, default=[])]
+    return max(longest.values(), key=len, default=[])
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, coded: set[int]) -> int:
+    """Lines of code in a body: without docstring, comments and blank lines."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return len(coded.intersection(range(body[0].lineno, body[-1].end_lineno + 1))) if body else 0
+
+
+def coded_lines(source: str) -> set[int]:
+    """The numbers of the lines that are neither blank nor only a comment."""
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {line for t in tokens if t.type not in silent for line in range(t.start[0], t.end[0] + 1)}
+
+
+def complain(rule: str, broken: list[str]) -> None:
+    if broken:
+        pytest.fail("\n  ".join([rule, *broken]), pytrace=False)
+
+
+def test_imports_point_down():
+    graph = import_graph(modules())
+    upward = [(a, b) for a in graph for b in sorted(graph[a]) if not may_import(a, b)]
+    complain(
+        "Imports point down: top > assemble > desk > machine beside shelves (which see only the ground) > ground:",
+        [f"{importer} ({room(importer)}) imports {found} ({room(found)})" for importer, found in upward],
+    )
+
+
+def test_imports_are_written_in_full():
+    relative = [
+        f"{name}, line {node.lineno}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    complain("An import starts with `tftrain.`, not with a dot:", relative)
+
+
+def test_the_import_graph_has_no_cycle():
+    found = cycle(import_graph(modules()))
+    complain("No module imports itself, by any way round:", [" -> ".join(found)] if found else [])
+
+
+def test_the_house_has_few_floors():
+    chain = longest_chain(import_graph(modules(), everywhere=False))
+    too_long = len(chain) > MOST_FLOORS
+    complain(f"At most {MOST_FLOORS} floors, here are {len(chain)}:", [" -> ".join(chain)] if too_long else [])
+
+
+def test_files_are_short():
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
+    long = {file.relative_to(ROOT): length for file, length in lengths.items() if length > MOST_LINES}
+    complain(f"A file has at most {MOST_LINES} lines:", [f"{file}: {length}" for file, length in sorted(long.items())])
+
+
+def test_functions_are_short():
+    broken = []
+    for name, tree in modules().items():
+        file = PACKAGE.parent / Path(*name.split("."))
+        file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+        coded = coded_lines(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_lines(node, coded) > MOST_BODY_LINES:
+                broken.append(f"{file.relative_to(ROOT)}:{node.lineno} {node.name}: {body_lines(node, coded)}")
+    complain(f"A function's body has at most {MOST_BODY_LINES} lines of code:", broken)
+
+
+def test_names_say_what_is_inside():
+    empty = [name for name in modules() if EMPTY_NAMES & set(name.split("."))]
+    complain("A module is named after what it holds:", empty)
+
+
+def test_nothing_is_left_to_do():
+    word = "TO" + "DO"
+    places = [file for folder in ("tftrain", "tests", "scripts", "configs") for file in (ROOT / folder).rglob("*")]
+    lines = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in places
+        if file.is_file() and file.suffix not in {".pyc", ".png", ".npz"}
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if word in line
+    ]
+    complain(f"No {word} stays in the source:", lines)
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "allowed"),
+    [
+        ("tftrain.cli", "tftrain.strict", True),
+        ("tftrain.assemble", "tftrain.core.step", True),
+        ("tftrain.data.feeds", "tftrain.data.order", True),
+        ("tftrain.transforms.clip", "tftrain.core.norms", True),
+        ("tftrain.models.cnn", "tftrain.values", True),
+        ("tftrain.core.step", "tftrain.transforms.clip", False),
+        ("tftrain.probes.histograms", "tftrain.core.step", False),
+        ("tftrain.data.feeds", "tftrain.models.cnn", False),
+        ("tftrain.models.cnn", "tftrain.catalogue", False),
+        ("tftrain.strict", "tftrain.assemble", False),
+        ("tftrain.core.types", "tftrain.core.step", False),
+    ],
+)
+def test_the_map_of_the_house(importer, imported, allowed):
+    assert may_import(importer, imported) is allowed
+
+
+def test_the_graph_is_read_from_every_form_of_import():
+    sources = {
+        "tftrain.a": "import tftrain.b\ndef late():\n    from tftrain import c\n",
+        "tftrain.b": "from tftrain.c import thing\nimport os\n",
+        "tftrain.c": "",
+        "tftrain": "",
+    }
+    trees = {name: ast.parse(text) for name, text in sources.items()}
+    assert import_graph(trees)["tftrain.a"] == {"tftrain.b", "tftrain.c"}
+    assert import_graph(trees, everywhere=False)["tftrain.a"] == {"tftrain.b"}
+    assert longest_chain(import_graph(trees)) == ["tftrain.a", "tftrain.b", "tftrain.c"]
+    assert cycle(import_graph(trees)) == []
+    trees["tftrain.c"] = ast.parse("import tftrain.a")
+    assert {"tftrain.a", "tftrain.c"} <= set(cycle(import_graph(trees)))
+
+
+def test_a_body_is_counted_without_docstring_and_comments():
+    source = 'def f():\n    """Says.\n\n    More.\n    """\n    # why\n\n    x = [\n        1,\n    ]\n    return x\n'
+    assert body_lines(ast.parse(source).body[0], coded_lines(source)) == 4
