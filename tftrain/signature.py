@@ -12,6 +12,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import inspect
+import re
 import sys
 import typing
 from pathlib import Path
@@ -115,19 +116,45 @@ def _no_module(module: str) -> str:
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module | None:
+def _text(path: Path) -> str:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeError, OSError):
-        return None  # importing it will say what is wrong
+        return path.read_text(encoding="utf-8")
+    except (UnicodeError, OSError):
+        return ""  # importing it will say what is wrong
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module | None:
+    return _parsed(_text(path))
+
+
+def _excerpt(path: Path, name: str) -> ast.Module | None:
+    """One function, or one class up to its constructor's body: parsing whole files of Keras would take half a second."""
+    found = re.search(rf"^(?:class|def) {re.escape(name)}\b.*?(?=^[^\s)#]|\Z)", _text(path), re.MULTILINE | re.DOTALL)
+    if not found:
+        return None
+    text = found[0]
+    constructor = re.search(r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n", text, re.MULTILINE | re.DOTALL)
+    if text.startswith("class"):
+        if not constructor:
+            return None
+        text = text[: constructor.end()] + "        pass\n"
+    return _parsed(text)
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
 
 
 def _static(module: str, name: str, depth: int) -> Signature | None:
     path = _source(module)
-    tree = _tree(path) if path else None
-    if tree is None or depth > 8:
+    if path is None or depth > 8:
         return None
-    for node in tree.body:
+    tree = _excerpt(path, name) or _tree(path)
+    for node in tree.body if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return Signature("", "function", _arguments(node, False), _summary(node))
         if isinstance(node, ast.ClassDef) and node.name == name:
@@ -230,8 +257,7 @@ def _summary(node: ast.AST) -> str:
 
 def _first_sentence(doc: str | None) -> str:
     paragraph = " ".join((doc or "").strip().split("\n\n")[0].split())
-    head, dot, _ = paragraph.partition(". ")
-    return head.rstrip(".") if dot or paragraph else ""
+    return re.split(r"(?<=[a-z)`])\.(?: |$)", paragraph)[0].rstrip(".")
 
 
 def _dynamic(target: str) -> Signature:

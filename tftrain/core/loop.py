@@ -211,12 +211,12 @@ def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> str | None:
 
 def _report(due: Due, window: Window, signals: Signals, sinks: Sinks) -> str | None:
     """Tell all whom this step concerns; the reason to stop, where an observer gives one."""
-    if due.scalars:
-        signals = window.fold(due.step).merged(signals)
-    for view in due.views:
-        signals = signals.merged(view(due.step))
-    told = due.scalars or due.histograms or due.views
-    reason = _deliver(due.step, signals, sinks.observers) if told else None
+    reason = None
+    if due.scalars or due.histograms or due.views:
+        signals = window.fold(due.step).merged(signals)  # whatever is shown at a step, its scalars are shown beside it
+        for view in due.views:
+            signals = signals.merged(view(due.step))
+        reason = _deliver(due.step, signals, sinks.observers)
     if due.checkpoint:
         sinks.save(due.step)
     return reason

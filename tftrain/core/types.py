@@ -108,7 +108,7 @@ class Signals(NamedTuple):
     texts: dict[str, str] = {}
 
     def merged(self, other: Signals) -> Signals:
-        return Signals(*(mine | theirs for mine, theirs in zip(self, other)))
+        return Signals(*(mine | theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class Probe(NamedTuple):
