@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Rate
-from tftrain.rates import constant, scheduled, warmup
+from tftrain.rates import as_rate, constant, scheduled, warmup
 
 
 def rates_of(rate, steps):
@@ -27,6 +27,13 @@ def test_constant():
 def test_keras_schedule_counts_from_zero():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
     assert rates_of(scheduled(schedule), 4) == [0.5, 0.5, 0.25, 0.25]
+
+
+def test_numbers_and_schedules_become_rates():
+    assert rates_of(as_rate(0.5), 2) == [0.5, 0.5]
+    assert rates_of(as_rate(keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.25])), 2) == [0.5, 0.25]
+    rate = constant(0.5)
+    assert as_rate(rate) is rate
 
 
 def test_cosine_against_its_formula():

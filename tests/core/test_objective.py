@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
@@ -25,6 +26,12 @@ def test_loss_weights_and_carry():
 def test_the_reduction_of_the_loss_is_kept():
     objective = KerasObjective(line(), keras.losses.MeanSquaredError(reduction="sum"))
     assert objective(Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]])))[0] == 5
+
+
+def test_a_loss_for_each_example_is_refused():
+    objective = KerasObjective(line(), keras.losses.MeanSquaredError(reduction="none"))
+    with pytest.raises(ValueError, match=r"the loss must be one number.*shape \(2,\)"):
+        objective(Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]])))
 
 
 def test_regularisers_count_once_however_often_the_model_is_called():

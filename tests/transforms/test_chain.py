@@ -10,7 +10,7 @@ def running_sum():
     """Replaces the gradients by their sum so far: order and state can be seen in the result."""
 
     def update(grads, state, params):
-        total = [grad + seen for grad, seen in zip(grads, state)]
+        total = [grad + seen for grad, seen in zip(grads, state, strict=True)]
         return total, total, {"total": total[0][0]}
 
     return Transform(lambda params: [tf.zeros(param.shape) for param in params], update)

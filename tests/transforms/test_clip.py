@@ -44,9 +44,9 @@ def test_equal_to_numpy_and_to_tensorflow(name, limit):
     clip, twin, tensorflow = CLIPS[name]
     grads = random_grads()
     clipped, scalars = update(clip, limit, grads)
-    for mine, theirs in zip(clipped, tensorflow([tf.constant(grad) for grad in grads], limit)):
+    for mine, theirs in zip(clipped, tensorflow([tf.constant(grad) for grad in grads], limit), strict=True):
         assert mine.numpy().tobytes() == theirs.numpy().tobytes()
-    for mine, expected in zip(clipped, twin([grad.astype(np.float64) for grad in grads], limit)):
+    for mine, expected in zip(clipped, twin([grad.astype(np.float64) for grad in grads], limit), strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-6)  # float32 against float64
     assert scalars["limit"] == np.float32(limit)
     assert scalars["clipped"] == (limit < 1000)

@@ -1,0 +1,240 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrain.core.loop import Due, Plan, Sinks, compile_programs, doubling_then_every, every, train
+from tftrain.core.types import Probe, Signals, Stop
+
+
+def raw_sizes():
+    """A probe that looks at all that a moment offers, so that nothing of it can be pruned from the graph."""
+
+    def measure(moment):
+        seen = [*moment.params, *moment.raw, *moment.grads, *moment.updates]
+        return {"size": tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in seen])}
+
+    return Probe(measure, lambda measured: Signals(scalars={"size": float(measured["size"])}))
+
+
+def points_of(cadence, last):
+    steps = [0]
+    while steps[-1] < last:
+        steps.append(cadence(steps[-1]))
+    return steps[1:]
+
+
+def run_train(run, feed, programs=None, clock=None, **plan):
+    """Train, and gather everything that the sinks were told."""
+    told = {"signals": [], "calls": [], "saves": []}
+    sinks = Sinks(
+        [lambda step, signals: told["signals"].append((step, signals))],
+        lambda step, row: told["calls"].append((step, row)),
+        told["saves"].append,
+    )
+    programs = programs or compile_programs(run.state, run.recipe, feed, [raw_sizes()] * ("histograms" in plan))
+    more = {"clock": clock} if clock else {}
+    plan = Plan(**{"scalars": every(10), "steps_per_call": 1000} | plan)
+    told["reason"] = train(programs, run.state, feed, plan, sinks, **more)
+    return told
+
+
+# Cadences and plans
+
+
+def test_every():
+    assert points_of(every(3), 9) == [3, 6, 9]
+    assert every(3)(4) == 6
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [1, 2, 3, 4]), (8, [1, 2, 4, 8, 16, 24, 32]), (10, [1, 2, 4, 8, 16, 20, 30, 40]), (3, [1, 2, 4, 6, 9])],
+)
+def test_doubling_then_every(steps, expected):
+    assert points_of(doubling_then_every(steps), expected[-1]) == expected
+
+
+def test_the_soonest_is_due_and_the_last_step_for_all_but_checkpoints():
+    view, other = (lambda step: Signals()), (lambda step: Signals())
+    plan = Plan(10, every(4), every(6), ((every(3), view), (every(100), other)), every(4))
+    assert plan.due_after(0) == Due(3, False, False, (view,), False)
+    assert plan.due_after(3) == Due(4, True, False, (), True)
+    assert plan.due_after(4) == Due(6, False, True, (view,), False)
+    assert plan.due_after(9) == Due(10, True, True, (view, other), False)
+    assert Plan(10, every(100)).due_after(0) == Due(10, True, False, (), False)
+
+
+# The two programs
+
+
+def test_any_chunking_gives_the_same_bits(house):
+    ends, losses = [], []
+    for pieces in ([12], [1] * 12, [5, 4, 3], [-1] * 12, [3, -1, 2, -1, 5]):
+        run, feed = house.small_run(), house.classes_feed()
+        programs = compile_programs(run.state, run.recipe, feed, [raw_sizes()])
+        seen, step = [], 0
+        for piece in pieces:  # -1 is a measured step
+            handle = feed.serve(step, abs(piece))
+            if piece < 0:
+                seen.append(programs.measured(handle)[0]["loss"].numpy())
+            else:
+                seen.extend(programs.quiet(handle, piece)["loss"].numpy())
+            step += abs(piece)
+        ends.append(house.everything(run.state))
+        losses.append(np.array(seen))
+        assert programs.quiet.experimental_get_tracing_count() == 1
+        assert programs.measured.experimental_get_tracing_count() == 1
+    for end, loss in zip(ends[1:], losses[1:], strict=True):
+        house.assert_same(ends[0], end)
+        assert loss.tobytes() == losses[0].tobytes()
+
+
+def test_rows_have_a_line_for_each_step(house):
+    run, feed = house.small_run(), house.classes_feed()
+    rows = compile_programs(run.state, run.recipe, feed).quiet(feed.serve(0, 3), 3)
+    parameters = len(run.model.trainable_variables)
+    assert rows["loss"].shape == rows["clip/global_norm/factor"].shape == (3,)
+    assert rows["grad_norms"].shape == (3, parameters)
+    np.testing.assert_allclose(tf.norm(rows["grad_norms"], axis=1), rows["grad_norm"], rtol=1e-6)
+    assert len(set(rows["loss"].numpy())) == 3
+
+
+def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
+    run, feed = house.small_run(metrics=[keras.metrics.MeanSquaredError()]), house.classes_feed()
+    feed.y = tf.one_hot(feed.y, 3)
+    late = keras.metrics.F1Score(name="f1")
+    run.state.metrics = (late,)
+    objective = run.recipe.objective
+    objective.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    assert not late.variables
+    programs = compile_programs(run.state, run.recipe._replace(metrics=[late]), feed)
+    assert [name for name in run.state.variables_by_name() if name.startswith("metrics/")]
+    programs.quiet(feed.serve(0, 4), 4)
+    assert 0 < float(np.mean(late.result())) <= 1
+
+
+# The host loop
+
+
+def test_signals_come_at_due_steps_with_views_and_histograms_merged(house):
+    run, feed = house.small_run(), house.classes_feed()
+    views = ((every(5), lambda step: Signals({"val_loss": step / 10})),)
+    programs = compile_programs(run.state, run.recipe, feed, [raw_sizes()])
+    told = run_train(run, feed, programs, total_steps=13, scalars=every(4), histograms=every(6), views=views)
+    assert told["reason"] is None
+    at = {step: signals.scalars for step, signals in told["signals"]}
+    assert list(at) == [4, 5, 6, 8, 10, 12, 13]
+    assert [step for step, scalars in at.items() if "loss" in scalars] == [4, 8, 12, 13]
+    assert [step for step, scalars in at.items() if "size" in scalars] == [6, 12, 13]
+    assert [step for step, scalars in at.items() if "val_loss" in scalars] == [5, 10, 13]
+    assert at[12]["epoch"] == 1.2 and 0 <= at[12]["accuracy"] <= 1
+    assert {"grad_norm/" + name for name in ("000", "001")} <= {key[:13] for key in at[4]}
+    assert int(run.state.step) == 13
+    assert programs.quiet.experimental_get_tracing_count() == 1
+    assert programs.measured.experimental_get_tracing_count() == 1
+
+
+def test_a_point_is_the_mean_of_all_its_steps(house):
+    one, feed = house.small_run(), house.classes_feed()
+    losses = compile_programs(one.state, one.recipe, feed).quiet(feed.serve(0, 12), 12)["loss"].numpy()
+    other = house.small_run()
+    told = run_train(other, feed, total_steps=12, scalars=every(6), histograms=every(4), steps_per_call=2)
+    means = [signals.scalars["loss"] for _, signals in told["signals"] if "loss" in signals.scalars]
+    np.testing.assert_allclose(means, [losses[:6].mean(), losses[6:].mean()], rtol=1e-6)  # float64 against float32
+
+
+def test_calls_are_no_longer_than_feed_plan_and_pace_allow(house):
+    run, feed = house.small_run(), house.classes_feed(longest=5)
+    told = run_train(run, feed, total_steps=12, scalars=every(8), histograms=every(8))
+    assert feed.served == [(0, 5), (5, 2), (7, 1), (8, 3), (11, 1)]
+    assert [step for step, _ in told["calls"]] == [5, 7, 8, 11, 12]
+    assert told["calls"][0][1]["loss"].shape == ()
+    again, feed = house.small_run(), house.classes_feed()
+    run_train(again, feed, total_steps=7, steps_per_call=3)
+    assert feed.served == [(0, 3), (3, 3), (6, 1)]
+
+
+def test_auto_pace_doubles_while_quick_and_halves_when_slow(house):
+    times = iter(np.cumsum([0, 0.1, 0, 0.1, 0, 0.1, 0, 0.3, 0, 0.6, 0, 0.1, 0, 0.1]))
+    run, feed = house.small_run(), house.classes_feed()
+    told = run_train(run, feed, clock=lambda: next(times), total_steps=30, scalars=every(30), steps_per_call="auto")
+    assert [count for _, count in feed.served] == [1, 2, 4, 8, 8, 4, 3]
+    assert told["signals"][0][1].scalars["steps_per_second"] == pytest.approx(30 / 1.4)
+
+
+def test_a_run_goes_on_from_the_step_of_its_state(house):
+    whole, feed = house.small_run(), house.classes_feed()
+    run_train(whole, feed, total_steps=9, scalars=every(3))
+    halved = house.small_run()
+    programs = compile_programs(halved.state, halved.recipe, feed, [raw_sizes()])
+    run_train(halved, feed, programs, total_steps=6, scalars=every(3))
+    told = run_train(halved, feed, programs, total_steps=9, scalars=every(3))
+    assert [step for step, _ in told["signals"]] == [9]
+    house.assert_same(house.everything(whole.state), house.everything(halved.state))
+    assert run_train(halved, feed, programs, total_steps=9)["calls"] == []
+
+
+def test_checkpoints_come_after_the_observers(house):
+    run, feed = house.small_run(), house.classes_feed()
+    order = []
+    sinks = Sinks([lambda step, signals: order.append(("seen", step))], save=lambda step: order.append(("saved", step)))
+    plan = Plan(7, every(6), checkpoints=every(3))
+    train(compile_programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    assert order == [("saved", 3), ("seen", 6), ("saved", 6), ("seen", 7)]
+
+
+def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
+    run, feed, seen = house.small_run(), house.classes_feed(), []
+
+    def impatient(step, signals):
+        if step == 4:
+            raise Stop("no better since step 2")
+
+    sinks = Sinks([impatient, lambda step, signals: seen.append(step)], save=lambda step: seen.append(-step))
+    plan = Plan(10, every(2), checkpoints=every(4))
+    reason = train(compile_programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    assert reason == "no better since step 2"
+    assert seen == [2, 4, -4]
+    assert int(run.state.step) == 4
+
+
+def test_stop_at_a_step_that_is_not_finite(house):
+    run, feed = house.small_run(), house.classes_feed(poisoned=[4])
+    told = run_train(run, feed, total_steps=10, scalars=every(3), steps_per_call=2)
+    what, _, where = told["reason"].partition(" (")
+    assert what == "the loss or a gradient was not finite at step 4; that update was not applied"
+    assert where.startswith("loss nan, gradients not finite in 000.dense")
+    assert where.endswith(", 1 more)")
+    assert [step for step, _ in told["signals"]] == [3, 5]  # the call of two steps has ended at 5
+    assert told["signals"][-1][1].scalars["nonfinite_steps"] == 1
+    assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
+
+
+def test_stop_at_a_measured_step_shows_its_histograms(house):
+    run, feed = house.small_run(), house.classes_feed(poisoned=[4])
+    told = run_train(run, feed, total_steps=10, scalars=every(10), histograms=every(4))
+    ((step, signals),) = told["signals"]
+    assert step == 4 and {"size", "loss"} <= set(signals.scalars)
+
+
+def test_skip_what_is_not_finite(house):
+    run, feed = house.small_run(), house.classes_feed(poisoned=[4, 7])
+    told = run_train(run, feed, total_steps=10, on_nonfinite="skip")
+    assert told["reason"] is None
+    ((_, signals),) = told["signals"]
+    assert signals.scalars["nonfinite_steps"] == 2 and np.isfinite(signals.scalars["loss"])
+    assert int(run.state.optimizer.iterations) == 8
+
+
+def test_ctrl_c_between_calls_leaves_whole_steps(house):
+    run, feed = house.small_run(), house.classes_feed()
+
+    def interrupt(step, row):
+        if step >= 4:
+            raise KeyboardInterrupt
+
+    programs = compile_programs(run.state, run.recipe, feed)
+    with pytest.raises(KeyboardInterrupt):
+        train(programs, run.state, feed, Plan(10, every(10), steps_per_call=2), Sinks(on_call=interrupt))
+    assert int(run.state.step) == int(run.state.optimizer.iterations) == 4

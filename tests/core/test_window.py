@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+
+from tftrain.core.window import Window
+
+
+def rows(**values):
+    steps = len(values["loss"])
+    given = {"grad_norm": [1.0] * steps, "finite": [1.0] * steps, "grad_norms": [[1.0, 2.0]] * steps} | values
+    given.setdefault("clipped_grad_norms", given["grad_norms"])
+    return {name: np.array(value, np.float32) for name, value in given.items()}
+
+
+def window(metrics=()):
+    return Window(["a", "b"], metrics, steps_per_epoch=4)
+
+
+def test_two_calls_into_one_point():
+    accuracy = keras.metrics.Mean(name="accuracy")
+    both = window([accuracy])
+    accuracy.update_state([0.5, 1.0])
+    both.add(
+        rows(
+            loss=[4, 2],
+            grad_norm=[9, 1],
+            clipped_grad_norm=[5, 1],
+            learning_rate=[0.5, 0.25],
+            clip_rate=[1, 0],
+            **{"clip/global_norm/factor": [0.5, 1]},
+        ),
+        seconds=0.5,
+    )
+    both.add(
+        rows(
+            loss=[6],
+            grad_norm=[8],
+            clipped_grad_norm=[4],
+            learning_rate=[0.125],
+            clip_rate=[1],
+            grad_norms=[[3, 4]],
+            clipped_grad_norms=[[1.5, 2]],
+            **{"clip/global_norm/factor": [0.25]},
+        ),
+        seconds=1.5,
+    )
+    point = both.fold(6)
+    assert point.scalars == {
+        "loss": 4,
+        "accuracy": 0.75,
+        "learning_rate": 0.125,
+        "grad_norm": 8,
+        "grad_norm_max": 9,
+        "clipped_grad_norm": 4,
+        "clip_rate": np.mean(np.float32([1, 0, 1])),
+        "clip/global_norm/factor": 0.25,
+        "nonfinite_steps": 0,
+        "steps_per_second": 1.5,
+        "epoch": 1.5,
+        "grad_norm/a": 3,
+        "grad_norm/b": 4,
+        "clipped_grad_norm/a": 1.5,
+        "clipped_grad_norm/b": 2,
+    }
+
+
+def test_each_point_starts_anew():
+    accuracy = keras.metrics.Mean(name="accuracy")
+    points = window([accuracy])
+    for value in (1.0, 3.0):
+        accuracy.update_state(value)
+        points.add(rows(loss=[value], grad_norm=[value]), 1.0)
+        scalars = points.fold(1).scalars
+        assert scalars["loss"] == scalars["accuracy"] == scalars["grad_norm_max"] == value
+
+
+def test_steps_that_are_not_finite_are_counted_and_left_out_of_the_mean():
+    one = window()
+    one.add(rows(loss=[1, np.nan, np.inf, 3], finite=[1, 0, 0, 0], grad_norm=[2, np.nan, 4, 1]), 1.0)
+    scalars = one.fold(4).scalars
+    assert (scalars["loss"], scalars["nonfinite_steps"], scalars["grad_norm_max"]) == (2, 3, 4)
+
+
+def test_nothing_finite():
+    accuracy = keras.metrics.Mean(name="accuracy")
+    one = window([accuracy])
+    one.add(rows(loss=[np.nan], finite=[0], grad_norm=[np.nan]), 1.0)
+    scalars = one.fold(1).scalars
+    assert all(np.isnan(scalars[name]) for name in ("loss", "accuracy", "grad_norm_max"))
