@@ -1,6 +1,6 @@
 """tftrain: train Keras models from a YAML file and see their gradients in TensorBoard.
 
-`load(path, overrides)` gives a checked config, `train(config)` runs it.
+`load(path, overrides)` gives a checked config, `train(config)` runs it, `load_model(run_dir)` reads the model back.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from tftrain.config import Config
 from tftrain.strict import ConfigError
 
 if TYPE_CHECKING:
+    import keras
+
     from tftrain.session import Result
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "load", "train"]
+__all__ = ["Config", "ConfigError", "load", "load_model", "train"]
 
 
 def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
@@ -44,6 +46,22 @@ def train(config: Config, run_dir: str | os.PathLike | None = None, resume: bool
         run_dir: the run's folder; `runs/NAME-TIME` where it is not given.
         resume: go on from the last checkpoint in `run_dir`, or start if there is none.
     """
-    from tftrain.session import run  # TensorFlow is imported here, not by `import tftrain`
+    from tftrain.startup import import_tensorflow
+
+    import_tensorflow()  # not done by `import tftrain`
+    from tftrain.session import run
 
     return run(config, None if run_dir is None else Path(run_dir), resume)
+
+
+def load_model(run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+    """The trained model of a run's folder, users' own parts included, in Keras' safe mode.
+
+    Args:
+        run_dir: the run's folder.
+        custom_objects: by name, what the run's config does not name, such as a layer that your model function uses.
+    """
+    from tftrain import saving
+    from tftrain.run_folder import CONFIG
+
+    return saving.load_model(load(Path(run_dir) / CONFIG), Path(run_dir), custom_objects)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain import losses
+from tftrain import losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
@@ -55,15 +55,14 @@ def assemble(config: Config) -> Run:
     objective = KerasObjective(model, loss, losses.to_probabilities(config.loss.target, from_logits, outputs))
 
     def new_metrics() -> list:
-        return _metrics(config, data, outputs)
+        return _metrics(config, data, objective.probabilities(outputs))
 
     epoch = data.train.steps_per_epoch
     rate, optimizer = _optimizer(config, epoch)
     clips = [(part.name, part.build()) for part in config.gradients.clip]
-    metrics = new_metrics()
-    recipe = Recipe(objective, config.gradients.method.build(), chain(clips), rate, metrics)
+    recipe = Recipe(objective, config.gradients.method.build(), chain(clips), rate, new_metrics())
     with blamed_on(config.model, "model"):
-        state = TrainState(model, optimizer, recipe.transform, rate, metrics=metrics)
+        state = TrainState(model, optimizer, recipe.transform, rate, metrics=recipe.metrics)
         probes = [] if config.log.histograms == "never" else [gradient_histograms(config.log.histogram_axis)]
         programs = compile_programs(state, recipe, data.train, probes)
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics)
@@ -117,9 +116,11 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     facts, part = data.facts, config.model
     outputs = _outputs(config, data)
     with blamed_on(part, "model"):
-        model = part.build(input_shape=facts.input_shape, classes=facts.classes, outputs=outputs)
+        known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
+        model = part.build(**known)
         if not isinstance(model, keras.Model):
             raise InputError(problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model"))
+        saving.remember(model, part.call_arguments(**known))
         found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
     if isinstance(found, tf.Tensor):
         misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), facts)
@@ -147,29 +148,42 @@ def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple
         part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
     with blamed_on(part, "loss"):
         if takes_targets(part.target):
-            return losses.FunctionLoss(part.function(), part.arguments), from_logits
-        one_hot = losses.is_one_hot(data.facts)
-        return part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits), from_logits
+            loss = losses.FunctionLoss(part.function(), part.arguments)
+        else:
+            one_hot = losses.is_one_hot(data.facts)
+            loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
+        loss(data.sample.y, outputs, sample_weight=data.sample.weight)  # one that does not fit is told before training
+    return loss, from_logits
 
 
 def _metrics(config: Config, data: Data, outputs: Any) -> list:
     if config.metrics == "auto":
-        chosen = [Part("metric", "accuracy", "tftrain.losses:accuracy")] if data.facts.classes else []
+        chosen = [Part("metric", "accuracy", "tftrain.metrics:accuracy")] if data.facts.classes else []
     else:
         chosen = config.metrics
-    width = outputs.shape[-1] if isinstance(outputs, tf.Tensor) else 1
     built: dict[str, Any] = {}
     for part in chosen:
         with blamed_on(part, "metrics"):
-            if takes_targets(part.target):
-                metric = keras.metrics.MeanMetricWrapper(part.function(), **part.arguments)
-            else:
-                metric = part.build(outputs=width, one_hot=losses.is_one_hot(data.facts))
+            metric = _metric(part, data, outputs)
         label = metric_label(part)
         # Keras would number the names of unnamed metrics anew with every object.
         metric.name = label if label not in built else f"{label}_{len(built)}"
         built[metric.name] = metric
     return list(built.values())
+
+
+def _metric(part: Part, data: Data, outputs: Any) -> Any:
+    """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
+    width = outputs.shape[-1] if isinstance(outputs, tf.Tensor) else 1
+    if takes_targets(part.target):
+        metric = keras.metrics.MeanMetricWrapper(part.function(), **part.arguments)
+    else:
+        metric = part.build(outputs=width, one_hot=losses.is_one_hot(data.facts))
+    if part.target.startswith("keras.") and data.label_range and not losses.is_one_hot(data.facts):
+        metric = metrics.for_labels(metric, width)
+    metric.update_state(data.sample.y, outputs, sample_weight=data.sample.weight)
+    metric.reset_state()
+    return metric
 
 
 def _optimizer(config: Config, steps_per_epoch: int) -> tuple[Any, Any]:

@@ -75,7 +75,7 @@ KINDS = {
     ),
     "metric": Kind(
         "what is reported beside the loss",
-        {"accuracy": "tftrain.losses:accuracy"},
+        {"accuracy": "tftrain.metrics:accuracy"},
         keras="metrics",
         house=("outputs", "one_hot"),
     ),

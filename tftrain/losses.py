@@ -1,4 +1,4 @@
-"""Losses and metrics chosen by the targets, and how a model's outputs, its loss and the targets fit together."""
+"""Losses chosen by the targets, and how a model's outputs, its loss and the targets fit together."""
 
 from __future__ import annotations
 
@@ -22,13 +22,6 @@ def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.loss
     if one_hot:
         return keras.losses.CategoricalCrossentropy(from_logits=from_logits)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-
-
-def accuracy(*, outputs: int, one_hot: bool) -> keras.metrics.Metric:
-    """The share of examples whose class is right: binary, sparse or one-hot as the targets are."""
-    if outputs == 1:
-        return keras.metrics.BinaryAccuracy()
-    return keras.metrics.CategoricalAccuracy() if one_hot else keras.metrics.SparseCategoricalAccuracy()
 
 
 class FunctionLoss(keras.losses.Loss):

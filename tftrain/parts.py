@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,14 +45,16 @@ class Part:
 
     def function(self) -> Any:
         """What the part names, itself."""
-        found = signature.load(self.target)
-        return found if self.target.startswith(_OURS) else _registered(found)
+        return signature.load(self.target)
 
     def build(self, **house: Any) -> Any:
         """Call the part; `house` holds what a builder can ask for by keyword-only arguments."""
-        known = arguments.of(self.kind, self.target)
-        asked = {name: house[name] for name in known.house if name in house}
-        return self.function()(**built(self.arguments), **asked)
+        return self.function()(**self.call_arguments(**house))
+
+    def call_arguments(self, **house: Any) -> dict[str, Any]:
+        """What the part is called with: its own arguments, built, and what it asks of the house."""
+        asked = arguments.of(self.kind, self.target).house
+        return built(self.arguments) | {name: house[name] for name in asked if name in house}
 
 
 # Keras takes these by name wherever they are used, and makes each use its own object.
@@ -82,14 +85,14 @@ def built(value: Any) -> Any:
 def _keras_object(part: Part) -> Any:
     if arguments.of(part.kind, part.target).kind == "class":
         return part.build()
-    from tftrain.models.activation import Activation  # Keras is imported only when something is built
+    from tftrain.saving import Activation  # Keras is imported only when something is built
 
     return Activation(part.target, part.arguments)
 
 
 def _own_object(part: Part) -> Any:
     """A user's function is what Keras calls; a class is made first."""
-    from tftrain.models.activation import Activation
+    from tftrain.saving import Activation
 
     found = part.function()
     if arguments.of(part.kind, part.target).kind == "class":
@@ -97,10 +100,14 @@ def _own_object(part: Part) -> Any:
     return Activation(part.target, part.arguments) if part.given else found
 
 
-def _registered(found: Any) -> Any:
-    from tftrain.models.activation import register
-
-    return register(found)
+def own_parts(value: Any) -> list[Part]:
+    """The users' own parts in a config or a value of one, however deep."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, Part):
+        return [part for one in dataclasses.fields(value) for part in own_parts(getattr(value, one.name))]
+    if isinstance(value, Part):
+        inner = [part for one in value.given.values() for part in own_parts(one)]
+        return inner if value.target.startswith(_OURS) else [value, *inner]
+    return [part for one in value for part in own_parts(one)] if isinstance(value, list) else []
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tftrain import run_folder
+from tftrain import run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan, step_graph
 from tftrain.config import Config
 from tftrain.core.checkpoint import Checkpoints
@@ -124,7 +124,7 @@ class Session:
             self._checkpoints.restore_best()
         curves = history(self._folder / run_folder.METRICS)
         results = self._results(curves)
-        state.model.save(self._folder / run_folder.MODEL)
+        saving.save(state.model, self._folder / run_folder.MODEL)
         summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
         run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
         print_results(results, self._folder, stopped)
@@ -189,8 +189,9 @@ class Session:
 
     def _results(self, curves: dict[str, Series]) -> Results:
         """The last point of training, and the figures of the model as it is now over the other splits."""
-        data, scored = self._run.data, ["loss", *(metric.name for metric in self._run.recipe.metrics)]
-        found = {"train": {name: float(curves[name].values[-1]) for name in scored if name in curves}}
+        data, scored = self._run.data, ("loss", *(metric.name for metric in self._run.recipe.metrics))
+        last = {name: float(curve.values[-1]) for name, curve in curves.items() if name.split("/")[0] in scored}
+        found = {"train": last}
         if self._validate is not None:
             found["validation"] = self._validate()
         if data.test is not None:

@@ -1,0 +1,66 @@
+"""Saved models: users' own parts are written with the arguments they were given, and found again when loading."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tftrain import signature
+from tftrain.config import Config
+from tftrain.parts import own_parts
+from tftrain.run_folder import MODEL
+
+
+@keras.saving.register_keras_serializable(package="tftrain")
+class Activation:
+    """An activation function together with its arguments, such as leaky_relu with its slope."""
+
+    def __init__(self, function: str, arguments: dict[str, Any]):
+        self.function, self.arguments = function, arguments
+        self.__name__ = function.rpartition(":")[2]
+        self._call = signature.load(function)
+
+    def __call__(self, x: Any) -> Any:
+        return self._call(x, **self.arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"function": self.function, "arguments": self.arguments}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Activation:
+        return cls(**config)
+
+
+def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
+    """Give a subclassed model the configuration that it was made with, unless its class says it itself.
+
+    Keras records the arguments of layers, but not those of models.
+    """
+    plain = all(isinstance(value, (bool, int, float, str, list, type(None))) for value in arguments.values())
+    if type(model).get_config is keras.Model.get_config and plain and not hasattr(model, "inputs"):
+        model.get_config = lambda: dict(arguments)
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Write the whole model; where its own code cannot be written, its weights, with a warning that says why."""
+    try:
+        model.save(path)
+    except Exception as error:  # whatever a user's get_config raises: the training behind it must not be lost
+        path.unlink(missing_ok=True)
+        weights = path.with_suffix(".weights.h5")
+        model.save_weights(weights)
+        why = " ".join(str(error).split("\n\n")[0].split())
+        warnings.warn(f"the model cannot be written whole, so only its weights are, as {weights}: {why}", stacklevel=2)
+
+
+def load_model(config: Config, folder: Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+    """The trained model of a run; the parts that its config names are imported, Keras' safe mode stays on.
+
+    `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
+    """
+    named = {part.target.rpartition(":")[2]: signature.load(part.target) for part in own_parts(config)}
+    return keras.models.load_model(folder / MODEL, custom_objects=named | dict(custom_objects or {}))
