@@ -61,6 +61,7 @@ def load_model(run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | N
         run_dir: the run's folder.
         custom_objects: by name, what the run's config does not name, such as a layer that your model function uses.
     """
+    import tftrain.activation  # noqa: F401 (a saved model may name it)
     from tftrain import saving
     from tftrain.run_folder import CONFIG
 

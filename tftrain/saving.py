@@ -15,26 +15,6 @@ from tftrain.parts import own_parts
 from tftrain.run_folder import MODEL
 
 
-@keras.saving.register_keras_serializable(package="tftrain")
-class Activation:
-    """An activation function together with its arguments, such as leaky_relu with its slope."""
-
-    def __init__(self, function: str, arguments: dict[str, Any]):
-        self.function, self.arguments = function, arguments
-        self.__name__ = function.rpartition(":")[2]
-        self._call = signature.load(function)
-
-    def __call__(self, x: Any) -> Any:
-        return self._call(x, **self.arguments)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"function": self.function, "arguments": self.arguments}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Activation:
-        return cls(**config)
-
-
 def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
     """Give a subclassed model the configuration that it was made with, unless its class says it itself.
 

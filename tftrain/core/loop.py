@@ -100,7 +100,10 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train, and what is wanted when; the last step is due for all but checkpoints. None is never."""
+    """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
+
+    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them.
+    """
 
     total_steps: int
     scalars: Cadence

@@ -37,12 +37,16 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
     def step(batch: Batch) -> tuple[Row, list]:
         params = objective.params
         buffers = read(state.buffers)  # the forward pass already changes them, and a NaN there would stay for ever
-        loss, raw, outputs, carry = method(objective, batch, read(state.carry))
-        squares = square_sums(raw)
-        norm = global_norm(squares)
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-        grads, transformed, scalars = transform.update(raw, read(state.transform), params)
-        speed, rated = rate.update(read(state.rate), state.step.read_value(), norm)
+        with tf.name_scope("gradients"):
+            loss, raw, outputs, carry = method(objective, batch, read(state.carry))
+        with tf.name_scope("norms"):
+            squares = square_sums(raw)
+            norm = global_norm(squares)
+            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+        with tf.name_scope("transforms"):
+            grads, transformed, scalars = transform.update(raw, read(state.transform), params)
+        with tf.name_scope("rate"):
+            speed, rated = rate.update(read(state.rate), state.step.read_value(), norm)
         before = read(params) if probes else []
 
         def commit():
@@ -52,14 +56,16 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
             for metric in metrics:
                 metric.update_state(batch.y, objective.probabilities(outputs), sample_weight=batch.weight)
 
-        tf.cond(finite, commit, lambda: write(state.buffers, buffers))
-        state.step.assign_add(1)
-        row = {"loss": loss, "learning_rate": speed, "finite": finite, **scalars}
-        row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
-        updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
-        moment = Moment(loss, outputs, before, raw, grads, updates, names)
-        numbers = {name: tf.cast(value, tf.float32) for name, value in row.items()}
-        return numbers, [probe.measure(moment) for probe in probes]
+        with tf.name_scope("update"):
+            tf.cond(finite, commit, lambda: write(state.buffers, buffers))
+            state.step.assign_add(1)
+        with tf.name_scope("signals"):
+            row = {"loss": loss, "learning_rate": speed, "finite": finite, **scalars}
+            row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
+            row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
+            updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
+            moment = Moment(loss, outputs, before, raw, grads, updates, names)
+            return row, [probe.measure(moment) for probe in probes]
 
     return step
 

@@ -26,6 +26,7 @@ LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm")
 GLOBAL_LIMIT = re.compile(r"clip/([^/]*global_norm[^/]*)/limit")
 HISTOGRAMS = {"log10": "grad_hist_log10", "value": "grad_hist"}
 VALIDATION = "val_"
+NOT_DRAWN = ("epoch",)  # a straight line
 
 
 def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -36,6 +37,8 @@ def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
     runs: dict[str, dict[str, float]] = {"": {}, "val": {}}
     many_limits = sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in scalars) > 1
     for name, value in scalars.items():
+        if name in NOT_DRAWN:
+            continue
         run = "val" if name.startswith(VALIDATION) else ""
         tag, log10 = _tag(name.removeprefix(VALIDATION), many_limits)
         if log10 and value == 0:
