@@ -107,7 +107,7 @@ def test_tags_of_house_names():
             "Overview/log10_grad_norm_max": 3.0,
             "Overview/log10_clipped_grad_norm": -2.0,
             "Overview/log10_clip_limit": 1.0,
-            "clip/00.global_norm/factor": 0.1,
+            "transforms/clip/00.global_norm/factor": 0.1,
             "log10_grad_norm/000.dense/kernel": -1.0,
             "Overview/my_metric": 3.0,
             "mine/part": 4.0,
@@ -121,7 +121,7 @@ def test_tags_tell_several_limits_apart():
     assert found[""] == {
         "Overview/log10_clip_limit_0.global_norm": 1.0,
         "Overview/log10_clip_limit_1.global_norm": 2.0,
-        "clip/2.value/limit": 1.0,
+        "transforms/clip/2.value/limit": 1.0,
     }
 
 
