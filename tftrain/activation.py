@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tftrain import signature
+from tftrain import modules
 
 
 @keras.saving.register_keras_serializable(package="tftrain")
@@ -16,7 +16,7 @@ class Activation:
     def __init__(self, function: str, arguments: dict[str, Any]):
         self.function, self.arguments = function, arguments
         self.__name__ = function.rpartition(":")[2]
-        self._call = signature.load(function)
+        self._call = modules.load(function)
 
     def __call__(self, x: Any) -> Any:
         return self._call(x, **self.arguments)

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from tftrain import signature, values
 from tftrain.catalogue import KINDS
+from tftrain.convert import fits
 from tftrain.signature import REQUIRED, UNREAD, Argument
-from tftrain.values import Range
+from tftrain.values import Range, part_kind
 
 
 class Arguments(NamedTuple):
@@ -21,19 +22,23 @@ class Arguments(NamedTuple):
     summary: str
 
 
-# Keras arguments that would do in the optimizer what belongs elsewhere: per replica, per micro-batch, unseen.
+def _instead(clip: str) -> str:
+    return f"the train step clips, once replicas are averaged; write gradients: {{clip: {{name: {clip}, limit: ...}}}}"
+
+
+_UNUSED = "the train step uses nothing of the optimizer but its update; leave it out"
 _REFUSED = {
     "optimizer": {
-        "clipnorm": "gradients: {clip: {name: norm, limit: ...}}",
-        "global_clipnorm": "gradients: {clip: {name: global_norm, limit: ...}}",
-        "clipvalue": "gradients: {clip: {name: value, limit: ...}}",
-        "use_ema": "",
-        "ema_momentum": "",
-        "ema_overwrite_frequency": "",
-        "loss_scale_factor": "",
-        "gradient_accumulation_steps": "",
+        "clipnorm": _instead("norm"),
+        "global_clipnorm": _instead("global_norm"),
+        "clipvalue": _instead("value"),
+        "use_ema": _UNUSED,
+        "ema_momentum": _UNUSED,
+        "ema_overwrite_frequency": _UNUSED,
+        "loss_scale_factor": _UNUSED,
+        "gradient_accumulation_steps": _UNUSED,
     },
-    "metric": {"from_logits": "nothing: metrics are given probabilities whatever the model gives"},
+    "metric": {"from_logits": "metrics are given probabilities, whatever the model gives; leave it out"},
 }
 _HIDDEN = {"name", "dtype", "kwargs", "backend", "data_format"}
 _KERAS_HINTS = {
@@ -93,7 +98,7 @@ def of(kind: str, target: str) -> Arguments:
         if argument.name in entry.house and argument.keyword_only:
             house.append(argument.name)
         elif not (keras and argument.name in _HIDDEN):
-            given[argument.name] = _sharpened(argument, kind, keras)
+            given[argument.name] = _taking_default(_sharpened(argument, kind, keras))
     refused = _REFUSED.get(kind, {}) if keras else {}
     given = {name: one for name, one in given.items() if name not in refused}
     return Arguments(given, tuple(house), refused, read.kind, read.summary)
@@ -120,6 +125,16 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
         if hint is not Any:
             return argument._replace(hint=hint | None if default is None else hint)
     return argument._replace(hint=_from_default(default, keras))
+
+
+def _taking_default(argument: Argument) -> Argument:
+    """The argument with an annotation that its own default fits, so that a config with all defaults can be read."""
+    default, hint = argument.default, argument.hint
+    if default is REQUIRED or default is UNREAD or isinstance(default, (list, dict, str)) and part_kind(hint):
+        return argument
+    if isinstance(default, (list, dict)) or fits(default, hint):
+        return argument
+    return argument._replace(hint=hint | (None if default is None else Literal[default]))
 
 
 def _from_default(default: Any, keras: bool) -> Any:

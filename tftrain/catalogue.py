@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tftrain import signature
-from tftrain.strict import nearest
+from tftrain import modules
+from tftrain.names import listed, nearest
+from tftrain.wording import noun
 
 
 class Kind(NamedTuple):
@@ -90,7 +91,8 @@ KINDS = {
 _NO_PARTS = {
     *("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap", "LearningRateSchedule", "Loss", "Metric"),
     *("MeanMetricWrapper", "Layer", "Wrapper", "Initializer", "Regularizer", "Constraint", "InputLayer", "Input"),
-    *("Mean", "Sum", "deserialize", "get", "serialize", "InputSpec", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Lambda", "STFTInitializer"),
+    *("Mean", "Sum", "deserialize", "get", "serialize", "InputSpec", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"),
+    *("FlaxLayer", "Lambda", "STFTInitializer"),
 }
 _FUNCTIONS = {"activation"}  # kinds whose Keras parts are functions; elsewhere they are classes
 _LISTED_AS = {"adam_w": "adamw", "rm_sprop": "rmsprop", "mean_io_u": "mean_iou", "io_u": "iou", "re_lu": "relu"}
@@ -110,16 +112,15 @@ _SHORT = {
 def find(kind: str, name: str) -> tuple[str, str]:
     """The name as it is listed, and its target; a dotted path stands for itself. Raises PartError."""
     if ":" in name or "." in name:
-        target = signature.resolve(name)
-        signature.read(target)
+        target = modules.resolve(name)
         return target, target
     short = _SHORT.get(kind, {}).get(name.lower(), name)
-    for listed, target in (names(kind) | _aliases(kind)).items():
-        if _squashed(listed) == _squashed(short):
-            return listed, target
     known = names(kind)
-    shown = nearest(name, known) or f"; known: {', '.join(sorted(known))}"
-    raise signature.PartError(f"there is no {kind} '{name}'{shown}; your own can be named by 'module:name'")
+    for own, target in (known | _aliases(kind)).items():
+        if _squashed(own) == _squashed(short):
+            return own, target
+    others = f"; known are {listed(known)} (python -m tftrain list {kind}), and your own as module:name"
+    raise modules.PartError(f"there is no {noun(kind)} '{name}'{nearest(name, known) or others}")
 
 
 @functools.cache

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tftrain.names import nearest
 from tftrain.run_folder import CONFIG, RunFolderError
-from tftrain.strict import ConfigError, nearest
+from tftrain.strict import ConfigError
 
 USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
 """
+NOT_FINITE = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -31,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, or 2 for bad input."""
+    """Run one command; the exit status is 0, 1 where training met a NaN or an infinity, 2 for bad input."""
     words = list(sys.argv[1:] if words is None else words)
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # a user's own parts live in the working directory
@@ -77,18 +79,15 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     if asked.print_config:
         print(dump(config), end="")
         return 0
-    from tftrain.startup import import_tensorflow
-
-    import_tensorflow()
-    from tftrain.session import run
+    from tftrain import train
     from tftrain.errors import InputError, UserCodeError
 
     try:
-        run(config, asked.run_dir, asked.resume)
+        result = train(config, asked.run_dir, asked.resume)
     except (InputError, UserCodeError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    return 0
+    return NOT_FINITE if result.failed else 0
 
 
 def list_parts(words: Sequence[str]) -> int:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.strict import ConfigError, Node, Place, parse, problem
+from tftrain.wording import given
+
+MAX_BYTES = 1_000_000
+_SECTIONS = "expected sections such as 'model: ...' and 'data: ...'"
 
 
 def compose(path: Path, overrides: Sequence[str] = ()) -> Node:
@@ -24,29 +28,11 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> Node:
     return node
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> Node:
-    place = Place(str(path))
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError([problem(place, "", f"not UTF-8 text (byte {error.start})")]) from None
-    except OSError as error:
-        raise ConfigError([problem(place, "", f"cannot be read: {error.strerror or error}")]) from None
-    node = parse(text, str(path))
-    if not isinstance(node.value, dict):
-        raise ConfigError([problem(node.place, "", "expected sections such as 'model: ...' and 'data: ...'")])
-    if "base" not in node.value:
-        return node
-    _, base = node.value["base"]
-    if not isinstance(base.value, str):
-        raise ConfigError([problem(base.place, "base", "expected the path of a config file")])
-    below = path.parent / base.value
-    if below.resolve() in [one.resolve() for one in (*above, path)]:
-        raise ConfigError([problem(base.place, "base", f"'{base.value}' builds upon itself")])
-    if not below.is_file():
-        raise ConfigError([problem(base.place, "base", f"there is no file '{below}'")])
-    own = Node({key: pair for key, pair in node.value.items() if key != "base"}, node.place)
-    return merged(_read(below, (*above, path)), own)
+def flags(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Overrides as `--set` writes them: {"training.epochs": 3} -> ["training.epochs=3"]."""
+    if isinstance(overrides, Mapping):
+        return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()]
+    return list(overrides)
 
 
 def merged(below: Node, above: Node) -> Node:
@@ -63,56 +49,83 @@ def merged(below: Node, above: Node) -> Node:
     return Node(entries, below.place if below.place.line else above.place)
 
 
-def _name(node: Node) -> str | None:
+def _name(node: Node) -> Any:
     if isinstance(node.value, dict):
         return node.value["name"][1].value if "name" in node.value else None
     return node.value if isinstance(node.value, str) else None
 
 
+def _read(path: Path, above: tuple[Path, ...]) -> Node:
+    node = parse(_text(path), str(path))
+    if not isinstance(node.value, dict):
+        raise ConfigError([problem(node.place, "", f"given {given(node.value, node.text)}; {_SECTIONS}")])
+    if "base" not in node.value:
+        return node
+    below = _base(node.value["base"][1], path, above)
+    # A section left empty says nothing, so what the base says of it stands.
+    said = {key: pair for key, pair in node.value.items() if key != "base" and pair[1].value is not None}
+    return merged(_read(below, (*above, path)), Node(said, node.place))
+
+
+def _text(path: Path) -> str:
+    place = Place(str(path))
+    try:
+        with open(path, "rb") as file:
+            written = file.read(MAX_BYTES + 1)
+        if len(written) > MAX_BYTES:
+            raise ConfigError([problem(place, "", f"more than {MAX_BYTES} bytes; expected a config of some lines")])
+        return written.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = written[: error.start]
+        place = Place(str(path), before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        message = f"the byte 0x{written[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
+        raise ConfigError([problem(place, "", message)]) from None
+    except OSError as error:
+        raise ConfigError([problem(place, "", f"cannot be read: {error.strerror or error}")]) from None
+
+
+def _base(node: Node, path: Path, above: tuple[Path, ...]) -> Path:
+    """The file that `path` builds upon."""
+    if not isinstance(node.value, str):
+        message = f"given {given(node.value, node.text)}; expected the path of a config file"
+        raise ConfigError([problem(node.place, "base", message)])
+    below = path.parent / node.value
+    if below.resolve() in [one.resolve() for one in (*above, path)]:
+        raise ConfigError([problem(node.place, "base", f"'{node.value}' builds upon itself")])
+    if not below.is_file():
+        raise ConfigError([problem(node.place, "base", f"there is no file '{below}'")])
+    return below
+
+
 def _flag(text: str, root: Node) -> Node:
     """'a.b=1' -> {a: {b: 1}}, with the flag itself as the place of everything in it."""
     source = f"--set {text}"
-    place = Place(source)
-    path, equals, written = text.partition("=")
+    path, _, written = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
-        raise ConfigError([problem(place, "", "expected KEY.PATH=VALUE")])
-    try:
-        value = _at(parse(written, source), place) if written.strip() else Node(None, place)
-    except ConfigError as error:
-        message = error.problems[0].removeprefix(f"{source}:").lstrip("0123456789: ")
-        raise ConfigError([problem(place, "", message)]) from None
-    return _nested(keys, value, place, root)
+    if not written.strip() or not all(keys):
+        raise ConfigError([problem(Place(source), "", "expected KEY.PATH=VALUE, such as training.epochs=3")])
+    return _nested(keys, parse(written, source, lines=False), root)
 
 
-def _nested(keys: list[str], value: Node, place: Place, below: Node | None) -> Node:
+def _nested(keys: list[str], value: Node, below: Node | None) -> Node:
     """The value under its keys; a number steps into a list that is already there."""
     if not keys:
         return value
     key, *rest = keys
     if below is not None and isinstance(below.value, list):
-        if not key.isdigit() or int(key) >= len(below.value):
-            message = f"'{key}' steps into a list; expected a number from 0 to {len(below.value) - 1}"
-            raise ConfigError([problem(place, "", message)])
-        items = list(below.value)
-        inner = _nested(rest, value, place, items[int(key)])
-        items[int(key)] = merged(items[int(key)], inner)
-        return Node(items, below.place)
+        return _item(key, rest, value, below)
     entries = below.value if below is not None and isinstance(below.value, dict) else {}
-    inner = _nested(rest, value, place, entries[key][1] if key in entries else None)
-    return Node({key: (place, inner)}, place)
+    inner = _nested(rest, value, entries[key][1] if key in entries else None)
+    return Node({key: (value.place, inner)}, value.place)
 
 
-def _at(node: Node, place: Place) -> Node:
-    if isinstance(node.value, dict):
-        return Node({key: (place, _at(value, place)) for key, (_, value) in node.value.items()}, place)
-    if isinstance(node.value, list):
-        return Node([_at(value, place) for value in node.value], place)
-    return Node(node.value, place, node.text)
-
-
-def flags(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Overrides as `--set` writes them: {"training.epochs": 3} -> ["training.epochs=3"]."""
-    if isinstance(overrides, Mapping):
-        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
-    return list(overrides)
+def _item(key: str, rest: list[str], value: Node, below: Node) -> Node:
+    """The list with the value inside one of its items."""
+    items = list(below.value)
+    numbers = [str(number) for number in range(len(items))]
+    if key not in numbers:
+        expected = f"a number from 0 to {numbers[-1]}" if numbers else "no key, for the list is empty"
+        raise ConfigError([problem(value.place, "", f"'{key}' steps into a list; expected {expected}")])
+    inner = _nested(rest, value, items[int(key)])
+    items[int(key)] = merged(items[int(key)], inner)
+    return Node(items, below.place)

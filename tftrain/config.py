@@ -13,10 +13,10 @@ from tftrain.values import (
     Method,
     Metric,
     NonNegativeFloat,
-    NonNegativeInt,
     PartOf,
     PositiveInt,
     Preprocess,
+    Seed,
     Share,
     Time,
 )
@@ -41,7 +41,7 @@ class Data:
     shuffle: bool = setting("a new seeded order of the training examples in every epoch", True)
     validation: Share = setting("share of all examples held out for validation", 0.0)
     test: Share = setting("share of all examples held out for the final test", 0.0)
-    split_seed: NonNegativeInt = setting("seed of the split (scikit-learn's random_state)", 0)
+    split_seed: Seed = setting("seed of the split (scikit-learn's random_state)", 0)
     drop_remainder: bool = setting("leave out the short last batch of an epoch", False)
     preprocess: Annotated[list[Preprocess], Many()] = setting("changes of the examples, in order", ())
     shuffle_buffer: PositiveInt = setting("examples shuffled together when data is streamed", 10_000)
@@ -72,7 +72,7 @@ class Training:
 
     epochs: PositiveInt | None = setting("passes over the training split (10 where `steps` is not given)", None)
     steps: PositiveInt | None = setting("updates, in place of `epochs`", None)
-    seed: NonNegativeInt = setting("seed of weights, shuffling, dropout and augmentation", 0)
+    seed: Seed = setting("seed of weights, shuffling, dropout and augmentation", 0)
     validate_every: Duration = setting("time between two validations", "1 epoch")
     early_stopping: EarlyStopping | None = setting("end the run when a scalar stops getting better", None)
     steps_per_call: PositiveInt | Literal["auto"] = setting("steps in one graph call; auto finds out", "auto")
@@ -98,7 +98,7 @@ class Checkpoint:
         "time between two checkpoints, auto is an epoch or a twentieth of the run; the last is always kept", "auto"
     )
     keep: PositiveInt = setting("how many of the newest checkpoints stay", 2)
-    best: str | None = setting("logged scalar whose best checkpoint is kept beside; auto is val_loss if there is one", "auto")
+    best: str | None = setting("logged scalar whose best checkpoint is kept; auto is val_loss if there is one", "auto")
     mode: Literal["auto", "min", "max"] = setting("whether less or more is better; auto goes by the name", "auto")
     restore_best: bool = setting("end with the best weights in place of the last", False)
 
@@ -119,5 +119,3 @@ class Config:
     log: Log = setting("what is written, and how often", Log())
     checkpoint: Checkpoint = setting("what is kept", Checkpoint())
     source: str = dataclasses.field(default="config", metadata={"hidden": True})  # the name of the file it came from
-
-

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tftrain import arguments
 from tftrain.config import Config
 from tftrain.parts import Part, plain
 
@@ -30,19 +31,19 @@ def changes(before: Config, after: Config) -> list[str]:
 def _plain(value: Any) -> Any:
     if not dataclasses.is_dataclass(value) or isinstance(value, Part):
         return plain(value)
-    written: dict[str, Any] = {}
-    for one in dataclasses.fields(value):
-        if one.metadata.get("hidden"):
-            continue
-        inner = _plain(getattr(value, one.name))
-        if one.name == "source":  # a part with the options of its section beside its arguments
-            written |= inner if isinstance(inner, dict) else {"name": inner}
-        else:
-            written[one.name] = inner
+    names = [one.name for one in dataclasses.fields(value) if not one.metadata.get("hidden")]
+    written = {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(getattr(value, "source", None), Part):  # with the options of its section beside its arguments
+        part, own = value.source.plain(), arguments.of(value.source.kind, value.source.target).given
+        options = {name: inner for name, inner in written.items() if name != "source" and name not in own}
+        return (part if isinstance(part, dict) else {"name": part}) | options
     return written
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {path: value}
-    return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{path}.{name}".lstrip(".")).items()}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found |= _flat(inner, f"{path}.{name}" if path else name)
+    return found

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tftrain.data.errors import DataError
+from tftrain.modules import PartError
 from tftrain.parts import Part
-from tftrain.signature import PartError
 from tftrain.strict import problem
 
 _OURS = str(Path(__file__).parent)

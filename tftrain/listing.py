@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tftrain import arguments, catalogue
-from tftrain.check import describe
 from tftrain.signature import REQUIRED, UNREAD, Argument
+from tftrain.wording import describe
 
 
 def listing(kind: str | None = None) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tftrain import arguments, signature, values
+from tftrain import arguments, modules, values
 from tftrain.signature import UNREAD
 from tftrain.strict import Place
 
@@ -45,7 +45,7 @@ class Part:
 
     def function(self) -> Any:
         """What the part names, itself."""
-        return signature.load(self.target)
+        return modules.load(self.target)
 
     def build(self, **house: Any) -> Any:
         """Call the part; `house` holds what a builder can ask for by keyword-only arguments."""
@@ -57,7 +57,7 @@ class Part:
         return built(self.arguments) | {name: house[name] for name in asked if name in house}
 
 
-# Keras takes these by name wherever they are used, and makes each use its own object.
+# Parts that Keras takes as objects of its own, by name, or as functions.
 _BY_NAME = {"activation", "initializer", "regularizer", "constraint"}
 
 
@@ -71,7 +71,7 @@ def built(value: Any) -> Any:
     """A value with every part in it built."""
     if isinstance(value, Part):
         if value.kind in _BY_NAME and value.target.startswith("keras."):
-            return value.target.partition(":")[2] if not value.given else _keras_object(value)
+            return _keras_object(value)
         if value.kind in _BY_NAME:
             return _own_object(value)
         return value.build()
@@ -83,16 +83,20 @@ def built(value: Any) -> Any:
 
 
 def _keras_object(part: Part) -> Any:
-    if arguments.of(part.kind, part.target).kind == "class":
+    """What Keras takes: a name where it can, of which it makes a new object for every use, as random weights need."""
+    known = arguments.of(part.kind, part.target)
+    if not part.given and (known.kind == "function" or "seed" in known.given):
+        return part.target.partition(":")[2]
+    if known.kind == "class":
         return part.build()
-    from tftrain.saving import Activation  # Keras is imported only when something is built
+    from tftrain.activation import Activation  # Keras is imported only when something is built
 
     return Activation(part.target, part.arguments)
 
 
 def _own_object(part: Part) -> Any:
     """A user's function is what Keras calls; a class is made first."""
-    from tftrain.saving import Activation
+    from tftrain.activation import Activation
 
     found = part.function()
     if arguments.of(part.kind, part.target).kind == "class":

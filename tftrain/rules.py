@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from tftrain.config import Config
+from tftrain.names import nearest
 from tftrain.parts import Part
-from tftrain.strict import nearest
 from tftrain.values import PROBABILITIES
-
-Report = Callable[[str, str], Any]  # (key path, message)
 
 # What every run logs beside its loss and its metrics.
 LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
 
 
-def apply_rules(config: Config, report: Report) -> None:
-    """Report every rule that the config breaks."""
-    if config.training.epochs is not None and config.training.steps is not None:
-        report("training.steps", "given beside training.epochs; expected one of the two")
-    _monitors(config, report)
-    ends = output_activation(config.model)
-    from_logits = config.loss.given.get("from_logits", "auto")
-    clash = logits_clash(ends, from_logits)
-    if clash:
-        report("loss.from_logits", clash)
+class Rule(NamedTuple):
+    """`broken` gets the values at the key paths `needs`, and says what is wrong with `blamed`, or None."""
+
+    blamed: str
+    needs: tuple[str, ...]
+    broken: Callable[..., str | None]
 
 
 def logits_clash(ends: str | None, from_logits: bool | str) -> str | None:
     """What is wrong between a model's last activation and the loss, with the fix; None where they agree."""
     if ends in PROBABILITIES and from_logits is True:
         return (
-            f"given true, but the model ends in {ends}, so it gives probabilities, not logits; write from_logits: false, "
-            "or leave it out, or end the model without an activation (output_activation: linear)"
+            f"given true, but the model ends in {ends}, so it gives probabilities, not logits; write from_logits: "
+            "false, or leave it out, or end the model without an activation (output_activation: linear)"
         )
     if ends == "linear" and from_logits is False:
         return (
@@ -67,16 +60,34 @@ def _activation_name(activation: Any) -> str | None:
     return activation.name if isinstance(activation, Part) else activation
 
 
-def _monitors(config: Config, report: Report) -> None:
-    metrics = ["accuracy"] if config.metrics == "auto" else [metric_label(one) for one in config.metrics]
-    scored = ["loss", *metrics]
-    known = [*scored, *(f"val_{name}" for name in scored), *LOGGED]
-    stopping = config.training.early_stopping
-    watched = {"checkpoint.best": config.checkpoint.best}
-    if stopping is not None:
-        watched["training.early_stopping.monitor"] = stopping.monitor
-    for path, name in watched.items():
-        if name in (None, "auto"):
-            continue
-        if name.split("/")[0] not in known:
-            report(path, f"given '{name}', which is not logged; expected one of {', '.join(known)}{nearest(name, known)}")
+def _two_lengths(epochs: int | None, steps: int | None) -> str | None:
+    return "given beside training.epochs; expected one of the two" if epochs and steps else None
+
+
+def _nothing_to_train_on(validation: float, test: float) -> str | None:
+    if validation + test < 1:
+        return None
+    return f"given {test} beside data.validation: {validation}; expected less than 1 in all, to train on the rest"
+
+
+def _unlogged(name: str | None, metrics: list[Part] | str) -> str | None:
+    labels = ["accuracy"] if metrics == "auto" else [metric_label(one) for one in metrics]
+    scored = ["loss", *labels]
+    known = [*scored, *(f"val_{label}" for label in scored), *LOGGED]
+    if name in (None, "auto") or name.split("/")[0] in known:
+        return None
+    return f"given '{name}', which is not logged; expected one of {', '.join(known)}{nearest(name, known)}"
+
+
+def _misread(model: Part, loss: Part) -> str | None:
+    return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
+
+
+_STOPPING = "training.early_stopping.monitor"
+RULES = (
+    Rule("training.steps", ("training.epochs", "training.steps"), _two_lengths),
+    Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
+    Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unlogged),
+    Rule(_STOPPING, (_STOPPING, "metrics"), _unlogged),
+    Rule("loss.from_logits", ("model", "loss"), _misread),
+)

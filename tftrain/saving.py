@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from tftrain import signature
+from tftrain import modules
 from tftrain.config import Config
 from tftrain.parts import own_parts
 from tftrain.run_folder import MODEL
@@ -42,5 +42,5 @@ def load_model(config: Config, folder: Path, custom_objects: Mapping[str, Any] |
 
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
-    named = {part.target.rpartition(":")[2]: signature.load(part.target) for part in own_parts(config)}
+    named = {part.target.rpartition(":")[2]: modules.load(part.target) for part in own_parts(config)}
     return keras.models.load_model(folder / MODEL, custom_objects=named | dict(custom_objects or {}))

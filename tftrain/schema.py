@@ -63,7 +63,7 @@ def _part_with_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     objects = []
     for name, target in listed.items():
         one = _named(kind, name, target)
-        objects.append(one | {"properties": one["properties"] | options})
+        objects.append(one | {"properties": options | one["properties"]})  # as in a config, its own arguments win
     own = {"type": "object", "required": ["name"], "properties": {"name": _DOTTED} | options}
     return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, own]}
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 MAX_DEPTH = 50
 MAX_NODES = 100_000
+MAX_DIGITS = 100  # of a number
 
 
 class Place(NamedTuple):
@@ -43,14 +43,9 @@ class ConfigError(ValueError):
 
 
 def problem(place: Place, path: str, message: str) -> str:
-    return f"{place}: {path}: {message}" if path else f"{place}: {message}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint such as "; did you mean 'adam'?", empty where nothing is near."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(str(word).lower(), by_lower, 1, 0.6)
-    return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
+    """One line; what a terminal would not print is escaped."""
+    line = f"{place}: {path}: {message}" if path else f"{place}: {message}"
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
 _RESOLVERS = [
@@ -68,69 +63,100 @@ _RESOLVERS = [
     (re.compile(r"\.(?:nan|NaN|NAN)"), lambda text: float("nan")),
 ]
 
-
 # What PyYAML itself takes plain scalars for; which of our own values they are is decided by _RESOLVERS.
 _PLAIN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 
+# PyYAML's words for the commonest slips say little to those who made them.
+_HINTS = {
+    r"found character '\\t'": "; indent with spaces, not with tabs",
+    r"that cannot start any token": "; put text that begins with it in quotes",
+    r"mapping values are not allowed": "; a space or a quote is missing, or the indentation is off",
+}
 
-def parse(text: str, source: str) -> Node:
-    """Read one YAML document; raises ConfigError with the place of whatever is wrong."""
+
+def read_scalar(text: str) -> Any:
+    """The value that a scalar without quotes stands for in YAML 1.2; numbers may hold underscores."""
+    if len(text) <= MAX_DIGITS:
+        for pattern, read in _RESOLVERS:
+            if pattern.fullmatch(text):
+                return read(text)
+    return text
+
+
+def parse(text: str, source: str, lines: bool = True) -> Node:
+    """Read one YAML document; raises ConfigError with the place of whatever is wrong.
+
+    Without `lines` the source alone is the place of everything, as it is for a flag of the command line.
+    """
+    builder = _Builder(source, lines)
     try:
-        _refuse_depth(text, source)
+        builder.refuse_depth(yaml.parse(text, Loader=yaml.SafeLoader))
         documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
-        raise ConfigError([problem(place, "", f"not valid YAML: {error.problem or error.context}")]) from None
-    except (yaml.YAMLError, UnicodeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError([problem(Place(source, 1, 1), "", f"not valid YAML: {str(error).splitlines()[0]}")]) from None
+        message = f"not valid YAML: {error.problem or error.context}"
+        hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, message)), "")
+        builder.stop(error.problem_mark or error.context_mark, message + hint)
+    except yaml.reader.ReaderError as error:
+        message = f"not valid YAML: the character {chr(error.character)!r} is not allowed"
+        builder.stop(_mark(text, error.position), message)
+    except ConfigError:
+        raise
+    except (ValueError, OverflowError):  # out of PyYAML's chr()
+        builder.stop(None, "not valid YAML: an escape such as \"\\UFFFFFFFF\" stands for no character")
     if len(documents) > 1:
-        second = documents[1].start_mark
-        place = Place(source, second.line + 1, second.column + 1)
-        raise ConfigError([problem(place, "", "a second document begins here; a config is one document")])
+        builder.stop(documents[1].start_mark, "a second document begins here; expected one document")
     if not documents or documents[0] is None:
-        raise ConfigError([problem(Place(source, 1, 1), "", "empty; expected sections such as 'model' and 'data'")])
-    return _Builder(source).build(documents[0])
-
-
-def _refuse_depth(text: str, source: str) -> None:
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            place = Place(source, event.start_mark.line + 1, event.start_mark.column + 1)
-            raise ConfigError([problem(place, "", f"nested deeper than {MAX_DEPTH} levels")])
+        builder.stop(None, "empty; expected sections such as 'model: ...' and 'data: ...'")
+    return builder.build(documents[0])
 
 
 class _Builder:
     """Turns PyYAML's nodes into ours; counts them, so that nested aliases cannot explode."""
 
-    def __init__(self, source: str):
-        self.source = source
-        self.problems: list[str] = []
-        self.count = 0
+    def __init__(self, source: str, lines: bool):
+        self._source, self._lines = source, lines
+        self._problems: list[str] = []
+        self._count = 0
 
     def build(self, root: yaml.Node) -> Node:
         node = self._node(root, ())
-        if self.problems:
-            raise ConfigError(self.problems)
+        if self._problems:
+            raise ConfigError(self._problems)
         return node
 
-    def _place(self, node: yaml.Node) -> Place:
-        return Place(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+    def stop(self, mark: yaml.Mark | None, message: str) -> NoReturn:
+        raise ConfigError([problem(self._place(mark), "", message)])
+
+    def refuse_depth(self, events: Iterable[yaml.Event]) -> None:
+        """PyYAML composes by recursion, so what is too deep for Python must be found before."""
+        depth = 0
+        for event in events:
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                self.stop(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+
+    def _place(self, mark: yaml.Mark | None) -> Place:
+        if not self._lines:
+            return Place(self._source)
+        return Place(self._source, mark.line + 1, mark.column + 1) if mark else Place(self._source, 1, 1)
+
+    def _report(self, node: yaml.Node, message: str, key: str = "") -> None:
+        self._problems.append(problem(self._place(node.start_mark), key, message))
 
     def _node(self, node: yaml.Node, above: tuple) -> Node:
-        self.count += 1
-        place = self._place(node)
-        if self.count > MAX_NODES:
-            raise ConfigError([problem(place, "", f"more than {MAX_NODES} values once its aliases are filled in")])
+        self._count += 1
+        if self._count > MAX_NODES:
+            self.stop(node.start_mark, f"more than {MAX_NODES} values once its aliases are filled in")
         if any(node is parent for parent in above):
-            raise ConfigError([problem(place, "", "an alias that contains itself")])
+            self.stop(node.start_mark, "an alias that contains itself")
+        if len(above) > MAX_DEPTH:
+            self.stop(node.start_mark, f"nested deeper than {MAX_DEPTH} levels once its aliases are filled in")
+        place = self._place(node.start_mark)
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, place)
-        self._refuse_tag(node, place, ("map", "seq"))
+            plain = node.style is None
+            self._refuse_tag(node, _PLAIN_TAGS if plain else ("str",))
+            return Node(read_scalar(node.value) if plain else node.value, place, node.value)
+        self._refuse_tag(node, ("map", "seq"))
         if isinstance(node, yaml.SequenceNode):
             return Node([self._node(child, (*above, node)) for child in node.value], place)
         return Node(self._mapping(node, above), place)
@@ -138,28 +164,27 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, above: tuple) -> dict[str, tuple[Place, Node]]:
         entries: dict[str, tuple[Place, Node]] = {}
         for key, value in node.value:
-            place = self._place(key)
-            if not isinstance(key, yaml.ScalarNode):
-                self.problems.append(problem(place, "", "a key is a list or a mapping; expected a name"))
-                continue
-            name = key.value
-            if name in entries:
-                first = entries[name][0].line
-                self.problems.append(problem(place, name, f"given twice (first on line {first}); expected once"))
-                continue
-            entries[name] = (place, self._node(value, (*above, node)))
+            if not isinstance(key, yaml.ScalarNode) or not key.value:
+                self._report(key, f"given {_shape(key)} as a key; expected a name")
+            elif key.value in entries:
+                first = entries[key.value][0]
+                self._report(key, f"given twice (first on line {first.line}); expected once", key.value)
+            elif key.value == "<<":
+                self._report(key, "merge keys are not read; write the values out, or share them by a base: file", "<<")
+            else:
+                self._refuse_tag(key, _PLAIN_TAGS)
+                entries[key.value] = (self._place(key.start_mark), self._node(value, (*above, node)))
         return entries
 
-    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Node:
-        plain = node.style is None
-        self._refuse_tag(node, place, _PLAIN_TAGS if plain else ("str",))
-        if plain:
-            for pattern, read in _RESOLVERS:
-                if pattern.fullmatch(node.value):
-                    return Node(read(node.value), place, node.value)
-        return Node(node.value, place, node.value)
-
-    def _refuse_tag(self, node: yaml.Node, place: Place, allowed: tuple[str, ...]) -> None:
+    def _refuse_tag(self, node: yaml.Node, allowed: tuple[str, ...]) -> None:
         if node.tag not in [f"tag:yaml.org,2002:{name}" for name in allowed]:
             shown = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self.problems.append(problem(place, "", f"the tag {shown} is refused; a config holds plain values only"))
+            self._report(node, f"the tag {shown} is refused; expected plain values only")
+
+
+def _mark(text: str, index: int) -> yaml.Mark:
+    return yaml.Mark("", index, text.count("\n", 0, index), index - text.rfind("\n", 0, index) - 1, None, 0)
+
+
+def _shape(node: yaml.Node) -> str:
+    return {"sequence": "a list", "mapping": "a mapping", "scalar": "nothing"}[node.id]

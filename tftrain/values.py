@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+import types
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 
 class Range(NamedTuple):
@@ -21,11 +22,13 @@ class Range(NamedTuple):
         return (number > low if self.above else number >= low) and (number < high if self.below else number <= high)
 
     def __str__(self) -> str:
+        if None not in (self.low, self.high) and not (self.above or self.below):
+            return f"from {self.low} to {self.high}"
         parts = []
         if self.low is not None:
-            parts.append(f"{'above' if self.above else 'at least'} {self.low:g}")
+            parts.append(f"{'above' if self.above else 'of at least'} {self.low}")
         if self.high is not None:
-            parts.append(f"{'below' if self.below else 'at most'} {self.high:g}")
+            parts.append(f"{'below' if self.below else 'at most'} {self.high}")
         return " and ".join(parts)
 
 
@@ -47,6 +50,7 @@ class Many(NamedTuple):
 
 PositiveInt = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # NumPy takes no larger one
 PositiveFloat = Annotated[float, Range(0, above=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
@@ -70,11 +74,25 @@ PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "sparse
 _TIME = re.compile(r"(?P<amount>\d+|\d*\.\d+)\s*(?P<unit>steps?|epochs?)")
 
 
+def members(hint: Any) -> list:
+    """The annotations of a union, or the annotation itself."""
+    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+
+
+def split(hint: Any) -> tuple[Any, tuple]:
+    """An annotation without its marks, and the marks, such as a Range."""
+    return (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+
+
+def part_kind(hint: Any) -> str | None:
+    """The kind of part that an annotation, or a member of its union, asks for."""
+    marks = [one for member in members(hint) for one in split(member)[1]]
+    return next((one.kind for one in marks if isinstance(one, PartOf)), None)
+
+
 def is_time(hint: Any) -> bool:
     """Whether an annotation, or a member of its union, is a stretch of training."""
-    if get_origin(hint) is Annotated:
-        return any(isinstance(one, Time) for one in get_args(hint)[1:])
-    return any(is_time(one) for one in get_args(hint))
+    return any(isinstance(one, Time) for member in members(hint) for one in split(member)[1])
 
 
 def parse_time(text: str) -> tuple[float, str] | None:
