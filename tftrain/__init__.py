@@ -45,13 +45,21 @@ def train(config: Config, run_dir: str | os.PathLike | None = None, resume: bool
         config: what `load` gives.
         run_dir: the run's folder; `runs/NAME-TIME` where it is not given.
         resume: go on from the last checkpoint in `run_dir`, or start if there is none.
+
+    Raises:
+        tftrain.errors.InputError: the config or the data cannot be trained on.
+        tftrain.errors.UserCodeError: a part of the user's raised.
+        tftrain.run_folder.RunFolderError: the folder is another run's, or cannot be written.
     """
+    from tftrain import run_folder
     from tftrain.startup import import_tensorflow
 
-    import_tensorflow()  # not done by `import tftrain`
+    folder = None if run_dir is None else Path(run_dir)
+    run_folder.check(folder, resume)
+    import_tensorflow()  # takes seconds, so not done by `import tftrain`
     from tftrain.session import run
 
-    return run(config, None if run_dir is None else Path(run_dir), resume)
+    return run(config, folder, resume)
 
 
 def load_model(run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:

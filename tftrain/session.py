@@ -13,17 +13,20 @@ import keras
 
 from tftrain import run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan, step_graph
+from tftrain.check import check
+from tftrain.compose import compose
 from tftrain.config import Config
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.evaluate import make_evaluation
 from tftrain.core.loop import Sinks, every, train
-from tftrain.core.types import Feed, Signals
-from tftrain.dump import dump
+from tftrain.core.types import Feed, NotFinite, Signals, Stop
+from tftrain.dump import changes, dump
 from tftrain.errors import InputError
 from tftrain.observers.console import Console, Course, print_results
 from tftrain.observers.keeper import Best, EarlyStopping, Keeper
 from tftrain.observers.records import Records, Series, history
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
+from tftrain.strict import ConfigError
 from tftrain.values import in_steps
 
 Results = dict[str, dict[str, float]]  # by split: the loss and the metrics
@@ -40,6 +43,7 @@ class Result(NamedTuple):
     results: Results
     folder: Path
     stopped: str | None  # why it ended before its last step, where it did
+    failed: bool  # whether that was a NaN or an infinity
 
 
 class Monitors(NamedTuple):
@@ -59,15 +63,27 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Re
         InputError, UserCodeError: the config, the data or a user's part cannot be trained on.
         RunFolderError: the folder is another run's, or cannot be written.
     """
-    run_folder.check(run_dir, resume)  # before anything is loaded
     assembled = assemble(config)
     monitored = monitors(assembled)
     folder = run_folder.claim(run_dir, config.source, resume)
     session = Session(assembled, folder, monitored)
     if resume:
+        _tell_changes(folder / run_folder.CONFIG, config)
         session.restore()
     run_folder.write_text(folder / run_folder.CONFIG, dump(config))
     return session.run()
+
+
+def _tell_changes(saved: Path, config: Config) -> None:
+    """Say what is not as it was when the run was last going on."""
+    if not saved.is_file():
+        return
+    try:
+        differences = changes(check(compose(saved), saved.stem), config)
+    except ConfigError:  # written by another version, or by hand; the one given now is what counts
+        differences = ["its saved config can no longer be read"]
+    for line in differences:
+        print(f"changed since the last session: {line}")
 
 
 def monitors(run: Run) -> Monitors:
@@ -115,11 +131,11 @@ class Session:
     def run(self) -> Result:
         began = time.monotonic()
         with self._observers() as observers:
-            stopped = self._train(observers)
-        state = self._run.state
-        if self._checkpoints.newest() != int(state.step):
-            self._save(int(state.step))
+            ended = self._train(observers)
+        state, stopped = self._run.state, None if ended is None else str(ended)
         steps = int(state.step)
+        if self._checkpoints.newest() != steps:
+            self._save(steps)
         if self._run.config.checkpoint.restore_best:
             self._checkpoints.restore_best()
         curves = history(self._folder / run_folder.METRICS)
@@ -128,9 +144,9 @@ class Session:
         summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
         run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
         print_results(results, self._folder, stopped)
-        return Result(curves, state.model, results, self._folder, stopped)
+        return Result(curves, state.model, results, self._folder, stopped, isinstance(ended, NotFinite))
 
-    def _train(self, observers: list) -> str | None:
+    def _train(self, observers: list) -> Stop | None:
         run = self._run
         views = ()
         if self._validate is not None:

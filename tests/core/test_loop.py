@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.loop import Due, Plan, Sinks, compile_programs, doubling_then_every, every, train
-from tftrain.core.types import Probe, Signals, Stop
+from tftrain.core.types import NotFinite, Probe, Signals, Stop
 
 
 def raw_sizes():
@@ -196,7 +196,7 @@ def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
     sinks = Sinks([impatient, lambda step, signals: seen.append(step)], save=lambda step: seen.append(-step))
     plan = Plan(10, every(2), checkpoints=every(4))
     reason = train(compile_programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
-    assert reason == "no better since step 2"
+    assert str(reason) == "no better since step 2" and not isinstance(reason, NotFinite)
     assert seen == [2, 4, -4]
     assert int(run.state.step) == 4
 
@@ -204,7 +204,8 @@ def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
 def test_stop_at_a_step_that_is_not_finite(house):
     run, feed = house.small_run(), house.classes_feed(poisoned=[4])
     told = run_train(run, feed, total_steps=10, scalars=every(3), steps_per_call=2)
-    what, _, where = told["reason"].partition(" (")
+    assert isinstance(told["reason"], NotFinite)
+    what, _, where = str(told["reason"]).partition(" (")
     assert what == "the loss or a gradient was not finite at step 4; that update was not applied"
     assert where.startswith("loss nan, gradients not finite in 000.dense")
     assert where.endswith(", 1 more)")

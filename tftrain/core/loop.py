@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, Row, make_step, parameter_names
-from tftrain.core.types import Feed, Observer, Probe, Signals, Stop, Tensor, View
+from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
 from tftrain.core.window import Rows, Window
 
 Cadence = Callable[[int], int]  # the next step, after this one, at which something is wanted; the first step is 1
@@ -157,8 +157,8 @@ def train(
     plan: Plan,
     sinks: Sinks,
     clock: Callable[[], float] = time.perf_counter,
-) -> str | None:
-    """Train from the state's step to the plan's last; the reason, where it ended early."""
+) -> Stop | None:
+    """Train from the state's step to the plan's last; what ended it early, where something did."""
     names = parameter_names(state.model)
     window = Window(names, state.metrics, feed.steps_per_epoch)
     pace = _Pace(plan.steps_per_call)
@@ -177,11 +177,11 @@ def train(
         step += count
         sinks.on_call(step, {name: values[-1] for name, values in rows.items()})
         trouble = _trouble(rows, step, names) if plan.on_nonfinite == "stop" else None
-        if trouble:
+        if trouble is not None:
             _deliver(step, window.fold(step).merged(signals), sinks.observers)
             return trouble
         reason = _report(due, window, signals, sinks) if step == due.step else None
-        if reason:
+        if reason is not None:
             return reason
     return None
 
@@ -198,7 +198,7 @@ def _run_measured(programs: Programs, handle: Any) -> tuple[Rows, Signals]:
     return {name: np.asarray(value)[None] for name, value in row.items()}, signals
 
 
-def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> str | None:
+def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> NotFinite | None:
     """What was wrong at the first step that was not finite."""
     bad = np.flatnonzero(rows["finite"] == 0)
     if not bad.size:
@@ -209,10 +209,10 @@ def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> str | None:
     shown = wrong[:_NAMES_SHOWN] + ([f"{len(wrong) - _NAMES_SHOWN} more"] if len(wrong) > _NAMES_SHOWN else [])
     where = f", gradients not finite in {', '.join(shown)}" if wrong else ""
     what = f"the loss or a gradient was not finite at step {step}; that update was not applied"
-    return f"{what} (loss {rows['loss'][first]:g}{where})"
+    return NotFinite(f"{what} (loss {rows['loss'][first]:g}{where})")
 
 
-def _report(due: Due, window: Window, signals: Signals, sinks: Sinks) -> str | None:
+def _report(due: Due, window: Window, signals: Signals, sinks: Sinks) -> Stop | None:
     """Tell all whom this step concerns; the reason to stop, where an observer gives one."""
     reason = None
     if due.scalars or due.histograms or due.views:
@@ -225,12 +225,12 @@ def _report(due: Due, window: Window, signals: Signals, sinks: Sinks) -> str | N
     return reason
 
 
-def _deliver(step: int, signals: Signals, observers: Sequence[Observer]) -> str | None:
+def _deliver(step: int, signals: Signals, observers: Sequence[Observer]) -> Stop | None:
     """Every observer sees the signals, also after one has asked to stop."""
     reason = None
     for observer in observers:
         try:
             observer(step, signals)
         except Stop as stop:
-            reason = reason or str(stop) or "stopped"
+            reason = reason or stop
     return reason

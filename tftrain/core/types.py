@@ -124,3 +124,7 @@ Observer = Callable[[int, Signals], None]  # eats signals; may have a close()
 
 class Stop(Exception):
     """Raised by an observer to end the run in good order; says why."""
+
+
+class NotFinite(Stop):
+    """The reason that ends a run at a NaN or an infinity."""
