@@ -15,7 +15,8 @@ from tftrain.config import Config
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = {  # by the file name in a block's first line
-    name: body for name, body in re.findall(r"^```\w+\n# (\w+\.(?:py|yaml))\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    name: body
+    for name, body in re.findall(r"^```\w+\n# (\w+\.(?:py|yaml))\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 }
 
 

@@ -14,7 +14,7 @@ from tftrain.errors import InputError, UserCodeError
 from tftrain.run_folder import RunFolderError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-# Dropout, momentum, a schedule, two clips, a short last batch and a metric with state: all that a resume must bring back.
+# Dropout, moments, a schedule, clips, a short last batch and a metric with state: all that a resume must bring back.
 SMALL = """
 model: {name: mlp, hidden: [16, 8], dropout: 0.2, batch_norm: true}
 data: {name: wine, batch_size: 32, validation: 0.2, test: 0.1, preprocess: standardize}
@@ -69,7 +69,9 @@ def test_what_lies_in_the_folder(finished):
     results = json.loads((finished.folder / "results.json").read_text())
     assert results["steps"] == 24 and results["test"] == finished.results["test"]
     lines = [json.loads(line) for line in (finished.folder / "metrics.jsonl").read_text().splitlines()]
-    assert all({"step", "loss", "accuracy", "grad_norm", "clipped_grad_norm", "clip_rate"} <= line.keys() for line in lines)
+    assert all(
+        {"step", "loss", "accuracy", "grad_norm", "clipped_grad_norm", "clip_rate"} <= line.keys() for line in lines
+    )
     # every 2 steps, histograms every 5, validation at the end of each epoch of 4 steps
     assert [line["step"] for line in lines] == [2, 4, 5, 6, 8, 10, 12, 14, 15, 16, 18, 20, 22, 24]
     assert [line["step"] for line in lines if "val_loss" in line] == [4, 8, 12, 16, 20, 24]
@@ -97,7 +99,9 @@ def test_what_tensorboard_reads(finished):
     assert {f"Overview/{name}" for name in (*overview, "clip_rate", "steps_per_second")} <= scalars
     assert {"log10_grad_norm/000.hidden_1/kernel", "log10_clipped_grad_norm/004.output/bias"} <= scalars
     histograms = {tag for tag in training.Tags()["tensors"] if tag.startswith("grad_hist_log10/")}
-    assert histograms == {f"grad_hist_log10/{tag.partition('/')[2]}" for tag in scalars if tag.startswith("log10_grad_norm/")}
+    assert histograms == {
+        f"grad_hist_log10/{tag.partition('/')[2]}" for tag in scalars if tag.startswith("log10_grad_norm/")
+    }
     assert [event.step for event in training.Tensors("grad_hist_log10/000.hidden_1/kernel")] == [5, 10, 15, 20, 24]
     assert [event.step for event in validation.Scalars("Overview/loss")] == [4, 8, 12, 16, 20, 24]
     assert training.Tags()["graph"] and "config/text_summary" not in scalars
@@ -143,7 +147,9 @@ def test_resume_starts_where_there_is_nothing_yet_and_needs_no_config(config, tm
 def test_a_checkpoint_of_another_model_is_refused(finished, config, tmp_path):
     tftrain.train(config("training.epochs=1"), tmp_path / "run")
     before = (tmp_path / "run" / "config.yaml").read_text()
-    with pytest.raises(InputError, match=r"hidden_1|000_kernel.*shape \(13, 16\) in the checkpoint, expected \(13, 4\)"):
+    with pytest.raises(
+        InputError, match=r"hidden_1|000_kernel.*shape \(13, 16\) in the checkpoint, expected \(13, 4\)"
+    ):
         tftrain.train(config("model.hidden=[4]"), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 
@@ -195,13 +201,22 @@ def test_digits_cnn_reaches_what_the_readme_says(tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["data.validation=0"] + ["training.early_stopping={}"], "early_stopping.monitor: 'val_loss' .* no validation split"),
+        (
+            ["data.validation=0"] + ["training.early_stopping={}"],
+            "early_stopping.monitor: 'val_loss' .* no validation split",
+        ),
         (["data.batch_size=500"], "data: batch_size 500 is more than the 124 examples"),
         (["model=cnn"], r"model: cnn: cnn needs images .* the data has the shape \[13\]"),
-        (["loss=mean_squared_error"], "loss: mean_squared_error: compares numbers, but the targets are labels of 3 classes"),
+        (
+            ["loss=mean_squared_error"],
+            "loss: mean_squared_error: compares numbers, but the targets are labels of 3 classes",
+        ),
         (["loss=binary_crossentropy"], "loss: binary_crossentropy: compares numbers"),
         (["metrics=[{name: mean_iou, num_classes: 2}]"], "metrics: mean_iou: "),
-        (["model={name: sequential, layers: [{name: dense, units: 7}]}"], r"the last layer gives the shape \[7\]; the targets need \[3\]"),
+        (
+            ["model={name: sequential, layers: [{name: dense, units: 7}]}"],
+            r"the last layer gives the shape \[7\]; the targets need \[3\]",
+        ),
         (["data.preprocess=[one_hot, one_hot]"], "data: one_hot"),
         (["model={name: 'my_bad:Net'}"], r"(?s)my_bad:Net raised ZeroDivisionError:\nTraceback.*my_bad.py.*1 / 0"),
     ],

@@ -106,7 +106,9 @@ def _data(config: Config) -> Data:
     part, options = config.data.source, config.data
     with blamed_on(part, "data"):
         source = part.build(seed=config.training.seed)
-        named = {one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"}
+        named = {
+            one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"
+        }
         prepared = tuple(step.build() for step in options.preprocess)
         return open_data(source, DataOptions(**named, preprocess=prepared), config.training.seed)
 
@@ -119,7 +121,9 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
         known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
         model = part.build(**known)
         if not isinstance(model, keras.Model):
-            raise InputError(problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model"))
+            raise InputError(
+                problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
+            )
         saving.remember(model, part.call_arguments(**known))
         found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
     if isinstance(found, tf.Tensor):

@@ -95,7 +95,9 @@ def _is_crossentropy(loss: str) -> bool:
 
 
 def _last_activation(model: keras.Model) -> str | None:
-    while hasattr(model, "inputs") and model.layers:  # a subclassed model has neither symbolic inputs nor an order of layers
+    while (
+        hasattr(model, "inputs") and model.layers
+    ):  # a subclassed model has neither symbolic inputs nor an order of layers
         last = model.layers[-1]
         if isinstance(last, keras.layers.Softmax):
             return "softmax"

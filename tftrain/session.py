@@ -110,7 +110,9 @@ class Session:
 
     def __init__(self, assembled: Run, folder: Path, monitored: Monitors):
         self._run, self._folder, self._monitored = assembled, folder, monitored
-        self._checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, assembled.state, assembled.config.checkpoint.keep)
+        self._checkpoints = Checkpoints(
+            folder / run_folder.CHECKPOINTS, assembled.state, assembled.config.checkpoint.keep
+        )
         self._validate = self._evaluation(assembled.data.validation)
         self._start = 0
 

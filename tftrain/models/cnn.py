@@ -36,27 +36,41 @@ def cnn(
     """
     if len(input_shape) != 3:
         raise ValueError(f"cnn needs images [height, width, channels]; the data has the shape {list(input_shape)}")
+    _check_size(input_shape, len(filters), max(pool, 1), kernel_size if padding == "valid" else 1)
     x = inputs = keras.Input(input_shape)
-    for index, width in enumerate(filters):
-        if min(x.shape[1:3]) < (kernel_size if padding == "valid" else 1) or min(x.shape[1:3]) < max(pool, 1):
-            raise ValueError(
-                f"cnn has {len(filters)} convolutions with pooling {pool}, which an image of "
-                f"{input_shape[0]} x {input_shape[1]} cannot feed: only {x.shape[1]} x {x.shape[2]} is left at number {index + 1}"
-            )
-        kernel, name = fresh(kernel_initializer), f"conv_{index + 1}"
-        bias = not batch_norm
-        x = keras.layers.Conv2D(width, kernel_size, padding=padding, use_bias=bias, kernel_initializer=kernel, name=name)(x)
+    for index, width in enumerate(filters, 1):
+        kernel = fresh(kernel_initializer)
+        x = keras.layers.Conv2D(
+            width,
+            kernel_size,
+            padding=padding,
+            use_bias=not batch_norm,
+            kernel_initializer=kernel,
+            name=f"conv_{index}",
+        )(x)
         if batch_norm:
-            x = keras.layers.BatchNormalization(name=f"norm_{index + 1}")(x)
-        x = keras.layers.Activation(activation, name=f"activation_{index + 1}")(x)
+            x = keras.layers.BatchNormalization(name=f"norm_{index}")(x)
+        x = keras.layers.Activation(activation, name=f"activation_{index}")(x)
         if pool > 1:
-            x = keras.layers.MaxPooling2D(pool, name=f"pool_{index + 1}")(x)
+            x = keras.layers.MaxPooling2D(pool, name=f"pool_{index}")(x)
     x = keras.layers.Flatten()(x)
-    for index, width in enumerate(hidden):
+    for index, width in enumerate(hidden, 1):
         x = keras.layers.Dropout(dropout)(x) if dropout else x
-        kernel, name = fresh(kernel_initializer), f"hidden_{index + 1}"
-        x = keras.layers.Dense(width, activation=activation, kernel_initializer=kernel, name=name)(x)
+        kernel = fresh(kernel_initializer)
+        x = keras.layers.Dense(width, activation=activation, kernel_initializer=kernel, name=f"hidden_{index}")(x)
     x = keras.layers.Dropout(dropout)(x) if dropout else x
     kernel = fresh(kernel_initializer)
     x = keras.layers.Dense(outputs, activation=output_activation, kernel_initializer=kernel, name="output")(x)
     return keras.Model(inputs, x, name="cnn")
+
+
+def _check_size(shape: tuple, convolutions: int, pool: int, kernel_size: int) -> None:
+    """Raise ValueError where the image is used up before the last convolution."""
+    side = least = min(shape[:2])
+    for index in range(1, convolutions + 1):
+        if side < kernel_size or side - kernel_size + 1 < pool:
+            raise ValueError(
+                f"images of {shape[0]} x {shape[1]} are too small for {convolutions} convolutions, each with pooling "
+                f"{pool}: at number {index} a side of {least} is down to {side}"
+            )
+        side = (side - kernel_size + 1) // pool

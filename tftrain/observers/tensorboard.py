@@ -156,7 +156,10 @@ def _tag(name: str, many_limits: bool) -> tuple[str, bool]:
     if limit:
         return "Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else ""), True
     if head == "clip":
-        return f"transforms/{name}", False  # TensorBoard opens the first two groups: the second should be the histograms
+        return (
+            f"transforms/{name}",
+            False,
+        )  # TensorBoard opens the first two groups: the second should be the histograms
     return (name if rest else f"Overview/{name}"), False
 
 

@@ -1,0 +1,137 @@
+"""How losses, outputs and targets fit together, and the metrics that take labels."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrain import losses, metrics
+from tftrain.core.types import Facts
+
+LABELS, BINARY, ROWS, NUMBERS = (Facts((4,), (), 3), Facts((4,), (), 2), Facts((4,), (3,), 3), Facts((4,), (2,), None))
+
+
+@pytest.mark.parametrize(
+    "loss, facts, outputs",
+    [
+        ("tftrain.losses:auto", LABELS, 3),
+        ("tftrain.losses:auto", BINARY, 2),
+        ("tftrain.losses:auto", ROWS, 3),
+        ("tftrain.losses:auto", NUMBERS, 2),
+        ("keras.losses:SparseCategoricalCrossentropy", BINARY, 2),
+        ("keras.losses:BinaryCrossentropy", BINARY, 1),
+        ("keras.losses:MeanSquaredError", BINARY, 1),
+        ("keras.losses:MeanSquaredError", ROWS, 3),
+        ("keras.losses:MeanSquaredError", Facts((4,), (), None), 1),
+        ("my:loss", LABELS, 3),
+    ],
+)
+def test_outputs_needed(loss, facts, outputs):
+    assert losses.outputs_needed(loss, facts) == outputs
+
+
+def test_a_loss_of_numbers_on_many_classes():
+    with pytest.raises(ValueError, match="labels of 3 classes; use sparse_categorical_crossentropy"):
+        losses.outputs_needed("keras.losses:Hinge", LABELS)
+
+
+@pytest.mark.parametrize(
+    "shape, facts, fits",
+    [((3,), LABELS, True), ((5,), LABELS, True), ((2,), LABELS, False), ((), LABELS, False), ((3,), ROWS, True)]
+    + [((4,), ROWS, False), ((2,), NUMBERS, True), ((1, 2), NUMBERS, True), ((3,), NUMBERS, False)],
+)
+def test_misfit(shape, facts, fits):
+    assert (losses.misfit("tftrain.losses:auto", shape, facts) is None) == fits
+
+
+@pytest.mark.parametrize(
+    "facts, loss",
+    [(LABELS, "SparseCategoricalCrossentropy"), (ROWS, "CategoricalCrossentropy"), (NUMBERS, "MeanSquaredError")],
+)
+def test_auto_goes_by_the_targets(facts, loss):
+    found = losses.auto(classes=facts.classes, one_hot=losses.is_one_hot(facts), from_logits=True)
+    assert type(found).__name__ == loss
+
+
+class Hidden(keras.Model):
+    """Keeps its last activation to itself."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    "model, ending",
+    [
+        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), "linear"),
+        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")]), "softmax"),
+        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Softmax()]), "softmax"),
+        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Activation("sigmoid")]), "sigmoid"),
+        (
+            keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(3, activation="sigmoid")])]),
+            "sigmoid",
+        ),
+        (Hidden(tf.nn.softmax), "softmax"),
+        (Hidden(tf.identity), None),
+    ],
+)
+def test_ending(model, ending):
+    outputs = model(np.random.default_rng(0).normal(size=(6, 4)).astype("float32"))
+    assert losses.ending(model, outputs) == ending
+
+
+def test_to_probabilities():
+    logits = tf.constant([[1.0, 2.0], [0.0, -1.0]])
+    sparse, binary = "keras.losses:SparseCategoricalCrossentropy", "keras.losses:BinaryCrossentropy"
+    np.testing.assert_allclose(losses.to_probabilities(sparse, True, logits)(logits), tf.nn.softmax(logits))
+    np.testing.assert_allclose(losses.to_probabilities(binary, True, logits)(logits), tf.nn.sigmoid(logits))
+    assert losses.to_probabilities(sparse, False, logits)(logits) is logits
+    assert losses.to_probabilities("keras.losses:MeanSquaredError", True, logits)(logits) is logits
+
+
+def test_a_function_as_loss_is_averaged_and_weighted():
+    loss = losses.FunctionLoss(lambda y, found, power: tf.reduce_mean(tf.abs(y - found) ** power, -1), {"power": 3.0})
+    y, found = tf.constant([[1.0], [2.0]]), tf.constant([[3.0], [2.5]])
+    assert float(loss(y, found)) == pytest.approx((8 + 0.125) / 2)
+    assert float(loss(y, found, sample_weight=tf.constant([0.0, 1.0]))) == pytest.approx(0.125 / 2)
+
+
+Y = np.array([0, 1, 2, 1])
+P = (np.eye(3)[[0, 1, 1, 1]] * 0.8 + 0.1).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "name", ["AUC", "Precision", "CategoricalAccuracy", "TopKCategoricalAccuracy", "MeanSquaredError"]
+)
+def test_metrics_of_rows_take_labels(name):
+    given = {"k": 2} if name.startswith("TopK") else {}
+    plain, wrapped = getattr(keras.metrics, name)(**given), metrics.for_labels(getattr(keras.metrics, name)(**given), 3)
+    plain.update_state(np.eye(3)[Y], P)
+    wrapped.update_state(Y, P)
+    assert float(wrapped.result()) == float(plain.result())
+    wrapped.reset_state()
+    wrapped.update_state(Y[:2], P[:2])
+    assert float(wrapped.result()) != float(plain.result()) or float(plain.result()) == 1
+    assert {id(variable) for variable in wrapped.variables} == {id(variable) for variable in wrapped.metric.variables}
+
+
+def test_metrics_of_labels_stay_as_they_are():
+    metric = keras.metrics.SparseCategoricalAccuracy()
+    assert metrics.for_labels(metric, 3) is metric
+
+
+def test_f1_of_one_output():
+    metric = metrics.for_labels(keras.metrics.F1Score(threshold=0.5), 1)
+    metric.update_state(np.array([0, 1, 1, 0]), np.array([[0.2], [0.9], [0.3], [0.6]], "float32"))
+    np.testing.assert_allclose(metric.result(), [0.5], rtol=1e-6)  # float32; one hit, one miss, one false alarm
+
+
+@pytest.mark.parametrize(
+    "outputs, one_hot, kind", [(1, False, "Binary"), (3, False, "SparseCategorical"), (3, True, "Categorical")]
+)
+def test_accuracy(outputs, one_hot, kind):
+    assert type(metrics.accuracy(outputs=outputs, one_hot=one_hot)).__name__ == f"{kind}Accuracy"
