@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from tftrain import signature, values
 from tftrain.catalogue import KINDS
-from tftrain.convert import fits
+from tftrain.convert import Wrong, convert
 from tftrain.signature import REQUIRED, UNREAD, Argument
+from tftrain.strict import Node, Place
 from tftrain.values import Range, part_kind
 
 
@@ -128,13 +129,16 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
 
 
 def _taking_default(argument: Argument) -> Argument:
-    """The argument with an annotation that its own default fits, so that a config with all defaults can be read."""
+    """The argument with an annotation that its own default fits, so that a config with every default can be read."""
     default, hint = argument.default, argument.hint
     if default is REQUIRED or default is UNREAD or isinstance(default, (list, dict, str)) and part_kind(hint):
         return argument
-    if isinstance(default, (list, dict)) or fits(default, hint):
+    if isinstance(default, (list, dict)):
         return argument
-    return argument._replace(hint=hint | (None if default is None else Literal[default]))
+    try:
+        return argument._replace(default=convert(Node(default, Place("")), hint))
+    except Wrong:
+        return argument._replace(hint=hint | (None if default is None else Literal[default]))
 
 
 def _from_default(default: Any, keras: bool) -> Any:

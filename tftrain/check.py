@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 from tftrain.choose import Chosen, Unchosen, choose, spread, unwanted
 from tftrain.config import Config
-from tftrain.convert import Wrong, convert
+from tftrain.convert import Wrong, advice, convert
 from tftrain.names import nearest, one_of
 from tftrain.parts import Part
 from tftrain.rules import RULES, Rule
@@ -72,7 +72,7 @@ class Checker:
             message = str(wrong)
         for member in members(hint):
             bare, marks = split(member)
-            if dataclasses.is_dataclass(bare):
+            if dataclasses.is_dataclass(bare) and not (isinstance(node.value, str) and advice(node, hint)):
                 return self.section(node, bare, path)
             if part_kind(member) and isinstance(node.value, (str, dict)):
                 chosen = self._chosen(node, part_kind(member), hint, path)

@@ -12,7 +12,7 @@ from tftrain.modules import PartError
 from tftrain.names import listed, nearest, one_of
 from tftrain.strict import Node, Place
 from tftrain.values import members, part_kind
-from tftrain.wording import describe, given
+from tftrain.wording import describe, given, noun, with_article
 
 
 class Chosen(NamedTuple):
@@ -49,9 +49,9 @@ def choose(node: Node, kind: str, hint: Any) -> Chosen:
     place, name = entries.pop("name", (node.place, None))
     if name is None or name.value is None:
         names = listed(catalogue.names(kind))
-        raise Unchosen(place, "name", f"missing; expected the name of {describe(hint)}: {names}")
+        raise Unchosen(place, "name", f"missing; expected the name of {with_article(noun(kind))}: {names}")
     if not isinstance(name.value, str):
-        message = f"given {given(name.value, name.text)}; expected the name of {describe(hint)}"
+        message = f"given {given(name.value, name.text)}; expected the name of {with_article(noun(kind))}"
         raise Unchosen(name.place, "name", message)
     try:
         listed_as, target = catalogue.find(kind, name.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Literal, get_args, get_origin
 
 from tftrain.names import nearest
@@ -47,10 +48,10 @@ def advice(node: Node, hint: Any) -> str:
     if type(None) in choices and value.lower() in ("none", "nil"):
         return "; write null"
     if fits(read_scalar(value), hint):
-        return f"; write {value.strip()} without quotes"
-    digits = value.lstrip("0")
-    if digits != value and digits.isdecimal() and fits(int(digits[:20]), hint):
-        return f"; write {digits}"
+        return f"; write {value} without quotes"
+    number = re.sub(r"^([-+]?)0+(?=\d)", r"\1", value.replace(",", ""))
+    if not isinstance(read_scalar(number), str) and fits(read_scalar(number), hint):
+        return f"; write {number}"
     return nearest(value, [word for member in choices for word in _words_of(member)])
 
 

@@ -7,6 +7,7 @@ import functools
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -24,7 +25,7 @@ class PartError(ValueError):
 def resolve(path: str) -> str:
     """'pkg.module.Name' or 'pkg.module:Name' -> 'pkg.module:Name'; raises PartError where it is no dotted path."""
     target = path if ":" in path else ":".join(path.rpartition(".")[::2])
-    if not re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", target):
+    if not re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", target) or ".py:" in target:
         meant = re.sub(r"\.py(?=:)", "", target).replace("/", ".").lstrip(".")
         hint = f"; did you mean '{meant}'?" if meant != target and not meant.startswith(":") else ""
         raise PartError(f"'{path}' is no dotted path; expected module:name, such as my_models:TinyNet{hint}")
@@ -53,9 +54,11 @@ def imported(target: str) -> Any:
         raise
     except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+        file = last.filename.removeprefix(f"{Path.cwd()}{os.sep}")
+        where = "" if isinstance(error, SyntaxError) else f" ({file}, line {last.lineno})"
+        words = " ".join(str(error).split())
         module = target.partition(":")[0]
-        raise PartError(f"importing '{module}' raised {type(error).__name__}: {error}{where}") from None
+        raise PartError(f"importing '{module}' raised {type(error).__name__}: {words}{where}") from None
 
 
 @functools.cache
@@ -132,9 +135,11 @@ def _no_module(module: str) -> str:
     package, _, last = module.rpartition(".")
     init = source_file(package) if package else None
     if init is None:
-        beside = Path.cwd(), "in the working directory or among the installed packages", module.split(".")[0]
+        where, folder = "in the working directory or among the installed packages", Path.cwd()
+        sought = module.split(".")[0]
+    elif init.name != "__init__.py":
+        return f"there is no module '{module}': '{package}' is a file, not a package"
     else:
-        beside = init.parent, f"in '{package}'", last
-    folder, where, sought = beside
+        where, folder, sought = f"in '{package}'", init.parent, last
     neighbors = [path.stem for path in folder.iterdir() if path.suffix in ("", ".py")]
     return f"there is no module '{module}' {where}{nearest(sought, neighbors)}"

@@ -19,7 +19,7 @@ class Part:
     name: str  # as it is listed; a dotted path stands for itself
     target: str  # "package.module:name"
     given: dict[str, Any] = field(default_factory=dict)  # the arguments the config wrote
-    place: Place = Place("default")
+    place: Place = field(default=Place("default"), compare=False)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from importlib import metadata
+from typing import Any, Literal, get_args, get_origin
 
 from tftrain import arguments, catalogue
 from tftrain.config import Config
 from tftrain.signature import REQUIRED, UNREAD
-from tftrain.values import Many, PartOf, Range, Time
+from tftrain.values import Many, Range, Time, members, part_kind, split
 
 _TIME = r"^\s*(\d+|\d*\.\d+)\s*(steps?|epochs?)\s*$"
+_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null", None: "null"}
+_TYPES |= {list: "array", tuple: "array", dict: "object"}
 _DOTTED = {"type": "string", "pattern": r"[.:]", "description": "your own, as module:name"}
 
 
@@ -21,8 +23,12 @@ def schema() -> dict[str, Any]:
     root = _record(Config)
     root["properties"]["base"] = {"type": "string", "description": "a config file that this one builds upon"}
     root.pop("required")  # a config may leave to its base what it does not say
-    kinds = {kind: _kind(kind) for kind in catalogue.KINDS if kind != "data"}
-    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "tftrain config"}
+    kinds = {kind: _part(kind, {}) for kind in catalogue.KINDS if kind != "data"}
+    head = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$comment": f"made with Keras {metadata.version('keras')} by: python -m tftrain schema",
+        "title": "tftrain config",
+    }
     return head | root | {"definitions": kinds}
 
 
@@ -32,7 +38,7 @@ def _record(record: type) -> dict[str, Any]:
     part = next((one for one in fields if one.name == "source"), None)
     options = {one.name: _described(hints[one.name], one) for one in fields if one is not part}
     if part:
-        return _part_with_options("data", options)
+        return _part(part_kind(hints["source"]), options)
     required = [one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING]
     found = {"type": "object", "additionalProperties": False, "properties": options, "required": required}
     return found | {"description": _summary(record)}
@@ -46,34 +52,27 @@ def _described(hint: Any, one: dataclasses.Field) -> dict[str, Any]:
     found = dict(_hint(hint))
     if "$ref" in found:
         found = {"allOf": [found]}
+    if found.get("type") == "object":
+        found["type"] = ["object", "null"]  # a section left empty stands for its defaults
     if isinstance(one.default, (bool, int, float, str)):
         found["default"] = one.default
     return found | {"description": one.metadata["says"]}
 
 
-def _kind(kind: str) -> dict[str, Any]:
+def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    """A part by name, or with its arguments beside it; `options` are what its section takes there too."""
     listed = catalogue.names(kind)
-    objects = [_named(kind, name, target) for name, target in listed.items()]
-    own = {"type": "object", "required": ["name"], "properties": {"name": _DOTTED}}
-    return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, own]}
-
-
-def _part_with_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    listed = catalogue.names(kind)
-    objects = []
-    for name, target in listed.items():
-        one = _named(kind, name, target)
-        objects.append(one | {"properties": options | one["properties"]})  # as in a config, its own arguments win
+    objects = [_named(kind, name, target, options) for name, target in listed.items()]
     own = {"type": "object", "required": ["name"], "properties": {"name": _DOTTED} | options}
     return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, own]}
 
 
-def _named(kind: str, name: str, target: str) -> dict[str, Any]:
+def _named(kind: str, name: str, target: str, options: dict[str, Any]) -> dict[str, Any]:
     known = arguments.of(kind, target)
-    properties: dict[str, Any] = {"name": {"const": name}}
+    properties: dict[str, Any] = {"name": {"const": name}} | options
     for argument in known.given.values():
         one = dict(_hint(argument.hint))
-        if argument.default not in (REQUIRED, UNREAD) and argument.default is not None and "$ref" not in one:
+        if argument.default not in (REQUIRED, UNREAD, None) and "$ref" not in one:
             one["default"] = argument.default
         properties[argument.name] = one
     required = ["name", *(one.name for one in known.given.values() if one.default is REQUIRED)]
@@ -82,35 +81,32 @@ def _named(kind: str, name: str, target: str) -> dict[str, Any]:
 
 
 def _hint(hint: Any) -> dict[str, Any]:
-    if get_origin(hint) in (Union, types.UnionType):
-        return {"anyOf": [_hint(one) for one in get_args(hint)]}
-    extra: tuple = ()
-    if get_origin(hint) is Annotated:
-        hint, *extra = get_args(hint)
-    for one in extra:
-        if isinstance(one, PartOf):
-            return _part_reference(one.kind)
-        if isinstance(one, Time):
-            text = {"type": "string", "pattern": _TIME}
-            words = [{"enum": list(one.words)}] if one.words else []
-            return {"anyOf": [{"type": "integer", "minimum": 1}, text, *words]}
-    if get_origin(hint) is Literal:
-        return {"enum": list(get_args(hint))}
-    if get_origin(hint) is list:
-        listed = {"type": "array", "items": _hint(get_args(hint)[0])}
-        return {"anyOf": [listed, listed["items"]]} if any(isinstance(one, Many) for one in extra) else listed
-    if dataclasses.is_dataclass(hint):
-        return _record(hint)
-    names = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null"}
-    names |= {list: "array", tuple: "array", dict: "object"}
-    found: dict[str, Any] = {"type": names[hint]} if hint in names else {}
-    for one in extra:
+    choices = members(hint)
+    if len(choices) > 1:
+        return {"anyOf": [_hint(one) for one in choices]}
+    bare, marks = split(hint)
+    if part_kind(hint):
+        return {"$ref": f"#/definitions/{part_kind(hint)}"}
+    time = next((one for one in marks if isinstance(one, Time)), None)
+    if time:
+        words = [{"enum": list(time.words)}] if time.words else []
+        return {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _TIME}, *words]}
+    if get_origin(bare) is Literal:
+        return {"enum": list(get_args(bare))}
+    if get_origin(bare) in (list, tuple):
+        items = _items(bare)
+        return {"anyOf": [items, items["items"]]} if Many() in marks else items
+    if dataclasses.is_dataclass(bare):
+        return _record(bare)
+    found = {"type": _TYPES[bare]} if bare in _TYPES else {}
+    for one in marks:
         found |= _bounds(one) if isinstance(one, Range) else {}
     return found
 
 
-def _part_reference(kind: str) -> dict[str, Any]:
-    return {"$ref": f"#/definitions/{kind}"}
+def _items(hint: Any) -> dict[str, Any]:
+    kinds = [one for one in get_args(hint) if one is not ...]
+    return {"type": "array", "items": _hint(kinds[0])} if len(set(kinds)) == 1 else {"type": "array"}
 
 
 def _bounds(bound: Range) -> dict[str, float]:

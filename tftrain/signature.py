@@ -160,7 +160,7 @@ def _first_sentence(doc: str | None) -> str:
 def _dynamic(target: str) -> Signature:
     found = imported(target)
     if not callable(found):
-        raise PartError(f"'{target}' is a {type(found).__name__}; expected a function or a class")
+        raise PartError(f"'{target}' is of type {type(found).__name__}; expected a function or a class")
     try:
         parameters = inspect.signature(found).parameters
     except ValueError:

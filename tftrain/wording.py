@@ -11,14 +11,19 @@ from tftrain.values import PartOf, Range, Time, members, part_kind, split
 
 _LONGEST = 60  # characters of a value in one message
 
-_NOUNS = {"data": "data set", "method": "gradient method"}
-_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list", tuple: "a list"}
-_TYPES |= {dict: "a mapping", type(None): "null", None: "null", Any: "a value"}
+_NOUNS = {"data": "data set", "method": "gradient method", "preprocess": "preprocessing step"}
+_TYPES = {int: "a whole number", float: "a number", str: "text", list: "a list", tuple: "a list", dict: "a mapping"}
+_TYPES |= {type(None): "null", None: "null", Any: "a value"}
 
 
 def noun(kind: str) -> str:
     """A kind of part in words: 'data set'."""
     return _NOUNS.get(kind, kind)
+
+
+def with_article(words: str) -> str:
+    """'an optimizer', 'a data set'."""
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def given(value: Any, text: str = "") -> str:
@@ -43,23 +48,21 @@ def _described(hint: Any) -> Sequence[str]:
     bare, marks = split(hint)
     for one in marks:
         if isinstance(one, PartOf):
-            return [_with_article(noun(one.kind))]
+            return [with_article(noun(one.kind))]
         if isinstance(one, Time):
             return ["a number of steps above 0", "text such as '2 epochs'", *(f"'{word}'" for word in one.words)]
+    if bare is bool:
+        return ["true", "false"]
     if get_origin(bare) is Literal:
         return [_word(word) for word in get_args(bare)]
     if get_args(bare) and get_origin(bare) is not dict:
         items = [one for one in get_args(bare) if one is not ...]
-        return [f"a list, each item {describe(items[0])}" if len(set(items)) == 1 else "a list"]
+        return [f"a list (each item {describe(items[0])})" if len(set(items)) == 1 else "a list"]
     if dataclasses.is_dataclass(bare):
         source = typing.get_type_hints(bare, include_extras=True).get("source")
         return _described(source) if part_kind(source) else ["a mapping"]
     ranges = [str(one) for one in marks if isinstance(one, Range)]
     return [" ".join([_TYPES[get_origin(bare) or bare], *ranges])]
-
-
-def _with_article(word: str) -> str:
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def _word(word: Any) -> str:

@@ -1,0 +1,4 @@
+import sys
+
+loss = None
+sys.exit(3)

@@ -1,0 +1,2 @@
+data = None
+raise RuntimeError("no luck\nat all")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from tftrain import arguments, values
+from tftrain.convert import fits
+from tftrain.modules import PartError
+from tftrain.signature import REQUIRED
+
+
+def hint(kind, target, name):
+    return arguments.of(kind, target).given[name].hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "name", "expected"),
+    [
+        ("optimizer", "keras.optimizers:Adam", "learning_rate", values.LearningRate),
+        ("optimizer", "keras.optimizers:Adam", "amsgrad", bool),
+        ("optimizer", "keras.optimizers:SGD", "momentum", values.Fraction),
+        ("schedule", "keras.optimizers.schedules:CosineDecay", "decay_steps", values.Duration),
+        ("loss", "keras.losses:BinaryCrossentropy", "from_logits", values.FromLogits),
+        ("layer", "keras.layers:Dense", "units", values.PositiveInt),
+        ("layer", "keras.layers:Dense", "activation", values.Activation | None),
+        ("layer", "keras.layers:Dense", "kernel_regularizer", values.Regularizer | None),
+        ("activation", "keras.activations:leaky_relu", "negative_slope", float),
+        ("model", "mine:typed", "activation", values.Activation | None),
+        ("model", "mine:typed", "guessed", float),
+        ("model", "mine:typed", "anything", Any),
+        ("model", "mine:typed", "mode", Literal["soft", "hard"]),
+    ],
+)
+def test_the_best_annotation_there_is(own_parts, kind, target, name, expected):
+    assert hint(kind, target, name) == expected
+
+
+def test_what_the_house_gives_is_not_the_config_s(own_parts):
+    found = arguments.of("model", "mine:typed")
+    assert found.house == ("input_shape", "classes", "outputs")
+    assert not set(found.house) & set(found.given) and "more" not in found.given
+
+
+def test_a_house_name_that_is_not_keyword_only_is_the_config_s(own_parts):
+    assert "classes" in arguments.of("metric", "pack.inner:Net").given
+
+
+@pytest.mark.parametrize("name", ["clipnorm", "global_clipnorm", "clipvalue", "use_ema", "loss_scale_factor"])
+def test_what_the_optimizer_may_not_do_is_refused(name):
+    found = arguments.of("optimizer", "keras.optimizers:Adam")
+    assert name in found.refused and name not in found.given
+
+
+def test_what_keras_leaves_to_the_house_is_not_shown():
+    assert not {"name", "dtype", "kwargs"} & set(arguments.of("optimizer", "keras.optimizers:Adam").given)
+
+
+@pytest.mark.parametrize(("name", "default", "other"), [("count", None, 3), ("size", 0.5, 3), ("share", 1, 0.5)])
+def test_a_default_fits_whatever_its_annotation_says(own_parts, name, default, other):
+    found = arguments.of("model", "mine:odd_defaults").given[name]
+    assert found.default == default and fits(default, found.hint) and fits(other, found.hint)
+    assert not fits("x", found.hint)
+
+
+def test_the_first_argument_of_an_activation_is_not_the_config_s(own_parts):
+    assert list(arguments.of("activation", "mine:decorated").given) == ["slope"]
+    assert list(arguments.of("activation", "keras.activations:leaky_relu").given) == ["negative_slope"]
+
+
+def test_a_function_of_targets_and_outputs_is_a_loss_or_a_metric(own_parts):
+    assert arguments.takes_targets("mine:loss") and not arguments.takes_targets("mine:typed")
+    assert list(arguments.of("loss", "mine:loss").given) == list(arguments.of("metric", "mine:loss").given) == ["power"]
+
+
+def test_a_target_that_leads_nowhere():
+    with pytest.raises(PartError):
+        arguments.of("model", "no_such_module_at_all:Net")
+
+
+def test_an_argument_without_default_is_required():
+    assert arguments.of("layer", "keras.layers:Dense").given["units"].default is REQUIRED

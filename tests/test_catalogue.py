@@ -1,0 +1,134 @@
+"""Every name of the catalogue, read without Keras and then built with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from tftrain import arguments, catalogue, modules
+from tftrain.convert import fits
+from tftrain.parts import Part, built
+from tftrain.signature import REQUIRED, UNREAD
+from tftrain.values import part_kind
+
+NAMED = [(kind, name, target) for kind in catalogue.KINDS for name, target in catalogue.names(kind).items()]
+MET_BY_KERAS = ("optimizer", "schedule", "loss", "metric", "activation", "initializer", "regularizer", "constraint")
+HOUSE = {"classes": 3, "outputs": 3, "one_hot": False, "from_logits": True}
+
+# What parts that need arguments are given here.
+PLAUSIBLE = {
+    **{"initial_learning_rate": 0.1, "decay_steps": "1 epoch", "decay_rate": 0.5, "first_decay_steps": 5},
+    **{"boundaries": [5], "values": [0.1, 0.2], "steps": 3, "then": 0.1},
+    **{"num_classes": 3, "target_class_ids": [0], "threshold": 0.5, "default_value": 0.0},
+    **{"recall": 0.5, "precision": 0.5, "sensitivity": 0.5, "specificity": 0.5},
+}
+
+
+def test_the_shelves_are_full():
+    least = {
+        "model": 3,
+        "data": 6,
+        "optimizer": 10,
+        "loss": 20,
+        "metric": 35,
+        "activation": 25,
+        "initializer": 15,
+        "layer": 100,
+    }
+    assert {kind: len(catalogue.names(kind)) >= count for kind, count in least.items()} == dict.fromkeys(least, True)
+
+
+@pytest.mark.parametrize(("kind", "name", "target"), NAMED, ids=[f"{kind}-{name}" for kind, name, _ in NAMED])
+def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
+    assert catalogue.find(kind, name) == (name, target)
+    for one in arguments.of(kind, target).given.values():
+        if one.default not in (REQUIRED, UNREAD) and not isinstance(one.default, list) and not part_kind(one.hint):
+            assert fits(one.default, one.hint) or isinstance(one.default, dict), one
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "listed"),
+    [
+        ("optimizer", "AdamW", "adamw"),
+        ("optimizer", "adam_w", "adamw"),
+        ("optimizer", "RMSprop", "rmsprop"),
+        ("loss", "mse", "mean_squared_error"),
+        ("loss", "SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"),
+        ("metric", "acc", "accuracy"),
+        ("metric", "AUC", "auc"),
+        ("activation", "ReLU", "relu"),
+        ("initializer", "HeNormal", "he_normal"),
+        ("schedule", "CosineDecay", "cosine_decay"),
+        ("layer", "Conv2D", "conv2d"),
+        ("layer", "max_pool2d", "max_pool2d"),
+    ],
+)
+def test_other_spellings(kind, written, listed):
+    assert catalogue.find(kind, written)[0] == listed
+
+
+def example(kind, name, target):
+    known = arguments.of(kind, target).given
+    needed = {name: PLAUSIBLE[name] for name, one in known.items() if one.default is REQUIRED}
+    if kind == "loss" and "from_logits" in known:
+        needed["from_logits"] = True
+    return Part(kind, name, target, needed).with_steps(steps_per_epoch=10)
+
+
+@pytest.mark.parametrize("kind", MET_BY_KERAS)
+def test_keras_takes_every_default(kind):
+    for name, target in catalogue.names(kind).items():
+        part = example(kind, name, target)
+        if kind in ("optimizer", "schedule", "loss", "metric"):
+            part.build(**HOUSE)
+        else:
+            made = getattr(keras, f"{kind}s").get(built(part))
+            assert callable(made), name
+
+
+def test_every_initializer_gives_its_shape():
+    for name, target in catalogue.names("initializer").items():
+        made = keras.initializers.get(built(example("initializer", name, target)))
+        shape = (4, 1, 3) if name == "stft" else (3, 3)
+        assert made(shape).shape == shape, name
+
+
+def test_every_activation_keeps_the_shape():
+    for name, target in catalogue.names("activation").items():
+        made = keras.activations.get(built(example("activation", name, target)))
+        kept = (2, 4) if name != "glu" else (2, 2)
+        assert made(keras.ops.ones((2, 4))).shape == kept, name
+
+
+def test_every_optimizer_makes_a_step():
+    for name, target in catalogue.names("optimizer").items():
+        variable = keras.Variable([[1.0, 2.0], [3.0, 4.0]])
+        Part("optimizer", name, target, {"learning_rate": 0.1}).build().apply([keras.ops.ones((2, 2))], [variable])
+        assert not (keras.ops.convert_to_numpy(variable) == [[1, 2], [3, 4]]).all(), name
+
+
+def test_reading_the_catalogue_does_not_import_keras():
+    code = """
+import sys
+from tftrain import arguments, catalogue
+for kind in catalogue.KINDS:
+    for target in catalogue.names(kind).values():
+        arguments.of(kind, target)
+sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_dotted_path_stands_for_itself():
+    assert catalogue.find("optimizer", "keras.optimizers.Adam") == ("keras.optimizers:Adam", "keras.optimizers:Adam")
+
+
+def test_an_unknown_name_is_told_with_the_nearest_or_with_some():
+    with pytest.raises(modules.PartError, match="^there is no optimizer 'adm'; did you mean 'adam'?"):
+        catalogue.find("optimizer", "adm")
+    with pytest.raises(modules.PartError) as caught:
+        catalogue.find("layer", "zzzzz")
+    assert len(str(caught.value)) < 400 and "more (python -m tftrain list layer)" in str(caught.value)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+import tftrain
+from tftrain.dump import changes, dump
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+# For each section some values, of which the seeded choices take one.
+VALUES = {
+    "model": [
+        "cnn",
+        "{name: mlp, hidden: [], activation: {name: leaky_relu, negative_slope: 0.3}, dropout: 0}",
+        "{name: mlp, kernel_initializer: {name: he_normal, seed: 3}, batch_norm: true}",
+        "{name: sequential, layers: [flatten, {name: dense, units: 3, kernel_regularizer: {name: l2, l2: 1e-4}}]}",
+        "{name: 'mine:typed', width: 3, table: {a: 1}, anything: [1, {b: null}], label: 'no'}",
+        "{name: 'mine:odd_defaults'}",
+        "{name: 'live:Record', units: 3}",
+    ],
+    "data": [
+        "{name: digits, preprocess: [{name: scale, by: 0.5}, {name: pad, height: 9, width: 9}], validation: 0.1}",
+        "{name: tfds, dataset: 'mnist:3.*.*', validation: 'train[:5%]', test: [test, extra], batch_size: full}",
+        "{name: xor, shuffle: false, split_seed: 4294967295}",
+    ],
+    "loss": [
+        "auto",
+        "mse",
+        "{name: huber, delta: 2}",
+        "'mine:loss'",
+        "{name: binary_crossentropy, label_smoothing: 0.1}",
+    ],
+    "metrics": ["auto", "[]", "auc", "[auc, {name: precision, thresholds: 0.3}, 'mine:loss']"],
+    "optimizer": [
+        "{name: sgd, learning_rate: 1e-30, momentum: 1}",
+        "{name: adamw, learning_rate: {name: warmup, steps: 1 epoch, then: {name: cosine_decay, "
+        "initial_learning_rate: 1e+2, decay_steps: 3}}}",
+        "muon",
+    ],
+    "gradients": ["{}", "{clip: [{name: value, limit: 1e-5}, {name: norm, limit: 3}]}"],
+    "training": ["{}", "{steps: 7, early_stopping: {monitor: grad_norm, mode: min}, validate_every: 0.5 epochs}"],
+    "log": ["{}", "{scalars: 3, histograms: never, console: 2 epochs, graph: false}"],
+    "checkpoint": ["{}", "{every: never, best: null, keep: 1}"],
+}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_an_example_dumped_is_read_back_the_same(path, tmp_path):
+    found = tftrain.load(path)
+    (tmp_path / path.name).write_text(dump(found), encoding="utf-8")
+    again = tftrain.load(tmp_path / path.name)
+    assert dump(again) == dump(found) and changes(found, again) == []
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_chosen_is_read_back_the_same(desk, seed):
+    choice = random.Random(seed).choice
+    text = "".join(f"{section}: {choice(values)}\n" for section, values in VALUES.items())
+    found = desk.load(text)
+    again = desk.load(dump(found))
+    assert dump(again) == dump(found) and changes(found, again) == []
+    assert desk.load(dump(again)) == again, "with every default given, nothing is left to differ"
+
+
+def test_every_default_is_in_it(desk):
+    text = dump(desk.load(desk.good))
+    for line in ("hidden: [128, 64]", "batch_size: 32", "loss: auto", "beta_1: 0.9", "method: backprop", "keep: 2"):
+        assert line in text
+
+
+def test_where_two_configs_differ(desk):
+    before, after = desk.load(desk.good), desk.load(desk.good, "training.epochs=3", "optimizer={name: sgd}")
+    told = changes(before, after)
+    assert "training.epochs: None -> 3" in told and "optimizer.name: adam -> sgd" in told
+    assert "optimizer.beta_1: 0.9 -> not there" in told and "optimizer.momentum: not there -> 0.0" in told
+    assert changes(before, before) == []

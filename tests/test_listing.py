@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from tftrain import catalogue
+from tftrain.listing import listing
+
+
+def test_every_kind_and_every_name_is_in_it():
+    text = listing()
+    for kind, entry in catalogue.KINDS.items():
+        assert f"{kind}: {entry.says}" in text
+        for name in catalogue.names(kind):
+            assert f"\n  {name} " in text or f"\n  {name}\n" in text, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("model", "      hidden = [128, 64]"),
+        ("model", "      layers: a list (each item a layer), required"),
+        (
+            "data",
+            "  module:name               your own (it can ask for seed by keyword-only arguments)",
+        ),
+        ("data", "      flat = false"),
+        ("data", "      dataset: text, required"),
+        ("clip", "      limit: a number above 0, required"),
+        ("optimizer", "      weight_decay = null"),
+        ("schedule", "      decay_steps: a number of steps above 0 or text such as '2 epochs', required"),
+        ("loss", "      from_logits = auto"),
+        ("activation", "      negative_slope = 0.2"),
+    ],
+)
+def test_arguments_are_shown_with_their_defaults(kind, line):
+    assert line in listing(kind).splitlines()
+
+
+def test_a_kind_alone():
+    assert listing("clip").splitlines()[0] == "clip: a bound on the gradients, applied before the update"
+    assert "optimizer" not in listing("clip")
+
+
+def test_what_is_refused_is_not_offered():
+    assert "clipnorm" not in listing("optimizer")

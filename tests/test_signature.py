@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+import pytest
+
+from tftrain.modules import PartError, load, resolve
+from tftrain.signature import REQUIRED, UNREAD, read
+
+
+def arguments(target):
+    return {one.name: (one.hint, one.default) for one in read(target).arguments}
+
+
+def test_every_annotation_and_default_is_read(own_parts):
+    assert arguments("mine:typed") == {
+        "width": (int, REQUIRED),
+        "rate": (float, 0.5),
+        "bias": (bool, True),
+        "mode": (Literal["soft", "hard"], "soft"),
+        "label": (str, "a"),
+        "depth": (int | None, None),
+        "sizes": (list[int], [3, 3]),
+        "pair": (tuple[int, float], [1, 0.5]),
+        "table": (dict[str, int], {}),
+        "anything": (Any, None),
+        "guessed": (Any, 0.1),
+        "activation": (Any, "relu"),
+        "input_shape": (tuple, REQUIRED),
+        "classes": (int, REQUIRED),
+        "outputs": (int, REQUIRED),
+    }
+    assert [one.name for one in read("mine:typed").arguments if one.keyword_only] == [
+        "input_shape",
+        "classes",
+        "outputs",
+    ]
+    assert read("mine:typed").summary == "Everything that can be annotated"
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "names"),
+    [
+        ("mine:Base", "class", ["units"]),
+        ("mine:Child", "class", ["units"]),
+        ("mine:Grandchild", "class", ["units", "kernel_initializer"]),
+        ("mine:decorated", "function", ["x", "slope"]),
+        ("pack:Network", "class", ["width", "classes"]),
+        ("pack:small", "function", ["width", "outputs"]),
+        ("pack.inner:Net", "class", ["width", "classes"]),
+        ("live:Record", "class", ["units", "rate", "sizes"]),
+        ("live:Both", "class", ["units", "rate", "sizes"]),
+        ("live:half", "function", ["x", "by", "shift"]),
+    ],
+)
+def test_whose_constructor_it_is(own_parts, target, kind, names):
+    found = read(target)
+    assert (found.target, found.kind, [one.name for one in found.arguments]) == (target, kind, names)
+
+
+def test_the_source_is_read_without_an_import(own_parts):
+    read("mine:typed"), read("mine:Grandchild"), read("mine:decorated"), read("mine:odd_defaults")
+    assert "mine" not in sys.modules
+
+
+def test_a_default_that_is_no_plain_value_is_unread(own_parts):
+    assert arguments("live:Record")["sizes"] == (list[int], UNREAD)
+
+
+def test_types_that_yaml_does_not_have_are_not_checked(own_parts):
+    assert arguments("mine:unknown_types") == {"path": (Any, REQUIRED), "callback": (Any, None)}
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("a:B", "a:B"), ("a.b:C", "a.b:C"), ("a.b.C", "a.b:C"), ("a:B.c", "a:B.c"), ("café:Netz", "café:Netz")],
+)
+def test_a_dotted_path(path, target):
+    assert resolve(path) == target
+
+
+@pytest.mark.parametrize("path", ["", ":", "a:", ":b", ".b", "a.", "a..b", "a:b:c", "a b:c", "1a:b", "a.py:b", "a/b:c"])
+def test_no_dotted_path(path):
+    with pytest.raises(PartError, match="no dotted path; expected module:name"):
+        resolve(path)
+
+
+def test_loading_is_importing(own_parts):
+    assert load("live:scaled")(3, by=2) == 6
+    assert load("live:Record.__name__") == "Record"
+    with pytest.raises(PartError, match="'live' has no 'sclaed'; did you mean 'scaled'?"):
+        load("live:sclaed")
+    with pytest.raises(RuntimeError, match="no luck"):
+        load("raising:data")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pytest
+
+from tftrain import values
+from tftrain.config import Data, Training
+from tftrain.names import listed, nearest, one_of
+from tftrain.values import Time
+from tftrain.wording import describe, given, with_article
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (int, "a whole number"),
+        (values.PositiveFloat, "a number above 0"),
+        (values.Fraction, "a number from 0 to 1"),
+        (bool, "true or false"),
+        (bool | Literal["auto"], "true, false or 'auto'"),
+        (str | None, "text or null"),
+        (Literal["a", 3, None], "'a', 3 or null"),
+        (list[values.PositiveInt], "a list (each item a whole number of at least 1)"),
+        (tuple[int, float], "a list"),
+        (tuple[int, ...], "a list (each item a whole number)"),
+        (dict[str, int], "a mapping"),
+        (list, "a list"),
+        (Any, "a value"),
+        (values.Activation | None, "an activation or null"),
+        (values.LearningRate, "a number above 0 or a schedule"),
+        (Annotated[Any, Time(("auto",))], "a number of steps above 0, text such as '2 epochs' or 'auto'"),
+        (Data, "a data set"),
+        (Training | None, "a mapping or null"),
+    ],
+)
+def test_an_annotation_in_words(hint, words):
+    assert describe(hint) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "words"),
+    [
+        (3, "3", "3"),
+        (0.001, "1e-3", "1e-3"),
+        (True, "true", "true"),
+        ("x", "x", "the text 'x'"),
+        ("x" * 99, "x" * 99, f"the text '{'x' * 57}...'"),
+        (None, "", "nothing (null)"),
+        ([1], "", "a list"),
+        ([], "", "an empty list"),
+        ({}, "", "an empty mapping"),
+    ],
+)
+def test_a_value_in_words(value, text, words):
+    assert given(value, text) == words
+
+
+def test_names_in_words():
+    assert listed("abc") == "a, b, c" and one_of("abc") == "one of a, b, c" and one_of("a") == "a"
+    assert listed(map(str, range(12))).endswith("10, 11")
+    assert listed(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
+    assert with_article("optimizer") == "an optimizer"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("adm", "; did you mean 'Adam'?"), ("ADAM", "; did you mean 'Adam'?"), ("zzz", "")]
+)
+def test_the_nearest_name(word, hint):
+    assert nearest(word, ["Adam", "sgd"]) == hint
