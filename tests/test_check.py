@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from pathlib import Path
 
@@ -25,10 +26,16 @@ def wrong_configs():
         yield pytest.param("\n".join(text) + "\n", flags, expected, id=title)
 
 
+def whole(line):
+    """The line without the names that differ between versions of Keras: those of a list that is cut off."""
+    return re.sub(r"(known are|the name of an? \w+:) .* and \d+ more", r"\1 ... and more", line)
+
+
 @pytest.mark.parametrize(("text", "flags", "expected"), list(wrong_configs()))
 def test_a_wrong_config(desk, text, flags, expected):
     there = sorted(Path().iterdir())
-    assert desk.problems(text.replace("GOOD\n", desk.good), *flags) == expected
+    found = desk.problems(text.replace("GOOD\n", desk.good), *flags)
+    assert list(map(whole, found)) == list(map(whole, expected))
     assert set(Path().iterdir()) - set(there) <= {Path("config.yaml"), Path("__pycache__")}, "something was written"
 
 

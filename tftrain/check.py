@@ -11,59 +11,41 @@ from typing import Any, get_args, get_origin
 from tftrain.choose import Chosen, Unchosen, choose, spread, unwanted
 from tftrain.config import Config
 from tftrain.convert import Wrong, advice, convert
+from tftrain.findings import INVALID, Findings
 from tftrain.names import nearest, one_of
 from tftrain.parts import Part
-from tftrain.rules import RULES, Rule
+from tftrain.rules import RULES
 from tftrain.signature import REQUIRED
-from tftrain.strict import ConfigError, Node, Place, problem
+from tftrain.strict import ConfigError, Node, Place
 from tftrain.values import Many, members, part_kind, split
 from tftrain.wording import describe, given
 
-INVALID = object()  # stands for a value that was reported already
 _SOURCE = "source"  # the field of a section that is a part, with the section's other fields beside its arguments
 
 
 def check(root: Node, source: str) -> Config:
     """Raises ConfigError with every problem of the config."""
-    checker = Checker()
-    found = checker.section(root, Config, "")
+    findings = Findings()
+    found = Checker(findings).section(root, Config, "")
     for rule in RULES:
-        checker.apply(rule)
-    if checker.problems:
-        raise ConfigError(checker.in_order())
+        values = findings.valid(rule.needs)
+        broken = rule.broken(*values) if values else None
+        if broken:
+            findings.report(findings.place(rule.blamed), rule.blamed, broken)
+    if findings.problems():
+        raise ConfigError(findings.problems())
     return dataclasses.replace(found, source=source)
 
 
 class Checker:
-    """Converts nodes by annotations and keeps what went wrong."""
+    """Converts nodes by annotations, and hands every value and every problem to the findings."""
 
-    def __init__(self):
-        self.problems: list[tuple[Place, str]] = []
-        self.found: dict[str, tuple[Place, Any]] = {}  # by key path: where it stands, and its checked value
-
-    def in_order(self) -> list[str]:
-        """The problems by file and line, those of flags last."""
-        return [line for _, line in sorted(self.problems, key=lambda one: (one[0].line == 0, one[0]))]
-
-    def report(self, place: Place, path: str, message: str) -> object:
-        self.problems.append((place, problem(place, path, message)))
-        return INVALID
-
-    def apply(self, rule: Rule) -> None:
-        """Report a broken rule between settings that are valid each for itself."""
-        values = [self.found[path][1] for path in rule.needs if path in self.found]
-        if len(values) < len(rule.needs) or any(value is INVALID for value in values):
-            return
-        message = rule.broken(*values)
-        if message:
-            blamed = rule.blamed if rule.blamed in self.found else rule.blamed.rpartition(".")[0]
-            self.report(self.found[blamed][0], rule.blamed, message)
+    def __init__(self, findings: Findings):
+        self._keep, self._report = findings.keep, findings.report
 
     def value(self, node: Node, hint: Any, path: str) -> Any:
         """One value by its annotation; a problem is reported and stands as INVALID."""
-        value = self._read(node, hint, path)
-        self.found[path] = (node.place, value)
-        return value
+        return self._keep(node.place, path, self._read(node, hint, path))
 
     def _read(self, node: Node, hint: Any, path: str) -> Any:
         try:
@@ -80,7 +62,7 @@ class Checker:
             single = Many() in marks and node.value is not None
             if get_origin(bare) in (list, tuple) and (single or isinstance(node.value, list)):
                 return self._list(node, bare, path)
-        return self.report(node.place, path, message)
+        return self._report(node.place, path, message)
 
     def _list(self, node: Node, hint: Any, path: str) -> Any:
         if not isinstance(node.value, list):  # one value stands for a list of one
@@ -91,7 +73,7 @@ class Checker:
         if len(hints) == 1:
             hints *= len(items)
         elif len(hints) != len(items):
-            return self.report(node.place, path, f"given a list of {len(items)}; expected a list of {len(hints)}")
+            return self._report(node.place, path, f"given a list of {len(items)}; expected a list of {len(hints)}")
         found = [self.value(*one) for one in zip(items, hints, paths, strict=True)]
         return INVALID if INVALID in found else found
 
@@ -102,7 +84,7 @@ class Checker:
         node = spread(node) if kind else node
         if not isinstance(node.value, (dict, type(None))):
             expected = describe(record) if kind else f"a mapping of {', '.join(fields)}"
-            return self.report(node.place, path, f"given {given(node.value, node.text)}; expected {expected}")
+            return self._report(node.place, path, f"given {given(node.value, node.text)}; expected {expected}")
         values, entries = {}, node.value or {}
         if kind:
             chosen = self._chosen(node, kind, hints[_SOURCE], path)
@@ -111,7 +93,7 @@ class Checker:
             entries = {key: pair for key, pair in entries.items() if key in options}
         for key in (key for key in entries if key not in fields):
             message = f"unknown {'key' if path else 'section'}; expected {one_of(fields)}{nearest(key, fields)}"
-            self.report(entries[key][0], _join(path, key), message)
+            self._report(entries[key][0], _join(path, key), message)
         for name, field in fields.items():
             values[name] = self._field(field, hints[name], entries.get(name), node.place, _join(path, name))
         return INVALID if INVALID in values.values() else record(**values)
@@ -123,19 +105,18 @@ class Checker:
             return self.value(node, hint, path)
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if default is dataclasses.MISSING:
-            return self.report(place, path, f"missing; expected {describe(hint)} ({field.metadata['says']})")
+            return self._report(place, path, f"missing; expected {describe(hint)} ({field.metadata['says']})")
         if dataclasses.is_dataclass(default):
             return self.value(Node(None, place), hint, path)
         if isinstance(default, str) and part_kind(hint):
             return self.value(Node(default, place, default), hint, path)
-        self.found[path] = (place, default)
-        return default
+        return self._keep(place, path, default)
 
     def _chosen(self, node: Node, kind: str, hint: Any, path: str) -> Chosen | None:
         try:
             return choose(node, kind, hint)
         except Unchosen as error:
-            self.report(error.place, _join(path, error.key), str(error))
+            self._report(error.place, _join(path, error.key), str(error))
             return None
 
     def _filled(self, chosen: Chosen, path: str, options: Sequence[str] = ()) -> Any:
@@ -145,11 +126,11 @@ class Checker:
             if key in known:
                 values[key] = self.value(node, known[key].hint, _join(path, key))
             elif key not in options:
-                values[key] = self.report(place, _join(path, key), unwanted(key, chosen, options))
+                values[key] = self._report(place, _join(path, key), unwanted(key, chosen, options))
         for name, argument in known.items():
             if argument.default is REQUIRED and name not in chosen.entries:
                 message = f"missing; {chosen.name} needs {describe(argument.hint)}"
-                values[name] = self.report(chosen.place, _join(path, name), message)
+                values[name] = self._report(chosen.place, _join(path, name), message)
         if INVALID in values.values():
             return INVALID
         return Part(chosen.kind, chosen.name, chosen.target, values, chosen.place)
