@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tftrain.values import (
     Clip,
+    Decay,
     Duration,
     Many,
     Method,
@@ -54,6 +55,7 @@ class Gradients:
 
     method: Method = setting("the way to get the gradients", "backprop")
     clip: Annotated[list[Clip], Many()] = setting("bounds on the gradients, applied in order", ())
+    accumulate: PositiveInt = setting("pieces of a batch that are worked on one after the other, to save memory", 1)
 
 
 @Section
@@ -76,6 +78,10 @@ class Training:
     validate_every: Duration = setting("time between two validations", "1 epoch")
     early_stopping: EarlyStopping | None = setting("end the run when a scalar stops getting better", None)
     steps_per_call: PositiveInt | Literal["auto"] = setting("steps in one graph call; auto finds out", "auto")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = setting(
+        "what layers compute in; weights, losses and gradients are float32 in any case", "float32"
+    )
+    ema: Decay | None = setting("decay of the weights' moving average, which validation and the saved model then use", None)
     on_nonfinite: Literal["stop", "skip"] = setting("after a NaN or Inf, whose update is never applied", "stop")
 
 

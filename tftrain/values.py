@@ -55,6 +55,7 @@ PositiveFloat = Annotated[float, Range(0, above=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
 Share = Annotated[float, Range(0, 1, below=True)]
+Decay = Annotated[float, Range(0, 1, above=True, below=True)]
 Duration = Annotated[Any, Time()]
 
 Activation = Annotated[Any, PartOf("activation")]

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tftrain.core import replicas
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, Row, make_step, parameter_names
 from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
@@ -61,7 +62,7 @@ def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequ
         layout: Row = {}
 
         def body(index, packed):
-            row, _ = quiet_step(feed.batch(handle, index))
+            row, _ = replicas.run(quiet_step, feed.batch(handle, index))
             layout.update(row)
             return index + 1, packed.write(index, tf.concat([tf.reshape(value, [-1]) for value in row.values()], 0))
 
@@ -71,7 +72,7 @@ def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequ
 
     @tf.function(input_signature=[feed.signature])
     def measured(handle):
-        return measured_step(feed.batch(handle, tf.constant(0)))
+        return replicas.run(measured_step, feed.batch(handle, tf.constant(0)))
 
     quiet.get_concrete_function()
     if probes:
@@ -200,7 +201,8 @@ def _run_measured(programs: Programs, handle: Any) -> tuple[Rows, Signals]:
 
 def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> NotFinite | None:
     """What was wrong at the first step that was not finite."""
-    bad = np.flatnonzero(rows["finite"] == 0)
+    # An overflow in half precision is no trouble: the loss scale halves, until there is nothing left to halve.
+    bad = np.flatnonzero((rows["finite"] == 0) & (rows.get("loss_scale", 1.0) <= 1.0))
     if not bad.size:
         return None
     first = int(bad[0])

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tftrain.core.sparse import Gradient, values_of
 from tftrain.core.types import Tensor
 
 
-def square_sums(tensors: Sequence[Tensor]) -> Tensor:
+def square_sums(tensors: Sequence[Gradient]) -> Tensor:
     """The sum of squares of each tensor, [tensors], float32; a norm past 1.8e19 overflows to Inf."""
     if not tensors:
         return tf.zeros([0])
-    return tf.stack([tf.reduce_sum(tf.square(tf.cast(tensor, tf.float32))) for tensor in tensors])
+    return tf.stack([tf.reduce_sum(tf.square(tf.cast(values_of(tensor), tf.float32))) for tensor in tensors])
 
 
-def norms(tensors: Sequence[Tensor]) -> Tensor:
+def norms(tensors: Sequence[Gradient]) -> Tensor:
     """The L2 norm of each tensor, [tensors], float32."""
     return tf.sqrt(square_sums(tensors))
 

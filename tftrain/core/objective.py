@@ -29,8 +29,15 @@ class KerasObjective:
     def params(self) -> list:
         return [variable.value for variable in self.model.trainable_variables]
 
+    def mass(self, batch: Batch) -> Tensor:
+        """What the loss of a batch is divided by, up to a factor: shares of it add up to the loss of a larger batch."""
+        if batch.weight is not None and getattr(self.loss, "reduction", None) == "mean_with_sample_weight":
+            return tf.reduce_sum(tf.cast(batch.weight, tf.float32))
+        return tf.cast(tf.shape(tf.nest.flatten(batch.x)[0])[0], tf.float32)
+
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
-        outputs = self.model(batch.x, training=training)
+        # Losses and metrics are computed in float32 whatever the layers compute in.
+        outputs = tf.nest.map_structure(_single, self.model(batch.x, training=training))
         loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
@@ -40,3 +47,7 @@ class KerasObjective:
     def probabilities(self, outputs: Tree) -> Tree:
         """The outputs as metrics see them: probabilities where the model gives logits."""
         return self.to_metrics(outputs)
+
+
+def _single(output: Tensor) -> Tensor:
+    return tf.cast(output, tf.float32) if output.dtype in (tf.float16, tf.bfloat16) else output

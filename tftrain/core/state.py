@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.replicas import FIRST
 from tftrain.core.types import Rate, Transform, Tree
 
 
@@ -25,7 +26,8 @@ class TrainState:
     """The owner of all that changes; while training, only the step writes it.
 
     `buffers` are the model's variables that are not trained (moving averages, dropout seeds), `host` holds what
-    the host must remember, as JSON. The model must be built. The optimizer is built here.
+    the host must remember, as JSON. The model must be built. The optimizer is built here. A LossScale and Averages
+    of the parameters are there where the run asks for them.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class TrainState:
         *,
         metrics: Sequence[Any] = (),
         carry: Tree = (),
+        loss_scale: Any = None,
+        averages: Any = None,
     ):
         if not model.trainable_variables:
             raise ValueError(f"the model '{model.name}' has no trainable variables: is it built, and not frozen?")
@@ -45,10 +49,13 @@ class TrainState:
         self.optimizer = optimizer
         self.metrics = tuple(metrics)
         self.buffers = [variable.value for variable in model.non_trainable_variables]
-        self.transform = _hold(transform.init([variable.value for variable in model.trainable_variables]))
+        params = [variable.value for variable in model.trainable_variables]
+        self.transform = _hold(transform.init(params))
         self.rate = _hold(rate.init())
         self.carry = _hold(carry)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.loss_scale = loss_scale
+        self.averages = averages
+        self.step = tf.Variable(0, dtype=tf.int64, name="step", **FIRST)
         self.host = tf.Variable("{}", dtype=tf.string, trainable=False, name="host")
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
@@ -65,6 +72,8 @@ class TrainState:
             "transform": [("", variable) for variable in tf.nest.flatten(self.transform)],
             "rate": [("", variable) for variable in tf.nest.flatten(self.rate)],
             "carry": [("", variable) for variable in tf.nest.flatten(self.carry)],
+            "loss_scale": [("", variable) for variable in (self.loss_scale.variables if self.loss_scale else ())],
+            "average": [("", variable) for variable in (self.averages.variables if self.averages else ())],
         }
         named = {
             f"{group}/{_position(index, name)}": variable
@@ -75,7 +84,7 @@ class TrainState:
 
 
 def _hold(tree: Tree) -> Tree:
-    return tf.nest.map_structure(lambda value: tf.Variable(value, trainable=False), tree)
+    return tf.nest.map_structure(lambda value: tf.Variable(value, **FIRST), tree)
 
 
 def _position(index: int, name: str) -> str:

@@ -7,22 +7,38 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tftrain.core import replicas
 from tftrain.core.norms import global_norm, square_sums
 from tftrain.core.state import TrainState, read, write
-from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform
+from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
+from tftrain.core.update import Shares, apply
 
 Row = dict[str, Tensor]
 Step = Callable[[Batch], tuple[Row, list]]
 
 
 class Recipe(NamedTuple):
-    """How a run trains: what the step is made of."""
+    """How a run trains: what the step is made of. `shares` are the parameters' own rates and decays, where they have any."""
 
     objective: Objective
     method: GradientMethod
     transform: Transform
     rate: Rate
     metrics: Sequence[Any] = ()
+    shares: Sequence[Shares] = ()
+
+
+class Update(NamedTuple):
+    """What one step wants to write."""
+
+    grads: list
+    rate: Tensor
+    transform: Tree
+    rate_state: Tree
+    carry: Tree
+    outputs: Tree
+    batch: Batch
+    buffers: list  # what the model's other variables were before the batch
 
 
 def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -> Step:
@@ -31,36 +47,30 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
     The row holds float32 scalars, and `grad_norms` and `clipped_grad_norms`, [parameters]. Where the loss or the
     gradient is not finite, all stays as it was before the batch, except that the step is counted.
     """
-    objective, method, transform, rate, metrics = recipe
-    names = tuple(parameter_names(state.model))
+    objective, names = recipe.objective, tuple(parameter_names(state.model))
+    commit, undo = _commit(state, recipe), _undo(state)
 
     def step(batch: Batch) -> tuple[Row, list]:
-        params = objective.params
+        params, batch = objective.params, replicas.own_share(batch)
         buffers = read(state.buffers)  # the forward pass already changes them, and a NaN there would stay for ever
         with tf.name_scope("gradients"):
-            loss, raw, outputs, carry = method(objective, batch, read(state.carry))
+            loss, raw, outputs, carry = recipe.method(objective, batch, read(state.carry))
+            loss, raw = replicas.mean(loss, raw, lambda: objective.mass(batch))
         with tf.name_scope("norms"):
             squares = square_sums(raw)
             norm = global_norm(squares)
             finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         with tf.name_scope("transforms"):
-            grads, transformed, scalars = transform.update(raw, read(state.transform), params)
+            grads, transformed, scalars = recipe.transform.update(raw, read(state.transform), params)
         with tf.name_scope("rate"):
-            speed, rated = rate.update(read(state.rate), state.step.read_value(), norm)
+            rate, rated = recipe.rate.update(read(state.rate), state.step.read_value(), norm)
         before = read(params) if probes else []
-
-        def commit():
-            write((state.transform, state.rate, state.carry), (transformed, rated, carry))
-            state.optimizer.learning_rate.assign(speed)
-            state.optimizer.apply(grads, state.model.trainable_variables)
-            for metric in metrics:
-                metric.update_state(batch.y, objective.probabilities(outputs), sample_weight=batch.weight)
-
         with tf.name_scope("update"):
-            tf.cond(finite, commit, lambda: write(state.buffers, buffers))
+            update = Update(grads, rate, transformed, rated, carry, outputs, batch, buffers)
+            replicas.when(finite, commit, undo, update)
             state.step.assign_add(1)
         with tf.name_scope("signals"):
-            row = {"loss": loss, "learning_rate": speed, "finite": finite, **scalars}
+            row = {"loss": loss, "learning_rate": rate, "finite": finite, **_scaling(state, finite), **scalars}
             row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
             row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
             updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
@@ -68,6 +78,35 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
             return row, [probe.measure(moment) for probe in probes]
 
     return step
+
+
+def _commit(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
+    variables = state.model.trainable_variables
+    shares = recipe.shares or [Shares()] * len(variables)
+
+    def commit(update: Update) -> None:
+        write((state.transform, state.rate, state.carry), (update.transform, update.rate_state, update.carry))
+        apply(state.optimizer, update.grads, variables, update.rate, shares)
+        if state.averages is not None:
+            state.averages.advance()
+        for metric in recipe.metrics:
+            found = recipe.objective.probabilities(update.outputs)
+            metric.update_state(update.batch.y, found, sample_weight=update.batch.weight)
+
+    return commit
+
+
+def _undo(state: TrainState) -> Callable[[Update], None]:
+    return lambda update: write(state.buffers, update.buffers)
+
+
+def _scaling(state: TrainState, finite: Tensor) -> Row:
+    """The loss scale of this step, which then takes in whether it was small enough."""
+    if state.loss_scale is None:
+        return {}
+    scale = tf.identity(state.loss_scale.value.read_value())
+    state.loss_scale.update(finite)
+    return {"loss_scale": scale}
 
 
 def parameter_names(model: Any) -> list[str]:

@@ -50,7 +50,8 @@ class Feed(Protocol):
 class Evaluation(NamedTuple):
     """What a gradient method found.
 
-    `grads` is the true gradient of `loss`: float32, at true size, dense, one per parameter, never None.
+    `grads` is the true gradient of `loss`: float32, at true size, one per parameter, never None. One that touches few
+    rows of a parameter is a tf.IndexedSlices with each row once (see core/sparse.py); all others are dense.
     """
 
     loss: Tensor
@@ -63,6 +64,8 @@ class Objective(Protocol):
     """A model and its loss as one function of a batch; the only caller of the model."""
 
     params: list
+
+    def mass(self, batch: Batch) -> Tensor: ...
 
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]: ...
 

@@ -6,6 +6,7 @@ import warnings
 
 import tensorflow as tf
 
+from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 
@@ -28,15 +29,13 @@ def backprop() -> GradientMethod:
         if set(unreached) - warned:
             warnings.warn(f"the loss does not depend on {', '.join(unreached)}: no training there", stacklevel=2)
             warned.update(unreached)
-        return Evaluation(loss, [dense(grad, param) for grad, param in zip(found, params, strict=True)], outputs, carry)
+        return Evaluation(loss, [whole(grad, param) for grad, param in zip(found, params, strict=True)], outputs, carry)
 
     return evaluate
 
 
-def dense(grad: Tensor | tf.IndexedSlices | None, param: Tensor) -> Tensor:
-    """A gradient as a float32 tensor of the parameter's shape; repeated rows of a sparse one are summed."""
+def whole(grad: Gradient | None, param: Tensor) -> Gradient:
+    """A gradient as float32; a sparse one stays so, with repeated rows summed, and a missing one is zeros."""
     if grad is None:
         return tf.zeros(param.shape)
-    if isinstance(grad, tf.IndexedSlices):
-        grad = tf.math.unsorted_segment_sum(grad.values, grad.indices, param.shape[0])
-    return tf.cast(grad, tf.float32)
+    return unique_rows(grad) if isinstance(grad, tf.IndexedSlices) else tf.cast(grad, tf.float32)
