@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Transform
@@ -32,13 +33,16 @@ def test_order_state_and_names():
     grads_2, state, scalars_2 = both.update(grads, state, params)
     np.testing.assert_array_equal(grads_1[0], [2, 1])
     np.testing.assert_array_equal(grads_2[0], [2 + 3, 1 + 2])  # the second sum of 4, clipped to 3, added to the first
-    assert {name: value.numpy() for name, value in scalars_2.items()} == {
-        "clip/sum/total": 4,
+    told = {name: float(value) for name, value in scalars_2.items()}
+    assert {name: told[name] for name in told if "value" in name} == {
+        "clip/value/norm_before": pytest.approx(20**0.5),  # of (4, 2), the sum so far
+        "clip/value/norm_after": pytest.approx(13**0.5),
+        "clip/value/factor": pytest.approx((13 / 20) ** 0.5),
         "clip/value/limit": 3,
         "clip/value/clipped": 1,
-        "clip/sum_2/total": 5,
-        "clip_rate": 1,
     }
+    assert (told["clip/sum/total"], told["clip/sum_2/total"], told["clip_rate"]) == (4, 5, 1)
+    assert told["clip/sum_2/norm_before"] == told["clip/value/norm_after"]
     assert scalars_1["clip_rate"] == 0
 
 

@@ -2,75 +2,61 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.transforms.clip import clip_global_norm, clip_norm, clip_value
+from tftrain.transforms.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
+
+GRADS = [np.array([3.0, -4.0], np.float32), np.array(12.0, np.float32)]  # of norms 5 and 12, together 13
 
 
-def numpy_value(grads, limit):
-    return [np.clip(grad, -limit, limit) for grad in grads]
-
-
-def numpy_norm(grads, limit):
-    return [grad * min(1, limit / max(np.linalg.norm(grad), 1e-30)) for grad in grads]
-
-
-def numpy_global_norm(grads, limit):
-    norm = np.sqrt(sum(np.sum(grad**2) for grad in grads))
-    return [grad * min(1, limit / max(norm, 1e-30)) for grad in grads]
-
-
-CLIPS = {
-    "value": (clip_value, numpy_value, lambda grads, limit: [tf.clip_by_value(grad, -limit, limit) for grad in grads]),
-    "norm": (clip_norm, numpy_norm, lambda grads, limit: [tf.clip_by_norm(grad, limit) for grad in grads]),
-    "global_norm": (clip_global_norm, numpy_global_norm, lambda grads, limit: tf.clip_by_global_norm(grads, limit)[0]),
-}
-
-
-def random_grads(scale=1.0):
-    random = np.random.default_rng(3)
-    return [(scale * random.normal(size=shape)).astype(np.float32) for shape in [(4, 5), (5,), (), (0, 2)]]
-
-
-def update(clip, limit, grads):
-    transform = clip(limit)
-    params = [tf.Variable(grad) for grad in grads]
-    clipped, state, scalars = transform.update([tf.constant(grad) for grad in grads], transform.init(params), params)
+def update(transform, grads):
+    clipped, state, told = transform.update([tf.constant(grad) for grad in grads], transform.init([]), [])
     assert state == ()
-    return clipped, {name: value.numpy() for name, value in scalars.items()}
+    return [np.asarray(one) for one in clipped], {name: float(value) for name, value in told.items()}
 
 
-@pytest.mark.parametrize("name", CLIPS)
-@pytest.mark.parametrize("limit", [0.1, 0.9, 1000.0])
-def test_equal_to_numpy_and_to_tensorflow(name, limit):
-    clip, twin, tensorflow = CLIPS[name]
-    grads = random_grads()
-    clipped, scalars = update(clip, limit, grads)
-    for mine, theirs in zip(clipped, tensorflow([tf.constant(grad) for grad in grads], limit), strict=True):
-        assert mine.numpy().tobytes() == theirs.numpy().tobytes()
-    for mine, expected in zip(clipped, twin([grad.astype(np.float64) for grad in grads], limit), strict=True):
-        np.testing.assert_allclose(mine, expected, rtol=1e-6)  # float32 against float64
-    assert scalars["limit"] == np.float32(limit)
-    assert scalars["clipped"] == (limit < 1000)
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        (clip_value(3.5), [[3, -3.5], 3.5]),
+        (clip_norm(6.0), [[3, -4], 6]),
+        (clip_global_norm(6.5), [[1.5, -2], 6]),
+        (clip_layer_norm(6.5, names=["000.a/kernel", "000.a/bias"]), [[1.5, -2], 6]),
+        (clip_layer_norm(6.0, names=["000.a/kernel", "001.a/kernel"]), [[3, -4], 6]),
+    ],
+)
+def test_golden_numbers(transform, expected):
+    clipped, told = update(transform, GRADS)
+    for mine, theirs in zip(clipped, expected, strict=True):
+        np.testing.assert_array_equal(mine, np.float32(theirs))
+    assert told == {"limit": pytest.approx(told["limit"]), "clipped": 1}
 
 
-@pytest.mark.parametrize("name", CLIPS)
-def test_zero_gradients_stay_zero(name):
-    clipped, scalars = update(CLIPS[name][0], 1.0, [np.zeros((2, 2), np.float32)])
-    np.testing.assert_array_equal(clipped[0], np.zeros((2, 2)))
-    assert scalars["clipped"] == 0
+@pytest.mark.parametrize("limit", [0.1, 0.9, 49.0, 1000.0])
+@pytest.mark.parametrize(
+    ("make", "theirs"),
+    [
+        (clip_value, lambda grads, limit: [tf.clip_by_value(grad, -limit, limit) for grad in grads]),
+        (clip_norm, lambda grads, limit: [tf.clip_by_norm(grad, limit) for grad in grads]),
+        (clip_global_norm, lambda grads, limit: tf.clip_by_global_norm(grads, limit)[0]),
+    ],
+    ids=["value", "norm", "global_norm"],
+)
+def test_the_words_mean_what_they_mean_in_tensorflow(make, theirs, limit):
+    random = np.random.default_rng(3)
+    grads = [random.normal(size=shape).astype(np.float32) for shape in [(4, 5), (5,), (0, 2)]]
+    clipped, told = update(make(limit), grads)
+    for mine, other in zip(clipped, theirs([tf.constant(grad) for grad in grads], limit), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)  # which rounds 49 * (1 / 49) to less than 1
+    assert told == {"limit": np.float32(limit), "clipped": limit < 1}
 
 
-def test_golden_numbers():
-    grads = [np.array([3.0, -4.0], np.float32), np.array(12.0, np.float32)]
-    clipped, scalars = update(clip_global_norm, 6.5, grads)
-    assert scalars == {"factor": 0.5, "limit": 6.5, "clipped": 1}  # the norm is 13
-    np.testing.assert_allclose(clipped[0], [1.5, -2], rtol=1e-6)  # TensorFlow multiplies by a rounded 1 / 13
-    clipped, _ = update(clip_norm, 6.0, grads)
-    np.testing.assert_array_equal(clipped[0], [3, -4])
-    np.testing.assert_array_equal(clipped[1], 6)
-    clipped, _ = update(clip_value, 3.5, grads)
-    np.testing.assert_array_equal(clipped[0], [3, -3.5])
+def test_layers_are_told_by_all_that_stands_before_the_last_slash():
+    names = ["000.inner.dense/kernel", "000.inner.dense/bias", "001.inner.dense/kernel"]
+    clipped, _ = update(clip_layer_norm(5.0, names=names), [[30.0], [40.0], [4.0]])
+    assert [one.item() for one in clipped] == [3, 4, 4]
 
 
-def test_factor_is_one_where_nothing_is_clipped():
-    assert update(clip_global_norm, 100.0, random_grads())[1]["factor"] == 1
-    assert update(clip_global_norm, 1.0, [np.zeros(3, np.float32)])[1]["factor"] == 1
+def test_a_limit_past_all_numbers_is_none():
+    for make in (clip_value, clip_norm, clip_global_norm):
+        clipped, told = update(make(1e300), GRADS)
+        np.testing.assert_array_equal(clipped[0], GRADS[0])
+        assert not told["clipped"]

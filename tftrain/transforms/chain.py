@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tftrain.core.types import Tensor, Transform
+from tftrain.transforms.measured import measured
 
 
 def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
     """The stages in order, each by its name; no stages leave the gradients as they are.
 
-    What a stage measures is called `clip/<name>/...`, a second stage of one name `<name>_2`. `clip_rate` is 1 where
-    any stage says that it `clipped`.
+    What a stage tells of itself (see `measured`) is called `clip/<name>/...`, a second stage of one name `<name>_2`.
+    `clip_rate` is 1 where any stage `clipped`.
     """
     names = _numbered([name for name, _ in stages])
-    transforms = [transform for _, transform in stages]
+    transforms = [measured(transform) for _, transform in stages]
 
     def init(params):
         return tuple(transform.init(params) for transform in transforms)
@@ -24,10 +25,10 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
     def update(grads, states, params):
         after, scalars, clipped = [], {}, []
         for name, transform, state in zip(names, transforms, states, strict=True):
-            grads, state, measured = transform.update(grads, state, params)
+            grads, state, told = transform.update(grads, state, params)
             after.append(state)
-            clipped.append(measured.get("clipped", tf.constant(0.0)))
-            scalars |= {f"clip/{name}/{key}": value for key, value in measured.items()}
+            clipped.append(told["clipped"])
+            scalars |= {f"clip/{name}/{key}": value for key, value in told.items()}
         return grads, tuple(after), scalars | _rate(clipped)
 
     return Transform(init, update)

@@ -1,59 +1,65 @@
-"""Clips: bounds on the gradients, exactly as TensorFlow means the words.
+"""Clips by a limit that the config gives.
 
-Each reports its limit and whether it changed anything in this step (1 or 0).
+A gradient within its limit stays the same to the bit. Where a norm is NaN or Inf, all that it would scale becomes NaN,
+as in TensorFlow; `value` bounds an Inf and leaves a NaN. The step applies nothing of either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from tftrain.core.norms import norms
+from tftrain.core.norms import global_norm, norms, square_sums
+from tftrain.core.sparse import Gradient, values_of, with_values
 from tftrain.core.types import Tensor, Transform
+from tftrain.transforms.hold import held
 from tftrain.values import PositiveFloat
-
-Measured = dict[str, Tensor]
 
 
 def clip_value(limit: PositiveFloat) -> Transform:
     """Every single number of the gradients is held between -limit and limit."""
 
-    def clip(grads: list[Tensor]) -> tuple[list[Tensor], Measured]:
-        over = [tf.reduce_any(tf.abs(grad) > limit) for grad in grads]
-        return [tf.clip_by_value(grad, -limit, limit) for grad in grads], _report(limit, tf.reduce_any(over))
-
-    return _stateless(clip)
-
-
-def clip_norm(limit: PositiveFloat) -> Transform:
-    """The gradient of each parameter is scaled down to norm `limit` where it is longer."""
-
-    def clip(grads: list[Tensor]) -> tuple[list[Tensor], Measured]:
-        over = norms(grads) > limit
-        return [tf.clip_by_norm(grad, limit) for grad in grads], _report(limit, tf.reduce_any(over))
-
-    return _stateless(clip)
-
-
-def clip_global_norm(limit: PositiveFloat) -> Transform:
-    """All gradients are scaled by one factor so that their common norm is at most `limit` (Pascanu et al., 2013)."""
-
-    def clip(grads: list[Tensor]) -> tuple[list[Tensor], Measured]:
-        norm = tf.linalg.global_norm(grads)
-        clipped, _ = tf.clip_by_global_norm(grads, limit, use_norm=norm)
-        return clipped, {"factor": tf.minimum(1.0, limit / norm), **_report(limit, norm > limit)}
-
-    return _stateless(clip)
-
-
-def _stateless(clip: Callable[[list[Tensor]], tuple[list[Tensor], Measured]]) -> Transform:
     def update(grads, state, params):
-        clipped, measured = clip(grads)
-        return clipped, state, measured
+        over = [tf.reduce_any(tf.abs(values_of(grad)) > limit) for grad in grads]
+        clipped = [with_values(grad, tf.clip_by_value(values_of(grad), -limit, limit)) for grad in grads]
+        return clipped, state, {"limit": tf.constant(limit, tf.float32), "clipped": tf.reduce_any(over)}
 
     return Transform(lambda params: (), update)
 
 
-def _report(limit: float, clipped: Tensor) -> Measured:
-    return {"limit": tf.constant(limit, tf.float32), "clipped": tf.cast(clipped, tf.float32)}
+def clip_norm(limit: PositiveFloat) -> Transform:
+    """The gradient of each parameter is scaled down to norm `limit` where it is longer."""
+    return _by_norms(limit, norms)
+
+
+def clip_global_norm(limit: PositiveFloat) -> Transform:
+    """All gradients are scaled by one factor so that their common norm is at most `limit` (Pascanu et al., 2013)."""
+    return _by_norms(limit, lambda grads: global_norm(square_sums(grads)))
+
+
+def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
+    """The gradients of each layer are scaled by one factor so that their common norm is at most `limit`.
+
+    `names` are those of the parameters, such as `000.dense/kernel`: a layer is what stands before the last slash.
+    """
+    layers = np.array([name.rpartition("/")[0] for name in names])
+    together = tf.constant(layers[:, None] == layers[None, :])  # [parameters, parameters]
+
+    def layer_norms(grads: list[Gradient]) -> Tensor:
+        # No product with zeros and ones: an Inf in one layer would be a NaN in all.
+        return tf.sqrt(tf.reduce_sum(tf.where(together, square_sums(grads), 0.0), axis=1))
+
+    return _by_norms(limit, layer_norms)
+
+
+def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Transform:
+    """`norms_of(grads)` is one norm for all gradients, or one for each, [gradients]."""
+
+    def update(grads, state, params):
+        found = norms_of(grads)
+        most = tf.constant(limit, tf.float32)
+        return held(grads, found, most), state, {"limit": most, "clipped": tf.reduce_any(found > most)}
+
+    return Transform(lambda params: (), update)
