@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -13,16 +14,21 @@ from tftrain import losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
-from tftrain.core.objective import KerasObjective
+from tftrain.core.objective import KerasObjective, single
+from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
-from tftrain.core.types import Batch, View
+from tftrain.core.types import Batch, GradientMethod, View
+from tftrain.core.update import Averages
 from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.errors import InputError, blamed_on
+from tftrain.gradients.microbatched import microbatched
+from tftrain.gradients.scaled import loss_scaled
 from tftrain.parts import Part
 from tftrain.probes.histograms import gradient_histograms
 from tftrain.rates import as_rate
 from tftrain.rules import logits_clash, metric_label
+from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
 from tftrain.transforms.chain import chain
 from tftrain.values import in_steps
@@ -43,12 +49,22 @@ class Run(NamedTuple):
     programs: Programs
     total_steps: int
     new_metrics: Callable[[], list]  # fresh metric objects: validation must not share those of training
+    strategy: Any  # a tf.distribute.Strategy, or None
 
 
 def assemble(config: Config) -> Run:
     """Open the data, build the model and compile the step; raises InputError or UserCodeError."""
+    try:
+        strategy = open_strategy(config.training.strategy, config.training.devices)
+    except ValueError as error:
+        raise InputError(f"training.strategy: {config.training.strategy}: {error}") from None
     keras.utils.set_random_seed(config.training.seed)
     data = _data(config)
+    with scope(strategy):
+        return _assemble(config, data, strategy)
+
+
+def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     model, outputs = _model(config, data)
     ending = losses.ending(model, outputs)
     loss, from_logits = _loss(config, data, outputs, ending)
@@ -60,12 +76,34 @@ def assemble(config: Config) -> Run:
     epoch = data.train.steps_per_epoch
     rate, optimizer = _optimizer(config, epoch)
     clips = [(part.name, part.build()) for part in config.gradients.clip]
-    recipe = Recipe(objective, config.gradients.method.build(), chain(clips), rate, new_metrics())
+    loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
+    averages = Averages(objective.params, config.training.ema) if config.training.ema else None
+    recipe = Recipe(objective, _method(config, loss, loss_scale), chain(clips), rate, new_metrics())
     with blamed_on(config.model, "model"):
-        state = TrainState(model, optimizer, recipe.transform, rate, metrics=recipe.metrics)
+        kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
+        state = TrainState(model, optimizer, recipe.transform, rate, **kept)
         probes = [] if config.log.histograms == "never" else [gradient_histograms(config.log.histogram_axis)]
         programs = compile_programs(state, recipe, data.train, probes)
-    return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics)
+    return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
+
+
+def _method(config: Config, loss: Any, loss_scale: LossScale | None) -> GradientMethod:
+    """The gradient method, within what precision and micro-batches put around it."""
+    method = config.gradients.method.build()
+    if loss_scale is not None:
+        method = loss_scaled(method, loss_scale.value)
+    spread = config.gradients.accumulate > 1 or config.training.strategy in ("mirrored", "multi_worker", "tpu")
+    if spread and getattr(loss, "reduction", None) not in losses.MEANS:
+        where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
+        raise InputError(
+            problem(
+                config.loss.place,
+                "loss.reduction",
+                f"'{loss.reduction}' does not go with {where}: pieces of a batch are averaged; "
+                f"expected {', '.join(losses.MEANS)}",
+            )
+        )
+    return microbatched(method, config.gradients.accumulate) if config.gradients.accumulate > 1 else method
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -118,19 +156,32 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     facts, part = data.facts, config.model
     outputs = _outputs(config, data)
     with blamed_on(part, "model"):
-        known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
-        model = part.build(**known)
-        if not isinstance(model, keras.Model):
-            raise InputError(
-                problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
-            )
-        saving.remember(model, part.call_arguments(**known))
-        found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
+        with _precision(config.training.precision):
+            given = part.call_arguments(input_shape=facts.input_shape, classes=facts.classes, outputs=outputs)
+            model = part.function()(**given)
+            if not isinstance(model, keras.Model):
+                raise InputError(
+                    problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
+                )
+            found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
+        saving.remember(model, given)
+        found = tf.nest.map_structure(single, found)
     if isinstance(found, tf.Tensor):
         misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), facts)
         if misfit:
             raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
     return model, found
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Layers made inside compute in it."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _outputs(config: Config, data: Data) -> int:

@@ -82,6 +82,10 @@ class Training:
         "what layers compute in; weights, losses and gradients are float32 in any case", "float32"
     )
     ema: Decay | None = setting("decay of the weights' moving average, which validation and the saved model then use", None)
+    strategy: Literal["default", "one_device", "mirrored", "multi_worker", "tpu"] = setting(
+        "how the work is spread over devices (tf.distribute)", "default"
+    )
+    devices: PositiveInt | None = setting("devices of `mirrored`; all GPUs where it is not given", None)
     on_nonfinite: Literal["stop", "skip"] = setting("after a NaN or Inf, whose update is never applied", "stop")
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tftrain.core.types import Facts, Tree
 from tftrain.values import PROBABILITIES
 
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # reductions whose pieces can be averaged
 EXACT_SUM = 1e-3  # how far from 1 a row of float16 probabilities may sum
 
 
@@ -32,7 +33,8 @@ class FunctionLoss(keras.losses.Loss):
         self._function, self._arguments = function, arguments
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self._function(y_true, y_pred, **self._arguments)
+        found = keras.ops.convert_to_tensor(self._function(y_true, y_pred, **self._arguments))
+        return found if found.shape else keras.ops.reshape(found, (1,))  # Keras would not scale one number for replicas
 
 
 def is_one_hot(facts: Facts) -> bool:

@@ -26,6 +26,7 @@ from tftrain.observers.console import Console, Course, print_results
 from tftrain.observers.keeper import Best, EarlyStopping, Keeper
 from tftrain.observers.records import Records, Series, history
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
+from tftrain.strategy import scope
 from tftrain.strict import ConfigError
 from tftrain.values import in_steps
 
@@ -135,11 +136,13 @@ class Session:
         with self._observers() as observers:
             ended = self._train(observers)
         state, stopped = self._run.state, None if ended is None else str(ended)
-        steps = int(state.step)
+        steps = int(state.step.numpy())
         if self._checkpoints.newest() != steps:
             self._save(steps)
         if self._run.config.checkpoint.restore_best:
             self._checkpoints.restore_best()
+        if state.averages is not None:
+            state.averages.swap()  # from here on the model is the averaged one
         curves = history(self._folder / run_folder.METRICS)
         results = self._results(curves)
         saving.save(state.model, self._folder / run_folder.MODEL)
@@ -157,9 +160,10 @@ class Session:
         console = next(one for one in observers if isinstance(one, Console))
         sinks = Sinks(observers, console.on_call, self._save)
         try:
-            return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
+            with scope(run.strategy):
+                return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
         except KeyboardInterrupt:
-            self._save(int(run.state.step))
+            self._save(int(run.state.step.numpy()))
             raise
 
     @contextmanager
@@ -187,8 +191,16 @@ class Session:
         return [*([Keeper(self._save_best, best)] if best else []), *([stopping] if stopping else [])]
 
     def _look(self, step: int) -> Signals:
-        """The view of the validation split."""
-        return Signals({f"val_{name}": value for name, value in self._validate().items()})
+        """The view of the validation split, with the averaged weights where there are such."""
+        averages = self._run.state.averages
+        if averages is not None:
+            averages.swap()
+        try:
+            found = self._validate()
+        finally:
+            if averages is not None:
+                averages.swap()
+        return Signals({f"val_{name}": value for name, value in found.items()})
 
     def _evaluation(self, feed: Feed | None) -> Callable[[], dict[str, float]] | None:
         return make_evaluation(self._run.objective, self._run.new_metrics(), feed) if feed is not None else None

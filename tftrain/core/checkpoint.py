@@ -60,7 +60,7 @@ class Checkpoints:
             return None
         self._check(path)
         self._checkpoint.restore(path).assert_consumed()
-        return int(self._state.step)
+        return int(self._state.step.numpy())
 
     def _check(self, path: str) -> None:
         """Raise ValueError where the checkpoint does not hold this state's variables, in their shapes."""

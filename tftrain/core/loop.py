@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replicas
+from tftrain.core.activations import telling
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, Row, make_step, parameter_names
 from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
@@ -76,7 +77,8 @@ def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequ
 
     quiet.get_concrete_function()
     if probes:
-        measured.get_concrete_function()
+        with telling(state.model, parameter_names(state.model)):
+            measured.get_concrete_function()
     return Programs(quiet, measured, tuple(probes))
 
 
@@ -163,7 +165,7 @@ def train(
     names = parameter_names(state.model)
     window = Window(names, state.metrics, feed.steps_per_epoch)
     pace = _Pace(plan.steps_per_call)
-    step = int(state.step)
+    step = int(state.step.numpy())
     while step < plan.total_steps:
         due = plan.due_after(step)
         quiet_until = due.step - 1 if due.histograms else due.step

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core import replicas
 from tftrain.core.types import Batch, Tensor, Tree
 
 
@@ -37,8 +38,9 @@ class KerasObjective:
 
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
         # Losses and metrics are computed in float32 whatever the layers compute in.
-        outputs = tf.nest.map_structure(_single, self.model(batch.x, training=training))
+        outputs = tf.nest.map_structure(single, self.model(batch.x, training=training))
         loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
+        loss = loss * replicas.count()  # Keras divides by it, but the mean over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
         penalties = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
@@ -49,5 +51,6 @@ class KerasObjective:
         return self.to_metrics(outputs)
 
 
-def _single(output: Tensor) -> Tensor:
+def single(output: Tensor) -> Tensor:
+    """Half precision as float32; anything else as it is."""
     return tf.cast(output, tf.float32) if output.dtype in (tf.float16, tf.bfloat16) else output

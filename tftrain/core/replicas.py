@@ -59,7 +59,7 @@ def when(flag: Tensor, action: Callable, otherwise: Callable, values: Tree) -> N
     A conditional may not hold a merge over replicas, such as an optimizer's update, so it stands outside of them. The
     values go through arguments, because a closure would hand every replica the tensors of the first one.
     """
-    if count() == 1:
+    if not tf.distribute.has_strategy():
         tf.cond(flag, lambda: _done(action, values), lambda: _done(otherwise, values))
         return
     leaves = tf.nest.flatten(values, expand_composites=True)
@@ -85,7 +85,7 @@ def _done(choice: Callable, values: Tree) -> int:
 
 def run(step: Callable, batch: Batch) -> Tree:
     """One step on every replica, each given the global batch; what the first one of this process returns."""
-    if count() == 1:
+    if not tf.distribute.has_strategy():
         return step(batch)
     strategy = tf.distribute.get_strategy()
     found = strategy.run(step, args=(batch,))

@@ -1,0 +1,89 @@
+"""Where a run computes: tf.distribute by name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+
+PEER_SECONDS = 60  # after which a worker that does not answer is given up
+
+
+def open_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | None:
+    """The strategy by its name; None for one device. To be called before TensorFlow does anything else.
+
+    `mirrored` takes all GPUs, or the first `devices`; where there are not so many GPUs, as many logical CPU devices.
+
+    Raises:
+        ValueError: TensorFlow finds no such hardware, or TF_CONFIG does not say who the workers are.
+    """
+    if name == "default":
+        return None
+    if name == "one_device":
+        return tf.distribute.OneDeviceStrategy("GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0")
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy(_devices(devices))
+    if name == "multi_worker":
+        return _multi_worker()
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"no TPU answers: {str(error).splitlines()[0]}") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def scope(strategy: tf.distribute.Strategy | None) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def is_chief() -> bool:
+    """Whether this process writes the run's folder: of several workers only the first does."""
+    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+    return task.get("index", 0) == 0 and task.get("type", "worker") in ("worker", "chief")
+
+
+def _devices(wanted: int | None) -> list[str]:
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and (wanted is None or wanted <= len(gpus)):
+        return [f"GPU:{index}" for index in range(wanted or len(gpus))]
+    if gpus:
+        raise ValueError(f"{wanted} devices are asked for, but there are {len(gpus)} GPUs")
+    wanted = wanted or 1
+    there = len(tf.config.list_logical_devices("CPU")) if _is_started() else 0
+    if there < wanted:
+        if there:
+            raise ValueError(
+                f"{wanted} CPU devices are asked for, but TensorFlow has already started with {there}; "
+                "start a new process"
+            )
+        logical = [tf.config.LogicalDeviceConfiguration()] * wanted
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
+    return [f"CPU:{index}" for index in range(wanted)]
+
+
+def _is_started() -> bool:
+    """Whether TensorFlow has fixed its devices, which it does with its first operation."""
+    from tensorflow.python.eager import context  # there is no public way to ask
+
+    return context.context()._context_handle is not None
+
+
+def _multi_worker() -> tf.distribute.Strategy:
+    try:
+        cluster = json.loads(os.environ["TF_CONFIG"])
+        workers, index = cluster["cluster"]["worker"], cluster["task"]["index"]
+    except (KeyError, ValueError, TypeError):
+        raise ValueError(
+            "TF_CONFIG does not say who the workers are; expected something like "
+            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+        ) from None
+    if not 0 <= index < len(workers):
+        raise ValueError(f"TF_CONFIG: task.index is {index}; expected a number from 0 to {len(workers) - 1}")
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=PEER_SECONDS)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
