@@ -26,7 +26,7 @@ def test_two_calls_into_one_point():
             clipped_grad_norm=[5, 1],
             learning_rate=[0.5, 0.25],
             clip_rate=[1, 0],
-            **{"clip/global_norm/factor": [0.5, 1]},
+            **{"clip/global_norm/factor": [0.5, 1], "clip/global_norm/clipped": [1, 0]},
         ),
         seconds=0.5,
     )
@@ -39,7 +39,7 @@ def test_two_calls_into_one_point():
             clip_rate=[1],
             grad_norms=[[3, 4]],
             clipped_grad_norms=[[1.5, 2]],
-            **{"clip/global_norm/factor": [0.25]},
+            **{"clip/global_norm/factor": [0.25], "clip/global_norm/clipped": [0]},
         ),
         seconds=1.5,
     )
@@ -53,6 +53,7 @@ def test_two_calls_into_one_point():
         "clipped_grad_norm": 4,
         "clip_rate": np.mean(np.float32([1, 0, 1])),
         "clip/global_norm/factor": 0.25,
+        "clip/global_norm/rate": np.mean(np.float32([1, 0, 0])),
         "nonfinite_steps": 0,
         "steps_per_second": 1.5,
         "epoch": 1.5,

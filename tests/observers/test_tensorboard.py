@@ -93,6 +93,8 @@ def test_tags_of_house_names():
             "clipped_grad_norm": 0.01,
             "clip/00.global_norm/limit": 10.0,
             "clip/00.global_norm/factor": 0.1,
+            "clip/00.global_norm/norm_before": 100.0,
+            "clip/00.global_norm/norm_after": 0.0,
             "grad_norm/000.dense/kernel": 0.1,
             "val_loss": 0.25,
             "my_metric": 3.0,
@@ -108,6 +110,7 @@ def test_tags_of_house_names():
             "Overview/log10_clipped_grad_norm": -2.0,
             "Overview/log10_clip_limit": 1.0,
             "transforms/clip/00.global_norm/factor": 0.1,
+            "transforms/clip/00.global_norm/log10_norm_before": 2.0,
             "log10_grad_norm/000.dense/kernel": -1.0,
             "Overview/my_metric": 3.0,
             "mine/part": 4.0,
@@ -117,10 +120,10 @@ def test_tags_of_house_names():
 
 
 def test_tags_tell_several_limits_apart():
-    found = tags({"clip/0.global_norm/limit": 10.0, "clip/1.global_norm/limit": 100.0, "clip/2.value/limit": 1.0})
+    found = tags({"clip/0.global_norm/limit": 10.0, "clip/1.percentile/limit": 100.0, "clip/2.value/limit": 1.0})
     assert found[""] == {
         "Overview/log10_clip_limit_0.global_norm": 1.0,
-        "Overview/log10_clip_limit_1.global_norm": 2.0,
+        "Overview/log10_clip_limit_1.percentile": 2.0,
         "transforms/clip/2.value/limit": 1.0,
     }
 

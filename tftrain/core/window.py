@@ -13,6 +13,7 @@ from tftrain.core.types import Signals
 Rows = dict[str, np.ndarray]  # [steps] for each scalar, [steps, parameters] for each vector
 
 _PER_PARAMETER = {"grad_norms": "grad_norm", "clipped_grad_norms": "clipped_grad_norm"}
+_CLIPPED = "/clipped"  # 1 where a clip bit in a step; of several steps the share is told, as its `rate`
 
 
 class Window:
@@ -39,10 +40,10 @@ class Window:
         self._seconds += seconds
 
     def fold(self, step: int) -> Signals:
-        """One point: means of loss and clip rate, the largest gradient norm, the last value of everything else."""
+        """One point: means of loss and clip rates, the largest gradient norm, the last value of everything else."""
         rows = {name: np.concatenate(parts) for name, parts in self._scalars.items()}
         finite = rows.pop("finite") > 0
-        scalars = {name: float(values[-1]) for name, values in rows.items()}
+        scalars = {name: float(values[-1]) for name, values in rows.items() if not name.endswith(_CLIPPED)}
         scalars |= self._means(rows)
         scalars["grad_norm_max"] = float(np.fmax.reduce(rows["grad_norm"]))
         scalars["nonfinite_steps"] = float(np.sum(~finite))
@@ -55,9 +56,8 @@ class Window:
     def _means(self, rows: Rows) -> dict[str, float]:
         losses = rows["loss"][np.isfinite(rows["loss"])]
         means = {"loss": float(np.mean(losses, dtype=np.float64)) if losses.size else float("nan")}
-        if "clip_rate" in rows:
-            means["clip_rate"] = float(np.mean(rows["clip_rate"]))
-        return means
+        clipped = {name: values for name, values in rows.items() if name == "clip_rate" or name.endswith(_CLIPPED)}
+        return means | {name.replace(_CLIPPED, "/rate"): float(np.mean(values)) for name, values in clipped.items()}
 
     def _metric_results(self, seen: bool) -> dict[str, float]:
         results = metric_values(self._metrics)

@@ -23,7 +23,8 @@ from tftrain.core.types import Signals
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
 LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm")
-GLOBAL_LIMIT = re.compile(r"clip/([^/]*global_norm[^/]*)/limit")
+GLOBAL_LIMIT = re.compile(r"clip/([^/]*(?:global_norm|percentile)[^/]*)/limit")
+CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
 HISTOGRAMS = {"log10": "grad_hist_log10", "value": "grad_hist"}
 VALIDATION = "val_"
 NOT_DRAWN = ("epoch",)  # a straight line
@@ -155,6 +156,9 @@ def _tag(name: str, many_limits: bool) -> tuple[str, bool]:
     limit = GLOBAL_LIMIT.fullmatch(name)
     if limit:
         return "Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else ""), True
+    norm = CLIP_NORM.fullmatch(name)
+    if norm:
+        return f"transforms/clip/{norm[1]}/log10_{norm[2]}", True
     if head == "clip":
         return (
             f"transforms/{name}",
