@@ -21,6 +21,7 @@ class Arguments(NamedTuple):
     refused: dict[str, str]
     kind: str  # "class" or "function"
     summary: str
+    options: tuple[str, ...] = ()  # those of `given` that are of the kind; the part is not called with them
 
 
 def _instead(clip: str) -> str:
@@ -102,7 +103,8 @@ def of(kind: str, target: str) -> Arguments:
             given[argument.name] = _taking_default(_sharpened(argument, kind, keras))
     refused = _REFUSED.get(kind, {}) if keras else {}
     given = {name: one for name, one in given.items() if name not in refused}
-    return Arguments(given, tuple(house), refused, read.kind, read.summary)
+    options = {name: Argument(name, hint, None) for name, hint in entry.options.items() if name not in given}
+    return Arguments(given | options, tuple(house), refused, read.kind, read.summary, tuple(options))
 
 
 def takes_targets(target: str) -> bool:

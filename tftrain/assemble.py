@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain import losses, metrics, saving
+from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
+from tftrain.core.step import Recipe, make_step, parameter_names
 from tftrain.core.types import Batch, GradientMethod, View
 from tftrain.core.update import Averages
 from tftrain.data.feeds import Data, DataOptions, open_data
@@ -30,7 +30,6 @@ from tftrain.rates import as_rate
 from tftrain.rules import logits_clash, metric_label
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
-from tftrain.transforms.chain import chain
 from tftrain.values import in_steps
 
 SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
@@ -75,10 +74,10 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
 
     epoch = data.train.steps_per_epoch
     rate, optimizer = _optimizer(config, epoch)
-    clips = [(part.name, part.build()) for part in config.gradients.clip]
+    clip = clips.chained(config.gradients.clip, parameter_names(model))
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
-    recipe = Recipe(objective, _method(config, loss, loss_scale), chain(clips), rate, new_metrics())
+    recipe = Recipe(objective, _method(config, loss, loss_scale), clip, rate, new_metrics())
     with blamed_on(config.model, "model"):
         kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
         state = TrainState(model, optimizer, recipe.transform, rate, **kept)

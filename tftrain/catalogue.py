@@ -7,10 +7,11 @@ import functools
 import importlib.util
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tftrain import modules
 from tftrain.names import listed, nearest
+from tftrain.values import Pattern
 from tftrain.wording import noun
 
 
@@ -21,6 +22,7 @@ class Kind(NamedTuple):
     own: dict[str, str] = {}
     keras: str = ""
     house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
+    options: dict[str, Any] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
     skip: int = 0  # leading arguments that are not the config's, such as the tensor of an activation
 
 
@@ -59,7 +61,12 @@ KINDS = {
             "value": "tftrain.transforms.clip:clip_value",
             "norm": "tftrain.transforms.clip:clip_norm",
             "global_norm": "tftrain.transforms.clip:clip_global_norm",
+            "layer_norm": "tftrain.transforms.clip:clip_layer_norm",
+            "adaptive": "tftrain.transforms.adaptive:clip_adaptive",
+            "percentile": "tftrain.transforms.percentile:clip_percentile",
         },
+        house=("names",),
+        options={"only": Pattern | None},  # to the parameters in whose names it is found
     ),
     "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}),
     "optimizer": Kind("a rule for the update", keras="optimizers"),

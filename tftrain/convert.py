@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from tftrain.names import nearest
 from tftrain.strict import Node, Place, read_scalar
-from tftrain.values import PartOf, Range, Time, members, parse_time, part_kind, split
+from tftrain.values import PartOf, Range, Regex, Time, members, parse_time, part_kind, pattern_error, split
 from tftrain.wording import describe, given
 
 _MISFIT = object()
@@ -43,6 +43,8 @@ def advice(node: Node, hint: Any) -> str:
             return f"; write [{node.text}]"
     if not isinstance(value, str):
         return "; write its name, or {name: ...} with its arguments" if part_kind(choices[0]) else ""
+    if any(isinstance(one, Regex) for member in choices for one in split(member)[1]) and pattern_error(value):
+        return f"; {pattern_error(value)}"
     if bool in choices and value.lower() in (*_YES, *_NO):
         return f"; write {'true' if value.lower() in _YES else 'false'}"
     if type(None) in choices and value.lower() in ("none", "nil"):
@@ -83,6 +85,8 @@ def _fitted(node: Node, hint: Any) -> Any:
         return None if node.value is None else _MISFIT
     if bare in (int, float):
         return _number(node, bare, [one for one in marks if isinstance(one, Range)])
+    if isinstance(node.value, str) and any(isinstance(one, Regex) for one in marks):
+        return _MISFIT if pattern_error(node.value) else node.value
     wanted = {tuple: list}.get(bare, get_origin(bare) if get_origin(bare) is dict else bare)
     return plain(node) if wanted in (bool, str, list, dict) and isinstance(node.value, wanted) else _MISFIT
 

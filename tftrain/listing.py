@@ -21,7 +21,8 @@ def _section(kind: str) -> str:
         lines.append(f"  {name:<24}  {known.summary}".rstrip())
         lines += [f"      {_argument(one)}" for one in known.given.values()]
     asks = f" (it can ask for {', '.join(entry.house)} by keyword-only arguments)" if entry.house else ""
-    return "\n".join([*lines, f"  module:name{'':<13}  your own{asks}"])
+    options = [f"      {name} = null" for name in entry.options]
+    return "\n".join([*lines, f"  module:name{'':<13}  your own{asks}", *options])
 
 
 def _argument(one: Argument) -> str:

@@ -53,8 +53,13 @@ class Part:
 
     def call_arguments(self, **house: Any) -> dict[str, Any]:
         """What the part is called with: its own arguments, built, and what it asks of the house."""
-        asked = arguments.of(self.kind, self.target).house
-        return built(self.arguments) | {name: house[name] for name in asked if name in house}
+        known = arguments.of(self.kind, self.target)
+        own = {name: value for name, value in self.arguments.items() if name not in known.options}
+        return built(own) | {name: house[name] for name in known.house if name in house}
+
+    def option(self, name: str) -> Any:
+        """What the config gave for an option of the kind; None where nothing, or where the part means its own by it."""
+        return self.given.get(name) if name in arguments.of(self.kind, self.target).options else None
 
 
 # Parts that Keras takes as objects of its own, by name, or as functions.

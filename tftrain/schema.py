@@ -63,7 +63,8 @@ def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     """A part by name, or with its arguments beside it; `options` are what its section takes there too."""
     listed = catalogue.names(kind)
     objects = [_named(kind, name, target, options) for name, target in listed.items()]
-    own = {"type": "object", "required": ["name"], "properties": {"name": _DOTTED} | options}
+    common = {name: _hint(hint) for name, hint in catalogue.KINDS[kind].options.items()}
+    own = {"type": "object", "required": ["name"], "properties": {"name": _DOTTED} | common | options}
     return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, own]}
 
 

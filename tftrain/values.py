@@ -48,6 +48,10 @@ class Many(NamedTuple):
     """On a list: a single value stands for a list of one."""
 
 
+class Regex(NamedTuple):
+    """On text: a regular expression, as Python's `re` has it."""
+
+
 PositiveInt = Annotated[int, Range(1)]
 NonNegativeInt = Annotated[int, Range(0)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # NumPy takes no larger one
@@ -57,6 +61,7 @@ Fraction = Annotated[float, Range(0, 1)]
 Share = Annotated[float, Range(0, 1, below=True)]
 Decay = Annotated[float, Range(0, 1, above=True, below=True)]
 Duration = Annotated[Any, Time()]
+Pattern = Annotated[str, Regex()]
 
 Activation = Annotated[Any, PartOf("activation")]
 Initializer = Annotated[Any, PartOf("initializer")]
@@ -94,6 +99,15 @@ def part_kind(hint: Any) -> str | None:
 def is_time(hint: Any) -> bool:
     """Whether an annotation, or a member of its union, is a stretch of training."""
     return any(isinstance(one, Time) for member in members(hint) for one in split(member)[1])
+
+
+def pattern_error(text: str) -> str | None:
+    """What is wrong with a regular expression, None where nothing is."""
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error)
+    return None
 
 
 def parse_time(text: str) -> tuple[float, str] | None:

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from tftrain.values import PartOf, Range, Time, members, part_kind, split
+from tftrain.values import PartOf, Range, Regex, Time, members, part_kind, split
 
 _LONGEST = 60  # characters of a value in one message
 
@@ -49,6 +49,8 @@ def _described(hint: Any) -> Sequence[str]:
     for one in marks:
         if isinstance(one, PartOf):
             return [with_article(noun(one.kind))]
+        if isinstance(one, Regex):
+            return ["a regular expression"]
         if isinstance(one, Time):
             return ["a number of steps above 0", "text such as '2 epochs'", *(f"'{word}'" for word in one.words)]
     if bare is bool:
