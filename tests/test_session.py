@@ -179,6 +179,28 @@ def test_a_diverging_run_stops_before_the_bad_update(config, tmp_path, capsys):
     assert "stopped early: the loss or a gradient was not finite" in capsys.readouterr().out
 
 
+def test_a_rate_that_heeds_validation_goes_on_where_it_was(config, tmp_path):
+    rate = "{name: warmup, steps: 2, then: {name: plateau, then: 0.3, factor: 0.5, patience: 1, cooldown: 1}}"
+    overrides = ["optimizer.learning_rate=" + rate, "log.scalars=1", "log.graph=false", "log.histograms=never"]
+    whole = tftrain.train(config(*overrides), tmp_path / "whole")
+    tftrain.train(config(*overrides, "training.epochs=3"), tmp_path / "run")
+    again = tftrain.train(config(*overrides), tmp_path / "run", resume=True)
+    for one, other in zip(weights(whole.model), weights(again.model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    rates, looks = whole.history["learning_rate"].values, whole.history["val_loss"].values
+    np.testing.assert_array_equal(rates, again.history["learning_rate"].values)
+    held = [rates[step] for step in (4, 8, 12, 16, 20)]  # of the first step after each of the looks but the last
+    expected, factor, best, cooling = [], 1.0, np.inf, 0
+    for look in looks[:5]:
+        cooling = max(cooling - 1, 0)
+        if look >= best and not cooling:
+            factor, cooling = 0.5 * factor, 1
+        best = min(best, look)
+        expected.append(0.3 * factor)
+    np.testing.assert_allclose(held, expected, rtol=1e-6)
+    assert min(held) < 0.3
+
+
 def test_iris_is_the_classic_example(tmp_path):
     result = tftrain.train(tftrain.load(CONFIGS / "iris.yaml"), tmp_path / "run")
     assert result.results["test"]["accuracy"] >= 0.96  # 29 of 30 at least
@@ -204,6 +226,10 @@ def test_digits_cnn_reaches_what_the_readme_says(tmp_path):
         (
             ["data.validation=0"] + ["training.early_stopping={}"],
             "early_stopping.monitor: 'val_loss' .* no validation split",
+        ),
+        (
+            ["data.validation=0", "optimizer.learning_rate={name: warmup, steps: 2, then: {name: plateau, then: 0.1}}"],
+            "optimizer.learning_rate.then.monitor: 'val_loss' is asked for, but the data has no validation split",
         ),
         (["data.batch_size=500"], "data: batch_size 500 is more than the 124 examples"),
         (["model=cnn"], r"model: cnn: cnn needs images .* the data has the shape \[13\]"),

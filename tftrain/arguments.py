@@ -53,7 +53,7 @@ _KERAS_HINTS = {
     "warmup_steps": values.NonNegativeInt | values.Duration,
     "decay_rate": float,
     "staircase": bool,
-    "boundaries": list[int],
+    "boundaries": list[values.Duration],
     "values": list[float],
     "weight_decay": values.NonNegativeFloat | None,
     "beta_1": values.Share,
@@ -95,6 +95,8 @@ def of(kind: str, target: str) -> Arguments:
     skip = entry.skip if read.kind == "function" else 0
     if kind in ("loss", "metric") and takes_targets(target):
         skip = 2
+    if kind == "schedule" and takes_step(target):
+        skip = 1
     given, house = {}, []
     for argument in read.arguments[skip:]:
         if argument.name in entry.house and argument.keyword_only:
@@ -111,6 +113,12 @@ def takes_targets(target: str) -> bool:
     """Whether the target is a plain function (y_true, y_pred, ...), as Keras users write losses and metrics."""
     read = signature.read(target)
     return read.kind == "function" and [one.name for one in read.arguments[:2]] == ["y_true", "y_pred"]
+
+
+def takes_step(target: str) -> bool:
+    """Whether the target is a plain function (step, ...), as a user may write a learning rate."""
+    read = signature.read(target)
+    return read.kind == "function" and [one.name for one in read.arguments[:1]] == ["step"]
 
 
 def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:

@@ -71,8 +71,8 @@ KINDS = {
     "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}),
     "optimizer": Kind("a rule for the update", keras="optimizers"),
     "schedule": Kind(
-        "a learning rate that changes with the step",
-        {"warmup": "tftrain.rates:warmup"},
+        "a learning rate that changes during the run",
+        {name: f"tftrain.rates:{name}" for name in ("warmup", "plateau", "inverse_norm", "backoff")},
         keras="optimizers.schedules",
     ),
     "loss": Kind(

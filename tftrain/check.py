@@ -14,7 +14,7 @@ from tftrain.convert import Wrong, advice, convert
 from tftrain.findings import INVALID, Findings
 from tftrain.names import nearest, one_of
 from tftrain.parts import Part
-from tftrain.rules import RULES
+from tftrain.rules import RULES, rate_rules
 from tftrain.signature import REQUIRED
 from tftrain.strict import ConfigError, Node, Place
 from tftrain.values import Many, members, part_kind, split
@@ -27,7 +27,8 @@ def check(root: Node, source: str) -> Config:
     """Raises ConfigError with every problem of the config."""
     findings = Findings()
     found = Checker(findings).section(root, Config, "")
-    for rule in RULES:
+    (rate,) = findings.valid(["optimizer.learning_rate"]) or [None]
+    for rule in (*RULES, *rate_rules(rate)):
         values = findings.valid(rule.needs)
         broken = rule.broken(*values) if values else None
         if broken:

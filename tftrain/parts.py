@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,8 +49,13 @@ class Part:
         return modules.load(self.target)
 
     def build(self, **house: Any) -> Any:
-        """Call the part; `house` holds what a builder can ask for by keyword-only arguments."""
-        return self.function()(**self.call_arguments(**house))
+        """Call the part; `house` holds what a builder can ask for by keyword-only arguments.
+
+        A schedule that is a plain function of the step is not called yet: what is built is that function.
+        """
+        function, given = self.function(), self.call_arguments(**house)
+        later = self.kind == "schedule" and arguments.takes_step(self.target)
+        return functools.partial(function, **given) if later else function(**given)
 
     def call_arguments(self, **house: Any) -> dict[str, Any]:
         """What the part is called with: its own arguments, built, and what it asks of the house."""
@@ -69,6 +75,8 @@ _BY_NAME = {"activation", "initializer", "regularizer", "constraint"}
 def _in_steps(value: Any, hint: Any, steps_per_epoch: int) -> Any:
     if isinstance(value, Part):
         return value.with_steps(steps_per_epoch)
+    if isinstance(value, list):
+        return [_in_steps(one, values.item_hint(hint), steps_per_epoch) for one in value]
     return values.in_steps(value, steps_per_epoch) if values.is_time(hint) and isinstance(value, str) else value
 
 

@@ -79,6 +79,22 @@ def _unlogged(name: str | None, metrics: list[Part] | str) -> str | None:
     return f"given '{name}', which is not logged; expected one of {', '.join(known)}{nearest(name, known)}"
 
 
+def rate_monitors(value: Any, path: str) -> dict[str, str]:
+    """The scalars that learning rates go by, however deep in a part, under the key paths of their `monitor`."""
+    if not isinstance(value, Part):
+        return {}
+    monitor = value.arguments.get("monitor") if value.kind == "schedule" else None
+    found = {f"{path}.monitor": monitor} if isinstance(monitor, str) else {}
+    for name, one in value.arguments.items():
+        found |= rate_monitors(one, f"{path}.{name}")
+    return found
+
+
+def rate_rules(rate: Any) -> list[Rule]:
+    """For a learning rate, what must hold of each scalar that it goes by."""
+    return [Rule(path, (path, "metrics"), _unlogged) for path in rate_monitors(rate, "optimizer.learning_rate")]
+
+
 def _misread(model: Part, loss: Part) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 

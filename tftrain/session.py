@@ -19,6 +19,7 @@ from tftrain.config import Config
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.evaluate import make_evaluation
 from tftrain.core.loop import Sinks, every, train
+from tftrain.core.state import read, write
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
 from tftrain.dump import changes, dump
 from tftrain.errors import InputError
@@ -26,6 +27,7 @@ from tftrain.observers.console import Console, Course, print_results
 from tftrain.observers.keeper import Best, EarlyStopping, Keeper
 from tftrain.observers.records import Records, Series, history
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
+from tftrain.rules import rate_monitors
 from tftrain.strategy import scope
 from tftrain.strict import ConfigError
 from tftrain.values import in_steps
@@ -94,6 +96,7 @@ def monitors(run: Run) -> Monitors:
     if best == "auto":
         best = "val_loss" if validated else None
     watched = {"checkpoint.best": best, "training.early_stopping.monitor": stopping and stopping.monitor}
+    watched |= rate_monitors(config.optimizer, "optimizer")
     for path, name in watched.items():
         if name is not None and name.startswith("val_") and not validated:
             raise InputError(
@@ -188,7 +191,13 @@ class Session:
 
     def _watchers(self) -> list:
         best, stopping = self._monitored
-        return [*([Keeper(self._save_best, best)] if best else []), *([stopping] if stopping else [])]
+        heeding = [self._heed] if self._run.recipe.rate.heed else []
+        return [*heeding, *([Keeper(self._save_best, best)] if best else []), *([stopping] if stopping else [])]
+
+    def _heed(self, step: int, signals: Signals) -> None:
+        """Lets the rate see what was logged."""
+        held = self._run.state.rate
+        write(held, self._run.recipe.rate.heed(read(held), signals.scalars))
 
     def _look(self, step: int) -> Signals:
         """The view of the validation split, with the averaged weights where there are such."""

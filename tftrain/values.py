@@ -57,6 +57,7 @@ NonNegativeInt = Annotated[int, Range(0)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # NumPy takes no larger one
 PositiveFloat = Annotated[float, Range(0, above=True)]
 NonNegativeFloat = Annotated[float, Range(0)]
+AboveOne = Annotated[float, Range(1, above=True)]
 Fraction = Annotated[float, Range(0, 1)]
 Share = Annotated[float, Range(0, 1, below=True)]
 Decay = Annotated[float, Range(0, 1, above=True, below=True)]
@@ -108,6 +109,12 @@ def pattern_error(text: str) -> str | None:
     except (re.error, OverflowError, RecursionError) as error:
         return str(error)
     return None
+
+
+def item_hint(hint: Any) -> Any:
+    """The annotation of the items of a list; Any where it tells nothing of them."""
+    lists = [get_args(bare) for bare, _ in map(split, members(hint)) if get_origin(bare) is list]
+    return lists[0][0] if lists else Any
 
 
 def parse_time(text: str) -> tuple[float, str] | None:

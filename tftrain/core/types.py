@@ -84,10 +84,15 @@ class Transform(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """A learning rate: `init() -> state`; `update(state, step, grad_norm) -> (rate, state)`."""
+    """A learning rate: `init() -> state`; `update(state, step, grad_norm) -> (rate, state)`, in the graph.
+
+    `grad_norm` is the global norm before the transforms. A rate that goes by what was logged also has
+    `heed(state, scalars) -> state`: called on the host with the scalars of each logged point.
+    """
 
     init: Callable[[], Tree]
     update: Callable[[Tree, Tensor, Tensor], tuple[Tensor, Tree]]
+    heed: Callable[[Tree, dict[str, float]], Tree] | None = None
 
 
 class Moment(NamedTuple):

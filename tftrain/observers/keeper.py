@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
 from tftrain.core.types import Signals, Stop
-
-# Loss and error come first: `auc_loss` is a loss.
-LOWER = re.compile(r"loss|error|divergence|entropy|norm|false_(posi|nega)tives", re.IGNORECASE)
-HIGHER = re.compile(
-    r"accuracy|precision|recall|sensitivity|specificity|similarity|f_?beta|jaccard|kappa|psnr|ssim|bleu|rouge"
-    r"|correlation|true_(posi|nega)tives|(^|[/_])(mean_|binary_)?(acc|auc|f1|r2|iou|io_?u|dice|map|ndcg|mrr|pearson|reward)"
-    r"([/_\d]|$)",
-    re.IGNORECASE,
-)
-
-
-def direction(name: str, mode: str = "auto") -> str:
-    """Returns whether a smaller or a larger value of the scalar is better: "min" or "max"."""
-    if mode != "auto":
-        return mode
-    return "max" if HIGHER.search(name) and not LOWER.search(name) else "min"
+from tftrain.direction import direction
 
 
 class Best:
