@@ -31,16 +31,25 @@ def desk(tmp_path, monkeypatch):
 
 
 def test_all_files_are_there():
-    assert BLOCKS.keys() == {"my_models.py", "tiny.yaml", "my_parts.py", "snake.yaml"}
+    assert BLOCKS.keys() == {
+        *("my_models.py", "tiny.yaml", "my_parts.py", "snake.yaml"),
+        *("rates.yaml", "my_rates.py", "sawtooth.yaml"),
+    }
 
 
-@pytest.mark.parametrize("name, features, accuracy", [("tiny", 13, 0.8), ("snake", 4, 0.8)])
+@pytest.mark.parametrize("name, features, accuracy", [("tiny", 13, 0.8), ("snake", 4, 0.8), ("sawtooth", 13, 0.8)])
 def test_own_parts(desk, name, features, accuracy):
     result = tftrain.train(tftrain.load(f"{name}.yaml"))
     assert result.folder.parent == Path("runs") and result.folder.name.startswith(f"{name}-")
     assert result.results["test"]["accuracy"] >= accuracy
     x = np.random.default_rng(0).normal(size=(4, features)).astype("float32")
     np.testing.assert_array_equal(tftrain.load_model(result.folder)(x), result.model(x))
+
+
+def test_the_rates_shown(desk):
+    found = tftrain.train(tftrain.load("rates.yaml"))
+    rates = found.history["learning_rate"].values
+    assert rates.max() == pytest.approx(0.01) and rates[0] < 0.01 and found.results["validation"]["accuracy"] >= 0.8
 
 
 def test_the_config_shown_is_valid(desk):
