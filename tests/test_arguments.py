@@ -80,3 +80,15 @@ def test_a_target_that_leads_nowhere():
 
 def test_an_argument_without_default_is_required():
     assert arguments.of("layer", "keras.layers:Dense").given["units"].default is REQUIRED
+
+
+def test_an_option_of_the_kind_is_given_beside_the_arguments(own_parts):
+    found = arguments.of("clip", "tftrain.transforms.clip:clip_layer_norm")
+    assert list(found.given) == ["limit", "only"]
+    assert (found.house, found.options) == (("names",), ("only",))
+    assert arguments.of("clip", "mine:decorated").options == ("only",)
+
+
+def test_an_argument_of_the_name_of_an_option_is_the_part_s_own(own_parts):
+    found = arguments.of("clip", "clips:choosy")
+    assert found.options == () and found.given["only"].hint is int

@@ -26,6 +26,8 @@ def test_every_kind_and_every_name_is_in_it():
         ("data", "      flat = false"),
         ("data", "      dataset: text, required"),
         ("clip", "      limit: a number above 0, required"),
+        ("clip", "      percent = 10.0"),
+        ("clip", "      only = null"),
         ("optimizer", "      weight_decay = null"),
         ("schedule", "      decay_steps: a number of steps above 0 or text such as '2 epochs', required"),
         ("loss", "      from_logits = auto"),

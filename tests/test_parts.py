@@ -66,3 +66,16 @@ def test_parts_of_the_user_s_are_found_however_deep(desk):
 
 def test_two_parts_are_equal_wherever_they_stand(desk):
     assert desk.load(desk.good).model == desk.load("# first\n" + desk.good).model
+
+
+def test_an_option_of_the_kind_is_read_and_not_passed_on(desk):
+    (found,) = desk.load(desk.good, "gradients.clip={name: layer_norm, limit: 1, only: kernel}").gradients.clip
+    assert found.option("only") == "kernel"
+    assert found.call_arguments(names=["a/kernel"]) == {"limit": 1.0, "names": ["a/kernel"]}
+    (found,) = desk.load(desk.good, "gradients.clip={name: norm, limit: 1}").gradients.clip
+    assert found.option("only") is None and plain(found) == {"name": "norm", "limit": 1.0, "only": None}
+
+
+def test_an_argument_of_that_name_is_passed_on(desk):
+    (found,) = desk.load(desk.good, "gradients.clip={name: 'clips:choosy', only: 3}").gradients.clip
+    assert found.option("only") is None and found.call_arguments() == {"only": 3}

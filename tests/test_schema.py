@@ -54,6 +54,7 @@ def test_the_examples_are_valid_and_point_to_it(path, validator):
         "training: {early_stopping: null}\n",
         "training: {early_stopping: {patience: 3}}\n",
         "log: {histograms: never, scalars: 10}\n",
+        "gradients: {clip: [{name: norm, limit: 1, only: kernel}, {name: 'my:clip', only: kernel, more: 1}]}\n",
     ],
 )
 def test_what_is_right(text, validator):
@@ -77,6 +78,7 @@ def test_what_is_right(text, validator):
         "optimizer: {name: adam, clipnorm: 1}\n",
         "optimizer: {name: adam, learning_rate: fast}\n",
         "gradients: {clip: {name: norm}}\n",
+        "gradients: {clip: {name: 'my:clip', only: 3}}\n",
         "metrics: [acuracy]\n",
         "log: {histogram_axis: log}\n",
     ],

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from tftrain import values
-from tftrain.values import Many, Range, in_steps, is_time, members, parse_time, part_kind, split
+from tftrain.values import Many, Range, in_steps, is_time, members, parse_time, part_kind, pattern_error, split
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,9 @@ def test_marks_are_told_from_the_annotation():
     assert split(values.PositiveInt) == (int, (Range(1),))
     assert split(list[int]) == (list[int], ())
     assert Many() in split(values.Annotated[list[int], Many()])[1]
+
+
+def test_what_is_wrong_with_a_pattern():
+    assert pattern_error("conv.*kernel|^0") is None
+    assert pattern_error("[") == "unterminated character set at position 0"
+    assert pattern_error("a{99999999999999999999}") == "the repetition number is too large"

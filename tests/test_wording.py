@@ -20,6 +20,7 @@ from tftrain.wording import describe, given, with_article
         (bool, "true or false"),
         (bool | Literal["auto"], "true, false or 'auto'"),
         (str | None, "text or null"),
+        (values.Pattern | None, "a regular expression or null"),
         (Literal["a", 3, None], "'a', 3 or null"),
         (list[values.PositiveInt], "a list (each item a whole number of at least 1)"),
         (tuple[int, float], "a list"),

@@ -74,7 +74,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
 
     epoch = data.train.steps_per_epoch
     rate, optimizer = _optimizer(config, epoch)
-    clip = clips.chained(config.gradients.clip, parameter_names(model))
+    clip = clips.chained(config.gradients.clip, parameter_names(model), objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
     recipe = Recipe(objective, _method(config, loss, loss_scale), clip, rate, new_metrics())

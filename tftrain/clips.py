@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import tensorflow as tf
+
 from tftrain.core.types import Transform
 from tftrain.errors import InputError, blamed_on
 from tftrain.names import listed
@@ -16,20 +18,20 @@ from tftrain.transforms.limited import limited
 _PATH = "gradients.clip"
 
 
-def chained(clips: Sequence[Part], names: Sequence[str]) -> Transform:
-    """All clips as one transform; `names` are those of the parameters. Raises InputError."""
-    return chain([(part.name.rpartition(":")[2], _built(part, names)) for part in clips])
+def chained(clips: Sequence[Part], names: Sequence[str], params: Sequence[tf.Variable]) -> Transform:
+    """All clips as one transform; `names` are those of the parameters. Raises InputError or UserCodeError."""
+    return chain([(part.name.rpartition(":")[2], _built(part, names, params)) for part in clips])
 
 
-def _built(part: Part, names: Sequence[str]) -> Transform:
+def _built(part: Part, names: Sequence[str], params: Sequence[tf.Variable]) -> Transform:
     indices = _matching(part, names)
     with blamed_on(part, _PATH):
         transform = part.build(names=[names[index] for index in indices])
         if not isinstance(transform, Transform):
             given = type(transform).__name__
-            message = f"{part.name} gave a {given}; expected a Transform(init, update) of tftrain.core.types"
-            raise InputError(problem(part.place, _PATH, message))
-    transform = _blamed(transform, part)
+            raise TypeError(f"gave a {given}; expected a Transform(init, update) of tftrain.core.types")
+        if not part.target.startswith("tftrain."):
+            _try(transform, [params[index] for index in indices])
     return transform if len(indices) == len(names) else limited(transform, indices)
 
 
@@ -39,21 +41,16 @@ def _matching(part: Part, names: Sequence[str]) -> list[int]:
         return list(range(len(names)))
     indices = [index for index, name in enumerate(names) if re.search(only, name)]
     if not indices:
-        message = f"given '{only}', which is found in no parameter's name: {listed(names)}"
+        message = f"given '{only}', which is in no parameter's name; the names are {listed(names)}"
         raise InputError(problem(part.place, f"{_PATH}.only", message))
     return indices
 
 
-def _blamed(transform: Transform, part: Part) -> Transform:
-    """The transform whose faults are told with the place of its clip, and not with the model's."""
-
-    def init(params):
-        with blamed_on(part, _PATH):
-            return transform.init(params)
-
-    def update(grads, state, params):
-        with blamed_on(part, _PATH):
-            grads, state, told = transform.update(grads, state, params)
-            return grads, state, told
-
-    return Transform(init, update)
+def _try(transform: Transform, params: Sequence[tf.Variable]) -> None:
+    """One update of gradients that are zero: in the compiled step a fault would look like the model's."""
+    after, _, _ = transform.update([tf.zeros(param.shape) for param in params], transform.init(params), params)
+    found, expected = ([tuple(one.shape) for one in some] for some in (after, params))
+    if found != expected:
+        raise ValueError(
+            f"gave gradients of the shapes {listed(map(str, found))}; expected {listed(map(str, expected))}"
+        )
