@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import tftrain
-from tftrain import cli
+from tftrain import catalogue, cli
 from tftrain.config import Config
 
 ROOT = Path(__file__).parent.parent
@@ -77,6 +77,14 @@ def test_every_section_and_its_settings_are_in_the_table():
     for name in ("data", "gradients", "training", "log", "checkpoint"):
         for setting in type(getattr(config, name)).__dataclass_fields__:
             assert setting == "source" or f"`{setting}`" in table[name], f"{name}.{setting} is not in the README"
+
+
+def test_every_clip_is_in_its_table_and_the_example_is_valid(desk):
+    (section,) = re.findall(r"^### Clipping\n(.*?)^##", README, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(catalogue.names("clip"))
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (desk / "clips.yaml").write_text("model: cnn\ndata: digits\noptimizer: adam\n" + shown)
+    assert [part.name for part in tftrain.load("clips.yaml").gradients.clip] == ["adaptive", "global_norm"]
 
 
 def test_every_config_that_ships_is_in_the_examples():
