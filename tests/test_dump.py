@@ -42,7 +42,7 @@ VALUES = {
     ],
     "gradients": ["{}", "{clip: [{name: value, limit: 1e-5}, {name: norm, limit: 3}]}"],
     "training": ["{}", "{steps: 7, early_stopping: {monitor: grad_norm, mode: min}, validate_every: 0.5 epochs}"],
-    "log": ["{}", "{scalars: 3, histograms: never, console: 2 epochs, graph: false}"],
+    "log": ["{}", "{scalars: 3, histograms: [], histograms_every: never, console: 2 epochs, graph: false}"],
     "checkpoint": ["{}", "{every: never, best: null, keep: 1}"],
 }
 

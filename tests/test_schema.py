@@ -53,7 +53,8 @@ def test_the_examples_are_valid_and_point_to_it(path, validator):
         "data: {name: tfds, dataset: mnist, validation: 'train[90%:]', batch_size: full}\n",
         "training: {early_stopping: null}\n",
         "training: {early_stopping: {patience: 3}}\n",
-        "log: {histograms: never, scalars: 10}\n",
+        "log: {histograms_every: never, scalars: 10, histograms: [weights, activations]}\n",
+        "log: {histograms: updates}\n",
         "gradients: {clip: [{name: norm, limit: 1, only: kernel}, {name: 'my:clip', only: kernel, more: 1}]}\n",
     ],
 )
@@ -81,6 +82,7 @@ def test_what_is_right(text, validator):
         "gradients: {clip: {name: 'my:clip', only: 3}}\n",
         "metrics: [acuracy]\n",
         "log: {histogram_axis: log}\n",
+        "log: {histograms: never}\n",
     ],
 )
 def test_slips_are_refused(text, validator):

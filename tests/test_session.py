@@ -21,7 +21,7 @@ data: {name: wine, batch_size: 32, validation: 0.2, test: 0.1, preprocess: stand
 optimizer: {name: adamw, learning_rate: {name: warmup, steps: 1 epoch, then: 1e-2}}
 gradients: {clip: [{name: value, limit: 0.05}, {name: global_norm, limit: 0.2}]}
 training: {epochs: 6, seed: 3}
-log: {scalars: 2, histograms: 5}
+log: {scalars: 2, histograms_every: 5, histograms: [gradients, weights, updates, activations]}
 checkpoint: {every: 3}
 """
 

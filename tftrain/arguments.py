@@ -28,17 +28,21 @@ def _instead(clip: str) -> str:
     return f"the train step clips, once replicas are averaged; write gradients: {{clip: {{name: {clip}, limit: ...}}}}"
 
 
-_UNUSED = "the train step uses nothing of the optimizer but its update; leave it out"
+def _instead_of(section: str) -> str:
+    return f"the train step does this, at its right place; write {section}"
+
+
+_AVERAGE = _instead_of("training: {ema: ...}")
 _REFUSED = {
     "optimizer": {
         "clipnorm": _instead("norm"),
         "global_clipnorm": _instead("global_norm"),
         "clipvalue": _instead("value"),
-        "use_ema": _UNUSED,
-        "ema_momentum": _UNUSED,
-        "ema_overwrite_frequency": _UNUSED,
-        "loss_scale_factor": _UNUSED,
-        "gradient_accumulation_steps": _UNUSED,
+        "use_ema": _AVERAGE,
+        "ema_momentum": _AVERAGE,
+        "ema_overwrite_frequency": _AVERAGE,
+        "loss_scale_factor": _instead_of("training: {precision: mixed_float16}"),
+        "gradient_accumulation_steps": _instead_of("gradients: {accumulate: ...}"),
     },
     "metric": {"from_logits": "metrics are given probabilities, whatever the model gives; leave it out"},
 }

@@ -12,21 +12,24 @@ import tensorflow as tf
 
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
-from tftrain.config import Config
+from tftrain.config import Config, Log
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step, parameter_names
-from tftrain.core.types import Batch, GradientMethod, View
+from tftrain.core.types import Batch, GradientMethod, Probe, View
 from tftrain.core.update import Averages
 from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.errors import InputError, blamed_on
 from tftrain.gradients.microbatched import microbatched
 from tftrain.gradients.scaled import loss_scaled
+from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
-from tftrain.probes.histograms import gradient_histograms
-from tftrain.rates import as_rate
+from tftrain.probes.activations import activation_signals
+from tftrain.probes.gradients import gradient_counts
+from tftrain.probes.histograms import histograms
+from tftrain.probes.weights import weight_norms
 from tftrain.rules import logits_clash, metric_label
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
@@ -73,16 +76,18 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         return _metrics(config, data, objective.probabilities(outputs))
 
     epoch = data.train.steps_per_epoch
-    rate, optimizer = _optimizer(config, epoch)
-    clip = clips.chained(config.gradients.clip, parameter_names(model), objective.params)
+    freeze(config.optimizer, model.trainable_variables, parameter_names(model))
+    names = parameter_names(model)
+    optimizer = open_optimizer(config.optimizer, names, epoch)
+    clip = clips.chained(config.gradients.clip, names, objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
-    recipe = Recipe(objective, _method(config, loss, loss_scale), clip, rate, new_metrics())
+    method = _method(config, loss, loss_scale)
+    recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares)
     with blamed_on(config.model, "model"):
         kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
-        state = TrainState(model, optimizer, recipe.transform, rate, **kept)
-        probes = [] if config.log.histograms == "never" else [gradient_histograms(config.log.histogram_axis)]
-        programs = compile_programs(state, recipe, data.train, probes)
+        state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
+        programs = compile_programs(state, recipe, data.train, _probes(config.log))
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
 
 
@@ -105,6 +110,18 @@ def _method(config: Config, loss: Any, loss_scale: LossScale | None) -> Gradient
     return microbatched(method, config.gradients.accumulate) if config.gradients.accumulate > 1 else method
 
 
+def _probes(log: Log) -> list[Probe]:
+    if log.histograms_every == "never":
+        return []
+    axes = {"gradients": log.histogram_axis, "updates": log.histogram_axis, "weights": "value", "activations": "value"}
+    return [
+        gradient_counts(),
+        weight_norms(),
+        activation_signals(),
+        *(histograms(what, axes[what]) for what in log.histograms),
+    ]
+
+
 def total_steps(config: Config, steps_per_epoch: int) -> int:
     training = config.training
     return training.steps or (training.epochs or 10) * steps_per_epoch
@@ -122,7 +139,7 @@ def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...]) -> Plan:
     return Plan(
         total_steps=total,
         scalars=cadence(config.log.scalars, every(max(1, total // SCALAR_POINTS))),
-        histograms=cadence(config.log.histograms, doubling_then_every(max(1, total // HISTOGRAM_SETS))),
+        histograms=cadence(config.log.histograms_every, doubling_then_every(max(1, total // HISTOGRAM_SETS))),
         views=views,
         checkpoints=cadence(config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))),
         steps_per_call=config.training.steps_per_call,
@@ -238,16 +255,3 @@ def _metric(part: Part, data: Data, outputs: Any) -> Any:
     metric.update_state(data.sample.y, outputs, sample_weight=data.sample.weight)
     metric.reset_state()
     return metric
-
-
-def _optimizer(config: Config, steps_per_epoch: int) -> tuple[Any, Any]:
-    """The rate, and the optimizer whose own rate the step sets every time."""
-    part = config.optimizer.with_steps(steps_per_epoch)
-    with blamed_on(config.optimizer, "optimizer"):
-        if "learning_rate" not in part.arguments:
-            optimizer = part.build()
-            return as_rate(optimizer.learning_rate), optimizer
-        chosen = part.arguments["learning_rate"]
-        rate = as_rate(chosen.build() if isinstance(chosen, Part) else chosen)
-        optimizer = dataclasses.replace(part, given=part.given | {"learning_rate": 1.0}).build()
-        return rate, optimizer

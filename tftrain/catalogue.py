@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tftrain import modules
 from tftrain.names import listed, nearest
-from tftrain.values import Pattern
+from tftrain.values import Group, Pattern
 from tftrain.wording import noun
 
 
@@ -69,7 +69,11 @@ KINDS = {
         options={"only": Pattern | None},  # to the parameters in whose names it is found
     ),
     "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}),
-    "optimizer": Kind("a rule for the update", keras="optimizers"),
+    "optimizer": Kind(
+        "a rule for the update",
+        keras="optimizers",
+        options={"groups": list[Group] | None, "weight_decay_only": Pattern | None},
+    ),
     "schedule": Kind(
         "a learning rate that changes during the run",
         {name: f"tftrain.rates:{name}" for name in ("warmup", "plateau", "inverse_norm", "backoff")},

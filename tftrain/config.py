@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from tftrain.values import (
@@ -17,20 +16,12 @@ from tftrain.values import (
     PartOf,
     PositiveInt,
     Preprocess,
+    Section,
     Seed,
     Share,
     Time,
+    setting,
 )
-
-
-def setting(says: str, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a section: what it means, and its default where it has one."""
-    if isinstance(default, tuple):
-        return dataclasses.field(default_factory=lambda: list(default), metadata={"says": says})
-    return dataclasses.field(default=default, metadata={"says": says})
-
-
-Section = dataclass(frozen=True, kw_only=True)
 
 
 @Section
@@ -81,7 +72,9 @@ class Training:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = setting(
         "what layers compute in; weights, losses and gradients are float32 in any case", "float32"
     )
-    ema: Decay | None = setting("decay of the weights' moving average, which validation and the saved model then use", None)
+    ema: Decay | None = setting(
+        "decay of the weights' moving average, which validation and the saved model then use", None
+    )
     strategy: Literal["default", "one_device", "mirrored", "multi_worker", "tpu"] = setting(
         "how the work is spread over devices (tf.distribute)", "default"
     )
@@ -94,8 +87,15 @@ class Log:
     """What is written to TensorBoard and metrics.jsonl, and how often."""
 
     scalars: Annotated[Any, Time(("auto",))] = setting("time between two points of every curve", "auto")
-    histograms: Annotated[Any, Time(("auto", "never"))] = setting("time between two sets of histograms", "auto")
-    histogram_axis: Literal["log10", "value"] = setting("x axis of gradient histograms: log10|g|, or g", "log10")
+    histograms: Annotated[list[Literal["gradients", "weights", "updates", "activations"]], Many()] = setting(
+        "what there are histograms of", ("gradients",)
+    )
+    histograms_every: Annotated[Any, Time(("auto", "never"))] = setting(
+        "time between two sets of histograms, and of the figures of weights, updates and activations", "auto"
+    )
+    histogram_axis: Literal["log10", "value"] = setting(
+        "x axis of histograms of gradients and updates: log10|g|, or g", "log10"
+    )
     console: Annotated[Any, Time(("auto",))] = setting("time between two lines on the terminal", "auto")
     graph: bool = setting("write the graph of the plain step", True)
 

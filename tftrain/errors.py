@@ -6,11 +6,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tftrain.data.errors import DataError
 from tftrain.modules import PartError
-from tftrain.parts import Part
 from tftrain.strict import problem
+
+if TYPE_CHECKING:
+    from tftrain.parts import Part
 
 _OURS = str(Path(__file__).parent)
 

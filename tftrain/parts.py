@@ -131,6 +131,8 @@ def plain(value: Any) -> Any:
     """A value as YAML would say it."""
     if isinstance(value, Part):
         return value.plain(short=value.kind in _BY_NAME)
+    if dataclasses.is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):

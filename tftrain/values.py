@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import types
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 
@@ -134,3 +136,23 @@ def in_steps(time: int | str, steps_per_epoch: int) -> int:
         return time
     amount, unit = parse_time(time)
     return max(1, round(amount * (steps_per_epoch if unit == "epochs" else 1)))
+
+
+def setting(says: str, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a section: what it means, and its default where it has one."""
+    if isinstance(default, tuple):
+        return dataclasses.field(default_factory=lambda: list(default), metadata={"says": says})
+    return dataclasses.field(default=default, metadata={"says": says})
+
+
+Section = dataclass(frozen=True, kw_only=True)
+
+
+@Section
+class Group:
+    """Parameters that are trained in their own way; of two groups that match one, the later counts."""
+
+    only: Pattern = setting("regular expression that is looked for in the parameters' names")
+    rate: NonNegativeFloat = setting("multiple of the learning rate", 1.0)
+    weight_decay: NonNegativeFloat | None = setting("their own weight decay", None)
+    frozen: bool = setting("leave them as they are", False)

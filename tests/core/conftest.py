@@ -52,7 +52,7 @@ def small_run(transform=None, rate=None, metrics=None, seed=1):
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(5), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)]
+        [keras.Input((4,)), layers.Dense(5, "elu"), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     objective = KerasObjective(model, loss, tf.nn.softmax)

@@ -11,7 +11,9 @@ def raw_sizes():
     """A probe that looks at all that a moment offers, so that nothing of it can be pruned from the graph."""
 
     def measure(moment):
-        seen = [*moment.params, *moment.raw, *moment.grads, *moment.updates]
+        activations = [activation.values for activation in moment.activations.values()]
+        assert len(activations) == 1
+        seen = [*moment.params, *moment.raw, *moment.grads, *moment.updates, *activations]
         return {"size": tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in seen])}
 
     return Probe(measure, lambda measured: Signals(scalars={"size": float(measured["size"])}))

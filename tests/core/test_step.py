@@ -65,8 +65,8 @@ def test_what_a_probe_sees():
     halving = Transform(lambda params: (), lambda grads, state, params: ([grad / 2 for grad in grads], state, {}))
     state, recipe = line_run(halving, constant(0.5))
     _, (moment, loss) = make_step(state, recipe, [Probe(tuple, None), Probe(lambda moment: moment.loss, None)])(BATCH)
-    seen_loss, outputs, params, raw, grads, updates, names = moment
-    assert seen_loss == loss == 4
+    seen_loss, outputs, params, raw, grads, updates, names, activations = moment
+    assert seen_loss == loss == 4 and activations == {}
     assert names == ("000.dense/kernel", "000.dense/bias") or names[0].startswith("000.dense_")
     for found, expected in [(params, [3, 1]), (raw, [3, 4]), (grads, [1.5, 2]), (updates, [-0.75, -1])]:
         assert [float(tf.squeeze(value)) for value in found] == expected

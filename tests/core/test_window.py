@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from tftrain.core.window import Window
 
@@ -61,7 +62,18 @@ def test_two_calls_into_one_point():
         "grad_norm/b": 4,
         "clipped_grad_norm/a": 1.5,
         "clipped_grad_norm/b": 2,
+        "grad_share/a": 0.36,
+        "grad_share/b": 0.64,
     }
+
+
+def test_the_depth_ratio_of_the_last_step_in_models_that_have_one():
+    deep = Window(["a", "b"], (), steps_per_epoch=4, ends=(0, 1))
+    deep.add(rows(loss=[1, 1], grad_norms=[[1, 1], [0.1, 10]]), 1.0)
+    assert deep.fold(2).scalars["depth_ratio"] == pytest.approx(-2)
+    deep.add(rows(loss=[1], grad_norms=[[0, 0]]), 1.0)
+    scalars = deep.fold(3).scalars
+    assert all(np.isnan(scalars[name]) for name in ("depth_ratio", "grad_share/a", "grad_share/b"))
 
 
 def test_each_point_starts_anew():

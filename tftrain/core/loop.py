@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.activations import telling
+from tftrain.core.depth import hidden_ends
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, Row, make_step, parameter_names
 from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
@@ -163,7 +164,8 @@ def train(
 ) -> Stop | None:
     """Train from the state's step to the plan's last; what ended it early, where something did."""
     names = parameter_names(state.model)
-    window = Window(names, state.metrics, feed.steps_per_epoch)
+    ends = hidden_ends(names, state.model.trainable_variables)
+    window = Window(names, state.metrics, feed.steps_per_epoch, ends)
     pace = _Pace(plan.steps_per_call)
     step = int(state.step.numpy())
     while step < plan.total_steps:

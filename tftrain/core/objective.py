@@ -22,6 +22,7 @@ class KerasObjective:
     """
 
     def __init__(self, model: Any, loss: Callable, to_metrics: Callable[[Tree], Tree] = unchanged):
+        replicas.draw_apart(model)
         self.model = model
         self.loss = loss
         self.to_metrics = to_metrics

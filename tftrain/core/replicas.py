@@ -5,13 +5,15 @@ With one replica every function here adds nothing to the graph.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.multiplied import Multiplied
 from tftrain.core.sparse import Gradient, unique_rows, values_of, with_values
-from tftrain.core.types import Batch, Tensor, Tree
+from tftrain.core.types import Batch, Objective, Tensor, Tree
 
 FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all replicas write the same
 
@@ -20,31 +22,95 @@ def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def own_share(batch: Batch) -> Batch:
-    """This replica's rows of the global batch; with fewer examples than replicas some get none."""
+def own_share(batch: Batch) -> tuple[Batch, Tensor | None]:
+    """This replica's rows of the global batch, and how many count, float32; None where there is one replica.
+
+    Where there are fewer examples than replicas, the last ones get an example that does not count: what a model
+    computes of none at all, such as the statistics of batch normalisation, would be NaN for ever.
+    """
     replicas = count()
     if replicas == 1:
-        return batch
+        return batch, None
     index = tf.distribute.get_replica_context().replica_id_in_sync_group
     examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
-    start, stop = index * examples // replicas, (index + 1) * examples // replicas
-    return Batch(*(part if part is None else tf.nest.map_structure(lambda leaf: leaf[start:stop], part) for part in batch))
+    rows, more = examples // replicas, examples % replicas
+    start = index * rows + tf.minimum(index, more)
+    rows += tf.cast(index < more, tf.int32)
+    first = tf.minimum(start, examples - 1)
+    stop = first + tf.maximum(rows, 1)
+    parts = [part if part is None else tf.nest.map_structure(lambda leaf: leaf[first:stop], part) for part in batch]
+    return Batch(*parts), tf.cast(rows, tf.float32)
 
 
-def mean(loss: Tensor, grads: Sequence[Gradient], mass: Callable[[], Tensor]) -> tuple[Tensor, list[Gradient]]:
-    """The loss and the gradients of the global batch; a replica counts by its share, `mass()`."""
+def as_share(objective: Objective, batch: Batch, rows: Tensor | None) -> Objective:
+    """The objective, its loss multiplied by this replica's share of the batch, so that the losses of all add up.
+
+    Before it is differentiated, because a layer may join the replicas, such as synchronized batch normalisation.
+    """
+    return objective if rows is None else Multiplied(objective, _share(tf.where(rows > 0, objective.mass(batch), 0)))
+
+
+def total(values: Sequence[Gradient]) -> list[Gradient]:
+    """The sums of values over the replicas."""
     if count() == 1:
-        return loss, list(grads)
-    own = mass()
-    share = tf.math.divide_no_nan(own, _sum(own))
-    # A replica without examples has a loss of NaN, which counts nothing.
-    parts = [with_values(grad, tf.math.multiply_no_nan(values_of(grad), share)) for grad in grads]
-    loss, *whole = _sum([tf.math.multiply_no_nan(loss, tf.cast(share, loss.dtype)), *parts])
-    return loss, [unique_rows(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in whole]
+        return list(values)
+    return [unique_rows(value) if isinstance(value, tf.IndexedSlices) else value for value in _sum(list(values))]
+
+
+def agree(variables: Sequence[tf.Variable], before: Sequence[Tensor], rows: Tensor | None) -> None:
+    """Give all replicas the same values of variables that each has changed by itself.
+
+    Numbers move by the mean of all changes, such as the averages of batch normalisation; a counter, such as that of
+    dropout's draws, is where the first replica's is.
+    """
+    if rows is None or not variables:
+        return
+    share, first = _share(rows), tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    changes = []
+    for variable, start in zip(variables, before, strict=True):
+        change = variable.read_value() - start  # one that did not change stays the same to the bit
+        changes.append(change * share if change.dtype.is_floating else tf.where(first, tf.cast(change, tf.int64), 0))
+    for variable, start, change in zip(variables, before, _sum(changes), strict=True):
+        variable.assign(start + tf.cast(change, start.dtype))
+
+
+def where_rows(rows: Tensor | None, action: Callable[[], None]) -> None:
+    """Do the action where this replica has examples that count; it may not merge over replicas."""
+    if rows is None:
+        action()
+    else:
+        tf.cond(rows > 0, lambda: _done(action), lambda: 0)
+
+
+def _share(mass: Tensor) -> Tensor:
+    return tf.math.divide_no_nan(mass, _sum(mass))
 
 
 def _sum(values: Any) -> Any:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def draw_apart(model: Any) -> None:
+    """Give each replica random numbers of its own, such as dropout's; those of the first are as without replicas.
+
+    A layer's seed generators lie on all replicas in the same state, so the number of the replica goes into what they
+    give.
+    """
+    if count() == 1:
+        return
+    generators = {id(one): one for layer in model._flatten_layers() for one in layer._seed_generators}
+    for generator in generators.values():
+        generator.next = functools.partial(_own_seed, generator.next)
+
+
+def _own_seed(draw: Callable, *args: Any, **kwargs: Any) -> Tensor:
+    seed, context = draw(*args, **kwargs), tf.distribute.get_replica_context()
+    if context is None:
+        return seed
+    # The seed is a pair: the generator's own number, and how often it was asked. A step by the golden ratio of 2^32
+    # leads far from the numbers of the model's other generators.
+    index = tf.cast(context.replica_id_in_sync_group, tf.uint32) * tf.constant(0x9E3779B9, tf.uint32)
+    return seed + tf.cast(tf.stack([index, tf.zeros_like(index)]), seed.dtype)
 
 
 def for_apply(grads: Sequence[Gradient]) -> list[Gradient]:
@@ -78,8 +144,8 @@ def when(flag: Tensor, action: Callable, otherwise: Callable, values: Tree) -> N
     tf.distribute.get_replica_context().merge_call(across, args=(flag, *leaves))
 
 
-def _done(choice: Callable, values: Tree) -> int:
-    choice(values)
+def _done(action: Callable, *values: Tree) -> int:
+    action(*values)
     return 0
 
 

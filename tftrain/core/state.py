@@ -25,8 +25,8 @@ def write(tree: Tree, values: Tree) -> None:
 class TrainState:
     """The owner of all that changes; while training, only the step writes it.
 
-    `buffers` are the model's variables that are not trained (moving averages, dropout seeds), `host` holds what
-    the host must remember, as JSON. The model must be built. The optimizer is built here. A LossScale and Averages
+    `buffers` are the model's variables that its forward pass changes (moving averages, dropout seeds), `host` holds
+    what the host must remember, as JSON. The model must be built. The optimizer is built here. A LossScale and Averages
     of the parameters are there where the run asks for them.
     """
 
@@ -48,7 +48,7 @@ class TrainState:
         self.model = model
         self.optimizer = optimizer
         self.metrics = tuple(metrics)
-        self.buffers = [variable.value for variable in model.non_trainable_variables]
+        self.buffers = _buffers(model)
         params = [variable.value for variable in model.trainable_variables]
         self.transform = _hold(transform.init(params))
         self.rate = _hold(rate.init())
@@ -81,6 +81,12 @@ class TrainState:
             for index, (name, variable) in enumerate(members)
         }
         return named | {"step": self.step, "host": self.host}
+
+
+def _buffers(model: Any) -> list[tf.Variable]:
+    """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
+    frozen = {id(variable) for layer in model._flatten_layers() for variable in layer._trainable_variables}
+    return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
 
 
 def _hold(tree: Tree) -> Tree:

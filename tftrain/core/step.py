@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tftrain.core import replicas
+from tftrain.core.activations import recording
 from tftrain.core.norms import global_norm, square_sums
 from tftrain.core.state import TrainState, read, write
 from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
@@ -18,7 +19,7 @@ Step = Callable[[Batch], tuple[Row, list]]
 
 
 class Recipe(NamedTuple):
-    """How a run trains: what the step is made of. `shares` are the parameters' own rates and decays, where they have any."""
+    """What the step is made of; `shares` are the own rates and decays of the parameters, where there are such."""
 
     objective: Objective
     method: GradientMethod
@@ -38,6 +39,7 @@ class Update(NamedTuple):
     carry: Tree
     outputs: Tree
     batch: Batch
+    rows: Tensor | None  # how many of the batch count
     buffers: list  # what the model's other variables were before the batch
 
 
@@ -51,11 +53,14 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
     commit, undo = _commit(state, recipe), _undo(state)
 
     def step(batch: Batch) -> tuple[Row, list]:
-        params, batch = objective.params, replicas.own_share(batch)
+        params, (batch, rows) = objective.params, replicas.own_share(batch)
         buffers = read(state.buffers)  # the forward pass already changes them, and a NaN there would stay for ever
         with tf.name_scope("gradients"):
-            loss, raw, outputs, carry = recipe.method(objective, batch, read(state.carry))
-            loss, raw = replicas.mean(loss, raw, lambda: objective.mass(batch))
+            with recording() as activations:
+                share = replicas.as_share(objective, batch, rows)
+                loss, raw, outputs, carry = recipe.method(share, batch, read(state.carry))
+            loss, *raw = replicas.total([loss, *raw])
+            replicas.agree(state.buffers, buffers, rows)
         with tf.name_scope("norms"):
             squares = square_sums(raw)
             norm = global_norm(squares)
@@ -66,7 +71,7 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
             rate, rated = recipe.rate.update(read(state.rate), state.step.read_value(), norm)
         before = read(params) if probes else []
         with tf.name_scope("update"):
-            update = Update(grads, rate, transformed, rated, carry, outputs, batch, buffers)
+            update = Update(grads, rate, transformed, rated, carry, outputs, batch, rows, buffers)
             replicas.when(finite, commit, undo, update)
             state.step.assign_add(1)
         with tf.name_scope("signals"):
@@ -74,7 +79,7 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
             row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
             row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
             updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
-            moment = Moment(loss, outputs, before, raw, grads, updates, names)
+            moment = Moment(loss, outputs, before, raw, grads, updates, names, activations)
             return row, [probe.measure(moment) for probe in probes]
 
     return step
@@ -89,11 +94,15 @@ def _commit(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
         apply(state.optimizer, update.grads, variables, update.rate, shares)
         if state.averages is not None:
             state.averages.advance()
-        for metric in recipe.metrics:
-            found = recipe.objective.probabilities(update.outputs)
-            metric.update_state(update.batch.y, found, sample_weight=update.batch.weight)
+        replicas.where_rows(update.rows, lambda: _count(recipe, update))
 
     return commit
+
+
+def _count(recipe: Recipe, update: Update) -> None:
+    for metric in recipe.metrics:
+        found = recipe.objective.probabilities(update.outputs)
+        metric.update_state(update.batch.y, found, sample_weight=update.batch.weight)
 
 
 def _undo(state: TrainState) -> Callable[[Update], None]:

@@ -95,6 +95,13 @@ class Rate(NamedTuple):
     heed: Callable[[Tree, dict[str, float]], Tree] | None = None
 
 
+class Activation(NamedTuple):
+    """What a layer gave in the forward pass, after the named activation function; units are the last axis."""
+
+    function: str
+    values: Tensor
+
+
 class Moment(NamedTuple):
     """All that is true of one step; the lists run parallel to `names`."""
 
@@ -105,6 +112,7 @@ class Moment(NamedTuple):
     grads: list[Tensor]  # gradients after the transforms
     updates: list[Tensor]  # what was added to the parameters
     names: tuple[str, ...]
+    activations: dict[str, Activation] = {}  # by layer; of the first replica and micro-batch, where there are many
 
 
 class Signals(NamedTuple):

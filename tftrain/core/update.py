@@ -13,13 +13,15 @@ from tftrain.core.types import Tensor
 
 
 class Shares(NamedTuple):
-    """What applies to one parameter alone: a multiple of the rate, and its weight decay; None leaves it to Keras."""
+    """What applies to one parameter alone: a multiple of the rate, and its weight decay, where Keras does none."""
 
     rate: float = 1.0
     weight_decay: float | None = None
 
 
-def apply(optimizer: Any, grads: Sequence[Gradient], variables: Sequence[Any], rate: Tensor, shares: Sequence[Shares]) -> None:
+def apply(
+    optimizer: Any, grads: Sequence[Gradient], variables: Sequence[Any], rate: Tensor, shares: Sequence[Shares]
+) -> None:
     """Change the parameters by one update.
 
     Weight decay is decoupled (Loshchilov & Hutter, 2019): it shrinks a parameter by rate * decay, before the update, as

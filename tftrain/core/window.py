@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tftrain.core.depth import depth_ratio
 from tftrain.core.evaluate import metric_values
 from tftrain.core.types import Signals
 
@@ -17,10 +18,16 @@ _CLIPPED = "/clipped"  # 1 where a clip bit in a step; of several steps the shar
 
 
 class Window:
-    """Gathers rows of steps until they are asked for as one Signals, then starts again."""
+    """Gathers rows of steps until they are asked for as one Signals, then starts again.
 
-    def __init__(self, names: Sequence[str], metrics: Sequence[Any], steps_per_epoch: int):
+    `ends` are the indices of the first and the last hidden kernel, in models that are deep enough.
+    """
+
+    def __init__(
+        self, names: Sequence[str], metrics: Sequence[Any], steps_per_epoch: int, ends: tuple[int, int] | None = None
+    ):
         self._names = names
+        self._ends = ends
         self._metrics = metrics
         self._steps_per_epoch = steps_per_epoch
         self._clear()
@@ -49,7 +56,7 @@ class Window:
         scalars["nonfinite_steps"] = float(np.sum(~finite))
         scalars["steps_per_second"] = len(finite) / self._seconds
         scalars["epoch"] = step / self._steps_per_epoch
-        scalars |= self._metric_results(any(finite)) | self._per_parameter()
+        scalars |= self._metric_results(any(finite)) | self._per_parameter() | self._shares()
         self._clear()
         return Signals(scalars)
 
@@ -71,3 +78,11 @@ class Window:
             for vector, shown in _PER_PARAMETER.items()
             for name, value in zip(self._names, self._vectors[vector], strict=True)
         }
+
+    def _shares(self) -> dict[str, float]:
+        """Where the gradient is: each parameter's share of the squared norm, and the depth ratio."""
+        norms = self._vectors["grad_norms"].astype(np.float64)
+        total = np.sum(norms**2)
+        shares = norms**2 / total if total > 0 else np.full_like(norms, np.nan)
+        found = {f"grad_share/{name}": float(share) for name, share in zip(self._names, shares, strict=True)}
+        return found if self._ends is None else found | {"depth_ratio": depth_ratio(norms, self._ends)}

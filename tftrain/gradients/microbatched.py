@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.sparse import joined, with_values, values_of
+from tftrain.core.sparse import joined, values_of, with_values
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 
 def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
     """The same gradient as `method` gives for the whole batch, holding the activations of one piece at a time.
 
-    A piece counts by its share of the batch (`objective.mass`), so that uneven pieces and weighted examples come out as
-    in the whole. Batch normalisation sees, and dropout draws, for each piece. A batch of fewer examples than `pieces` is
-    cut into single examples.
+    A piece counts by its share of the batch (`objective.mass`), so that uneven pieces and weighted examples come out
+    as in the whole. Batch normalization sees each piece alone, and dropout draws for each. A batch of fewer examples
+    than `pieces` is cut into single examples.
     """
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
@@ -27,7 +26,11 @@ def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
             part = _rows(batch, index * examples // count, (index + 1) * examples // count)
             found = method(objective, part, carry)
             share = tf.math.divide_no_nan(objective.mass(part), whole)
-            return found.loss * share, [with_values(grad, values_of(grad) * share) for grad in found.grads], found.outputs
+            return (
+                found.loss * share,
+                [with_values(grad, values_of(grad) * share) for grad in found.grads],
+                found.outputs,
+            )
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
         loss, grads, outputs = piece(tf.constant(0))
@@ -64,7 +67,9 @@ def _over_the_rest(piece: Any, count: Tensor, first: tuple[Tensor, list, Tree]) 
     for place, (values, indices) in zip(sparse, rows, strict=True):
         shape = grads[place].dense_shape
         total[place] = joined([tf.IndexedSlices(values.concat(), indices.concat(), shape)])
-    joined_outputs = [tf.ensure_shape(array.concat(), [None, *leaf.shape[1:]]) for array, leaf in zip(shown, flat, strict=True)]
+    joined_outputs = [
+        tf.ensure_shape(array.concat(), [None, *leaf.shape[1:]]) for array, leaf in zip(shown, flat, strict=True)
+    ]
     return loss, total, tf.nest.pack_sequence_as(outputs, joined_outputs)
 
 
@@ -74,6 +79,6 @@ def _gathered(count: Tensor, first: Tensor) -> tf.TensorArray:
 
 
 def _rows(batch: Batch, start: Tensor, stop: Tensor) -> Batch:
-    return Batch(*(part if part is None else tf.nest.map_structure(lambda leaf: leaf[start:stop], part) for part in batch))
-
-
+    return Batch(
+        *(part if part is None else tf.nest.map_structure(lambda leaf: leaf[start:stop], part) for part in batch)
+    )

@@ -22,10 +22,31 @@ from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
 from tftrain.core.types import Signals
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
-LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm")
+LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")
 GLOBAL_LIMIT = re.compile(r"clip/([^/]*(?:global_norm|percentile)[^/]*)/limit")
 CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
-HISTOGRAMS = {"log10": "grad_hist_log10", "value": "grad_hist"}
+# TensorBoard opens the first two groups. After Overview that should be the histograms of gradients, so what would stand
+# before them has a name further down the alphabet.
+HISTOGRAMS = {
+    "gradients": "grad_hist",
+    "updates": "update_hist",
+    "weights": "weight_hist",
+    "activations": "layer_hist",
+}
+WITH_AXIS = ("gradients", "updates")  # those whose axis can be chosen
+GROUPS = {
+    "clip": "transforms/clip",
+    "activation_mean": "layer_mean",
+    "activation_std": "layer_std",
+    "dead_units": "layer_dead",
+    "saturated": "layer_saturated",
+    "zero_activations": "layer_zeros",
+}
+NAMES = {
+    "depth_ratio": "Overview/depth_ratio_decades",
+    "zero_grad_fraction": "zero_grads/all",
+    "nonfinite_grads": "nonfinite_grads/all",
+}
 VALIDATION = "val_"
 NOT_DRAWN = ("epoch",)  # a straight line
 
@@ -73,7 +94,7 @@ class TensorBoard:
         start_step: int = 0,
     ):
         self._folder = Path(folder)
-        self._histograms = HISTOGRAMS[histogram_axis]
+        self._axis = "_log10" if histogram_axis == "log10" else ""
         self._start_step = start_step
         self._files: dict[str, EventFile] = {}
         self._file("").write(start_step, [_text(name, text) for name, text in (texts or {}).items()])
@@ -109,7 +130,7 @@ class TensorBoard:
 
     def _histogram_tag(self, name: str) -> str:
         head, _, rest = name.partition("/")
-        return safe_tag(f"{self._histograms}/{rest}" if head == "gradients" else name)
+        return safe_tag(f"{HISTOGRAMS.get(head, head)}{self._axis if head in WITH_AXIS else ''}/{rest}")
 
 
 class EventFile:
@@ -159,12 +180,9 @@ def _tag(name: str, many_limits: bool) -> tuple[str, bool]:
     norm = CLIP_NORM.fullmatch(name)
     if norm:
         return f"transforms/clip/{norm[1]}/log10_{norm[2]}", True
-    if head == "clip":
-        return (
-            f"transforms/{name}",
-            False,
-        )  # TensorBoard opens the first two groups: the second should be the histograms
-    return (name if rest else f"Overview/{name}"), False
+    if rest:
+        return f"{GROUPS.get(head, head)}/{rest}", False
+    return NAMES.get(name, f"Overview/{name}"), False
 
 
 def _log10(value: float) -> float:

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from tftrain.probes.gradients import gradient_counts
+
+
+def test_zeros_and_what_is_not_finite_by_hand(shelf):
+    raw = {"a": [0.0, -0.0, 1e-40, 2.0], "b": [np.nan, np.inf, -np.inf, -np.nan, 3.0, 5.0], "c": np.zeros((0, 2))}
+    assert shelf.signals_of(gradient_counts(), raw=raw).scalars == {
+        "zero_grads/a": 0.75,
+        "zero_grads/b": 0,
+        "zero_grads/c": 0,
+        "zero_grad_fraction": 0.3,
+        "nonfinite_grads/b": 4,
+        "nonfinite_grads": 4,
+    }
+
+
+def test_against_numpy(shelf):
+    random = np.random.default_rng(0)
+    raw = {name: random.normal(size=size) * random.integers(0, 2, size) for name, size in [("a", (20, 30)), ("b", 50)]}
+    scalars = shelf.signals_of(gradient_counts(), raw=raw).scalars
+    for name, grad in raw.items():
+        assert scalars[f"zero_grads/{name}"] == pytest.approx(np.mean(grad == 0))
+    assert scalars["zero_grad_fraction"] == pytest.approx(np.mean(np.concatenate([g.ravel() for g in raw.values()]) == 0))
+    assert scalars["nonfinite_grads"] == 0 and "nonfinite_grads/a" not in scalars
+
+
+def test_rows_that_a_sparse_gradient_does_not_have_are_zeros(shelf):
+    grads = {"table": shelf.sparse([7, 2], [[1, 0], [2, np.nan]], [10, 2])}
+    scalars = shelf.signals_of(gradient_counts(), raw=grads, params={"table": np.ones((10, 2))}).scalars
+    assert scalars["zero_grads/table"] == 17 / 20 and scalars["nonfinite_grads/table"] == 1

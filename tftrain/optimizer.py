@@ -1,0 +1,77 @@
+"""The optimizer of a config, with its rate and with the parameters that are trained in their own way."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tftrain.core.types import Rate
+from tftrain.core.update import Shares
+from tftrain.errors import InputError, blamed_on
+from tftrain.names import listed
+from tftrain.parts import Part
+from tftrain.rates import as_rate
+from tftrain.strict import problem
+
+
+class Optimizer(NamedTuple):
+    """What changes the parameters: Keras' optimizer, whose own rate the step sets every time."""
+
+    keras: Any
+    rate: Rate
+    shares: list[Shares]
+
+
+def freeze(part: Part, variables: Sequence[Any], names: Sequence[str]) -> None:
+    """Take the frozen groups out of training; raises InputError where a pattern is in no name."""
+    frozen = {
+        index: group.frozen
+        for number, group in enumerate(part.option("groups") or ())
+        for index in _matching(part, f"groups.{number}.only", group.only, names)
+    }
+    for index, is_frozen in frozen.items():
+        variables[index].trainable = not is_frozen
+
+
+def open_optimizer(part: Part, names: Sequence[str], steps_per_epoch: int) -> Optimizer:
+    """The optimizer for parameters of these names; raises InputError or UserCodeError."""
+    part = part.with_steps(steps_per_epoch)
+    with blamed_on(part, "optimizer"):
+        shares = _shares(part, names)
+        given = dict(part.given)
+        chosen = part.arguments.get("learning_rate")
+        if chosen is not None:
+            given["learning_rate"] = 1.0
+        if any(share.weight_decay is not None for share in shares):
+            given["weight_decay"] = 0.0  # the step does it, parameter by parameter
+        optimizer = dataclasses.replace(part, given=given).build()
+        if given.get("weight_decay") == 0.0:
+            optimizer.weight_decay = None
+    rate = chosen.build() if isinstance(chosen, Part) else chosen
+    return Optimizer(optimizer, as_rate(optimizer.learning_rate if rate is None else rate), shares)
+
+
+def _shares(part: Part, names: Sequence[str]) -> list[Shares]:
+    """What applies to each parameter; of two groups that match, the later one counts."""
+    groups, only = part.option("groups") or (), part.option("weight_decay_only")
+    decay = part.arguments.get("weight_decay")
+    if only is None and not any(group.weight_decay is not None for group in groups):
+        decay = None  # all parameters alike: that is Keras' own
+    decayed = range(len(names)) if only is None else _matching(part, "weight_decay_only", only, names)
+    found = [Shares(1.0, decay if decay is None or index in decayed else 0.0) for index in range(len(names))]
+    for group in groups:
+        for index, name in enumerate(names):
+            if re.search(group.only, name):
+                own = found[index].weight_decay if group.weight_decay is None else group.weight_decay
+                found[index] = Shares(group.rate, own)
+    return found
+
+
+def _matching(part: Part, path: str, pattern: str, names: Sequence[str]) -> set[int]:
+    found = {index for index, name in enumerate(names) if re.search(pattern, name)}
+    if not found:
+        message = f"given '{pattern}', which is in no parameter's name; the names are {listed(names)}"
+        raise InputError(problem(part.place, f"optimizer.{path}", message))
+    return found
