@@ -22,7 +22,14 @@ EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
 TOP = {"tftrain", "tftrain.__main__", "tftrain.cli"}
 HALL = {"tftrain.assemble", "tftrain.session"}
-GROUND = {"tftrain.values", "tftrain.direction", "tftrain.core.types", "tftrain.core.norms", "tftrain.core.sparse", "tftrain.core.multiplied"}
+GROUND = {
+    "tftrain.values",
+    "tftrain.direction",
+    "tftrain.core.types",
+    "tftrain.core.norms",
+    "tftrain.core.sparse",
+    "tftrain.core.multiplied",
+}
 SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "doctor"}
 SHELVES |= {"losses", "metrics", "rates", "strategy", "views", "startup", "run_folder"}  # of one file each
 FLOORS = {"the top": 4, "assemble": 3, "the desk": 2, "the machine": 1, "the ground": 0}  # every shelf is at 1

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
 from tftrain import cli
 from tftrain.errors import InputError, UserCodeError
+from tftrain.observers.records import history
 from tftrain.run_folder import RunFolderError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+GROUPS = ("grad_hist_log10", "update_hist_log10", "weight_hist", "layer_hist")
 # Dropout, moments, a schedule, clips, a short last batch and a metric with state: all that a resume must bring back.
 SMALL = """
 model: {name: mlp, hidden: [16, 8], dropout: 0.2, batch_norm: true}
@@ -96,7 +99,9 @@ def test_what_tensorboard_reads(finished):
     training, validation = events(finished.folder), events(finished.folder / "val")
     scalars = set(training.Tags()["scalars"])
     overview = ("loss", "accuracy", "learning_rate", "log10_grad_norm", "log10_clipped_grad_norm", "log10_clip_limit")
-    assert {f"Overview/{name}" for name in (*overview, "clip_rate", "steps_per_second")} <= scalars
+    overview = {f"Overview/{name}" for name in (*overview, "clip_rate", "steps_per_second", "depth_ratio_decades")}
+    assert overview <= scalars
+    assert len([tag for tag in scalars if tag.startswith("Overview/")]) <= 12  # a page of TensorBoard
     assert {"log10_grad_norm/000.hidden_1/kernel", "log10_clipped_grad_norm/004.output/bias"} <= scalars
     histograms = {tag for tag in training.Tags()["tensors"] if tag.startswith("grad_hist_log10/")}
     assert histograms == {
@@ -109,6 +114,43 @@ def test_what_tensorboard_reads(finished):
     assert "dropout: 0.2" in text.tensor_proto.string_val[0].decode()
     rate = {event.step: event.value for event in training.Scalars("Overview/learning_rate")}
     assert rate[2] == pytest.approx(0.005) and rate[24] == pytest.approx(0.01)
+
+
+def test_what_is_measured_in_each_layer(finished):
+    curves = finished.history
+    parameters = [name.partition("/")[2] for name in curves if name.startswith("grad_norm/")]
+    assert len(parameters) == 8
+    shares = [curves[f"grad_share/{name}"].values for name in parameters]
+    np.testing.assert_allclose(np.sum(shares, axis=0), 1, rtol=1e-6)  # norms are float32
+    first, last = (curves[f"grad_norm/{name}/kernel"].values for name in ("000.hidden_1", "002.hidden_2"))
+    np.testing.assert_allclose(curves["depth_ratio"].values, np.log10(first / last), rtol=1e-5, atol=1e-6)
+    for kind in ("weight_norm", "update_ratio", "zero_grads"):
+        assert list(curves[f"{kind}/000.hidden_1/kernel"].steps) == [5, 10, 15, 20, 24]
+    assert "nonfinite_grads/000.hidden_1/kernel" not in curves and not curves["nonfinite_grads"].values.any()
+    layers = ["001.activation_1", "003.activation_2"]
+    for kind in ("activation_mean", "activation_std", "dead_units", "zero_activations"):
+        assert [name.partition("/")[2] for name in curves if name.startswith(f"{kind}/")] == layers
+    zeros = curves["zero_activations/001.activation_1"].values
+    assert np.all((0.2 < zeros) & (zeros < 0.8))  # normalised before the ReLU
+
+
+def test_every_kind_of_histogram_comes_back(finished):
+    training = events(finished.folder)
+    found = [tag for tag in training.Tags()["tensors"] if "_hist" in tag]
+    groups = {group: [tag for tag in found if tag.startswith(f"{group}/")] for group in GROUPS}
+    assert {group: len(tags) for group, tags in groups.items()} == dict(zip(GROUPS, (8, 8, 8, 2), strict=True))
+    assert len(found) == 26
+    event = training.Tensors("weight_hist/000.hidden_1/kernel")[-1]
+    rows = tf.make_ndarray(event.tensor_proto)
+    assert event.step == 24 and rows[:, 2].sum() == 13 * 16 and rows[0, 0] < 0 < rows[-1, 1]
+
+
+def test_histograms_can_be_left_out_and_so_can_all_that_is_measured(config, tmp_path):
+    for name, override in {"none": "log.histograms=[]", "never": "log.histograms_every=never"}.items():
+        tftrain.train(config(override, "training.epochs=1"), tmp_path / name)
+        assert not [tag for tag in events(tmp_path / name).Tags()["tensors"] if "_hist" in tag]
+        curves = history(tmp_path / name / "metrics.jsonl")
+        assert ("weight_norm/000.hidden_1/kernel" in curves) == (name == "none") and "depth_ratio" in curves
 
 
 def test_the_graph_shows_the_stages_of_the_step(finished):
@@ -181,7 +223,7 @@ def test_a_diverging_run_stops_before_the_bad_update(config, tmp_path, capsys):
 
 def test_a_rate_that_heeds_validation_goes_on_where_it_was(config, tmp_path):
     rate = "{name: warmup, steps: 2, then: {name: plateau, then: 0.3, factor: 0.5, patience: 1, cooldown: 1}}"
-    overrides = ["optimizer.learning_rate=" + rate, "log.scalars=1", "log.graph=false"]
+    overrides = ["optimizer.learning_rate=" + rate, "log.scalars=1", "log.histograms_every=never"]
     whole = tftrain.train(config(*overrides), tmp_path / "whole")
     tftrain.train(config(*overrides, "training.epochs=3"), tmp_path / "run")
     again = tftrain.train(config(*overrides), tmp_path / "run", resume=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.errors import InputError, blamed_on
+from tftrain.errors import blamed_on
 from tftrain.names import listed
 from tftrain.parts import Part
-from tftrain.strict import problem
+from tftrain.selection import selected
 from tftrain.transforms.chain import chain
 from tftrain.transforms.limited import limited
 
@@ -24,7 +23,7 @@ def chained(clips: Sequence[Part], names: Sequence[str], params: Sequence[tf.Var
 
 
 def _built(part: Part, names: Sequence[str], params: Sequence[tf.Variable]) -> Transform:
-    indices = _matching(part, names)
+    indices = selected(part, f"{_PATH}.only", part.option("only"), names)
     with blamed_on(part, _PATH):
         transform = part.build(names=[names[index] for index in indices])
         if not isinstance(transform, Transform):
@@ -33,17 +32,6 @@ def _built(part: Part, names: Sequence[str], params: Sequence[tf.Variable]) -> T
         if not part.target.startswith("tftrain."):
             _try(transform, [params[index] for index in indices])
     return transform if len(indices) == len(names) else limited(transform, indices)
-
-
-def _matching(part: Part, names: Sequence[str]) -> list[int]:
-    only = part.option("only")
-    if only is None:
-        return list(range(len(names)))
-    indices = [index for index, name in enumerate(names) if re.search(only, name)]
-    if not indices:
-        message = f"given '{only}', which is in no parameter's name; the names are {listed(names)}"
-        raise InputError(problem(part.place, f"{_PATH}.only", message))
-    return indices
 
 
 def _try(transform: Transform, params: Sequence[tf.Variable]) -> None:

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 from tftrain.core.types import Rate
 from tftrain.core.update import Shares
-from tftrain.errors import InputError, blamed_on
-from tftrain.names import listed
+from tftrain.errors import blamed_on
 from tftrain.parts import Part
 from tftrain.rates import as_rate
-from tftrain.strict import problem
+from tftrain.selection import selected
 
 
 class Optimizer(NamedTuple):
@@ -29,7 +28,7 @@ def freeze(part: Part, variables: Sequence[Any], names: Sequence[str]) -> None:
     frozen = {
         index: group.frozen
         for number, group in enumerate(part.option("groups") or ())
-        for index in _matching(part, f"groups.{number}.only", group.only, names)
+        for index in selected(part, f"optimizer.groups.{number}.only", group.only, names)
     }
     for index, is_frozen in frozen.items():
         variables[index].trainable = not is_frozen
@@ -59,19 +58,11 @@ def _shares(part: Part, names: Sequence[str]) -> list[Shares]:
     decay = part.arguments.get("weight_decay")
     if only is None and not any(group.weight_decay is not None for group in groups):
         decay = None  # all parameters alike: that is Keras' own
-    decayed = range(len(names)) if only is None else _matching(part, "weight_decay_only", only, names)
+    decayed = selected(part, "optimizer.weight_decay_only", only, names)
     found = [Shares(1.0, decay if decay is None or index in decayed else 0.0) for index in range(len(names))]
     for group in groups:
         for index, name in enumerate(names):
             if re.search(group.only, name):
                 own = found[index].weight_decay if group.weight_decay is None else group.weight_decay
                 found[index] = Shares(group.rate, own)
-    return found
-
-
-def _matching(part: Part, path: str, pattern: str, names: Sequence[str]) -> set[int]:
-    found = {index for index, name in enumerate(names) if re.search(pattern, name)}
-    if not found:
-        message = f"given '{pattern}', which is in no parameter's name; the names are {listed(names)}"
-        raise InputError(problem(part.place, f"optimizer.{path}", message))
     return found

@@ -102,7 +102,7 @@ def parse(text: str, source: str, lines: bool = True) -> Node:
     except ConfigError:
         raise
     except (ValueError, OverflowError):  # out of PyYAML's chr()
-        builder.stop(None, "not valid YAML: an escape such as \"\\UFFFFFFFF\" stands for no character")
+        builder.stop(None, 'not valid YAML: an escape such as "\\UFFFFFFFF" stands for no character')
     if len(documents) > 1:
         builder.stop(documents[1].start_mark, "a second document begins here; expected one document")
     if not documents or documents[0] is None:

@@ -54,7 +54,10 @@ def test_values_are_those_of_the_pass_against_numpy():
 
 def test_before_dropout_and_once_though_containers_pass_it_on():
     model = keras.Sequential(
-        [keras.Input((4,)), keras.Sequential([layers.Dense(50, "relu", name="hidden"), layers.Dropout(0)], name="inner")]
+        [
+            keras.Input((4,)),
+            keras.Sequential([layers.Dense(50, "relu", name="hidden"), layers.Dropout(0)], name="inner"),
+        ]
     )
     model.add(layers.Dropout(0.5))
     seen, outputs = seen_in(model, X)
@@ -174,7 +177,9 @@ def test_what_is_in_a_loop_cannot_be_seen():
 
 def test_frozen_layers_have_a_place_too():
     frozen = layers.Dense(4, "relu", name="frozen", trainable=False)
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, "relu", name="one"), frozen, layers.Dense(2, name="two")])
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(4, "relu", name="one"), frozen, layers.Dense(2, name="two")]
+    )
     assert list(functions_of(model, X)) == ["000.one", "000.frozen"]
 
 

@@ -128,6 +128,42 @@ def test_tags_tell_several_limits_apart():
     }
 
 
+def test_tags_of_what_is_measured_in_each_layer():
+    found = tags(
+        {
+            "depth_ratio": -4.0,
+            "zero_grad_fraction": 0.25,
+            "nonfinite_grads": 0.0,
+            "zero_grads/000.a/kernel": 0.5,
+            "grad_share/000.a/kernel": 1.0,
+            "weight_norm/000.a/kernel": 100.0,
+            "update_ratio/000.a/kernel": 0.01,
+            "update_ratio/000.a/bias": 0.0,
+            "activation_mean/000.a": 0.1,
+            "activation_std/000.a": 0.2,
+            "dead_units/000.a": 0.3,
+            "zero_activations/000.a": 0.4,
+            "saturated/001.b": 0.5,
+        }
+    )
+    assert found[""] == {
+        "Overview/depth_ratio_decades": -4.0,
+        "zero_grads/all": 0.25,
+        "nonfinite_grads/all": 0.0,
+        "zero_grads/000.a/kernel": 0.5,
+        "grad_share/000.a/kernel": 1.0,
+        "weight_norm/000.a/kernel": 100.0,
+        "log10_update_ratio/000.a/kernel": -2.0,
+        "layer_mean/000.a": 0.1,
+        "layer_std/000.a": 0.2,
+        "layer_dead/000.a": 0.3,
+        "layer_zeros/000.a": 0.4,
+        "layer_saturated/001.b": 0.5,
+    }
+    groups = {tag.partition("/")[0] for tag in found[""]} - {"Overview"}
+    assert min(groups, key=str.lower) == "grad_share"  # nothing stands before grad_hist, which is opened
+
+
 def test_tags_leave_out_the_log_of_zero_and_keep_what_is_not_finite():
     found = tags({"grad_norm/a": 0.0, "grad_norm/b": math.nan, "grad_norm": math.inf, "loss": 0.0})[""]
     assert set(found) == {"log10_grad_norm/b", "Overview/log10_grad_norm", "Overview/loss"}
@@ -172,6 +208,17 @@ def test_histograms_come_back(tmp_path, read, axis, head):
     np.testing.assert_array_equal(found[1][1], ROWS + 7)  # small whole numbers: exact in float32
     listed = provider.list_tensors(CONTEXT, experiment_id="", plugin_name="histograms")
     assert list(listed["."]) == [f"{head}/000.dense/kernel"]
+
+
+@pytest.mark.parametrize(("axis", "suffix"), [("log10", "_log10"), ("value", "")])
+def test_each_kind_of_histogram_has_its_group(tmp_path, axis, suffix):
+    board = TensorBoard(tmp_path, histogram_axis=axis)
+    names = ["gradients/000.a/kernel", "weights/000.a/kernel", "updates/000.a/kernel", "activations/000.a"]
+    board(1, Signals(histograms=dict.fromkeys([*names, "mine/000.a"], ROWS)))
+    board.close()
+    found = event_accumulator.EventAccumulator(str(tmp_path), {"tensors": 0}).Reload().Tags()["tensors"]
+    own = {f"{group}{suffix}/000.a/kernel" for group in ("grad_hist", "update_hist")}
+    assert set(found) == own | {"weight_hist/000.a/kernel", "layer_hist/000.a", "mine/000.a"}
 
 
 def test_images_and_texts_of_a_step_come_back(tmp_path):

@@ -18,7 +18,9 @@ def twin(function, values):
     return found
 
 
-@pytest.mark.parametrize("function", ["relu", "relu6", "leaky_relu", "gelu", "sigmoid", "hard_sigmoid", "tanh", "snake"])
+@pytest.mark.parametrize(
+    "function", ["relu", "relu6", "leaky_relu", "gelu", "sigmoid", "hard_sigmoid", "tanh", "snake"]
+)
 @pytest.mark.parametrize("shape", [(6, 10), (4, 3, 3, 8)], ids=["dense", "conv"])
 def test_against_numpy(shelf, function, shape):
     values = 2 * np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -43,4 +45,6 @@ def test_by_hand_for_each_layer(shelf):
     scalars = shelf.signals_of(activation_signals(), activations=layers).scalars
     assert scalars["dead_units/a"] == 0.5 and scalars["zero_activations/a"] == 0.5
     assert scalars["activation_mean/a"] == 1 and scalars["saturated/b"] == 0.5
-    assert {name for name in scalars if name.endswith("b")} == {f"{n}/b" for n in "activation_mean activation_std saturated".split()}
+    assert {name for name in scalars if name.endswith("b")} == {
+        f"{n}/b" for n in "activation_mean activation_std saturated".split()
+    }

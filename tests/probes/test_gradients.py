@@ -22,7 +22,9 @@ def test_against_numpy(shelf):
     scalars = shelf.signals_of(gradient_counts(), raw=raw).scalars
     for name, grad in raw.items():
         assert scalars[f"zero_grads/{name}"] == pytest.approx(np.mean(grad == 0))
-    assert scalars["zero_grad_fraction"] == pytest.approx(np.mean(np.concatenate([g.ravel() for g in raw.values()]) == 0))
+    assert scalars["zero_grad_fraction"] == pytest.approx(
+        np.mean(np.concatenate([g.ravel() for g in raw.values()]) == 0)
+    )
     assert scalars["nonfinite_grads"] == 0 and "nonfinite_grads/a" not in scalars
 
 
