@@ -2,8 +2,8 @@
 
     on_devices.py REPLICAS ANSWER < CASES
 
-TensorFlow fixes its devices once, and two strategies of one process collide. CASES is a JSON list of keyword arguments
-of `trained`; ANSWER is the .npz file that gets what it returns, as `<case>/<name>`.
+TensorFlow fixes its devices once, and two strategies of one process collide. CASES is a JSON list of `task`, the name of
+a function here, with its keyword arguments; ANSWER is the .npz file that gets what it returns, as `<case>/<name>`.
 """
 
 from __future__ import annotations
@@ -67,13 +67,28 @@ def synchronized():
     return batch_norm(True)
 
 
-MODELS = {one.__name__: one for one in (dense, embedding, batch_norm, synchronized)}
+class OneHot(keras.layers.Layer):
+    def call(self, words):
+        return keras.ops.one_hot(words, WORDS)
+
+
+def embedding_twin():
+    """The same function as `embedding`, by a product with ones and zeros: its gradient is dense."""
+    layers = keras.layers
+    stack = [keras.Input((LENGTH,), dtype="int64"), OneHot(), layers.Dense(5, use_bias=False)]
+    net = keras.Sequential([*stack, layers.GlobalAveragePooling1D(), layers.Dense(3)])
+    keras.utils.set_random_seed(7)
+    net.set_weights(embedding().get_weights())
+    return net
+
+
+MODELS = {one.__name__: one for one in (dense, embedding, embedding_twin, batch_norm, synchronized)}
 
 
 def batches(model, weighted):
     random = np.random.default_rng(5)
     for size in SIZES:
-        if model == "embedding":
+        if model.startswith("embedding"):
             x = random.integers(0, 5, (size, LENGTH))  # few words, many times each
         else:
             x = random.normal(size=(size, 5)).astype("float32")
@@ -83,7 +98,7 @@ def batches(model, weighted):
 
 
 def trained(
-    model="dense", clip="global_norm", pieces=1, precision="float32", reduction="sum_over_batch_size", weighted=True
+    model="dense", clip="none", pieces=1, precision="float32", reduction="sum_over_batch_size", weighted=True
 ):
     """The weights after each step, those before the first among them, and the rows."""
     keras.utils.set_random_seed(7)
@@ -99,27 +114,71 @@ def trained(
     state = TrainState(net, keras.optimizers.SGD(), transform, recipe.rate, loss_scale=scale)
     step = make_step(state, recipe)
     data = list(batches(model, weighted))
-    program = tf.function(lambda batch: replicas.run(step, batch)[0], input_signature=[_signature(data[0])])
+    signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]
+    program = tf.function(lambda *parts: replicas.run(step, Batch(*parts))[0], input_signature=signature)
     found = {f"weight/0/{index}": value for index, value in enumerate(net.get_weights())}
     for number, batch in enumerate(data, 1):
-        row = program(batch)
+        row = program(*[part for part in batch if part is not None])
         found |= {f"weight/{number}/{index}": value for index, value in enumerate(net.get_weights())}
         found |= {f"row/{number}/{name}": value.numpy() for name, value in row.items()}
     return found
 
 
-def _signature(batch):
-    return tf.nest.map_structure(lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), batch)
+def masks():
+    """What a model that drops and adds noise makes of ones on each replica, [calls, replicas, 20]."""
+    inner = keras.Sequential([keras.Input((20,)), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(20)])
+    net = keras.Sequential([keras.Input((20,)), inner, keras.layers.GaussianNoise(1.0, seed=2)])
+    net.layers[0].layers[1].set_weights([np.eye(20), np.zeros(20)])
+    KerasObjective(net, keras.losses.MeanSquaredError())
+    strategy = tf.distribute.get_strategy()
+
+    @tf.function
+    def once():
+        return strategy.run(lambda: net(tf.ones([1, 20]), training=True)[0])
+
+    return {"outputs": np.stack([np.stack(strategy.experimental_local_results(once())) for _ in range(3)])}
+
+
+def far():
+    """How far one step of SGD goes at rate 1, of Keras with `global_clipnorm=1` and of ours with the same clip."""
+    batch = Batch(tf.fill([4, 1], 30.0), tf.zeros([4, 1]))
+
+    def line(optimizer):
+        net = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+        loss = keras.losses.MeanSquaredError()
+        return net, KerasObjective(net, loss), optimizer
+
+    net, objective, optimizer = line(keras.optimizers.SGD(1.0, global_clipnorm=1.0))
+
+    def by_keras(batch):
+        own, _ = replicas.own_share(batch)
+        with tf.GradientTape() as tape:
+            loss = objective(own)[0] / replicas.count()
+        optimizer.apply_gradients(zip(tape.gradient(loss, net.trainable_variables), net.trainable_variables))
+
+    optimizer.build(net.trainable_variables)
+    tf.function(lambda: replicas.run(by_keras, batch))()
+    ours, objective, optimizer = line(keras.optimizers.SGD())
+    recipe = Recipe(objective, backprop(), chain([("global_norm", clip_global_norm(1.0))]), constant(1.0))
+    step = make_step(TrainState(ours, optimizer, recipe.transform, recipe.rate), recipe)
+    tf.function(lambda: replicas.run(step, batch))()
+    return {"keras": np.abs(1 - net.get_weights()[0].item()), "ours": np.abs(1 - ours.get_weights()[0].item())}
 
 
 def main():
-    count, answer = int(sys.argv[1]), sys.argv[2]
+    # Graphs as they stand: making them fast takes longer than running them a few times.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    count, file = int(sys.argv[1]), sys.argv[2]
     strategy = open_strategy("mirrored", count) if count > 1 else None
     found = {}
     for place, case in enumerate(json.load(sys.stdin)):
         with strategy.scope() if strategy else contextlib.nullcontext():
-            found |= {f"{place}/{name}": value for name, value in trained(**case).items()}
-    np.savez(answer, **found)
+            answer = TASKS[case.pop("task")](**case)
+            found |= {f"{place}/{name}": value for name, value in answer.items()}
+    np.savez(file, **found)
+
+
+TASKS = {one.__name__: one for one in (trained, masks, far)}
 
 
 if __name__ == "__main__":
