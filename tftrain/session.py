@@ -129,7 +129,7 @@ class Session:
         if step is None:
             return
         self._start = step
-        remembered = json.loads(self._run.state.host.numpy())
+        remembered = json.loads(self._run.state.host.text)
         for name, owner in self._monitored.by_name().items():
             if name in remembered:
                 owner.restore(remembered[name])
@@ -224,7 +224,7 @@ class Session:
 
     def _remember(self) -> None:
         remembered = {name: owner.state() for name, owner in self._monitored.by_name().items()}
-        self._run.state.host.assign(json.dumps(remembered))
+        self._run.state.host.text = json.dumps(remembered)
 
     def _results(self, curves: dict[str, Series]) -> Results:
         """The last point of training, and the figures of the model as it is now over the other splits."""

@@ -34,12 +34,12 @@ def trained(house):
 
 def test_a_restored_run_goes_on_to_the_same_bits(house, trained, tmp_path):
     whole = trained()
-    whole.state.host.assign('{"patience": 2}')
+    whole.state.host.text = '{"patience": 2}'
     Checkpoints(tmp_path, whole.state).save(3)
     other = trained(0, seed=2)
     assert Checkpoints(tmp_path, other.state).restore_latest() == 3
     house.assert_same(house.everything(whole.state), house.everything(other.state))
-    assert other.state.host.numpy() == b'{"patience": 2}'
+    assert other.state.host.text == '{"patience": 2}'
     whole.go(3, 4)
     other.go(3, 4)
     house.assert_same(house.everything(whole.state), house.everything(other.state))

@@ -28,7 +28,7 @@ class Checkpoints:
                 variables.setdefault(group, {})[member] = variable
             else:
                 variables[group] = variable
-        self._checkpoint = tf.train.Checkpoint(**variables)
+        self._checkpoint = tf.train.Checkpoint(**variables, host=state.host)
         self._latest = self._manager(Path(folder), keep)
         self._best = self._manager(Path(folder) / "best", 1)
 

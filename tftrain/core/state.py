@@ -22,6 +22,19 @@ def write(tree: Tree, values: Tree) -> None:
     tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
 
 
+class Text(tf.train.experimental.PythonState):
+    """A text that a checkpoint holds; as a variable it could not be made where there are several workers."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def serialize(self) -> str:
+        return self.text
+
+    def deserialize(self, string_value: Any) -> None:
+        self.text = tf.compat.as_str(string_value)
+
+
 class TrainState:
     """The owner of all that changes; while training, only the step writes it.
 
@@ -56,7 +69,7 @@ class TrainState:
         self.loss_scale = loss_scale
         self.averages = averages
         self.step = tf.Variable(0, dtype=tf.int64, name="step", **FIRST)
-        self.host = tf.Variable("{}", dtype=tf.string, trainable=False, name="host")
+        self.host = Text("{}")
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
         """Every variable by a name such as `model/000_kernel`, the same in each process that builds the same run.
@@ -80,7 +93,7 @@ class TrainState:
             for group, members in groups.items()
             for index, (name, variable) in enumerate(members)
         }
-        return named | {"step": self.step, "host": self.host}
+        return named | {"step": self.step}
 
 
 def _buffers(model: Any) -> list[tf.Variable]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.sparse import joined, values_of, with_values
+from tftrain.core.multiplied import Multiplied
+from tftrain.core.sparse import joined
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 
@@ -24,13 +25,10 @@ def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
 
         def piece(index: Tensor) -> tuple[Tensor, list, Tree]:
             part = _rows(batch, index * examples // count, (index + 1) * examples // count)
-            found = method(objective, part, carry)
-            share = tf.math.divide_no_nan(objective.mass(part), whole)
-            return (
-                found.loss * share,
-                [with_values(grad, values_of(grad) * share) for grad in found.grads],
-                found.outputs,
-            )
+            # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
+            share = Multiplied(objective, tf.math.divide_no_nan(objective.mass(part), whole))
+            loss, grads, outputs, _ = method(share, part, carry)
+            return loss, grads, outputs
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
         loss, grads, outputs = piece(tf.constant(0))
