@@ -25,6 +25,7 @@ HALL = {"tftrain.assemble", "tftrain.session"}
 GROUND = {
     "tftrain.values",
     "tftrain.direction",
+    "tftrain.cluster",
     "tftrain.core.types",
     "tftrain.core.norms",
     "tftrain.core.sparse",

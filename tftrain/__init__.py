@@ -34,7 +34,9 @@ def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] =
     """
     from tftrain.check import check
     from tftrain.compose import compose, flags
+    from tftrain.modules import see_working_directory
 
+    see_working_directory()
     return check(compose(Path(path), flags(overrides)), Path(path).stem)
 
 
@@ -50,12 +52,15 @@ def train(config: Config, run_dir: str | os.PathLike | None = None, resume: bool
         tftrain.errors.InputError: the config or the data cannot be trained on.
         tftrain.errors.UserCodeError: a part of the user's raised.
         tftrain.run_folder.RunFolderError: the folder is another run's, or cannot be written.
+        tftrain.cluster.PeerLost: of several workers one is missing, or has gone.
     """
     from tftrain import run_folder
+    from tftrain.cluster import is_chief
     from tftrain.startup import import_tensorflow
 
     folder = None if run_dir is None else Path(run_dir)
-    run_folder.check(folder, resume)
+    if is_chief(config.training.strategy):
+        run_folder.check(folder, resume)
     import_tensorflow()  # takes seconds, so not done by `import tftrain`
     from tftrain.session import run
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
-from tftrain.config import Config, Log
+from tftrain.config import Config, Log, Training
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.scale import LossScale
@@ -37,6 +37,7 @@ from tftrain.values import in_steps
 
 SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
 HISTOGRAM_SETS = 50  # TensorBoard shows 51 at most
+WORKERS_STEPS_PER_CALL = 10
 CHECKPOINTS = 20  # at most, where an epoch is short
 
 
@@ -142,9 +143,15 @@ def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...]) -> Plan:
         histograms=cadence(config.log.histograms_every, doubling_then_every(max(1, total // HISTOGRAM_SETS))),
         views=views,
         checkpoints=cadence(config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))),
-        steps_per_call=config.training.steps_per_call,
+        steps_per_call=_steps_per_call(config.training),
         on_nonfinite=config.training.on_nonfinite,
     )
+
+
+def _steps_per_call(training: Training) -> int | Literal["auto"]:
+    if training.strategy == "multi_worker" and training.steps_per_call == "auto":
+        return WORKERS_STEPS_PER_CALL  # auto goes by the clock, which the workers do not share
+    return training.steps_per_call
 
 
 def step_graph(run: Run) -> Any:

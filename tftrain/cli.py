@@ -19,6 +19,7 @@ python -m tftrain schema               a JSON Schema of configs, for editors
 """
 NOT_FINITE = 1
 BAD_INPUT = 2
+PEER_LOST = 3
 INTERRUPTED = 130
 
 
@@ -33,10 +34,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 where training met a NaN or an infinity, 2 for bad input."""
+    """Run one command; the exit status is 0, 1 where training met a NaN or an infinity, 2 for bad input, 3 for a peer."""
     words = list(sys.argv[1:] if words is None else words)
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # a user's own parts live in the working directory
     verb = VERBS[words[0]] if words and words[0] in VERBS else train
     try:
         return verb(words[1:] if words and words[0] in VERBS else words)
@@ -80,6 +79,7 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
         print(dump(config), end="")
         return 0
     from tftrain import train
+    from tftrain.cluster import PeerLost
     from tftrain.errors import InputError, UserCodeError
 
     try:
@@ -87,6 +87,9 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     except (InputError, UserCodeError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
+    except PeerLost as error:
+        print(error, file=sys.stderr)
+        return PEER_LOST
     return NOT_FINITE if result.failed else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ import keras
 from tftrain import run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan, step_graph
 from tftrain.check import check
+from tftrain.cluster import is_chief
 from tftrain.compose import compose
 from tftrain.config import Config
+from tftrain.core import replicas
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.evaluate import make_evaluation
 from tftrain.core.loop import Sinks, every, train
@@ -28,7 +31,7 @@ from tftrain.observers.keeper import Best, EarlyStopping, Keeper
 from tftrain.observers.records import Records, Series, history
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
 from tftrain.rules import rate_monitors
-from tftrain.strategy import scope
+from tftrain.strategy import peers_watched, scope
 from tftrain.strict import ConfigError
 from tftrain.values import in_steps
 
@@ -65,16 +68,32 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Re
     Raises:
         InputError, UserCodeError: the config, the data or a user's part cannot be trained on.
         RunFolderError: the folder is another run's, or cannot be written.
+        PeerLost: another worker is missing, or has gone.
     """
-    assembled = assemble(config)
-    monitored = monitors(assembled)
-    folder = run_folder.claim(run_dir, config.source, resume)
-    session = Session(assembled, folder, monitored)
-    if resume:
-        _tell_changes(folder / run_folder.CONFIG, config)
-        session.restore()
-    run_folder.write_text(folder / run_folder.CONFIG, dump(config))
-    return session.run()
+    with peers_watched(config.training.strategy):
+        assembled = assemble(config)
+        monitored = monitors(assembled)
+        if not is_chief(config.training.strategy):
+            return _work(assembled, monitored, run_dir if resume else None)
+        folder = run_folder.claim(run_dir, config.source, resume)
+        session = Session(assembled, folder, monitored)
+        if resume:
+            _tell_changes(folder / run_folder.CONFIG, config)
+            session.restore(folder)
+        run_folder.write_text(folder / run_folder.CONFIG, dump(config))
+        return session.run()
+
+
+def _work(assembled: Run, monitored: Monitors, resumed: Path | None) -> Result:
+    """The part of a worker that is not the chief: all that the chief does, with nothing left of it on the disk.
+
+    Checkpoints are among it, because numbers that are spread over the workers can only be saved by all of them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(assembled, Path(folder), monitored, chief=False)
+        if resumed is not None:
+            session.restore(resumed)
+        return session.run()
 
 
 def _tell_changes(saved: Path, config: Config) -> None:
@@ -110,25 +129,29 @@ def monitors(run: Run) -> Monitors:
 
 
 class Session:
-    """Owns the files of a run while it goes on."""
+    """Owns the files of a run while it goes on; only the chief of several workers has any but checkpoints."""
 
-    def __init__(self, assembled: Run, folder: Path, monitored: Monitors):
-        self._run, self._folder, self._monitored = assembled, folder, monitored
+    def __init__(self, assembled: Run, folder: Path, monitored: Monitors, chief: bool = True):
+        self._run, self._folder, self._monitored, self._chief = assembled, folder, monitored, chief
         self._checkpoints = Checkpoints(
             folder / run_folder.CHECKPOINTS, assembled.state, assembled.config.checkpoint.keep
         )
         self._validate = self._evaluation(assembled.data.validation)
         self._start = 0
+        self._saved: int | None = None  # the step of the last checkpoint
 
-    def restore(self) -> None:
-        """Go on from the last checkpoint, where there is one."""
+    def restore(self, folder: Path) -> None:
+        """Go on from the last checkpoint in a run's folder, where there is one."""
         try:
-            step = self._checkpoints.restore_latest()
+            step = Checkpoints(folder / run_folder.CHECKPOINTS, self._run.state).restore_latest()
         except ValueError as error:
-            raise InputError(f"cannot go on with {self._folder}: {error}") from None
+            raise InputError(f"cannot go on with {folder}: {error}") from None
+        (first,) = replicas.of_first([step or 0], self._run.strategy)
+        if first != (step or 0):
+            raise InputError(f"cannot go on with {folder}: the chief is at step {first:.0f}, this worker sees {step}")
         if step is None:
             return
-        self._start = step
+        self._start = self._saved = step
         remembered = json.loads(self._run.state.host.text)
         for name, owner in self._monitored.by_name().items():
             if name in remembered:
@@ -140,7 +163,7 @@ class Session:
             ended = self._train(observers)
         state, stopped = self._run.state, None if ended is None else str(ended)
         steps = int(state.step.numpy())
-        if self._checkpoints.newest() != steps:
+        if self._saved != steps:
             self._save(steps)
         if self._run.config.checkpoint.restore_best:
             self._checkpoints.restore_best()
@@ -148,10 +171,11 @@ class Session:
             state.averages.swap()  # from here on the model is the averaged one
         curves = history(self._folder / run_folder.METRICS)
         results = self._results(curves)
-        saving.save(state.model, self._folder / run_folder.MODEL)
-        summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
-        run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
-        print_results(results, self._folder, stopped)
+        if self._chief:
+            saving.save(state.model, self._folder / run_folder.MODEL)
+            summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
+            run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
+            print_results(results, self._folder, stopped)
         return Result(curves, state.model, results, self._folder, stopped, isinstance(ended, NotFinite))
 
     def _train(self, observers: list) -> Stop | None:
@@ -160,34 +184,38 @@ class Session:
         if self._validate is not None:
             steps = in_steps(run.config.training.validate_every, run.data.train.steps_per_epoch)
             views = ((every(steps), self._look),)
-        console = next(one for one in observers if isinstance(one, Console))
-        sinks = Sinks(observers, console.on_call, self._save)
+        consoles = [one.on_call for one in observers if isinstance(one, Console)]
+        sinks = Sinks(observers, lambda step, row: [tell(step, row) for tell in consoles], self._save)
         try:
             with scope(run.strategy):
                 return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
         except KeyboardInterrupt:
-            self._save(int(run.state.step.numpy()))
+            if run.config.training.strategy != "multi_worker":  # there all would have to save, at the same step
+                self._save(int(run.state.step.numpy()))
             raise
 
     @contextmanager
     def _observers(self) -> Iterator[list]:
         """Everyone who is told, each closed at the end, whatever happens."""
+        files = self._files() if self._chief else []
+        try:
+            yield [*files, *self._watchers()]
+        finally:
+            for one in files:
+                one.close()
+
+    def _files(self) -> list:
         run, log, start = self._run, self._run.config.log, self._start
         epoch = run.data.train.steps_per_epoch
         metric = run.recipe.metrics[0].name if run.recipe.metrics else None
         report_every = None if log.console == "auto" else in_steps(log.console, epoch)
         texts = {"config": fenced_yaml(dump(run.config))}
         graph = step_graph(run) if log.graph and not start else None
-        files = [
+        return [
             Records(self._folder / run_folder.METRICS, start),
             TensorBoard(self._folder, texts, graph, log.histogram_axis, start),
             Console(Course(run.total_steps, epoch, start), metric, report_every),
         ]
-        try:
-            yield [*files, *self._watchers()]
-        finally:
-            for one in files:
-                one.close()
 
     def _watchers(self) -> list:
         best, stopping = self._monitored
@@ -209,7 +237,9 @@ class Session:
         finally:
             if averages is not None:
                 averages.swap()
-        return Signals({f"val_{name}": value for name, value in found.items()})
+        # Two workers may round in two ways, but must come to the same decisions.
+        values = replicas.of_first(list(found.values()), self._run.strategy)
+        return Signals({f"val_{name}": value for name, value in zip(found, values, strict=True)})
 
     def _evaluation(self, feed: Feed | None) -> Callable[[], dict[str, float]] | None:
         return make_evaluation(self._run.objective, self._run.new_metrics(), feed) if feed is not None else None
@@ -217,6 +247,7 @@ class Session:
     def _save(self, step: int) -> None:
         self._remember()
         self._checkpoints.save(step)
+        self._saved = step
 
     def _save_best(self, step: int) -> None:
         self._remember()

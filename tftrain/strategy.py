@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import signal
+import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 
-PEER_SECONDS = 60  # after which a worker that does not answer is given up
+from tftrain import cluster
+
+_PEER_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+)
 
 
 def open_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | None:
@@ -20,6 +28,7 @@ def open_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | No
 
     Raises:
         ValueError: TensorFlow finds no such hardware, or TF_CONFIG does not say who the workers are.
+        PeerLost: another worker is missing.
     """
     if name == "default":
         return None
@@ -42,10 +51,19 @@ def scope(strategy: tf.distribute.Strategy | None) -> AbstractContextManager[Any
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def is_chief() -> bool:
-    """Whether this process writes the run's folder: of several workers only the first does."""
-    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
-    return task.get("index", 0) == 0 and task.get("type", "worker") in ("worker", "chief")
+@contextlib.contextmanager
+def peers_watched(name: str) -> Iterator[None]:
+    """What TensorFlow raises where another worker is gone leaves as PeerLost, in one line."""
+    try:
+        yield
+    except Exception as error:
+        if name != "multi_worker" or not isinstance(error.__cause__ or error, _PEER_ERRORS):
+            raise
+        gone = " and ".join(cluster.silent(cluster.read())) or "another worker"
+        raise cluster.PeerLost(
+            f"{gone} is gone, and this one cannot go on alone; start all of them again with --resume to go on from the "
+            "last checkpoint"
+        ) from error
 
 
 def _devices(wanted: int | None) -> list[str]:
@@ -75,15 +93,9 @@ def _is_started() -> bool:
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    try:
-        cluster = json.loads(os.environ["TF_CONFIG"])
-        workers, index = cluster["cluster"]["worker"], cluster["task"]["index"]
-    except (KeyError, ValueError, TypeError):
-        raise ValueError(
-            "TF_CONFIG does not say who the workers are; expected something like "
-            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
-        ) from None
-    if not 0 <= index < len(workers):
-        raise ValueError(f"TF_CONFIG: task.index is {index}; expected a number from 0 to {len(workers) - 1}")
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=PEER_SECONDS)
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    cluster.meet(cluster.read())
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=cluster.PEER_SECONDS)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has just taken it, and ignores it
+    return strategy

@@ -156,3 +156,22 @@ def run(step: Callable, batch: Batch) -> Tree:
     strategy = tf.distribute.get_strategy()
     found = strategy.run(step, args=(batch,))
     return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], found)
+
+
+def of_first(numbers: Sequence[float], strategy: Any) -> list[float]:
+    """On the host, the numbers that the first of several workers has; the others have some of their own there."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return list(numbers)
+    return _first_worker(strategy)(tf.constant(numbers, tf.float64)).numpy().tolist()
+
+
+@functools.cache
+def _first_worker(strategy: Any) -> Callable[[Tensor], Tensor]:
+    def on_replica(numbers: Tensor) -> Tensor:
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return _sum(tf.where(first, numbers, 0))
+
+    def everywhere(numbers: Tensor) -> Tensor:
+        return strategy.experimental_local_results(strategy.run(on_replica, args=(numbers,)))[0]
+
+    return tf.function(everywhere, input_signature=[tf.TensorSpec([None], tf.float64)])
