@@ -83,6 +83,6 @@ class Window:
         """Where the gradient is: each parameter's share of the squared norm, and the depth ratio."""
         norms = self._vectors["grad_norms"].astype(np.float64)
         total = np.sum(norms**2)
-        shares = norms**2 / total if total > 0 else np.full_like(norms, np.nan)
+        shares = norms**2 / total if 0 < total < np.inf else np.full_like(norms, np.nan)
         found = {f"grad_share/{name}": float(share) for name, share in zip(self._names, shares, strict=True)}
         return found if self._ends is None else found | {"depth_ratio": depth_ratio(norms, self._ends)}

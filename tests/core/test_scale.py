@@ -1,0 +1,122 @@
+"""Half precision in whole steps: what overflows is skipped, counted and tried again with a smaller scale."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tftrain.core import scale as bounds
+from tftrain.core.loop import Plan, Sinks, compile_programs, every, train
+from tftrain.core.objective import KerasObjective
+from tftrain.core.scale import LossScale
+from tftrain.core.state import TrainState
+from tftrain.core.step import Recipe
+from tftrain.core.types import NotFinite
+from tftrain.core.update import Averages
+from tftrain.gradients.backprop import backprop
+from tftrain.gradients.scaled import loss_scaled
+from tftrain.rates import constant
+from tftrain.transforms.chain import chain
+from tftrain.transforms.percentile import clip_percentile
+
+
+def sizes(found, finite):
+    seen = []
+    for good in finite:
+        found.update(tf.constant(good))
+        seen.append(float(found.value))
+    return seen
+
+
+def test_halves_on_overflow_and_doubles_after_a_run_of_good_steps():
+    found = LossScale(growth_steps=3)
+    assert float(found.value) == 2**15
+    steps = [True, True, False, True, True, True, True, False, False]
+    expected = [2**15, 2**15, 2**14, 2**14, 2**14, 2**15, 2**15, 2**14, 2**13]
+    assert sizes(found, steps) == expected  # an overflow starts the count anew, and so does growth
+    assert int(found.good_steps) == 0
+
+
+def test_stays_between_its_bounds():
+    found = LossScale(growth_steps=1)
+    assert sizes(found, [False] * 20)[-2:] == [bounds.LEAST] * 2
+    assert sizes(found, [True] * 50)[-2:] == [bounds.MOST] * 2
+    assert np.log2(bounds.MOST) == 40
+
+
+@pytest.fixture
+def make(house):
+    def run(size=1.0, growth_steps=1000, poisoned=()):
+        """A classifier in float16 whose targets make its gradients `size` times as large."""
+        keras.utils.set_random_seed(1)
+        keras.config.set_dtype_policy("mixed_float16")
+        layers = keras.layers
+        stack = [keras.Input((4,)), layers.Dense(5), layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(3)]
+        model = keras.Sequential(stack)
+        keras.config.set_dtype_policy("float32")
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        objective = KerasObjective(model, lambda y, found, sample_weight: size * loss(y, found, sample_weight))
+        scale, feed = LossScale(growth_steps), house.classes_feed(poisoned=poisoned)
+        transform, rate = chain([("percentile", clip_percentile())]), constant(0.001)
+        kept = {"metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")], "loss_scale": scale}
+        averages = Averages(objective.params, 0.5)
+        state = TrainState(model, keras.optimizers.Adam(), transform, rate, averages=averages, **kept)
+        recipe = Recipe(objective, loss_scaled(backprop(), scale.value), transform, rate, kept["metrics"])
+        return state, feed, compile_programs(state, recipe, feed)
+
+    return run
+
+
+def trained(run, steps, on_nonfinite="stop"):
+    state, feed, programs = run
+    shown = []
+    sinks = Sinks([lambda step, signals: shown.append(signals.scalars)])
+    ended = train(programs, state, feed, Plan(steps, every(1), on_nonfinite=on_nonfinite), sinks)
+    return shown, ended
+
+
+def test_gradients_and_loss_leave_at_their_true_size(house):
+    run, x = house.small_run(), tf.random.stateless_normal([6, 4], [1, 2])
+    batch = house.classes_feed().batch(0, 0)._replace(x=x)
+    objective = KerasObjective(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), run.objective.loss)
+    plain = backprop()(objective, batch, ())
+    scaled = loss_scaled(backprop(), tf.Variable(2.0**20))(objective, batch, ())
+    assert float(plain.loss) == float(scaled.loss)
+    for mine, theirs in zip(scaled.grads, plain.grads, strict=True):
+        np.testing.assert_array_equal(mine, theirs)  # a power of two changes no bit
+
+
+def test_the_scale_finds_its_size_and_the_run_goes_on(make):
+    shown, ended = trained(make(size=64.0), 12)
+    assert ended is None
+    scales = [row["loss_scale"] for row in shown]
+    skipped = [row["nonfinite_steps"] for row in shown]
+    assert skipped[0] == 1 and skipped[-1] == 0
+    for step in range(1, 12):
+        assert scales[step] == scales[step - 1] * (0.5 if skipped[step - 1] else 1)
+    assert all(np.isfinite(row["loss"]) for row in shown)  # it is not the loss that overflows
+
+
+def test_a_skipped_step_leaves_everything_but_the_scale(make, house):
+    state, feed, programs = make(size=1e4)
+    before = house.everything(state)
+    row = programs.quiet(feed.serve(0, 1), 1)
+    after = house.everything(state)
+    assert row["finite"][0] == 0 and row["loss_scale"][0] == 2**15
+    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    assert changed == {"step", "loss_scale/000"}
+    assert after["loss_scale/000"] == 2**14
+
+
+def test_it_grows_again(make):
+    shown, _ = trained(make(size=1 / 64, growth_steps=2), 6)
+    assert [row["loss_scale"] for row in shown] == [2**15, 2**15, 2**16, 2**16, 2**17, 2**17]
+    assert not any(row["nonfinite_steps"] for row in shown)
+
+
+def test_it_stops_only_where_no_scale_is_small_enough(make):
+    shown, ended = trained(make(poisoned=range(1, 11)), 40)
+    assert isinstance(ended, NotFinite) and "at step 16" in str(ended)  # 2^15 halved 15 times
+    assert len(shown) == 16 and shown[-1]["loss_scale"] == 1
+    shown, ended = trained(make(poisoned=range(1, 11)), 40, on_nonfinite="skip")
+    assert ended is None and len(shown) == 40
