@@ -1,4 +1,4 @@
-"""An activation that was given arguments."""
+"""A function that was given arguments."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tftrain import modules
 
 @keras.saving.register_keras_serializable(package="tftrain")
 class Activation:
-    """An activation function together with its arguments, such as leaky_relu with its slope."""
+    """A function together with its arguments, such as leaky_relu with its slope; also an initializer or a penalty."""
 
     def __init__(self, function: str, arguments: dict[str, Any]):
         self.function, self.arguments = function, arguments
         self.__name__ = function.rpartition(":")[2]
         self._call = modules.load(function)
 
-    def __call__(self, x: Any) -> Any:
-        return self._call(x, **self.arguments)
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self._call(*given, **named, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
         return {"function": self.function, "arguments": self.arguments}

@@ -62,7 +62,6 @@ _KERAS_HINTS = {
     "weight_decay": values.NonNegativeFloat | None,
     "beta_1": values.Share,
     "beta_2": values.Share,
-    "beta": values.Share,
     "momentum": values.Fraction,
     "rho": values.Fraction,
     "epsilon": values.NonNegativeFloat,
@@ -80,7 +79,6 @@ _KERAS_HINTS = {
     "input_dim": values.PositiveInt,
     "output_dim": values.PositiveInt,
     "seed": int | None,
-    "padding": str,
 }
 _DROPOUT_RATE = Annotated[float, Range(0, 1, below=True)]
 _PART_SUFFIXES = {
@@ -105,9 +103,9 @@ def of(kind: str, target: str) -> Arguments:
     for argument in read.arguments[skip:]:
         if argument.name in entry.house and argument.keyword_only:
             house.append(argument.name)
-        elif not (keras and argument.name in _HIDDEN):
+        elif argument.name != "name" and not (keras and argument.name in _HIDDEN):  # `name:` chooses the part
             given[argument.name] = _taking_default(_sharpened(argument, kind, keras))
-    refused = _REFUSED.get(kind, {}) if keras else {}
+    refused = _REFUSED.get(kind, {}) if keras or kind == "optimizer" else {}  # users' optimizers inherit from Keras'
     given = {name: one for name, one in given.items() if name not in refused}
     options = {name: Argument(name, hint, None) for name, hint in entry.options.items() if name not in given}
     return Arguments(given | options, tuple(house), refused, read.kind, read.summary, tuple(options))
@@ -160,4 +158,4 @@ def _from_default(default: Any, keras: bool) -> Any:
         return Any
     if type(default) is int:
         return int if keras else int | float  # a user's `rate=0` may well mean a real number
-    return type(default)
+    return str | None if isinstance(default, str) else type(default)  # such as `weights="imagenet"`

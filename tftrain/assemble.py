@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -30,7 +31,7 @@ from tftrain.probes.activations import activation_signals
 from tftrain.probes.gradients import gradient_counts
 from tftrain.probes.histograms import histograms
 from tftrain.probes.weights import weight_norms
-from tftrain.rules import logits_clash, metric_label
+from tftrain.rules import LOGGED, logits_clash, metric_label
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
 from tftrain.values import in_steps
@@ -189,10 +190,11 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
             found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
         saving.remember(model, given)
         found = tf.nest.map_structure(single, found)
-    if isinstance(found, tf.Tensor):
-        misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), facts)
-        if misfit:
-            raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
+        if not isinstance(found, tf.Tensor):
+            raise InputError(problem(part.place, "model", f"{part.name} gives several outputs; expected one"))
+    misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), facts)
+    if misfit:
+        raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
     return model, found
 
 
@@ -243,16 +245,21 @@ def _metrics(config: Config, data: Data, outputs: Any) -> list:
     for part in chosen:
         with blamed_on(part, "metrics"):
             metric = _metric(part, data, outputs)
-        label = metric_label(part)
         # Keras would number the names of unnamed metrics anew with every object.
-        metric.name = label if label not in built else f"{label}_{len(built)}"
+        metric.name = _unused(metric_label(part), built)
         built[metric.name] = metric
     return list(built.values())
 
 
+def _unused(label: str, taken: Collection[str]) -> str:
+    """The label, numbered where another metric, or what every run logs, has it already."""
+    numbers = (f"{label}_{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([label], numbers) if name not in (*taken, "loss", "epoch", *LOGGED))
+
+
 def _metric(part: Part, data: Data, outputs: Any) -> Any:
     """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
-    width = outputs.shape[-1] if isinstance(outputs, tf.Tensor) else 1
+    width = outputs.shape[-1] if outputs.shape.rank > 1 else 1
     if takes_targets(part.target):
         metric = keras.metrics.MeanMetricWrapper(part.function(), **part.arguments)
     else:

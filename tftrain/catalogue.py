@@ -23,7 +23,7 @@ class Kind(NamedTuple):
     keras: str = ""
     house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
     options: dict[str, Any] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
-    skip: int = 0  # leading arguments that are not the config's, such as the tensor of an activation
+    skip: int = 0  # leading arguments of a function that are Keras' to give, such as the tensor of an activation
 
 
 KINDS = {
@@ -92,9 +92,9 @@ KINDS = {
         house=("outputs", "one_hot"),
     ),
     "activation": Kind("a nonlinearity", keras="activations", skip=1),
-    "initializer": Kind("the first values of a weight", keras="initializers"),
-    "regularizer": Kind("a penalty on a weight", keras="regularizers"),
-    "constraint": Kind("a condition on a weight", keras="constraints"),
+    "initializer": Kind("the first values of a weight", keras="initializers", skip=2),
+    "regularizer": Kind("a penalty on a weight", keras="regularizers", skip=1),
+    "constraint": Kind("a condition on a weight", keras="constraints", skip=1),
     "layer": Kind("a layer of a `sequential` model", keras="layers"),
 }
 
@@ -117,6 +117,7 @@ _SHORT = {
         "kld": "kl_divergence",
     },
     "metric": {"mse": "mean_squared_error", "mae": "mean_absolute_error", "acc": "accuracy"},
+    "initializer": {"uniform": "random_uniform", "normal": "random_normal"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ python -m tftrain --config FILE        train what the YAML file says
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
 """
-NOT_FINITE = 1
+FAILED = 1
 BAD_INPUT = 2
 PEER_LOST = 3
 INTERRUPTED = 130
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 where training met a NaN or an infinity, 2 for bad input, 3 for a peer."""
+    """Run one command; the exit status is 0, 1 where training failed or met a NaN, 2 for bad input, 3 for a peer."""
     words = list(sys.argv[1:] if words is None else words)
     verb = VERBS[words[0]] if words and words[0] in VERBS else train
     try:
@@ -80,17 +81,21 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
         return 0
     from tftrain import train
     from tftrain.cluster import PeerLost
-    from tftrain.errors import InputError, UserCodeError
+    from tftrain.errors import InputError, TrainingError, UserCodeError
 
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # where in our code it arose says nothing
     try:
         result = train(config, asked.run_dir, asked.resume)
     except (InputError, UserCodeError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        return FAILED
     except PeerLost as error:
         print(error, file=sys.stderr)
         return PEER_LOST
-    return NOT_FINITE if result.failed else 0
+    return FAILED if result.failed else 0
 
 
 def list_parts(words: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ class UserCodeError(RuntimeError):
     """A user's own part raised; the message is its traceback, without our frames."""
 
 
+class TrainingError(RuntimeError):
+    """TensorFlow failed in the middle of training; one line."""
+
+
 @contextmanager
 def blamed_on(part: Part, path: str) -> Iterator[None]:
     """What goes wrong inside is told with the place where the config chose the part."""
@@ -47,5 +52,13 @@ def _told(error: Exception, part: Part, path: str) -> Exception:
         shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
         head = problem(part.place, path, f"{part.name} raised {type(error).__name__}:")
         return UserCodeError(f"{head}\nTraceback (most recent call last):\n{shown}")
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = _words(error)
     return InputError(problem(part.place, path, f"{part.name}: {words}"))
+
+
+def _words(error: Exception) -> str:
+    """The message on one line, without the code that TensorFlow quotes before that of a traced function."""
+    text = str(error)
+    if text.startswith("in user code:"):
+        text = re.split(r"^ {4}\w+(?:Error|Exception): ", text, flags=re.MULTILINE)[-1]
+    return " ".join(text.split()) or type(error).__name__

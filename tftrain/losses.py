@@ -74,7 +74,7 @@ def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
 def ending(model: keras.Model, outputs: Any) -> str | None:
     """The activation a model ends in, 'linear' for none; None where it cannot be known."""
     found = _last_activation(model)
-    if found is None and isinstance(outputs, tf.Tensor) and outputs.shape.rank == 2 and outputs.shape[-1] > 1:
+    if found is None and outputs.shape.rank == 2 and outputs.shape[-1] > 1:
         sums = tf.reduce_sum(outputs, -1)  # a subclassed model does not tell, its outputs do
         if tf.reduce_all(outputs >= 0) and tf.reduce_all(tf.abs(sums - 1) < EXACT_SUM):
             return "softmax"
@@ -87,7 +87,7 @@ def gives_probabilities(ending: str | None) -> bool:
 
 def to_probabilities(loss: str, from_logits: bool, outputs: Any) -> Callable[[Tree], Tree]:
     """What turns a model's outputs into what metrics expect."""
-    if not from_logits or not isinstance(outputs, tf.Tensor) or not _is_crossentropy(loss):
+    if not from_logits or not _is_crossentropy(loss):
         return lambda found: found
     return tf.nn.sigmoid if "Binary" in loss or outputs.shape[-1] == 1 else tf.nn.softmax
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.machinery
@@ -30,6 +31,14 @@ def resolve(path: str) -> str:
         hint = f"; did you mean '{meant}'?" if meant != target and not meant.startswith(":") else ""
         raise PartError(f"'{path}' is no dotted path; expected module:name, such as my_models:TinyNet{hint}")
     return target
+
+
+def see_working_directory() -> None:
+    """Let modules be imported from where the user is; what is installed comes first."""
+    with contextlib.suppress(FileNotFoundError):  # a folder that was deleted holds no modules
+        here = os.getcwd()
+        if here not in sys.path and "" not in sys.path:
+            sys.path.append(here)
 
 
 def load(target: str) -> Any:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import keras
+
 from tftrain.core.types import Rate
 from tftrain.core.update import Shares
 from tftrain.errors import blamed_on
@@ -46,6 +48,8 @@ def open_optimizer(part: Part, names: Sequence[str], steps_per_epoch: int) -> Op
         if any(share.weight_decay is not None for share in shares):
             given["weight_decay"] = 0.0  # the step does it, parameter by parameter
         optimizer = dataclasses.replace(part, given=given).build()
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer")
         if given.get("weight_decay") == 0.0:
             optimizer.weight_decay = None
     rate = chosen.build() if isinstance(chosen, Part) else chosen

@@ -20,9 +20,14 @@ def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
 
     Keras records the arguments of layers, but not those of models.
     """
-    plain = all(isinstance(value, (bool, int, float, str, list, type(None))) for value in arguments.values())
-    if type(model).get_config is keras.Model.get_config and plain and not hasattr(model, "inputs"):
+    if type(model).get_config is keras.Model.get_config and _is_plain(arguments) and not hasattr(model, "inputs"):
         model.get_config = lambda: dict(arguments)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple, dict)):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def save(model: keras.Model, path: Path) -> None:

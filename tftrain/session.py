@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from tftrain import run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan, step_graph
@@ -25,7 +26,7 @@ from tftrain.core.loop import Sinks, every, train
 from tftrain.core.state import read, write
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
 from tftrain.dump import changes, dump
-from tftrain.errors import InputError
+from tftrain.errors import InputError, TrainingError
 from tftrain.observers.console import Console, Course, print_results
 from tftrain.observers.keeper import Best, EarlyStopping, Keeper
 from tftrain.observers.records import Records, Series, history
@@ -114,6 +115,8 @@ def monitors(run: Run) -> Monitors:
     best, stopping = config.checkpoint.best, config.training.early_stopping
     if best == "auto":
         best = "val_loss" if validated else None
+    if config.checkpoint.restore_best and best is None:
+        raise InputError("checkpoint.restore_best: there is no best checkpoint; name a scalar in checkpoint.best")
     watched = {"checkpoint.best": best, "training.early_stopping.monitor": stopping and stopping.monitor}
     watched |= rate_monitors(config.optimizer, "optimizer")
     for path, name in watched.items():
@@ -169,10 +172,11 @@ class Session:
             self._checkpoints.restore_best()
         if state.averages is not None:
             state.averages.swap()  # from here on the model is the averaged one
+        if self._chief:
+            saving.save(state.model, self._folder / run_folder.MODEL)
         curves = history(self._folder / run_folder.METRICS)
         results = self._results(curves)
         if self._chief:
-            saving.save(state.model, self._folder / run_folder.MODEL)
             summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
             run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
             print_results(results, self._folder, stopped)
@@ -184,6 +188,9 @@ class Session:
         if self._validate is not None:
             steps = in_steps(run.config.training.validate_every, run.data.train.steps_per_epoch)
             views = ((every(steps), self._look),)
+        over = self._already_over()
+        if over is not None:
+            return over
         consoles = [one.on_call for one in observers if isinstance(one, Console)]
         sinks = Sinks(observers, lambda step, row: [tell(step, row) for tell in consoles], self._save)
         try:
@@ -193,6 +200,19 @@ class Session:
             if run.config.training.strategy != "multi_worker":  # there all would have to save, at the same step
                 self._save(int(run.state.step.numpy()))
             raise
+        except tf.errors.OpError as error:
+            step, why = int(run.state.step.numpy()), str(error).split("\n", 1)[0]
+            saved = f"the last checkpoint is of step {self._saved}" if self._saved else "there is no checkpoint yet"
+            raise TrainingError(f"TensorFlow failed after step {step}: {why} ({saved})") from error
+
+    def _already_over(self) -> Stop | None:
+        """Why a run that is resumed has nothing left to do, where that is so."""
+        stopping = self._monitored.stopping
+        if self._start and stopping is not None and stopping.is_over():
+            return Stop(stopping.reason())
+        if self._start >= self._run.total_steps:
+            print(f"nothing left to train: the run is at step {self._start} of {self._run.total_steps}")
+        return None
 
     @contextmanager
     def _observers(self) -> Iterator[list]:

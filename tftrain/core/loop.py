@@ -42,8 +42,9 @@ def doubling_then_every(steps: int) -> Cadence:
 class Programs(NamedTuple):
     """The step, compiled twice; both do the same to the weights, bit for bit.
 
-    `quiet(handle, count)` runs `count` steps and gives rows: [count] for each scalar, [count, parameters] for each
-    vector. `measured(handle)` runs one step, and gives its row and what each of `probes` measured.
+    `quiet(handle, count)` runs `count` steps, or up to the first that is not finite, and gives rows: [steps] for each
+    scalar, [steps, parameters] for each vector. `measured(handle)` runs one step, and gives its row and what each of
+    `probes` measured.
     """
 
     quiet: Any
@@ -63,13 +64,18 @@ def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequ
     def quiet(handle, count):
         layout: Row = {}
 
-        def body(index, packed):
+        def body(index, finite, packed):
             row, _ = replicas.run(quiet_step, feed.batch(handle, index))
             layout.update(row)
-            return index + 1, packed.write(index, tf.concat([tf.reshape(value, [-1]) for value in row.values()], 0))
+            numbers = tf.concat([tf.reshape(value, [-1]) for value in row.values()], 0)
+            return index + 1, row["finite"] > 0, packed.write(index, numbers)
 
-        packed = tf.TensorArray(tf.float32, count)
-        _, packed = tf.while_loop(lambda index, _: index < count, body, (0, packed), parallel_iterations=1)
+        # What was not finite is for the host to judge before another step is taken.
+        packed = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+        start = (0, tf.constant(True), packed)
+        _, _, packed = tf.while_loop(
+            lambda index, finite, _: finite & (index < count), body, start, parallel_iterations=1
+        )
         return _unpack(packed.stack(), layout)
 
     @tf.function(input_signature=[feed.signature])
@@ -177,9 +183,10 @@ def train(
         handle = feed.serve(step, count)
         rows, signals = _run_measured(programs, handle) if measuring else _run_quiet(programs, handle, count)
         seconds = clock() - began
-        pace.adapt(count, seconds)
+        done = len(rows["finite"])
+        pace.adapt(done, seconds)
         window.add(rows, seconds)
-        step += count
+        step += done
         sinks.on_call(step, {name: values[-1] for name, values in rows.items()})
         trouble = _trouble(rows, step, names) if plan.on_nonfinite == "stop" else None
         if trouble is not None:

@@ -11,17 +11,17 @@ from tftrain.core.types import Tensor
 
 
 def square_sums(tensors: Sequence[Gradient]) -> Tensor:
-    """The sum of squares of each tensor, [tensors], float32; a norm past 1.8e19 overflows to Inf."""
+    """The sum of squares of each tensor, [tensors], float64: in float32 a gradient of 1e-23 would count as zero."""
     if not tensors:
-        return tf.zeros([0])
-    return tf.stack([tf.reduce_sum(tf.square(tf.cast(values_of(tensor), tf.float32))) for tensor in tensors])
+        return tf.zeros([0], tf.float64)
+    return tf.stack([tf.reduce_sum(tf.square(tf.cast(values_of(tensor), tf.float64))) for tensor in tensors])
 
 
 def norms(tensors: Sequence[Gradient]) -> Tensor:
     """The L2 norm of each tensor, [tensors], float32."""
-    return tf.sqrt(square_sums(tensors))
+    return tf.cast(tf.sqrt(square_sums(tensors)), tf.float32)
 
 
 def global_norm(squares: Tensor) -> Tensor:
-    """The L2 norm of all tensors together, from their `square_sums`."""
-    return tf.sqrt(tf.reduce_sum(squares))
+    """The L2 norm of all tensors together, float32, from their `square_sums`."""
+    return tf.cast(tf.sqrt(tf.reduce_sum(squares)), tf.float32)

@@ -13,7 +13,7 @@ from tftrain.data.arrays import ArrayFeed
 from tftrain.data.chain import Fitted, Preprocess, fit
 from tftrain.data.errors import DataError
 from tftrain.data.order import Order
-from tftrain.data.source import map_leaves, read
+from tftrain.data.source import leaves, map_leaves, read
 from tftrain.data.splits import Split, split, take
 from tftrain.data.stream import StreamFeed
 from tftrain.data.survey import survey
@@ -60,7 +60,9 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
     splits, labels = _surveyed(source, options.cache)
     splits = split(splits, options.validation, options.test, options.split_seed)
     batch_size = _batch_size(options.batch_size, splits["train"].examples)
-    classes = labels[1] + 1 if labels else None
+    classes = labels[1] + 1 if labels else _one_hot_classes(splits["train"].data)
+    if classes == 1:
+        raise DataError("all labels are 0: there is one class alone, and nothing to tell apart")
     fitted, facts = fit(options.preprocess, splits["train"], classes, seed)
     train = _feed(
         splits["train"],
@@ -89,9 +91,36 @@ def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple[int, in
         found = survey(name, data)
         splits[name] = Split(data, found.examples)
         labels.append(found.labels)
+    _check_alike({name: one.data for name, one in splits.items()})
     if any(found is None for found in labels):
         return splits, None
     return splits, (min(low for low, _ in labels), max(high for _, high in labels))
+
+
+def _check_alike(splits: dict[str, Batch | tf.data.Dataset]) -> None:
+    """Every split has the parts and the shapes of the training examples."""
+    shapes = {name: _shapes(data) for name, data in splits.items()}
+    for name, found in shapes.items():
+        for part, shape in shapes["train"].items():
+            if found.get(part) != shape:
+                raise DataError(
+                    f"{name}: {part} of an example has the shape {found.get(part)}; in train it has {shape}"
+                )
+
+
+def _shapes(data: Batch | tf.data.Dataset) -> dict[str, list | None]:
+    if isinstance(data, Batch):
+        return {name: list(leaf.shape[1:]) for name, leaf in leaves(data._replace(weight=None)).items()}
+    specs = leaves(Batch(*data.element_spec)._replace(weight=None))
+    return {name: spec.shape.as_list() for name, spec in specs.items()}
+
+
+def _one_hot_classes(data: Batch | tf.data.Dataset) -> int | None:
+    """How many classes there are where the targets of arrays are rows with one 1 in them."""
+    if not isinstance(data, Batch) or data.y.ndim != 2 or data.y.shape[1] < 2:
+        return None
+    is_one_hot = np.all((data.y == 0) | (data.y == 1)) and np.all(data.y.sum(axis=1) == 1)
+    return data.y.shape[1] if is_one_hot else None
 
 
 def _batch_size(wanted: int | str, examples: int) -> int:

@@ -31,7 +31,10 @@ class StreamFeed:
         for leaf in tf.nest.flatten(spec):
             if None in leaf.shape[1:].as_list():
                 shape = ["any" if size is None else size for size in leaf.shape[1:]]
-                raise DataError(f"the examples have no fixed shape ({shape}); add `resize`, or `pad` or `crop`")
+                raise DataError(
+                    f"the examples have no fixed shape ({shape}); add `resize`, `pad` or `crop`, or remove .batch() if "
+                    "these are batches: the run makes its own"
+                )
         self.signature = tf.data.IteratorSpec(spec)
 
     def run_length(self, step: int) -> int:

@@ -33,7 +33,15 @@ class Course(NamedTuple):
 def screen() -> rich_console.Console:
     """Returns the console on standard output; interactive only where a person's terminal can redraw a line."""
     live = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    return rich_console.Console(force_interactive=live)
+    return _Screen(force_interactive=live)
+
+
+class _Screen(rich_console.Console):
+    """A console that goes on in silence when nobody reads it any more, as after `| head`: the run is worth more."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Console:

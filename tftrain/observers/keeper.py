@@ -65,8 +65,11 @@ class EarlyStopping:
         if value is None:
             return
         self._looks = 0 if self.best.improved(step, value) else self._looks + 1
-        if self._looks >= self._patience:
-            raise Stop(self._reason())
+        if self.is_over():
+            raise Stop(self.reason())
+
+    def is_over(self) -> bool:
+        return self._looks >= self._patience
 
     def state(self) -> dict[str, Any]:
         return self.best.state() | {"looks": self._looks}
@@ -75,7 +78,7 @@ class EarlyStopping:
         self.best.restore(state)
         self._looks = state["looks"]
 
-    def _reason(self) -> str:
+    def reason(self) -> str:
         looks = f"{self._looks} look{'s' if self._looks > 1 else ''}"
         if self.best.value is None:
             return f"{self.best.monitor} has not been finite for {looks}"

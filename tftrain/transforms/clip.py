@@ -49,7 +49,8 @@ def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
 
     def layer_norms(grads: list[Gradient]) -> Tensor:
         # No product with zeros and ones: an Inf in one layer would be a NaN in all.
-        return tf.sqrt(tf.reduce_sum(tf.where(together, square_sums(grads), 0.0), axis=1))
+        squares = square_sums(grads)
+        return tf.cast(tf.sqrt(tf.reduce_sum(tf.where(together, squares, 0.0), axis=1)), tf.float32)
 
     return _by_norms(limit, layer_norms)
 
