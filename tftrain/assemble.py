@@ -14,6 +14,7 @@ import tensorflow as tf
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
+from tftrain.core import replicas
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.scale import LossScale
@@ -84,6 +85,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     clip = clips.chained(config.gradients.clip, names, objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
+    _refuse_joined_pieces(config, model)
     method = _method(config, loss, loss_scale)
     recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares)
     with blamed_on(config.model, "model"):
@@ -110,6 +112,15 @@ def _method(config: Config, loss: Any, loss_scale: LossScale | None) -> Gradient
             )
         )
     return microbatched(method, config.gradients.accumulate) if config.gradients.accumulate > 1 else method
+
+
+def _refuse_joined_pieces(config: Config, model: keras.Model) -> None:
+    joining = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+    if joining and config.gradients.accumulate > 1 and replicas.count() > 1:
+        raise InputError(
+            f"gradients.accumulate: {config.gradients.accumulate} does not go with synchronized batch normalization "
+            f"on several devices ({', '.join(joining)}), which cut their shares into pieces each; leave out one of them"
+        )
 
 
 def _probes(log: Log) -> list[Probe]:

@@ -2,8 +2,8 @@
 
     on_devices.py REPLICAS ANSWER < CASES
 
-TensorFlow fixes its devices once, and two strategies of one process collide. CASES is a JSON list of `task`, the name of
-a function here, with its keyword arguments; ANSWER is the .npz file that gets what it returns, as `<case>/<name>`.
+TensorFlow fixes its devices once, and two strategies of one process collide. CASES is a JSON list of `task`, the name
+of a function here, with its keyword arguments; ANSWER is the .npz file that gets what it returns, as `<case>/<name>`.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ def batches(model, weighted):
         yield Batch(tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None)
 
 
-def trained(
-    model="dense", clip="none", pieces=1, precision="float32", reduction="sum_over_batch_size", weighted=True
-):
+def trained(model="dense", clip="none", pieces=1, precision="float32", reduction="sum_over_batch_size", weighted=True):
     """The weights after each step, those before the first among them, and the rows."""
     keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy(precision)
@@ -154,7 +152,7 @@ def far():
         own, _ = replicas.own_share(batch)
         with tf.GradientTape() as tape:
             loss = objective(own)[0] / replicas.count()
-        optimizer.apply_gradients(zip(tape.gradient(loss, net.trainable_variables), net.trainable_variables))
+        optimizer.apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
 
     optimizer.build(net.trainable_variables)
     tf.function(lambda: replicas.run(by_keras, batch))()

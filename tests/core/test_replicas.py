@@ -154,8 +154,8 @@ def test_in_float32(answers, replicas, given):
 def test_in_half_precision(half_answers, replicas, given):
     answer, reference = half_answers.of(replicas, given), half_answers.of(1, same_as_one(given))
     assert_within_limits(given["clip"], answer)
-    # Each share of a gradient is rounded to a relative 2^-9 (bfloat16) or 2^-12 (float16) where it leaves the layer, and
-    # activations behind rounded weights are too: some few of these roundings, of the whole way.
+    # Each share of a gradient is rounded to a relative 2^-9 (bfloat16) or 2^-12 (float16) where it leaves the layer,
+    # and activations behind rounded weights are too: some few of these roundings, of the whole way.
     rounding = {"mixed_bfloat16": 2**-9, "mixed_float16": 2**-12}[given["precision"]]
     assert deviation(answer, reference) < 4 * rounding * path_length(reference)
 

@@ -28,7 +28,9 @@ def test_the_sum_of_sparse_gradients():
 
 def test_numbers_in_the_same_places():
     sparse, dense = rows([[1.0], [2.0]], [1, 3]), tf.constant([1.0, 2.0])
-    np.testing.assert_array_equal(tf.convert_to_tensor(with_values(sparse, 2 * values_of(sparse)))[:, 0], [0, 2, 0, 4, 0])
+    np.testing.assert_array_equal(
+        tf.convert_to_tensor(with_values(sparse, 2 * values_of(sparse)))[:, 0], [0, 2, 0, 4, 0]
+    )
     np.testing.assert_array_equal(with_values(dense, 2 * values_of(dense)), [2, 4])
 
 

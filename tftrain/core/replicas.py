@@ -70,7 +70,7 @@ def agree(variables: Sequence[tf.Variable], before: Sequence[Tensor], rows: Tens
     for variable, start in zip(variables, before, strict=True):
         change = variable.read_value() - start  # one that did not change stays the same to the bit
         changes.append(change * share if change.dtype.is_floating else tf.where(first, tf.cast(change, tf.int64), 0))
-    for variable, start, change in zip(variables, before, _sum(changes), strict=True):
+    for variable, start, change in zip(variables, before, _sums(changes), strict=True):
         variable.assign(start + tf.cast(change, start.dtype))
 
 
@@ -88,6 +88,16 @@ def _share(mass: Tensor) -> Tensor:
 
 def _sum(values: Any) -> Any:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def _sums(values: Sequence[Tensor]) -> list[Tensor]:
+    """As `_sum`, of values of several types; tf.distribute packs what it is given into one tensor."""
+    found: list = [None] * len(values)
+    for dtype in dict.fromkeys(value.dtype for value in values):
+        places = [place for place, value in enumerate(values) if value.dtype == dtype]
+        for place, value in zip(places, _sum([values[place] for place in places]), strict=True):
+            found[place] = value
+    return found
 
 
 def draw_apart(model: Any) -> None:
