@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 
 import tftrain
-from tftrain.compose import MAX_BYTES, compose
+from tftrain.compose import MAX_BYTES, compose, flags
 from tftrain.convert import plain
 
 
@@ -128,3 +129,11 @@ def test_what_is_composed_holds_no_base(desk):
     node = compose(desk.write("base: base.yaml\nmodel: cnn\n"), ["training.epochs=3"])
     assert plain(node) == {"model": "cnn", "data": "iris", "optimizer": "adam", "training": {"epochs": 3}}
     assert os.fspath(node.place.source) == "base.yaml"
+
+
+def test_overrides_from_python():
+    assert flags("training.epochs=3") == ["training.epochs=3"]
+    assert flags({"training.seed": np.int64(3), "optimizer.learning_rate": np.float32(0.5)}) == [
+        "training.seed=3",
+        "optimizer.learning_rate=0.5",
+    ]

@@ -99,3 +99,8 @@ def test_a_failed_write_keeps_the_old_text(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_text(path, "new \udc80")
     assert path.read_text() == "old"
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(RunFolderError, match="File name too long"):
+        check(tmp_path / ("x" * 300), resume=False)

@@ -83,6 +83,8 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     from tftrain.cluster import PeerLost
     from tftrain.errors import InputError, TrainingError, UserCodeError
 
+    if sys.stdout.isatty():
+        print("loading TensorFlow, the data and the model ...", flush=True)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # where in our code it arose says nothing
     try:
         result = train(config, asked.run_dir, asked.resume)

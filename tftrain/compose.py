@@ -29,10 +29,15 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> Node:
 
 
 def flags(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Overrides as `--set` writes them: {"training.epochs": 3} -> ["training.epochs=3"]."""
+    """Overrides as `--set` writes them: {"training.epochs": 3} -> ["training.epochs=3"]; NumPy's numbers will do."""
     if isinstance(overrides, Mapping):
-        return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()]
-    return list(overrides)
+        return [f"{key}={_written(value)}" for key, value in overrides.items()]
+    return [overrides] if isinstance(overrides, str) else list(overrides)
+
+
+def _written(value: Any) -> str:
+    """A value as YAML; NumPy's numbers will do."""
+    return json.dumps(value, ensure_ascii=False, default=lambda number: number.item())
 
 
 def merged(below: Node, above: Node) -> Node:

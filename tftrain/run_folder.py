@@ -26,7 +26,10 @@ def check(run_dir: Path | None, resume: bool) -> None:
             raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
         return
     folder = Path(run_dir)
-    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    try:
+        there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    except OSError as error:  # such as a name that is too long
+        raise RunFolderError(f"run folder {folder}: {error.strerror}; give another --run-dir") from None
     if not there.is_dir():
         raise RunFolderError(f"run folder {folder}: {there} is a file; give another --run-dir")
     occupied = there == folder and any(folder.iterdir())
