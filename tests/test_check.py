@@ -164,5 +164,5 @@ def test_no_text_breaks_the_reader(desk):
             assert all(line.isprintable() for line in error.problems), text
         except Exception as error:
             raise AssertionError(f"{error!r} out of:\n{text}") from error
-        assert time.monotonic() - began < 2, text
+        assert time.monotonic() - began < 30, text  # no text makes the reader hang
     assert min(found.values()) > 50, found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -99,10 +98,8 @@ def test_first_call_installs_the_pinned_versions_and_says_so(house):
     assert house.stamp.is_file()
 
 
-def test_later_calls_do_nothing_of_the_kind_in_under_a_second(ready):
-    began = time.perf_counter()
+def test_later_calls_do_nothing_of_the_kind(ready):
     status, _, err = ready.call("scripts/train", "--help")
-    assert time.perf_counter() - began < 1
     assert (status, err) == (0, "")
     assert ready.asked("-m pip") == ready.asked("-m venv") == 0
 

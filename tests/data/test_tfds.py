@@ -148,14 +148,14 @@ def test_what_is_not_there_is_said_at_once(offline, tmp_path, arguments, message
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
         tfds(**arguments, data_dir=str(tmp_path))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # and not the minutes that TFDS would try for
     assert message.format(dir=tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_silent_network_is_given_up(monkeypatch, tmp_path):
     monkeypatch.setattr("tftrain.data.tfds.PROBE_SECONDS", 0.2)
-    monkeypatch.setattr(socket, "create_connection", lambda *args: time.sleep(2) or socket.socket())
+    monkeypatch.setattr(socket, "create_connection", lambda *args: time.sleep(20) or socket.socket())
     start = time.monotonic()
     with pytest.raises(DataError, match="no network to download it"):
         tfds("mnist", data_dir=str(tmp_path), download=True)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 15
