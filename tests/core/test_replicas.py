@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 WORKER = Path(__file__).parent / "on_devices.py"
-REPLICAS, PIECES, STEPS = (1, 2, 4), (1, 4), 4
+STEPS = 4
+GRID = list(itertools.product((1, 2, 4), (1, 4)))  # replicas and micro-batches
+QUICK, QUICKEST = ((1, 1), (1, 4), (2, 1), (4, 4)), ((1, 1), (4, 4))  # the others are for `long`
 CLIPS = ("value", "norm", "global_norm", "layer_norm", "adaptive", "percentile")
 # Sums over at most 16 examples run in another order, which moves a weight below 1 by some 1e-7 in each of four steps;
 # where nothing is clipped, the way is longer than 1, and so much more.
@@ -21,58 +23,64 @@ LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.05, 0.05, 0.1, 30.0, 3  # as in the w
 
 
 def case(**given):
-    return {"task": "trained"} | given
+    return {"task": "trained", "pieces": 1} | given
 
 
-FLOAT32 = [case(clip=clip, pieces=pieces) for clip, pieces in itertools.product(CLIPS, PIECES)]
-HALF = [
-    case(clip=clip, pieces=pieces, precision=precision)
-    for precision, clip, pieces in itertools.product(("mixed_bfloat16", "mixed_float16"), CLIPS, PIECES)
-]
+FLOAT32 = [case(clip=clip) for clip in CLIPS]
+HALF = [case(clip=clip, precision=name) for name in ("mixed_bfloat16", "mixed_float16") for clip in CLIPS]
 WEIGHTED = [
-    case(reduction=reduction, weighted=weighted, pieces=pieces)
-    for (reduction, weighted), pieces in itertools.product(
-        [("sum_over_batch_size", False), ("mean_with_sample_weight", True)], PIECES
-    )
+    case(reduction="sum_over_batch_size", weighted=False),
+    case(reduction="mean_with_sample_weight", weighted=True),
 ]
-SPARSE = [case(model="embedding", clip=clip, pieces=pieces) for clip in ("norm", "adaptive") for pieces in PIECES]
-NORMALIZED = [case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")]
-OTHERS = [{"task": "masks"}, {"task": "far"}]
-TWINS = [case(model="embedding_twin", clip=one["clip"]) for one in SPARSE[:: len(PIECES)]]
+SPARSE = [case(model="embedding", clip=clip) for clip in ("norm", "adaptive")]
+TWINS = [one | {"model": "embedding_twin"} for one in SPARSE]
+NORM, CUT_NORM, JOINED_NORM = case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")
+MASKS, FAR = {"task": "masks"}, {"task": "far"}
+
+
+def runs(quick):
+    """Pairs of a number of replicas and a case."""
+    for cases, at_once in ((FLOAT32, QUICK), (WEIGHTED, QUICKEST), (SPARSE, QUICKEST), (HALF, ())):
+        places = [place for place in GRID if (place in at_once) == quick]
+        yield from ((replicas, one | {"pieces": pieces}) for one in cases for replicas, pieces in places)
+    if quick:
+        yield from ((replicas, one) for replicas in (1, 2, 4) for one in (NORM, JOINED_NORM, MASKS, FAR))
+        yield from ((1, one) for one in (CUT_NORM, *TWINS))
 
 
 class Answers:
-    """What the worker found for each case, by number of replicas."""
+    """What the worker finds for each number of replicas and case; the long half of them is computed when asked for."""
 
-    def __init__(self, folder, cases):
-        self._cases = cases
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        running = {}
-        for count in REPLICAS:
-            command = [sys.executable, str(WORKER), str(count), str(folder / f"{count}.npz")]
-            log = open(folder / f"{count}.log", "wb")
-            running[count] = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=environment)
-            running[count].stdin.write(json.dumps(cases).encode())
-            running[count].stdin.close()
-        for count, process in running.items():
-            assert process.wait(300) == 0, (folder / f"{count}.log").read_text()[-3000:]
-        self._found = {count: dict(np.load(folder / f"{count}.npz")) for count in REPLICAS}
+    def __init__(self, new_folder):
+        self._new_folder = new_folder
+        self._runs = {quick: list(runs(quick)) for quick in (True, False)}
+        self._found = {}
 
     def of(self, replicas, given):
-        head = f"{self._cases.index(given)}/"
-        found = self._found[replicas]
+        quick = (replicas, given) in self._runs[True]
+        if quick not in self._found:
+            self._found[quick] = self._compute(quick)
+        mine = [one for count, one in self._runs[quick] if count == replicas]
+        head, found = f"{mine.index(given)}/", self._found[quick][replicas]
         return {name.removeprefix(head): value for name, value in found.items() if name.startswith(head)}
+
+    def _compute(self, quick):
+        folder, running = self._new_folder("answers"), {}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        for count in (4, 2, 1):  # a process each, at the same time
+            command = [sys.executable, str(WORKER), str(count), str(folder / f"{count}.npz")]
+            with open(folder / f"{count}.log", "wb") as log:
+                running[count] = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=environment)
+            running[count].stdin.write(json.dumps([one for to, one in self._runs[quick] if to == count]).encode())
+            running[count].stdin.close()
+        for count, process in running.items():
+            assert process.wait(500) == 0, (folder / f"{count}.log").read_text()[-3000:]
+        return {count: dict(np.load(folder / f"{count}.npz")) for count in running}
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    cases = [*FLOAT32, *WEIGHTED, *SPARSE, *NORMALIZED, *OTHERS, *TWINS]
-    return Answers(tmp_path_factory.mktemp("answers"), cases)
-
-
-@pytest.fixture(scope="module")
-def half_answers(tmp_path_factory):
-    return Answers(tmp_path_factory.mktemp("half"), HALF)
+    return Answers(tmp_path_factory.mktemp)
 
 
 def weights(answer, step):
@@ -131,28 +139,33 @@ def same_as_one(given):
     return given | {"pieces": 1}
 
 
-table = pytest.mark.parametrize("replicas", REPLICAS)
-
-
-def named(cases):
+def table(cases, quick=QUICK):
+    """Every case on every number of replicas, in every number of micro-batches."""
     return pytest.mark.parametrize(
-        "given", cases, ids=lambda one: "-".join(str(value) for key, value in one.items() if key != "task")
+        "replicas, given",
+        [
+            pytest.param(
+                replicas,
+                one | {"pieces": pieces},
+                marks=() if (replicas, pieces) in quick else pytest.mark.long,
+                id="-".join(str(value) for value in (f"{replicas}x{pieces}", *list(one.values())[2:])),
+            )
+            for one in cases
+            for replicas, pieces in GRID
+        ],
     )
 
 
-@table
-@named(FLOAT32)
+@table(FLOAT32)
 def test_in_float32(answers, replicas, given):
-    answer = answers.of(replicas, given)
+    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
     assert_within_limits(given["clip"], answer)
-    assert deviation(answer, answers.of(1, same_as_one(given))) < FLOAT32_ROUNDING
+    assert deviation(answer, reference) < FLOAT32_ROUNDING * max(1, path_length(reference))
 
 
-@pytest.mark.long
-@table
-@named(HALF)
-def test_in_half_precision(half_answers, replicas, given):
-    answer, reference = half_answers.of(replicas, given), half_answers.of(1, same_as_one(given))
+@table(HALF, ())
+def test_in_half_precision(answers, replicas, given):
+    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
     assert_within_limits(given["clip"], answer)
     # Each share of a gradient is rounded to a relative 2^-9 (bfloat16) or 2^-12 (float16) where it leaves the layer,
     # and activations behind rounded weights are too: some few of these roundings, of the whole way.
@@ -160,17 +173,15 @@ def test_in_half_precision(half_answers, replicas, given):
     assert deviation(answer, reference) < 4 * rounding * path_length(reference)
 
 
-@table
-@named(WEIGHTED)
+@table(WEIGHTED, QUICKEST)
 def test_weighted_examples(answers, replicas, given):
     reference = answers.of(1, same_as_one(given))
     assert deviation(answers.of(replicas, given), reference) < FLOAT32_ROUNDING * path_length(reference)
 
 
-@table
-@named(SPARSE)
+@table(SPARSE, QUICKEST)
 def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given):
-    answer, twin = answers.of(replicas, given), answers.of(1, case(model="embedding_twin", clip=given["clip"]))
+    answer, twin = answers.of(replicas, given), answers.of(1, same_as_one(given) | {"model": "embedding_twin"})
     assert deviation(answer, twin) < FLOAT32_ROUNDING
     for name in ("grad_norms", "clipped_grad_norms", "clip_rate", "loss"):
         for step in range(1, STEPS + 1):
@@ -179,8 +190,7 @@ def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given
 
 def test_batch_statistics_are_those_of_each_replica(answers):
     """So two replicas see what two micro-batches see; the moving averages are the mean of what each replica saw."""
-    plain = NORMALIZED[0]
-    two, whole, cut = answers.of(2, plain), answers.of(1, plain), answers.of(1, NORMALIZED[1])
+    two, whole, cut = answers.of(2, NORM), answers.of(1, NORM), answers.of(1, CUT_NORM)
     kernel, bias, gamma, beta, mean, variance, *_ = range(8)
     first = weights(two, 1)
     assert np.abs(first[gamma] - weights(whole, 1)[gamma]).max() > 1e-3
@@ -188,27 +198,26 @@ def test_batch_statistics_are_those_of_each_replica(answers):
         np.testing.assert_allclose(first[index], weights(cut, 1)[index], atol=FLOAT32_ROUNDING)
     np.testing.assert_allclose(first[mean], weights(whole, 1)[mean], atol=FLOAT32_ROUNDING)
     assert np.all(first[variance] < weights(whole, 1)[variance])  # each is around the mean of its own half
-    assert all(np.all(np.isfinite(one)) for one in weights(answers.of(4, plain), STEPS))  # one had no example at all
+    assert all(np.all(np.isfinite(one)) for one in weights(answers.of(4, NORM), STEPS))  # one had no example at all
 
 
 @pytest.mark.parametrize("replicas, steps", [(2, STEPS), (4, STEPS - 1)])  # not with fewer examples than replicas
 def test_synchronized_batch_statistics_are_those_of_the_whole(answers, replicas, steps):
-    given = NORMALIZED[2]
-    reference = answers.of(1, given)
-    assert deviation(answers.of(replicas, given), reference, steps) < FLOAT32_ROUNDING * path_length(reference)
+    reference = answers.of(1, JOINED_NORM)
+    assert deviation(answers.of(replicas, JOINED_NORM), reference, steps) < FLOAT32_ROUNDING * path_length(reference)
 
 
-@pytest.mark.parametrize("replicas", REPLICAS[1:])
+@pytest.mark.parametrize("replicas", [2, 4])
 def test_each_replica_draws_for_itself_and_the_first_as_ever(answers, replicas):
-    alone, outputs = answers.of(1, OTHERS[0])["outputs"], answers.of(replicas, OTHERS[0])["outputs"]
+    alone, outputs = answers.of(1, MASKS)["outputs"], answers.of(replicas, MASKS)["outputs"]
     assert outputs.shape == (3, replicas, 20)
     np.testing.assert_array_equal(outputs[:, :1], alone)
     assert len(np.unique(outputs.reshape(-1, 20), axis=0)) == 3 * replicas
 
 
 def test_a_limit_of_1_is_one_where_keras_lets_2_through(answers):
-    found = answers.of(2, OTHERS[1])
+    found = answers.of(2, FAR)
     assert found["keras"] == pytest.approx(2.0, rel=1e-6)
     assert found["ours"] == pytest.approx(1.0, rel=1e-6)
-    alone = answers.of(1, OTHERS[1])
+    alone = answers.of(1, FAR)
     assert (alone["keras"], alone["ours"]) == (pytest.approx(1.0, rel=1e-6), pytest.approx(1.0, rel=1e-6))
