@@ -70,4 +70,5 @@ def test_every_rule_needs_what_the_schema_has(desk):
         for path in rule.needs:
             found = known
             for key in path.split("."):
+                assert hasattr(found, key), path
                 found = getattr(found, key)
