@@ -64,6 +64,12 @@ def test_a_pattern_that_is_in_no_name(config, optimizer, path):
         open_optimizer(part, NAMES, 1)
 
 
+def test_groups_that_freeze_everything(config):
+    part = config("{name: adam, groups: [{only: ., frozen: true}]}").optimizer
+    with pytest.raises(InputError, match="optimizer.groups: they freeze every parameter"):
+        freeze(part, [keras.Variable(np.zeros(2)) for _ in NAMES], NAMES)
+
+
 def test_a_run_with_groups(config, tmp_path):
     groups = (
         "[{only: hidden, frozen: true}, {only: hidden_1/bias, frozen: false, rate: 0.5}, {only: output/bias, rate: 0}]"

@@ -11,10 +11,11 @@ import keras
 
 from tftrain.core.types import Rate
 from tftrain.core.update import Shares
-from tftrain.errors import blamed_on
+from tftrain.errors import InputError, blamed_on
 from tftrain.parts import Part
 from tftrain.rates import as_rate
 from tftrain.selection import selected
+from tftrain.strict import problem
 
 
 class Optimizer(NamedTuple):
@@ -32,6 +33,10 @@ def freeze(part: Part, variables: Sequence[Any], names: Sequence[str]) -> None:
         for number, group in enumerate(part.option("groups") or ())
         for index in selected(part, f"optimizer.groups.{number}.only", group.only, names)
     }
+    if sum(frozen.values()) == len(names):
+        raise InputError(
+            problem(part.place, "optimizer.groups", "they freeze every parameter: nothing is left to train")
+        )
     for index, is_frozen in frozen.items():
         variables[index].trainable = not is_frozen
 
