@@ -20,10 +20,10 @@ from tftrain.transforms.chain import chain
 from tftrain.transforms.percentile import clip_percentile
 
 
-def sizes(found, finite):
+def sizes(found, finite, loss=1.0):
     seen = []
     for good in finite:
-        found.update(tf.constant(good))
+        found.update(tf.constant(loss), tf.constant(good))
         seen.append(float(found.value))
     return seen
 
@@ -42,6 +42,14 @@ def test_stays_between_its_bounds():
     assert sizes(found, [False] * 20)[-2:] == [bounds.LEAST] * 2
     assert sizes(found, [True] * 50)[-2:] == [bounds.MOST] * 2
     assert np.log2(bounds.MOST) == 40
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_says_nothing_of_the_scale(loss):
+    found = LossScale(growth_steps=2)
+    sizes(found, [True])
+    assert sizes(found, [False] * 3, loss) == [2**15] * 3
+    assert sizes(found, [True, True]) == [2**15, 2**16]  # but it ends the run of good steps
 
 
 @pytest.fixture
@@ -115,8 +123,15 @@ def test_it_grows_again(make):
 
 
 def test_it_stops_only_where_no_scale_is_small_enough(make):
-    shown, ended = trained(make(poisoned=range(1, 11)), 40)
+    shown, ended = trained(make(size=1e30), 40)  # the loss is finite, the gradients too large for float16 by any scale
     assert isinstance(ended, NotFinite) and "at step 16" in str(ended)  # 2^15 halved 15 times
     assert len(shown) == 16 and shown[-1]["loss_scale"] == 1
-    shown, ended = trained(make(poisoned=range(1, 11)), 40, on_nonfinite="skip")
-    assert ended is None and len(shown) == 40
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(make):
+    shown, ended = trained(make(poisoned=[3, 4, 6]), 10)
+    assert isinstance(ended, NotFinite) and "at step 3" in str(ended) and "(loss nan" in str(ended)
+    assert len(shown) == 3 and shown[-1]["loss_scale"] == 2**15
+    shown, ended = trained(make(poisoned=[3, 4, 6]), 10, on_nonfinite="skip")
+    assert ended is None and [row["nonfinite_steps"] for row in shown] == [0, 0, 1, 1, 0, 1, 0, 0, 0, 0]
+    assert {row["loss_scale"] for row in shown} == {2**15}

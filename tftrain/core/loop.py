@@ -13,6 +13,7 @@ import tensorflow as tf
 from tftrain.core import replicas
 from tftrain.core.activations import telling
 from tftrain.core.depth import hidden_ends
+from tftrain.core.skips import overflowed
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, Row, make_step, parameter_names
 from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
@@ -213,7 +214,7 @@ def _run_measured(programs: Programs, handle: Any) -> tuple[Rows, Signals]:
 def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> NotFinite | None:
     """What was wrong at the first step that was not finite."""
     # An overflow in half precision is no trouble: the loss scale halves, until there is nothing left to halve.
-    bad = np.flatnonzero((rows["finite"] == 0) & (rows.get("loss_scale", 1.0) <= 1.0))
+    bad = np.flatnonzero((rows["finite"] == 0) & ~overflowed(rows))
     if not bad.size:
         return None
     first = int(bad[0])

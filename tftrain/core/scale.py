@@ -26,10 +26,14 @@ class LossScale:
     def variables(self) -> list[tf.Variable]:
         return [self.value, self.good_steps]
 
-    def update(self, finite: Tensor) -> None:
-        """Take in whether the gradients of a step were finite."""
+    def update(self, loss: Tensor, finite: Tensor) -> None:
+        """Take in the loss of a step, and whether its gradients were finite too.
+
+        A loss that is not finite leaves the scale as it is: no smaller one would have helped.
+        """
         good = self.good_steps.read_value() + 1
         grown, scale = good >= self._growth_steps, self.value.read_value()
         larger = tf.where(grown, tf.minimum(scale * 2, MOST), scale)
-        self.value.assign(tf.where(finite, larger, tf.maximum(scale / 2, LEAST)))
+        smaller = tf.where(tf.math.is_finite(loss), tf.maximum(scale / 2, LEAST), scale)
+        self.value.assign(tf.where(finite, larger, smaller))
         self.good_steps.assign(tf.where(finite & ~grown, good, 0))

@@ -75,7 +75,7 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
             replicas.when(finite, commit, undo, update)
             state.step.assign_add(1)
         with tf.name_scope("signals"):
-            row = {"loss": loss, "learning_rate": rate, "finite": finite, **_scaling(state, finite), **scalars}
+            row = {"loss": loss, "learning_rate": rate, "finite": finite, **_scaling(state, loss, finite), **scalars}
             row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
             row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
             updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
@@ -109,12 +109,12 @@ def _undo(state: TrainState) -> Callable[[Update], None]:
     return lambda update: write(state.buffers, update.buffers)
 
 
-def _scaling(state: TrainState, finite: Tensor) -> Row:
+def _scaling(state: TrainState, loss: Tensor, finite: Tensor) -> Row:
     """The loss scale of this step, which then takes in whether it was small enough."""
     if state.loss_scale is None:
         return {}
     scale = tf.identity(state.loss_scale.value.read_value())
-    state.loss_scale.update(finite)
+    state.loss_scale.update(loss, finite)
     return {"loss_scale": scale}
 
 
