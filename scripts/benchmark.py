@@ -1,0 +1,128 @@
+"""Measures how fast tftrain trains beside other loops that do the same work, side by side on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata, util
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from benchmark_table import ratio_table, ratios, speed_table  # noqa: E402
+from benchmark_worker import Worker  # noqa: E402
+
+OURS = "tftrain"
+WORKLOADS = ("iris_mlp", "digits_mlp", "deep_mlp", "mnist_cnn", "lstm", "wide_mlp")
+PEERS = {  # with the packages each one needs
+    "limit": (),
+    "fit": (),
+    "fit_spe32": (),
+    "tutorial_observed": (),
+    "orbit_observed": ("orbit", "tf_keras"),
+}
+MORE_PEERS = ("tftrain_unlogged",)  # only where they are asked for
+SETTLE_SECONDS = 0.3  # after a stop, before a measurement
+PACKAGES = ("tensorflow", "keras", "numpy", "tf-models-official", "lightning", "torch")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    asked = parsed(words)
+    facts = machine()
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
+    speeds: dict[str, dict[str, list[float]]] = {}
+    for workload in asked.workloads:
+        speeds[workload] = race(workload, [OURS, *asked.peers], asked)
+        note(ratio_table({workload: speeds[workload]}, asked.peers, OURS))
+    print(f"\n{speed_table(speeds, [OURS, *asked.peers])}\n\n{ratio_table(speeds, asked.peers, OURS)}")
+    if asked.json:
+        beside = {workload: ratios(found, OURS) for workload, found in speeds.items()}
+        plain = {work: {peer: one._asdict() for peer, one in found.items()} for work, found in beside.items()}
+        report = {"machine": facts, "steps_per_second": speeds, "ratios": plain}
+        asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
+    add = parser.add_argument
+    installed = [peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))]
+    for option, known, default in (
+        ("--workloads", WORKLOADS, list(WORKLOADS)),
+        ("--peers", [*PEERS, *MORE_PEERS], installed),
+    ):
+        add(option, type=chosen_of(known), default=default, metavar="NAME,...", help=", ".join(known))
+    add("--repeats", type=int, default=5, help="rounds, in each of which every peer runs once (default: 5)")
+    add("--seconds", type=float, default=3.0, help="length of one measurement (default: 3)")
+    add("--warm-seconds", type=float, default=3.0, help="of training before the first measurement (default: 3)")
+    add("--log-every", type=int, default=10, help="steps between two written sets of histograms (default: 10)")
+    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change tftrain's config; repeatable")
+    add("--quick", action="store_true", help="2 rounds of 1 second: rough figures")
+    add("--json", type=Path, metavar="FILE", help="write all figures into a file")
+    asked = parser.parse_args(words)
+    if asked.quick:
+        asked.repeats, asked.seconds, asked.warm_seconds = 2, 1.0, 1.0
+    return asked
+
+
+def chosen_of(known: Sequence[str]):
+    """Reads names with commas between them."""
+
+    def names(text: str) -> list[str]:
+        found = text.split(",")
+        unknown = [name for name in found if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; expected some of {', '.join(known)}")
+        return found
+
+    return names
+
+
+def race(workload: str, peers: Sequence[str], asked: argparse.Namespace) -> dict[str, list[float]]:
+    """Steps per second of every peer in every round; one runs at a time, every other round in reverse order."""
+    speeds: dict[str, list[float]] = {peer: [] for peer in peers}
+    with contextlib.ExitStack() as ended:
+        folder = Path(ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        workers = []
+        for peer in peers:
+            note(f"{workload}: {peer} starts")
+            worker = Worker(peer, workload, folder / peer, asked.log_every, asked.set)
+            ended.callback(worker.close)
+            worker.measure(0, asked.warm_seconds)
+            workers.append(worker)
+        for turn in range(asked.repeats):
+            for worker in workers if turn % 2 == 0 else reversed(workers):
+                speeds[worker.peer].append(worker.measure(SETTLE_SECONDS, asked.seconds).speed)
+            note(f"{workload}: " + ", ".join(f"{peer} {found[-1]:.1f}" for peer, found in speeds.items()))
+    return speeds
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    facts = {"CPU": cpu_model(), "cores": str(os.cpu_count()), "load": f"{os.getloadavg()[0]:.1f}"}
+    facts["Python"] = platform.python_version()
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            facts[package] = metadata.version(package)
+    return facts
+
+
+def cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
