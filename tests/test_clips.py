@@ -99,6 +99,41 @@ def test_what_only_shows_when_it_is_built(assembled, clip, message):
         assembled(clip)
 
 
+@pytest.mark.parametrize(
+    ("clips", "place"),
+    [
+        ("[{name: value, limit: 1}, {name: norm, limit: 1, only: conv}]", "4:52: gradients.clip.1.only: given 'conv'"),
+        ("[{name: norm, limit: 1, only: conv}]", "gradients.clip.0.only: given 'conv'"),
+        ("[{name: value, limit: 1}, 'clips:short']", "gradients.clip.1: clips:short: not enough values"),
+    ],
+)
+def test_which_clip_of_a_list_it_is(assembled, clips, place):
+    with pytest.raises(InputError, match=place):
+        assembled(clips)
+
+
+GROUPS = "{name: sgd, groups: [{only: hidden_1, frozen: true}, {only: 001, rate: 0}]}"
+
+
+def test_patterns_mean_the_same_layers_in_clips_and_in_groups(desk):
+    text = desk.good.replace("optimizer: adam", f"optimizer: {GROUPS}")
+    run = assemble(desk.load(f"{text}gradients: {{clip: {{name: global_norm, limit: 1e-9, only: 001}}}}\n"))
+    rows = run.programs.quiet(run.data.train.serve(0, 1), 1)
+    assert [share.rate for share in run.recipe.shares] == [0, 0, 1, 1]  # of hidden_2 and of the output
+    assert list(rows["clipped_grad_norms"][0, :2] < 1e-8) == [True, True]
+    assert list(rows["clipped_grad_norms"][0, 2:]) == list(rows["grad_norms"][0, 2:])
+
+
+def test_a_pattern_that_is_only_in_names_of_frozen_parameters(desk):
+    text = desk.good.replace("optimizer: adam", f"optimizer: {GROUPS}")
+    with pytest.raises(
+        InputError,
+        match=r"gradients.clip.only: given 'hidden_1', which is only in names of frozen parameters "
+        r"\(000.hidden_1/kernel, 000.hidden_1/bias\); those that are trained are 001.hidden_2/kernel, ",
+    ):
+        assemble(desk.load(f"{text}gradients: {{clip: {{name: norm, limit: 1, only: hidden_1}}}}\n"))
+
+
 def test_a_fault_in_a_users_clip_is_told_as_the_clips(assembled):
     with pytest.raises(UserCodeError, match="(?s)gradients.clip: clips:raising raised ZeroDivisionError:.*len.state"):
         assembled("'clips:raising'")

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 import tftrain
+from tftrain.core.parameters import Names
 from tftrain.core.update import Shares
 from tftrain.errors import InputError
 from tftrain.optimizer import freeze, open_optimizer
 
 NAMES = ["000.conv/kernel", "000.conv/bias", "001.norm/gamma", "002.output/kernel", "002.output/bias"]
+ALL = Names(NAMES, [])
 HEAD = "model: {name: mlp, hidden: [4]}\ndata: {name: iris, batch_size: full}\ntraining: {steps: 3}\n"
 
 
@@ -42,7 +44,7 @@ def config(tmp_path):
     ],
 )
 def test_shares(config, optimizer, shares, keras_decay):
-    found = open_optimizer(config(optimizer).optimizer, NAMES, 1)
+    found = open_optimizer(config(optimizer).optimizer, ALL, 1)
     assert found.shares == shares
     assert found.keras.weight_decay == keras_decay
 
@@ -60,14 +62,32 @@ def test_a_pattern_that_is_in_no_name(config, optimizer, path):
     with pytest.raises(
         InputError, match=rf"c.yaml:4:\d+: {path}: given 'dense', .* the names are 000.conv/kernel, 000.conv"
     ):
-        freeze(part, variables, NAMES)
-        open_optimizer(part, NAMES, 1)
+        freeze(part, variables, ALL)
+        open_optimizer(part, ALL, 1)
+
+
+@pytest.mark.parametrize(
+    "optimizer, path",
+    [
+        ("{name: adamw, weight_decay_only: conv}", "optimizer.weight_decay_only"),
+        ("{name: adam, groups: [{only: kernel}, {only: conv, rate: 2}]}", "optimizer.groups.1.only"),
+    ],
+)
+def test_a_pattern_that_is_in_names_of_frozen_parameters_only(config, optimizer, path):
+    part, names = config(optimizer).optimizer, Names(NAMES[2:], NAMES[:2])
+    with pytest.raises(
+        InputError,
+        match=rf"c.yaml:4:\d+: {path}: given 'conv', which is only in names of frozen parameters \(000.conv/kernel, "
+        r"000.conv/bias\); those that are trained are 001.norm/gamma, 002.output/kernel, ",
+    ):
+        freeze(part, [keras.Variable(np.zeros(2)) for _ in names.trained], names)
+        open_optimizer(part, names, 1)
 
 
 def test_groups_that_freeze_everything(config):
     part = config("{name: adam, groups: [{only: ., frozen: true}]}").optimizer
     with pytest.raises(InputError, match="optimizer.groups: they freeze every parameter"):
-        freeze(part, [keras.Variable(np.zeros(2)) for _ in NAMES], NAMES)
+        freeze(part, [keras.Variable(np.zeros(2)) for _ in NAMES], ALL)
 
 
 def test_a_run_with_groups(config, tmp_path):

@@ -17,9 +17,10 @@ from tftrain.config import Config, Log, Training
 from tftrain.core import replicas
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
+from tftrain.core.parameters import names_of
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step, parameter_names
+from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch, GradientMethod, Probe, View
 from tftrain.core.update import Averages
 from tftrain.data.feeds import Data, DataOptions, open_data
@@ -79,8 +80,8 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         return _metrics(config, data, objective.probabilities(outputs))
 
     epoch = data.train.steps_per_epoch
-    freeze(config.optimizer, model.trainable_variables, parameter_names(model))
-    names = parameter_names(model)
+    freeze(config.optimizer, model.trainable_variables, names_of(model))
+    names = names_of(model)
     optimizer = open_optimizer(config.optimizer, names, epoch)
     clip = clips.chained(config.gradients.clip, names, objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None

@@ -134,7 +134,7 @@ class Checker:
                 values[name] = self._report(chosen.place, _join(path, name), message)
         if INVALID in values.values():
             return INVALID
-        return Part(chosen.kind, chosen.name, chosen.target, values, chosen.place)
+        return Part(chosen.kind, chosen.name, chosen.target, values, chosen.place, path)
 
 
 def _has_empty_default(hint: Any) -> bool:

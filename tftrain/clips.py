@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tftrain.core.parameters import Names
 from tftrain.core.types import Transform
 from tftrain.errors import blamed_on
 from tftrain.names import listed
@@ -14,24 +15,22 @@ from tftrain.selection import selected
 from tftrain.transforms.chain import chain
 from tftrain.transforms.limited import limited
 
-_PATH = "gradients.clip"
 
-
-def chained(clips: Sequence[Part], names: Sequence[str], params: Sequence[tf.Variable]) -> Transform:
-    """All clips as one transform; `names` are those of the parameters. Raises InputError or UserCodeError."""
+def chained(clips: Sequence[Part], names: Names, params: Sequence[tf.Variable]) -> Transform:
+    """All clips as one transform; `params` are the trained parameters. Raises InputError or UserCodeError."""
     return chain([(part.name.rpartition(":")[2], _built(part, names, params)) for part in clips])
 
 
-def _built(part: Part, names: Sequence[str], params: Sequence[tf.Variable]) -> Transform:
-    indices = selected(part, f"{_PATH}.only", part.option("only"), names)
-    with blamed_on(part, _PATH):
-        transform = part.build(names=[names[index] for index in indices])
+def _built(part: Part, names: Names, params: Sequence[tf.Variable]) -> Transform:
+    indices = selected(part, f"{part.path}.only", part.option("only"), names)
+    with blamed_on(part, part.path):
+        transform = part.build(names=[names.trained[index] for index in indices])
         if not isinstance(transform, Transform):
             given = type(transform).__name__
             raise TypeError(f"gave a {given}; expected a Transform(init, update) of tftrain.core.types")
         if not part.target.startswith("tftrain."):
             _try(transform, [params[index] for index in indices])
-    return transform if len(indices) == len(names) else limited(transform, indices)
+    return transform if len(indices) == len(params) else limited(transform, indices)
 
 
 def _try(transform: Transform, params: Sequence[tf.Variable]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tftrain.core.parameters import Names
 from tftrain.core.types import Rate
 from tftrain.core.update import Shares
 from tftrain.errors import InputError, blamed_on
@@ -26,14 +27,14 @@ class Optimizer(NamedTuple):
     shares: list[Shares]
 
 
-def freeze(part: Part, variables: Sequence[Any], names: Sequence[str]) -> None:
+def freeze(part: Part, variables: Sequence[Any], names: Names) -> None:
     """Take the frozen groups out of training; raises InputError where a pattern is in no name."""
     frozen = {
         index: group.frozen
         for number, group in enumerate(part.option("groups") or ())
         for index in selected(part, f"optimizer.groups.{number}.only", group.only, names)
     }
-    if sum(frozen.values()) == len(names):
+    if sum(frozen.values()) == len(variables):
         raise InputError(
             problem(part.place, "optimizer.groups", "they freeze every parameter: nothing is left to train")
         )
@@ -41,8 +42,8 @@ def freeze(part: Part, variables: Sequence[Any], names: Sequence[str]) -> None:
         variables[index].trainable = not is_frozen
 
 
-def open_optimizer(part: Part, names: Sequence[str], steps_per_epoch: int) -> Optimizer:
-    """The optimizer for parameters of these names; raises InputError or UserCodeError."""
+def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
+    """The optimizer for the parameters that are trained; raises InputError or UserCodeError."""
     part = part.with_steps(steps_per_epoch)
     with blamed_on(part, "optimizer"):
         shares = _shares(part, names)
@@ -61,16 +62,16 @@ def open_optimizer(part: Part, names: Sequence[str], steps_per_epoch: int) -> Op
     return Optimizer(optimizer, as_rate(optimizer.learning_rate if rate is None else rate), shares)
 
 
-def _shares(part: Part, names: Sequence[str]) -> list[Shares]:
-    """What applies to each parameter; of two groups that match, the later one counts."""
+def _shares(part: Part, names: Names) -> list[Shares]:
+    """What applies to each parameter that is trained; of two groups that match, the later one counts."""
     groups, only = part.option("groups") or (), part.option("weight_decay_only")
     decay = part.arguments.get("weight_decay")
     if only is None and not any(group.weight_decay is not None for group in groups):
         decay = None  # all parameters alike: that is Keras' own
     decayed = selected(part, "optimizer.weight_decay_only", only, names)
-    found = [Shares(1.0, decay if decay is None or index in decayed else 0.0) for index in range(len(names))]
+    found = [Shares(1.0, decay if decay is None or index in decayed else 0.0) for index in range(len(names.trained))]
     for group in groups:
-        for index, name in enumerate(names):
+        for index, name in enumerate(names.trained):
             if re.search(group.only, name):
                 own = found[index].weight_decay if group.weight_decay is None else group.weight_decay
                 found[index] = Shares(group.rate, own)

@@ -21,6 +21,7 @@ class Part:
     target: str  # "package.module:name"
     given: dict[str, Any] = field(default_factory=dict)  # the arguments the config wrote
     place: Place = field(default=Place("default"), compare=False)
+    path: str = field(default="", compare=False)  # its key path in the config
 
     @property
     def arguments(self) -> dict[str, Any]:

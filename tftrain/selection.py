@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tftrain.core.parameters import Names
 from tftrain.errors import InputError
 from tftrain.names import listed
 from tftrain.strict import problem
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from tftrain.parts import Part
 
 
-def selected(part: Part, path: str, pattern: str | None, names: Sequence[str]) -> list[int]:
-    """The positions of the names in which the pattern is found, all where there is none.
+def selected(part: Part, path: str, pattern: str | None, names: Names) -> list[int]:
+    """The positions among the trained parameters of those in whose names the pattern is found, all where there is none.
 
-    Raises InputError, with the place of the part and the key path of the pattern, where it is in no name.
+    Raises InputError, with the place of the part and the key path of the pattern, where it is in none of their names.
     """
-    found = [index for index, name in enumerate(names) if pattern is None or re.search(pattern, name)]
-    if not found:
-        message = f"given '{pattern}', which is in no parameter's name; the names are {listed(names)}"
-        raise InputError(problem(part.place, path, message))
-    return found
+    found = [index for index, name in enumerate(names.trained) if pattern is None or re.search(pattern, name)]
+    if found:
+        return found
+    frozen = [name for name in names.frozen if re.search(pattern, name)]
+    if frozen:
+        missed = f"only in names of frozen parameters ({listed(frozen)}); those that are trained"
+    else:
+        missed = "in no parameter's name; the names"
+    raise InputError(problem(part.place, path, f"given '{pattern}', which is {missed} are {listed(names.trained)}"))

@@ -18,9 +18,10 @@ import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.objective import KerasObjective
+from tftrain.core.parameters import parameter_names
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step, parameter_names
+from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
 from tftrain.gradients.backprop import backprop
 from tftrain.gradients.microbatched import microbatched

@@ -5,13 +5,12 @@ import tensorflow as tf
 from keras import layers
 
 from tftrain.core.activations import recording, telling
-from tftrain.core.step import parameter_names
 
 
 def seen_in(model, x, run=None):
     """What is recorded of one training pass with its gradient: {layer: (function, values)}, and the model's outputs."""
     model(x)
-    names, functions = parameter_names(model), {}
+    functions = {}
     run = run or (lambda model, x: model(x, training=True))
 
     @tf.function
@@ -23,7 +22,7 @@ def seen_in(model, x, run=None):
         functions.update({name: activation.function for name, activation in seen.items()})
         return outputs, {name: activation.values for name, activation in seen.items()}
 
-    with telling(model, names):
+    with telling(model):
         step.get_concrete_function(x)
     assert not [layer for layer in model._flatten_layers() if "call" in vars(layer)]
     outputs, values = step(x)
@@ -169,8 +168,7 @@ def test_what_is_in_a_loop_cannot_be_seen():
     np.testing.assert_allclose(seen["000.dense"][1], model(X), rtol=1e-6)
     model.call = tf.function(model.call)
     model(X)
-    names = parameter_names(model)
-    with telling(model, names), recording() as seen:
+    with telling(model), recording() as seen:
         assert model(X).shape == (6, 3) and seen == {}
     assert isinstance(model.call, type(tf.function(lambda: 0)))  # the user's own call is put back
 
@@ -178,13 +176,13 @@ def test_what_is_in_a_loop_cannot_be_seen():
 def test_frozen_layers_have_a_place_too():
     frozen = layers.Dense(4, "relu", name="frozen", trainable=False)
     model = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(4, "relu", name="one"), frozen, layers.Dense(2, name="two")]
+        [keras.Input((4,)), layers.Dense(4, "relu", name="one"), frozen, layers.Dense(2, "relu", name="two")]
     )
-    assert list(functions_of(model, X)) == ["000.one", "000.frozen"]
+    assert list(functions_of(model, X)) == ["000.one", "001.frozen", "002.two"]
 
 
 def test_layers_are_as_before_after_an_error():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    with pytest.raises(ZeroDivisionError), telling(model, parameter_names(model)):
+    with pytest.raises(ZeroDivisionError), telling(model):
         raise ZeroDivisionError
     assert not [layer for layer in model._flatten_layers() if "call" in vars(layer)]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step, parameter_names
+from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch, Probe, Rate, Transform
 from tftrain.gradients.backprop import backprop
 from tftrain.rates import constant
@@ -129,34 +129,3 @@ def test_an_infinite_gradient_of_a_finite_loss_is_not_applied(house):
     row, _ = tf.function(make_step(run.state, endless))(house.classes_feed().batch(0, 0))
     assert np.isfinite(row["loss"]) and row["finite"] == 0
     assert all(np.array_equal(old, new) for old, new in zip(weights, run.model.get_weights(), strict=True))
-
-
-class Twins(keras.Model):
-    """Two layers of one name, and a variable of the model's own."""
-
-    def __init__(self):
-        super().__init__(name="twins")
-        self.scale = self.add_weight(name="scale", shape=())
-        self.parts = [keras.layers.Dense(1, name="part"), keras.layers.Dense(1, name="part")]
-
-    def call(self, x):
-        return self.parts[1](self.parts[0](x)) * self.scale
-
-
-def test_names_of_twins():
-    model = Twins()
-    model(tf.ones([1, 2]))
-    expected = "000.twins/scale 001.part/kernel 001.part/bias 002.part/kernel 002.part/bias"
-    assert parameter_names(model) == expected.split()
-
-
-def test_names_of_nested_layers():
-    inner = keras.Sequential([keras.Input((5, 3)), keras.layers.Dense(2, name="first")], name="inner")
-    model = keras.Sequential([keras.Input((5, 3)), inner, keras.layers.LSTM(2, name="memory")], name="outer")
-    assert parameter_names(model) == [
-        "000.inner.first/kernel",
-        "000.inner.first/bias",
-        "001.memory.lstm_cell/kernel",
-        "001.memory.lstm_cell/recurrent_kernel",
-        "001.memory.lstm_cell/bias",
-    ]

@@ -9,8 +9,9 @@ from tftrain import catalogue
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.loop import compile_programs
 from tftrain.core.objective import KerasObjective
+from tftrain.core.parameters import parameter_names
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, parameter_names
+from tftrain.core.step import Recipe
 from tftrain.core.types import Batch
 from tftrain.gradients.backprop import backprop
 from tftrain.rates import constant

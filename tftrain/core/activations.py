@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tftrain.core.parameters import named
 from tftrain.core.types import Activation, Tensor
 
 Call = tuple[Any, Tensor]  # a layer, and what it gave
@@ -42,10 +43,10 @@ _TRACE = _Trace()
 
 
 @contextmanager
-def telling(model: Any, names: Sequence[str]) -> Iterator[None]:
-    """While it lasts, every layer of the model tells each `recording` what it gives; `names` are the parameters'."""
+def telling(model: Any) -> Iterator[None]:
+    """While it lasts, every layer of the model tells each `recording` what it gives."""
     layers = {id(layer): layer for layer in model._flatten_layers()}.values()
-    labels = _Labels(model, names)
+    labels = _Labels(model)
     before = {layer: vars(layer).get("call") for layer in layers}
     for layer in layers:
         vars(layer)["call"] = _telling(layer, labels if layer is model else None)
@@ -123,11 +124,8 @@ class _Labels:
     A layer without parameters has the number of the last layer before it that has some.
     """
 
-    def __init__(self, model: Any, names: Sequence[str]):
-        prefixes = [name.rpartition("/")[0] for name in names]
-        self._by_variable = {
-            id(variable): prefix for variable, prefix in zip(model.trainable_variables, prefixes, strict=True)
-        }
+    def __init__(self, model: Any):
+        self._by_variable = {variable: name.rpartition("/")[0] for variable, name in named(model).items()}
         self._paths = {id(model): model.name}
         self._walk(model, "")
 
@@ -138,11 +136,14 @@ class _Labels:
                 self._walk(child, f"{above}{child.name}.")
 
     def depth(self, layer: Any, before: int) -> int:
-        own = [self._by_variable[id(one)] for one in layer.trainable_variables]
+        own = self._own(layer)
         return int(own[-1].partition(".")[0]) if own else before
 
     def label(self, layer: Any, depth: int) -> str:
-        own = {self._by_variable[id(one)] for one in layer.trainable_variables}
-        if len(own) == 1 and not layer._layers:
-            return own.pop()
+        own = self._own(layer)
+        if len(set(own)) == 1 and not layer._layers:
+            return own[0]
         return f"{depth:03d}.{self._paths[id(layer)]}"
+
+    def _own(self, layer: Any) -> list[str]:
+        return [self._by_variable[id(one)] for one in layer.weights if id(one) in self._by_variable]

@@ -13,9 +13,10 @@ import tensorflow as tf
 from tftrain.core import replicas
 from tftrain.core.activations import telling
 from tftrain.core.depth import hidden_ends
+from tftrain.core.parameters import parameter_names
 from tftrain.core.skips import overflowed
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, Row, make_step, parameter_names
+from tftrain.core.step import Recipe, Row, make_step
 from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
 from tftrain.core.window import Rows, Window
 
@@ -85,7 +86,7 @@ def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequ
 
     quiet.get_concrete_function()
     if probes:
-        with telling(state.model, parameter_names(state.model)):
+        with telling(state.model):
             measured.get_concrete_function()
     return Programs(quiet, measured, tuple(probes))
 

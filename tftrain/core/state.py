@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.parameters import parameters
 from tftrain.core.replicas import FIRST
 from tftrain.core.types import Rate, Transform, Tree
 
@@ -98,7 +99,7 @@ class TrainState:
 
 def _buffers(model: Any) -> list[tf.Variable]:
     """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
-    frozen = {id(variable) for layer in model._flatten_layers() for variable in layer._trainable_variables}
+    frozen = {id(variable) for variable in parameters(model)}
     return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
 
 

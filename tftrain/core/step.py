@@ -10,6 +10,7 @@ import tensorflow as tf
 from tftrain.core import replicas
 from tftrain.core.activations import recording
 from tftrain.core.norms import global_norm, square_sums
+from tftrain.core.parameters import parameter_names
 from tftrain.core.state import TrainState, read, write
 from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
 from tftrain.core.update import Shares, apply
@@ -116,21 +117,6 @@ def _scaling(state: TrainState, loss: Tensor, finite: Tensor) -> Row:
     scale = tf.identity(state.loss_scale.value.read_value())
     state.loss_scale.update(loss, finite)
     return {"loss_scale": scale}
-
-
-def parameter_names(model: Any) -> list[str]:
-    """A name such as `002.encoder.dense/kernel` for each trainable variable, counting layers in order."""
-    layers: dict[tuple[str, int], int] = {}
-    seen: dict[str, int] = {}
-    names = []
-    for variable in model.trainable_variables:
-        path = variable.path.removeprefix(f"{model.name}/")
-        layer, _, name = path.rpartition("/")
-        # Two layers can have one path; the second `kernel` under it must belong to the second layer.
-        seen[path] = seen.get(path, 0) + 1
-        index = layers.setdefault((layer, seen[path]), len(layers))
-        names.append(f"{index:03d}.{layer.replace('/', '.') or model.name}/{name}")
-    return names
 
 
 def _same(these: list[Tensor], those: list[Tensor]) -> bool:
