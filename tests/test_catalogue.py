@@ -63,11 +63,13 @@ def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
         ("initializer", "HeNormal", "he_normal"),
         ("schedule", "CosineDecay", "cosine_decay"),
         ("layer", "Conv2D", "conv2d"),
-        ("layer", "max_pool2d", "max_pool2d"),
+        ("layer", "max_pool2d", "max_pooling2d"),
+        ("initializer", "uniform", "random_uniform"),
+        ("activation", "Swish", "silu"),
     ],
 )
 def test_other_spellings(kind, written, listed):
-    assert catalogue.find(kind, written)[0] == listed
+    assert catalogue.find(kind, written) == (listed, catalogue.names(kind)[listed])
 
 
 def example(kind, name, target):

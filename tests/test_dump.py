@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 import tftrain
+from tftrain import arguments, catalogue
 from tftrain.dump import changes, dump
+from tftrain.parts import Part
+from tftrain.signature import REQUIRED
+from tftrain.values import part_kind
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -69,6 +73,73 @@ def test_every_default_is_in_it(desk):
     text = dump(desk.load(desk.good))
     for line in ("hidden: [128, 64]", "batch_size: 32", "loss: auto", "beta_1: 0.9", "method: backprop", "keep: 2"):
         assert line in text
+
+
+NETWORK = "sequential, layers: [{name: embedding, input_dim: 9, output_dim: 2}, flatten, {name: dense, units: 32}]"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("optimizer: adam", "optimizer: {name: Adam, learning_rate: 1e-3}"),
+        ("loss: mse", "loss: MeanSquaredError"),
+        (
+            f"model: {{name: {NETWORK}}}",
+            f"model: {{name: {NETWORK}}}".replace("9,", "9, embeddings_initializer: uniform,"),
+        ),
+        ("model: {name: mlp, activation: swish}", "model: {name: mlp, activation: silu}"),
+        ("model: {name: mlp, kernel_initializer: uniform}", "model: {name: mlp, kernel_initializer: RandomUniform}"),
+        ("model: {name: sequential, layers: [max_pool2d]}", "model: {name: sequential, layers: [MaxPooling2D]}"),
+        ("model: {name: 'live:layered'}", "model: {name: 'live:layered', activations: [silu, relu]}"),
+    ],
+)
+def test_two_ways_to_say_the_same_do_not_differ(desk, one, other):
+    desk.write(desk.good, "base.yaml")
+    before, after = (desk.load(f"base: base.yaml\n{text}\n") for text in (one, other))
+    assert changes(before, after) == []
+    assert changes(desk.load(dump(before)), after) == [] == changes(desk.load(dump(after)), before)
+
+
+@pytest.mark.parametrize("kind", catalogue.KINDS)
+def test_every_part_is_read_back_as_it_was(kind):
+    for name, target in catalogue.names(kind).items():
+        known = arguments.of(kind, target).given
+        part = Part(kind, name, target, {name: 1 for name, one in known.items() if one.default is REQUIRED})
+        for key, value in part.plain().items() if known else ():
+            if key in known and isinstance(value, str) and part_kind(known[key].hint):
+                assert catalogue.find(part_kind(known[key].hint), value)[0] == value, (name, key)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        (NETWORK, NETWORK.replace("32", "64"), ["model.layers.2.units: 32 -> 64"]),
+        ("mlp, hidden: [8, 4]", "mlp, hidden: [8, 5, 3]", ["model.hidden.1: 4 -> 5", "model.hidden.2: not there -> 3"]),
+        ("mlp, hidden: [8]", "mlp, hidden: []", ["model.hidden.0: 8 -> not there"]),
+        (
+            "mlp, activation: relu",
+            "mlp, activation: {name: leaky_relu, negative_slope: 0.5}",
+            ["model.activation.name: relu -> leaky_relu", "model.activation.negative_slope: not there -> 0.5"],
+        ),
+        (
+            "sequential, layers: [flatten]",
+            "sequential, layers: [flatten, {name: rescaling, scale: 2}]",
+            [
+                "model.layers.1.name: not there -> rescaling",
+                "model.layers.1.scale: not there -> 2",
+                "model.layers.1.offset: not there -> 0.0",
+            ],
+        ),
+        (
+            "'mine:typed', width: 3, anything: {a: 1}",
+            "'mine:typed', width: 3, anything: {a: {}, b: []}",
+            ["model.anything.a: 1 -> {}", "model.anything.b: not there -> []"],
+        ),
+    ],
+)
+def test_only_the_value_that_differs_is_told(desk, one, other, told):
+    before, after = (desk.load(desk.good.replace("mlp", f"{{name: {text}}}")) for text in (one, other))
+    assert changes(before, after) == told
 
 
 def test_where_two_configs_differ(desk):

@@ -128,9 +128,12 @@ def find(kind: str, name: str) -> tuple[str, str]:
         return target, target
     short = _SHORT.get(kind, {}).get(name.lower(), name)
     known = names(kind)
-    for own, target in (known | _aliases(kind)).items():
+    for own, target in known.items():
         if _squashed(own) == _squashed(short):
             return own, target
+    for alias, real in _aliases(kind).items():
+        if _squashed(alias) == _squashed(short):
+            return real, known[real]
     others = f"; known are {listed(known)} (python -m tftrain list {kind}), and your own as module:name"
     raise modules.PartError(f"there is no {noun(kind)} '{name}'{nearest(name, known) or others}")
 
@@ -148,8 +151,8 @@ def names(kind: str) -> dict[str, str]:
 
 
 def _aliases(kind: str) -> dict[str, str]:
-    """Second names that Keras itself gives, such as MaxPool2D for MaxPooling2D."""
-    return {_snake(public): f"keras.{KINDS[kind].keras}:{real}" for public, real in _exported(kind) if public != real}
+    """Second names that Keras itself gives, with those they are listed by, such as max_pool2d: max_pooling2d."""
+    return {_snake(public): _snake(real) for public, real in _exported(kind) if public != real}
 
 
 def _squashed(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -11,6 +12,8 @@ from tftrain import arguments
 from tftrain.config import Config
 from tftrain.parts import Part, plain
 
+_ABSENT = type("_Absent", (), {"__str__": lambda self: "not there"})()
+
 
 def dump(config: Config) -> str:
     """The resolved config as YAML text that `load` reads back to an equal config."""
@@ -18,14 +21,8 @@ def dump(config: Config) -> str:
 
 
 def changes(before: Config, after: Config) -> list[str]:
-    """Where two configs differ, a line each: `key.path: old -> new`."""
-    old, new = _flat(_plain(before)), _flat(_plain(after))
-    paths = [*old, *(path for path in new if path not in old)]
-    return [
-        f"{path}: {old.get(path, 'not there')} -> {new.get(path, 'not there')}"
-        for path in paths
-        if old.get(path) != new.get(path)
-    ]
+    """Where two configs differ, a line for each value: `key.path: old -> new`."""
+    return list(_differences(_plain(before), _plain(after), ""))
 
 
 def _plain(value: Any) -> Any:
@@ -40,10 +37,24 @@ def _plain(value: Any) -> Any:
     return written
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    found: dict[str, Any] = {}
-    for name, inner in value.items():
-        found |= _flat(inner, f"{path}.{name}" if path else name)
-    return found
+def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
+    if old == new:
+        return
+    before, after = _entries(old, new), _entries(new, old)
+    if before is None or after is None:
+        yield f"{path}: {old} -> {new}"
+        return
+    for key in [*before, *(key for key in after if key not in before)]:
+        inner = f"{path}.{key}" if path else str(key)
+        yield from _differences(before.get(key, _ABSENT), after.get(key, _ABSENT), inner)
+
+
+def _entries(value: Any, other: Any) -> dict | None:
+    """What is inside of a value that is compared with another one; None where it must be told as a whole."""
+    if value is _ABSENT and isinstance(other, (dict, list)) and other:
+        return {}
+    if isinstance(value, str) and isinstance(other, dict) and "name" in other:  # a part without arguments
+        return {"name": value}
+    if isinstance(value, list):
+        return dict(enumerate(value))
+    return value if isinstance(value, dict) else None

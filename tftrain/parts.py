@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tftrain import arguments, modules, values
+from tftrain import arguments, catalogue, modules, values
 from tftrain.signature import UNREAD
 from tftrain.strict import Place
 
@@ -35,8 +36,9 @@ class Part:
 
     def plain(self, short: bool = False) -> Any:
         """As YAML would say it; `short` leaves the defaults out."""
+        known = arguments.of(self.kind, self.target).given
         shown = self.given if short else self.arguments
-        written = {name: plain(value) for name, value in shown.items()}
+        written = {name: _as_listed(value, known[name].hint) for name, value in shown.items()}
         return {"name": self.name, **written} if written else self.name
 
     def with_steps(self, steps_per_epoch: int) -> Part:
@@ -67,6 +69,16 @@ class Part:
     def option(self, name: str) -> Any:
         """What the config gave for an option of the kind; None where nothing, or where the part means its own by it."""
         return self.given.get(name) if name in arguments.of(self.kind, self.target).options else None
+
+
+def _as_listed(value: Any, hint: Any) -> Any:
+    """An argument as YAML would say it; the name of a part that is a default as reading it back will give it."""
+    if isinstance(value, list):
+        return [_as_listed(one, values.item_hint(hint)) for one in value]
+    if isinstance(value, str) and values.part_kind(hint):
+        with contextlib.suppress(modules.PartError):
+            return catalogue.find(values.part_kind(hint), value)[0]
+    return plain(value)
 
 
 # Parts that Keras takes as objects of its own, by name, or as functions.
