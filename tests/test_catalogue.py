@@ -66,10 +66,17 @@ def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
         ("layer", "max_pool2d", "max_pooling2d"),
         ("initializer", "uniform", "random_uniform"),
         ("activation", "Swish", "silu"),
+        ("layer", "GroupQueryAttention", "group_query_attention"),
     ],
 )
 def test_other_spellings(kind, written, listed):
     assert catalogue.find(kind, written) == (listed, catalogue.names(kind)[listed])
+
+
+def test_every_second_name_of_keras_is_one_of_those_listed():
+    for kind in catalogue.KINDS:
+        for alias, listed in catalogue._aliases(kind).items():
+            assert catalogue.find(kind, alias) == (listed, catalogue.names(kind)[listed])
 
 
 def example(kind, name, target):

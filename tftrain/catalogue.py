@@ -169,13 +169,13 @@ def _snake(name: str) -> str:
 
 @functools.cache
 def _exported(kind: str) -> list[tuple[str, str]]:
-    """(public name, real name) of the classes, or functions, of a Keras module, sorted; Keras is not imported."""
+    """(name, first name) of the classes, or functions, that a Keras module exports, sorted; Keras is not imported."""
     module = KINDS[kind].keras
     spec = importlib.util.find_spec("keras") if module else None
     if spec is None or spec.origin is None:
         return []
     path = Path(spec.origin).parent.joinpath(*module.split("."), "__init__.py")
-    found = set()
+    found: dict[str, str] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.ImportFrom) or not node.module.startswith("keras.src"):
             continue
@@ -183,5 +183,5 @@ def _exported(kind: str) -> list[tuple[str, str]]:
             public = alias.asname or alias.name
             wanted = alias.name[0].islower() == (kind in _FUNCTIONS)
             if wanted and alias.name not in _NO_PARTS and public[0].islower() == alias.name[0].islower():
-                found.add((public, alias.name))
-    return sorted(found)
+                found[public] = alias.name
+    return sorted((public, real if real in found else public) for public, real in found.items())
