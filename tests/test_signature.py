@@ -52,6 +52,15 @@ def test_every_annotation_and_default_is_read(own_parts):
         ("live:Record", "class", ["units", "rate", "sizes"]),
         ("live:Both", "class", ["units", "rate", "sizes"]),
         ("live:half", "function", ["x", "by", "shift"]),
+        ("twice:network", "function", ["depth", "outputs"]),
+        ("twice:Base", "class", ["rate"]),
+        ("twice:Child", "class", ["units"]),
+        ("twice:Again", "class", ["slope"]),
+        ("twice:late", "function", ["by"]),
+        ("twice:taken", "function", ["width", "outputs"]),
+        ("rebound:shortened", "function", ["width", "depth"]),
+        ("rebound:chosen", "function", ["depth"]),
+        ("rebound:Patched", "class", ["rate"]),
     ],
 )
 def test_whose_constructor_it_is(own_parts, target, kind, names):
@@ -61,7 +70,9 @@ def test_whose_constructor_it_is(own_parts, target, kind, names):
 
 def test_the_source_is_read_without_an_import(own_parts):
     read("mine:typed"), read("mine:Grandchild"), read("mine:decorated"), read("mine:odd_defaults")
-    assert "mine" not in sys.modules
+    read("twice:network"), read("twice:Again"), read("twice:taken")
+    assert [one.name for one in read("twice:Layer").arguments][:2] == ["units", "activation"]
+    assert not {"mine", "twice"} & set(sys.modules)
 
 
 def test_a_default_that_is_no_plain_value_is_unread(own_parts):

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,20 @@ def refuse_unbound(module: str, name: str) -> None:
         raise PartError(f"'{module}' has no '{name}'{nearest(name, sorted(bound))}")
 
 
-def _bound(tree: ast.Module) -> set[str]:
-    """The names that a module's source may give a value, wherever in it."""
+def last_binding(body: Sequence[ast.stmt], name: str) -> ast.stmt | None:
+    """The last of the statements that may give the name a value, which is the one that counts in Python."""
+    return next((node for node in reversed(body) if name in _bound_by(node)), None)
+
+
+def _bound_by(statement: ast.stmt) -> set[str]:
+    """The names of its own scope, and for a block of statements those that it may bind."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    return _bound(statement)
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """The names that source may give a value, wherever in it."""
     bound = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tftrain.annotations import annotation_value, is_checkable
-from tftrain.modules import PartError, imported, parse_source, refuse_unbound, source_file, source_text, source_tree
+from tftrain.modules import (
+    PartError,
+    imported,
+    last_binding,
+    parse_source,
+    refuse_unbound,
+    source_file,
+    source_text,
+    source_tree,
+)
 
 
 class _Absent:
@@ -52,7 +61,7 @@ def read(target: str) -> Signature:
 
 
 def _excerpt(path: Path, name: str) -> ast.Module | None:
-    """One function, or one class up to its constructor's body: to parse all of Keras' files takes half a second."""
+    """A function of Keras, or a class up to its constructor's body: to parse all of its files takes half a second."""
     definition = rf"^(?:class|def) {re.escape(name)}\b.*?(?=^[^\s)#]|\Z)"
     found = re.search(definition, source_text(path), re.MULTILINE | re.DOTALL)
     if not found:
@@ -70,16 +79,20 @@ def _static(module: str, name: str, depth: int) -> Signature | None:
     path = source_file(module)
     if path is None or depth > 8:
         return None
-    found = _excerpt(path, name) or source_tree(path)
-    for node in found.body if found else ():
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return Signature("", "function", _arguments(node, False), _summary(node))
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return _class(module, found, node, depth)
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return _static(_absolute(module, path, node), alias.name, depth + 1)
+    found = (_excerpt(path, name) if module.startswith("keras.") else None) or source_tree(path)
+    return _defined(module, found.body, name, depth) if found else None
+
+
+def _defined(module: str, body: list[ast.stmt], name: str, depth: int) -> Signature | None:
+    """What the name stands for after these statements of the module; None where they do not tell."""
+    node = last_binding(body, name)
+    if isinstance(node, ast.FunctionDef):
+        return Signature("", "function", _arguments(node, False), _summary(node))
+    if isinstance(node, ast.ClassDef):
+        return _class(module, body[: body.index(node)], node, depth)
+    if isinstance(node, ast.ImportFrom):
+        there = next(alias.name for alias in reversed(node.names) if (alias.asname or alias.name) == name)
+        return _static(_absolute(module, source_file(module), node), there, depth + 1)
     return None
 
 
@@ -91,32 +104,30 @@ def _absolute(module: str, path: Path, node: ast.ImportFrom) -> str:
     return ".".join([*base, node.module] if node.module else base)
 
 
-def _class(module: str, tree: ast.Module, node: ast.ClassDef, depth: int) -> Signature | None:
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return Signature("", "class", _arguments(item, True), _summary(node))
-    if node.decorator_list and any("dataclass" in ast.unparse(one) for one in node.decorator_list):
+def _class(module: str, above: list[ast.stmt], node: ast.ClassDef, depth: int) -> Signature | None:
+    constructor = last_binding(node.body, "__init__")
+    if isinstance(constructor, ast.FunctionDef):
+        return Signature("", "class", _arguments(constructor, True), _summary(node))
+    if constructor or any("dataclass" in ast.unparse(one) for one in node.decorator_list):
         return None
     if not node.bases and not node.keywords:
         return Signature("", "class", (), _summary(node))
-    target = _base(module, tree, node.bases[0]) if len(node.bases) == 1 else None  # of several, the import tells
-    inherited = _static(*target, depth + 1) if target else None
+    inherited = _base(module, above, node.bases[0], depth) if len(node.bases) == 1 else None  # the import tells of more
     return inherited._replace(summary=_summary(node) or inherited.summary) if inherited else None
 
 
-def _base(module: str, tree: ast.Module, base: ast.expr) -> tuple[str, str] | None:
-    """Where a base class is defined: a name of this module, or `imported.module.Name`."""
+def _base(module: str, above: list[ast.stmt], base: ast.expr, depth: int) -> Signature | None:
+    """That of a base class, which is a name defined above in the module, or `imported.module.Name`."""
     if isinstance(base, ast.Name):
-        return module, base.id
-    text = ast.unparse(base)
-    head, _, rest = text.partition(".")
-    for node in tree.body:
-        names = node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else []
-        for alias in names:
-            if (alias.asname or alias.name) == head and rest:
-                start = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
-                middle, _, last = rest.rpartition(".")
-                return ".".join(filter(None, [start, middle])), last
+        return _defined(module, above, base.id, depth)
+    head, _, rest = ast.unparse(base).partition(".")
+    node = last_binding(above, head)
+    for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) and rest else []:
+        if (alias.asname or alias.name.partition(".")[0]) == head:
+            start = alias.name if alias.asname else head
+            start = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else start
+            middle, _, last = rest.rpartition(".")
+            return _static(".".join(filter(None, [start, middle])), last, depth + 1)
     return None
 
 
