@@ -121,6 +121,20 @@ def test_every_optimizer_makes_a_step():
         assert not (keras.ops.convert_to_numpy(variable) == [[1, 2], [3, 4]]).all(), name
 
 
+def test_at_rate_zero_only_ftrl_moves_what_it_should_not():
+    moved = set()
+    for name, target in catalogue.names("optimizer").items():
+        if name == "muon" and keras.__version__ < "3.13":
+            continue
+        variable = keras.Variable([[1.0, -2.0], [0.5, 0.0]])
+        optimizer = Part("optimizer", name, target, {"learning_rate": 0.0}).build()
+        for _ in range(3):
+            optimizer.apply([keras.ops.ones((2, 2))], [variable])
+        if not (keras.ops.convert_to_numpy(variable) == [[1, -2], [0.5, 0]]).all():
+            moved.add(name)
+    assert moved == {"ftrl"}, "which divides by its rate, and is refused there"
+
+
 def test_reading_the_catalogue_does_not_import_keras():
     code = """
 import sys

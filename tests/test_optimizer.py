@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tftrain
+from tftrain.assemble import assemble
 from tftrain.core.parameters import Names
 from tftrain.core.update import Shares
 from tftrain.errors import InputError
@@ -88,6 +89,15 @@ def test_groups_that_freeze_everything(config):
     part = config("{name: adam, groups: [{only: ., frozen: true}]}").optimizer
     with pytest.raises(InputError, match="optimizer.groups: they freeze every parameter"):
         freeze(part, [keras.Variable(np.zeros(2)) for _ in NAMES], ALL)
+
+
+def test_at_rate_zero_nothing_moves(config, tmp_path):
+    found = tftrain.train(config("{name: adamw, learning_rate: 0}"), tmp_path / "run")
+    assert set(found.history["learning_rate"].values) == {0}
+    assert len(set(found.history["loss"].values)) == 1 and found.history["grad_norm"].values[0] > 0
+    start = assemble(config("{name: adamw, learning_rate: 0}")).state.model
+    for one, other in zip(found.model.weights, start.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_run_with_groups(config, tmp_path):

@@ -148,6 +148,40 @@ def test_schedules_of_keras_from_a_config_with_warmup(desk, name):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("0", [0, 0]),
+        ("{name: warmup, steps: 3, then: 0}", [0, 0, 0, 0]),
+        ("{name: plateau, then: 0.0, least: 0.1}", [0, 0]),
+        ("{name: inverse_norm, then: {name: backoff, steps: 3, then: 0}}", [0, 0]),
+        ("{name: exponential_decay, initial_learning_rate: 0, decay_steps: 5, decay_rate: 0.5}", [0, 0]),
+        (
+            "{name: polynomial_decay, initial_learning_rate: 0.5, decay_steps: 2, end_learning_rate: 0}",
+            [0.5, 0.25, 0, 0],
+        ),
+        ("{name: piecewise_constant_decay, boundaries: [1], values: [0, 0.5]}", [0, 0, 0.5]),
+        (
+            "{name: cosine_decay, initial_learning_rate: 0, decay_steps: 9, warmup_steps: 2, warmup_target: 0.5}",
+            [0, 0.25, 0.5],
+        ),
+        (
+            "{name: cosine_decay, initial_learning_rate: 0.5, decay_steps: 9, warmup_steps: 2, warmup_target: 0}",
+            [0.5, 0.25, 0, 0],
+        ),
+    ],
+)
+def test_a_rate_may_be_zero(desk, text, expected):
+    held = Held(rate_of(desk, text))
+    assert [held.advance() for _ in expected] == expected
+
+
+def test_no_rate_is_below_zero(desk):
+    text = "{name: piecewise_constant_decay, boundaries: [1], values: [0.5, -0.5]}"
+    (problem,) = desk.problems(f"optimizer: {{name: sgd, learning_rate: {text}}}\nmodel: mlp\ndata: iris\n")
+    assert "optimizer.learning_rate.values.1: given -0.5; expected a number of at least 0" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("{name: 'speeds:sawtooth', period: 5}", [0.5, 0.5, 0.6, 0.8, 1.0, 0.2, 0.4]),
         ("'speeds:sawtooth'", [0.5, 0.5, 0.75, 1, 0.25]),
         ("{name: 'speeds:halving', every: 2}", [1, 1, 0.5, 0.5, 0.25]),

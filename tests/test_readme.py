@@ -63,7 +63,7 @@ def test_the_groups_shown_go_with_a_model(desk):
     rest = "model: {name: mlp, hidden: [8, 8]}\ndata: iris\ntraining: {steps: 2}\n"
     (desk / "groups.yaml").write_text(rest + shown)
     names = tftrain.train(tftrain.load("groups.yaml")).history.keys()
-    assert "grad_norm/000.hidden_2/kernel" in names and not any("hidden_1" in name for name in names)
+    assert "grad_norm/001.hidden_2/kernel" in names and not any("hidden_1" in name for name in names)
 
 
 def test_the_mistakes_shown_are_told_as_shown(desk, capsys):

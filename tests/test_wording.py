@@ -29,7 +29,7 @@ from tftrain.wording import describe, given, with_article
         (list, "a list"),
         (Any, "a value"),
         (values.Activation | None, "an activation or null"),
-        (values.LearningRate, "a number above 0 or a schedule"),
+        (values.LearningRate, "a number of at least 0 or a schedule"),
         (Annotated[Any, Time(("auto",))], "a number of steps above 0, text such as '2 epochs' or 'auto'"),
         (Data, "a data set"),
         (Training | None, "a mapping or null"),

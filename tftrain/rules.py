@@ -95,6 +95,12 @@ def rate_rules(rate: Any) -> list[Rule]:
     return [Rule(path, (path, "metrics"), _unlogged) for path in rate_monitors(rate, "optimizer.learning_rate")]
 
 
+def _divided_by_zero(optimizer: Part) -> str | None:
+    if optimizer.target != "keras.optimizers:Ftrl" or optimizer.given.get("learning_rate") != 0:
+        return None
+    return "given 0, but ftrl divides by its learning rate; expected a number above 0"
+
+
 def _misread(model: Part, loss: Part) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 
@@ -106,4 +112,5 @@ RULES = (
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unlogged),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unlogged),
     Rule("loss.from_logits", ("model", "loss"), _misread),
+    Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
 )

@@ -75,7 +75,7 @@ Clip = Annotated[Any, PartOf("clip")]
 Method = Annotated[Any, PartOf("method")]
 Preprocess = Annotated[Any, PartOf("preprocess")]
 Metric = Annotated[Any, PartOf("metric")]
-LearningRate = PositiveFloat | Annotated[Any, PartOf("schedule")]
+LearningRate = NonNegativeFloat | Annotated[Any, PartOf("schedule")]
 FromLogits = bool | Literal["auto"]
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "sparsemax")  # activations that end in them
