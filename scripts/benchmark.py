@@ -12,11 +12,13 @@ import tempfile
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from benchmark_table import ratio_table, ratios, speed_table  # noqa: E402
-from benchmark_worker import Worker  # noqa: E402
+from benchmark_histogram import histogram
+from benchmark_layers import layers
+from benchmark_startup import startup
+from benchmark_table import ratio_table, ratios, speed_table
+from benchmark_worker import SETTLE_SECONDS, Chunk, Worker
 
 OURS = "tftrain"
 WORKLOADS = ("iris_mlp", "digits_mlp", "deep_mlp", "mnist_cnn", "lstm", "wide_mlp")
@@ -28,30 +30,49 @@ PEERS = {  # with the packages each one needs
     "orbit_observed": ("orbit", "tf_keras"),
 }
 MORE_PEERS = ("tftrain_unlogged",)  # only where they are asked for
-SETTLE_SECONDS = 0.3  # after a stop, before a measurement
+BUSY_CORES = 0.1  # used by other programs: from here on figures are rough
 PACKAGES = ("tensorflow", "keras", "numpy", "tf-models-official", "lightning", "torch")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     asked = parsed(words)
     facts = machine()
-    print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
-    speeds: dict[str, dict[str, list[float]]] = {}
-    for workload in asked.workloads:
-        speeds[workload] = race(workload, [OURS, *asked.peers], asked)
-        note(ratio_table({workload: speeds[workload]}, asked.peers, OURS))
-    print(f"\n{speed_table(speeds, [OURS, *asked.peers])}\n\n{ratio_table(speeds, asked.peers, OURS)}")
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n", flush=True)
+    found = WHAT[asked.what](asked)
     if asked.json:
-        beside = {workload: ratios(found, OURS) for workload, found in speeds.items()}
-        plain = {work: {peer: one._asdict() for peer, one in found.items()} for work, found in beside.items()}
-        report = {"machine": facts, "steps_per_second": speeds, "ratios": plain}
+        report = {"machine": facts, asked.what: found}
         asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def speed(asked: argparse.Namespace) -> dict[str, Any]:
+    """Print and return steps per second, and their ratios."""
+    races = {workload: race(workload, [OURS, *asked.peers], asked) for workload in asked.workloads}
+    speeds = {
+        work: {peer: [chunk.speed for chunk in chunks] for peer, chunks in found.items()}
+        for work, found in races.items()
+    }
+    print(f"{speed_table(speeds, [OURS, *asked.peers])}\n\n{ratio_table(speeds, asked.peers, OURS)}")
+    others = {work: max(chunk.others for chunks in found.values() for chunk in chunks) for work, found in races.items()}
+    busy = [f"{work} {cores:.1f}" for work, cores in others.items() if cores > BUSY_CORES]
+    if busy:
+        print(f"\nRough figures: meanwhile other programs used at most so many cores: {', '.join(busy)}")
+    beside = {workload: ratios(found, OURS) for workload, found in speeds.items()}
+    plain = {work: {peer: one._asdict() for peer, one in found.items()} for work, found in beside.items()}
+    return {"steps_per_second": speeds, "ratios": plain, "cores_of_others": others}
 
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
     add = parser.add_argument
+    add(
+        "what",
+        nargs="?",
+        choices=WHAT,
+        default="speed",
+        help="speed (default): steps per second beside other loops; histogram: of one large gradient; "
+        "layers: what each one more costs; startup: seconds before and after training",
+    )
     installed = [peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))]
     for option, known, default in (
         ("--workloads", WORKLOADS, list(WORKLOADS)),
@@ -84,23 +105,23 @@ def chosen_of(known: Sequence[str]):
     return names
 
 
-def race(workload: str, peers: Sequence[str], asked: argparse.Namespace) -> dict[str, list[float]]:
-    """Steps per second of every peer in every round; one runs at a time, every other round in reverse order."""
-    speeds: dict[str, list[float]] = {peer: [] for peer in peers}
+def race(workload: str, peers: Sequence[str], asked: argparse.Namespace) -> dict[str, list[Chunk]]:
+    """What every peer did in every round; one runs at a time, every other round in reverse order."""
+    chunks: dict[str, list[Chunk]] = {peer: [] for peer in peers}
     with contextlib.ExitStack() as ended:
         folder = Path(ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         workers = []
         for peer in peers:
-            note(f"{workload}: {peer} starts")
             worker = Worker(peer, workload, folder / peer, asked.log_every, asked.set)
             ended.callback(worker.close)
             worker.measure(0, asked.warm_seconds)
             workers.append(worker)
         for turn in range(asked.repeats):
             for worker in workers if turn % 2 == 0 else reversed(workers):
-                speeds[worker.peer].append(worker.measure(SETTLE_SECONDS, asked.seconds).speed)
-            note(f"{workload}: " + ", ".join(f"{peer} {found[-1]:.1f}" for peer, found in speeds.items()))
-    return speeds
+                chunks[worker.peer].append(worker.measure(SETTLE_SECONDS, asked.seconds))
+            said = ", ".join(f"{peer} {found[-1].speed:.1f}" for peer, found in chunks.items())
+            print(f"{workload}: {said}", file=sys.stderr, flush=True)
+    return chunks
 
 
 def machine() -> dict[str, str]:
@@ -120,9 +141,7 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
+WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "startup": startup}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 SCRIPTS = Path(__file__).resolve().parent
 POLL_SECONDS = 0.001
+SETTLE_SECONDS = 0.3  # after a stop, before a measurement
 MOST_SHOWN = 2000  # characters of what a worker that died had to say
 
 
@@ -23,6 +24,7 @@ class Chunk(NamedTuple):
 
     steps: int
     seconds: float
+    others: float  # CPU cores that other programs used meanwhile; NaN where the system does not tell
 
     @property
     def speed(self) -> float:
@@ -35,9 +37,6 @@ class Worker:
     def __init__(self, peer: str, workload: str, folder: Path, log_every: int, settings: list[str]):
         folder.mkdir(parents=True)
         self.peer, self.folder = peer, folder
-        paths = [str(SCRIPTS.parent), str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "KERAS_BACKEND": "tensorflow"}
-        env |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
         said = json.dumps([peer, workload, str(folder), log_every, settings])
         self._log = open(folder / "log.txt", "wb")
         self._process = subprocess.Popen(
@@ -46,7 +45,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=folder,
-            env=env,
+            env=worker_environment(),
             text=True,
         )
         try:
@@ -57,11 +56,13 @@ class Worker:
 
     def measure(self, settle_seconds: float, seconds: float) -> Chunk:
         """Let it go on, and time it after `settle_seconds`; raises RuntimeError where it has died."""
+        before, began = cpu_seconds_of_others(self._process.pid), time.perf_counter()
         self._process.send_signal(signal.SIGCONT)
         print(settle_seconds, seconds, file=self._process.stdin, flush=True)
-        chunk = Chunk(*self._heard())
+        steps, taken = self._heard()
         self._process.send_signal(signal.SIGSTOP)
-        return chunk
+        used = cpu_seconds_of_others(self._process.pid) - before
+        return Chunk(steps, taken, used / (time.perf_counter() - began))
 
     def close(self) -> None:
         self._process.kill()
@@ -74,6 +75,25 @@ class Worker:
             last = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-MOST_SHOWN:]
             raise RuntimeError(f"{self.peer} ended:\n{last}")
         return json.loads(line)
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of a process that finds tftrain and these scripts, and may share a GPU with its like."""
+    paths = [str(SCRIPTS.parent), str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
+    wanted = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "KERAS_BACKEND": "tensorflow"}
+    return {**os.environ, **wanted, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def cpu_seconds_of_others(process: int) -> float:
+    """CPU time that all other processes of the machine have used; NaN where /proc does not tell."""
+    try:
+        every = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
+        own = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
+    except OSError:
+        return float("nan")
+    user, nice, system, _, _, *interrupts_and_stolen = map(int, every)
+    ticks = user + nice + system + sum(interrupts_and_stolen) - sum(map(int, own))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def after_next_step(steps: Callable[[], int]) -> tuple[int, float]:
