@@ -86,8 +86,11 @@ def test_layers_are_those_of_the_parameters_it_is_limited_to(assembled):
             "config.yaml:4:26: gradients.clip.only: given 'conv', which is in no parameter's name; the names are "
             "000.hidden_1/kernel, 000.hidden_1/bias, 001.hidden_2/kernel, ",
         ),
-        ("'clips:forgetful'", r"4:19: gradients.clip: clips:forgetful: gave a NoneType; expected a Transform\(init"),
-        ("'clips:short'", r"clips:short: not enough values to unpack \(expected 3, got 2\)"),
+        (
+            "'clips:forgetful'",
+            r"4:19: gradients.clip: clips:forgetful: gave nothing \(None\); expected a Transform\(init",
+        ),
+        ("'clips:short'", r"clips:short: its update gave a tuple of 2; expected \(grads, state, scalars\)"),
         (
             "{name: 'clips:losing', only: hidden_1}",
             r"clips:losing: gave gradients of the shapes \(4, 128\); expected \(4, 128\), \(128,\)",

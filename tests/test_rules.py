@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tftrain.rules import RULES, logits_clash, metric_label, output_activation
+from tftrain.rules import RULES, logits_clash, metric_labels, output_activation
 from tftrain.values import PROBABILITIES
 
 
@@ -59,9 +59,11 @@ def test_what_agrees(desk, text):
     assert desk.load(f"base: base.yaml\n{text}\n")
 
 
-def test_a_metric_of_the_user_s_is_logged_by_its_name(desk):
-    found = desk.load(desk.good, "metrics=['mine:loss']", "checkpoint.best=val_loss")
-    assert metric_label(found.metrics[0]) == "loss"
+def test_metrics_are_logged_by_their_names_or_numbered(desk):
+    given = "metrics=['mine:loss', auc, 'mine:loss', auc]"
+    labels = ["loss_2", "auc", "loss_3", "auc_2"]  # the loss has its own name in every run
+    for label in labels:
+        assert metric_labels(desk.load(desk.good, given, f"checkpoint.best=val_{label}").metrics) == labels
 
 
 def test_every_rule_needs_what_the_schema_has(desk):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -14,28 +13,28 @@ import tensorflow as tf
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
-from tftrain.core import replicas
 from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
-from tftrain.core.types import Batch, GradientMethod, Probe, View
+from tftrain.core.types import Batch, Probe, View
 from tftrain.core.update import Averages
+from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.errors import InputError, blamed_on
-from tftrain.gradients.microbatched import microbatched
-from tftrain.gradients.scaled import loss_scaled
+from tftrain.methods import open_method
 from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
 from tftrain.probes.activations import activation_signals
 from tftrain.probes.gradients import gradient_counts
 from tftrain.probes.histograms import histograms
 from tftrain.probes.weights import weight_norms
-from tftrain.rules import LOGGED, logits_clash, metric_label
+from tftrain.rules import logits_clash, metric_labels
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
+from tftrain.trials import expect, try_score
 from tftrain.values import in_steps
 
 SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
@@ -63,7 +62,8 @@ def assemble(config: Config) -> Run:
     try:
         strategy = open_strategy(config.training.strategy, config.training.devices)
     except ValueError as error:
-        raise InputError(f"training.strategy: {config.training.strategy}: {error}") from None
+        message = f"{config.training.strategy}: {error}"
+        raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
     keras.utils.set_random_seed(config.training.seed)
     data = _data(config)
     with scope(strategy):
@@ -86,42 +86,13 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     clip = clips.chained(config.gradients.clip, names, objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
-    _refuse_joined_pieces(config, model)
-    method = _method(config, loss, loss_scale)
+    method = open_method(config, objective, data.sample, loss_scale)
     recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares)
     with blamed_on(config.model, "model"):
         kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
         programs = compile_programs(state, recipe, data.train, _probes(config.log))
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
-
-
-def _method(config: Config, loss: Any, loss_scale: LossScale | None) -> GradientMethod:
-    """The gradient method, within what precision and micro-batches put around it."""
-    method = config.gradients.method.build()
-    if loss_scale is not None:
-        method = loss_scaled(method, loss_scale.value)
-    spread = config.gradients.accumulate > 1 or config.training.strategy in ("mirrored", "multi_worker", "tpu")
-    if spread and getattr(loss, "reduction", None) not in losses.MEANS:
-        where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
-        raise InputError(
-            problem(
-                config.loss.place,
-                "loss.reduction",
-                f"'{loss.reduction}' does not go with {where}: pieces of a batch are averaged; "
-                f"expected {', '.join(losses.MEANS)}",
-            )
-        )
-    return microbatched(method, config.gradients.accumulate) if config.gradients.accumulate > 1 else method
-
-
-def _refuse_joined_pieces(config: Config, model: keras.Model) -> None:
-    joining = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
-    if joining and config.gradients.accumulate > 1 and replicas.count() > 1:
-        raise InputError(
-            f"gradients.accumulate: {config.gradients.accumulate} does not go with synchronized batch normalization "
-            f"on several devices ({', '.join(joining)}), which cut their shares into pieces each; leave out one of them"
-        )
 
 
 def _probes(log: Log) -> list[Probe]:
@@ -183,8 +154,15 @@ def _data(config: Config) -> Data:
         named = {
             one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"
         }
-        prepared = tuple(step.build() for step in options.preprocess)
+        prepared = tuple(map(_preprocess, options.preprocess))
         return open_data(source, DataOptions(**named, preprocess=prepared), config.training.seed)
+
+
+def _preprocess(part: Part) -> Preprocess:
+    with blamed_on(part, part.path):
+        step = part.build()
+        expect(step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.chain")
+    return step
 
 
 def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
@@ -240,10 +218,12 @@ def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple
         part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
     with blamed_on(part, "loss"):
         if takes_targets(part.target):
+            try_score(part.function(), data.sample.y, outputs, part.arguments)
             loss = losses.FunctionLoss(part.function(), part.arguments)
         else:
             one_hot = losses.is_one_hot(data.facts)
             loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
+            expect(loss, Callable, "a keras.losses.Loss")
         loss(data.sample.y, outputs, sample_weight=data.sample.weight)  # one that does not fit is told before training
     return loss, from_logits
 
@@ -253,29 +233,24 @@ def _metrics(config: Config, data: Data, outputs: Any) -> list:
         chosen = [Part("metric", "accuracy", "tftrain.metrics:accuracy")] if data.facts.classes else []
     else:
         chosen = config.metrics
-    built: dict[str, Any] = {}
-    for part in chosen:
+    found = []
+    for part, label in zip(chosen, metric_labels(chosen), strict=True):
         with blamed_on(part, "metrics"):
             metric = _metric(part, data, outputs)
-        # Keras would number the names of unnamed metrics anew with every object.
-        metric.name = _unused(metric_label(part), built)
-        built[metric.name] = metric
-    return list(built.values())
-
-
-def _unused(label: str, taken: Collection[str]) -> str:
-    """The label, numbered where another metric, or what every run logs, has it already."""
-    numbers = (f"{label}_{number}" for number in itertools.count(2))
-    return next(name for name in itertools.chain([label], numbers) if name not in (*taken, "loss", "epoch", *LOGGED))
+        metric.name = label  # Keras would number the names of unnamed metrics anew with every object
+        found.append(metric)
+    return found
 
 
 def _metric(part: Part, data: Data, outputs: Any) -> Any:
     """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
     width = outputs.shape[-1] if outputs.shape.rank > 1 else 1
     if takes_targets(part.target):
+        try_score(part.function(), data.sample.y, outputs, part.arguments)
         metric = keras.metrics.MeanMetricWrapper(part.function(), **part.arguments)
     else:
         metric = part.build(outputs=width, one_hot=losses.is_one_hot(data.facts))
+        expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
     if part.target.startswith("keras.") and data.label_range and not losses.is_one_hot(data.facts):
         metric = metrics.for_labels(metric, width)
     metric.update_state(data.sample.y, outputs, sample_weight=data.sample.weight)

@@ -35,7 +35,7 @@ def check(root: Node, source: str) -> Config:
             findings.report(findings.place(rule.blamed), rule.blamed, broken)
     if findings.problems():
         raise ConfigError(findings.problems())
-    return dataclasses.replace(found, source=source)
+    return dataclasses.replace(found, source=source, places=findings.places())
 
 
 class Checker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
+from tftrain.strict import Place
 from tftrain.values import (
     Clip,
     Decay,
@@ -129,3 +130,12 @@ class Config:
     log: Log = setting("what is written, and how often", Log())
     checkpoint: Checkpoint = setting("what is kept", Checkpoint())
     source: str = dataclasses.field(default="config", metadata={"hidden": True})  # the name of the file it came from
+    places: dict[str, Place] = dataclasses.field(
+        default_factory=dict, metadata={"hidden": True}, compare=False, repr=False
+    )
+
+    def place(self, path: str) -> Place:
+        """Where the value at a key path stands, or the innermost mapping that it would stand in."""
+        while path and path not in self.places:
+            path = path.rpartition(".")[0]
+        return self.places.get(path, Place(self.source))

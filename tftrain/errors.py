@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tftrain.parts import Part
 
 _OURS = str(Path(__file__).parent)
+_TRACED = "in user code:"  # begins the message of an error in a traced function
 
 
 class InputError(ValueError):
@@ -46,19 +48,34 @@ def blamed_on(part: Part, path: str) -> Iterator[None]:
 
 def _told(error: Exception, part: Part, path: str) -> Exception:
     own = not part.target.startswith(("keras.", "tftrain."))
+    if own and str(error).startswith(_TRACED):
+        kind, shown = _traced(str(error))
+        return _raised(part, path, kind, shown)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
     frames = [frame for frame in frames if "importlib" not in frame.filename]
     if own and (frames or isinstance(error, SyntaxError)):
         shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
-        head = problem(part.place, path, f"{part.name} raised {type(error).__name__}:")
-        return UserCodeError(f"{head}\nTraceback (most recent call last):\n{shown}")
+        return _raised(part, path, type(error).__name__, shown)
     words = _words(error)
     return InputError(problem(part.place, path, f"{part.name}: {words}"))
+
+
+def _raised(part: Part, path: str, kind: str, shown: str) -> UserCodeError:
+    head = problem(part.place, path, f"{part.name} raised {kind}:")
+    return UserCodeError(f"{head}\nTraceback (most recent call last):\n{shown}")
+
+
+def _traced(text: str) -> tuple[str, str]:
+    """The kind of an error in a traced function, whose own traceback is within TensorFlow, and that in its message."""
+    frames = list(re.finditer(r'^ {4}File "(.*)", line .*(?:\n {8}.*)*', text, re.MULTILINE))
+    own = [frame[0][2:].replace("  *\n", "\n") for frame in frames if not frame[1].startswith(_OURS)]
+    last = textwrap.dedent(text[frames[-1].end() :]).strip()
+    return last.partition(":")[0], "\n".join([*own, last]).replace("\n        ", "\n    ")
 
 
 def _words(error: Exception) -> str:
     """The message on one line, without the code that TensorFlow quotes before that of a traced function."""
     text = str(error)
-    if text.startswith("in user code:"):
+    if text.startswith(_TRACED):
         text = re.split(r"^ {4}\w+(?:Error|Exception): ", text, flags=re.MULTILINE)[-1]
     return " ".join(text.split()) or type(error).__name__

@@ -34,6 +34,10 @@ class Findings:
         """Where the value at a key path stands, or the mapping that it would stand in."""
         return self._values[path if path in self._values else path.rpartition(".")[0]][0]
 
+    def places(self) -> dict[str, Place]:
+        """Where each value stands, by its key path."""
+        return {path: place for path, (place, _) in self._values.items()}
+
     def problems(self) -> list[str]:
         """The problems by file and line, those of flags last."""
         return [line for _, line in sorted(self._problems, key=lambda one: (one[0].line == 0, one[0]))]

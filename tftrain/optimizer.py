@@ -13,10 +13,11 @@ from tftrain.core.parameters import Names
 from tftrain.core.types import Rate
 from tftrain.core.update import Shares
 from tftrain.errors import InputError, blamed_on
-from tftrain.parts import Part
+from tftrain.parts import Part, own_parts
 from tftrain.rates import as_rate
 from tftrain.selection import selected
 from tftrain.strict import problem
+from tftrain.trials import try_rate
 
 
 class Optimizer(NamedTuple):
@@ -58,8 +59,18 @@ def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
             raise TypeError(f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer")
         if given.get("weight_decay") == 0.0:
             optimizer.weight_decay = None
-    rate = chosen.build() if isinstance(chosen, Part) else chosen
-    return Optimizer(optimizer, as_rate(optimizer.learning_rate if rate is None else rate), shares)
+    rate = _rate(chosen) if isinstance(chosen, Part) else optimizer.learning_rate if chosen is None else chosen
+    return Optimizer(optimizer, as_rate(rate), shares)
+
+
+def _rate(part: Part) -> Rate:
+    """The rate of a schedule, in which those of the user's own are tried first, the innermost at the beginning."""
+    for own in reversed(own_parts(part)):
+        if own.kind == "schedule":
+            with blamed_on(own, own.path):
+                try_rate(own.build())
+    with blamed_on(part, part.path):
+        return as_rate(part.build())
 
 
 def _shares(part: Part, names: Names) -> list[Shares]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tftrain.names import nearest
@@ -11,6 +12,7 @@ from tftrain.values import PROBABILITIES
 
 # What every run logs beside its loss and its metrics.
 LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
+_TAKEN = ("loss", "epoch", "step", "wall_seconds", "steps_per_second", "loss_scale", "depth_ratio", *LOGGED)
 
 
 class Rule(NamedTuple):
@@ -49,9 +51,14 @@ def output_activation(model: Part) -> str | None:
     return _activation_name(last.given.get("activation")) if last.name == "dense" else None
 
 
-def metric_label(metric: Part) -> str:
-    """The name under which a metric is logged."""
-    return metric.name.rpartition(":")[2]
+def metric_labels(metrics: Sequence[Part]) -> list[str]:
+    """The names under which metrics are logged, numbered where one before, or what every run logs, has it already."""
+    labels: list[str] = []
+    for metric in metrics:
+        label = metric.name.rpartition(":")[2]
+        numbered = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
+        labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
+    return labels
 
 
 def _activation_name(activation: Any) -> str | None:
@@ -70,13 +77,18 @@ def _nothing_to_train_on(validation: float, test: float) -> str | None:
     return f"given {test} beside data.validation: {validation}; expected less than 1 in all, to train on the rest"
 
 
-def _unlogged(name: str | None, metrics: list[Part] | str) -> str | None:
-    labels = ["accuracy"] if metrics == "auto" else [metric_label(one) for one in metrics]
+def unlogged(name: str, labels: Sequence[str]) -> str | None:
+    """What is wrong with a scalar's name where it is not logged, beside metrics of these names."""
     scored = ["loss", *labels]
     known = [*scored, *(f"val_{label}" for label in scored), *LOGGED]
-    if name in (None, "auto") or name.split("/")[0] in known:
+    if name.split("/")[0] in known:
         return None
     return f"given '{name}', which is not logged; expected one of {', '.join(known)}{nearest(name, known)}"
+
+
+def _unwatchable(name: str | None, metrics: list[Part] | str) -> str | None:
+    labels = ["accuracy"] if metrics == "auto" else metric_labels(metrics)
+    return None if name in (None, "auto") else unlogged(name, labels)
 
 
 def rate_monitors(value: Any, path: str) -> dict[str, str]:
@@ -92,7 +104,7 @@ def rate_monitors(value: Any, path: str) -> dict[str, str]:
 
 def rate_rules(rate: Any) -> list[Rule]:
     """For a learning rate, what must hold of each scalar that it goes by."""
-    return [Rule(path, (path, "metrics"), _unlogged) for path in rate_monitors(rate, "optimizer.learning_rate")]
+    return [Rule(path, (path, "metrics"), _unwatchable) for path in rate_monitors(rate, "optimizer.learning_rate")]
 
 
 def _divided_by_zero(optimizer: Part) -> str | None:
@@ -109,8 +121,8 @@ _STOPPING = "training.early_stopping.monitor"
 RULES = (
     Rule("training.steps", ("training.epochs", "training.steps"), _two_lengths),
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
-    Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unlogged),
-    Rule(_STOPPING, (_STOPPING, "metrics"), _unlogged),
+    Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
+    Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
     Rule("loss.from_logits", ("model", "loss"), _misread),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,15 +24,16 @@ from tftrain.core import replicas
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.evaluate import make_evaluation
 from tftrain.core.loop import Sinks, every, train
+from tftrain.core.skips import Skips
 from tftrain.core.state import read, write
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
 from tftrain.dump import changes, dump
 from tftrain.errors import InputError, TrainingError
+from tftrain.monitors import Monitors, monitors
 from tftrain.observers.console import Console, Course, print_results
-from tftrain.observers.keeper import Best, EarlyStopping, Keeper
+from tftrain.observers.keeper import Keeper
 from tftrain.observers.records import Records, Series, history
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
-from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
 from tftrain.strict import ConfigError
 from tftrain.values import in_steps
@@ -53,16 +55,6 @@ class Result(NamedTuple):
     failed: bool  # whether that was a NaN or an infinity
 
 
-class Monitors(NamedTuple):
-    """Who watches a scalar; None where nobody asked."""
-
-    best: Best | None
-    stopping: EarlyStopping | None
-
-    def by_name(self) -> dict[str, Any]:
-        return {name: owner for name, owner in self._asdict().items() if owner is not None}
-
-
 def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Result:
     """Train to the end, and write everything into the run's folder.
 
@@ -73,7 +65,8 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Re
     """
     with peers_watched(config.training.strategy):
         assembled = assemble(config)
-        monitored = monitors(assembled)
+        labels = [metric.name for metric in assembled.recipe.metrics]
+        monitored = monitors(config, assembled.data.validation is not None, labels)
         if not is_chief(config.training.strategy):
             return _work(assembled, monitored, run_dir if resume else None)
         folder = run_folder.claim(run_dir, config.source, resume)
@@ -109,28 +102,6 @@ def _tell_changes(saved: Path, config: Config) -> None:
         print(f"changed since the last session: {line}")
 
 
-def monitors(run: Run) -> Monitors:
-    """Who watches which scalar; raises InputError where it is one of a validation that there is not."""
-    config, validated = run.config, run.data.validation is not None
-    best, stopping = config.checkpoint.best, config.training.early_stopping
-    if best == "auto":
-        best = "val_loss" if validated else None
-    if config.checkpoint.restore_best and best is None:
-        raise InputError("checkpoint.restore_best: there is no best checkpoint; name a scalar in checkpoint.best")
-    watched = {"checkpoint.best": best, "training.early_stopping.monitor": stopping and stopping.monitor}
-    watched |= rate_monitors(config.optimizer, "optimizer")
-    for path, name in watched.items():
-        if name is not None and name.startswith("val_") and not validated:
-            raise InputError(
-                f"{path}: '{name}' is asked for, but the data has no validation split; "
-                "give data.validation a share such as 0.1, or watch 'loss'"
-            )
-    return Monitors(
-        Best(best, config.checkpoint.mode) if best else None,
-        EarlyStopping(stopping.monitor, stopping.patience, stopping.min_delta, stopping.mode) if stopping else None,
-    )
-
-
 class Session:
     """Owns the files of a run while it goes on; only the chief of several workers has any but checkpoints."""
 
@@ -140,6 +111,7 @@ class Session:
             folder / run_folder.CHECKPOINTS, assembled.state, assembled.config.checkpoint.keep
         )
         self._validate = self._evaluation(assembled.data.validation)
+        self._skips = Skips()
         self._start = 0
         self._saved: int | None = None  # the step of the last checkpoint
 
@@ -156,7 +128,7 @@ class Session:
             return
         self._start = self._saved = step
         remembered = json.loads(self._run.state.host.text)
-        for name, owner in self._monitored.by_name().items():
+        for name, owner in self._owners().items():
             if name in remembered:
                 owner.restore(remembered[name])
 
@@ -179,6 +151,9 @@ class Session:
         if self._chief:
             summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
             run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
+            remark = self._skips.remark(steps) if not isinstance(ended, NotFinite) else None
+            if remark:
+                warnings.warn(remark, stacklevel=2)
             print_results(results, self._folder, stopped)
         return Result(curves, state.model, results, self._folder, stopped, isinstance(ended, NotFinite))
 
@@ -191,8 +166,8 @@ class Session:
         over = self._already_over()
         if over is not None:
             return over
-        consoles = [one.on_call for one in observers if isinstance(one, Console)]
-        sinks = Sinks(observers, lambda step, row: [tell(step, row) for tell in consoles], self._save)
+        heard = [self._skips.add, *(one.on_call for one in observers if isinstance(one, Console))]
+        sinks = Sinks(observers, lambda step, row: [tell(step, row) for tell in heard], self._save)
         try:
             with scope(run.strategy):
                 return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
@@ -274,8 +249,11 @@ class Session:
         self._checkpoints.save_best(step)
 
     def _remember(self) -> None:
-        remembered = {name: owner.state() for name, owner in self._monitored.by_name().items()}
+        remembered = {name: owner.state() for name, owner in self._owners().items()}
         self._run.state.host.text = json.dumps(remembered)
+
+    def _owners(self) -> dict[str, Any]:
+        return {"skips": self._skips, **self._monitored.by_name()}
 
     def _results(self, curves: dict[str, Series]) -> Results:
         """The last point of training, and the figures of the model as it is now over the other splits."""

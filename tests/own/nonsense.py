@@ -1,0 +1,69 @@
+"""Parts of a user's own that return what they should not."""
+
+import tensorflow as tf
+
+from tftrain.core.types import Evaluation, Rate, Transform
+
+VECTOR = tf.zeros([3])
+
+
+def what(give):
+    """Any kind of part: what its table says."""
+    return {"none": None, "five": 5, "vector": VECTOR}[give]
+
+
+def clip(gives: str):
+    """A transform whose update returns nonsense, each of its own kind."""
+    updates = {
+        "number": lambda grads, state, params: 5,
+        "grads": lambda grads, state, params: (5, state, {}),
+        "words": lambda grads, state, params: (["a"] * len(grads), state, {}),
+        "state": lambda grads, state, params: (grads, (state, 1), {}),
+        "scalars": lambda grads, state, params: (grads, state, 5),
+        "scalar": lambda grads, state, params: (grads, state, {"size": VECTOR}),
+        "init": lambda grads, state, params: (grads, state, {}),
+    }
+    return Transform(lambda params: object() if gives == "init" else tf.constant(0), updates.get(gives, 6))
+
+
+def method(gives: str):
+    def evaluate(objective, batch, carry):
+        if gives == "none":
+            return None
+        if gives == "raises":
+            return len(gives) / 0
+        with tf.GradientTape() as tape:
+            loss, outputs, carry = objective(batch, carry)
+        grads = tape.gradient(loss, objective.params)
+        if gives == "vector":
+            return Evaluation(VECTOR, grads, outputs, carry)
+        return Evaluation(loss, {"few": grads[:1], "missing": [None] * len(grads), "good": grads}[gives], outputs)
+
+    return evaluate
+
+
+def score(y_true, y_pred, gives: str):
+    """A loss, or a metric."""
+    return {"text": "good", "none": None}[gives]
+
+
+def text(step):
+    return "fast"
+
+
+def vector(step):
+    return VECTOR
+
+
+def raising(step):
+    return 1 / 0
+
+
+def rate(gives: str):
+    """A rate with a state of its own."""
+    updates = {
+        "number": lambda state, step, norm: 0.1,
+        "vector": lambda state, step, norm: (VECTOR, state),
+        "state": lambda state, step, norm: (0.1, 1.0 * VECTOR),
+    }
+    return Rate(lambda: tf.constant(0.0), updates[gives])

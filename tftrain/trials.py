@@ -1,0 +1,146 @@
+"""Users' own parts, tried before the step is compiled: in there a fault would look like the model's.
+
+Each trial raises TypeError or ValueError, and says what was given and what is expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tftrain.core import replicas
+from tftrain.core.types import Batch, Evaluation, Objective, Rate, Transform, Tree
+from tftrain.names import listed
+from tftrain.wording import with_article
+
+
+def shown(found: Any) -> str:
+    """What a user's function returned, in the words of a message."""
+    if found is None:
+        return "nothing (None)"
+    if isinstance(found, str):
+        return f"the text {found[:60]!r}"
+    if isinstance(found, tf.IndexedSlices):
+        return "a tf.IndexedSlices"
+    if tf.is_tensor(found):
+        return with_article(f"{found.dtype.name} tensor of the shape {list(found.shape)}")
+    if isinstance(found, (tuple, list)):
+        return f"a {type(found).__name__} of {len(found)}"
+    return f"{found}" if isinstance(found, (bool, int, float)) else with_article(type(found).__name__)
+
+
+def expect(found: Any, record: type, expected: str) -> None:
+    """Refuse what is of another type."""
+    if not isinstance(found, record):
+        raise TypeError(f"gave {shown(found)}; expected {expected}")
+
+
+def try_rate(found: Any) -> None:
+    """One step's rate of what a user's part built: a Rate, a function of the step, or a number."""
+    if isinstance(found, Rate):
+        _expect_functions(found, ("init", "update"))
+        state = _tensors(found.init())
+        given = found.update(state, tf.constant(0, tf.int64), tf.constant(1.0))
+        rate, after = _of_length(given, "(rate, state)")
+        _expect_number(rate, "as the rate ")
+        _expect_same(state, after)
+    elif callable(found):
+        _expect_number(found(tf.constant(0.0)))
+    else:
+        _expect_number(found)
+
+
+def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:
+    """One update of gradients that are zero."""
+    expect(found, Transform, "a Transform(init, update) of tftrain.core.types")
+    _expect_functions(found, ("init", "update"))
+    state = _tensors(found.init(params))
+    given = found.update([tf.zeros(param.shape) for param in params], state, params)
+    grads, after, scalars = _of_length(given, "(grads, state, scalars)")
+    _expect_gradients(grads, params)
+    _expect_same(state, after)
+    if not isinstance(scalars, dict):
+        raise TypeError(f"its update gave {shown(scalars)} as scalars; expected a dict of numbers")
+    for name, value in scalars.items():
+        _expect_number(value, f"as the scalar {name!r} ")
+
+
+def try_method(found: Any, objective: Objective, sample: Batch) -> None:
+    """Traces one evaluation of a sample, which changes nothing."""
+    expected = "an Evaluation(loss, grads, outputs) of tftrain.core.types"
+    if not callable(found):
+        raise TypeError(f"gave {shown(found)}; expected a function (objective, batch, carry) that gives {expected}")
+    given = []
+
+    def evaluate(batch: Batch) -> int:
+        given.append(found(objective, batch, ()))
+        return 0
+
+    batch = Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample))
+    tf.function(lambda: replicas.run(evaluate, batch)).get_concrete_function()
+    if not isinstance(given[0], Evaluation):
+        raise TypeError(f"its function gave {shown(given[0])}; expected {expected}")
+    _expect_number(given[0].loss, "as the loss ")
+    _expect_gradients(given[0].grads, objective.params)
+
+
+def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]) -> None:
+    """A user's loss or metric (y_true, y_pred) of a sample."""
+    found = function(y, outputs, **arguments)
+    if not _is_numeric(found):
+        raise TypeError(f"gave {shown(found)}; expected a number for each example, or one for all")
+
+
+def _expect_functions(record: Any, names: Sequence[str]) -> None:
+    for name in names:
+        if not callable(getattr(record, name)):
+            kind, given = with_article(type(record).__name__), shown(getattr(record, name))
+            raise TypeError(f"gave {kind} with {given} as its {name}; expected a function")
+
+
+def _of_length(found: Any, expected: str) -> Sequence[Any]:
+    if not isinstance(found, (tuple, list)) or len(found) != expected.count(",") + 1:
+        raise TypeError(f"its update gave {shown(found)}; expected {expected}")
+    return found
+
+
+def _is_numeric(found: Any) -> bool:
+    try:
+        dtype = tf.convert_to_tensor(found).dtype
+    except (TypeError, ValueError):
+        return False
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
+
+
+def _expect_number(found: Any, role: str = "") -> None:
+    if not _is_numeric(found) or tf.convert_to_tensor(found).shape.rank not in (0, None):
+        raise ValueError(f"gave {shown(found)} {role}where one number is expected")
+
+
+def _expect_gradients(found: Any, params: Sequence[tf.Variable]) -> None:
+    if not isinstance(found, (tuple, list)):
+        raise TypeError(f"gave {shown(found)} as gradients; expected a list of {len(params)}, one for each parameter")
+    for one in found:
+        if not tf.is_tensor(one):
+            raise TypeError(f"gave {shown(one)} as a gradient; expected a tensor for each parameter")
+    shapes, expected = ([tuple(one.shape) for one in some] for some in (found, params))
+    if shapes != expected:
+        raise ValueError(
+            f"gave gradients of the shapes {listed(map(str, shapes))}; expected {listed(map(str, expected))}"
+        )
+
+
+def _tensors(state: Tree) -> Tree:
+    for leaf in tf.nest.flatten(state):
+        if not _is_numeric(leaf):
+            raise TypeError(f"its init gave {shown(leaf)} in its state; expected tensors, in tuples, lists or dicts")
+    return tf.nest.map_structure(tf.convert_to_tensor, state)
+
+
+def _expect_same(state: Tree, after: Tree) -> None:
+    """The variables that hold a state can take no other form of it."""
+    told = [str(tf.nest.map_structure(shown, one)) for one in (after, state)]
+    if told[0] != told[1]:
+        raise ValueError(f"its update gave the state {told[0]}; expected the form that init gives: {told[1]}")
