@@ -224,6 +224,18 @@ def test_a_diverging_run_stops_before_the_bad_update(config, tmp_path, capsys):
     assert "stopped early: the loss or a gradient was not finite" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("steps", [[24], [10, 24]], ids=["whole", "resumed"])
+def test_a_run_that_skipped_updates_says_so(config, tmp_path, steps):
+    overrides = ["optimizer={name: sgd, learning_rate: 1e30}", "gradients.clip=[]", "model.batch_norm=false"]
+    with pytest.warns(
+        UserWarning, match="23 of 24 updates were skipped where .* first at step 2; look at the learning"
+    ):
+        for until in steps:
+            given = config(*overrides, "training.epochs=null", f"training.steps={until}", "training.on_nonfinite=skip")
+            result = tftrain.train(given, tmp_path / "run", resume=True)
+    assert not result.failed and result.history["nonfinite_steps"].values.sum() == 23
+
+
 def test_a_rate_that_heeds_validation_goes_on_where_it_was(config, tmp_path):
     rate = "{name: warmup, steps: 2, then: {name: plateau, then: 0.3, factor: 0.5, patience: 1, cooldown: 1}}"
     overrides = ["optimizer.learning_rate=" + rate, "log.scalars=1", "log.histograms_every=never"]

@@ -45,8 +45,8 @@ class Skips:
         said, of = [], f"of {steps} updates were skipped"
         if self._lost:
             said.append(
-                f"{self._lost} {of} where the loss or a gradient was not finite, first at step {self._first}; look for "
-                "NaN in the data, at the learning rate, and at nonfinite_grads in TensorBoard"
+                f"{self._lost} {of} where the loss or a gradient was not finite, first at step {self._first}; look at "
+                "the learning rate, the loss, and nonfinite_grads in TensorBoard"
             )
         if self._overflows > steps / 2:
             said.append(
