@@ -107,7 +107,7 @@ def test_what_only_shows_when_it_is_built(assembled, clip, message):
     [
         ("[{name: value, limit: 1}, {name: norm, limit: 1, only: conv}]", "4:52: gradients.clip.1.only: given 'conv'"),
         ("[{name: norm, limit: 1, only: conv}]", "gradients.clip.0.only: given 'conv'"),
-        ("[{name: value, limit: 1}, 'clips:short']", "gradients.clip.1: clips:short: not enough values"),
+        ("[{name: value, limit: 1}, 'clips:short']", "gradients.clip.1: clips:short: its update gave a tuple of 2"),
     ],
 )
 def test_which_clip_of_a_list_it_is(assembled, clips, place):
