@@ -28,6 +28,7 @@ PEERS = {  # with the packages each one needs
     "fit_spe32": (),
     "tutorial_observed": (),
     "orbit_observed": ("orbit", "tf_keras"),
+    "lightning_observed": ("lightning", "torch"),
 }
 MORE_PEERS = ("tftrain_unlogged",)  # only where they are asked for
 BUSY_CORES = 0.1  # used by other programs: from here on figures are rough

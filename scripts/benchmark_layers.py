@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def measured(count: int, asked: argparse.Namespace) -> dict[str, Any]:
     pairs = zip(*speeds.values(), strict=True)
     added = [added_microseconds(logged, bare, asked.log_every) / count for logged, bare in pairs]
     facts = {worker.peer: worker.facts for worker in workers}
+    print(f"{count} layers: {speeds}, {facts}", file=sys.stderr, flush=True)
     return {"steps_per_second": speeds, "microseconds_per_layer": added, "facts": facts}
 
 

@@ -159,6 +159,13 @@ def orbit_observed(entry: Entry) -> Runner:
     return Runner(lambda: controller.train(NEVER, checkpoint_at_completion=False), lambda: int(step.numpy()))
 
 
+def lightning_observed(entry: Entry) -> Runner:
+    """PyTorch Lightning's trainer."""
+    from benchmark_lightning import training
+
+    return Runner(*training(workload(entry.workload_name), entry.folder, entry.log_every))
+
+
 def keras_model(keras, chosen: Workload, input_shape):
     """The model of a workload in this Keras, and its loss."""
     kinds = {
@@ -206,4 +213,5 @@ PEERS: dict[str, Callable[[Entry], Runner]] = {
     "fit_spe32": functools.partial(fit, steps_per_execution=32),
     "tutorial_observed": tutorial_observed,
     "orbit_observed": orbit_observed,
+    "lightning_observed": lightning_observed,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("scripts/train", "scripts/test", ".ci/run")
+SCRIPTS = ("scripts/train", "scripts/test", "scripts/benchmark", ".ci/run")
 
 # What a developer's own environment must not decide, the switches of the stand-in among it.
 UNSET = {"PYTHON", "VIRTUAL_ENV", "VERSION", "WITHOUT_ENSUREPIP", "SLOW", "OFFLINE", "HAS_TFTRAIN", "RUFF", "STATUS"}
@@ -110,6 +110,11 @@ def test_a_call_from_elsewhere_keeps_folder_arguments_and_status(ready, tmp_path
     status, out, _ = ready.call(str(link), "--config", "my file.yaml", "", cwd=tmp_path, STATUS="2")
     assert status == 2
     assert out.splitlines() == [f"in {tmp_path}", "-m", "tftrain", "--config", "my file.yaml", ""]
+
+
+def test_the_benchmark_is_given_its_arguments(ready):
+    assert ready.call("scripts/benchmark", "layers", "--quick")[0] == 0
+    assert ready.asked(f"{ready.root}/scripts/benchmark.py layers --quick") == 1
 
 
 @pytest.mark.parametrize("changed", ["setup.cfg", "pyproject.toml", "scripts/constraints.txt"])
