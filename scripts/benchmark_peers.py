@@ -34,20 +34,24 @@ class Runner(NamedTuple):
 
 
 def tftrain(entry: Entry, observed: bool = True) -> Runner:
-    """The session that `python -m tftrain` runs, with its files."""
-    from tftrain import load
-    from tftrain.assemble import assemble
-    from tftrain.session import Session, monitors
+    """What `python -m tftrain` runs, with its files."""
+    import tftrain
+    from tftrain import session
 
     log_every = entry.log_every if observed else None
-    config = load(write_config(entry.folder / "config.yaml", entry.workload_name, log_every), entry.settings)
-    began = time.perf_counter()
-    assembled = assemble(config)
-    facts = {"assemble_seconds": time.perf_counter() - began}
-    run_folder = entry.folder / "run"
-    run_folder.mkdir()
-    session = Session(assembled, run_folder, monitors(assembled))
-    return Runner(session.run, lambda: int(assembled.state.step.numpy()), facts)
+    path = write_config(entry.folder / "config.yaml", entry.workload_name, log_every)
+    config = tftrain.load(path, entry.settings)
+    assemble, facts, runs = session.assemble, {}, []
+
+    def assemble_and_keep(config):
+        began = time.perf_counter()
+        runs.append(assemble(config))
+        facts["assemble_seconds"] = time.perf_counter() - began
+        return runs[0]
+
+    session.assemble = assemble_and_keep  # a run does not show its step from outside
+    train = functools.partial(tftrain.train, config, entry.folder / "run")
+    return Runner(train, lambda: int(runs[0].state.step.numpy()) if runs else 0, facts)
 
 
 def limit(entry: Entry) -> Runner:
