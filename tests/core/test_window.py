@@ -99,3 +99,53 @@ def test_nothing_finite():
     one.add(rows(loss=[np.nan], finite=[0], grad_norm=[np.nan]), 1.0)
     scalars = one.fold(1).scalars
     assert all(np.isnan(scalars[name]) for name in ("loss", "accuracy", "grad_norm_max"))
+
+
+def test_metrics_that_are_given_are_not_asked():
+    one = window([keras.metrics.Mean(name="accuracy")])
+    one.add(rows(loss=[1]), 1.0)
+    assert one.fold(1, {"mine": 0.25}).scalars["mine"] == 0.25
+    one.add(rows(loss=[np.nan], finite=[0]), 1.0)
+    scalars = one.fold(2, {"mine": 0.25}).scalars
+    assert np.isnan(scalars["mine"])
+    assert "accuracy" not in scalars
+
+
+def test_many_points_of_one_call_are_those_of_its_slices():
+    """The same numbers to the bit but for the time, which is split evenly and rounds."""
+    random = np.random.default_rng(0)
+    finite = random.random(23) > 0.2
+    call = rows(
+        loss=np.where(finite, random.random(23), np.nan),
+        finite=finite,
+        grad_norm=random.random(23),
+        clipped_grad_norm=random.random(23),
+        clip_rate=random.random(23) > 0.5,
+        grad_norms=random.random((23, 2)),
+        clipped_grad_norms=random.random((23, 2)),
+        **{"clip/global_norm/clipped": random.random(23) > 0.5},
+    )
+    steps, last_step = [104, 105, 113, 119], 123
+    metrics = [{"accuracy": step / 200} for step in steps]
+    together, sliced = window(), window()
+    for one in (together, sliced):
+        one.add({name: column[:2] for name, column in call.items()}, 1.0)  # left over from the call before
+    found = together.points(call, 2.3, steps, last_step, metrics)
+    start = 0
+    for step, values, (found_step, signals) in zip(steps, metrics, found, strict=True):
+        stop = step - 100
+        sliced.add({name: column[start:stop] for name, column in call.items()}, 0.1 * (stop - start))
+        expected = sliced.fold(step, values).scalars
+        assert found_step == step
+        assert list(signals.scalars) == list(expected)
+        np.testing.assert_allclose([*signals.scalars.values()], [*expected.values()], rtol=1e-12)
+        start = stop
+    sliced.add({name: column[19:] for name, column in call.items()}, 0.4)
+    left = sliced.fold(123, {}).scalars
+    assert together.fold(123, {}).scalars == left | {"steps_per_second": pytest.approx(10)}
+
+
+def test_the_last_vectors_are_kept_from_a_call_without_a_point():
+    one = window()
+    assert one.points(rows(loss=[1, 2], grad_norms=[[1, 2], [3, 4]]), 1.0, [], 2, []) == []
+    assert one.fold(2).scalars["grad_norm/b"] == 4
