@@ -259,8 +259,9 @@ def test_one_event_a_step_and_metadata_once(tmp_path):
     board = TensorBoard(tmp_path)
     for step in range(3):
         board(step, Signals({"loss": 1.0, "accuracy": 0.5}, {"gradients/000.dense/kernel": ROWS}))
+    board.flush()
     [path] = glob.glob(str(tmp_path / "events*"))
-    events = list(event_file_loader.RawEventFileLoader(path).Load())  # read before close: every event is flushed
+    events = list(event_file_loader.RawEventFileLoader(path).Load())  # read before close
     assert len(events) == 2 + 3
     parsed = [event_file_loader.event_pb2.Event.FromString(event) for event in events]
     assert parsed[1].session_log.status == parsed[1].session_log.START

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
-import socket
-import time
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_TENSOR, Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_TENSOR, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
+from tensorboard.compat.proto.types_pb2 import DT_STRING
 
 from tftrain.core.types import Signals
+from tftrain.observers.events import EventFile, ScalarValues, float_tensors, safe_tag
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
 LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")
@@ -51,27 +48,37 @@ VALIDATION = "val_"
 NOT_DRAWN = ("epoch",)  # a straight line
 
 
+class Curves:
+    """What one run of TensorBoard draws of the scalars of a point: for each tag, which of them, and if as log10."""
+
+    def __init__(self, drawn: Mapping[str, tuple[int, bool]]):
+        self.tags = [*drawn]
+        indices, log10 = zip(*drawn.values(), strict=True)
+        self._indices, self._log10 = np.array(indices), np.array(log10)
+        self._values = ScalarValues(self.tags)
+
+    def numbers(self, scalars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each tag, and whether it is drawn: a log10 of 0 is not, one of less is NaN."""
+        found = scalars[self._indices]
+        kept = ~self._log10 | (found != 0)
+        found[self._log10] = np.log10(found[self._log10])
+        return found, kept
+
+    def encode(self, scalars: np.ndarray) -> bytes:
+        return self._values.encode(*self.numbers(scalars))
+
+
 def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Maps flat names to TensorBoard's: {run: {tag: value}}, where run is "" for training and "val" for validation.
 
     The log10 of a norm that is 0 is left out; NaN and infinity stay what they are.
     """
     runs: dict[str, dict[str, float]] = {"": {}, "val": {}}
-    many_limits = sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in scalars) > 1
-    for name, value in scalars.items():
-        if name in NOT_DRAWN:
-            continue
-        run = "val" if name.startswith(VALIDATION) else ""
-        tag, log10 = _tag(name.removeprefix(VALIDATION), many_limits)
-        if log10 and value == 0:
-            continue
-        runs[run][safe_tag(tag)] = _log10(float(value)) if log10 else float(value)
+    for run, curves in _curves(tuple(scalars)).items():
+        with np.errstate(all="ignore"):
+            numbers, kept = curves.numbers(_numbers(scalars))
+        runs[run] = {tag: float(numbers[index]) for index, tag in enumerate(curves.tags) if kept[index]}
     return runs
-
-
-def safe_tag(name: str) -> str:
-    """Returns a name with letters, digits and `_ . - /` alone, and no empty part between slashes."""
-    return "/".join(part for part in re.sub(r"[^\w.\-/]", "_", name).split("/") if part) or "_"
 
 
 def fenced_yaml(text: str) -> str:
@@ -97,31 +104,40 @@ class TensorBoard:
         self._axis = "_log10" if histogram_axis == "log10" else ""
         self._start_step = start_step
         self._files: dict[str, EventFile] = {}
-        self._file("").write(start_step, [_text(name, text) for name, text in (texts or {}).items()])
+        self._histogram_tags: dict[str, str] = {}
+        file = self._file("")
+        file.write(start_step, b"".join(_text(file, name, text) for name, text in (texts or {}).items()))
         if graph is not None:
-            self._file("").write_graph(graph)
+            file.write_graph(graph)
         if start_step and (self._folder / "val").exists():
             self._file("val")  # so that the points after start_step are dropped before the next validation
+        self.flush()
 
     def __call__(self, step: int, signals: Signals) -> None:
-        runs = {
-            run: [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-            for run, values in tags(signals.scalars).items()
-        }
-        runs[""] += [
-            _histogram(self._histogram_tag(name), rows)
-            for name, rows in signals.histograms.items()
-            if np.size(rows) and np.any(np.asarray(rows)[:, 2])  # an empty one would be drawn as a false line at 0
-        ]
-        runs[""] += [_image(name, pixels) for name, pixels in signals.images.items()]
-        runs[""] += [_text(name, text) for name, text in signals.texts.items()]
+        with np.errstate(all="ignore"):  # what is not finite, or too large for float32, is drawn as such
+            numbers = _numbers(signals.scalars)
+            runs = {run: [curves.encode(numbers)] for run, curves in _curves(tuple(signals.scalars)).items()}
+            runs.setdefault("", []).extend(self._others(signals))
         for run, values in runs.items():
-            if values:
-                self._file(run).write(step, values)
+            self._file(run).write(step, b"".join(values))
+
+    def flush(self) -> None:
+        for file in self._files.values():
+            file.flush()
 
     def close(self) -> None:
         for file in self._files.values():
             file.close()
+
+    def _others(self, signals: Signals) -> list[bytes]:
+        """The values of all that is no scalar."""
+        file, filled = self._file(""), _filled(signals.histograms)
+        histograms = zip(filled, float_tensors([*filled.values()]), strict=True)
+        return [
+            *(file.tensor(self._histogram_tag(name), tensor, _HISTOGRAM) for name, tensor in histograms),
+            *(_image(file, name, pixels) for name, pixels in signals.images.items()),
+            *(_text(file, name, text) for name, text in signals.texts.items()),
+        ]
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
@@ -129,92 +145,80 @@ class TensorBoard:
         return self._files[run]
 
     def _histogram_tag(self, name: str) -> str:
-        head, _, rest = name.partition("/")
-        return safe_tag(f"{HISTOGRAMS.get(head, head)}{self._axis if head in WITH_AXIS else ''}/{rest}")
+        if name not in self._histogram_tags:
+            head, _, rest = name.partition("/")
+            axis = self._axis if head in WITH_AXIS else ""
+            self._histogram_tags[name] = safe_tag(f"{HISTOGRAMS.get(head, head)}{axis}/{rest}")
+        return self._histogram_tags[name]
 
 
-class EventFile:
-    """Owns one event file; one event holds all values of a step, and each event is flushed as it is written."""
-
-    def __init__(self, folder: Path, start_step: int):
-        folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads a folder's files in the order of their names, so the time stands first and in full.
-        name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}"
-        self._writer = tf.io.TFRecordWriter(str(folder / name))
-        self._described: set[str] = set()
-        self._add(Event(file_version="brain.Event:2"))
-        # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
-        start = start_step + 1 if start_step else 0
-        self._add(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
-
-    def write(self, step: int, values: list[Summary.Value]) -> None:
-        """Writes the values as one event; a tag's metadata goes with its first value alone."""
-        if not values:
-            return
-        for value in values:
-            if value.tag in self._described:
-                value.ClearField("metadata")
-            self._described.add(value.tag)
-        self._add(Event(step=step, summary=Summary(value=values)))
-
-    def write_graph(self, graph: Any) -> None:
-        self._add(Event(graph_def=graph.SerializeToString()))
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._writer.write(event.SerializeToString())
-        self._writer.flush()
+@lru_cache(maxsize=16)
+def _curves(names: tuple[str, ...]) -> dict[str, Curves]:
+    """What each run draws of scalars with these names."""
+    runs: dict[str, dict[str, tuple[int, bool]]] = {}
+    many_limits = sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in names) > 1
+    for index, name in enumerate(names):
+        if name not in NOT_DRAWN:
+            tag, log10 = _tag(name.removeprefix(VALIDATION), many_limits)
+            runs.setdefault("val" if name.startswith(VALIDATION) else "", {})[tag] = index, log10
+    return {run: Curves(drawn) for run, drawn in runs.items()}
 
 
+def _numbers(scalars: Mapping[str, float]) -> np.ndarray:
+    return np.fromiter(scalars.values(), np.float64, len(scalars))
+
+
+@cache
 def _tag(name: str, many_limits: bool) -> tuple[str, bool]:
     """Returns a scalar's tag, and whether it is drawn as log10."""
     head, _, rest = name.partition("/")
+    limit, norm = GLOBAL_LIMIT.fullmatch(name), CLIP_NORM.fullmatch(name)
+    log10 = True
     if head in LOG10:
-        return (f"log10_{head}/{rest}" if rest else f"Overview/log10_{head}"), True
-    limit = GLOBAL_LIMIT.fullmatch(name)
-    if limit:
-        return "Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else ""), True
-    norm = CLIP_NORM.fullmatch(name)
-    if norm:
-        return f"transforms/clip/{norm[1]}/log10_{norm[2]}", True
-    if rest:
-        return f"{GROUPS.get(head, head)}/{rest}", False
-    return NAMES.get(name, f"Overview/{name}"), False
+        tag = f"log10_{head}/{rest}" if rest else f"Overview/log10_{head}"
+    elif limit:
+        tag = "Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else "")
+    elif norm:
+        tag = f"transforms/clip/{norm[1]}/log10_{norm[2]}"
+    else:
+        log10 = False
+        tag = f"{GROUPS.get(head, head)}/{rest}" if rest else NAMES.get(name, f"Overview/{name}")
+    return safe_tag(tag), log10
 
 
-def _log10(value: float) -> float:
-    return math.log10(value) if value > 0 else math.nan
+def _filled(histograms: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Those that count anything: an empty one would be drawn as a false line at 0."""
+    tables = {name: rows for name, rows in histograms.items() if len(rows)}
+    if not tables:
+        return {}
+    counts = np.concatenate([*tables.values()])[:, 2]
+    starts = np.cumsum([0, *map(len, tables.values())])[:-1]
+    kept = np.logical_or.reduceat(counts != 0, starts).tolist()
+    return {name: rows for (name, rows), keep in zip(tables.items(), kept, strict=True) if keep}
 
 
-def _histogram(tag: str, rows: Any) -> Summary.Value:
-    """Returns rows [buckets, 3] of left, right, count as TensorBoard's histogram; float32 is enough to draw them."""
-    rows = np.asarray(rows, "<f4")
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in rows.shape])
-    tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, tensor_content=rows.tobytes())
-    return Summary.Value(tag=tag, metadata=_metadata("histograms", DATA_CLASS_TENSOR), tensor=tensor)
-
-
-def _image(name: str, pixels: Any) -> Summary.Value:
+def _image(file: EventFile, name: str, pixels: Any) -> bytes:
     """Returns uint8 pixels [height, width, channels] as TensorBoard's image: width, height and a PNG."""
     pixels = np.asarray(pixels, np.uint8)
     height, width = pixels.shape[:2]
     content = [str(width).encode(), str(height).encode(), tf.io.encode_png(pixels).numpy()]
-    tag = safe_tag(name if "/" in name else f"Overview/{name}")
-    return Summary.Value(tag=tag, metadata=_metadata("images", DATA_CLASS_BLOB_SEQUENCE), tensor=_strings(content))
+    return file.tensor(safe_tag(name if "/" in name else f"Overview/{name}"), _strings(content), _IMAGE)
 
 
-def _text(name: str, text: str) -> Summary.Value:
-    tensor = _strings([text.encode()])
-    return Summary.Value(tag=safe_tag(name), metadata=_metadata("text", DATA_CLASS_TENSOR), tensor=tensor)
+def _text(file: EventFile, name: str, text: str) -> bytes:
+    return file.tensor(safe_tag(name), _strings([text.encode()]), _TEXT)
 
 
-def _strings(values: list[bytes]) -> TensorProto:
+def _strings(values: list[bytes]) -> bytes:
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(values))])
-    return TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=values)
+    return TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=values).SerializeToString()
 
 
-def _metadata(plugin: str, data_class: int) -> SummaryMetadata:
-    return SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=plugin), data_class=data_class)
+def _metadata(plugin: str, data_class: int) -> bytes:
+    plugin_data = SummaryMetadata.PluginData(plugin_name=plugin)
+    return SummaryMetadata(plugin_data=plugin_data, data_class=data_class).SerializeToString()
+
+
+_HISTOGRAM = _metadata("histograms", DATA_CLASS_TENSOR)
+_IMAGE = _metadata("images", DATA_CLASS_BLOB_SEQUENCE)
+_TEXT = _metadata("text", DATA_CLASS_TENSOR)

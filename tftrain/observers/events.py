@@ -1,0 +1,125 @@
+"""TensorBoard's event files, as the bytes of the protocol buffers that they hold.
+
+Built one by one, the protocol buffers of a large model's point take milliseconds; nearly all their bytes are those of
+the point before. The numbers of the fields are in tensorboard/compat/proto: event, summary, tensor, tensor_shape.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+_FLOAT = b"\x08\x01"  # TensorProto.dtype
+
+
+class ScalarValues:
+    """Owns the bytes of one value for each tag, of which only the numbers change."""
+
+    def __init__(self, tags: Sequence[str]):
+        values = [_scalar(tag) for tag in tags]
+        self._sizes = np.array([len(value) for value in values], np.intp)
+        self._bytes = np.frombuffer(b"".join(values), np.uint8).copy()
+        self._places = np.cumsum(self._sizes)[:, None] + np.arange(-4, 0)
+
+    def encode(self, numbers: np.ndarray, kept: np.ndarray) -> bytes:
+        """The values of a summary: `numbers` [tags] as float32, without those that are not `kept`, [tags]."""
+        self._bytes[self._places] = numbers.astype("<f4").view(np.uint8).reshape(-1, 4)
+        found = self._bytes if kept.all() else self._bytes[np.repeat(kept, self._sizes)]
+        return found.tobytes()
+
+
+class EventFile:
+    """Owns one event file of a run; one event holds all values of a step."""
+
+    def __init__(self, folder: Path, start_step: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads a folder's files in the order of their names, so the time stands first and in full.
+        name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}"
+        self._writer = tf.io.TFRecordWriter(str(folder / name))
+        self._tags: dict[str, bytes] = {}
+        self._add(Event(file_version="brain.Event:2"))
+        # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
+        start = start_step + 1 if start_step else 0
+        self._add(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
+
+    def tensor(self, tag: str, tensor: bytes, metadata: bytes) -> bytes:
+        """The value of a summary that holds a TensorProto; a tag's metadata goes with its first value alone."""
+        value = _sized(b"\x42", tensor)
+        if tag in self._tags:
+            return _sized(b"\x0a", self._tags[tag] + value)
+        self._tags[tag] = _sized(b"\x0a", tag.encode())
+        return _sized(b"\x0a", self._tags[tag] + value + _sized(b"\x4a", metadata))
+
+    def write(self, step: int, values: bytes) -> None:
+        """Writes the values of a summary as one event; none is no event."""
+        if values:
+            now = struct.pack("<d", time.time())
+            self._writer.write(b"".join([b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]))
+
+    def write_graph(self, graph: Any) -> None:
+        self._add(Event(graph_def=graph.SerializeToString()))
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._writer.write(event.SerializeToString())
+
+
+def safe_tag(name: str) -> str:
+    """Returns a name with letters, digits and `_ . - /` alone, and no empty part between slashes."""
+    return "/".join(part for part in re.sub(r"[^\w.\-/]", "_", name).split("/") if part) or "_"
+
+
+def float_tensors(tables: Sequence[np.ndarray]) -> list[bytes]:
+    """The TensorProto of each table of floats, [rows, columns], in float32; no table has 0 rows."""
+    if not tables:
+        return []
+    content = np.concatenate(tables, dtype="<f4", casting="same_kind").tobytes()
+    columns, tensors, start = len(tables[0][0]), [], 0
+    for table in tables:
+        stop = start + 4 * columns * len(table)
+        tensors.append(_float_tensor(len(table), columns) + content[start:stop])
+        start = stop
+    return tensors
+
+
+@cache
+def _float_tensor(rows: int, columns: int) -> bytes:
+    """All of a TensorProto that comes before its content."""
+    shape = b"".join(_sized(b"\x12", b"\x08" + _varint(size)) for size in (rows, columns))
+    return _FLOAT + _sized(b"\x12", shape) + b"\x22" + _varint(4 * rows * columns)
+
+
+@cache
+def _scalar(tag: str) -> bytes:
+    """The value of a summary that holds a simple value, which is its last 4 bytes."""
+    return _sized(b"\x0a", _sized(b"\x0a", tag.encode()) + b"\x15" + bytes(4))
+
+
+def _sized(field: bytes, content: bytes) -> bytes:
+    return field + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
