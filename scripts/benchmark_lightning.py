@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
 
 import lightning
 import numpy as np
 import torch
-from benchmark_workloads import CLIP_NORM, LEARNING_RATE, NEVER, Workload
+from benchmark_runner import Entry, Runner
+from benchmark_workloads import CLIP_NORM, LEARNING_RATE, NEVER, Workload, workload
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
@@ -52,25 +51,26 @@ class Observed(lightning.LightningModule):
                 self.logger.experiment.add_histogram(f"grad/{name}", one.grad, step)
 
 
-def training(chosen: Workload, folder: Path, log_every: int) -> tuple[Callable[[], None], Callable[[], int]]:
-    """What trains for ever, and what tells the steps done."""
+def lightning_observed(entry: Entry) -> Runner:
+    """Lightning's own loop."""
+    chosen = workload(entry.workload_name)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     x, y = chosen.arrays()
     x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
     data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)))
     endless = RandomSampler(data, replacement=True, num_samples=NEVER // chosen.batch * chosen.batch)
-    model = Observed(network(chosen, data.tensors[0]), log_every)
+    model = Observed(network(chosen, data.tensors[0]), entry.log_every)
     trainer = lightning.Trainer(
         max_epochs=-1,
-        logger=TensorBoardLogger(folder),
-        log_every_n_steps=log_every,
+        logger=TensorBoardLogger(entry.folder),
+        log_every_n_steps=entry.log_every,
         gradient_clip_val=CLIP_NORM,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     loader = DataLoader(data, chosen.batch, sampler=endless, drop_last=True)
-    return lambda: trainer.fit(model, loader), lambda: trainer.global_step
+    return Runner(lambda: trainer.fit(model, loader), lambda: trainer.global_step)
 
 
 def network(chosen: Workload, x) -> nn.Sequential:
@@ -96,3 +96,4 @@ KINDS = {
     "max_pooling2d": lambda: nn.MaxPool2d(2),
     "flatten": nn.Flatten,
 }
+PEERS = {"lightning_observed": lightning_observed}

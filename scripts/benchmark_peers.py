@@ -5,32 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from benchmark_runner import Entry, Runner
 from benchmark_workloads import CLIP_NORM, LEARNING_RATE, NEVER, Workload, workload, write_config
 
 BATCHES_AHEAD = 64  # of the bare loop, in memory
 STEPS_PER_CALL = 256  # of the bare loop
-
-
-class Entry(NamedTuple):
-    """What takes part: the name of a workload, a folder for its files, and how often the observed ones write."""
-
-    workload_name: str
-    folder: Path
-    log_every: int
-    settings: list[str]  # changes of tftrain's config, as `--set` takes them
-
-
-class Runner(NamedTuple):
-    """`train()` goes on for ever; `steps()` tells at any time, from any thread, how many are done."""
-
-    train: Callable[[], None]
-    steps: Callable[[], int]
-    facts: dict[str, float] = {}
 
 
 def tftrain(entry: Entry, observed: bool = True) -> Runner:
@@ -163,13 +145,6 @@ def orbit_observed(entry: Entry) -> Runner:
     return Runner(lambda: controller.train(NEVER, checkpoint_at_completion=False), lambda: int(step.numpy()))
 
 
-def lightning_observed(entry: Entry) -> Runner:
-    """PyTorch Lightning's trainer."""
-    from benchmark_lightning import training
-
-    return Runner(*training(workload(entry.workload_name), entry.folder, entry.log_every))
-
-
 def keras_model(keras, chosen: Workload, input_shape):
     """The model of a workload in this Keras, and its loss."""
     kinds = {
@@ -217,5 +192,4 @@ PEERS: dict[str, Callable[[Entry], Runner]] = {
     "fit_spe32": functools.partial(fit, steps_per_execution=32),
     "tutorial_observed": tutorial_observed,
     "orbit_observed": orbit_observed,
-    "lightning_observed": lightning_observed,
 }

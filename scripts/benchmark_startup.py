@@ -26,7 +26,7 @@ SAYS = {
 }
 STREAM = {
     "model": "mlp",
-    "data": {"name": "benchmark_workloads:stream", "test": 0.2},
+    "data": {"name": "benchmark_parts:stream", "test": 0.2},
     "optimizer": "adam",
     "training": {"steps": 5000},
 }
@@ -72,7 +72,7 @@ def run(folder: Path, config: Path, name: str, rate: str) -> tuple[float, float]
     """Seconds from the start of `python -m tftrain` to its first step, and from its last step to its end."""
     journal = folder / f"{name}.txt"
     words = ["-m", "tftrain", "--config", str(config), "--run-dir", str(folder / name), "--set"]
-    words.append(f"optimizer.learning_rate={{name: 'benchmark_clock:telling', rate: {rate}, file: '{journal}'}}")
+    words.append(f"optimizer.learning_rate={{name: 'benchmark_parts:telling', rate: {rate}, file: '{journal}'}}")
     began = time.monotonic()
     took = seconds_of(folder, *words)
     times = [float(line) for line in journal.read_text(encoding="utf-8").splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmark_runner import Entry
 
 SCRIPTS = Path(__file__).resolve().parent
 POLL_SECONDS = 0.001
@@ -124,9 +127,9 @@ def main(said: str) -> None:
     peer, workload, folder, log_every, settings = json.loads(said)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a peer prints goes to the log
-    from benchmark_peers import PEERS, Entry
-
-    runner = PEERS[peer](Entry(workload, Path(folder), log_every, settings))
+    # TensorFlow and PyTorch keep out of each other's way.
+    peers = importlib.import_module("benchmark_lightning" if peer.startswith("lightning") else "benchmark_peers").PEERS
+    runner = peers[peer](Entry(workload, Path(folder), log_every, settings))
 
     def tell(what) -> None:
         print(json.dumps(what), file=answers, flush=True)

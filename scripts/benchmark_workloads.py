@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from sklearn import datasets
 
 CLIP_NORM = 1.0  # of the observed peers
@@ -35,11 +34,6 @@ def workload(name: str) -> Workload:
 def arrays(workload_name: str):
     """The arrays of a workload, as a config asks for them."""
     return workload(workload_name).arrays()
-
-
-def stream():
-    """Digits as a tf.data.Dataset."""
-    return tf.data.Dataset.from_tensor_slices(flat_digits())
 
 
 def dense(widths: list[int]) -> list[dict[str, Any]]:
