@@ -75,6 +75,17 @@ def test_the_bar_shows_progress_and_the_latest_values():
     assert "step 1" not in written  # no plain lines between the bars
 
 
+def test_a_point_that_comes_late_takes_nothing_back():
+    console = terminal()
+    observer = Console(Course(200, 50), "accuracy", console=console)
+    observer.on_call(120, {"loss": 0.25})
+    observer(100, Signals({"loss": 0.5, "accuracy": 0.75, "val_loss": 0.125}))
+    observer.close()
+    written = console.file.getvalue()
+    last = written[written.rindex("120/200") :]
+    assert "loss 0.25  accuracy 0.75  val_loss 0.125" in last
+
+
 def test_the_bar_and_a_given_cadence_keep_lines_whole():
     console = terminal()
     observer = Console(Course(30, 10), report_every=10, console=console)

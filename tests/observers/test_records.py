@@ -14,19 +14,22 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
-def test_one_strict_line_a_step_readable_at_once(tmp_path):
+def test_one_strict_line_a_step_readable_once_flushed(tmp_path):
     path = tmp_path / "metrics.jsonl"
     records = Records(path)
     scalars = {"loss": np.float32(0.5), "grad_norm": math.nan, "grad_norm_max": math.inf, "count": np.int64(3)}
     records(1, Signals(scalars))
     records(2, Signals({"loss": -math.inf, "step": 9}))
+    records(3, Signals({"loss": np.float32(0.1), "count": np.int64(3)}))
+    records.flush()
     lines = [strict(line) for line in path.read_text().splitlines()]
     seconds = [line.pop("wall_seconds") for line in lines]
     assert lines == [
         {"step": 1, "loss": 0.5, "grad_norm": "NaN", "grad_norm_max": "Infinity", "count": 3},
         {"step": 2, "loss": "-Infinity"},
+        {"step": 3, "loss": 0.10000000149011612, "count": 3},
     ]
-    assert 0 <= seconds[0] <= seconds[1] < 60
+    assert 0 <= seconds[0] <= seconds[1] <= seconds[2] < 60
     records.close()
 
 

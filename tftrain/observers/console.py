@@ -59,25 +59,31 @@ class Console:
         console: rich_console.Console | None = None,
     ):
         self._course = course
-        self._names = ["loss", *([metric] if metric else []), "grad_norm"]
+        names = ["loss", *([metric] if metric else []), "grad_norm"]
+        self._names = [*names, *(VALIDATION + name for name in names)]  # training before validation
         self._report_every = report_every
         self._console = console or screen()
-        self._latest: dict[str, float] = {}
+        self._latest: dict[str, tuple[int, float]] = {}  # the step and the value of each name
+        self._step = course.start_step
         self._printed_step = self._validated_step = course.start_step
         self._printed = False
         self._live = self._start_bar() if self._console.is_interactive else None
 
     def on_call(self, step: int, row: Mapping[str, float]) -> None:
-        """Takes the scalars of the last step of a call of the graph; cheap: the bar redraws itself by the clock."""
-        self._latest.update(row)
-        if self._live:
-            epoch = f"epoch {step / self._course.steps_per_epoch:.1f}"
-            self._progress.update(self._task, completed=step, epoch=epoch)
+        """Takes the scalars of the last step of a call of the graph; cheap: the bar redraws itself by the clock.
+
+        Points may come later than the calls that they were in, and from another thread: nothing goes back.
+        """
+        self._step = max(step, self._step)
+        for name in self._names:
+            if name in row and step >= self._latest.get(name, (0, 0.0))[0]:
+                self._latest[name] = step, row[name]
 
     def __call__(self, step: int, signals: Signals) -> None:
-        self.on_call(step, signals.scalars)
-        if (self._report_every or not self._live) and self._due(step, signals.scalars):
-            _say(self._console, self._line(step, signals.scalars))
+        scalars = signals.scalars
+        self.on_call(step, scalars)
+        if (self._report_every or not self._live) and self._due(step, scalars):
+            _say(self._console, self._line(step, scalars))
             self._printed, self._printed_step = True, step
 
     def close(self) -> None:
@@ -91,7 +97,7 @@ class Console:
         if self._report_every:
             return step // self._report_every > self._printed_step // self._report_every
         total = self._course.total_steps - self._course.start_step
-        validated = any(name.startswith(VALIDATION) for name in scalars)
+        validated = VALIDATION + "loss" in scalars
         if validated and (step - self._validated_step) * VALIDATION_LINES >= total:
             self._validated_step = step
             return True
@@ -102,9 +108,8 @@ class Console:
         return "  ".join([f"step {step}/{self._course.total_steps}", f"epoch {epoch:.1f}", *self._words(scalars)])
 
     def _words(self, scalars: Mapping[str, float]) -> list[str]:
-        """Returns "name value" for what is shown of the scalars, training before validation."""
-        names = [*self._names, *(VALIDATION + name for name in self._names)]
-        return [f"{name} {short(scalars[name])}" for name in names if name in scalars]
+        """Returns "name value" for what is shown of the scalars."""
+        return [f"{name} {short(scalars[name])}" for name in self._names if name in scalars]
 
     def _start_bar(self) -> Live:
         total, _, start = self._course
@@ -126,7 +131,12 @@ class Console:
         return live
 
     def _render(self) -> Group:
-        words = "  ".join(self._words(dict(self._latest))) or "building the graph of the first step"
+        epoch = f"epoch {self._step / self._course.steps_per_epoch:.1f}"
+        self._progress.update(self._task, completed=self._step, epoch=epoch)
+        words = (
+            "  ".join(self._words({name: value for name, (_, value) in self._latest.copy().items()}))
+            or "building the graph of the first step"
+        )
         return Group(self._progress.get_renderable(), Text(words, no_wrap=True, overflow="ellipsis"))
 
 

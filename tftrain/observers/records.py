@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +37,9 @@ class Records:
 
     def __call__(self, step: int, signals: Signals) -> None:
         head = {"step": int(step), "wall_seconds": round(time.monotonic() - self._zero, 3)}
-        scalars = {name: _number(value) for name, value in signals.scalars.items()}
-        self._file.write(json.dumps(head | scalars | head, allow_nan=False).encode() + b"\n")
+        self._file.write(_line(head | signals.scalars | head))
+
+    def flush(self) -> None:
         self._file.flush()
 
     def close(self) -> None:
@@ -60,6 +62,14 @@ def _series(pairs: list[tuple[int, float]]) -> Series:
     return Series(np.array(steps, np.int64), np.array(values, np.float64))
 
 
+def _line(record: Mapping[str, float]) -> bytes:
+    try:
+        text = _encode(record)
+    except ValueError:  # something is not finite, which is rare: looking first would take as long as writing
+        text = _encode({name: _number(value) for name, value in record.items()})
+    return text.encode() + b"\n"
+
+
 def _number(value: float) -> float | int | str:
     """Returns what strict JSON can hold; it has no word for what is not finite."""
     if isinstance(value, (int, np.integer)):
@@ -68,6 +78,9 @@ def _number(value: float) -> float | int | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+_encode = json.JSONEncoder(allow_nan=False, check_circular=False, default=_number).encode
 
 
 def _whole_lines(path: Path) -> list[bytes]:
