@@ -133,10 +133,8 @@ class Console:
     def _render(self) -> Group:
         epoch = f"epoch {self._step / self._course.steps_per_epoch:.1f}"
         self._progress.update(self._task, completed=self._step, epoch=epoch)
-        words = (
-            "  ".join(self._words({name: value for name, (_, value) in self._latest.copy().items()}))
-            or "building the graph of the first step"
-        )
+        latest = {name: value for name, (_, value) in self._latest.copy().items()}
+        words = "  ".join(self._words(latest)) or "building the graph of the first step"
         return Group(self._progress.get_renderable(), Text(words, no_wrap=True, overflow="ellipsis"))
 
 
