@@ -9,6 +9,7 @@ import pytest
 
 import tftrain
 from tftrain.assemble import assemble
+from tftrain.core.plan import Stretch
 from tftrain.errors import InputError, UserCodeError
 
 SMALL = """
@@ -73,8 +74,8 @@ def assembled(desk):
 
 def test_layers_are_those_of_the_parameters_it_is_limited_to(assembled):
     run = assembled("{name: layer_norm, limit: 1e-9, only: kernel}")
-    rows = run.programs.quiet(run.data.train.serve(0, 1), 1)
-    before, after = rows["grad_norms"][0].numpy(), rows["clipped_grad_norms"][0].numpy()
+    rows = run.programs.run(run.data.train.serve(0, 1), [Stretch(1)]).rows
+    before, after = rows["grad_norms"][0], rows["clipped_grad_norms"][0]
     assert after[0::2] == pytest.approx(1e-9) and list(after[1::2]) == list(before[1::2])
 
 
@@ -121,7 +122,7 @@ GROUPS = "{name: sgd, groups: [{only: hidden_1, frozen: true}, {only: 001, rate:
 def test_patterns_mean_the_same_layers_in_clips_and_in_groups(desk):
     text = desk.good.replace("optimizer: adam", f"optimizer: {GROUPS}")
     run = assemble(desk.load(f"{text}gradients: {{clip: {{name: global_norm, limit: 1e-9, only: 001}}}}\n"))
-    rows = run.programs.quiet(run.data.train.serve(0, 1), 1)
+    rows = run.programs.run(run.data.train.serve(0, 1), [Stretch(1)]).rows
     assert [share.rate for share in run.recipe.shares] == [0, 0, 1, 1]  # of hidden_2 and of the output
     assert list(rows["clipped_grad_norms"][0, :2] < 1e-8) == [True, True]
     assert list(rows["clipped_grad_norms"][0, 2:]) == list(rows["grad_norms"][0, 2:])
@@ -144,5 +145,5 @@ def test_a_fault_in_a_users_clip_is_told_as_the_clips(assembled):
 
 def test_an_argument_of_its_own_called_only_is_no_pattern(assembled):
     run = assembled("{name: 'clips:choosy', only: 4}")
-    rows = run.programs.quiet(run.data.train.serve(0, 1), 1)
+    rows = run.programs.run(run.data.train.serve(0, 1), [Stretch(1)]).rows
     assert rows["clip/choosy/factor"][0] == 0.25

@@ -69,7 +69,7 @@ def test_a_flag_is_the_place_of_what_it_says(desk):
 def test_who_watches(desk):
     auto = desk.load(desk.good)
     assert monitors(auto, True, ["accuracy"]).best.monitor == "val_loss"
-    assert monitors(auto, False, ["accuracy"]) == (None, None)
+    assert monitors(auto, False, ["accuracy"]) == (None, None, ())
     found = monitors(
         desk.load(desk.good, "training.early_stopping={}", "checkpoint.best=val_accuracy"), True, ["accuracy"]
     )

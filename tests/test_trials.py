@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.assemble import assemble
+from tftrain.core.plan import Stretch
 from tftrain.errors import InputError, UserCodeError
 from tftrain.trials import shown
 
@@ -118,7 +119,7 @@ def test_a_method_that_is_right_is_tried_and_nothing_changes(desk, more):
     text = f"model: {model}\ndata: {{name: iris, batch_size: 30}}\noptimizer: sgd\n{more}"
     own, plain = (assemble(desk.load(text + gradients)) for gradients in (METHOD("good").partition("\n")[2], ""))
     for run in (own, plain):
-        run.programs.quiet(run.data.train.serve(0, 2), 2)
+        run.programs.run(run.data.train.serve(0, 2), [Stretch(2)])
     for one, other in zip(own.state.model.variables, plain.state.model.variables, strict=True):
         np.testing.assert_array_equal(one, other)
 

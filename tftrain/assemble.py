@@ -13,9 +13,10 @@ import tensorflow as tf
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
-from tftrain.core.loop import Cadence, Plan, Programs, compile_programs, doubling_then_every, every
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
+from tftrain.core.plan import Cadence, Plan, doubling_then_every, every
+from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
@@ -91,7 +92,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     with blamed_on(config.model, "model"):
         kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
-        programs = compile_programs(state, recipe, data.train, _probes(config.log))
+        programs = Programs(state, recipe, data.train, _probes(config.log))
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
 
 

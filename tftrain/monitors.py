@@ -13,13 +13,15 @@ from tftrain.strict import problem
 
 
 class Monitors(NamedTuple):
-    """Who watches a scalar; None where nobody asked."""
+    """Who watches a scalar; None where nobody asked. `scalars` are all that is watched, also by the learning rate."""
 
     best: Best | None
     stopping: EarlyStopping | None
+    scalars: tuple[str, ...] = ()
 
     def by_name(self) -> dict[str, Any]:
-        return {name: owner for name, owner in self._asdict().items() if owner is not None}
+        owners = {"best": self.best, "stopping": self.stopping}
+        return {name: owner for name, owner in owners.items() if owner is not None}
 
 
 def monitors(config: Config, validated: bool, metrics: Sequence[str]) -> Monitors:
@@ -42,6 +44,7 @@ def monitors(config: Config, validated: bool, metrics: Sequence[str]) -> Monitor
     return Monitors(
         Best(best, config.checkpoint.mode) if best else None,
         EarlyStopping(stopping.monitor, stopping.patience, stopping.min_delta, stopping.mode) if stopping else None,
+        tuple(name for name in watched.values() if name is not None),
     )
 
 

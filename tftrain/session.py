@@ -21,9 +21,12 @@ from tftrain.cluster import is_chief
 from tftrain.compose import compose
 from tftrain.config import Config
 from tftrain.core import replicas
+from tftrain.core.aside import Aside
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.evaluate import make_evaluation
-from tftrain.core.loop import Sinks, every, train
+from tftrain.core.ledger import Ledger
+from tftrain.core.loop import Sinks, train
+from tftrain.core.plan import every
 from tftrain.core.skips import Skips
 from tftrain.core.state import read, write
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
@@ -34,6 +37,7 @@ from tftrain.observers.console import Console, Course, print_results
 from tftrain.observers.keeper import Keeper
 from tftrain.observers.records import Records, Series, history
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
+from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
 from tftrain.strict import ConfigError
 from tftrain.values import in_steps
@@ -111,7 +115,7 @@ class Session:
             folder / run_folder.CHECKPOINTS, assembled.state, assembled.config.checkpoint.keep
         )
         self._validate = self._evaluation(assembled.data.validation)
-        self._skips = Skips()
+        self._skips, self._ledger = Skips(), Ledger()
         self._start = 0
         self._saved: int | None = None  # the step of the last checkpoint
 
@@ -134,8 +138,8 @@ class Session:
 
     def run(self) -> Result:
         began = time.monotonic()
-        with self._observers() as observers:
-            ended = self._train(observers)
+        with self._sinks() as sinks:
+            ended = self._train(sinks)
         state, stopped = self._run.state, None if ended is None else str(ended)
         steps = int(state.step.numpy())
         if self._saved != steps:
@@ -157,7 +161,7 @@ class Session:
             print_results(results, self._folder, stopped)
         return Result(curves, state.model, results, self._folder, stopped, isinstance(ended, NotFinite))
 
-    def _train(self, observers: list) -> Stop | None:
+    def _train(self, sinks: Sinks) -> Stop | None:
         run = self._run
         views = ()
         if self._validate is not None:
@@ -166,8 +170,6 @@ class Session:
         over = self._already_over()
         if over is not None:
             return over
-        heard = [self._skips.add, *(one.on_call for one in observers if isinstance(one, Console))]
-        sinks = Sinks(observers, lambda step, row: [tell(step, row) for tell in heard], self._save)
         try:
             with scope(run.strategy):
                 return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
@@ -190,14 +192,28 @@ class Session:
         return None
 
     @contextmanager
-    def _observers(self) -> Iterator[list]:
-        """Everyone who is told, each closed at the end, whatever happens."""
+    def _sinks(self) -> Iterator[Sinks]:
+        """Everyone who is told; what writes is closed at the end, whatever happens."""
         files = self._files() if self._chief else []
+        heard = [self._skips.add, *(one.on_call for one in files if isinstance(one, Console))]
+        self._written = Aside(files)
         try:
-            yield [*files, *self._watchers()]
+            yield Sinks(
+                self._watchers(),
+                on_call=lambda step, row: [tell(step, row) for tell in heard],
+                save=self._save,
+                record=self._written,
+                each_point=self._each_point(),
+                ledger=self._ledger,
+            )
         finally:
-            for one in files:
-                one.close()
+            self._written.close()
+
+    def _each_point(self) -> bool:
+        """Whether what is logged of training has a say in how it goes on."""
+        scalars = self._monitored.scalars
+        heeding = self._run.recipe.rate.heed is not None and not rate_monitors(self._run.config.optimizer, "optimizer")
+        return heeding or any(not name.startswith("val_") for name in scalars)
 
     def _files(self) -> list:
         run, log, start = self._run, self._run.config.log, self._start
@@ -213,7 +229,7 @@ class Session:
         ]
 
     def _watchers(self) -> list:
-        best, stopping = self._monitored
+        best, stopping, _ = self._monitored
         heeding = [self._heed] if self._run.recipe.rate.heed else []
         return [*heeding, *([Keeper(self._save_best, best)] if best else []), *([stopping] if stopping else [])]
 
@@ -240,6 +256,7 @@ class Session:
         return make_evaluation(self._run.objective, self._run.new_metrics(), feed) if feed is not None else None
 
     def _save(self, step: int) -> None:
+        self._written.drain()  # a run that goes on from here has all points up to here
         self._remember()
         self._checkpoints.save(step)
         self._saved = step

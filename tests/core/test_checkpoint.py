@@ -2,7 +2,8 @@ import keras
 import pytest
 
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.loop import compile_programs
+from tftrain.core.plan import Stretch
+from tftrain.core.programs import Programs
 from tftrain.core.state import TrainState
 from tftrain.core.types import Transform
 from tftrain.rates import constant
@@ -23,8 +24,8 @@ def trained(house):
             ),
         )
         run, run.feed = house.small_run(chain([("counting", counting)]), seed=seed), house.classes_feed()
-        run.programs = compile_programs(run.state, run.recipe, run.feed)
-        run.go = lambda step, count: run.programs.quiet(run.feed.serve(step, count), count)
+        run.programs = Programs(run.state, run.recipe, run.feed)
+        run.go = lambda step, count: run.programs.run(run.feed.serve(step, count), [Stretch(count)]).rows
         if steps:
             run.go(0, steps)
         return run

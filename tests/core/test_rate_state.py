@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.loop import compile_programs
+from tftrain.core.plan import Stretch
+from tftrain.core.programs import Programs
 from tftrain.core.state import read, write
 from tftrain.rates import backoff, inverse_norm, plateau, warmup
 
@@ -16,8 +17,8 @@ def nested(house):
     def make(poisoned=(), seed=1):
         rate = warmup(2, backoff(4, inverse_norm(plateau(0.01, "loss", 0.5, 1)), 1.02, 0.1, 0.5))
         run, run.feed = house.small_run(rate=rate, seed=seed), house.classes_feed(poisoned=poisoned)
-        programs = compile_programs(run.state, run.recipe, run.feed)
-        run.go = lambda step, count: programs.quiet(run.feed.serve(step, count), count)["learning_rate"].numpy()
+        programs = Programs(run.state, run.recipe, run.feed)
+        run.go = lambda step, count: programs.run(run.feed.serve(step, count), [Stretch(count)]).rows["learning_rate"]
         run.heed = lambda loss: write(run.state.rate, rate.heed(read(run.state.rate), {"loss": loss}))
         run.rate = lambda: {k: v for k, v in house.everything(run.state).items() if k.startswith("rate/")}
         return run

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core import scale as bounds
-from tftrain.core.loop import Plan, Sinks, compile_programs, every, train
+from tftrain.core.loop import Sinks, train
 from tftrain.core.objective import KerasObjective
+from tftrain.core.plan import Plan, Stretch, every
+from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
@@ -70,7 +72,7 @@ def make(house):
         averages = Averages(objective.params, 0.5)
         state = TrainState(model, keras.optimizers.Adam(), transform, rate, averages=averages, **kept)
         recipe = Recipe(objective, loss_scaled(backprop(), scale.value), transform, rate, kept["metrics"])
-        return state, feed, compile_programs(state, recipe, feed)
+        return state, feed, Programs(state, recipe, feed)
 
     return run
 
@@ -108,7 +110,7 @@ def test_the_scale_finds_its_size_and_the_run_goes_on(make):
 def test_a_skipped_step_leaves_everything_but_the_scale(make, house):
     state, feed, programs = make(size=1e4)
     before = house.everything(state)
-    row = programs.quiet(feed.serve(0, 1), 1)
+    row = programs.run(feed.serve(0, 1), [Stretch(1)]).rows
     after = house.everything(state)
     assert row["finite"][0] == 0 and row["loss_scale"][0] == 2**15
     changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}

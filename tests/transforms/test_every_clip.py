@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from tftrain import catalogue
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.loop import compile_programs
 from tftrain.core.objective import KerasObjective
 from tftrain.core.parameters import parameter_names
+from tftrain.core.plan import Stretch
+from tftrain.core.programs import Programs
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import Batch
@@ -257,7 +258,7 @@ class Run:
         self.state = TrainState(model, keras.optimizers.SGD(momentum=0.9), transform, rate)
         recipe = Recipe(KerasObjective(model, keras.losses.MeanSquaredError()), backprop(), transform, rate)
         self.feed = Feed()
-        self.programs = compile_programs(self.state, recipe, self.feed)
+        self.programs = Programs(self.state, recipe, self.feed)
 
     def everything(self):
         return {name: variable.numpy() for name, variable in self.state.variables_by_name().items()}
@@ -271,7 +272,7 @@ class Run:
         rows = []
         for end in step + np.cumsum(pieces):
             while step < end:  # a step that is not finite ends its call
-                rows.append(self.programs.quiet(self.feed.serve(step, end - step), end - step))
+                rows.append(self.programs.run(self.feed.serve(step, end - step), [Stretch(end - step)]).rows)
                 step += len(rows[-1]["loss"])
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 

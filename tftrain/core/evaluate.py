@@ -51,9 +51,17 @@ def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) ->
 
 def metric_values(metrics: Sequence[Any]) -> dict[str, float]:
     """The value of each Keras metric by its name; one with a value for each class gives `name/0`, `name/1`, ..."""
+    return named_results([metric.name for metric in metrics], metric_results(metrics))
+
+
+def metric_results(metrics: Sequence[Any]) -> list[Any]:
+    return [metric.result() for metric in metrics]
+
+
+def named_results(names: Sequence[str], results: Sequence[Any]) -> dict[str, float]:
+    """The value of each metric by its name, from their results as numbers or arrays."""
     values = {}
-    for metric in metrics:
-        result = np.asarray(metric.result())
-        names = [metric.name] if result.ndim == 0 else [f"{metric.name}/{index}" for index in range(result.size)]
-        values |= dict(zip(names, map(float, result.ravel()), strict=True))
+    for name, result in zip(names, map(np.asarray, results), strict=True):
+        labels = [name] if result.ndim == 0 else [f"{name}/{index}" for index in range(result.size)]
+        values |= dict(zip(labels, result.ravel().tolist(), strict=True))
     return values

@@ -1,165 +1,44 @@
-"""The host's side of training: which steps to run in one call, and whom to tell about them."""
+"""The host's side of training: it calls the graph, and tells all who watch what came of it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
-import tensorflow as tf
 
-from tftrain.core import replicas
-from tftrain.core.activations import telling
+from tftrain.core.aside import Points
 from tftrain.core.depth import hidden_ends
+from tftrain.core.executor import can_be_serial
+from tftrain.core.ledger import Ledger
+from tftrain.core.pace import Pace
 from tftrain.core.parameters import parameter_names
+from tftrain.core.plan import GOES_ON, Due, Plan, Stretch
+from tftrain.core.programs import Found, Programs
 from tftrain.core.skips import overflowed
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, Row, make_step
-from tftrain.core.types import Feed, NotFinite, Observer, Probe, Signals, Stop, Tensor, View
+from tftrain.core.types import Feed, NotFinite, Observer, Stop
 from tftrain.core.window import Rows, Window
 
-Cadence = Callable[[int], int]  # the next step, after this one, at which something is wanted; the first step is 1
-
-_QUICK_SECONDS, _SLOW_SECONDS = 0.2, 0.5  # of one call: progress should be seen, and Ctrl-C heard
 _NAMES_SHOWN = 5
-
-
-def every(steps: int) -> Cadence:
-    """At each multiple of `steps`."""
-    return lambda step: (step // steps + 1) * steps
-
-
-def doubling_then_every(steps: int) -> Cadence:
-    """At 1, 2, 4, 8, ... while these lie closer than `steps`, then at each multiple of `steps`."""
-
-    def next_after(step: int) -> int:
-        power = 2 ** step.bit_length()
-        return power if power // 2 < steps else every(steps)(step)
-
-    return next_after
-
-
-class Programs(NamedTuple):
-    """The step, compiled twice; both do the same to the weights, bit for bit.
-
-    `quiet(handle, count)` runs `count` steps, or up to the first that is not finite, and gives rows: [steps] for each
-    scalar, [steps, parameters] for each vector. `measured(handle)` runs one step, and gives its row and what each of
-    `probes` measured.
-    """
-
-    quiet: Any
-    measured: Any
-    probes: tuple[Probe, ...]
-
-
-def compile_programs(state: TrainState, recipe: Recipe, feed: Feed, probes: Sequence[Probe] = ()) -> Programs:
-    """Compile the step for a feed.
-
-    They are traced at once: errors in the model come before the first batch, and metrics that make their variables on
-    first use have them before a checkpoint is read.
-    """
-    quiet_step, measured_step = make_step(state, recipe), make_step(state, recipe, probes)
-
-    @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)])
-    def quiet(handle, count):
-        layout: Row = {}
-
-        def body(index, finite, packed):
-            row, _ = replicas.run(quiet_step, feed.batch(handle, index))
-            layout.update(row)
-            numbers = tf.concat([tf.reshape(value, [-1]) for value in row.values()], 0)
-            return index + 1, row["finite"] > 0, packed.write(index, numbers)
-
-        # What was not finite is for the host to judge before another step is taken.
-        packed = tf.TensorArray(tf.float32, 0, dynamic_size=True)
-        start = (0, tf.constant(True), packed)
-        _, _, packed = tf.while_loop(
-            lambda index, finite, _: finite & (index < count), body, start, parallel_iterations=1
-        )
-        return _unpack(packed.stack(), layout)
-
-    @tf.function(input_signature=[feed.signature])
-    def measured(handle):
-        return replicas.run(measured_step, feed.batch(handle, tf.constant(0)))
-
-    quiet.get_concrete_function()
-    if probes:
-        with telling(state.model):
-            measured.get_concrete_function()
-    return Programs(quiet, measured, tuple(probes))
-
-
-def _unpack(packed: Tensor, layout: Row) -> Row:
-    sizes = [value.shape.num_elements() for value in layout.values()]
-    columns = tf.split(tf.ensure_shape(packed, [None, sum(sizes)]), sizes, axis=1)
-    return {
-        name: column if value.shape.rank else tf.squeeze(column, 1)
-        for (name, value), column in zip(layout.items(), columns, strict=True)
-    }
-
-
-class Due(NamedTuple):
-    """The next step at which something is wanted, and what."""
-
-    step: int
-    scalars: bool
-    histograms: bool
-    views: tuple[View, ...]
-    checkpoint: bool
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
-
-    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them.
-    """
-
-    total_steps: int
-    scalars: Cadence
-    histograms: Cadence | None = None
-    views: tuple[tuple[Cadence, View], ...] = ()
-    checkpoints: Cadence | None = None
-    steps_per_call: int | Literal["auto"] = "auto"
-    on_nonfinite: Literal["stop", "skip"] = "stop"
-
-    def due_after(self, step: int) -> Due:
-        def following(cadence: Cadence | None) -> int:
-            return min(cadence(step), self.total_steps) if cadence else self.total_steps + 1
-
-        scalars, histograms = following(self.scalars), following(self.histograms)
-        views = [(following(cadence), view) for cadence, view in self.views]
-        checkpoint = self.checkpoints(step) if self.checkpoints else self.total_steps + 1
-        due = min(scalars, histograms, checkpoint, *(wanted for wanted, _ in views))
-        shown = tuple(view for wanted, view in views if wanted == due)
-        return Due(due, scalars == due, histograms == due, shown, checkpoint == due)
 
 
 @dataclass(frozen=True)
 class Sinks:
-    """Who is told: observers at due steps, `on_call(step, last row)` after each call, `save(step)` for checkpoints."""
+    """Who is told.
+
+    `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
+    come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then, and
+    `save(step)` makes a checkpoint. The seconds that all this takes are entered in the `ledger`.
+    """
 
     observers: Sequence[Observer] = ()
     on_call: Callable[[int, Rows], None] = lambda step, row: None
     save: Callable[[int], None] = lambda step: None
-
-
-class _Pace:
-    """How many steps to run in one call."""
-
-    def __init__(self, steps_per_call: int | Literal["auto"]):
-        self._fixed = steps_per_call != "auto"
-        self.steps = steps_per_call if self._fixed else 1
-
-    def adapt(self, steps: int, seconds: float) -> None:
-        if self._fixed:
-            return
-        if seconds > _SLOW_SECONDS:
-            self.steps = max(self.steps // 2, 1)
-        elif seconds < _QUICK_SECONDS and steps == self.steps:
-            self.steps *= 2
+    record: Callable[[Points], None] = lambda points: None
+    each_point: bool = True
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def train(
@@ -174,42 +53,37 @@ def train(
     names = parameter_names(state.model)
     ends = hidden_ends(names, state.model.trainable_variables)
     window = Window(names, state.metrics, feed.steps_per_epoch, ends)
-    pace = _Pace(plan.steps_per_call)
-    step = int(state.step.numpy())
+    pace = Pace(plan.steps_per_call, may_choose=plan.steps_per_call == "auto" and can_be_serial())
+    ledger, step = sinks.ledger, int(state.step.numpy())
     while step < plan.total_steps:
-        due = plan.due_after(step)
-        quiet_until = due.step - 1 if due.histograms else due.step
-        measuring = step == quiet_until
-        count = 1 if measuring else min(quiet_until - step, feed.run_length(step), pace.steps)
+        cut = plan.call_after(step, min(feed.run_length(step), pace.steps), sinks.each_point)
         began = clock()
-        handle = feed.serve(step, count)
-        rows, signals = _run_measured(programs, handle) if measuring else _run_quiet(programs, handle, count)
-        seconds = clock() - began
-        done = len(rows["finite"])
-        pace.adapt(done, seconds)
-        window.add(rows, seconds)
+        with ledger.timing("input"):
+            handle = feed.serve(step, cut[-1][0].end)
+        with ledger.timing("step"):
+            found = programs.run(handle, [stretch for stretch, _ in cut], pace.executor)
+        seconds, done = clock() - began, len(found.rows["finite"])
+        ledger.add("measuring", found.measuring)
+        pace.adapt(done, seconds, plan.total_steps - step - done)
         step += done
-        sinks.on_call(step, {name: values[-1] for name, values in rows.items()})
-        trouble = _trouble(rows, step, names) if plan.on_nonfinite == "stop" else None
+        sinks.on_call(step, {name: values[-1] for name, values in found.rows.items()})
+        trouble = _trouble(found.rows, step, names) if plan.on_nonfinite == "stop" else None
+        points = _points(cut, found, window, step, seconds)
         if trouble is not None:
-            _deliver(step, window.fold(step).merged(signals), sinks.observers)
+            _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
             return trouble
-        reason = _report(due, window, signals, sinks) if step == due.step else None
+        reason = _report(cut[-1], points, step, sinks)
         if reason is not None:
             return reason
     return None
 
 
-def _run_quiet(programs: Programs, handle: Any, count: int) -> tuple[Rows, Signals]:
-    return {name: values.numpy() for name, values in programs.quiet(handle, count).items()}, Signals()
-
-
-def _run_measured(programs: Programs, handle: Any) -> tuple[Rows, Signals]:
-    row, measured = tf.nest.map_structure(lambda tensor: tensor.numpy(), programs.measured(handle))
-    signals = Signals()
-    for probe, found in zip(programs.probes, measured, strict=True):
-        signals = signals.merged(probe.read(found))
-    return {name: np.asarray(value)[None] for name, value in row.items()}, signals
+def _points(cut: list[tuple[Stretch, Due]], found: Found, window: Window, last_step: int, seconds: float) -> Points:
+    """The points that a call came to, which ended at `last_step`."""
+    done = len(found.rows["finite"])
+    steps = [due.step for stretch, due in cut if stretch.kind != GOES_ON and stretch.end <= done]
+    folded = window.points(found.rows, seconds, steps, last_step, found.metrics)
+    return [(step, point.merged(seen)) for (step, point), seen in zip(folded, found.signals, strict=True)]
 
 
 def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> NotFinite | None:
@@ -227,25 +101,30 @@ def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> NotFinite | No
     return NotFinite(f"{what} (loss {rows['loss'][first]:g}{where})")
 
 
-def _report(due: Due, window: Window, signals: Signals, sinks: Sinks) -> Stop | None:
-    """Tell all whom this step concerns; the reason to stop, where an observer gives one."""
-    reason = None
-    if due.scalars or due.histograms or due.views:
-        signals = window.fold(due.step).merged(signals)  # whatever is shown at a step, its scalars are shown beside it
-        for view in due.views:
-            signals = signals.merged(view(due.step))
-        reason = _deliver(due.step, signals, sinks.observers)
-    if due.checkpoint:
-        sinks.save(due.step)
+def _report(last: tuple[Stretch, Due], points: Points, step: int, sinks: Sinks) -> Stop | None:
+    """Tell all whom these steps concern; the reason to stop, where an observer gives one."""
+    _, due = last
+    reached = step == due.step
+    if reached and due.views:
+        with sinks.ledger.timing("validation"):
+            for view in due.views:
+                points[-1] = (step, points[-1][1].merged(view(step)))
+    reason = _deliver(points, sinks)
+    if reached and due.checkpoint:
+        with sinks.ledger.timing("checkpoints"):
+            sinks.save(step)
     return reason
 
 
-def _deliver(step: int, signals: Signals, observers: Sequence[Observer]) -> Stop | None:
+def _deliver(points: Points, sinks: Sinks) -> Stop | None:
     """Every observer sees the signals, also after one has asked to stop."""
+    with sinks.ledger.timing("writing"):
+        sinks.record(points)
     reason = None
-    for observer in observers:
-        try:
-            observer(step, signals)
-        except Stop as stop:
-            reason = reason or stop
+    for step, signals in points:
+        for observer in sinks.observers:
+            try:
+                observer(step, signals)
+            except Stop as stop:
+                reason = reason or stop
     return reason

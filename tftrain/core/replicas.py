@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.gate import once
 from tftrain.core.multiplied import Multiplied
 from tftrain.core.sparse import Gradient, unique_rows, values_of, with_values
 from tftrain.core.types import Batch, Objective, Tensor, Tree
@@ -129,14 +130,16 @@ def for_apply(grads: Sequence[Gradient]) -> list[Gradient]:
     return list(grads) if replicas == 1 else [with_values(grad, values_of(grad) / replicas) for grad in grads]
 
 
-def when(flag: Tensor, action: Callable, otherwise: Callable, values: Tree) -> None:
-    """Do `action(values)` where the flag is set, else `otherwise(values)`; the flag is the same on all replicas.
+def when(flag: Tensor, action: Callable, otherwise: Callable | None, values: Tree) -> None:
+    """Do `action(values)` where the flag is set, else `otherwise(values)`, if any; all replicas have the same flag.
 
     A conditional may not hold a merge over replicas, such as an optimizer's update, so it stands outside of them. The
     values go through arguments, because a closure would hand every replica the tensors of the first one.
     """
     if not tf.distribute.has_strategy():
-        tf.cond(flag, lambda: _done(action, values), lambda: _done(otherwise, values))
+        once(flag, lambda: _done(action, values))
+        if otherwise is not None:
+            once(~flag, lambda: _done(otherwise, values))
         return
     leaves = tf.nest.flatten(values, expand_composites=True)
 
@@ -149,7 +152,7 @@ def when(flag: Tensor, action: Callable, otherwise: Callable, values: Tree) -> N
             return 0
 
         first = strategy.experimental_local_results(flag)[0]
-        tf.cond(first, lambda: everywhere(action), lambda: everywhere(otherwise))
+        tf.cond(first, lambda: everywhere(action), lambda: everywhere(otherwise) if otherwise else 0)
 
     tf.distribute.get_replica_context().merge_call(across, args=(flag, *leaves))
 

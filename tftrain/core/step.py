@@ -106,8 +106,8 @@ def _count(recipe: Recipe, update: Update) -> None:
         metric.update_state(update.batch.y, found, sample_weight=update.batch.weight)
 
 
-def _undo(state: TrainState) -> Callable[[Update], None]:
-    return lambda update: write(state.buffers, update.buffers)
+def _undo(state: TrainState) -> Callable[[Update], None] | None:
+    return (lambda update: write(state.buffers, update.buffers)) if state.buffers else None
 
 
 def _scaling(state: TrainState, loss: Tensor, finite: Tensor) -> Row:

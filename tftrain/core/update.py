@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tftrain.core.fused import fused
 from tftrain.core.replicas import FIRST, for_apply
 from tftrain.core.sparse import Gradient
 from tftrain.core.types import Tensor
@@ -34,7 +35,8 @@ def apply(
         if share.weight_decay:
             variable.value.assign_sub(variable.value * (rate * share.weight_decay))
     optimizer.learning_rate.assign(rate)
-    optimizer.apply(for_apply(grads), list(variables))
+    with fused(optimizer):
+        optimizer.apply(for_apply(grads), list(variables))
     for (variable, share), start in zip(own, before, strict=True):
         variable.assign(start + share.rate * (variable.read_value() - start))
 

@@ -1,0 +1,51 @@
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.pack import Packing
+
+NAN = np.array([0x7FC12345, 0xFF800000], np.uint32).view(np.float32)  # with a payload; minus infinity
+
+
+def through(tree, rows=1):
+    """The trees of some calls, packed in a graph and unpacked on the host."""
+    packing = Packing()
+
+    @tf.function
+    def pack(scale):
+        return packing.packed(tree(scale))
+
+    found = [pack(tf.constant(float(row))) for row in range(1, rows + 1)]
+    numbers, texts = (np.stack([one[part].numpy() for one in found]) for part in (0, 1))
+    assert packing.numbers == numbers.shape[1] and packing.texts == texts.shape[1]
+    return packing.unpacked(numbers, texts)
+
+
+def test_every_type_comes_back_bit_for_bit():
+    leaves = {
+        "a": tf.constant(1.5),
+        "b": [tf.constant(7, tf.int64), tf.constant([1 / 3, -2.0], tf.float64), tf.constant(-9)],
+        "c": {"flag": tf.constant(True), "nan": tf.constant(NAN), "empty": tf.zeros([0, 3])},
+        "d": (tf.constant([[1, 2], [3, 4]], tf.uint32), tf.constant(2**40 + 1, tf.int64)),
+    }
+    found = through(lambda _: leaves)
+    tf.nest.assert_same_structure(found, leaves)
+    for mine, given in zip(tf.nest.flatten(found), tf.nest.flatten(leaves), strict=True):
+        assert mine.shape == (1, *given.shape)
+        expected = given.numpy() if given.dtype != tf.bool else np.int32(given)
+        assert mine.dtype == expected.dtype and mine[0].tobytes() == expected.tobytes()
+
+
+def test_half_precision_becomes_single():
+    found = through(lambda _: [tf.constant(0.1, tf.float16), tf.constant([0.1], tf.bfloat16)])
+    assert found[0].dtype == np.float32 and found[0][0] == np.float32(np.float16(0.1))
+    assert found[1][0, 0] == np.float32(tf.cast(tf.constant(0.1, tf.bfloat16), tf.float32))
+
+
+def test_rows_lie_in_order_and_what_has_no_fixed_shape_is_found_too():
+    found = through(lambda scale: {"x": scale * [1.0, 2.0], "any": tf.range(tf.cast(scale, tf.int32))}, rows=3)
+    np.testing.assert_array_equal(found["x"], [[1, 2], [2, 4], [3, 6]])
+    assert [list(one) for one in found["any"]] == [[0], [0, 1], [0, 1, 2]]
+
+
+def test_nothing_packs_into_nothing():
+    assert through(lambda _: []) == []

@@ -1,0 +1,34 @@
+import pytest
+
+from tftrain.core.plan import Due, Plan, doubling_then_every, every
+from tftrain.core.types import Signals
+
+
+def points_of(cadence, last):
+    steps = [0]
+    while steps[-1] < last:
+        steps.append(cadence(steps[-1]))
+    return steps[1:]
+
+
+def test_every():
+    assert points_of(every(3), 9) == [3, 6, 9]
+    assert every(3)(4) == 6
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [1, 2, 3, 4]), (8, [1, 2, 4, 8, 16, 24, 32]), (10, [1, 2, 4, 8, 16, 20, 30, 40]), (3, [1, 2, 4, 6, 9])],
+)
+def test_doubling_then_every(steps, expected):
+    assert points_of(doubling_then_every(steps), expected[-1]) == expected
+
+
+def test_the_soonest_is_due_and_the_last_step_for_all_but_checkpoints():
+    view, other = (lambda step: Signals()), (lambda step: Signals())
+    plan = Plan(10, every(4), every(6), ((every(3), view), (every(100), other)), every(4))
+    assert plan.due_after(0) == Due(3, False, False, (view,), False)
+    assert plan.due_after(3) == Due(4, True, False, (), True)
+    assert plan.due_after(4) == Due(6, False, True, (view,), False)
+    assert plan.due_after(9) == Due(10, True, True, (view, other), False)
+    assert Plan(10, every(100)).due_after(0) == Due(10, True, False, (), False)

@@ -1,0 +1,98 @@
+"""When what is wanted in a run, and how its steps are cut into calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from tftrain.core.types import View
+
+Cadence = Callable[[int], int]  # the next step, after this one, at which something is wanted; the first step is 1
+GOES_ON, POINT, MEASURED = 0, 1, 2  # what there is at the end of a stretch of steps
+
+
+class Stretch(NamedTuple):
+    """The steps of a call up to number `end`, which counts from the start of the call."""
+
+    end: int
+    kind: int = GOES_ON
+
+
+def every(steps: int) -> Cadence:
+    """At each multiple of `steps`."""
+    return lambda step: (step // steps + 1) * steps
+
+
+def doubling_then_every(steps: int) -> Cadence:
+    """At 1, 2, 4, 8, ... while these lie closer than `steps`, then at each multiple of `steps`."""
+
+    def next_after(step: int) -> int:
+        power = 2 ** step.bit_length()
+        return power if power // 2 < steps else every(steps)(step)
+
+    return next_after
+
+
+class Due(NamedTuple):
+    """The next step at which something is wanted, and what."""
+
+    step: int
+    scalars: bool
+    histograms: bool
+    views: tuple[View, ...]
+    checkpoint: bool
+
+    @property
+    def point(self) -> bool:
+        """Whatever is shown at a step, its scalars are shown beside it."""
+        return self.scalars or self.histograms or bool(self.views)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
+
+    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them.
+    """
+
+    total_steps: int
+    scalars: Cadence
+    histograms: Cadence | None = None
+    views: tuple[tuple[Cadence, View], ...] = ()
+    checkpoints: Cadence | None = None
+    steps_per_call: int | Literal["auto"] = "auto"
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+
+    def due_after(self, step: int) -> Due:
+        def following(cadence: Cadence | None) -> int:
+            return min(cadence(step), self.total_steps) if cadence else self.total_steps + 1
+
+        scalars, histograms = following(self.scalars), following(self.histograms)
+        views = [(following(cadence), view) for cadence, view in self.views]
+        checkpoint = self.checkpoints(step) if self.checkpoints else self.total_steps + 1
+        due = min(scalars, histograms, checkpoint, *(wanted for wanted, _ in views))
+        shown = tuple(view for wanted, view in views if wanted == due)
+        return Due(due, scalars == due, histograms == due, shown, checkpoint == due)
+
+    def call_after(self, step: int, most: int, each_point: bool) -> list[tuple[Stretch, Due]]:
+        """At most so many steps, up to what the host must see before it goes on, cut at all that is due on the way.
+
+        That is a view, a checkpoint, and with `each_point` every point. The last of them may be due only later.
+        """
+        stretches, end = [], 0
+        while end < most:
+            due = self.due_after(step + end)
+            end = due.step - step
+            if end > most:
+                return [*stretches, (Stretch(most), due)]
+            stretches.append((Stretch(end, _kind(due)), due))
+            if due.views or due.checkpoint or each_point or due.step == self.total_steps:
+                break
+        return stretches
+
+
+def _kind(due: Due) -> int:
+    if due.histograms:
+        return MEASURED
+    return POINT if due.point else GOES_ON

@@ -1,0 +1,152 @@
+"""The graph's side of training: many steps in one call, and what they tell, packed into few tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core import replicas
+from tftrain.core.activations import telling
+from tftrain.core.evaluate import metric_results, named_results
+from tftrain.core.executor import DEFAULT, SERIAL, can_be_serial, executed
+from tftrain.core.gate import once
+from tftrain.core.pack import Packing
+from tftrain.core.plan import GOES_ON, MEASURED, Stretch
+from tftrain.core.state import TrainState
+from tftrain.core.step import Recipe, make_step
+from tftrain.core.types import Feed, Probe, Signals, Tensor
+from tftrain.core.window import Rows
+
+
+class Found(NamedTuple):
+    """What a call gave: rows for all steps that it came to; metrics and signals for each point, in order.
+
+    `rows` are [steps] for each scalar, [steps, parameters] for each vector. A point that was not measured has no
+    signals. `measuring` is the seconds that went into measured steps.
+    """
+
+    rows: Rows
+    metrics: list[dict[str, float] | None]
+    signals: list[Signals]
+    measuring: float
+
+
+class Programs:
+    """The step, compiled once as it is and once with what `probes` measure; both do the same to the weights.
+
+    A call ends early at the first step that is not finite, for the host to judge before another step is taken. What the
+    metrics counted is read, and forgotten, at each point; under tf.distribute the host must do that, because there it
+    may need all devices.
+    """
+
+    def __init__(
+        self, state: TrainState, recipe: Recipe, feed: Feed, probes: Sequence[Probe] = (), jit_compile: bool = False
+    ):
+        self.probes = tuple(probes)
+        self._metrics = () if tf.distribute.has_strategy() else tuple(recipe.metrics)
+        self._feed = feed
+        self._quiet, self._measured = make_step(state, recipe), make_step(state, recipe, self.probes)
+        if jit_compile:
+            self._quiet, self._measured = (tf.function(one, jit_compile=True) for one in (self._quiet, self._measured))
+        self._row, self._scores, self._look = Packing(), Packing(), Packing()
+        numbers = tf.TensorSpec([None], tf.int32)
+        self.call = tf.function(self._run, input_signature=[feed.signature, numbers, numbers])
+        with telling(state.model), executed(SERIAL if can_be_serial() else DEFAULT):
+            self.call.get_concrete_function()
+
+    def run(self, handle: Any, stretches: Sequence[Stretch], executor: str = "") -> Found:
+        """Run the steps of a handle."""
+        ends, kinds = (np.array(values, np.int32) for values in zip(*stretches, strict=True))
+        with executed(executor):
+            found = self.call(handle, tf.constant(ends), tf.constant(kinds))
+        rows, scores, *looks, seconds = [tensor.numpy() for tensor in found]
+        rows = self._row.unpacked(rows)
+        points = kinds[(ends <= len(rows["finite"])) & (kinds != GOES_ON)]
+        return Found(rows, self._named(scores, len(points)), self._signals(points, looks), float(seconds))
+
+    def _run(self, handle: Any, ends: Any, kinds: Any) -> tuple:
+        def array(dtype: Any) -> tf.TensorArray:
+            return tf.TensorArray(dtype, 0, dynamic_size=True, infer_shape=False)  # until it is traced, who knows
+
+        def stretch(number, index, finite, rows, scores, numbers, texts, seconds):
+            end, kind = ends[number], kinds[number]
+            quiet_until = end - tf.cast(kind == MEASURED, tf.int32) if self.probes else end
+            index, finite, rows = tf.while_loop(
+                lambda index, finite, _: finite & (index < quiet_until),
+                lambda index, _, rows: self._quiet_step(handle, index, rows),
+                (index, finite, rows),
+                parallel_iterations=1,
+            )
+            if self.probes:
+                index, finite, rows, numbers, texts, seconds = once(
+                    finite & (index < end),
+                    lambda index, _, *arrays: self._measured_step(handle, index, *arrays),
+                    *(index, finite, rows, numbers, texts, seconds),
+                )
+            (scores,) = once((kind != GOES_ON) & (index == end), self._score, scores)
+            return number + 1, index, finite, rows, scores, numbers, texts, seconds
+
+        zero = tf.constant(0)
+        start = (zero, zero, tf.constant(True), *map(array, (tf.int32, tf.int32, tf.int32, tf.string)))
+        *_, rows, scores, numbers, texts, seconds = tf.while_loop(
+            lambda number, _, finite, *__: finite & (number < tf.size(ends)),
+            stretch,
+            (*start, tf.constant(0.0, tf.float64)),
+            parallel_iterations=1,
+        )
+        packings = (self._row.numbers, self._scores.numbers, self._look.numbers, self._look.texts)
+        arrays = zip((rows, scores, numbers, texts), packings, strict=True)
+        return *(_stacked(array, width) for array, width in arrays), seconds
+
+    def _quiet_step(self, handle: Any, index: Any, rows: Any) -> tuple:
+        row, _ = replicas.run(self._quiet, self._feed.batch(handle, index))
+        return index + 1, row["finite"] > 0, rows.write(index, self._row.packed(row)[0])
+
+    def _measured_step(self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any) -> tuple:
+        with tf.control_dependencies([index]):
+            began = tf.timestamp()
+        row, look = replicas.run(self._measured, self._feed.batch(handle, index))
+        found, others = self._look.packed(look)
+        with tf.control_dependencies([found]):
+            seconds += tf.timestamp() - began
+        rows = rows.write(index, self._row.packed(row)[0])
+        place = numbers.size()
+        return index + 1, row["finite"] > 0, rows, numbers.write(place, found), texts.write(place, others), seconds
+
+    def _score(self, scores: Any) -> tuple:
+        results = metric_results(self._metrics)
+        for metric in self._metrics:
+            metric.reset_state()
+        return (scores.write(scores.size(), self._scores.packed(results)[0]),)
+
+    def _named(self, scores: np.ndarray, points: int) -> list[dict[str, float] | None]:
+        if not self._metrics:
+            return [None] * points
+        names = [metric.name for metric in self._metrics]
+        return [named_results(names, results) for results in zip(*self._scores.unpacked(scores), strict=True)]
+
+    def _signals(self, points: np.ndarray, looks: list[np.ndarray]) -> list[Signals]:
+        """What the probes make of each point that was measured."""
+        found = iter(_each(self._look.unpacked(*looks), len(looks[0])) if self.probes else ())
+        measured = MEASURED if self.probes else None
+        return [self._seen(next(found)) if kind == measured else Signals() for kind in points]
+
+    def _seen(self, look: list) -> Signals:
+        signals = Signals()
+        for probe, found in zip(self.probes, look, strict=True):
+            signals = signals.merged(probe.read(found))
+        return signals
+
+
+def _stacked(array: tf.TensorArray, width: int) -> Tensor:
+    """[elements, width], also where there are no elements."""
+    return tf.raw_ops.TensorListStack(input_handle=array.flow, element_shape=[width], element_dtype=array.dtype)
+
+
+def _each(trees: Any, count: int) -> list:
+    """A tree of arrays with a leading axis as a list of trees."""
+    leaves = tf.nest.flatten(trees)
+    return [tf.nest.pack_sequence_as(trees, [leaf[index] for leaf in leaves]) for index in range(count)]
