@@ -5,17 +5,28 @@ import tensorflow as tf
 from tftrain.probes import buckets
 
 
-def in_graph(count, values):
-    found = tf.function(count)(tf.constant(values, tf.float32))
-    return tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+def in_graph(count, values, jit_compile=False):
+    """The counts of one tensor."""
+    found = tf.function(count, jit_compile=jit_compile)(tf.constant(np.reshape(values, [1, -1]), tf.float32))
+    return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def log10_rows(values):
-    return buckets.log10_rows(in_graph(buckets.half_octaves, values))
+def log10_rows(values, **options):
+    (rows,) = buckets.log10_rows(in_graph(buckets.half_octaves, values, **options))
+    return rows
 
 
-def value_rows(values):
-    return buckets.value_rows(in_graph(buckets.equal_buckets, values))
+def value_rows(values, **options):
+    (rows,) = buckets.value_rows(in_graph(buckets.equal_buckets, values, **options))
+    return rows
+
+
+@pytest.fixture(params=[(5000, False), (5000, True), (100_000, False), (100_000, True)], ids=str)
+def elements(request, monkeypatch):
+    """How many, so that they are counted at once or in four pieces, and whether by XLA."""
+    monkeypatch.setattr(buckets, "_PIECE", 30_000)
+    monkeypatch.setattr(buckets, "_WIDE_PIECE", 30_000)
+    return request.param
 
 
 def half_octave_twin(values):
@@ -34,19 +45,22 @@ def test_log10_golden_numbers():
     np.testing.assert_array_equal(rows[:, 2], [2, 1, 0, 0, 1])
 
 
-def test_log10_against_numpy_over_all_magnitudes():
-    random = np.random.default_rng(0)
-    values = (random.choice([-1, 1], 5000) * 10 ** random.uniform(-37, 38, 5000)).astype(np.float32)
-    rows = log10_rows(values.reshape(50, 100))
+def test_log10_against_numpy_over_all_magnitudes(elements):
+    (size, jit_compile), random = elements, np.random.default_rng(0)
+    values = (random.choice([-1, 1], size) * 10 ** random.uniform(-37, 38, size)).astype(np.float32)
+    rows = log10_rows(values.reshape(50, -1), jit_compile=jit_compile)
     left, right, counts = half_octave_twin(values)
     np.testing.assert_array_equal(rows[:, 2], counts)
     np.testing.assert_allclose(rows[:, 0], left, rtol=1e-6, atol=1e-7)  # float32 rows
     np.testing.assert_allclose(rows[:, 1], right, rtol=1e-6, atol=1e-7)
 
 
-def test_zeros_and_what_is_not_finite_are_counted():
-    counts = in_graph(buckets.half_octaves, [0.0, -0.0, 1e-40, 2.0, np.nan, -np.nan, np.inf, -np.inf, -3.0, 3e38])
-    assert (buckets.zeros_of(counts), buckets.nonfinite_of(counts), counts.sum()) == (3, 4, 10)
+def test_zeros_and_what_is_not_finite_are_counted(elements):
+    size, jit_compile = elements
+    values = np.resize([0.0, -0.0, 1e-40, 2.0, np.nan, -np.nan, np.inf, -np.inf, -3.0, 3e38], size)
+    counts = in_graph(buckets.half_octaves, values, jit_compile)["counts"]
+    assert 10 * buckets.zeros_of(counts) == 3 * size and 10 * buckets.nonfinite_of(counts) == 4 * size
+    assert counts.sum() == size
 
 
 @pytest.mark.parametrize("rows", [log10_rows, value_rows])
@@ -55,9 +69,10 @@ def test_there_are_no_rows_of_nothing(rows):
     assert log10_rows([0.0]).shape == (0, 3)
 
 
-def test_value_against_numpy():
-    values = np.random.default_rng(1).normal(size=1000).astype(np.float32)
-    rows = value_rows(np.concatenate([values, [np.nan, np.inf]]))
+def test_value_against_numpy(elements):
+    size, jit_compile = elements
+    values = np.random.default_rng(1).normal(size=size - 2).astype(np.float32)
+    rows = value_rows(np.concatenate([values, [np.nan, np.inf]]), jit_compile=jit_compile)
     counts, edges = np.histogram(values.astype(np.float64), bins=64)
     assert rows.shape == (64, 3) and rows.dtype == np.float32
     np.testing.assert_array_equal(rows[:, 2], counts)
@@ -74,3 +89,11 @@ def test_the_whole_range_of_float32():
     largest = np.finfo(np.float32).max
     rows = value_rows([-largest, 0.0, largest])
     assert np.isfinite(rows).all() and rows[:, 2].sum() == 3
+
+
+def test_tensors_are_counted_apart():
+    tables = [[1.0, 2.0, 2.0, np.nan], [np.nan, np.inf, -np.inf, np.nan], [7.0, 7.0, 7.0, 7.0]]
+    found = {name: tensor.numpy() for name, tensor in buckets.equal_buckets(tf.constant(tables)).items()}
+    first, nothing, single = buckets.value_rows(found)
+    assert (first[0, 2], first[-1, 2], first[0, 0], first[-1, 1], len(nothing)) == (1, 2, 1, 2, 0)
+    np.testing.assert_array_equal(single, [[7, 7 + 7 / 64, 4]])

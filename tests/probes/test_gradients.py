@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tftrain.probes.gradients import gradient_counts
+from tftrain.probes.histograms import histograms
 
 
 def test_zeros_and_what_is_not_finite_by_hand(shelf):
@@ -32,3 +33,27 @@ def test_rows_that_a_sparse_gradient_does_not_have_are_zeros(shelf):
     grads = {"table": shelf.sparse([7, 2], [[1, 0], [2, np.nan]], [10, 2])}
     scalars = shelf.signals_of(gradient_counts(), raw=grads, params={"table": np.ones((10, 2))}).scalars
     assert scalars["zero_grads/table"] == 17 / 20 and scalars["nonfinite_grads/table"] == 1
+
+
+def test_parameters_of_one_shape_keep_their_names(shelf):
+    shapes = {"a": (3, 2), "b": (2,), "c": (3, 2), "d": (200, 100), "e": (2,), "f": (3, 2), "g": ()}
+    raw = {name: np.full(shape, 1.25 * 2.0**place) for place, (name, shape) in enumerate(shapes.items())}
+    raw["c"][0, 0], raw["d"][:50], raw["e"][0] = np.nan, 0, 0
+    found = shelf.signals_of(gradient_counts(log10_histograms=True), raw=raw)
+    assert {name: value for name, value in found.scalars.items() if value and "/" in name} == {
+        "nonfinite_grads/c": 1,
+        "zero_grads/d": 0.25,
+        "zero_grads/e": 0.5,
+    }
+    alone = shelf.signals_of(histograms("gradients", "log10"), raw=raw).histograms
+    assert found.histograms.keys() == alone.keys() == {f"gradients/{name}" for name in shapes}
+    for place, name in enumerate(shapes):
+        count = np.sum(np.isfinite(raw[name]) & (raw[name] != 0))
+        expected = [[place * np.log10(2), place * np.log10(2) + np.log10(1.5), count]]
+        np.testing.assert_allclose(found.histograms[f"gradients/{name}"], expected, rtol=1e-6)  # float32 rows
+        np.testing.assert_array_equal(found.histograms[f"gradients/{name}"], alone[f"gradients/{name}"])
+
+
+def test_without_parameters_there_is_nothing_wrong(shelf):
+    found = shelf.signals_of(gradient_counts(log10_histograms=True), raw={})
+    assert found.scalars == {"zero_grad_fraction": 0, "nonfinite_grads": 0} and found.histograms == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Activation, Moment, Probe, Signals, Tensor
@@ -24,29 +25,54 @@ def activation_signals() -> Probe:
     functions also `saturated/<layer>`, the share of values within 0.05 of a bound. From the step's own forward pass.
     """
 
+    layers: list[tuple[str, str]] = []  # the name and the function of each
+
     def measure(moment: Moment) -> dict:
-        return {name: _measure(activation) for name, activation in moment.activations.items()}
+        layers[:] = [(name, activation.function) for name, activation in moment.activations.items()]
+        return _measured(list(moment.activations.values()))
 
-    def read(measured: dict) -> Signals:
-        return Signals(
-            {f"{kind}/{name}": float(value) for name, found in measured.items() for kind, value in found.items()}
-        )
-
-    return Probe(measure, read)
+    return Probe(measure, lambda found: Signals(_scalars(layers, found)) if layers else Signals())
 
 
-def _measure(activation: Activation) -> dict[str, Tensor]:
-    values = tf.cast(activation.values, tf.float32)
-    found = {"activation_mean": tf.reduce_mean(values), "activation_std": tf.math.reduce_std(values)}
-    if activation.function in ZERO_BELOW:
-        zero = values == 0
-        units = tf.reshape(zero, [-1, tf.shape(values)[-1]])
-        found |= {"zero_activations": _share(zero), "dead_units": _share(tf.reduce_all(units, axis=0))}
-    if activation.function in BOUNDED:
-        low, high = BOUNDED[activation.function]
-        found["saturated"] = _share((values < low) | (values > high))
-    return found
+def _measured(activations: list[Activation]) -> dict[str, Tensor]:
+    """`means` and `variances`, [layers], and `saturated` shares, [bounded layers].
+
+    Of all units of ReLUs, one layer after the other, `active` shares; `units` is how many there are in each of them.
+    """
+    values = [tf.cast(one.values, tf.float32) for one in activations]
+    means = [tf.reduce_mean(value) for value in values]
+    spreads = [tf.math.squared_difference(value, mean) for value, mean in zip(values, means, strict=True)]
+    found = {"means": means, "variances": [tf.reduce_mean(spread) for spread in spreads]}
+    kinds = [one.function for one in activations]
+    found["saturated"] = [
+        _beyond(value, *BOUNDED[kind]) for kind, value in zip(kinds, values, strict=True) if kind in BOUNDED
+    ]
+    stacked = {name: tf.stack(numbers) for name, numbers in found.items() if numbers}
+    active = [_active(value) for kind, value in zip(kinds, values, strict=True) if kind in ZERO_BELOW]
+    if not active:
+        return stacked
+    return stacked | {"active": tf.concat(active, 0), "units": tf.stack([tf.size(one) for one in active])}
 
 
-def _share(flags: Tensor) -> Tensor:
-    return tf.reduce_mean(tf.cast(flags, tf.float32))
+def _beyond(values: Tensor, low: float, high: float) -> Tensor:
+    return tf.reduce_mean(tf.cast((values < low) | (values > high), tf.float32))
+
+
+def _active(values: Tensor) -> Tensor:
+    """The share of values that are not 0, [units]: 0 for dead ones, however the mean is rounded."""
+    return tf.reduce_mean(tf.cast(values != 0, tf.float32), axis=list(range(values.shape.rank - 1)))
+
+
+def _scalars(layers: list[tuple[str, str]], found: dict) -> dict[str, float]:
+    deviations, saturated = np.sqrt(found["variances"]).tolist(), iter(found.get("saturated", ()))
+    active = iter(np.split(found["active"], np.cumsum(found["units"])[:-1]) if "active" in found else ())
+    scalars = {}
+    for (name, function), mean, deviation in zip(layers, found["means"].tolist(), deviations, strict=True):
+        scalars |= {f"activation_mean/{name}": mean, f"activation_std/{name}": deviation}
+        if function in ZERO_BELOW:
+            units = next(active)
+            scalars[f"zero_activations/{name}"] = float(1 - units.mean(dtype=np.float64))
+            scalars[f"dead_units/{name}"] = float(np.mean(units == 0))
+        if function in BOUNDED:
+            scalars[f"saturated/{name}"] = float(next(saturated))
+    return scalars

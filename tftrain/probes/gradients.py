@@ -1,45 +1,47 @@
-"""Zeros among the gradients, and what is not finite."""
+"""Zeros among the gradients, what is not finite, and their histograms, all of one count."""
 
 from __future__ import annotations
 
-import tensorflow as tf
+import numpy as np
 
 from tftrain.core.sparse import values_of
-from tftrain.core.types import Moment, Probe, Signals, Tensor
-from tftrain.probes.buckets import half_octaves, nonfinite_of, zeros_of
+from tftrain.core.types import Moment, Probe, Signals
+from tftrain.probes.buckets import half_octaves, log10_rows, nonfinite_of, zeros_of
+from tftrain.probes.histograms import counted, shown
 
 
-def gradient_counts() -> Probe:
+def gradient_counts(log10_histograms: bool = False) -> Probe:
     """Of the gradients before the transforms: `zero_grads/<name>`, a share, and `nonfinite_grads/<name>`, a count.
 
     The second is there only where it is not 0. Of all parameters together: `zero_grad_fraction`, `nonfinite_grads`.
-    The rows that a sparse gradient does not have are zeros; so are denormals, as in TensorFlow.
+    The rows that a sparse gradient does not have are zeros; so are denormals, as in TensorFlow. The histograms, where
+    wanted, are those of `histograms("gradients", "log10")`, for which nothing more is counted.
     """
+    names, sizes = [], []
 
     def measure(moment: Moment) -> dict:
-        named = zip(moment.names, moment.raw, moment.params, strict=True)
-        return {name: _measure(values_of(grad), tf.size(param, tf.int64)) for name, grad, param in named}
+        order, found = counted(half_octaves, [values_of(grad) for grad in moment.raw])
+        names[:] = [moment.names[place] for place in order]
+        sizes[:] = [moment.params[place].shape.num_elements() for place in order]
+        return found
 
-    def read(measured: dict) -> Signals:
-        scalars = {f"zero_grads/{name}": _share([found]) for name, found in measured.items()}
-        wrong = {name: float(found["nonfinite"]) for name, found in measured.items() if found["nonfinite"]}
-        scalars |= {f"nonfinite_grads/{name}": count for name, count in wrong.items()}
-        return Signals(
-            scalars | {"zero_grad_fraction": _share(measured.values()), "nonfinite_grads": sum(wrong.values(), 0.0)}
-        )
+    def read(found: dict) -> Signals:
+        if not names:
+            return Signals({"zero_grad_fraction": 0.0, "nonfinite_grads": 0.0})
+        counts = found["counts"]
+        absent = sizes - counts.sum(axis=1)
+        signals = _scalars(names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts))
+        return signals.merged(shown("gradients", names, log10_rows(found))) if log10_histograms else signals
 
     return Probe(measure, read)
 
 
-def _measure(values: Tensor, size: Tensor) -> dict[str, Tensor]:
-    counts = half_octaves(values)  # the same operation as for histograms, so that it is done once where both are wanted
-    absent = size - tf.size(values, tf.int64)
-    return {
-        "zeros": tf.cast(zeros_of(counts), tf.int64) + absent,
-        "nonfinite": nonfinite_of(counts),
-        "size": size,
+def _scalars(names: list[str], sizes: np.ndarray, zeros: np.ndarray, nonfinite: np.ndarray) -> Signals:
+    shares = zip(names, (zeros / np.maximum(sizes, 1)).tolist(), strict=True)
+    scalars = {f"zero_grads/{name}": share for name, share in shares}
+    scalars |= {f"nonfinite_grads/{names[place]}": float(nonfinite[place]) for place in np.flatnonzero(nonfinite)}
+    scalars |= {
+        "zero_grad_fraction": float(zeros.sum() / max(sizes.sum(), 1)),
+        "nonfinite_grads": float(nonfinite.sum()),
     }
-
-
-def _share(found: list[dict]) -> float:
-    return float(sum(one["zeros"] for one in found) / max(sum(one["size"] for one in found), 1))
+    return Signals(scalars)

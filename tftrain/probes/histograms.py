@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import tensorflow as tf
@@ -11,9 +11,11 @@ from tftrain.core.sparse import values_of
 from tftrain.core.types import Moment, Probe, Signals, Tensor
 from tftrain.probes.activations import ZERO_BELOW
 from tftrain.probes.buckets import equal_buckets, half_octaves, log10_rows, value_rows
+from tftrain.probes.pieces import alike, together
 
 What = Literal["gradients", "weights", "updates", "activations"]
 Axis = Literal["log10", "value"]
+Count = Callable[[Tensor], dict[str, Tensor]]
 
 _AXES = {"log10": (half_octaves, log10_rows), "value": (equal_buckets, value_rows)}
 
@@ -26,16 +28,29 @@ def histograms(what: What, axis: Axis) -> Probe:
     there are 64 equal buckets between the least and the greatest finite number. Left out are zeros on the axis `log10`,
     zeros of ReLUs, which would dwarf all else, rows that a sparse gradient does not have, and a histogram of nothing.
     """
-    look, (count, rows) = _LOOKS[what], _AXES[axis]
+    look, (count, rows), names = _LOOKS[what], _AXES[axis], []
 
     def measure(moment: Moment) -> dict:
-        return {name: count(tf.cast(values, tf.float32)) for name, values in look(moment).items()}
+        named = look(moment)
+        order, found = counted(count, list(named.values()))
+        names[:] = [list(named)[place] for place in order]
+        return found
 
-    def read(measured: dict) -> Signals:
-        found = {f"{what}/{name}": rows(counted) for name, counted in measured.items()}
-        return Signals(histograms={name: table for name, table in found.items() if len(table)})
+    return Probe(measure, lambda found: shown(what, names, rows(found)) if names else Signals())
 
-    return Probe(measure, read)
+
+def counted(count: Count, tensors: Sequence[Tensor]) -> tuple[list[int], dict[str, Tensor]]:
+    """The counts of all tensors, one after the other along the first axis, and the places of the tensors there."""
+    groups = alike(tensors)
+    found = [count(together([tensors[place] for place in places])) for places in groups]
+    joined = {name: tf.concat([one[name] for one in found], 0) for name in (found[0] if found else ())}
+    return [place for places in groups for place in places], joined
+
+
+def shown(what: str, names: Sequence[str], tables: Sequence) -> Signals:
+    """The histograms that are of something."""
+    named = zip(names, tables, strict=True)
+    return Signals(histograms={f"{what}/{name}": table for name, table in named if len(table)})
 
 
 def _gradients(moment: Moment) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+import numpy as np
 
 from tftrain.core.norms import norms
 from tftrain.core.types import Moment, Probe, Signals
@@ -14,14 +14,16 @@ def weight_norms() -> Probe:
     The ratio is the norm of the update over that of the weights; around 1e-3 is usual for a network that learns well.
     Weights that are all 0, as new biases are, have none.
     """
+    names: list[str] = []
 
     def measure(moment: Moment) -> dict:
-        weights, updates = tf.unstack(norms(moment.params)), tf.unstack(norms(moment.updates))
-        return {name: found for name, *found in zip(moment.names, weights, updates, strict=True)}
+        names[:] = moment.names
+        return {"norms": norms([*moment.params, *moment.updates])}  # one vector, [2 * parameters]
 
-    def read(measured: dict) -> Signals:
-        sizes = {f"weight_norm/{name}": float(weight) for name, (weight, _) in measured.items()}
-        ratios = {name: float(update) / float(weight) for name, (weight, update) in measured.items() if weight}
+    def read(found: dict) -> Signals:
+        weights, updates = np.split(found["norms"].astype(np.float64), 2)
+        sizes = {f"weight_norm/{name}": size for name, size in zip(names, weights.tolist(), strict=True)}
+        ratios = {names[place]: float(updates[place] / weights[place]) for place in np.flatnonzero(weights)}
         return Signals(sizes | {f"update_ratio/{name}": ratio for name, ratio in ratios.items()})
 
     return Probe(measure, read)
