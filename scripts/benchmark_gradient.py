@@ -17,19 +17,18 @@ import tensorflow as tf
 from tftrain.core.norms import norms
 from tftrain.core.types import Moment
 from tftrain.probes.gradients import gradient_counts
-from tftrain.probes.histograms import histograms
 
 MOMENT_SECONDS = 0.3
 
 
 def programs(folder: str) -> dict[str, Any]:
     """Each method as a graph that takes a gradient and gives a small tensor."""
-    probes = gradient_counts(), histograms("gradients", "log10")
+    probe = gradient_counts(log10_histograms=True)
     writer = tf.summary.create_file_writer(folder)
 
     def probed(grad):
         moment = Moment(tf.constant(0.0), (), [grad], [grad], [grad], [grad], ("dense/kernel",))
-        return [probe.measure(moment) for probe in probes]
+        return probe.measure(moment)
 
     def stock(grad):
         with writer.as_default(0):

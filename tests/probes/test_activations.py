@@ -48,3 +48,19 @@ def test_by_hand_for_each_layer(shelf):
     assert {name for name in scalars if name.endswith("b")} == {
         f"{n}/b" for n in "activation_mean activation_std saturated".split()
     }
+
+
+def test_layers_of_all_kinds_keep_their_names(shelf):
+    random, functions = np.random.default_rng(0), ["gelu", "relu", "tanh", "relu6", "sigmoid", "relu"]
+    layers = {
+        f"{place:03d}.layer": (function, np.maximum(random.normal(size=(3 + place, 2 + place)), -place).astype("f4"))
+        for place, function in enumerate(functions)
+    }
+    layers["005.layer"][1][:, 1] = 0
+    expected = {f"{kind}/{name}": value for name, layer in layers.items() for kind, value in twin(*layer).items()}
+    scalars = shelf.signals_of(activation_signals(), activations=layers).scalars
+    assert scalars == pytest.approx(expected, rel=1e-5, abs=1e-6)  # means in float32
+
+
+def test_a_model_without_activations_has_no_signals(shelf):
+    assert shelf.signals_of(activation_signals(), activations={}).scalars == {}

@@ -64,15 +64,20 @@ def _active(values: Tensor) -> Tensor:
 
 
 def _scalars(layers: list[tuple[str, str]], found: dict) -> dict[str, float]:
-    deviations, saturated = np.sqrt(found["variances"]).tolist(), iter(found.get("saturated", ()))
-    active = iter(np.split(found["active"], np.cumsum(found["units"])[:-1]) if "active" in found else ())
-    scalars = {}
-    for (name, function), mean, deviation in zip(layers, found["means"].tolist(), deviations, strict=True):
-        scalars |= {f"activation_mean/{name}": mean, f"activation_std/{name}": deviation}
-        if function in ZERO_BELOW:
-            units = next(active)
-            scalars[f"zero_activations/{name}"] = float(1 - units.mean(dtype=np.float64))
-            scalars[f"dead_units/{name}"] = float(np.mean(units == 0))
-        if function in BOUNDED:
-            scalars[f"saturated/{name}"] = float(next(saturated))
-    return scalars
+    """The signals of all layers; those that only some have are in the order of these."""
+    names, having = [name for name, _ in layers], {}
+    having["zero_activations"] = having["dead_units"] = [name for name, function in layers if function in ZERO_BELOW]
+    having["saturated"] = [name for name, function in layers if function in BOUNDED]
+    kinds = {"activation_mean": found["means"], "activation_std": np.sqrt(found["variances"])}
+    if "active" in found:
+        active, units = found["active"].astype(np.float64), found["units"]
+        starts = np.cumsum(units) - units
+        kinds["zero_activations"] = 1 - np.add.reduceat(active, starts) / units
+        kinds["dead_units"] = np.add.reduceat(active == 0, starts, dtype=np.float64) / units
+    if "saturated" in found:
+        kinds["saturated"] = found["saturated"]
+    return {
+        f"{kind}/{name}": value
+        for kind, values in kinds.items()
+        for name, value in zip(having.get(kind, names), values.tolist(), strict=True)
+    }
