@@ -52,6 +52,23 @@ print(model(load_iris().data[:5]).shape, keras.backend.backend())
     assert (done.returncode, done.stdout, done.stderr) == (0, "(5, 3) tensorflow\n", "")
 
 
+def test_what_a_package_makes_is_not_looked_through_for_garbage():
+    code = """
+import gc
+from tftrain.startup import kept
+with kept("decimal"):
+    assert not gc.isenabled()
+    made = [[number] for number in range(10_000)]
+assert gc.isenabled() and gc.get_freeze_count() > 10_000
+before = gc.get_freeze_count()
+with kept("gc"):
+    assert gc.isenabled()
+assert gc.get_freeze_count() == before
+"""
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @posix
 def test_lines_come_through_whole_and_in_order():
     code = """

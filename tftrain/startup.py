@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import re
 import signal
@@ -81,6 +83,26 @@ def without(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
+@contextmanager
+def kept(package: str) -> Iterator[None]:
+    """What a package makes while the block imports it stays to the end, and is never looked through for garbage.
+
+    TensorFlow makes a million objects, and Python looks through them several times, also on its way out.
+    """
+    if package in sys.modules:
+        yield
+        return
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        atexit.register(gc.freeze)
+        if was_enabled:
+            gc.enable()
+
+
 def import_tensorflow():
     """Imports TensorFlow and Keras, lists the devices once, and returns the `tensorflow` module.
 
@@ -90,7 +112,7 @@ def import_tensorflow():
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.get("TFTRAIN_VERBOSE") != "1":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # leaves out INFO alone, such as "End of sequence"
-    with quiet_start(), without("sklearn"):
+    with quiet_start(), without("sklearn"), kept("tensorflow"):
         import keras  # noqa: F401
         import tensorflow as tf
 

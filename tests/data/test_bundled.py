@@ -1,17 +1,29 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from sklearn import datasets
 
 from tftrain.data import bundled, toy
 
 
 @pytest.mark.parametrize(
-    "builder, examples, width, classes",
-    [(bundled.iris, 150, 4, 3), (bundled.wine, 178, 13, 3), (bundled.breast_cancer, 569, 30, 2)],
+    "builder, loader, examples, width, classes",
+    [
+        (bundled.iris, datasets.load_iris, 150, 4, 3),
+        (bundled.wine, datasets.load_wine, 178, 13, 3),
+        (bundled.breast_cancer, datasets.load_breast_cancer, 569, 30, 2),
+        (lambda: bundled.digits(flat=True), datasets.load_digits, 1797, 64, 10),
+    ],
 )
-def test_tables_have_their_published_sizes(builder, examples, width, classes):
+def test_tables_have_their_published_sizes_and_scikit_learn_s_values(builder, loader, examples, width, classes):
     x, y = builder()
     assert x.shape == (examples, width) and x.dtype == np.float32
     assert sorted(set(y)) == list(range(classes)) and len(y) == examples
+    theirs, labels = loader(return_X_y=True)
+    np.testing.assert_array_equal(x, theirs.astype(np.float32))
+    np.testing.assert_array_equal(y, labels)
 
 
 def test_digits_are_images_or_rows_of_the_same_raw_values():
@@ -20,6 +32,11 @@ def test_digits_are_images_or_rows_of_the_same_raw_values():
     assert images.shape == (1797, 8, 8, 1) and rows.shape == (1797, 64)
     np.testing.assert_array_equal(images.reshape(1797, 64), rows)
     assert (rows.min(), rows.max()) == (0, 16) and set(labels) == set(range(10))
+
+
+def test_scikit_learn_itself_is_not_imported():
+    code = "import sys; from tftrain.data.bundled import iris; iris(); sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 def test_xor_is_the_truth_table():

@@ -1,9 +1,14 @@
-"""The small real data sets that come with scikit-learn; none needs a network."""
+"""The small real data sets that come with scikit-learn; none needs a network.
+
+They are read from its folder, because importing scikit-learn takes about a second.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
-from sklearn import datasets
 
 
 def digits(flat: bool = False):
@@ -11,26 +16,27 @@ def digits(flat: bool = False):
 
     With `flat` an image is a row of 64 values (E. Alpaydin and C. Kaynak, 1998).
     """
-    x, y = datasets.load_digits(return_X_y=True)
-    x = x.astype(np.float32)
+    x, y = _table("digits.csv.gz", header_lines=0)
     return (x if flat else x.reshape(-1, 8, 8, 1)), y
 
 
 def iris():
     """Iris flowers: 150 records of 4 lengths in cm, in three classes (R. A. Fisher, 1936)."""
-    return _table(datasets.load_iris)
+    return _table("iris.csv")
 
 
 def wine():
     """Wines: 178 records of 13 chemical measurements, in three classes (M. Forina et al., 1988)."""
-    return _table(datasets.load_wine)
+    return _table("wine_data.csv")
 
 
 def breast_cancer():
     """Breast tumors: 569 records of 30 cell measurements, malignant (0) or benign (1) (W. Wolberg et al., 1993)."""
-    return _table(datasets.load_breast_cancer)
+    return _table("breast_cancer.csv")
 
 
-def _table(load):
-    x, y = load(return_X_y=True)
-    return x.astype(np.float32), y
+def _table(file: str, header_lines: int = 1):
+    """The columns of one of scikit-learn's files, float32; the last has the labels."""
+    folder = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "data"
+    table = np.loadtxt(folder / file, delimiter=",", skiprows=header_lines)
+    return table[:, :-1].astype(np.float32), table[:, -1].astype(np.int64)
