@@ -6,15 +6,36 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tftrain.core.gate import once
 from tftrain.core.sparse import Gradient, values_of
 from tftrain.core.types import Tensor
 
+# Squares in float32 are told from 0 and from Inf where a sum lies between; else numbers are multiplied first.
+_LEAST, _MOST = 1e-24, tf.float32.max
+_RAISED, _LOWERED = 2.0**80, 2.0**-80
+_SMALL = 2**11  # elements of all tensors, up to which float64 costs less than to see whether it is needed
+_LARGE = 2**18  # elements of a tensor, from which on a pass costs more than a decision
+_KNOWN = "tftrain_square_sums"
+
 
 def square_sums(tensors: Sequence[Gradient]) -> Tensor:
-    """The sum of squares of each tensor, [tensors], float64: in float32 a gradient of 1e-23 would count as zero."""
+    """The sum of squares of each tensor, [tensors], float64, to a relative 1e-6, over the whole range of float32.
+
+    In a graph the same tensors are read once, however often this is asked for.
+    """
     if not tensors:
         return tf.zeros([0], tf.float64)
-    return tf.stack([tf.reduce_sum(tf.square(tf.cast(values_of(tensor), tf.float64))) for tensor in tensors])
+    values = [tf.cast(values_of(tensor), tf.float32) for tensor in tensors]
+    if tf.executing_eagerly():
+        return _square_sums(values)
+    graph = tf.compat.v1.get_default_graph()
+    known = graph.get_collection_ref(_KNOWN)  # with those of the graphs within and around it
+    for these, sums in known:
+        same = len(these) == len(values) and all(this is that for this, that in zip(these, values, strict=True))
+        if same and sums.graph is graph:
+            return sums
+    known.append((values, _square_sums(values)))
+    return known[-1][1]
 
 
 def norms(tensors: Sequence[Gradient]) -> Tensor:
@@ -25,3 +46,29 @@ def norms(tensors: Sequence[Gradient]) -> Tensor:
 def global_norm(squares: Tensor) -> Tensor:
     """The L2 norm of all tensors together, float32, from their `square_sums`."""
     return tf.cast(tf.sqrt(tf.reduce_sum(squares)), tf.float32)
+
+
+def _square_sums(values: list[Tensor]) -> Tensor:
+    sizes = [value.shape.num_elements() for value in values]
+    if None not in sizes and sum(sizes) <= _SMALL:
+        return 2 * tf.stack([tf.nn.l2_loss(tf.cast(value, tf.float64)) for value in values])
+    sums = tf.stack([tf.nn.l2_loss(value) for value in values])  # half of each
+    beyond = tf.reduce_any(sums != tf.raw_ops.ClipByValue(t=sums, clip_value_min=_LEAST, clip_value_max=_MOST))
+    (sums,) = once(beyond, lambda sums: (_widened(values, sums),), tf.cast(sums, tf.float64))
+    return 2 * sums
+
+
+def _widened(values: list[Tensor], sums: Tensor) -> Tensor:
+    """The sums, where they are beyond what float32 can square taken anew of multiples of the values."""
+    factors = tf.where(sums < _LEAST, _RAISED, tf.where(sums <= _MOST, 0.0, _LOWERED))  # float32
+    anew = [_scaled_sum(value, factor) for value, factor in zip(values, tf.unstack(factors), strict=True)]
+    squares = tf.square(tf.cast(factors, tf.float64))
+    return tf.where(factors > 0, tf.cast(tf.stack(anew), tf.float64) / squares, sums)
+
+
+def _scaled_sum(value: Tensor, factor: Tensor) -> Tensor:
+    size = value.shape.num_elements()
+    if size is not None and size < _LARGE:
+        return tf.nn.l2_loss(value * factor)
+    (found,) = once(factor > 0, lambda _: (tf.nn.l2_loss(value * factor),), tf.constant(0.0))
+    return found
