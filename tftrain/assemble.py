@@ -100,11 +100,13 @@ def _probes(log: Log) -> list[Probe]:
     if log.histograms_every == "never":
         return []
     axes = {"gradients": log.histogram_axis, "updates": log.histogram_axis, "weights": "value", "activations": "value"}
+    wanted = [(what, axes[what]) for what in log.histograms]
+    counted = ("gradients", "log10")  # histograms of these come with the counts
     return [
-        gradient_counts(),
+        gradient_counts(log10_histograms=counted in wanted),
         weight_norms(),
         activation_signals(),
-        *(histograms(what, axes[what]) for what in log.histograms),
+        *(histograms(*one) for one in wanted if one != counted),
     ]
 
 
