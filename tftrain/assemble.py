@@ -13,6 +13,7 @@ import tensorflow as tf
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
+from tftrain.core.executor import fitting
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
 from tftrain.core.plan import Cadence, Plan, doubling_then_every, every
@@ -24,6 +25,7 @@ from tftrain.core.types import Batch, Probe, View
 from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
+from tftrain.data.splits import take
 from tftrain.errors import InputError, blamed_on
 from tftrain.methods import open_method
 from tftrain.optimizer import freeze, open_optimizer
@@ -92,7 +94,9 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     with blamed_on(config.model, "model"):
         kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
-        programs = Programs(state, recipe, data.train, _probes(config.log))
+        sample, batch_size = take(data.sample, slice(1)).x, -(-data.train.examples // data.train.steps_per_epoch)
+        executor = fitting(model, sample, batch_size)
+        programs = Programs(state, recipe, data.train, _probes(config.log), executor=executor)
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
 
 

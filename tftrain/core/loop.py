@@ -10,7 +10,6 @@ import numpy as np
 
 from tftrain.core.aside import Points
 from tftrain.core.depth import hidden_ends
-from tftrain.core.executor import can_be_serial
 from tftrain.core.ledger import Ledger
 from tftrain.core.pace import Pace
 from tftrain.core.parameters import parameter_names
@@ -53,7 +52,7 @@ def train(
     names = parameter_names(state.model)
     ends = hidden_ends(names, state.model.trainable_variables)
     window = Window(names, state.metrics, feed.steps_per_epoch, ends)
-    pace = Pace(plan.steps_per_call, may_choose=plan.steps_per_call == "auto" and can_be_serial())
+    pace = Pace(plan.steps_per_call)
     ledger, step = sinks.ledger, int(state.step.numpy())
     while step < plan.total_steps:
         cut = plan.call_after(step, min(feed.run_length(step), pace.steps), sinks.each_point)
@@ -61,10 +60,10 @@ def train(
         with ledger.timing("input"):
             handle = feed.serve(step, cut[-1][0].end)
         with ledger.timing("step"):
-            found = programs.run(handle, [stretch for stretch, _ in cut], pace.executor)
+            found = programs.run(handle, [stretch for stretch, _ in cut])
         seconds, done = clock() - began, len(found.rows["finite"])
         ledger.add("measuring", found.measuring)
-        pace.adapt(done, seconds, plan.total_steps - step - done)
+        pace.adapt(done, seconds)
         step += done
         sinks.on_call(step, {name: values[-1] for name, values in found.rows.items()})
         trouble = _trouble(found.rows, step, names) if plan.on_nonfinite == "stop" else None

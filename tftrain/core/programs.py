@@ -11,7 +11,7 @@ import tensorflow as tf
 from tftrain.core import replicas
 from tftrain.core.activations import telling
 from tftrain.core.evaluate import metric_results, named_results
-from tftrain.core.executor import DEFAULT, SERIAL, can_be_serial, executed
+from tftrain.core.executor import DEFAULT, executed
 from tftrain.core.gate import once
 from tftrain.core.pack import Packing
 from tftrain.core.plan import GOES_ON, MEASURED, Stretch
@@ -43,9 +43,17 @@ class Programs:
     """
 
     def __init__(
-        self, state: TrainState, recipe: Recipe, feed: Feed, probes: Sequence[Probe] = (), jit_compile: bool = False
+        self,
+        state: TrainState,
+        recipe: Recipe,
+        feed: Feed,
+        probes: Sequence[Probe] = (),
+        *,
+        executor: str = DEFAULT,
+        jit_compile: bool = False,
     ):
         self.probes = tuple(probes)
+        self._executor = executor
         self._metrics = () if tf.distribute.has_strategy() else tuple(recipe.metrics)
         self._feed = feed
         self._quiet, self._measured = make_step(state, recipe), make_step(state, recipe, self.probes)
@@ -54,13 +62,13 @@ class Programs:
         self._row, self._scores, self._look = Packing(), Packing(), Packing()
         numbers = tf.TensorSpec([None], tf.int32)
         self.call = tf.function(self._run, input_signature=[feed.signature, numbers, numbers])
-        with telling(state.model), executed(SERIAL if can_be_serial() else DEFAULT):
+        with telling(state.model), executed(executor):
             self.call.get_concrete_function()
 
-    def run(self, handle: Any, stretches: Sequence[Stretch], executor: str = "") -> Found:
+    def run(self, handle: Any, stretches: Sequence[Stretch]) -> Found:
         """Run the steps of a handle."""
         ends, kinds = (np.array(values, np.int32) for values in zip(*stretches, strict=True))
-        with executed(executor):
+        with executed(self._executor):
             found = self.call(handle, tf.constant(ends), tf.constant(kinds))
         rows, scores, *looks, seconds = [tensor.numpy() for tensor in found]
         rows = self._row.unpacked(rows)
