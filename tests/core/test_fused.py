@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.fused import LARGE, SMALL, fused
+from tftrain.core.fused import fused
 
 KERNELS = {"SGD": "ResourceApplyGradientDescent", "Momentum": "ResourceApplyKerasMomentum", "Adam": "ResourceApplyAdam"}
-SIZES = [(3,), (), (SMALL // 4, 4), (SMALL + 1,), (LARGE,)]
+SIZES = [(3,), (), (64, 4), (300,), (2**15,)]
+RATE = 0.05
 OPTIMIZERS = {
     "sgd": (keras.optimizers.SGD, {}, KERNELS["SGD"]),
     "momentum": (keras.optimizers.SGD, {"momentum": 0.9}, KERNELS["Momentum"]),
@@ -30,7 +31,7 @@ def updates(optimizer, found, grads, inside):
     @tf.function
     def update(*grads):
         if inside:
-            with fused(optimizer):
+            with fused(optimizer, tf.constant(RATE)):
                 optimizer.apply(grads, found)
         else:
             optimizer.apply(grads, found)
@@ -44,10 +45,12 @@ def test_the_formulas_are_those_of_keras(name):
     kind, arguments, kernel = OPTIMIZERS[name]
     ours, theirs, random = variables(), variables(), np.random.default_rng(1)
     grads = [tf.constant(random.normal(size=size), tf.float32) for size in SIZES]
-    mine, own = kind(0.05, **arguments), kind(0.05, **arguments)
+    mine, own = kind(RATE, **arguments), kind(RATE, **arguments)
     update, ops = updates(mine, ours, grads, inside=True)
     plain, plain_ops = updates(own, theirs, grads, inside=False)
-    assert ops.count(kernel) == 4 and plain_ops.count(kernel) == 0  # that of middle size is Keras' own
+    # Adam's kernel is slow for a variable of middle size.
+    assert ops.count(kernel) == (4 if "adam" in name else 5) and plain_ops.count(kernel) == 0
+    assert len(ops) < len(plain_ops)
     for step in range(10):
         found = [grad * (step - 4.5) for grad in grads]
         update(*found)
@@ -65,7 +68,7 @@ class Halved(keras.optimizers.SGD):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [Halved(0.1), keras.optimizers.Adam(0.1, amsgrad=True), keras.optimizers.RMSprop(0.1)]
+    "optimizer", [Halved(RATE), keras.optimizers.Adam(RATE, amsgrad=True), keras.optimizers.RMSprop(RATE)]
 )
 def test_any_other_optimizer_updates_by_itself(optimizer):
     found, grads = variables([(2,)]), [tf.constant([1.0, -2.0])]
@@ -75,11 +78,11 @@ def test_any_other_optimizer_updates_by_itself(optimizer):
 
 def test_sparse_gradients_are_left_to_keras():
     found = variables([(5, 2)])
-    optimizer = keras.optimizers.SGD(0.5)
+    optimizer = keras.optimizers.SGD(RATE)
     optimizer.build(found)
     before = found[0].numpy()
-    with fused(optimizer):
+    with fused(optimizer, tf.constant(RATE)):
         optimizer.apply([tf.IndexedSlices(tf.ones([1, 2]), tf.constant([3]), tf.constant([5, 2]))], found)
     np.testing.assert_array_equal(found[0].numpy()[[0, 1, 2, 4]], before[[0, 1, 2, 4]])
-    np.testing.assert_allclose(found[0][3], before[3] - 0.5)
+    np.testing.assert_allclose(found[0][3], before[3] - RATE, rtol=1e-6)
     assert "update_step" not in vars(optimizer)

@@ -35,7 +35,7 @@ def apply(
         if share.weight_decay:
             variable.value.assign_sub(variable.value * (rate * share.weight_decay))
     optimizer.learning_rate.assign(rate)
-    with fused(optimizer):
+    with fused(optimizer, rate):
         optimizer.apply(for_apply(grads), list(variables))
     for (variable, share), start in zip(own, before, strict=True):
         variable.assign(start + share.rate * (variable.read_value() - start))
