@@ -113,6 +113,13 @@ def test_a_fault_is_told_by_the_user_s_own_lines(desk):
     assert re.fullmatch(r'Traceback .*\n  File ".*nonsense.py", line \d+, in evaluate\n    .*/ 0', "\n".join(frames))
 
 
+def test_a_model_that_fails_in_the_graph_alone_is_told_without_the_way_into_it(desk):
+    with pytest.raises(UserCodeError) as caught:
+        assemble(desk.load("model: 'nonsense:Choosing'\ndata: iris\noptimizer: sgd\n"))
+    assert "nonsense:Choosing raised OperatorNotAllowedInGraphError:" in str(caught.value)
+    assert "nonsense.py" in str(caught.value) and "while_loop" not in str(caught.value)
+
+
 @pytest.mark.parametrize("more", ["", "training: {precision: mixed_float16}\n"])
 def test_a_method_that_is_right_is_tried_and_nothing_changes(desk, more):
     model = "{name: mlp, hidden: [4], dropout: 0.5, batch_norm: true}"

@@ -150,7 +150,7 @@ def step_graph(run: Run) -> Any:
     plain, sample = make_step(run.state, run.recipe), run.data.sample
     parts = {name: part for name, part in sample._asdict().items() if part is not None}
     specs = tf.nest.map_structure(lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), parts)
-    traced = tf.function(lambda parts: plain(Batch(**parts))).get_concrete_function(specs)
+    traced = tf.function(lambda parts: plain(Batch(**parts)), autograph=False).get_concrete_function(specs)
     return traced.graph.as_graph_def()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import textwrap
 import traceback
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tftrain.parts import Part
 
 _OURS = str(Path(__file__).parent)
+_TENSORFLOW = os.path.join(os.sep, "tensorflow", "python", "")
 _TRACED = "in user code:"  # begins the message of an error in a traced function
 
 
@@ -53,6 +56,7 @@ def _told(error: Exception, part: Part, path: str) -> Exception:
         return _raised(part, path, kind, shown)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
     frames = [frame for frame in frames if "importlib" not in frame.filename]
+    frames = list(itertools.dropwhile(lambda frame: _TENSORFLOW in frame.filename, frames))  # the way into a graph
     if own and (frames or isinstance(error, SyntaxError)):
         shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
         return _raised(part, path, type(error).__name__, shown)

@@ -13,6 +13,7 @@ from tftrain.signature import UNREAD
 from tftrain.strict import Place
 
 _OURS = ("keras.", "tftrain.")
+_IN_GRAPH = ("clip", "schedule", "method", "preprocess")  # what is built there runs in the graph, called by us
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ class Part:
         """
         function, given = self.function(), self.call_arguments(**house)
         later = self.kind == "schedule" and arguments.takes_step(self.target)
-        return functools.partial(function, **given) if later else function(**given)
+        made = functools.partial(function, **given) if later else function(**given)
+        if self.kind not in _IN_GRAPH or self.target.startswith(_OURS):
+            return made
+        from tftrain.conditions import followed  # TensorFlow is imported only when something is built
+
+        return followed(made)
 
     def call_arguments(self, **house: Any) -> dict[str, Any]:
         """What the part is called with: its own arguments, built, and what it asks of the house."""

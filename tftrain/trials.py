@@ -79,7 +79,7 @@ def try_method(found: Any, objective: Objective, sample: Batch) -> None:
         return 0
 
     batch = Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample))
-    tf.function(lambda: replicas.run(evaluate, batch)).get_concrete_function()
+    tf.function(lambda: replicas.run(evaluate, batch), autograph=False).get_concrete_function()
     if not isinstance(given[0], Evaluation):
         raise TypeError(f"its function gave {shown(given[0])}; expected {expected}")
     _expect_number(given[0].loss, "as the loss ")

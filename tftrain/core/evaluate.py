@@ -24,7 +24,7 @@ def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) ->
         examples = tf.cast(tf.shape(tf.nest.flatten(batch.x)[0])[0], tf.float64)
         return tf.cast(loss, tf.float64) * examples, examples
 
-    @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)])
+    @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False)
     def chunk(handle, count):
         def body(index, total, examples):
             loss, size = add(feed.batch(handle, index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,10 +59,11 @@ class Programs:
         self._feed = feed
         self._quiet, self._measured = make_step(state, recipe), make_step(state, recipe, self.probes)
         if jit_compile:
-            self._quiet, self._measured = (tf.function(one, jit_compile=True) for one in (self._quiet, self._measured))
+            compiled = partial(tf.function, jit_compile=True, autograph=False)
+            self._quiet, self._measured = compiled(self._quiet), compiled(self._measured)
         self._row, self._scores, self._look = Packing(), Packing(), Packing()
         numbers = tf.TensorSpec([None], tf.int32)
-        self.call = tf.function(self._run, input_signature=[feed.signature, numbers, numbers])
+        self.call = tf.function(self._run, [feed.signature, numbers, numbers], autograph=False)
         with telling(state.model), executed(executor):
             self.call.get_concrete_function()
 

@@ -187,4 +187,4 @@ def _first_worker(strategy: Any) -> Callable[[Tensor], Tensor]:
     def everywhere(numbers: Tensor) -> Tensor:
         return strategy.experimental_local_results(strategy.run(on_replica, args=(numbers,)))[0]
 
-    return tf.function(everywhere, input_signature=[tf.TensorSpec([None], tf.float64)])
+    return tf.function(everywhere, input_signature=[tf.TensorSpec([None], tf.float64)], autograph=False)

@@ -65,6 +65,7 @@ class StreamFeed:
         return data.prefetch(BATCHES_READY)
 
     def _mapped(self, data: tf.data.Dataset, start: int, change) -> tf.data.Dataset:
+        change = tf.autograph.experimental.do_not_convert(change)
         return data.enumerate(start).map(change, num_parallel_calls=THREADS, deterministic=True)
 
     def _prepared(self, step: Tensor, parts: tuple) -> tuple:

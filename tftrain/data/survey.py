@@ -51,6 +51,7 @@ def _survey_arrays(name: str, batch: Batch) -> Survey:
 def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
     labels = are_labels(dataset.element_spec[1])
 
+    @tf.autograph.experimental.do_not_convert
     def look(state, example):
         count, low, high, found, first = state
         batch = Batch(*example)
