@@ -14,14 +14,12 @@ from tensorflow.python.eager import context
 
 from tftrain.core.types import Tensor, Tree
 
-DEFAULT = (
-    ""  # several threads take what is ready, and loops are rewritten to be part of the graph: for large operations
-)
+DEFAULT = ""  # several threads take what is ready, and loops become part of the graph: for large operations
 SERIAL = "SINGLE_THREADED_EXECUTOR"  # one after another, without a queue between them: for small ones
 
 # Multiplications in an operation, on the average of a model. Measured on 2 cores: dense layers of 0.3 million are up to
 # twice as fast in series, a convolution of 6 million half as fast, which is also given other kernels by TensorFlow.
-SMALL = 2**20
+SMALL = 2**19
 
 
 def executed(executor: str) -> contextlib.AbstractContextManager:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ _LEAST, _MOST = 1e-24, tf.float32.max
 _RAISED, _LOWERED = 2.0**80, 2.0**-80
 _SMALL = 2**11  # elements of all tensors, up to which float64 costs less than to see whether it is needed
 _LARGE = 2**18  # elements of a tensor, from which on a pass costs more than a decision
-_KNOWN = "tftrain_square_sums"
+_KNOWN = "tftrain_norms"
 
 
 def square_sums(tensors: Sequence[Gradient]) -> Tensor:
@@ -26,16 +26,7 @@ def square_sums(tensors: Sequence[Gradient]) -> Tensor:
     if not tensors:
         return tf.zeros([0], tf.float64)
     values = [tf.cast(values_of(tensor), tf.float32) for tensor in tensors]
-    if tf.executing_eagerly():
-        return _square_sums(values)
-    graph = tf.compat.v1.get_default_graph()
-    known = graph.get_collection_ref(_KNOWN)  # with those of the graphs within and around it
-    for these, sums in known:
-        same = len(these) == len(values) and all(this is that for this, that in zip(these, values, strict=True))
-        if same and sums.graph is graph:
-            return sums
-    known.append((values, _square_sums(values)))
-    return known[-1][1]
+    return _known(_square_sums, values)
 
 
 def norms(tensors: Sequence[Gradient]) -> Tensor:
@@ -45,7 +36,25 @@ def norms(tensors: Sequence[Gradient]) -> Tensor:
 
 def global_norm(squares: Tensor) -> Tensor:
     """The L2 norm of all tensors together, float32, from their `square_sums`."""
-    return tf.cast(tf.sqrt(tf.reduce_sum(squares)), tf.float32)
+    return _known(_root_of_sum, [squares])
+
+
+def _known(function: Callable[[list[Tensor]], Tensor], tensors: list[Tensor]) -> Tensor:
+    """`function(tensors)`, in a graph the one that is there already, if it is."""
+    if tf.executing_eagerly():
+        return function(tensors)
+    graph = tf.compat.v1.get_default_graph()
+    known = graph.get_collection_ref(_KNOWN)  # with those of the graphs within and around it
+    for made, these, found in known:
+        same = made is function and len(these) == len(tensors) and found.graph is graph
+        if same and all(this is that for this, that in zip(these, tensors, strict=True)):
+            return found
+    known.append((function, tensors, function(tensors)))
+    return known[-1][2]
+
+
+def _root_of_sum(squares: list[Tensor]) -> Tensor:
+    return tf.cast(tf.sqrt(tf.reduce_sum(squares[0])), tf.float32)
 
 
 def _square_sums(values: list[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -34,19 +35,20 @@ class Packing:
 
     def packed(self, tree: Tree) -> tuple[Tensor, Tensor]:
         """[numbers] int32 and [texts] string."""
-        self._tree, self._places, size = tf.nest.map_structure(lambda _: 0, tree), [], 0
-        vectors, texts = [], []
-        for leaf in tf.nest.flatten(tree):
-            leaf = _whole(tf.convert_to_tensor(leaf))
-            if leaf.dtype in _WHOLE and leaf.shape.is_fully_defined():
-                start, size = size, size + leaf.shape.num_elements() * _WHOLE[leaf.dtype]
-                self._places.append(_Place(leaf.dtype, tuple(leaf.shape), start, size))
-                vectors.append(leaf)
-            else:
-                self._places.append(_Place(leaf.dtype, tuple(leaf.shape), None, len(texts)))
-                texts.append(tf.io.serialize_tensor(leaf))
-        self.numbers, self.texts = size, len(texts)
-        return tf.ensure_shape(_joined(vectors), [size]), tf.stack(texts) if texts else tf.constant([], tf.string)
+        leaves = [_whole(tf.convert_to_tensor(leaf)) for leaf in tf.nest.flatten(tree)]
+        self._tree = tf.nest.map_structure(lambda _: 0, tree)
+        fixed = [index for index, leaf in enumerate(leaves) if leaf.dtype in _WHOLE and leaf.shape.is_fully_defined()]
+        fixed.sort(key=lambda index: (leaves[index].dtype.as_datatype_enum, leaves[index].shape.rank > 0))
+        places, size = {}, 0
+        for index in fixed:
+            start, size = size, size + leaves[index].shape.num_elements() * _WHOLE[leaves[index].dtype]
+            places[index] = (start, size)
+        others = [index for index in range(len(leaves)) if index not in places]
+        places |= {index: (None, number) for number, index in enumerate(others)}
+        self._places = [_Place(leaf.dtype, tuple(leaf.shape), *places[index]) for index, leaf in enumerate(leaves)]
+        self.numbers, self.texts = size, len(others)
+        texts = [tf.io.serialize_tensor(leaves[index]) for index in others]
+        return _joined([leaves[index] for index in fixed]), tf.stack(texts) if texts else tf.constant([], tf.string)
 
     def unpacked(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> Tree:
         """The tree, each leaf with the leading axis of `numbers`, [many, numbers]; texts are [many, texts]."""
@@ -67,14 +69,17 @@ def _whole(leaf: Tensor) -> Tensor:
 
 
 def _joined(leaves: list[Tensor]) -> Tensor:
-    """The bits of all, in order; neighbouring scalars of one type take one operation together."""
-    pieces: list[list[Tensor]] = []
-    for leaf in leaves:
-        scalar = leaf.shape.rank == 0
-        if scalar and pieces and pieces[-1][0].shape.rank == 0 and pieces[-1][0].dtype == leaf.dtype:
-            pieces[-1].append(leaf)
-        else:
-            pieces.append([leaf])
-    vectors = [tf.stack(piece) if piece[0].shape.rank == 0 else piece[0] for piece in pieces]
-    bits = [tf.reshape(tf.bitcast(vector, tf.int32), [-1]) for vector in vectors]
-    return tf.concat(bits, 0) if bits else tf.zeros([0], tf.int32)
+    """The bits of all, which stand in the order of their types, and scalars before others of their type."""
+    bits = []
+    for _, alike in itertools.groupby(leaves, key=lambda leaf: leaf.dtype):
+        alike = list(alike)
+        scalars = [leaf for leaf in alike if leaf.shape.rank == 0]
+        vectors = [tf.reshape(leaf, [-1]) if leaf.shape.rank > 1 else leaf for leaf in alike[len(scalars) :]]
+        whole = _concatenated([*([tf.stack(scalars)] if scalars else []), *vectors])
+        pairs = tf.bitcast(whole, tf.int32)
+        bits.append(pairs if pairs.shape.rank == 1 else tf.reshape(pairs, [-1]))
+    return _concatenated(bits) if bits else tf.zeros([0], tf.int32)
+
+
+def _concatenated(vectors: list[Tensor]) -> Tensor:
+    return vectors[0] if len(vectors) == 1 else tf.concat(vectors, 0)

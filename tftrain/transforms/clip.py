@@ -61,6 +61,11 @@ def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Tra
     def update(grads, state, params):
         found = norms_of(grads)
         most = tf.constant(limit, tf.float32)
-        return held(grads, found, most), state, {"limit": most, "clipped": tf.reduce_any(found > most)}
+        over = found > most
+        return (
+            held(grads, found, most),
+            state,
+            {"limit": most, "clipped": tf.reduce_any(over) if over.shape.rank else over},
+        )
 
     return Transform(lambda params: (), update)

@@ -22,5 +22,6 @@ def held(grads: Sequence[Gradient], norms: Tensor, limit: Tensor) -> list[Gradie
 
     `norms` is one number for all gradients, or one for each, [gradients].
     """
-    factors = tf.unstack(tf.broadcast_to(factor(norms, limit), [len(grads)]))
+    found = factor(norms, limit)
+    factors = tf.unstack(found) if found.shape.rank else [found] * len(grads)
     return [with_values(grad, values_of(grad) * one) for grad, one in zip(grads, factors, strict=True)]
