@@ -38,6 +38,26 @@ def test_names_of_nested_layers():
     ]
 
 
+class UnlikeTwins(keras.Model):
+    """Two layers of one name with different variables, and a layer whose variables have one name."""
+
+    def __init__(self):
+        super().__init__(name="unlike")
+        self.parts = [keras.layers.Dense(1, name="part", use_bias=False), keras.layers.Dense(1, name="part")]
+        self.last = keras.layers.Layer(name="last")
+        self.last.first, self.last.second = (keras.Variable(1.0, name="scale") for _ in range(2))
+
+    def call(self, x):
+        return self.parts[1](self.parts[0](x)) * self.last.first * self.last.second
+
+
+def test_names_go_by_the_layer_that_owns():
+    model = UnlikeTwins()
+    model(tf.ones([1, 2]))
+    expected = "000.part/kernel 001.part/kernel 001.part/bias 002.last/scale 002.last/scale_2"
+    assert parameter_names(model) == expected.split()
+
+
 def part_frozen(*frozen):
     """Layers with and without weights, and weights that are never trained, of which some layers are frozen."""
     model = keras.Sequential(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
@@ -21,19 +23,27 @@ def parameters(model: Any) -> list:
 def named(model: Any) -> dict[int, str]:
     """A name such as `002.encoder.dense/kernel` for each parameter, by the variable's id.
 
-    The number counts layers in order, those that are frozen too, so that freezing changes no name.
+    The number counts the layers that own parameters, in order, those that are frozen too, so that freezing changes no
+    name. Two layers may have one path, and two variables of a layer one name.
     """
-    layers: dict[tuple[str, int], int] = {}
-    seen: dict[str, int] = {}
-    names = {}
+    owners = {id(variable): layer for layer in reversed(model._flatten_layers()) for variable in _own(layer)}
+    labels: dict[int, str] = {}  # by the owner's id
+    names: dict[int, str] = {}
     for variable in parameters(model):
-        path = variable.path.removeprefix(f"{model.name}/")
-        layer, _, name = path.rpartition("/")
-        # Two layers can have one path; the second `kernel` under it must belong to the second layer.
-        seen[path] = seen.get(path, 0) + 1
-        index = layers.setdefault((layer, seen[path]), len(layers))
-        names[id(variable)] = f"{index:03d}.{layer.replace('/', '.') or model.name}/{name}"
+        owner = owners.get(id(variable), model)
+        path, _, name = variable.path.removeprefix(f"{model.name}/").rpartition("/")
+        label = labels.setdefault(id(owner), f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/")
+        names[id(variable)] = _unlike(names.values(), label + name)
     return names
+
+
+def _own(layer: Any) -> list:
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def _unlike(taken: Iterable[str], name: str) -> str:
+    numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(one for one in numbered if one not in taken)
 
 
 def names_of(model: Any) -> Names:
