@@ -42,12 +42,81 @@ def config(tmp_path):
             [Shares(1, 0.2), Shares(2, 0.0), Shares(1, 0.2), Shares(1, 0.2), Shares(2, 0.0)],
             None,
         ),
+        (
+            "{name: muon, weight_decay_only: 'conv/'}",
+            [Shares(1, 0.004), Shares(1, 0.004), Shares(1, 0.0), Shares(1, 0.0), Shares(1, 0.0)],
+            None,
+        ),
     ],
 )
 def test_shares(config, optimizer, shares, keras_decay):
     found = open_optimizer(config(optimizer).optimizer, ALL, 1)
     assert found.shares == shares
     assert found.keras.weight_decay == keras_decay
+    assert keras_decay is not None or getattr(found.keras, "adam_weight_decay", None) is None
+
+
+def test_one_decay_where_it_is_told_by_patterns(config):
+    text = "{name: muon, weight_decay: 0.1, adam_weight_decay: 0.2, weight_decay_only: kernel}"
+    with pytest.raises(
+        InputError, match=r"optimizer.adam_weight_decay: given 0.2, but .* weight_decay \(0.1\) is that"
+    ):
+        open_optimizer(config(text).optimizer, ALL, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("{clipnorm: 1.0}", "with clipnorm, refused: the train step clips, .* {clip: {name: norm, limit"),
+        ("{global_clipnorm: 1.0}", "with global_clipnorm, refused: .* {clip: {name: global_norm"),
+        ("{clipvalue: 1.0}", "with clipvalue, refused: .* {clip: {name: value"),
+        ("{use_ema: true}", "with use_ema, refused: .* write training: {ema: ...}"),
+        (
+            "{gradient_accumulation_steps: 3}",
+            "with gradient_accumulation_steps, refused: .* write gradients: {accumulate: ...}",
+        ),
+        ("{loss_scale_factor: 8.0}", "with loss_scale_factor, refused: .* write training: {precision: mixed_float16}"),
+    ],
+)
+def test_what_an_own_optimizer_may_not_do(desk, more, message):
+    text = f"{HEAD}optimizer: {{name: 'optimizers:sgd', more: {more}}}\n"
+    with pytest.raises(InputError, match=rf"config.yaml:4:\d+: optimizer: optimizers:sgd gave a SGD {message}"):
+        open_optimizer(desk.load(text).optimizer, ALL, 1)
+
+
+def test_an_own_optimizer_may_not_scale_the_loss(desk):
+    with pytest.raises(InputError, match="gave a LossScaleOptimizer with loss_scale_factor, refused: .*mixed_float16"):
+        open_optimizer(desk.load(f"{HEAD}optimizer: optimizers:loss_scaled\n").optimizer, ALL, 1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rates"),
+    [
+        ("optimizers:falling", [0.5, 0.25, 0.125]),
+        ("{name: 'optimizers:falling', learning_rate: 0.75}", [0.75, 0.25, 0.125]),
+        ("optimizers:called", [0.25] * 3),
+        ("{name: 'optimizers:tenfold', learning_rate: 0.025}", [0.25] * 3),
+    ],
+)
+def test_the_rate_that_an_own_optimizer_holds(desk, tmp_path, optimizer, rates):
+    found = tftrain.train(desk.load(f"{HEAD}optimizer: {optimizer}\nlog: {{scalars: 1}}\n"), tmp_path / "run")
+    np.testing.assert_array_equal(found.history["learning_rate"].values, rates)
+
+
+def test_the_decay_that_an_own_optimizer_holds(desk):
+    text = "{name: 'optimizers:tenfold', weight_decay_only: kernel}"
+    found = open_optimizer(desk.load(f"{HEAD}optimizer: {text}\n").optimizer, ALL, 1)
+    assert [share.weight_decay for share in found.shares] == [0.5, 0, 0, 0.5, 0]
+    with pytest.raises(InputError, match="weight_decay_only: given 'kernel', but there is no weight decay"):
+        open_optimizer(desk.load(f"{HEAD}optimizer: {text.replace('tenfold', 'called')}\n").optimizer, ALL, 1)
+
+
+def test_boundaries_that_do_not_rise_once_they_are_steps(config):
+    rate = "{name: piecewise_constant_decay, boundaries: [2 epochs, 5], values: [3, 2, 1]}"
+    part = config(f"{{name: sgd, learning_rate: {rate}}}").optimizer
+    assert open_optimizer(part, ALL, 2)
+    with pytest.raises(InputError, match="learning_rate.boundaries: given 5 after 6; expected boundaries that rise"):
+        open_optimizer(part, ALL, 3)
 
 
 @pytest.mark.parametrize(

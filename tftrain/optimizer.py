@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tftrain import arguments
 from tftrain.core.parameters import Names
 from tftrain.core.types import Rate
 from tftrain.core.update import Shares
 from tftrain.errors import InputError, blamed_on
-from tftrain.parts import Part, own_parts
+from tftrain.parts import Part, own_parts, rate_boundaries
 from tftrain.rates import as_rate
 from tftrain.selection import selected
 from tftrain.strict import problem
 from tftrain.trials import try_rate
+from tftrain.values import unordered
 
 
 class Optimizer(NamedTuple):
@@ -46,25 +48,45 @@ def freeze(part: Part, variables: Sequence[Any], names: Names) -> None:
 def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
     """The optimizer for the parameters that are trained; raises InputError or UserCodeError."""
     part = part.with_steps(steps_per_epoch)
+    chosen = part.arguments.get("learning_rate")
     with blamed_on(part, "optimizer"):
-        shares = _shares(part, names)
-        given = dict(part.given)
-        chosen = part.arguments.get("learning_rate")
-        if chosen is not None:
-            given["learning_rate"] = 1.0
-        if any(share.weight_decay is not None for share in shares):
-            given["weight_decay"] = 0.0  # the step does it, parameter by parameter
+        given = part.given | ({"learning_rate": 1.0} if isinstance(chosen, Part) else {})
         optimizer = dataclasses.replace(part, given=given).build()
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer")
-        if given.get("weight_decay") == 0.0:
-            optimizer.weight_decay = None
-    rate = _rate(chosen) if isinstance(chosen, Part) else optimizer.learning_rate if chosen is None else chosen
-    return Optimizer(optimizer, as_rate(rate), shares)
+        _refuse_what_the_step_does(part, optimizer)
+        shares = _shares(part, names, optimizer)
+        own = _taken_rate(optimizer)
+    return Optimizer(optimizer, _rate(chosen) if isinstance(chosen, Part) else as_rate(own), shares)
+
+
+def _refuse_what_the_step_does(part: Part, optimizer: Any) -> None:
+    """What a config is refused as an argument, an optimizer of the user's own may have been given in their code."""
+    refused = arguments.of(part.kind, part.target).refused
+    found = [name for name in refused if name != "ema_momentum" and getattr(optimizer, name, None)]
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        found = ["loss_scale_factor"]
+    if found:
+        message = f"{part.name} gave a {type(optimizer).__name__} with {found[0]}, refused: {refused[found[0]]}"
+        raise InputError(problem(part.place, "optimizer", message))
+
+
+def _taken_rate(optimizer: Any) -> Any:
+    """The optimizer's own rate, a number or a schedule; from here on it has a variable, which the step sets."""
+    own = optimizer._learning_rate
+    if isinstance(own, keras.Variable):
+        return float(own.numpy())
+    rate = keras.Variable(0.0, trainable=False, name="learning_rate", aggregation="only_first_replica")
+    optimizer._learning_rate = rate
+    optimizer._track_variable(rate)
+    return own if isinstance(own, keras.optimizers.schedules.LearningRateSchedule) else lambda step: own()
 
 
 def _rate(part: Part) -> Rate:
     """The rate of a schedule, in which those of the user's own are tried first, the innermost at the beginning."""
+    for path, boundaries in rate_boundaries(part, part.path).items():  # all of them in steps by now
+        if unordered(boundaries):
+            raise InputError(problem(part.place, path, unordered(boundaries)))
     for own in reversed(own_parts(part)):
         if own.kind == "schedule":
             with blamed_on(own, own.path):
@@ -73,17 +95,39 @@ def _rate(part: Part) -> Rate:
         return as_rate(part.build())
 
 
-def _shares(part: Part, names: Names) -> list[Shares]:
-    """What applies to each parameter that is trained; of two groups that match, the later one counts."""
-    groups, only = part.option("groups") or (), part.option("weight_decay_only")
-    decay = part.arguments.get("weight_decay")
-    if only is None and not any(group.weight_decay is not None for group in groups):
-        decay = None  # all parameters alike: that is Keras' own
+def _shares(part: Part, names: Names, optimizer: Any) -> list[Shares]:
+    """What applies to each parameter that is trained; of two groups that match, the later one counts.
+
+    Where not all decay alike the step does it, parameter by parameter, and Keras' optimizer no longer.
+    """
+    groups, only, decay = part.option("groups") or (), part.option("weight_decay_only"), optimizer.weight_decay
+    apart = only is not None or any(group.weight_decay is not None for group in groups)
+    if only is not None and decay is None:
+        message = f"given '{only}', but there is no weight decay: {part.name} gave a {type(optimizer).__name__} without"
+        raise InputError(problem(part.place, "optimizer.weight_decay_only", message))
+    if apart:
+        _end_decay(part, optimizer)
     decayed = selected(part, "optimizer.weight_decay_only", only, names)
-    found = [Shares(1.0, decay if decay is None or index in decayed else 0.0) for index in range(len(names.trained))]
+    found = [
+        Shares(1.0, (decay if index in decayed else 0.0) if apart and decay is not None else None)
+        for index in range(len(names.trained))
+    ]
     for group in groups:
         for index, name in enumerate(names.trained):
             if re.search(group.only, name):
                 own = found[index].weight_decay if group.weight_decay is None else group.weight_decay
                 found[index] = Shares(group.rate, own)
     return found
+
+
+def _end_decay(part: Part, optimizer: Any) -> None:
+    second = getattr(optimizer, "adam_weight_decay", None)  # Muon's, of the parameters that it leaves to Adam
+    if part.given.get("adam_weight_decay") is not None and second != optimizer.weight_decay:
+        message = (
+            f"given {second}, but where weight decay is told by patterns, weight_decay ({optimizer.weight_decay}) is "
+            "that of all parameters; leave it out, and write groups: [{only: ..., weight_decay: ...}]"
+        )
+        raise InputError(problem(part.place, "optimizer.adam_weight_decay", message))
+    for name in ("weight_decay", "adam_weight_decay"):
+        if hasattr(optimizer, name):
+            setattr(optimizer, name, None)

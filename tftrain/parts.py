@@ -146,6 +146,22 @@ def own_parts(value: Any) -> list[Part]:
     return [part for one in value for part in own_parts(one)] if isinstance(value, list) else []
 
 
+def schedules(value: Any, path: str) -> dict[str, Part]:
+    """Every learning rate in a part, however deep, by its key path."""
+    if not isinstance(value, Part):
+        return {}
+    found = {path: value} if value.kind == "schedule" else {}
+    for name, one in value.arguments.items():
+        found |= schedules(one, f"{path}.{name}")
+    return found
+
+
+def rate_boundaries(value: Any, path: str) -> dict[str, list[int | str]]:
+    """Those of Keras' piecewise rates, under their key paths."""
+    stepped = {key: one for key, one in schedules(value, path).items() if one.target.startswith("keras.")}
+    return {f"{key}.boundaries": one.given["boundaries"] for key, one in stepped.items() if "boundaries" in one.given}
+
+
 def plain(value: Any) -> Any:
     """A value as YAML would say it."""
     if isinstance(value, Part):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tftrain.names import nearest
-from tftrain.parts import Part
-from tftrain.values import PROBABILITIES
+from tftrain.parts import Part, rate_boundaries, schedules
+from tftrain.values import PROBABILITIES, unordered
 
 # What every run logs beside its loss and its metrics.
 LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
@@ -92,25 +92,39 @@ def _unwatchable(name: str | None, metrics: list[Part] | str) -> str | None:
 
 
 def rate_monitors(value: Any, path: str) -> dict[str, str]:
-    """The scalars that learning rates go by, however deep in a part, under the key paths of their `monitor`."""
-    if not isinstance(value, Part):
-        return {}
-    monitor = value.arguments.get("monitor") if value.kind == "schedule" else None
-    found = {f"{path}.monitor": monitor} if isinstance(monitor, str) else {}
-    for name, one in value.arguments.items():
-        found |= rate_monitors(one, f"{path}.{name}")
-    return found
+    """The scalars that learning rates go by, under the key paths of their `monitor`."""
+    given = {f"{key}.monitor": one.arguments.get("monitor") for key, one in schedules(value, path).items()}
+    return {key: monitor for key, monitor in given.items() if isinstance(monitor, str)}
 
 
 def rate_rules(rate: Any) -> list[Rule]:
-    """For a learning rate, what must hold of each scalar that it goes by."""
-    return [Rule(path, (path, "metrics"), _unwatchable) for path in rate_monitors(rate, "optimizer.learning_rate")]
+    """For a learning rate, what must hold of each scalar that it goes by, and of its boundaries."""
+    path = "optimizer.learning_rate"
+    return [
+        *(Rule(key, (key, "metrics"), _unwatchable) for key in rate_monitors(rate, path)),
+        *(Rule(key, (key,), unordered) for key in rate_boundaries(rate, path)),
+    ]
 
 
 def _divided_by_zero(optimizer: Part) -> str | None:
     if optimizer.target != "keras.optimizers:Ftrl" or optimizer.given.get("learning_rate") != 0:
         return None
     return "given 0, but ftrl divides by its learning rate; expected a number above 0"
+
+
+def _undecayed(optimizer: Part) -> str | None:
+    only = optimizer.option("weight_decay_only")
+    if (
+        only is None or optimizer.arguments.get("weight_decay", only) is not None
+    ):  # an own one is asked once it is built
+        return None
+    return f"given '{only}', but there is no weight decay; give optimizer.weight_decay too, or leave this out"
+
+
+def _unheeded(strategy: str, devices: int | None) -> str | None:
+    if devices is None or strategy == "mirrored":
+        return None
+    return f"given {devices}, which strategy: {strategy} takes no notice of; write strategy: mirrored, or leave it out"
 
 
 def _misread(model: Part, loss: Part) -> str | None:
@@ -125,4 +139,6 @@ RULES = (
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
     Rule("loss.from_logits", ("model", "loss"), _misread),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
+    Rule("optimizer.weight_decay_only", ("optimizer",), _undecayed),
+    Rule("training.devices", ("training.strategy", "training.devices"), _unheeded),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -128,6 +130,15 @@ def parse_time(text: str) -> tuple[float, str] | None:
     if unit == "steps" and not found["amount"].isdigit():
         return None
     return float(found["amount"]), unit
+
+
+def unordered(boundaries: Sequence[int | str]) -> str | None:
+    """What is wrong where boundaries do not rise; steps and epochs cannot be compared yet."""
+    for one, other in itertools.pairwise(boundaries):
+        times = [parse_time(time) if isinstance(time, str) else (float(time), "steps") for time in (one, other)]
+        if times[0][1] == times[1][1] and times[0][0] >= times[1][0]:
+            return f"given {other} after {one}; expected boundaries that rise"
+    return None
 
 
 def in_steps(time: int | str, steps_per_epoch: int) -> int:

@@ -1,0 +1,25 @@
+"""Optimizers of a user's own, made in their code, where no config sees what they are given."""
+
+from __future__ import annotations
+
+import keras
+
+
+def sgd(learning_rate: float = 0.1, more: dict | None = None):
+    return keras.optimizers.SGD(learning_rate, **(more or {}))
+
+
+def loss_scaled():
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+
+
+def falling(learning_rate: float = 0.5):
+    return keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [learning_rate, 0.25, 0.125]))
+
+
+def called():
+    return keras.optimizers.SGD(lambda: 0.25)
+
+
+def tenfold(learning_rate: float = 0.1):
+    return keras.optimizers.SGD(10 * learning_rate, weight_decay=0.5)
