@@ -98,7 +98,15 @@ def batches(model, weighted):
         yield Batch(tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None)
 
 
-def trained(model="dense", clip="none", pieces=1, precision="float32", reduction="sum_over_batch_size", weighted=True):
+def trained(
+    model="dense",
+    clip="none",
+    pieces=1,
+    precision="float32",
+    reduction="sum_over_batch_size",
+    weighted=True,
+    optimizer="sgd",
+):
     """The weights after each step, those before the first among them, and the rows."""
     keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy(precision)
@@ -109,8 +117,8 @@ def trained(model="dense", clip="none", pieces=1, precision="float32", reduction
     method = backprop() if scale is None else loss_scaled(backprop(), scale.value)
     method = microbatched(method, pieces) if pieces > 1 else method
     transform = chain([(clip, CLIPS[clip](parameter_names(net)))] if CLIPS[clip] else [])
-    recipe = Recipe(objective, method, transform, constant(1.0))
-    state = TrainState(net, keras.optimizers.SGD(), transform, recipe.rate, loss_scale=scale)
+    recipe = Recipe(objective, method, transform, constant(1.0 if optimizer == "sgd" else 0.1))
+    state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, loss_scale=scale)
     step = make_step(state, recipe)
     data = list(batches(model, weighted))
     signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]

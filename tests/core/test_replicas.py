@@ -33,6 +33,7 @@ WEIGHTED = [
     case(reduction="mean_with_sample_weight", weighted=True),
 ]
 SPARSE = [case(model="embedding", clip=clip) for clip in ("norm", "adaptive")]
+ADAPTIVE = [case(model="embedding", optimizer=name) for name in ("adam", "rmsprop", "adagrad")]
 TWINS = [one | {"model": "embedding_twin"} for one in SPARSE]
 NORM, CUT_NORM, JOINED_NORM = case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")
 MASKS, FAR = {"task": "masks"}, {"task": "far"}
@@ -40,7 +41,7 @@ MASKS, FAR = {"task": "masks"}, {"task": "far"}
 
 def runs(quick):
     """Pairs of a number of replicas and a case."""
-    for cases, at_once in ((FLOAT32, QUICK), (WEIGHTED, QUICKEST), (SPARSE, QUICKEST), (HALF, ())):
+    for cases, at_once in ((FLOAT32, QUICK), *((one, QUICKEST) for one in (WEIGHTED, SPARSE, ADAPTIVE)), (HALF, ())):
         places = [place for place in GRID if (place in at_once) == quick]
         yield from ((replicas, one | {"pieces": pieces}) for one in cases for replicas, pieces in places)
     if quick:
@@ -186,6 +187,13 @@ def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given
     for name in ("grad_norms", "clipped_grad_norms", "clip_rate", "loss"):
         for step in range(1, STEPS + 1):
             np.testing.assert_allclose(answer[f"row/{step}/{name}"], twin[f"row/{step}/{name}"], rtol=1e-5)
+
+
+@table(ADAPTIVE, QUICKEST)
+def test_optimizers_that_square_sparse_gradients(answers, replicas, given):
+    reference = answers.of(1, same_as_one(given))
+    # The root of a mean of squares can be of a size with its rounding where these are next to nothing.
+    assert deviation(answers.of(replicas, given), reference) < 10 * FLOAT32_ROUNDING * max(1, path_length(reference))
 
 
 def test_batch_statistics_are_those_of_each_replica(answers):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tftrain.core.gate import once
 from tftrain.core.multiplied import Multiplied
-from tftrain.core.sparse import Gradient, unique_rows, values_of, with_values
+from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 
 FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all replicas write the same
@@ -125,9 +125,21 @@ def _own_seed(draw: Callable, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def for_apply(grads: Sequence[Gradient]) -> list[Gradient]:
-    """What Keras' optimizer is given: it sums over the replicas once more, and cannot be told not to."""
+    """What Keras' optimizer is given: it sums over the replicas once more, and cannot be told not to.
+
+    A dense gradient is shared out. The rows of a sparse one, which that sum only lists one after the other, are all
+    with the first replica: optimizers square what they are given, so a row may not come in parts.
+    """
     replicas = count()
-    return list(grads) if replicas == 1 else [with_values(grad, values_of(grad) / replicas) for grad in grads]
+    if replicas == 1:
+        return list(grads)
+    first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    return [_rows_if(first, grad) if isinstance(grad, tf.IndexedSlices) else grad / replicas for grad in grads]
+
+
+def _rows_if(flag: Tensor, grad: tf.IndexedSlices) -> tf.IndexedSlices:
+    stop = tf.where(flag, tf.shape(grad.indices)[0], 0)
+    return tf.IndexedSlices(grad.values[:stop], grad.indices[:stop], grad.dense_shape)
 
 
 def when(flag: Tensor, action: Callable, otherwise: Callable | None, values: Tree) -> None:
