@@ -62,6 +62,19 @@ def test_a_multiple_of_the_rate_is_another_rate(kind):
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)  # float32: the change is a difference of the parameters
 
 
+@pytest.mark.parametrize(
+    ("constraint", "expected"), [(keras.constraints.NonNeg(), [4.0, 0.0]), (keras.constraints.UnitNorm(), [0.8, -0.6])]
+)
+@pytest.mark.parametrize("rate", [0.5, 1.0, 4.0])
+def test_a_constraint_comes_after_the_multiple(constraint, expected, rate):
+    (found,) = variables([1.0, 1.0])
+    found.constraint = constraint
+    grad = tf.constant([-3.0, 4.0]) / rate
+    apply(optimizer([found]), [grad], [found], tf.constant(1.0), [Shares(rate)])  # to (4, -3)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)  # UnitNorm adds 1e-7 to the norm
+    assert found.constraint is constraint
+
+
 def test_averages():
     param = tf.Variable([1.0, 0.0])
     averages = Averages([param], 0.75)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,18 +28,30 @@ def apply(
 
     Weight decay is decoupled (Loshchilov & Hutter, 2019): it shrinks a parameter by rate * decay, before the update, as
     Keras does. A multiple of the rate scales the whole change, which is the same for every optimizer whose update is
-    proportional to its rate.
+    proportional to its rate. A variable's constraint comes last.
     """
-    own = [(variable.value, share) for variable, share in zip(variables, shares, strict=True) if share.rate != 1]
-    before = [variable.read_value() for variable, _ in own]
+    own = [(variable, share) for variable, share in zip(variables, shares, strict=True) if share.rate != 1]
+    before = [variable.value.read_value() for variable, _ in own]
     for variable, share in zip(variables, shares, strict=True):
         if share.weight_decay:
             variable.value.assign_sub(variable.value * (rate * share.weight_decay))
     optimizer.learning_rate.assign(rate)
+    targets = [
+        variable if share.rate == 1 else _bare(variable) for variable, share in zip(variables, shares, strict=True)
+    ]
     with fused(optimizer, rate):
-        optimizer.apply(for_apply(grads), list(variables))
+        optimizer.apply(for_apply(grads), targets)
     for (variable, share), start in zip(own, before, strict=True):
-        variable.assign(start + share.rate * (variable.read_value() - start))
+        variable.value.assign(start + share.rate * (variable.value.read_value() - start))
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable))
+
+
+def _bare(variable: Any) -> Any:
+    """The same variable for Keras, which would constrain it before the change is scaled."""
+    bare = copy.copy(variable)
+    bare.constraint = None
+    return bare
 
 
 class Averages:
