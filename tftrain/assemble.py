@@ -13,6 +13,7 @@ import tensorflow as tf
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
+from tftrain.core.compiled import obstacle
 from tftrain.core.executor import fitting
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
@@ -96,8 +97,18 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
         sample, batch_size = take(data.sample, slice(1)).x, -(-data.train.examples // data.train.steps_per_epoch)
         executor = fitting(model, sample, batch_size)
-        programs = Programs(state, recipe, data.train, _probes(config.log), executor=executor)
+        made = {"executor": executor, "jit_compile": config.training.jit_compile}
+        programs = Programs(state, recipe, data.train, _probes(config.log), **made)
+    _expect_compilable(config, programs, data.sample)
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
+
+
+def _expect_compilable(config: Config, programs: Programs, sample: Batch) -> None:
+    for step in programs.compiled:
+        why = obstacle(step, sample)
+        if why:
+            path = "training.jit_compile"
+            raise InputError(problem(config.place(path), path, f"given true, but this step cannot be compiled: {why}"))
 
 
 def _probes(log: Log) -> list[Probe]:

@@ -70,6 +70,7 @@ class Training:
     validate_every: Duration = setting("time between two validations", "1 epoch")
     early_stopping: EarlyStopping | None = setting("end the run when a scalar stops getting better", None)
     steps_per_call: PositiveInt | Literal["auto"] = setting("steps in one graph call; auto finds out", "auto")
+    jit_compile: bool = setting("compile the step by XLA: takes its time at first, may save time after that", False)
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = setting(
         "what layers compute in; weights, losses and gradients are float32 in any case", "float32"
     )

@@ -127,6 +127,12 @@ def _unheeded(strategy: str, devices: int | None) -> str | None:
     return f"given {devices}, which strategy: {strategy} takes no notice of; write strategy: mirrored, or leave it out"
 
 
+def _spread(jit_compile: bool, strategy: str) -> str | None:
+    if not jit_compile or strategy == "default":
+        return None
+    return f"given true beside training.strategy: {strategy}; XLA compiles for one device, so expected false here"
+
+
 def _misread(model: Part, loss: Part) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 
@@ -134,6 +140,7 @@ def _misread(model: Part, loss: Part) -> str | None:
 _STOPPING = "training.early_stopping.monitor"
 RULES = (
     Rule("training.steps", ("training.epochs", "training.steps"), _two_lengths),
+    Rule("training.jit_compile", ("training.jit_compile", "training.strategy"), _spread),
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),

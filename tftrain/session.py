@@ -24,6 +24,7 @@ from tftrain.core import replicas
 from tftrain.core.aside import Aside
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.evaluate import make_evaluation
+from tftrain.core.failure import cause
 from tftrain.core.ledger import Ledger
 from tftrain.core.loop import Sinks, train
 from tftrain.core.plan import every
@@ -178,8 +179,10 @@ class Session:
                 self._save(int(run.state.step.numpy()))
             raise
         except tf.errors.OpError as error:
-            step, why = int(run.state.step.numpy()), str(error).split("\n", 1)[0]
+            step, why = int(run.state.step.numpy()), cause(str(error))
             saved = f"the last checkpoint is of step {self._saved}" if self._saved else "there is no checkpoint yet"
+            if run.config.training.jit_compile and "xla" in str(error).lower():  # memory, or a shape of its own
+                why += "; training.jit_compile: false does without XLA"
             raise TrainingError(f"TensorFlow failed after step {step}: {why} ({saved})") from error
 
     def _already_over(self) -> Stop | None:

@@ -58,9 +58,11 @@ class Programs:
         self._metrics = () if tf.distribute.has_strategy() else tuple(recipe.metrics)
         self._feed = feed
         self._quiet, self._measured = make_step(state, recipe), make_step(state, recipe, self.probes)
+        self.compiled: tuple = ()  # by XLA
         if jit_compile:
             compiled = partial(tf.function, jit_compile=True, autograph=False)
             self._quiet, self._measured = compiled(self._quiet), compiled(self._measured)
+            self.compiled = (self._quiet, self._measured) if self.probes else (self._quiet,)
         self._row, self._scores, self._look = Packing(), Packing(), Packing()
         numbers = tf.TensorSpec([None], tf.int32)
         self.call = tf.function(self._run, [feed.signature, numbers, numbers], autograph=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -15,68 +15,78 @@ def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
     """The same gradient as `method` gives for the whole batch, holding the activations of one piece at a time.
 
     A piece counts by its share of the batch (`objective.mass`), so that uneven pieces and weighted examples come out
-    as in the whole. Batch normalization sees each piece alone, and dropout draws for each. A batch of fewer examples
-    than `pieces` is cut into single examples.
+    as in the whole. Batch normalization sees each piece alone, and dropout draws for each. There are as few pieces as
+    are no larger than a batch cut into `pieces` needs; the first of them may be smaller than the others.
     """
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
         examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
-        count, whole = tf.minimum(pieces, examples), objective.mass(batch)
+        size = (examples + pieces - 1) // pieces
+        more, whole = (examples - 1) // size, objective.mass(batch)  # one size for all in the loop, as XLA needs it
+        first = examples - more * size
 
-        def piece(index: Tensor) -> tuple[Tensor, list, Tree]:
-            part = _rows(batch, index * examples // count, (index + 1) * examples // count)
+        def piece(start: Tensor, size: Tensor) -> tuple[Tensor, list, Tree]:
+            part = _rows(batch, start + tf.range(size))
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
             share = Multiplied(objective, tf.math.divide_no_nan(objective.mass(part), whole))
             loss, grads, outputs, _ = method(share, part, carry)
             return loss, grads, outputs
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
-        loss, grads, outputs = piece(tf.constant(0))
-        loss, grads, outputs = _over_the_rest(piece, count, (loss, grads, outputs))
+        found = piece(tf.constant(0), first)
+        loss, grads, outputs = _over_the_rest(lambda index: piece(first + index * size, size), more, size, found)
         return Evaluation(loss, grads, outputs, carry)
 
     return evaluate
 
 
-def _over_the_rest(piece: Any, count: Tensor, first: tuple[Tensor, list, Tree]) -> tuple[Tensor, list, Tree]:
-    """Sums over pieces 1 to count - 1, with the outputs of all pieces joined in order."""
+def _over_the_rest(
+    piece: Callable[[Tensor], tuple], more: Tensor, size: Tensor, first: tuple[Tensor, list, Tree]
+) -> tuple[Tensor, list, Tree]:
+    """Sums over the first and so many more pieces, with the outputs of all pieces joined in order."""
     loss, grads, outputs = first
     flat = tf.nest.flatten(outputs)
     dense = [index for index, grad in enumerate(grads) if not isinstance(grad, tf.IndexedSlices)]
     sparse = [index for index in range(len(grads)) if index not in dense]
-    shown = [_gathered(count, output) for output in flat]
-    rows = [(_gathered(count, grads[index].values), _gathered(count, grads[index].indices)) for index in sparse]
+    places = [tf.maximum(more, 1), size]  # not none at all, for what is never done is compiled too
+    shown = [tf.zeros(tf.concat([places, tf.shape(leaf)[1:]], 0), leaf.dtype) for leaf in flat]
+    rows = [(_gathered(more, grads[index].values), _gathered(more, grads[index].indices)) for index in sparse]
 
     def body(index, loss, sums, shown, rows):
-        more, found, out = piece(index)
+        extra, found, out = piece(index)
         sums = [total + found[place] for total, place in zip(sums, dense, strict=True)]
-        shown = [array.write(index, leaf) for array, leaf in zip(shown, tf.nest.flatten(out), strict=True)]
+        leaves = zip(shown, tf.nest.flatten(out), strict=True)
+        shown = [tf.tensor_scatter_nd_update(all_of_it, [[index]], leaf[tf.newaxis]) for all_of_it, leaf in leaves]
         rows = [
             (values.write(index, found[place].values), indices.write(index, found[place].indices))
             for (values, indices), place in zip(rows, sparse, strict=True)
         ]
-        return index + 1, loss + more, sums, shown, rows
+        return index + 1, loss + extra, sums, shown, rows
 
-    start = (tf.constant(1), loss, [grads[index] for index in dense], shown, rows)
-    _, loss, sums, shown, rows = tf.while_loop(lambda index, *_: index < count, body, start, parallel_iterations=1)
+    start = (tf.constant(0), loss, [grads[index] for index in dense], shown, rows)
+    _, loss, sums, shown, rows = tf.while_loop(lambda index, *_: index < more, body, start, parallel_iterations=1)
     total: list = [None] * len(grads)
     for place, found in zip(dense, sums, strict=True):
         total[place] = found
     for place, (values, indices) in zip(sparse, rows, strict=True):
-        shape = grads[place].dense_shape
-        total[place] = joined([tf.IndexedSlices(values.concat(), indices.concat(), shape)])
-    joined_outputs = [
-        tf.ensure_shape(array.concat(), [None, *leaf.shape[1:]]) for array, leaf in zip(shown, flat, strict=True)
-    ]
-    return loss, total, tf.nest.pack_sequence_as(outputs, joined_outputs)
+        rest = tf.IndexedSlices(values.concat(), indices.concat(), grads[place].dense_shape)
+        total[place] = joined([grads[place], rest])
+    all_shown = [_behind(leaf, rest[:more]) for leaf, rest in zip(flat, shown, strict=True)]
+    return loss, total, tf.nest.pack_sequence_as(outputs, all_shown)
 
 
 def _gathered(count: Tensor, first: Tensor) -> tf.TensorArray:
-    array = tf.TensorArray(first.dtype, count, infer_shape=False, element_shape=[None, *first.shape[1:]])
-    return array.write(0, first)
+    return tf.TensorArray(first.dtype, count, infer_shape=False, element_shape=[None, *first.shape[1:]])
 
 
-def _rows(batch: Batch, start: Tensor, stop: Tensor) -> Batch:
+def _behind(first: Tensor, rest: Tensor) -> Tensor:
+    """[rows, ...] of the first piece, and behind it [pieces, rows, ...] of the others, as one batch."""
+    inner = tf.shape(first)[1:]
+    joint = tf.concat([first, tf.reshape(rest, tf.concat([[-1], inner], 0))], 0)
+    return tf.ensure_shape(joint, [None, *first.shape[1:]])
+
+
+def _rows(batch: Batch, rows: Tensor) -> Batch:
     return Batch(
-        *(part if part is None else tf.nest.map_structure(lambda leaf: leaf[start:stop], part) for part in batch)
+        *(part if part is None else tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), part) for part in batch)
     )

@@ -39,10 +39,11 @@ def folded(fold: Callable[[Tree, Tensor], Tree], begin: Tree, values: Tensor, pi
     """What `fold(found, values)` has found, from `begin` on, after all pieces of `values`, [elements]."""
     size = tf.size(values) if values.shape[0] is None else values.shape[0]
     pieces, found = size // piece, begin
+    length = tf.minimum(piece, size)  # XLA compiles the loop, and would refuse a piece longer than all, though none is
     if values.shape[0] is None or pieces:
         _, found = tf.while_loop(
             lambda index, _: index < pieces,
-            lambda index, found: (index + 1, fold(found, tf.slice(values, [index * piece], [piece]))),
+            lambda index, found: (index + 1, fold(found, tf.slice(values, [index * piece], [length]))),
             (0, begin),
             parallel_iterations=1,
         )

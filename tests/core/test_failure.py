@@ -1,0 +1,31 @@
+import pytest
+import tensorflow as tf
+
+from tftrain.core.failure import cause
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Out of memory\nmore", "Out of memory"),
+        (
+            "Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n"
+            '<stack traces unavailable>\n  File "x.py", line 3, in f\nToo  large {{node a/b}} here\n\t [[{{node}}]]',
+            "Too large here",
+        ),
+        ("Failed getting HLO text: 'Expected size[0] in [0, 80]\n\t [[{{node x}}]]'", "Expected size[0] in [0, 80]"),
+        ("Graph execution error:", "Graph execution error:"),
+    ],
+)
+def test_one_line_that_says_something(text, said):
+    assert cause(text) == said
+
+
+def test_what_xla_does_not_know():
+    @tf.function(jit_compile=True)
+    def step(x):
+        return tf.numpy_function(lambda x: x, [x], tf.float32)
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        step(tf.constant(1.0))
+    assert cause(str(caught.value)) == "XLA does not know the TensorFlow operation PyFunc"

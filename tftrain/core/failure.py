@@ -1,0 +1,19 @@
+"""What TensorFlow says went wrong, in one line."""
+
+from __future__ import annotations
+
+import re
+
+_SILENT = re.compile(r"\s*(Graph execution error:|Detected at node .*|<stack traces unavailable>|File \".*)?")
+_UNKNOWN_TO_XLA = re.compile(r"No registered '(\w+)' OpKernel for XLA")
+_LOWERING = "Failed getting HLO text: '"
+
+
+def cause(text: str) -> str:
+    """What stands in a message beside the names of nodes and the lines of code that made them."""
+    unknown = dict.fromkeys(_UNKNOWN_TO_XLA.findall(text))
+    if unknown:
+        return f"XLA does not know the TensorFlow operation {' and '.join(unknown)}"
+    text = re.sub(r"\{\{node [^}]*\}\}", "", text.removeprefix(_LOWERING))
+    said = next((line for line in text.splitlines() if not _SILENT.fullmatch(line)), text)
+    return " ".join(said.split())
