@@ -21,8 +21,8 @@ from tftrain.core.plan import Cadence, Plan, doubling_then_every, every
 from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
-from tftrain.core.types import Batch, Probe, View
+from tftrain.core.step import Recipe
+from tftrain.core.types import Probe, View
 from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
@@ -154,15 +154,6 @@ def _steps_per_call(training: Training) -> int | Literal["auto"]:
     if training.strategy == "multi_worker" and training.steps_per_call == "auto":
         return WORKERS_STEPS_PER_CALL  # auto goes by the clock, which the workers do not share
     return training.steps_per_call
-
-
-def step_graph(run: Run) -> Any:
-    """The GraphDef of the plain step: model, loss, gradients, optimizer, without what measures and repeats."""
-    plain, sample = make_step(run.state, run.recipe), run.data.sample
-    parts = {name: part for name, part in sample._asdict().items() if part is not None}
-    specs = tf.nest.map_structure(lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), parts)
-    traced = tf.function(lambda parts: plain(Batch(**parts)), autograph=False).get_concrete_function(specs)
-    return traced.graph.as_graph_def()
 
 
 def _data(config: Config) -> Data:

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from tftrain import run_folder, saving
-from tftrain.assemble import Run, assemble, make_plan, step_graph
+from tftrain.assemble import Run, assemble, make_plan
 from tftrain.check import check
 from tftrain.cluster import is_chief
 from tftrain.compose import compose
@@ -224,7 +224,7 @@ class Session:
         metric = run.recipe.metrics[0].name if run.recipe.metrics else None
         report_every = None if log.console == "auto" else in_steps(log.console, epoch)
         texts = {"config": fenced_yaml(dump(run.config))}
-        graph = step_graph(run) if log.graph and not start else None
+        graph = run.programs.graph() if log.graph and not start else None
         return [
             Records(self._folder / run_folder.METRICS, start),
             TensorBoard(self._folder, texts, graph, log.histogram_axis, start),

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
-from tftrain.core.executor import DEFAULT, SERIAL, SMALL, fitting
+from tftrain.core.executor import DEFAULT, SERIAL, SMALL, executed, fitting
 from tftrain.core.plan import MEASURED, Stretch
 from tftrain.core.programs import Programs
 
@@ -59,3 +60,17 @@ def test_both_do_the_same_whatever_is_due(house, poisoned):
         # Kernels may sum in another order: a few roundings of float32 in values around 1.
         np.testing.assert_allclose(ends[0][name], ends[1][name], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(rows[0]["grad_norms"], rows[1]["grad_norms"], rtol=1e-4)
+
+
+def test_the_executor_and_its_settings_last_as_long_as_the_block():
+    def told():
+        options = context.context().function_call_options
+        config = tf.compat.v1.ConfigProto.FromString(options.config_proto_serialized)
+        return options.executor_type or DEFAULT, config.graph_options.rewrite_options.disable_meta_optimizer
+
+    assert told() == (DEFAULT, False)
+    with executed(SERIAL):
+        assert told() == (SERIAL, True)
+        with executed(DEFAULT):
+            assert told() == (SERIAL, True)
+    assert told() == (DEFAULT, False)

@@ -22,9 +22,19 @@ SERIAL = "SINGLE_THREADED_EXECUTOR"  # one after another, without a queue betwee
 SMALL = 2**19
 
 
-def executed(executor: str) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def executed(executor: str) -> Iterator[None]:
     """While it lasts, this thread's graphs are made for this executor, and run by it."""
-    return contextlib.nullcontext() if executor == DEFAULT else context.function_executor_type(executor)
+    if executor == DEFAULT:
+        yield
+        return
+    with context.function_executor_type(executor):
+        options = context.context().function_call_options
+        config = tf.compat.v1.ConfigProto.FromString(options.config_proto_serialized)
+        # The rewriting of graphs does not enter loops that stay loops, but reads all of them: 3 s for 200 layers.
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        options.config_proto_serialized = config
+        yield
 
 
 def fitting(model: Any, sample: Tree, batch_size: int) -> str:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.activations import telling
+from tftrain.core.drawn import LOOP, drawn
 from tftrain.core.evaluate import metric_results, named_results
 from tftrain.core.executor import DEFAULT, executed
 from tftrain.core.gate import once
@@ -69,6 +70,10 @@ class Programs:
         with telling(state.model), executed(executor):
             self.call.get_concrete_function()
 
+    def graph(self) -> Any:
+        """The GraphDef of the plain step: model, loss, gradients, optimizer, without what measures and repeats."""
+        return drawn(self._traced, self._scope)
+
     def run(self, handle: Any, stretches: Sequence[Stretch]) -> Found:
         """Run the steps of a handle."""
         ends, kinds = (np.array(values, np.int32) for values in zip(*stretches, strict=True))
@@ -114,8 +119,13 @@ class Programs:
         return *(_stacked(array, width) for array, width in arrays), seconds
 
     def _quiet_step(self, handle: Any, index: Any, rows: Any) -> tuple:
-        row, _ = replicas.run(self._quiet, self._feed.batch(handle, index))
-        return index + 1, row["finite"] > 0, rows.write(index, self._row.packed(row)[0])
+        self._traced = tf.compat.v1.get_default_graph()
+        self._scope = self._traced.get_name_scope()
+        with tf.name_scope("batch"):
+            batch = self._feed.batch(handle, index)
+        row, _ = replicas.run(self._quiet, batch)
+        with tf.name_scope(LOOP):
+            return index + 1, row["finite"] > 0, rows.write(index, self._row.packed(row)[0])
 
     def _measured_step(self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any) -> tuple:
         with tf.control_dependencies([index]):
