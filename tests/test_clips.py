@@ -143,6 +143,13 @@ def test_a_fault_in_a_users_clip_is_told_as_the_clips(assembled):
         assembled("'clips:raising'")
 
 
+def test_a_clip_that_takes_no_sparse_gradients_is_told_as_the_clip(desk):
+    layers = "[{name: embedding, input_dim: 9, output_dim: 2}, flatten, {name: dense, units: 3}]"
+    text = f"model: {{name: sequential, layers: {layers}}}\ndata: {{name: 'tokens:late', batch_size: 4}}\n"
+    with pytest.raises(UserCodeError, match="(?s)4:19: gradients.clip: clips:choosy raised TypeError:.*IndexedSlices"):
+        assemble(desk.load(f"{text}optimizer: sgd\ngradients: {{clip: 'clips:choosy'}}\n"))
+
+
 def test_an_argument_of_its_own_called_only_is_no_pattern(assembled):
     run = assembled("{name: 'clips:choosy', only: 4}")
     rows = run.programs.run(run.data.train.serve(0, 1), [Stretch(1)]).rows

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common import global_state
+from keras.src.utils import naming
 
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
@@ -70,7 +73,7 @@ def assemble(config: Config) -> Run:
         raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
     keras.utils.set_random_seed(config.training.seed)
     data = _data(config)
-    with scope(strategy):
+    with _fresh_names(), scope(strategy):
         return _assemble(config, data, strategy)
 
 
@@ -195,6 +198,19 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     if misfit:
         raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
     return model, found
+
+
+@contextlib.contextmanager
+def _fresh_names() -> Iterator[None]:
+    """Keras names layers made inside as in a new process; those made later have none of the names made before."""
+    before = dict(global_state.get_global_attribute("object_name_uids", {}))
+    naming.reset_uids()
+    try:
+        yield
+    finally:
+        made = global_state.get_global_attribute("object_name_uids", {})
+        counts = {name: max(made.get(name, 0), before.get(name, 0)) for name in made | before}
+        global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))
 
 
 @contextlib.contextmanager

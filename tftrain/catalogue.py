@@ -68,7 +68,7 @@ KINDS = {
         house=("names",),
         options={"only": Pattern | None},  # to the parameters in whose names it is found
     ),
-    "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}),
+    "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}, house=("names",)),
     "optimizer": Kind(
         "a rule for the update",
         keras="optimizers",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from tftrain.core.parameters import Names
-from tftrain.core.types import Transform
+from tftrain.core.types import Transform, Tree
 from tftrain.errors import blamed_on
 from tftrain.parts import Part
 from tftrain.selection import selected
@@ -27,4 +27,16 @@ def _built(part: Part, names: Names, params: Sequence[tf.Variable]) -> Transform
         transform = part.build(names=[names.trained[index] for index in indices])
         if not part.target.startswith("tftrain."):
             try_transform(transform, [params[index] for index in indices])
+    if not part.target.startswith("tftrain."):
+        transform = transform._replace(update=_blamed(transform.update, part))
     return transform if len(indices) == len(params) else limited(transform, indices)
+
+
+def _blamed(update: Callable, part: Part) -> Callable:
+    """A user's update, whose faults in the step, such as with sparse gradients, are told as those of the clip."""
+
+    def call(grads: list, state: Tree, params: list) -> tuple:
+        with blamed_on(part, part.path):
+            return update(grads, state, params)
+
+    return call

@@ -10,13 +10,14 @@ from tftrain import losses
 from tftrain.config import Config
 from tftrain.core import replicas
 from tftrain.core.objective import KerasObjective
+from tftrain.core.parameters import parameter_names
 from tftrain.core.scale import LossScale
 from tftrain.core.types import Batch, GradientMethod
 from tftrain.errors import InputError, blamed_on
 from tftrain.gradients.microbatched import microbatched
 from tftrain.gradients.scaled import loss_scaled
 from tftrain.strict import problem
-from tftrain.trials import try_method
+from tftrain.trials import shown, try_method
 
 
 def open_method(
@@ -26,7 +27,7 @@ def open_method(
     part, pieces = config.gradients.method, config.gradients.accumulate
     _refuse_joined_pieces(config, objective.model)
     with blamed_on(part, part.path):
-        method = part.build()
+        method = part.build(names=parameter_names(objective.model))
         if not part.target.startswith("tftrain."):
             try_method(method, objective, sample)
     if loss_scale is not None:
@@ -38,16 +39,18 @@ def open_method(
 def _refuse_sums(config: Config, loss: Any) -> None:
     """A loss that is not a mean cannot be put together from pieces of a batch."""
     spread = config.gradients.accumulate > 1 or config.training.strategy in ("mirrored", "multi_worker", "tpu")
-    if spread and getattr(loss, "reduction", None) not in losses.MEANS:
-        where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
-        raise InputError(
-            problem(
-                config.loss.place,
-                "loss.reduction",
-                f"'{loss.reduction}' does not go with {where}: pieces of a batch are averaged; "
-                f"expected {', '.join(losses.MEANS)}",
-            )
-        )
+    reduction = getattr(loss, "reduction", None)
+    if not spread or reduction in losses.MEANS:
+        return
+    where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
+    if isinstance(loss, keras.losses.Loss):
+        path, given = "loss.reduction", f"'{reduction}' does not go with {where}"
+        expected = ", ".join(losses.MEANS)
+    else:
+        path, given = "loss", f"{config.loss.name} gave {shown(loss)}, of which nobody knows how it adds up for {where}"
+        expected = "a keras.losses.Loss, or a function (y_true, y_pred, ...) in place of what gives one"
+    message = f"{given}: pieces of a batch are averaged; expected {expected}"
+    raise InputError(problem(config.loss.place, path, message))
 
 
 def _refuse_joined_pieces(config: Config, model: keras.Model) -> None:

@@ -58,6 +58,13 @@ def test_unreached_parameters_are_zero_and_named_once():
     np.testing.assert_array_equal(grads, [[1, 1], [0, 0], [0, 0]])
 
 
+def test_unreached_parameters_go_by_the_names_given():
+    used, spare = (tf.Variable([1.0, 2.0]) for _ in range(2))
+    objective = Objective([used, spare], lambda used, _: tf.reduce_sum(used))
+    with pytest.warns(UserWarning, match="does not depend on 001.spare/kernel: no"):
+        backprop(names=["000.used/kernel", "001.spare/kernel"])(objective, None, ())
+
+
 def test_no_parameter_reached():
     weight = tf.Variable(1.0, name="weight")
     with pytest.raises(ValueError, match="depends on none of the model's parameters: weight"):

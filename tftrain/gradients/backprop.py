@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -10,11 +11,11 @@ from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 
-def backprop() -> GradientMethod:
+def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
     """The exact gradient of the loss, from one forward and one backward pass.
 
-    A parameter that the loss does not reach gets zeros and is named in a warning. Raises ValueError if the loss
-    reaches no parameter.
+    A parameter that the loss does not reach gets zeros and is named in a warning, as in `names`, or by its own name.
+    Raises ValueError if the loss reaches no parameter.
     """
     warned: set[str] = set()  # a run is traced more than once, and should be told once
 
@@ -23,7 +24,8 @@ def backprop() -> GradientMethod:
         with tf.GradientTape() as tape:
             loss, outputs, carry = objective(batch, carry)
         found = tape.gradient(loss, params)
-        unreached = [param.name.removesuffix(":0") for param, grad in zip(params, found, strict=True) if grad is None]
+        labels = names or [param.name.removesuffix(":0") for param in params]
+        unreached = [label for label, grad in zip(labels, found, strict=True) if grad is None]
         if len(unreached) == len(params):
             raise ValueError(f"the loss depends on none of the model's parameters: {', '.join(unreached)}")
         if set(unreached) - warned:

@@ -1,0 +1,36 @@
+"""Losses whose pieces cannot be put together, and what the gradient method calls the parameters."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tftrain.assemble import assemble
+from tftrain.errors import InputError
+
+HEAD = "data: {name: iris, batch_size: 30}\noptimizer: sgd\n"
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("{name: mean_squared_error, reduction: sum}", "loss.reduction: 'sum' does not go with gradients.accumulate: "),
+        ("losses:Squared", "loss: losses:Squared gave a Squared, of which nobody knows how it adds up for gradients"),
+        ("losses:squared", "loss: losses:squared gave a function, of which nobody knows how it adds up for gradients"),
+    ],
+)
+def test_a_loss_that_is_no_mean(desk, loss, message):
+    text = "data: {name: xor, batch_size: 4}\noptimizer: sgd\nmodel: mlp\ngradients: {accumulate: 2}\n"
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        assemble(desk.load(f"{text}loss: {loss}\n"))
+    assert "\n" not in str(caught.value)
+
+
+def test_unreached_parameters_are_told_by_their_names(desk):
+    with pytest.warns(UserWarning, match="does not depend on 000.spare/kernel, 000.spare/bias: no training there"):
+        assemble(desk.load(f"{HEAD}model: 'unreached:Partly'\n"))
+    names = "000.spare/kernel, 000.spare/bias, 001.last/kernel, 001.last/bias"
+    said = f"config.yaml:3:8: model: unreached:Never: the loss depends on none of the model's parameters: {names}"
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        assemble(desk.load(f"{HEAD}model: 'unreached:Never'\n"))
