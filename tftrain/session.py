@@ -179,11 +179,12 @@ class Session:
                 self._save(int(run.state.step.numpy()))
             raise
         except tf.errors.OpError as error:
+            # A step's operations have no order among them, so the one that failed may be counted already.
             step, why = int(run.state.step.numpy()), cause(str(error))
             saved = f"the last checkpoint is of step {self._saved}" if self._saved else "there is no checkpoint yet"
             if run.config.training.jit_compile and "xla" in str(error).lower():  # memory, or a shape of its own
                 why += "; training.jit_compile: false does without XLA"
-            raise TrainingError(f"TensorFlow failed after step {step}: {why} ({saved})") from error
+            raise TrainingError(f"TensorFlow failed around step {step}: {why} ({saved})") from error
 
     def _already_over(self) -> Stop | None:
         """Why a run that is resumed has nothing left to do, where that is so."""

@@ -14,6 +14,16 @@ from tftrain.core.failure import cause
             "Too large here",
         ),
         ("Failed getting HLO text: 'Expected size[0] in [0, 80]\n\t [[{{node x}}]]'", "Expected size[0] in [0, 80]"),
+        (
+            "Graph execution error:\n\nindices[2,3] = 9 is not in [0, 5) [Op:__inference__run_1485]",
+            "indices[2,3] = 9 is not in [0, 5)",
+        ),
+        (
+            'Graph execution error:\n\nDetected at node a defined at (most recent call last):\n  File "x.py", line 3\n'
+            "    x = y\n\n2 root error(s) found.\n  (0) INVALID_ARGUMENT:  bad size\n\t [[{{node a}}]]\n"
+            "  (1) CANCELLED:  Function was cancelled\n0 successful operations.",
+            "bad size",
+        ),
         ("Graph execution error:", "Graph execution error:"),
     ],
 )

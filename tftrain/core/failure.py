@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_SILENT = re.compile(r"\s*(Graph execution error:|Detected at node .*|<stack traces unavailable>|File \".*)?")
+_SILENT = re.compile(
+    r"\s*(Graph execution error:|Detected at node .*|<stack traces unavailable>|File \".*|\d+ root error.*)?| {4}.*"
+)
+_LABELS = re.compile(r"^ *\(\d+\) [A-Z_ ]+:|\[Op:\w+\].*")  # the number and the kind of one of many, and the call
 _UNKNOWN_TO_XLA = re.compile(r"No registered '(\w+)' OpKernel for XLA")
 _LOWERING = "Failed getting HLO text: '"
 
@@ -16,4 +19,4 @@ def cause(text: str) -> str:
         return f"XLA does not know the TensorFlow operation {' and '.join(unknown)}"
     text = re.sub(r"\{\{node [^}]*\}\}", "", text.removeprefix(_LOWERING))
     said = next((line for line in text.splitlines() if not _SILENT.fullmatch(line)), text)
-    return " ".join(said.split())
+    return " ".join(_LABELS.sub("", said).split())
