@@ -199,6 +199,24 @@ def test_a_checkpoint_of_another_model_is_refused(finished, config, tmp_path):
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 
 
+def test_a_profile_of_some_steps(config, tmp_path, capsys):
+    tftrain.train(config("log.profile=[3, 6]", "training.epochs=2"), tmp_path / "run")
+    assert f"profile of steps 3 to 6: {tmp_path / 'run' / 'plugins' / 'profile'}\n" in capsys.readouterr().out
+    assert len([*(tmp_path / "run").glob("plugins/profile/*/*.xplane.pb")]) == 1
+
+
+def test_no_profiler_is_left_running(config, tmp_path, monkeypatch):
+    def interrupt(self, step, row):
+        if step >= 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tftrain.core.skips.Skips.add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tftrain.train(config("log.profile=[1, 20]"), tmp_path / "run")
+    with pytest.raises(tf.errors.UnavailableError):
+        tf.profiler.experimental.stop()
+
+
 def test_early_stopping_and_the_best_weights(config, tmp_path):
     result = tftrain.train(
         config(
@@ -289,6 +307,7 @@ def test_digits_cnn_reaches_what_the_readme_says(tmp_path):
             "optimizer.learning_rate.then.monitor: 'val_loss' is asked for, but the data has no validation split",
         ),
         (["data.batch_size=500"], "data: batch_size 500 is more than the 124 examples"),
+        (["log.profile=[3, 25]"], r"log.profile: given \[3, 25\], but the run ends with step 24"),
         (["model=cnn"], r"model: cnn: cnn needs images .* the data has the shape \[13\]"),
         (
             ["loss=mean_squared_error"],

@@ -23,7 +23,7 @@ from tftrain.wording import describe, given, with_article
         (values.Pattern | None, "a regular expression or null"),
         (Literal["a", 3, None], "'a', 3 or null"),
         (list[values.PositiveInt], "a list (each item a whole number of at least 1)"),
-        (tuple[int, float], "a list"),
+        (tuple[int, float], "a list of 2"),
         (tuple[int, ...], "a list (each item a whole number)"),
         (dict[str, int], "a mapping"),
         (list, "a list"),

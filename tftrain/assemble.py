@@ -87,6 +87,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         return _metrics(config, data, objective.probabilities(outputs))
 
     epoch = data.train.steps_per_epoch
+    _expect_within(config, total_steps(config, epoch))
     freeze(config.optimizer, model.trainable_variables, names_of(model))
     names = names_of(model)
     optimizer = open_optimizer(config.optimizer, names, epoch)
@@ -104,6 +105,13 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         programs = Programs(state, recipe, data.train, _probes(config.log), **made)
     _expect_compilable(config, programs, data.sample)
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
+
+
+def _expect_within(config: Config, steps: int) -> None:
+    window, path = config.log.profile, "log.profile"
+    if window and window[1] > steps:
+        message = f"given {list(window)}, but the run ends with step {steps}; expected two steps up to that one"
+        raise InputError(problem(config.place(path), path, message))
 
 
 def _expect_compilable(config: Config, programs: Programs, sample: Batch) -> None:
@@ -150,6 +158,7 @@ def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...]) -> Plan:
         checkpoints=cadence(config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))),
         steps_per_call=_steps_per_call(config.training),
         on_nonfinite=config.training.on_nonfinite,
+        cuts=(config.log.profile[0] - 1, config.log.profile[1]) if config.log.profile else (),
     )
 
 

@@ -100,6 +100,9 @@ class Log:
     )
     console: Annotated[Any, Time(("auto",))] = setting("time between two lines on the terminal", "auto")
     graph: bool = setting("write the graph of the plain step", True)
+    profile: tuple[PositiveInt, PositiveInt] | None = setting(
+        "the first and the last step of a trace by TensorFlow's profiler", None
+    )
 
 
 @Section

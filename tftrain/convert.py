@@ -38,7 +38,7 @@ def advice(node: Node, hint: Any) -> str:
     """How to write what was probably meant, empty where it cannot be told."""
     value, choices = node.value, members(hint)
     for member in choices:
-        items = set(get_args(member)) if get_origin(member) in (list, tuple) else ()
+        items = get_args(member) if get_origin(member) in (list, tuple) else ()
         if len(items) == 1 and value is not None and fits(value, *items):
             return f"; write [{node.text}]"
     if not isinstance(value, str):

@@ -133,6 +133,12 @@ def _spread(jit_compile: bool, strategy: str) -> str | None:
     return f"given true beside training.strategy: {strategy}; XLA compiles for one device, so expected false here"
 
 
+def _backwards(profile: list[int] | None) -> str | None:
+    if profile is None or profile[0] < profile[1]:
+        return None
+    return f"given {list(profile)}; expected the first step and, after it, the last"
+
+
 def _misread(model: Part, loss: Part) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 
@@ -144,6 +150,7 @@ RULES = (
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
+    Rule("log.profile", ("log.profile",), _backwards),
     Rule("loss.from_logits", ("model", "loss"), _misread),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
     Rule("optimizer.weight_decay_only", ("optimizer",), _undecayed),

@@ -107,7 +107,9 @@ def _hint(hint: Any) -> dict[str, Any]:
 
 def _items(hint: Any) -> dict[str, Any]:
     kinds = [one for one in get_args(hint) if one is not ...]
-    return {"type": "array", "items": _hint(kinds[0])} if len(set(kinds)) == 1 else {"type": "array"}
+    found = {"type": "array", "items": _hint(kinds[0])} if len(set(kinds)) == 1 else {"type": "array"}
+    of_one_size = get_origin(hint) is tuple and ... not in get_args(hint)
+    return found | ({"minItems": len(kinds), "maxItems": len(kinds)} if of_one_size else {})
 
 
 def _bounds(bound: Range) -> dict[str, float]:

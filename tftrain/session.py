@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,10 +34,11 @@ from tftrain.core.types import Feed, NotFinite, Signals, Stop
 from tftrain.dump import changes, dump
 from tftrain.errors import InputError, TrainingError
 from tftrain.monitors import Monitors, monitors
-from tftrain.observers.console import Console, Course, print_results
+from tftrain.observers.console import Console, print_results
 from tftrain.observers.keeper import Keeper
-from tftrain.observers.records import Records, Series, history
-from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
+from tftrain.observers.profile import Profile
+from tftrain.observers.records import Series, history
+from tftrain.recorders import recorders
 from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
 from tftrain.strict import ConfigError
@@ -198,10 +199,17 @@ class Session:
     @contextmanager
     def _sinks(self) -> Iterator[Sinks]:
         """Everyone who is told; what writes is closed at the end, whatever happens."""
-        files = self._files() if self._chief else []
-        heard = [self._skips.add, *(one.on_call for one in files if isinstance(one, Console))]
+        files = recorders(self._run, self._folder, self._start) if self._chief else ()
+        window = self._run.config.log.profile if self._chief else None
         self._written = Aside(files)
-        try:
+        with ExitStack() as ending:
+            ending.callback(self._written.close)
+            heard = [self._skips.add, *(one.on_call for one in files if isinstance(one, Console))]
+            if window:
+                profile = Profile(self._folder, *window)
+                ending.callback(profile.close)
+                profile.on_call(self._start)
+                heard.append(profile.on_call)
             yield Sinks(
                 self._watchers(),
                 on_call=lambda step, row: [tell(step, row) for tell in heard],
@@ -210,27 +218,12 @@ class Session:
                 each_point=self._each_point(),
                 ledger=self._ledger,
             )
-        finally:
-            self._written.close()
 
     def _each_point(self) -> bool:
         """Whether what is logged of training has a say in how it goes on."""
         scalars = self._monitored.scalars
         heeding = self._run.recipe.rate.heed is not None and not rate_monitors(self._run.config.optimizer, "optimizer")
         return heeding or any(not name.startswith("val_") for name in scalars)
-
-    def _files(self) -> list:
-        run, log, start = self._run, self._run.config.log, self._start
-        epoch = run.data.train.steps_per_epoch
-        metric = run.recipe.metrics[0].name if run.recipe.metrics else None
-        report_every = None if log.console == "auto" else in_steps(log.console, epoch)
-        texts = {"config": fenced_yaml(dump(run.config))}
-        graph = run.programs.graph() if log.graph and not start else None
-        return [
-            Records(self._folder / run_folder.METRICS, start),
-            TensorBoard(self._folder, texts, graph, log.histogram_axis, start),
-            Console(Course(run.total_steps, epoch, start), metric, report_every),
-        ]
 
     def _watchers(self) -> list:
         best, stopping, _ = self._monitored

@@ -59,7 +59,8 @@ def _described(hint: Any) -> Sequence[str]:
         return [_word(word) for word in get_args(bare)]
     if get_args(bare) and get_origin(bare) is not dict:
         items = [one for one in get_args(bare) if one is not ...]
-        return [f"a list (each item {describe(items[0])})" if len(set(items)) == 1 else "a list"]
+        size = f" of {len(items)}" if get_origin(bare) is tuple and ... not in get_args(bare) else ""
+        return [f"a list{size} (each item {describe(items[0])})" if len(set(items)) == 1 else f"a list{size}"]
     if dataclasses.is_dataclass(bare):
         source = typing.get_type_hints(bare, include_extras=True).get("source")
         return _described(source) if part_kind(source) else ["a mapping"]

@@ -32,3 +32,14 @@ def test_the_soonest_is_due_and_the_last_step_for_all_but_checkpoints():
     assert plan.due_after(4) == Due(6, False, True, (view,), False)
     assert plan.due_after(9) == Due(10, True, True, (view, other), False)
     assert Plan(10, every(100)).due_after(0) == Due(10, True, False, (), False)
+
+
+def test_a_call_ends_at_each_cut():
+    plan = Plan(30, every(10), cuts=(4, 12))
+    ends = []
+    while not ends or ends[-1] < 30:
+        step = ends[-1] if ends else 0
+        ends.append(step + plan.call_after(step, 7, each_point=False)[-1][0].end)
+    assert ends == [4, 11, 12, 19, 26, 30]
+    assert [due.step for _, due in plan.call_after(4, 100, each_point=False)] == [10, 20]
+    assert [stretch.end for stretch, _ in plan.call_after(4, 100, each_point=False)] == [6, 8]

@@ -53,7 +53,8 @@ class Due(NamedTuple):
 class Plan:
     """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
 
-    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them.
+    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them. At
+    each of the `cuts` a call ends, with nothing to be shown.
     """
 
     total_steps: int
@@ -63,6 +64,7 @@ class Plan:
     checkpoints: Cadence | None = None
     steps_per_call: int | Literal["auto"] = "auto"
     on_nonfinite: Literal["stop", "skip"] = "stop"
+    cuts: tuple[int, ...] = ()
 
     def due_after(self, step: int) -> Due:
         def following(cadence: Cadence | None) -> int:
@@ -81,6 +83,7 @@ class Plan:
         That is a view, a checkpoint, and with `each_point` every point. The last of them may be due only later.
         """
         stretches, end = [], 0
+        most = min([most, *(cut - step for cut in self.cuts if cut > step)])
         while end < most:
             due = self.due_after(step + end)
             end = due.step - step
