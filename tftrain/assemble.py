@@ -25,7 +25,7 @@ from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
-from tftrain.core.types import Probe, View
+from tftrain.core.types import Batch, Probe, View
 from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
