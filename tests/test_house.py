@@ -30,6 +30,7 @@ GROUND = {
     "tftrain.core.gate",
     "tftrain.core.norms",
     "tftrain.core.sparse",
+    "tftrain.core.masks",
     "tftrain.core.multiplied",
 }
 SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "doctor"}

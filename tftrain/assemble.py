@@ -18,6 +18,7 @@ from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
 from tftrain.core.compiled import obstacle
 from tftrain.core.executor import fitting
+from tftrain.core.masks import mask_of
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
 from tftrain.core.plan import Cadence, Plan, doubling_then_every, every
@@ -81,7 +82,8 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     model, outputs = _model(config, data)
     ending = losses.ending(model, outputs)
     loss, from_logits = _loss(config, data, outputs, ending)
-    objective = KerasObjective(model, loss, losses.to_probabilities(config.loss.target, from_logits, outputs))
+    to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs)
+    objective = KerasObjective(model, loss, to_metrics, masks=mask_of(outputs) is not None)
 
     def new_metrics() -> list:
         return _metrics(config, data, objective.probabilities(outputs))

@@ -58,6 +58,12 @@ def embedding():
     return keras.Sequential([*stack, layers.Dense(3)])
 
 
+def masked():
+    layers = keras.layers
+    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(WORDS, 5, mask_zero=True)]
+    return keras.Sequential([*stack, layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")])
+
+
 def batch_norm(synchronized=False):
     layers = keras.layers
     stack = [keras.Input((5,)), layers.Dense(6), layers.BatchNormalization(synchronized=synchronized, momentum=0.5)]
@@ -83,18 +89,19 @@ def embedding_twin():
     return net
 
 
-MODELS = {one.__name__: one for one in (dense, embedding, embedding_twin, batch_norm, synchronized)}
+MODELS = {one.__name__: one for one in (dense, embedding, embedding_twin, masked, batch_norm, synchronized)}
 
 
 def batches(model, weighted):
     random = np.random.default_rng(5)
     for size in SIZES:
-        if model.startswith("embedding"):
+        if model in ("embedding", "embedding_twin", "masked"):
             x = random.integers(0, 5, (size, LENGTH))  # few words, many times each
         else:
             x = random.normal(size=(size, 5)).astype("float32")
-        y = 3 * random.normal(size=(size, 3)).astype("float32")
-        weight = random.uniform(0, 2, size).astype("float32")
+        steps = (LENGTH,) if model == "masked" else ()
+        y = 3 * random.normal(size=(size, *steps, 3)).astype("float32")
+        weight = random.uniform(0, 2, (size, *[1] * len(steps))).astype("float32")
         yield Batch(tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None)
 
 
@@ -112,13 +119,14 @@ def trained(
     keras.config.set_dtype_policy(precision)
     net = MODELS[model]()
     loss = keras.losses.MeanSquaredError(reduction=reduction)
-    objective = KerasObjective(net, loss)
+    objective = KerasObjective(net, loss, masks=model == "masked")
+    metrics = [keras.metrics.MeanSquaredError()] if model == "masked" else []
     scale = LossScale() if precision == "mixed_float16" else None
     method = backprop() if scale is None else loss_scaled(backprop(), scale.value)
     method = microbatched(method, pieces) if pieces > 1 else method
     transform = chain([(clip, CLIPS[clip](parameter_names(net)))] if CLIPS[clip] else [])
-    recipe = Recipe(objective, method, transform, constant(1.0 if optimizer == "sgd" else 0.1))
-    state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, loss_scale=scale)
+    recipe = Recipe(objective, method, transform, constant(1.0 if optimizer == "sgd" else 0.1), metrics)
+    state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, metrics=metrics, loss_scale=scale)
     step = make_step(state, recipe)
     data = list(batches(model, weighted))
     signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]
@@ -128,7 +136,7 @@ def trained(
         row = program(*[part for part in batch if part is not None])
         found |= {f"weight/{number}/{index}": value for index, value in enumerate(net.get_weights())}
         found |= {f"row/{number}/{name}": value.numpy() for name, value in row.items()}
-    return found
+    return found | {metric.name: np.array(metric.result()) for metric in metrics}
 
 
 def masks():

@@ -14,8 +14,8 @@ class ShortLast:
     signature = tf.TensorSpec([None, None], tf.int32)
     steps_per_epoch, examples = 3, 7
 
-    def __init__(self, x, y):
-        self.x, self.y = tf.constant(x), tf.constant(y)
+    def __init__(self, x, y, weight=None):
+        self.all = Batch(*(part if part is None else tf.constant(part) for part in (x, y, weight)))
 
     def run_length(self, step):
         return 2 if step == 0 else 1
@@ -25,7 +25,7 @@ class ShortLast:
 
     def batch(self, handle, index):
         rows = handle[index]
-        return Batch(tf.gather(self.x, rows), tf.gather(self.y, rows))
+        return Batch(*(part if part is None else tf.gather(part, rows) for part in self.all))
 
 
 @pytest.fixture
@@ -49,6 +49,25 @@ def test_equal_to_keras_and_to_one_big_batch(digits):
     assert first.keys() == expected.keys()
     np.testing.assert_allclose([first[name] for name in expected], list(expected.values()), rtol=1e-6)  # float32
     assert all(np.array_equal(old, variable.numpy()) for old, variable in zip(before, model.variables, strict=True))
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+@pytest.mark.parametrize("weights", ["none", "some", "zeros"])
+def test_the_loss_is_that_of_one_big_batch(reduction, weights):
+    keras.utils.set_random_seed(0)
+    random, layers = np.random.default_rng(0), keras.layers
+    stack = [keras.Input((4,), dtype="int64"), layers.Embedding(5, 3, mask_zero=True)]
+    model = keras.Sequential([*stack, layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l2")])
+    objective = KerasObjective(model, keras.losses.MeanSquaredError(reduction=reduction))
+    x = random.integers(1, 5, (7, 4)) * (np.arange(4) < np.array([4, 1, 1, 2, 4, 3, 4])[:, None])
+    weight = {
+        "none": None,
+        "some": random.uniform(0, 3, (7, 1)).astype("float32"),
+        "zeros": np.zeros([7, 1], "float32"),
+    }
+    feed = ShortLast(x, random.normal(size=(7, 4, 3)).astype("float32"), weight[weights])
+    found = make_evaluation(objective, [], feed)()
+    np.testing.assert_allclose(found["loss"], objective(feed.all, training=False)[0], rtol=1e-6)
 
 
 def test_one_trace_whatever_the_calls(digits):

@@ -34,6 +34,10 @@ WEIGHTED = [
 ]
 SPARSE = [case(model="embedding", clip=clip) for clip in ("norm", "adaptive")]
 ADAPTIVE = [case(model="embedding", optimizer=name) for name in ("adam", "rmsprop", "adagrad")]
+MASKED = [
+    case(model="masked", weighted=False),
+    case(model="masked", reduction="mean_with_sample_weight"),
+]
 TWINS = [one | {"model": "embedding_twin"} for one in SPARSE]
 NORM, CUT_NORM, JOINED_NORM = case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")
 MASKS, FAR = {"task": "masks"}, {"task": "far"}
@@ -41,7 +45,11 @@ MASKS, FAR = {"task": "masks"}, {"task": "far"}
 
 def runs(quick):
     """Pairs of a number of replicas and a case."""
-    for cases, at_once in ((FLOAT32, QUICK), *((one, QUICKEST) for one in (WEIGHTED, SPARSE, ADAPTIVE)), (HALF, ())):
+    for cases, at_once in (
+        (FLOAT32, QUICK),
+        *((one, QUICKEST) for one in (WEIGHTED, SPARSE, ADAPTIVE, MASKED)),
+        (HALF, ()),
+    ):
         places = [place for place in GRID if (place in at_once) == quick]
         yield from ((replicas, one | {"pieces": pieces}) for one in cases for replicas, pieces in places)
     if quick:
@@ -194,6 +202,13 @@ def test_optimizers_that_square_sparse_gradients(answers, replicas, given):
     reference = answers.of(1, same_as_one(given))
     # The root of a mean of squares can be of a size with its rounding where these are next to nothing.
     assert deviation(answers.of(replicas, given), reference) < 10 * FLOAT32_ROUNDING * max(1, path_length(reference))
+
+
+@table(MASKED, QUICKEST)
+def test_masked_sequences(answers, replicas, given):
+    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
+    assert deviation(answer, reference) < FLOAT32_ROUNDING * max(1, path_length(reference))
+    np.testing.assert_allclose(answer["mean_squared_error"], reference["mean_squared_error"], rtol=1e-5)
 
 
 def test_batch_statistics_are_those_of_each_replica(answers):

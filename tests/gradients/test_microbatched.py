@@ -19,7 +19,9 @@ def objective(reduction="sum_over_batch_size", seed=0):
     layers = keras.layers
     inputs = {"word": keras.Input((3,), dtype="int64", name="word"), "size": keras.Input((2,), name="size")}
     words = layers.GlobalAveragePooling1D()(layers.Embedding(7, 4)(inputs["word"]))
-    found = layers.Dense(2, kernel_regularizer="l2")(layers.Concatenate()([words, inputs["size"]]))
+    found = layers.Dense(2, kernel_regularizer="l2", activity_regularizer="l2")(
+        layers.Concatenate()([words, inputs["size"]])
+    )
     return KerasObjective(keras.Model(inputs, found), keras.losses.MeanSquaredError(reduction=reduction))
 
 
@@ -54,6 +56,15 @@ def test_pieces_that_weigh_nothing_count_nothing():
     of, given = objective("mean_with_sample_weight"), batch(4)
     given = given._replace(weight=tf.constant([0.0, 0.0, 1.0, 3.0]))
     whole, found = backprop()(of, given, ()), microbatched(backprop(), 2)(of, given, ())
+    np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-6)
+    np.testing.assert_allclose(found.grads[1], whole.grads[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+def test_penalties_stay_where_no_example_counts(reduction):
+    of, given = objective(reduction), batch(4)._replace(weight=tf.zeros([4]))
+    whole, found = backprop()(of, given, ()), microbatched(backprop(), 2)(of, given, ())
+    assert whole.loss > 0
     np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-6)
     np.testing.assert_allclose(found.grads[1], whole.grads[1], rtol=1e-5, atol=1e-7)
 

@@ -12,39 +12,39 @@ from tftrain.core.types import Batch, Feed, Objective, Tensor
 
 
 def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) -> Callable[[], dict[str, float]]:
-    """A function that gives `loss`, the mean over all examples, and the value of each metric; nothing is trained.
+    """A function that gives `loss` and the value of each metric; nothing is trained.
 
-    The metrics belong to the evaluation: they must not be those of a training run.
+    The loss is that of all examples in one batch: the mean over what counts in it (`objective.masses`), and penalties
+    as a mean over the examples. The metrics belong to the evaluation: they must not be those of a training run.
     """
 
-    def add(batch: Batch) -> tuple[Tensor, Tensor]:
-        loss, outputs, _ = objective(batch, training=False)
+    def add(batch: Batch) -> Tensor:
+        found = objective.terms(batch, training=False)
         for metric in metrics:
-            metric.update_state(batch.y, objective.probabilities(outputs), sample_weight=batch.weight)
-        examples = tf.cast(tf.shape(tf.nest.flatten(batch.x)[0])[0], tf.float64)
-        return tf.cast(loss, tf.float64) * examples, examples
+            metric.update_state(batch.y, objective.probabilities(found.outputs), sample_weight=batch.weight)
+        masses = tf.cast(objective.masses(batch, found.outputs), tf.float64)
+        mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)
+        loss, *penalties = (tf.cast(term, tf.float64) for term in (found.loss, *found.penalties))
+        return tf.stack([loss * mass, mass, sum(penalties, 0.0) * examples, examples])
 
     @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False)
     def chunk(handle, count):
-        def body(index, total, examples):
-            loss, size = add(feed.batch(handle, index))
-            return index + 1, total + loss, examples + size
+        def body(index, sums):
+            return index + 1, sums + add(feed.batch(handle, index))
 
-        zero = tf.constant(0.0, tf.float64)
-        _, total, examples = tf.while_loop(
-            lambda index, *_: index < count, body, (0, zero, zero), parallel_iterations=1
-        )
-        return total, examples
+        start = (0, tf.zeros([4], tf.float64))
+        return tf.while_loop(lambda index, _: index < count, body, start, parallel_iterations=1)[1]
 
     def evaluate() -> dict[str, float]:
         for metric in metrics:
             metric.reset_state()
-        step, total, examples = 0, 0.0, 0.0
+        step, sums = 0, np.zeros(4)
         while step < feed.steps_per_epoch:
             count = min(feed.run_length(step), feed.steps_per_epoch - step)
-            loss, size = chunk(feed.serve(step, count), count)
-            step, total, examples = step + count, total + float(loss), examples + float(size)
-        return {"loss": total / examples} | metric_values(metrics)
+            step, sums = step + count, sums + chunk(feed.serve(step, count), count).numpy()
+        loss, mass, penalties, examples = sums.tolist()
+        # Where nothing counts, Keras' losses are 0.
+        return {"loss": (loss / mass if mass else 0.0) + penalties / examples} | metric_values(metrics)
 
     return evaluate
 

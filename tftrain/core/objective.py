@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tftrain.core import replicas
-from tftrain.core.types import Batch, Tensor, Tree
+from tftrain.core.masks import mask_of, masked
+from tftrain.core.multiplied import added
+from tftrain.core.types import Batch, Tensor, Terms, Tree
 
 
 def unchanged(outputs: Tree) -> Tree:
@@ -18,40 +21,62 @@ def unchanged(outputs: Tree) -> Tree:
 class KerasObjective:
     """The loss of a Keras model, its regularisers included; the only caller of the model.
 
-    `to_metrics` turns outputs into what metrics expect, such as logits into probabilities.
+    `to_metrics` turns outputs into what metrics expect, such as logits into probabilities. `masks` says that the model
+    gives masks with its outputs, as layers behind an Embedding with `mask_zero` do.
     """
 
-    def __init__(self, model: Any, loss: Callable, to_metrics: Callable[[Tree], Tree] = unchanged):
+    def __init__(
+        self, model: Any, loss: Callable, to_metrics: Callable[[Tree], Tree] = unchanged, *, masks: bool = False
+    ):
         replicas.draw_apart(model)
         self.model = model
         self.loss = loss
         self.to_metrics = to_metrics
+        self._masks = masks
 
     @property
     def params(self) -> list:
         return [variable.value for variable in self.model.trainable_variables]
 
-    def mass(self, batch: Batch) -> Tensor:
-        """What the loss of a batch is divided by, up to a factor: shares of it add up to the loss of a larger batch."""
+    def masses(self, batch: Batch, outputs: Tree = None) -> Tensor:
+        """What each example counts in the loss, [batch]: one, or the sum of its weights, or its unmasked steps."""
+        if outputs is None and self._masks:
+            # A mask comes from the inputs alone, as a rule, and of this call a graph keeps what the mask is made of.
+            outputs = self.model(batch.x, training=False)
+        counts, mask = [], mask_of(outputs)
+        if mask is not None:
+            counts.append(tf.cast(mask, tf.float32))
         if batch.weight is not None and getattr(self.loss, "reduction", None) == "mean_with_sample_weight":
-            return tf.reduce_sum(tf.cast(batch.weight, tf.float32))
-        return tf.cast(tf.shape(tf.nest.flatten(batch.x)[0])[0], tf.float32)
+            counts.append(tf.cast(batch.weight, tf.float32))
+        if not counts:
+            return tf.ones([tf.shape(tf.nest.flatten(batch.x)[0])[0]])
+        rank = max(count.shape.rank for count in counts)
+        return tf.reduce_sum(functools.reduce(tf.multiply, [_of_rank(count, rank) for count in counts]), range(1, rank))
 
-    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
+    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
         outputs = tf.nest.map_structure(single, self.model(batch.x, training=training))
         loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
         loss = loss * replicas.count()  # Keras divides by it, but the mean over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
-        penalties = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
-        return tf.add_n([loss, *penalties]), outputs, carry
+        return Terms(loss, [tf.cast(penalty, loss.dtype) for penalty in self.model.losses], outputs, carry)
+
+    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
+        return added(self.terms(batch, carry, training))
 
     def probabilities(self, outputs: Tree) -> Tree:
         """The outputs as metrics see them: probabilities where the model gives logits."""
-        return self.to_metrics(outputs)
+        return masked(self.to_metrics(outputs), mask_of(outputs))
 
 
 def single(output: Tensor) -> Tensor:
     """Half precision as float32; anything else as it is."""
-    return tf.cast(output, tf.float32) if output.dtype in (tf.float16, tf.bfloat16) else output
+    if output.dtype not in (tf.float16, tf.bfloat16):
+        return output
+    return masked(tf.cast(output, tf.float32), mask_of(output))
+
+
+def _of_rank(count: Tensor, rank: int) -> Tensor:
+    """With axes of length 1 behind its own."""
+    return count[(..., *[tf.newaxis] * (rank - count.shape.rank))]

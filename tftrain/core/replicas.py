@@ -44,11 +44,14 @@ def own_share(batch: Batch) -> tuple[Batch, Tensor | None]:
 
 
 def as_share(objective: Objective, batch: Batch, rows: Tensor | None) -> Objective:
-    """The objective, its loss multiplied by this replica's share of the batch, so that the losses of all add up.
+    """The objective, multiplied by this replica's share of the batch, so that the losses of all add up.
 
     Before it is differentiated, because a layer may join the replicas, such as synchronized batch normalisation.
     """
-    return objective if rows is None else Multiplied(objective, _share(tf.where(rows > 0, objective.mass(batch), 0)))
+    if rows is None:
+        return objective
+    mass = tf.where(rows > 0, tf.reduce_sum(objective.masses(batch)), 0)
+    return Multiplied(objective, *_shares([mass, rows]))
 
 
 def total(values: Sequence[Gradient]) -> list[Gradient]:
@@ -66,7 +69,7 @@ def agree(variables: Sequence[tf.Variable], before: Sequence[Tensor], rows: Tens
     """
     if rows is None or not variables:
         return
-    share, first = _share(rows), tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    (share,), first = _shares([rows]), tf.distribute.get_replica_context().replica_id_in_sync_group == 0
     changes = []
     for variable, start in zip(variables, before, strict=True):
         change = variable.read_value() - start  # one that did not change stays the same to the bit
@@ -83,8 +86,8 @@ def where_rows(rows: Tensor | None, action: Callable[[], None]) -> None:
         tf.cond(rows > 0, lambda: _done(action), lambda: 0)
 
 
-def _share(mass: Tensor) -> Tensor:
-    return tf.math.divide_no_nan(mass, _sum(mass))
+def _shares(values: list[Tensor]) -> list[Tensor]:
+    return [tf.math.divide_no_nan(value, whole) for value, whole in zip(values, _sum(values), strict=True)]
 
 
 def _sum(values: Any) -> Any:

@@ -60,12 +60,30 @@ class Evaluation(NamedTuple):
     carry: Tree = ()
 
 
+class Terms(NamedTuple):
+    """What an objective finds: a loss, which is a mean over what counts, and penalties, each a mean over the examples.
+
+    So the loss of a batch is the mean of those of its pieces weighted by their masses (`Objective.masses`), a penalty
+    the mean weighted by their examples.
+    """
+
+    loss: Tensor
+    penalties: list[Tensor]
+    outputs: Tree
+    carry: Tree
+
+
 class Objective(Protocol):
-    """A model and its loss as one function of a batch; the only caller of the model."""
+    """A model and its loss as one function of a batch; the only caller of the model.
+
+    `masses` tells what each example counts in the loss, [batch]; the outputs spare the model another call, for masks.
+    """
 
     params: list
 
-    def mass(self, batch: Batch) -> Tensor: ...
+    def masses(self, batch: Batch, outputs: Tree = None) -> Tensor: ...
+
+    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms: ...
 
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]: ...
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tftrain.core.masks import leaves_and_masks, packed_like
 from tftrain.core.multiplied import Multiplied
 from tftrain.core.sparse import joined
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
@@ -14,21 +15,22 @@ from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Ten
 def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
     """The same gradient as `method` gives for the whole batch, holding the activations of one piece at a time.
 
-    A piece counts by its share of the batch (`objective.mass`), so that uneven pieces and weighted examples come out
-    as in the whole. Batch normalization sees each piece alone, and dropout draws for each. There are as few pieces as
-    are no larger than a batch cut into `pieces` needs; the first of them may be smaller than the others.
+    A piece counts by its share of the batch (`objective.masses`), so that uneven pieces, weighted examples and masked
+    steps come out as in the whole. Batch normalization sees each piece alone, and dropout draws for each. There are as
+    few pieces as are no larger than a batch cut into `pieces` needs; the first of them may be smaller than the others.
     """
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
         examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
-        size = (examples + pieces - 1) // pieces
-        more, whole = (examples - 1) // size, objective.mass(batch)  # one size for all in the loop, as XLA needs it
+        size, masses = (examples + pieces - 1) // pieces, objective.masses(batch)
+        more, whole = (examples - 1) // size, tf.reduce_sum(masses)  # one size for all in the loop, as XLA needs it
         first = examples - more * size
 
         def piece(start: Tensor, size: Tensor) -> tuple[Tensor, list, Tree]:
-            part = _rows(batch, start + tf.range(size))
+            rows = start + tf.range(size)
+            part, mass = _rows(batch, rows), tf.reduce_sum(tf.gather(masses, rows))
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
-            share = Multiplied(objective, tf.math.divide_no_nan(objective.mass(part), whole))
+            share = Multiplied(objective, tf.math.divide_no_nan(mass, whole), size / examples)
             loss, grads, outputs, _ = method(share, part, carry)
             return loss, grads, outputs
 
@@ -45,7 +47,7 @@ def _over_the_rest(
 ) -> tuple[Tensor, list, Tree]:
     """Sums over the first and so many more pieces, with the outputs of all pieces joined in order."""
     loss, grads, outputs = first
-    flat = tf.nest.flatten(outputs)
+    flat = leaves_and_masks(outputs)
     dense = [index for index, grad in enumerate(grads) if not isinstance(grad, tf.IndexedSlices)]
     sparse = [index for index in range(len(grads)) if index not in dense]
     places = [tf.maximum(more, 1), size]  # not none at all, for what is never done is compiled too
@@ -55,7 +57,7 @@ def _over_the_rest(
     def body(index, loss, sums, shown, rows):
         extra, found, out = piece(index)
         sums = [total + found[place] for total, place in zip(sums, dense, strict=True)]
-        leaves = zip(shown, tf.nest.flatten(out), strict=True)
+        leaves = zip(shown, leaves_and_masks(out), strict=True)
         shown = [tf.tensor_scatter_nd_update(all_of_it, [[index]], leaf[tf.newaxis]) for all_of_it, leaf in leaves]
         rows = [
             (values.write(index, found[place].values), indices.write(index, found[place].indices))
@@ -72,7 +74,7 @@ def _over_the_rest(
         rest = tf.IndexedSlices(values.concat(), indices.concat(), grads[place].dense_shape)
         total[place] = joined([grads[place], rest])
     all_shown = [_behind(leaf, rest[:more]) for leaf, rest in zip(flat, shown, strict=True)]
-    return loss, total, tf.nest.pack_sequence_as(outputs, all_shown)
+    return loss, total, packed_like(outputs, all_shown)
 
 
 def _gathered(count: Tensor, first: Tensor) -> tf.TensorArray:

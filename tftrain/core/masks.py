@@ -1,0 +1,37 @@
+"""Keras masks: what steps of a sequence count. They hang on a tensor, and what is made of it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tftrain.core.types import Tensor, Tree
+
+
+def mask_of(outputs: Tree) -> Tensor | None:
+    """The mask that Keras' losses and metrics go by; they know of none where a model has several outputs."""
+    return getattr(outputs, "_keras_mask", None)
+
+
+def masked(outputs: Tensor, mask: Tensor | None) -> Tensor:
+    """The same tensor, with the mask hung on it."""
+    if mask is not None:
+        outputs._keras_mask = mask
+    return outputs
+
+
+def leaves_and_masks(outputs: Tree) -> list[Tensor]:
+    """The tensors of a tree, and behind them the masks of those that have one."""
+    leaves = tf.nest.flatten(outputs)
+    return leaves + [mask for mask in map(mask_of, leaves) if mask is not None]
+
+
+def packed_like(outputs: Tree, found: Sequence[Tensor]) -> Tree:
+    """The reverse of `leaves_and_masks`: a tree, with masks where `outputs` has some."""
+    given = tf.nest.flatten(outputs)
+    leaves, masks = found[: len(given)], iter(found[len(given) :])
+    hung = [
+        leaf if mask_of(old) is None else masked(leaf, next(masks)) for leaf, old in zip(leaves, given, strict=True)
+    ]
+    return tf.nest.pack_sequence_as(outputs, hung)
