@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tftrain.core.types import Batch
 from tftrain.data import preprocess
-from tftrain.data.arrays import CALL_ROWS
+from tftrain.data.arrays import CALL_ROWS, ArrayFeed
 from tftrain.data.bundled import digits, iris
 from tftrain.data.errors import DataError
 from tftrain.data.feeds import DataOptions, open_data
+from tftrain.data.order import Order
 from tftrain.data.toy import xor
 
 X = np.arange(23, dtype=np.float32)[:, None]
@@ -151,13 +153,33 @@ def test_classes_are_those_of_all_splits_and_none_for_floats():
 def test_even_batches_let_a_call_span_epochs():
     feed = open_data(xor(), DataOptions("full"), 0).train
     assert feed.run_length(0) == CALL_ROWS // 4 and feed.steps_per_epoch == 1
+    assert set(feed.signature) == {"step"}  # there are no rows to choose
     batches = collected(feed, 7, 20)
     assert len(batches) == 13 and all(np.array_equal(b.y, [0, 1, 1, 0]) for b in batches)
 
 
-def test_the_short_batch_is_a_call_of_its_own():
-    feed = opened(arrays).train
-    assert [feed.run_length(step) for step in range(6)] == [4, 3, 2, 1, 1, 4]
+@pytest.mark.parametrize("options", [{}, {"drop_remainder": True}, {"shuffle": False}, {"batch_size": 23}])
+def test_one_call_serves_what_many_do(options, monkeypatch):
+    """Short batches, ends of epochs and blocks of epochs within a call change nothing."""
+    whole = opened(arrays, **options).train
+    one = collected(whole, 2, 60)
+    assert whole.run_length(2) > 60
+    monkeypatch.setattr(whole, "run_length", lambda step: 1 + step % 7)
+    for ours, theirs in zip(collected(whole, 2, 60), one, strict=True):
+        np.testing.assert_array_equal(ours.y, theirs.y)
+
+
+def test_orders_of_small_data_are_drawn_many_at_once(monkeypatch):
+    """Whatever is drawn together, an epoch is its own permutation, and the first is that of its seed."""
+    monkeypatch.setattr("tftrain.data.arrays.DRAWN_ROWS", 3 * 23)
+    order = Order(23, 5, training=True, seed=7, shuffle=True)
+    feed = ArrayFeed(Batch(X, Y), order, [])
+    epochs = [np.concatenate([b.y for b in collected(feed, 5 * e, 5 * e + 5)]).tolist() for e in range(9)]
+    assert len({tuple(epoch) for epoch in epochs}) == 9 and all(sorted(epoch) == list(range(23)) for epoch in epochs)
+    for block in range(3):
+        first = np.arange(23)
+        np.random.default_rng(order.epoch_seed(block)).shuffle(first)
+        assert epochs[3 * block] == first.tolist()
 
 
 def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
