@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def open_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | No
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy("GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0")
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(_devices(devices))
+        return _mirrored(tuple(_devices(devices)))
     if name == "multi_worker":
         return _multi_worker()
     try:
@@ -64,6 +65,17 @@ def peers_watched(name: str) -> Iterator[None]:
             f"{gone} is gone, and this one cannot go on alone; start all of them again with --resume to go on from the "
             "last checkpoint"
         ) from error
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """One for the same devices, however often a process asks.
+
+    TensorFlow keeps, under numbers, what the devices have exchanged, and every strategy counts from the same number:
+    a second one would meet what the first has left there. So those of other devices get numbers far apart.
+    """
+    tf.distribute.MirroredStrategy._collective_key_base = 1000 * _mirrored.cache_info().currsize
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _devices(wanted: int | None) -> list[str]:

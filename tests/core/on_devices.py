@@ -2,7 +2,7 @@
 
     on_devices.py REPLICAS ANSWER < CASES
 
-TensorFlow fixes its devices once, and two strategies of one process collide. CASES is a JSON list of `task`, the name
+TensorFlow fixes its devices once for a process. CASES is a JSON list of `task`, the name
 of a function here, with its keyword arguments; ANSWER is the .npz file that gets what it returns, as `<case>/<name>`.
 """
 
@@ -64,10 +64,24 @@ def masked():
     return keras.Sequential([*stack, layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")])
 
 
+class Called(keras.layers.Layer):
+    """Keeps whether and how often it was called in training."""
+
+    def build(self, shape):
+        self.ever = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False)
+        self.times = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, x, training=False):
+        if training:
+            self.ever.assign(True)
+            self.times.assign(self.times + 1)
+        return x
+
+
 def batch_norm(synchronized=False):
     layers = keras.layers
     stack = [keras.Input((5,)), layers.Dense(6), layers.BatchNormalization(synchronized=synchronized, momentum=0.5)]
-    return keras.Sequential([*stack, layers.Activation("tanh"), layers.Dense(3)])
+    return keras.Sequential([*stack, layers.Activation("tanh"), layers.Dense(3), Called()])
 
 
 def synchronized():

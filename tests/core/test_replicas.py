@@ -224,6 +224,13 @@ def test_batch_statistics_are_those_of_each_replica(answers):
     assert all(np.all(np.isfinite(one)) for one in weights(answers.of(4, NORM), STEPS))  # one had no example at all
 
 
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_flags_and_counters_are_those_of_one_replica(answers, replicas):
+    for step in range(STEPS + 1):
+        *_, ever, times = weights(answers.of(replicas, NORM), step)
+        assert (ever, times) == (step > 0, step)
+
+
 @pytest.mark.parametrize("replicas, steps", [(2, STEPS), (4, STEPS - 1)])  # not with fewer examples than replicas
 def test_synchronized_batch_statistics_are_those_of_the_whole(answers, replicas, steps):
     reference = answers.of(1, JOINED_NORM)

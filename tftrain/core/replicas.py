@@ -64,18 +64,21 @@ def total(values: Sequence[Gradient]) -> list[Gradient]:
 def agree(variables: Sequence[tf.Variable], before: Sequence[Tensor], rows: Tensor | None) -> None:
     """Give all replicas the same values of variables that each has changed by itself.
 
-    Numbers move by the mean of all changes, such as the averages of batch normalisation; a counter, such as that of
-    dropout's draws, is where the first replica's is.
+    Numbers move by the mean of all changes, such as the averages of batch normalisation; a counter or a flag, such as
+    that of dropout's draws, is what the first replica's is.
     """
     if rows is None or not variables:
         return
     (share,), first = _shares([rows]), tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-    changes = []
+    told = []
     for variable, start in zip(variables, before, strict=True):
-        change = variable.read_value() - start  # one that did not change stays the same to the bit
-        changes.append(change * share if change.dtype.is_floating else tf.where(first, tf.cast(change, tf.int64), 0))
-    for variable, start, change in zip(variables, before, _sums(changes), strict=True):
-        variable.assign(start + tf.cast(change, start.dtype))
+        value = variable.read_value()
+        if value.dtype.is_floating:  # one that did not change stays the same to the bit
+            told.append((value - start) * tf.cast(share, value.dtype))
+        else:
+            told.append(tf.where(first, tf.cast(value, tf.int64), 0))
+    for variable, start, of_all in zip(variables, before, _sums(told), strict=True):
+        variable.assign(start + of_all if start.dtype.is_floating else tf.cast(of_all, start.dtype))
 
 
 def where_rows(rows: Tensor | None, action: Callable[[], None]) -> None:
