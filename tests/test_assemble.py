@@ -1,11 +1,15 @@
-"""A run is the same whatever else its process has done before."""
+"""What a run is made of: names as in a new process, and labels of each position of a sequence."""
 
 from __future__ import annotations
 
 import keras
+import numpy as np
+import pytest
 
+import tftrain
 from tftrain.assemble import assemble
 from tftrain.core.parameters import names_of
+from tftrain.errors import InputError
 
 TEXT = "model: {name: sequential, layers: [{name: dense, units: 4}, {name: dense, units: 3}]}\ndata: iris\n"
 
@@ -24,3 +28,33 @@ def test_layers_are_named_as_in_a_new_process(desk):
         ]
     later = keras.layers.Dense(1).name
     assert later not in (first, "dense", "dense_1")
+
+
+TAGGER = """
+model: {name: sequential, layers: [{name: embedding, input_dim: 5, output_dim: 4}, {name: dense, units: 3}]}
+optimizer: {name: adam, learning_rate: 0.1}
+training: {steps: 12}
+"""
+
+
+def test_labels_of_each_position_train_as_their_one_hot_rows_do(desk, tmp_path):
+    found = []
+    for one_hot, kind, accuracy in (
+        ("false", "sparse_categorical", "accuracy"),
+        ("true", "categorical", "categorical_accuracy"),
+    ):
+        data = f"data: {{name: 'tokens:tagged', one_hot: {one_hot}, batch_size: 8, validation: 0.2}}\n"
+        scores = f"loss: {kind}_crossentropy\nmetrics: [{accuracy}, auc]\n"
+        found.append(tftrain.train(desk.load(TAGGER + data + scores), tmp_path / kind))
+    labels, rows = (one.results["validation"] for one in found)
+    assert list(labels.values()) == list(rows.values()) and labels["accuracy"] > 0.9
+    for one, other in zip(*(one.model.weights for one in found), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_labels_of_each_position_have_a_metric_of_themselves(desk):
+    text = f"{TAGGER}data: {{name: 'tokens:tagged', batch_size: 8}}\n"
+    run = assemble(desk.load(f"{text}loss: sparse_categorical_crossentropy\n"))
+    assert [metric.name for metric in run.recipe.metrics] == ["accuracy"] and run.data.facts.classes == 3
+    with pytest.raises(InputError, match="at each position there is loss: sparse_categorical_crossentropy"):
+        assemble(desk.load(text))

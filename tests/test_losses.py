@@ -1,5 +1,7 @@
 """How losses, outputs and targets fit together, and the metrics that take labels."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -35,6 +37,9 @@ def test_a_loss_of_numbers_on_many_classes():
         losses.outputs_needed("keras.losses:Hinge", LABELS)
 
 
+STEPS = Facts((3,), (3,), 3, True)  # of a sequence, each with a label
+
+
 @pytest.mark.parametrize(
     "shape, facts, fits",
     [((3,), LABELS, True), ((5,), LABELS, True), ((2,), LABELS, False), ((), LABELS, False), ((3,), ROWS, True)]
@@ -42,6 +47,33 @@ def test_a_loss_of_numbers_on_many_classes():
 )
 def test_misfit(shape, facts, fits):
     assert (losses.misfit("tftrain.losses:auto", shape, facts) is None) == fits
+
+
+@pytest.mark.parametrize(
+    "shape, facts, said",
+    [
+        ((3, 3), STEPS, None),
+        ((3, 5), STEPS, None),
+        ((3,), STEPS, r"shape \[3\], but the labels need \[3, 3\]"),
+        ((3, 3), LABELS, r"shape \[3, 3\], but the labels need \[3\]"),
+        ((3, 2), STEPS, "labels go from 0 to 2"),
+        (
+            (3, 5),
+            Facts((3,), (3,), None),
+            "for a label at each position there is loss: sparse_categorical_crossentropy",
+        ),
+    ],
+)
+def test_labels_of_each_position(shape, facts, said):
+    found = losses.misfit("keras.losses:SparseCategoricalCrossentropy", shape, facts)
+    assert found is None if said is None else re.search(said, found)
+    assert not losses.is_one_hot(STEPS) and losses.outputs_needed("keras.losses:SparseCategorical", STEPS) == 3
+
+
+def test_labels_of_positions_are_counted_from_0():
+    assert losses.by_position(Facts((3,), (4,), None), (0, 4)) == Facts((3,), (4,), 5, True)
+    with pytest.raises(ValueError, match="counted from 0, and the targets go from -1 to 4"):
+        losses.by_position(Facts((3,), (4,), None), (-1, 4))
 
 
 @pytest.mark.parametrize(

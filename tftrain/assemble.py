@@ -73,7 +73,7 @@ def assemble(config: Config) -> Run:
         message = f"{config.training.strategy}: {error}"
         raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
     keras.utils.set_random_seed(config.training.seed)
-    data = _data(config)
+    data = _labelled(config, _data(config))
     with _fresh_names(), scope(strategy):
         return _assemble(config, data, strategy)
 
@@ -179,6 +179,14 @@ def _data(config: Config) -> Data:
         }
         prepared = tuple(map(_preprocess, options.preprocess))
         return open_data(source, DataOptions(**named, preprocess=prepared), config.training.seed)
+
+
+def _labelled(config: Config, data: Data) -> Data:
+    """With integer targets of many values as labels, where the loss takes them so."""
+    if data.integer_range is None or "SparseCategorical" not in config.loss.target:
+        return data
+    with blamed_on(config.loss, "loss"):
+        return data._replace(facts=losses.by_position(data.facts, data.integer_range), label_range=data.integer_range)
 
 
 def _preprocess(part: Part) -> Preprocess:

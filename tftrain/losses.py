@@ -38,7 +38,19 @@ class FunctionLoss(keras.losses.Loss):
 
 
 def is_one_hot(facts: Facts) -> bool:
-    return facts.classes is not None and facts.target_shape == (facts.classes,)
+    return facts.classes is not None and facts.target_shape == (facts.classes,) and not facts.by_position
+
+
+def by_position(facts: Facts, integers: tuple[int, int]) -> Facts:
+    """Facts in which integer targets of many values are labels, from the lowest and the highest.
+
+    Raises:
+        ValueError: there are no two labels, counted from 0.
+    """
+    low, high = integers
+    if low < 0 or high < 1:
+        raise ValueError(f"its labels are counted from 0, and the targets go from {low} to {high}")
+    return facts._replace(classes=high + 1, by_position=True)
 
 
 def outputs_needed(loss: str, facts: Facts) -> int:
@@ -64,17 +76,22 @@ def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
     if facts.classes is not None and not is_one_hot(facts) and outputs_needed(loss, facts) > 1:
         if not shape or shape[-1] < facts.classes:
             return f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
+        positions = facts.target_shape if facts.by_position else ()
+        if shape[:-1] != positions and loss.startswith(("keras.", "tftrain.")):
+            return f"gives outputs of shape {list(shape)}, but the labels need {[*positions, facts.classes]}"
         return None
     squeezed = [size for size in shape if size != 1]
     if squeezed != [size for size in facts.target_shape if size != 1]:
-        return f"gives outputs of shape {list(shape)}, but the targets have the shape {list(facts.target_shape)}"
+        hint = "; for a label at each position there is loss: sparse_categorical_crossentropy, with integer targets"
+        said = f"gives outputs of shape {list(shape)}, but the targets have the shape {list(facts.target_shape)}"
+        return said + (hint if shape[:-1] == facts.target_shape != () else "")
     return None
 
 
 def ending(model: keras.Model, outputs: Any) -> str | None:
     """The activation a model ends in, 'linear' for none; None where it cannot be known."""
     found = _last_activation(model)
-    if found is None and outputs.shape.rank == 2 and outputs.shape[-1] > 1:
+    if found is None and outputs.shape.rank >= 2 and outputs.shape[-1] > 1:
         sums = tf.reduce_sum(outputs, -1)  # a subclassed model does not tell, its outputs do
         if tf.reduce_all(outputs >= 0) and tf.reduce_all(tf.abs(sums - 1) < EXACT_SUM):
             return "softmax"

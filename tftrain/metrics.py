@@ -23,17 +23,17 @@ def for_labels(metric: keras.metrics.Metric, outputs: int) -> keras.metrics.Metr
 
 
 class OnRows(keras.metrics.Metric):
-    """A metric that gets labels [batch] as one-hot rows [batch, outputs], or as a column where there is one output."""
+    """A metric that gets labels as one-hot rows of the outputs' shape, or as a column where there is one output."""
 
     def __init__(self, metric: keras.metrics.Metric, outputs: int):
         super().__init__(name=metric.name)
         self.metric, self._outputs = metric, outputs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        labels = keras.ops.reshape(y_true, (-1,))
         if self._outputs == 1:
-            rows = keras.ops.reshape(labels, (-1, 1))
+            rows = keras.ops.reshape(y_true, (-1, 1))
         else:
+            labels = keras.ops.reshape(y_true, keras.ops.shape(y_pred)[:-1])
             rows = keras.ops.one_hot(keras.ops.cast(labels, "int32"), self._outputs)
         self.metric.update_state(rows, y_pred, sample_weight=sample_weight)
 

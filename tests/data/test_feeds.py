@@ -138,7 +138,7 @@ def test_facts_and_sample_are_of_the_prepared_data(form):
     steps = (preprocess.resize(4, 4), preprocess.one_hot())
     x, y = (part[:40] for part in digits())
     data = opened(form, x=x, y=y, batch_size=40, preprocess=steps)
-    assert data.facts == ((4, 4, 1), (10,), 10) and data.label_range == (0, 9)
+    assert data.facts[:3] == ((4, 4, 1), (10,), 10) and data.label_range == (0, 9)
     assert data.sample.x.shape == (32, 4, 4, 1) and data.sample.y.shape == (32, 10)
     first = collected(data.train, 0, 1)[0]
     np.testing.assert_array_equal(data.sample.x, first.x[:32])
@@ -147,7 +147,7 @@ def test_facts_and_sample_are_of_the_prepared_data(form):
 def test_classes_are_those_of_all_splits_and_none_for_floats():
     data = open_data({"train": (X, Y % 3), "test": (X, Y % 5)}, DataOptions(5), 0)
     assert data.facts.classes == 5 and data.label_range == (0, 4)
-    assert open_data((X, Y * 1.0), DataOptions(5), 0).facts == ((1,), (), None)
+    assert open_data((X, Y * 1.0), DataOptions(5), 0).facts[:3] == ((1,), (), None)
 
 
 def test_even_batches_let_a_call_span_epochs():

@@ -24,16 +24,17 @@ def with_bad(values):
 
 @FORMS
 @pytest.mark.parametrize(
-    "y, labels",
+    "y, labels, others",
     [
-        (np.array([2, 0, 1, 0, 4, 1]), (0, 4)),
-        (np.array([[1], [1], [1], [2], [2], [2]]), (1, 2)),
-        (np.zeros(6, np.float32), None),
-        (np.zeros((6, 4), np.int64), None),
+        (np.array([2, 0, 1, 0, 4, 1]), (0, 4), None),
+        (np.array([[1], [1], [1], [2], [2], [2]]), (1, 2), None),
+        (np.zeros(6, np.float32), None, None),
+        (np.arange(24).reshape(6, 4) - 3, None, (-3, 20)),
+        (np.ones((6, 4), bool), None, (1, 1)),
     ],
 )
-def test_examples_and_labels_are_found(form, y, labels):
-    assert survey("train", form(Batch(X, y))) == Survey(6, labels)
+def test_examples_and_labels_are_found(form, y, labels, others):
+    assert survey("train", form(Batch(X, y))) == Survey(6, labels, others)
 
 
 @FORMS

@@ -81,7 +81,7 @@ def test_feature_mapping(place):
 def test_it_feeds_a_run(place):
     source = tfds("local_digits", test="test", data_dir=place)
     data = open_data(source, DataOptions(batch_size=10, validation=0.2), 0)
-    assert data.facts == ((8, 8, 1), (), 10)
+    assert data.facts[:3] == ((8, 8, 1), (), 10)
     assert (data.train.examples, data.validation.examples, data.test.examples) == (80, 20, 40)
     assert data.sample.x.dtype == np.float32 and data.sample.x.max() == 16
 

@@ -20,12 +20,14 @@ class Batch(NamedTuple):
 class Facts(NamedTuple):
     """What the data tells about itself, without the batch axis.
 
-    `classes` is the number of labels when the targets are class labels (integer or one-hot), else None.
+    `classes` is the number of labels when the targets are class labels (integer or one-hot), else None. Where they are
+    `by_position`, an example has many labels, such as one for each step of a sequence, and `target_shape` is theirs.
     """
 
     input_shape: Tree
     target_shape: tuple[int, ...]
     classes: int | None
+    by_position: bool = False
 
 
 class Feed(Protocol):

@@ -41,7 +41,7 @@ class Data(NamedTuple):
     """Everything a run needs to know of its data.
 
     `sample` is the first training batch as arrays, cut to a few examples. `label_range` is the lowest and the highest
-    label where the targets are labels.
+    label where the targets are labels; `integer_range` that of the targets where they are integers of another shape.
     """
 
     train: Feed
@@ -50,6 +50,7 @@ class Data(NamedTuple):
     facts: Facts
     sample: Batch
     label_range: tuple[int, int] | None
+    integer_range: tuple[int, int] | None
 
 
 def open_data(source: Any, options: DataOptions, seed: int) -> Data:
@@ -57,7 +58,7 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
 
     `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing.
     """
-    splits, labels = _surveyed(source, options.cache)
+    splits, labels, others = _surveyed(source, options.cache)
     splits = split(splits, options.validation, options.test, options.split_seed)
     batch_size = _batch_size(options.batch_size, splits["train"].examples)
     classes = labels[1] + 1 if labels else _one_hot_classes(splits["train"].data)
@@ -80,21 +81,24 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
         for name, one in splits.items()
         if name != "train"
     }
-    return Data(train, held_out.get("validation"), held_out.get("test"), facts, _sample(train), labels)
+    return Data(train, held_out.get("validation"), held_out.get("test"), facts, _sample(train), labels, others)
 
 
-def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple[int, int] | None]:
-    """The source's own splits with their sizes, and the range of the labels over all of them."""
-    splits, labels = {}, []
+def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple | None, tuple | None]:
+    """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
+    splits, labels, others = {}, [], []
     for name, data in read(source).items():
         data = data.cache() if cache and isinstance(data, tf.data.Dataset) else data
         found = survey(name, data)
         splits[name] = Split(data, found.examples)
         labels.append(found.labels)
+        others.append(found.others)
     _check_alike({name: one.data for name, one in splits.items()})
-    if any(found is None for found in labels):
-        return splits, None
-    return splits, (min(low for low, _ in labels), max(high for _, high in labels))
+    return splits, _joined(labels), _joined(others)
+
+
+def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
+    return None if None in ranges else (min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
 def _check_alike(splits: dict[str, Batch | tf.data.Dataset]) -> None:

@@ -13,10 +13,14 @@ from tftrain.data.source import leaves
 
 
 class Survey(NamedTuple):
-    """The number of examples, and the lowest and highest label where the targets are integers of shape () or (1,)."""
+    """The number of examples, and the lowest and highest target where they are integers.
+
+    Those of shape () or (1,) are `labels`; whether `others` are labels too is for the loss to say.
+    """
 
     examples: int
     labels: tuple[int, int] | None
+    others: tuple[int, int] | None = None
 
 
 def survey(name: str, data: Batch | tf.data.Dataset) -> Survey:
@@ -32,7 +36,7 @@ def survey(name: str, data: Batch | tf.data.Dataset) -> Survey:
 
 def are_labels(target: Any) -> bool:
     """Whether targets without their batch axis (anything with a dtype and a shape) can be class labels."""
-    return not tf.as_dtype(target.dtype).is_floating and tuple(target.shape) in ((), (1,))
+    return not _are_floats(target) and tuple(target.shape) in ((), (1,))
 
 
 def _survey_arrays(name: str, batch: Batch) -> Survey:
@@ -43,13 +47,14 @@ def _survey_arrays(name: str, batch: Batch) -> Survey:
     if found:
         part, places = min(((part, places) for part, places in bad.items() if len(places)), key=lambda b: b[1][0][0])
         _refuse(name, found, int(places[0][0]), _place(part, places[0][1:]))
-    if not are_labels(batch.y[0]):
+    if _are_floats(batch.y) or not batch.y.size:
         return Survey(len(batch.y), None)
-    return Survey(len(batch.y), (int(batch.y.min()), int(batch.y.max())))
+    return _survey(batch.y[0], len(batch.y), (int(batch.y.min()), int(batch.y.max())))
 
 
 def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
-    labels = are_labels(dataset.element_spec[1])
+    target = dataset.element_spec[1]
+    whole = not _are_floats(target)
 
     @tf.autograph.experimental.do_not_convert
     def look(state, example):
@@ -57,8 +62,10 @@ def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
         batch = Batch(*example)
         bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
         first = tf.where((found == 0) & (bad > 0), count, first)
-        label = tf.cast(tf.reshape(batch.y, []), tf.int64) if labels else count
-        return count + 1, tf.minimum(low, label), tf.maximum(high, label), found + bad, first
+        if whole:
+            numbers = tf.cast(batch.y, tf.int64)
+            low, high = tf.minimum(low, tf.reduce_min(numbers)), tf.maximum(high, tf.reduce_max(numbers))
+        return count + 1, low, high, found + bad, first
 
     edge = np.iinfo(np.int64)
     start = tuple(np.int64(value) for value in (0, edge.max, edge.min, 0, -1))
@@ -69,7 +76,15 @@ def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
         example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
         part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
         _refuse(name, found, first, _place(part, places[0]))
-    return Survey(count, (low, high) if labels else None)
+    return _survey(target, count, (low, high)) if whole else Survey(count, None)
+
+
+def _survey(target: Any, count: int, found: tuple[int, int]) -> Survey:
+    return Survey(count, found) if are_labels(target) else Survey(count, None, found)
+
+
+def _are_floats(target: Any) -> bool:
+    return tf.as_dtype(target.dtype).is_floating
 
 
 def _not_finite(leaf: Any) -> np.ndarray:

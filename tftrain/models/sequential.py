@@ -10,7 +10,7 @@ from tftrain.values import Layer
 def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> keras.Model:
     """The given layers, Keras' or your own by dotted path, one after the other; the last one gives the outputs.
 
-    Input `[batch, ...]`, output `[batch, outputs]`.
+    Input `[batch, ...]`, output `[batch, outputs]`, or of more axes where the targets have them.
 
     Raises:
         ValueError: there is no layer, or what the last one gives does not fit the targets.
@@ -19,7 +19,7 @@ def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> kera
         raise ValueError("sequential needs at least one layer")
     model = keras.Sequential([keras.Input(input_shape), *layers], name="sequential")
     shape = model.output_shape[1:]
-    if shape != (outputs,):
+    if len(shape) < 2 and shape != (outputs,):  # more axes are for the loss to compare with the targets
         raise ValueError(
             f"the last layer gives the shape {list(shape)}; the targets need [{outputs}]: "
             f"end the layers with {{name: dense, units: {outputs}}}"
