@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common import global_state
-from keras.src.utils import naming
 
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
@@ -32,6 +29,7 @@ from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.data.splits import take
 from tftrain.errors import InputError, blamed_on
+from tftrain.layer_names import fresh_names
 from tftrain.methods import open_method
 from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
@@ -74,7 +72,7 @@ def assemble(config: Config) -> Run:
         raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
     keras.utils.set_random_seed(config.training.seed)
     data = _labelled(config, _data(config))
-    with _fresh_names(), scope(strategy):
+    with fresh_names(), scope(strategy):
         return _assemble(config, data, strategy)
 
 
@@ -217,19 +215,6 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     if misfit:
         raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
     return model, found
-
-
-@contextlib.contextmanager
-def _fresh_names() -> Iterator[None]:
-    """Keras names layers made inside as in a new process; those made later have none of the names made before."""
-    before = dict(global_state.get_global_attribute("object_name_uids", {}))
-    naming.reset_uids()
-    try:
-        yield
-    finally:
-        made = global_state.get_global_attribute("object_name_uids", {})
-        counts = {name: max(made.get(name, 0), before.get(name, 0)) for name in made | before}
-        global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,17 @@
+"""Layers are named as in a new process, and none of a user's own gets a name that was given inside."""
+
+from __future__ import annotations
+
+import keras
+
+from tftrain.layer_names import fresh_names
+
+
+def test_names_inside_and_after():
+    before = {keras.layers.Dense(1).name for _ in range(3)}
+    for _ in range(2):
+        with fresh_names():
+            assert [keras.layers.Dense(1).name for _ in range(2)] == ["dense", "dense_1"]
+            assert keras.layers.Softmax().name == "softmax"
+    assert keras.layers.Dense(1).name not in before | {"dense", "dense_1"}
+    assert keras.layers.Softmax().name != "softmax"

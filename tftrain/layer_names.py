@@ -1,0 +1,23 @@
+"""The names that Keras gives layers by itself, such as dense_1, which it counts through a whole process."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from keras.src.backend.common import global_state  # there is no public way to set the counts alone
+from keras.src.utils import naming
+
+
+@contextmanager
+def fresh_names() -> Iterator[None]:
+    """Keras names layers made inside as in a new process; those made later have none of the names made before."""
+    before = dict(global_state.get_global_attribute("object_name_uids", {}))
+    naming.reset_uids()
+    try:
+        yield
+    finally:
+        made = global_state.get_global_attribute("object_name_uids", {})
+        counts = {name: max(made.get(name, 0), before.get(name, 0)) for name in made | before}
+        global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))
