@@ -55,7 +55,8 @@ def train(
     pace = Pace(plan.steps_per_call)
     ledger, step = sinks.ledger, int(state.step.numpy())
     while step < plan.total_steps:
-        cut = plan.call_after(step, min(feed.run_length(step), pace.steps), sinks.each_point)
+        most = min(feed.run_length(step), pace.steps)
+        cut = plan.call_after(step, most, sinks.each_point or programs.each_point)
         began = clock()
         with ledger.timing("input"):
             handle = feed.serve(step, cut[-1][0].end)

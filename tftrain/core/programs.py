@@ -56,7 +56,8 @@ class Programs:
     ):
         self.probes = tuple(probes)
         self._executor = executor
-        self._metrics = () if tf.distribute.has_strategy() else tuple(recipe.metrics)
+        self.each_point = tf.distribute.has_strategy() and bool(recipe.metrics)  # a call has to end at each
+        self._metrics = () if self.each_point else tuple(recipe.metrics)
         self._feed = feed
         self._quiet, self._measured = make_step(state, recipe), make_step(state, recipe, self.probes)
         self.compiled: tuple = ()  # by XLA
