@@ -71,6 +71,9 @@ def test_what_lies_in_the_folder(finished):
     assert {"config.yaml", "metrics.jsonl", "model.keras", "results.json", "checkpoints", "val"} <= names
     results = json.loads((finished.folder / "results.json").read_text())
     assert results["steps"] == 24 and results["test"] == finished.results["test"]
+    took = results["time"]
+    assert {"compiling", "step", "validation", "checkpoints", "writing"} <= took.keys() and min(took.values()) >= 0
+    assert 0.5 * results["seconds"] < sum(took.values()) < results["seconds"]  # the rest: the last figures, the model
     lines = [json.loads(line) for line in (finished.folder / "metrics.jsonl").read_text().splitlines()]
     assert all(
         {"step", "loss", "accuracy", "grad_norm", "clipped_grad_norm", "clip_rate"} <= line.keys() for line in lines

@@ -31,6 +31,7 @@ from tftrain.core.plan import every
 from tftrain.core.skips import Skips
 from tftrain.core.state import read, write
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
+from tftrain.data.stream import StreamFeed
 from tftrain.dump import changes, dump
 from tftrain.errors import InputError, TrainingError
 from tftrain.monitors import Monitors, monitors
@@ -42,6 +43,7 @@ from tftrain.recorders import recorders
 from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
 from tftrain.strict import ConfigError
+from tftrain.time_spent import time_line
 from tftrain.values import in_steps
 
 Results = dict[str, dict[str, float]]  # by split: the loss and the metrics
@@ -145,7 +147,8 @@ class Session:
         state, stopped = self._run.state, None if ended is None else str(ended)
         steps = int(state.step.numpy())
         if self._saved != steps:
-            self._save(steps)
+            with self._ledger.timing("checkpoints"):
+                self._save(steps)
         if self._run.config.checkpoint.restore_best:
             self._checkpoints.restore_best()
         if state.averages is not None:
@@ -155,12 +158,16 @@ class Session:
         curves = history(self._folder / run_folder.METRICS)
         results = self._results(curves)
         if self._chief:
-            summary = {"steps": steps, "seconds": round(time.monotonic() - began, 3), "stopped": stopped, **results}
+            seconds, spent = time.monotonic() - began, self._ledger.spent()
+            summary = {"steps": steps, "seconds": round(seconds, 3), "stopped": stopped, **results}
+            summary["time"] = {kind: round(took, 3) for kind, took in spent.items()}
             run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
             remark = self._skips.remark(steps) if not isinstance(ended, NotFinite) else None
             if remark:
                 warnings.warn(remark, stacklevel=2)
-            print_results(results, self._folder, stopped)
+            streamed = isinstance(self._run.data.train, StreamFeed)
+            spent_line = time_line(spent, self._run.config.data, streamed)
+            print_results(results, self._folder, stopped, spent_line)
         return Result(curves, state.model, results, self._folder, stopped, isinstance(ended, NotFinite))
 
     def _train(self, sinks: Sinks) -> Stop | None:
@@ -203,13 +210,13 @@ class Session:
         window = self._run.config.log.profile if self._chief else None
         self._written = Aside(files)
         with ExitStack() as ending:
-            ending.callback(self._written.close)
+            ending.callback(self._ledger.timed("writing", self._written.close))
             heard = [self._skips.add, *(one.on_call for one in files if isinstance(one, Console))]
             if window:
                 profile = Profile(self._folder, *window)
                 ending.callback(profile.close)
-                profile.on_call(self._start)
-                heard.append(profile.on_call)
+                heard.append(self._ledger.timed("profile", profile.on_call))
+                heard[-1](self._start)
             yield Sinks(
                 self._watchers(),
                 on_call=lambda step, row: [tell(step, row) for tell in heard],
@@ -253,7 +260,8 @@ class Session:
         return make_evaluation(self._run.objective, self._run.new_metrics(), feed) if feed is not None else None
 
     def _save(self, step: int) -> None:
-        self._written.drain()  # a run that goes on from here has all points up to here
+        with self._ledger.timing("writing"):  # a run that goes on from here has all points up to here
+            self._written.drain()
         self._remember()
         self._checkpoints.save(step)
         self._saved = step

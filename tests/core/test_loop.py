@@ -1,8 +1,11 @@
+import time
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tftrain.core.ledger import Ledger
 from tftrain.core.loop import Sinks, train
 from tftrain.core.plan import MEASURED, Plan, Stretch, every
 from tftrain.core.programs import Programs
@@ -212,3 +215,45 @@ def test_ctrl_c_between_calls_leaves_whole_steps(house):
     with pytest.raises(KeyboardInterrupt):
         train(programs, run.state, feed, Plan(10, every(10), steps_per_call=2), Sinks(on_call=interrupt))
     assert int(run.state.step) == int(run.state.optimizer.iterations) == 4
+
+
+def test_where_the_time_goes(house):
+    run, feed = house.small_run(), house.classes_feed()
+    feed.prepared = False
+    now = [0.0]
+    ledger = Ledger(lambda: now[0])
+
+    def passing(seconds):
+        def work(*_):
+            now[0] += seconds
+            return Signals()
+
+        return work
+
+    sinks = Sinks([passing(1)], passing(10), passing(100), passing(1000), ledger=ledger)
+    plan = Plan(4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2)
+    train(Programs(run.state, run.recipe, feed, [raw_sizes()]), run.state, feed, plan, sinks)
+    # Two calls; the first is set up. That its graph measured itself by another clock does not matter here.
+    spent = ledger.spent()
+    assert {kind: spent[kind] for kind in ("checkpoints", "writing", "validation")} == {
+        "checkpoints": 2 * (1 + 100),
+        "writing": 2 * (10 + 1000),
+        "validation": 10000,
+    }
+
+
+def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_take(house):
+    run, feed = house.small_run(), house.classes_feed()
+    programs = Programs(run.state, run.recipe, feed, [raw_sizes()])
+    assert programs.run(feed.serve(0, 2), [Stretch(2)]).input == 0
+    feed.prepared, make = False, feed.batch
+
+    def slow(handle, index):
+        batch = make(handle, index)
+        wait = tf.py_function(lambda x: (time.sleep(0.05), x)[1], [batch.x], tf.float32)
+        return batch._replace(x=tf.ensure_shape(wait, batch.x.shape))
+
+    feed.batch = slow
+    found = Programs(run.state, run.recipe, feed, [raw_sizes()]).run(feed.serve(0, 3), [Stretch(3, MEASURED)])
+    assert 0.15 < found.input < 1 and 0 < found.measuring < 0.05 + found.input
+    assert set(found.rows) == set(programs.run(feed.serve(0, 2), [Stretch(2)]).rows)

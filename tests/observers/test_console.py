@@ -126,7 +126,7 @@ def test_long_paths_stay_in_one_piece():
 
 def test_the_tensorboard_line_can_be_pasted():
     console = plain()
-    print_results({"test": {"loss": 0.5}}, "runs/my [bold] run", "loss [bold] stood still", console)
+    print_results({"test": {"loss": 0.5}}, "runs/my [bold] run", "loss [bold] stood still", console=console)
     lines = console.file.getvalue().splitlines()
     line = lines[-1]
     assert "stopped early: loss [bold] stood still" in lines

@@ -5,22 +5,60 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class Ledger:
-    """Owns the seconds that each kind of work took, such as `input` or `step`."""
+    """Owns the seconds that each kind of work took, such as `input` or `step`.
+
+    Work within other work counts for its own kind alone.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock = clock
-        self.seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+        self._within = [0.0]  # seconds that are counted already, of each work that goes on
+        self._plain = self._measured = 0
 
     @contextmanager
     def timing(self, kind: str) -> Iterator[None]:
         began = self._clock()
+        self._within.append(0.0)
         try:
             yield
         finally:
-            self.add(kind, self._clock() - began)
+            seconds = self._clock() - began
+            self._add(kind, seconds - self._within.pop())
+            self._within[-1] += seconds
 
-    def add(self, kind: str, seconds: float) -> None:
-        self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
+    def timed(self, kind: str, action: Callable[..., None]) -> Callable[..., None]:
+        """The action, timed whenever it is done."""
+
+        def do(*given: Any) -> None:
+            with self.timing(kind):
+                action(*given)
+
+        return do
+
+    def split(self, kind: str, other: str, seconds: float) -> None:
+        """Count some of the seconds of one kind for another one."""
+        self._add(kind, -seconds)
+        self._add(other, seconds)
+
+    def count(self, plain: int, measured: int) -> None:
+        """Take in how many steps the seconds of `step` and of `measuring` were for."""
+        self._plain, self._measured = self._plain + plain, self._measured + measured
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by kind; `measuring` is what measured steps took more than others would have.
+
+        Where all steps are measured nobody can tell, and they all count as steps.
+        """
+        found = {"step": 0.0, "measuring": 0.0} | self._seconds
+        usual = found["step"] / self._plain * self._measured if self._plain else found["measuring"]
+        usual = min(usual, found["measuring"])
+        found["step"], found["measuring"] = found["step"] + usual, found["measuring"] - usual
+        return {kind: seconds for kind, seconds in found.items() if seconds > 0}
+
+    def _add(self, kind: str, seconds: float) -> None:
+        self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds

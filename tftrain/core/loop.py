@@ -13,7 +13,7 @@ from tftrain.core.depth import hidden_ends
 from tftrain.core.ledger import Ledger
 from tftrain.core.pace import Pace
 from tftrain.core.parameters import parameter_names
-from tftrain.core.plan import GOES_ON, Due, Plan, Stretch
+from tftrain.core.plan import GOES_ON, MEASURED, Due, Plan, Stretch
 from tftrain.core.programs import Found, Programs
 from tftrain.core.skips import overflowed
 from tftrain.core.state import TrainState
@@ -53,22 +53,27 @@ def train(
     ends = hidden_ends(names, state.model.trainable_variables)
     window = Window(names, state.metrics, feed.steps_per_epoch, ends)
     pace = Pace(plan.steps_per_call)
-    ledger, step = sinks.ledger, int(state.step.numpy())
+    ledger, step, ready = sinks.ledger, int(state.step.numpy()), set()
     while step < plan.total_steps:
         most = min(feed.run_length(step), pace.steps)
         cut = plan.call_after(step, most, sinks.each_point or programs.each_point)
-        began = clock()
+        began, needs = clock(), _needs(programs, feed, cut, step)
         with ledger.timing("input"):
             handle = feed.serve(step, cut[-1][0].end)
-        with ledger.timing("step"):
+        kind = "step" if needs in ready else "compiling"
+        with ledger.timing(kind):
             found = programs.run(handle, [stretch for stretch, _ in cut])
         seconds, done = clock() - began, len(found.rows["finite"])
-        ledger.add("measuring", found.measuring)
+        ledger.split(kind, "input", found.input)
+        if kind == "step":
+            _split_measured(ledger, cut, found)
+        ready.add(needs)
         pace.adapt(done, seconds)
         step += done
-        sinks.on_call(step, {name: values[-1] for name, values in found.rows.items()})
+        with ledger.timing("writing"):
+            sinks.on_call(step, {name: values[-1] for name, values in found.rows.items()})
+            points = _points(cut, found, window, step, seconds)
         trouble = _trouble(found.rows, step, names) if plan.on_nonfinite == "stop" else None
-        points = _points(cut, found, window, step, seconds)
         if trouble is not None:
             _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
             return trouble
@@ -76,6 +81,23 @@ def train(
         if reason is not None:
             return reason
     return None
+
+
+def _needs(programs: Programs, feed: Feed, cut: list[tuple[Stretch, Due]], step: int) -> tuple:
+    """What is set up by the first call that needs it: XLA compiles each kind of step for each size of batch."""
+    if not programs.compiled:
+        return ()
+    epoch = feed.steps_per_epoch
+    ends_epoch = (step + cut[-1][0].end) // epoch > step // epoch  # with a batch that may be short
+    return ends_epoch, any(stretch.kind == MEASURED for stretch, _ in cut)
+
+
+def _split_measured(ledger: Ledger, cut: list[tuple[Stretch, Due]], found: Found) -> None:
+    """Tells the measured steps of a call apart, in the time that was counted for its steps."""
+    done = len(found.rows["finite"])
+    measured = sum(stretch.kind == MEASURED and stretch.end <= done for stretch, _ in cut)
+    ledger.count(done - measured, measured)
+    ledger.split("step", "measuring", found.measuring)
 
 
 def _points(cut: list[tuple[Stretch, Due]], found: Found, window: Window, last_step: int, seconds: float) -> Points:
@@ -121,10 +143,11 @@ def _deliver(points: Points, sinks: Sinks) -> Stop | None:
     with sinks.ledger.timing("writing"):
         sinks.record(points)
     reason = None
-    for step, signals in points:
-        for observer in sinks.observers:
-            try:
-                observer(step, signals)
-            except Stop as stop:
-                reason = reason or stop
+    with sinks.ledger.timing("checkpoints"):
+        for step, signals in points:
+            for observer in sinks.observers:
+                try:
+                    observer(step, signals)
+                except Stop as stop:
+                    reason = reason or stop
     return reason

@@ -19,21 +19,24 @@ from tftrain.core.pack import Packing
 from tftrain.core.plan import GOES_ON, MEASURED, Stretch
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
-from tftrain.core.types import Feed, Probe, Signals, Tensor
+from tftrain.core.types import Batch, Feed, Probe, Signals, Tensor, Tree
 from tftrain.core.window import Rows
+
+_MAKING = "seconds_of_input"  # in the row of a step
 
 
 class Found(NamedTuple):
     """What a call gave: rows for all steps that it came to; metrics and signals for each point, in order.
 
     `rows` are [steps] for each scalar, [steps, parameters] for each vector. A point that was not measured has no
-    signals. `measuring` is the seconds that went into measured steps.
+    signals. `measuring` is the seconds that went into measured steps, `input` those into batches that had to be made.
     """
 
     rows: Rows
     metrics: list[dict[str, float] | None]
     signals: list[Signals]
     measuring: float
+    input: float
 
 
 class Programs:
@@ -82,8 +85,9 @@ class Programs:
             found = self.call(handle, tf.constant(ends), tf.constant(kinds))
         rows, scores, *looks, seconds = [tensor.numpy() for tensor in found]
         rows = self._row.unpacked(rows)
+        making = float(rows.pop(_MAKING, np.zeros(1)).sum())
         points = kinds[(ends <= len(rows["finite"])) & (kinds != GOES_ON)]
-        return Found(rows, self._named(scores, len(points)), self._signals(points, looks), float(seconds))
+        return Found(rows, self._named(scores, len(points)), self._signals(points, looks), float(seconds), making)
 
     def _run(self, handle: Any, ends: Any, kinds: Any) -> tuple:
         def array(dtype: Any) -> tf.TensorArray:
@@ -122,22 +126,32 @@ class Programs:
     def _quiet_step(self, handle: Any, index: Any, rows: Any) -> tuple:
         self._traced = tf.compat.v1.get_default_graph()
         self._scope = self._traced.get_name_scope()
-        with tf.name_scope("batch"):
-            batch = self._feed.batch(handle, index)
+        batch, making = self._batch(handle, index)
         row, _ = replicas.run(self._quiet, batch)
         with tf.name_scope(LOOP):
-            return index + 1, row["finite"] > 0, rows.write(index, self._row.packed(row)[0])
+            return index + 1, row["finite"] > 0, rows.write(index, self._row.packed(row | making)[0])
 
     def _measured_step(self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any) -> tuple:
-        with tf.control_dependencies([index]):
-            began = tf.timestamp()
-        row, look = replicas.run(self._measured, self._feed.batch(handle, index))
+        batch, making = self._batch(handle, index)
+        began = _time_after(batch)
+        row, look = replicas.run(self._measured, batch)
         found, others = self._look.packed(look)
-        with tf.control_dependencies([found]):
-            seconds += tf.timestamp() - began
-        rows = rows.write(index, self._row.packed(row)[0])
+        seconds += _time_after(found) - began
+        rows = rows.write(index, self._row.packed(row | making)[0])
         place = numbers.size()
         return index + 1, row["finite"] > 0, rows, numbers.write(place, found), texts.write(place, others), seconds
+
+    def _batch(self, handle: Any, index: Any) -> tuple[Batch, dict[str, Tensor]]:
+        """A batch, and as a part of the step's row the seconds that it took, where it had to be made."""
+        if self._feed.prepared:
+            with tf.name_scope("batch"):
+                return self._feed.batch(handle, index), {}
+        with tf.name_scope(LOOP):
+            began = _time_after(index)
+        with tf.name_scope("batch"), tf.control_dependencies([began]):
+            batch = self._feed.batch(handle, index)
+        with tf.name_scope(LOOP):
+            return batch, {_MAKING: tf.cast(_time_after(batch) - began, tf.float32)}
 
     def _score(self, scores: Any) -> tuple:
         results = metric_results(self._metrics)
@@ -162,6 +176,12 @@ class Programs:
         for probe, found in zip(self.probes, look, strict=True):
             signals = signals.merged(probe.read(found))
         return signals
+
+
+def _time_after(tree: Tree) -> Tensor:
+    """The seconds on the clock when all of a tree is there, float64."""
+    with tf.control_dependencies([leaf for leaf in tf.nest.flatten(tree) if leaf is not None]):
+        return tf.timestamp()
 
 
 def _stacked(array: tf.TensorArray, width: int) -> Tensor:

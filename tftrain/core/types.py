@@ -35,12 +35,14 @@ class Feed(Protocol):
 
     On the host `serve(step, count)` makes a handle for the next `count` steps; in the graph
     `batch(handle, index)` gives batch `index` of that handle. One call never spans more than
-    `run_length(step)` steps.
+    `run_length(step)` steps. `prepared` is whether batches lie in memory as they are; where they do not, it is told how
+    long they take.
     """
 
     signature: Tree  # the tf.TypeSpec of a handle
     steps_per_epoch: int
     examples: int
+    prepared: bool
 
     def run_length(self, step: int) -> int: ...
 

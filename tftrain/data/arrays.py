@@ -25,6 +25,7 @@ class ArrayFeed:
         self._order = order
         ready, self._rest = apply_ahead(fitted, data, order.training)
         self._arrays = map_leaves(tf.constant, ready)
+        self.prepared = not self._rest
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int32))
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
         self._epochs_drawn = max(1, DRAWN_ROWS // order.examples)

@@ -24,6 +24,8 @@ class StreamFeed:
     Examples of differing shapes are preprocessed one by one, before they are put into a batch.
     """
 
+    prepared = False
+
     def __init__(self, data: tf.data.Dataset, order: Order, fitted: list[Fitted]):
         self._data, self._order, self._fitted = data, order, fitted
         self._next_step = -1

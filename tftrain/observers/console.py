@@ -167,13 +167,16 @@ def print_results(
     rows: Mapping[str, Mapping[str, float]],
     run_dir: Path,
     stopped: str | None = None,
+    spent: str | None = None,
     console: rich_console.Console | None = None,
 ) -> None:
-    """Prints why the run ended early, the table of results, the run's folder, and the line that opens TensorBoard."""
+    """Prints why the run ended early, the table of results, where the time went, and how to open the run's folder."""
     console = console or screen()
     if stopped:
         _say(console, f"\nstopped early: {stopped}")
     _say(console, f"\n{results_table(rows)}\n")
+    if spent:
+        _say(console, f"{spent}\n")
     _say(console, f"run folder: {run_dir}")
     _say(console, f"tensorboard --logdir {shlex.quote(str(run_dir))}")
 
