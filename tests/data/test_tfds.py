@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as library
 
 from tftrain.data.bundled import digits
@@ -53,7 +54,8 @@ def place(tmp_path_factory):
         yield str(folder)
 
 
-def listed(dataset):
+def listed(split):
+    dataset = split if isinstance(split, tf.data.Dataset) else tf.data.Dataset.from_tensor_slices(split)
     return list(dataset.as_numpy_iterator())
 
 
@@ -84,6 +86,17 @@ def test_it_feeds_a_run(place):
     assert data.facts[:3] == ((8, 8, 1), (), 10)
     assert (data.train.examples, data.validation.examples, data.test.examples) == (80, 20, 40)
     assert data.sample.x.dtype == np.float32 and data.sample.x.max() == 16
+
+
+@pytest.mark.parametrize("inputs", ["image", ["image", "ink"]])
+def test_small_splits_are_read_into_arrays_and_large_ones_are_streamed(place, monkeypatch, inputs):
+    asked = {"data_dir": place, "inputs": inputs, "target": "label"}
+    small = tfds("local_digits", **asked)["train"]
+    monkeypatch.setattr("tftrain.data.tfds.SMALL_BYTES", 100 * 64)  # the images alone, without their labels
+    large = tfds("local_digits", **asked)["train"]
+    assert isinstance(small, tuple) and small[1].shape == (100,) and isinstance(large, tf.data.Dataset)
+    for ours, theirs in zip(listed(small), listed(large), strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, ours, theirs)
 
 
 def test_array_record_files_are_read_into_arrays(place, tmp_path):

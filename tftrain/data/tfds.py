@@ -20,7 +20,9 @@ from tftrain.data.errors import DataError
 
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 PROBE_SECONDS = 3.0
-ARRAY_BYTES = 4 * 2**30  # an array_record split is read into arrays up to this size
+SMALL_BYTES = 2**28  # a split up to this size is read into arrays, such as all of MNIST or CIFAR-10
+ARRAY_BYTES = 4 * 2**30  # one in array_record files up to this
+READ_TOGETHER = 256  # examples
 NAME = re.compile(r"(?P<name>\w+)(/[\w.+-]+)?(:[\d.*]+)?")
 
 
@@ -144,7 +146,23 @@ def _read(maker: Any, spec: str, columns: tuple) -> Any:
         return _read_arrays(maker, spec, pick)
     # Caching is the run's choice, and the order of the files is part of the data position.
     config = library.ReadConfig(try_autocache=False)
-    return maker.as_dataset(split=spec, shuffle_files=False, read_config=config).map(pick)
+    data = maker.as_dataset(split=spec, shuffle_files=False, read_config=config).map(pick)
+    return _in_memory(data) if _is_small(data, maker.info.splits[spec].num_examples) else data
+
+
+def _is_small(data: tf.data.Dataset, examples: int) -> bool:
+    leaves = tf.nest.flatten(data.element_spec)
+    if not all(leaf.shape.is_fully_defined() for leaf in leaves):
+        return False
+    return 0 < examples * sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves) <= SMALL_BYTES
+
+
+def _in_memory(data: tf.data.Dataset) -> tuple:
+    """All examples as arrays: decoded once, shuffled as a whole, and served without a pipeline."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread holds up the release of the iterator
+    batches = list(data.batch(READ_TOGETHER).with_options(options).as_numpy_iterator())
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
 def _read_arrays(maker: Any, spec: str, pick) -> tuple:
