@@ -16,7 +16,7 @@ _MISFITS_SHOWN = 5
 class Checkpoints:
     """The newest checkpoints of a state in a folder, and the best one in `best` beside them.
 
-    To be made after `compile_programs`, so that every variable exists.
+    To be made after the `Programs`, so that every variable exists.
     """
 
     def __init__(self, folder: str | os.PathLike, state: TrainState, keep: int = 2):

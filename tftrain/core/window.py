@@ -83,7 +83,9 @@ class Window:
         table = np.concatenate(blocks, 1, dtype=np.float64)
         return [Signals(dict(zip(names, row, strict=True))) for row in table.tolist()]
 
-    def _columns(self, rows: Rows, steps: np.ndarray, stops: np.ndarray, metrics: Mapping[str, np.ndarray]) -> Columns:
+    def _columns(
+        self, rows: Rows, steps: np.ndarray, stops: np.ndarray, metrics: Sequence[Mapping[str, float]]
+    ) -> Columns:
         starts, end = np.concatenate([[0], stops[:-1]]), stops[-1]
 
         def totals(values: np.ndarray) -> np.ndarray:
