@@ -204,6 +204,26 @@ def test_skip_what_is_not_finite(house):
     assert int(run.state.optimizer.iterations) == 8
 
 
+@pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
+def test_trouble_is_told_before_anything_is_done_about_it(house, on_nonfinite):
+    run, feed, order = house.small_run(), house.classes_feed(poisoned=[4]), []
+    good = house.small_run()
+    train(Programs(good.state, good.recipe, feed), good.state, feed, Plan(3, every(3)), Sinks())
+
+    def on_trouble(trouble):
+        order.append(("trouble", trouble.step))
+        then, now = house.everything(good.state), house.everything(run.state)
+        assert (trouble.kind, len(trouble.rows["loss"]), now.pop("step"), then.pop("step")) == ("loss", 4, 4, 3)
+        trained = [name for name in now if not name.startswith("metrics/")]
+        house.assert_same({name: then[name] for name in trained}, {name: now[name] for name in trained})
+
+    sinks = Sinks([lambda step, signals: order.append(("seen", step))], on_trouble=on_trouble)
+    plan = Plan(6, every(2), on_nonfinite=on_nonfinite)
+    train(Programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    assert order[:3] == [("seen", 2), ("trouble", 4), ("seen", 4)]
+    assert order[3:] == ([("seen", 6)] if on_nonfinite == "skip" else [])
+
+
 def test_ctrl_c_between_calls_leaves_whole_steps(house):
     run, feed = house.small_run(), house.classes_feed()
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from tftrain.core.aside import Points
 from tftrain.core.depth import hidden_ends
 from tftrain.core.ledger import Ledger
@@ -15,12 +13,10 @@ from tftrain.core.pace import Pace
 from tftrain.core.parameters import parameter_names
 from tftrain.core.plan import GOES_ON, MEASURED, Due, Plan, Stretch
 from tftrain.core.programs import Found, Programs
-from tftrain.core.skips import overflowed
 from tftrain.core.state import TrainState
+from tftrain.core.trouble import Recent, Trouble
 from tftrain.core.types import Feed, NotFinite, Observer, Stop
 from tftrain.core.window import Rows, Window
-
-_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -29,13 +25,16 @@ class Sinks:
 
     `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
     come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then, and
-    `save(step)` makes a checkpoint. The seconds that all this takes are entered in the `ledger`.
+    `save(step)` makes a checkpoint. `on_trouble(trouble)` is called at each step that went wrong, before anything is
+    done about it: all is as it was before that step, but for the count of steps and the loss scale. The seconds that
+    all this takes are entered in the `ledger`.
     """
 
     observers: Sequence[Observer] = ()
     on_call: Callable[[int, Rows], None] = lambda step, row: None
     save: Callable[[int], None] = lambda step: None
     record: Callable[[Points], None] = lambda points: None
+    on_trouble: Callable[[Trouble], None] = lambda trouble: None
     each_point: bool = True
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -52,7 +51,7 @@ def train(
     names = parameter_names(state.model)
     ends = hidden_ends(names, state.model.trainable_variables)
     window = Window(names, state.metrics, feed.steps_per_epoch, ends)
-    pace = Pace(plan.steps_per_call)
+    pace, recent = Pace(plan.steps_per_call), Recent(names)
     ledger, step, ready = sinks.ledger, int(state.step.numpy()), set()
     while step < plan.total_steps:
         most = min(feed.run_length(step), pace.steps)
@@ -73,10 +72,14 @@ def train(
         with ledger.timing("writing"):
             sinks.on_call(step, {name: values[-1] for name, values in found.rows.items()})
             points = _points(cut, found, window, step, seconds)
-        trouble = _trouble(found.rows, step, names) if plan.on_nonfinite == "stop" else None
+        recent.add(found.rows)
+        trouble = recent.trouble(step)
         if trouble is not None:
-            _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
-            return trouble
+            with ledger.timing("writing"):
+                sinks.on_trouble(trouble)
+            if plan.on_nonfinite == "stop":
+                _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
+                return NotFinite(trouble.message)
         reason = _report(cut[-1], points, step, sinks)
         if reason is not None:
             return reason
@@ -106,21 +109,6 @@ def _points(cut: list[tuple[Stretch, Due]], found: Found, window: Window, last_s
     steps = [due.step for stretch, due in cut if stretch.kind != GOES_ON and stretch.end <= done]
     folded = window.points(found.rows, seconds, steps, last_step, found.metrics)
     return [(step, point.merged(seen)) for (step, point), seen in zip(folded, found.signals, strict=True)]
-
-
-def _trouble(rows: Rows, last_step: int, names: Sequence[str]) -> NotFinite | None:
-    """What was wrong at the first step that was not finite."""
-    # An overflow in half precision is no trouble: the loss scale halves, until there is nothing left to halve.
-    bad = np.flatnonzero((rows["finite"] == 0) & ~overflowed(rows))
-    if not bad.size:
-        return None
-    first = int(bad[0])
-    step = last_step - len(rows["finite"]) + first + 1
-    wrong = [name for name, norm in zip(names, rows["grad_norms"][first], strict=True) if not np.isfinite(norm)]
-    shown = wrong[:_NAMES_SHOWN] + ([f"{len(wrong) - _NAMES_SHOWN} more"] if len(wrong) > _NAMES_SHOWN else [])
-    where = f", gradients not finite in {', '.join(shown)}" if wrong else ""
-    what = f"the loss or a gradient was not finite at step {step}; that update was not applied"
-    return NotFinite(f"{what} (loss {rows['loss'][first]:g}{where})")
 
 
 def _report(last: tuple[Stretch, Due], points: Points, step: int, sinks: Sinks) -> Stop | None:
