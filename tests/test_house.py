@@ -21,7 +21,7 @@ MOST_BODY_LINES = 40
 EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
 TOP = {"tftrain", "tftrain.__main__", "tftrain.cli"}
-HALL = {"tftrain.assemble", "tftrain.recorders", "tftrain.session"}
+HALL = {f"tftrain.{name}" for name in ("assemble", "audience", "evaluations", "memory", "recorders", "session")}
 GROUND = {
     "tftrain.values",
     "tftrain.direction",

@@ -16,7 +16,7 @@ from tftrain.strict import ConfigError
 if TYPE_CHECKING:
     import keras
 
-    from tftrain.session import Result
+    from tftrain.results import Result
 
 __version__ = "0.1.0"
 __all__ = ["Config", "ConfigError", "load", "load_model", "train"]

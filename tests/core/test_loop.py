@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.ledger import Ledger
-from tftrain.core.loop import Sinks, train
+from tftrain.core.loop import train
 from tftrain.core.plan import MEASURED, Plan, Stretch, every
 from tftrain.core.programs import Programs
+from tftrain.core.sinks import Sinks
 from tftrain.core.types import NotFinite, Probe, Signals, Stop
 
 

@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core import scale as bounds
-from tftrain.core.loop import Sinks, train
+from tftrain.core.loop import train
 from tftrain.core.objective import KerasObjective
 from tftrain.core.plan import Plan, Stretch, every
 from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
+from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import NotFinite

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from tftrain.core.aside import Points
 from tftrain.core.depth import hidden_ends
@@ -13,30 +12,11 @@ from tftrain.core.pace import Pace
 from tftrain.core.parameters import parameter_names
 from tftrain.core.plan import GOES_ON, MEASURED, Due, Plan, Stretch
 from tftrain.core.programs import Found, Programs
+from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
-from tftrain.core.trouble import Recent, Trouble
-from tftrain.core.types import Feed, NotFinite, Observer, Stop
-from tftrain.core.window import Rows, Window
-
-
-@dataclass(frozen=True)
-class Sinks:
-    """Who is told.
-
-    `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
-    come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then, and
-    `save(step)` makes a checkpoint. `on_trouble(trouble)` is called at each step that went wrong, before anything is
-    done about it: all is as it was before that step, but for the count of steps and the loss scale. The seconds that
-    all this takes are entered in the `ledger`.
-    """
-
-    observers: Sequence[Observer] = ()
-    on_call: Callable[[int, Rows], None] = lambda step, row: None
-    save: Callable[[int], None] = lambda step: None
-    record: Callable[[Points], None] = lambda points: None
-    on_trouble: Callable[[Trouble], None] = lambda trouble: None
-    each_point: bool = True
-    ledger: Ledger = field(default_factory=Ledger)
+from tftrain.core.trouble import Recent
+from tftrain.core.types import Feed, NotFinite, Stop
+from tftrain.core.window import Window
 
 
 def train(

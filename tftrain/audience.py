@@ -1,0 +1,70 @@
+"""Who is told of a run while it goes on: the files, the terminal, and those who have a say in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tftrain.core.aside import Aside
+from tftrain.core.ledger import Ledger
+from tftrain.core.sinks import Sinks
+from tftrain.core.skips import Skips
+from tftrain.core.state import read, write
+from tftrain.core.types import Observer, Signals
+from tftrain.observers.console import Console
+from tftrain.observers.keeper import Keeper
+from tftrain.observers.profile import Profile
+
+if TYPE_CHECKING:
+    from tftrain.assemble import Run
+    from tftrain.memory import Memory
+    from tftrain.monitors import Monitors
+
+
+class Audience:
+    """Owns what a session writes while it trains: the `files` are observers that only write."""
+
+    def __init__(self, run: Run, files: Sequence[Observer], monitored: Monitors, memory: Memory):
+        self._run, self._files, self._monitored, self._memory = run, files, monitored, memory
+
+    @contextmanager
+    def sinks(self, folder: Path, skips: Skips, ledger: Ledger, each_point: bool) -> Iterator[Sinks]:
+        """Everyone who is told, of `each_point` before another step is taken; what writes is closed at the end."""
+        written = Aside(self._files)
+        with ExitStack() as ending:
+            ending.callback(ledger.timed("writing", written.close))
+            heard = [skips.add, *(one.on_call for one in self._files if isinstance(one, Console))]
+            if self._files and self._run.config.log.profile:
+                profile = Profile(folder, *self._run.config.log.profile)
+                ending.callback(profile.close)
+                heard.append(ledger.timed("profile", profile.on_call))
+                heard[-1](self._memory.start)
+            yield Sinks(
+                self._watchers(),
+                on_call=lambda step, row: [tell(step, row) for tell in heard],
+                save=self._saving(written, ledger),
+                record=written,
+                each_point=each_point,
+                ledger=ledger,
+            )
+
+    def _saving(self, written: Aside, ledger: Ledger) -> Callable[[int], None]:
+        def save(step: int) -> None:
+            with ledger.timing("writing"):  # a run that goes on from here has all points up to here
+                written.drain()
+            self._memory.save(step)
+
+        return save
+
+    def _watchers(self) -> list[Observer]:
+        best, stopping, _ = self._monitored
+        heeding = [self._heed] if self._run.recipe.rate.heed else []
+        keeping = [Keeper(self._memory.save_best, best)] if best else []
+        return [*heeding, *keeping, *([stopping] if stopping else [])]
+
+    def _heed(self, step: int, signals: Signals) -> None:
+        """Lets the rate see what was logged."""
+        held = self._run.state.rate
+        write(held, self._run.recipe.rate.heed(read(held), signals.scalars))

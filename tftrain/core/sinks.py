@@ -1,0 +1,32 @@
+"""Who is told what came of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tftrain.core.aside import Points
+from tftrain.core.ledger import Ledger
+from tftrain.core.trouble import Trouble
+from tftrain.core.types import Observer
+from tftrain.core.window import Rows
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Who is told.
+
+    `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
+    come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then, and
+    `save(step)` makes a checkpoint. `on_trouble(trouble)` is called at each step that went wrong, before anything is
+    done about it: all is as it was before that step, but for the count of steps and the loss scale. The seconds that
+    all this takes are entered in the `ledger`.
+    """
+
+    observers: Sequence[Observer] = ()
+    on_call: Callable[[int, Rows], None] = lambda step, row: None
+    save: Callable[[int], None] = lambda step: None
+    record: Callable[[Points], None] = lambda points: None
+    on_trouble: Callable[[Trouble], None] = lambda trouble: None
+    each_point: bool = True
+    ledger: Ledger = field(default_factory=Ledger)

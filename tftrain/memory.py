@@ -1,0 +1,59 @@
+"""What a run remembers from one session to the next: its checkpoints, and in them what is held outside of variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tftrain import run_folder
+from tftrain.core import replicas
+from tftrain.core.checkpoint import Checkpoints
+from tftrain.errors import InputError
+
+if TYPE_CHECKING:
+    from tftrain.assemble import Run
+
+
+class Memory:
+    """Owns the checkpoints of a run; each of the `owners` has a `state()` to be kept and a `restore(state)`."""
+
+    def __init__(self, run: Run, folder: Path, owners: Mapping[str, Any]):
+        self._run, self._owners = run, owners
+        self._checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, run.state, run.config.checkpoint.keep)
+        self.start = 0  # the step that the session begins after
+        self.saved: int | None = None  # the step of the last checkpoint
+
+    def restore(self, folder: Path) -> None:
+        """Go on from the last checkpoint in a run's folder, where there is one."""
+        try:
+            step = Checkpoints(folder / run_folder.CHECKPOINTS, self._run.state).restore_latest()
+        except ValueError as error:
+            raise InputError(f"cannot go on with {folder}: {error}") from None
+        (first,) = replicas.of_first([step or 0], self._run.strategy)
+        if first != (step or 0):
+            raise InputError(f"cannot go on with {folder}: the chief is at step {first:.0f}, this worker sees {step}")
+        if step is None:
+            return
+        self.start = self.saved = step
+        remembered = json.loads(self._run.state.host.text)
+        for name, owner in self._owners.items():
+            if name in remembered:
+                owner.restore(remembered[name])
+
+    def save(self, step: int) -> None:
+        self._remember()
+        self._checkpoints.save(step)
+        self.saved = step
+
+    def save_best(self, step: int) -> None:
+        self._remember()
+        self._checkpoints.save_best(step)
+
+    def restore_best(self) -> None:
+        self._checkpoints.restore_best()
+
+    def _remember(self) -> None:
+        remembered = {name: owner.state() for name, owner in self._owners.items()}
+        self._run.state.host.text = json.dumps(remembered)
