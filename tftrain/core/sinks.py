@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tftrain.core.aside import Points
 from tftrain.core.ledger import Ledger
-from tftrain.core.trouble import Trouble
 from tftrain.core.types import Observer
 from tftrain.core.window import Rows
+
+if TYPE_CHECKING:
+    from tftrain.core.trouble import Trouble
 
 
 @dataclass(frozen=True)
