@@ -27,6 +27,7 @@ GROUND = {
     "tftrain.direction",
     "tftrain.cluster",
     "tftrain.core.types",
+    "tftrain.core.flat",
     "tftrain.core.gate",
     "tftrain.core.norms",
     "tftrain.core.sparse",

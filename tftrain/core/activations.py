@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.parameters import named
+from tftrain.core.hooks import hooked, layers_of
+from tftrain.core.labels import Labels
 from tftrain.core.types import Activation, Tensor
 
 Call = tuple[Any, Tensor]  # a layer, and what it gave
@@ -45,17 +46,9 @@ _TRACE = _Trace()
 @contextmanager
 def telling(model: Any) -> Iterator[None]:
     """While it lasts, every layer of the model tells each `recording` what it gives."""
-    layers = {id(layer): layer for layer in model._flatten_layers()}.values()
-    labels = _Labels(model)
-    before = {layer: vars(layer).get("call") for layer in layers}
-    for layer in layers:
-        vars(layer)["call"] = _telling(layer, labels if layer is model else None)
-    try:
+    labels = Labels(model)
+    with hooked(layers_of(model), lambda layer: _telling(layer, labels if layer is model else None)):
         yield
-    finally:
-        for layer, call in before.items():
-            vars(layer).pop("call")
-            vars(layer).update({} if call is None else {"call": call})
 
 
 @contextmanager
@@ -72,7 +65,7 @@ def recording() -> Iterator[dict[str, Activation]]:
         _TRACE.graph = None
 
 
-def _telling(layer: Any, labels: _Labels | None) -> Callable:
+def _telling(layer: Any, labels: Labels | None) -> Callable:
     call = layer.call
 
     @functools.wraps(call)
@@ -88,20 +81,20 @@ def _telling(layer: Any, labels: _Labels | None) -> Callable:
     return tell
 
 
-def _activations(calls: list[Call], labels: _Labels) -> dict[str, Activation]:
+def _activations(calls: list[Call], labels: Labels) -> dict[str, Activation]:
     """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
     outputs = {output.name for _, output in calls}
     found, seen, depth = {}, set(), 0
     for layer, output in calls:
         depth = labels.depth(layer, depth)
-        activation = None if output.name in seen else _activation(layer, output, outputs)
+        activation = None if output.name in seen else activation_of(layer, output, outputs)
         seen.add(output.name)
         if activation is not None:
             found[labels.label(layer, depth)] = activation
     return found
 
 
-def _activation(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
+def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
     """What stands last in the layer, or, in models that call functions themselves, alone right behind it."""
     ends_in_it = not layer._layers or isinstance(layer, keras.layers.RNN)  # any other may use it somewhere inside
     function = getattr(layer, "activation", None) if ends_in_it else None
@@ -116,34 +109,3 @@ def _activation(layer: Any, output: Tensor, outputs: set[str]) -> Activation | N
     if len(behind) == 1 and behind[0].type in _OPS and behind[0].outputs[0].name not in outputs:
         return Activation(_OPS[behind[0].type], behind[0].outputs[0])
     return None
-
-
-class _Labels:
-    """The names of layers: those of their parameters, such as `002.encoder.dense`, or else a place and a path.
-
-    A layer without parameters has the number of the last layer before it that has some.
-    """
-
-    def __init__(self, model: Any):
-        self._by_variable = {variable: name.rpartition("/")[0] for variable, name in named(model).items()}
-        self._paths = {id(model): model.name}
-        self._walk(model, "")
-
-    def _walk(self, layer: Any, above: str) -> None:
-        for child in layer._layers:
-            if id(child) not in self._paths:
-                self._paths[id(child)] = above + child.name
-                self._walk(child, f"{above}{child.name}.")
-
-    def depth(self, layer: Any, before: int) -> int:
-        own = self._own(layer)
-        return int(own[-1].partition(".")[0]) if own else before
-
-    def label(self, layer: Any, depth: int) -> str:
-        own = self._own(layer)
-        if len(set(own)) == 1 and not layer._layers:
-            return own[0]
-        return f"{depth:03d}.{self._paths[id(layer)]}"
-
-    def _own(self, layer: Any) -> list[str]:
-        return [self._by_variable[id(one)] for one in layer.weights if id(one) in self._by_variable]

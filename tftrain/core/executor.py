@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.types import Tensor, Tree
 
 DEFAULT = ""  # several threads take what is ready, and loops become part of the graph: for large operations
@@ -53,14 +54,9 @@ def fitting(model: Any, sample: Tree, batch_size: int) -> str:
 def _counting(model: Any, batch_size: int) -> Iterator[list[int]]:
     """How many multiplications each kernel takes part in, in one call of the model on a batch."""
     products: list[int] = []
-    layers = {id(layer): layer for layer in model._flatten_layers() if not layer._layers}.values()
-    for layer in layers:
-        vars(layer)["call"] = _counted(layer, layer.call, batch_size, products)
-    try:
+    layers = [layer for layer in layers_of(model) if not layer._layers]
+    with hooked(layers, lambda layer: _counted(layer, layer.call, batch_size, products)):
         yield products
-    finally:
-        for layer in layers:
-            vars(layer).pop("call")
 
 
 def _counted(layer: Any, call: Callable, batch_size: int, products: list[int]) -> Callable:

@@ -62,7 +62,7 @@ class TrainState:
         self.model = model
         self.optimizer = optimizer
         self.metrics = tuple(metrics)
-        self.buffers = _buffers(model)
+        self.buffers = buffers_of(model)
         params = [variable.value for variable in model.trainable_variables]
         self.transform = _hold(transform.init(params))
         self.rate = _hold(rate.init())
@@ -97,7 +97,7 @@ class TrainState:
         return named | {"step": self.step}
 
 
-def _buffers(model: Any) -> list[tf.Variable]:
+def buffers_of(model: Any) -> list[tf.Variable]:
     """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
     frozen = {id(variable) for variable in parameters(model)}
     return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]

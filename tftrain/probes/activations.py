@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tftrain.core.flat import BOUNDED, ZERO_BELOW
 from tftrain.core.types import Activation, Moment, Probe, Signals, Tensor
-
-ZERO_BELOW = ("relu", "relu6")  # with no gradient there either: a unit that is never above 0 has stopped learning
-BOUNDED = {  # the range in which an activation is not saturated
-    "sigmoid": (0.05, 0.95),
-    "hard_sigmoid": (0.05, 0.95),
-    "tanh": (-0.95, 0.95),
-    "hard_tanh": (-0.95, 0.95),
-    "softsign": (-0.95, 0.95),
-}
 
 
 def activation_signals() -> Probe:

@@ -7,9 +7,9 @@ from typing import Literal
 
 import tensorflow as tf
 
+from tftrain.core.flat import ZERO_BELOW
 from tftrain.core.sparse import values_of
 from tftrain.core.types import Moment, Probe, Signals, Tensor
-from tftrain.probes.activations import ZERO_BELOW
 from tftrain.probes.buckets import equal_buckets, half_octaves, log10_rows, value_rows
 from tftrain.probes.pieces import alike, together
 

@@ -1,0 +1,192 @@
+"""One forward and one backward pass through a model, with all that comes and goes between its layers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.activations import activation_of
+from tftrain.core.hooks import hooked, layers_of
+from tftrain.core.labels import Labels
+from tftrain.core.multiplied import Multiplied
+from tftrain.core.parameters import parameter_names
+from tftrain.core.sparse import Gradient, unique_rows, values_of
+from tftrain.core.state import buffers_of, read, write
+from tftrain.core.types import Batch, Objective, Tensor
+
+_BY_INPUT = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Softmax)
+
+
+class LayerPass(NamedTuple):
+    """One call of a layer, as arrays: what it added up, what it gave, and the error term that came back.
+
+    `z` is what the activation function got, None where there is none, and `a` itself where it changes nothing; `a` is
+    what the layer gave; `delta` is the gradient of the loss with respect to z, or else a: None where the loss does not
+    reach it. `function` names the activation. Of several outputs the numbers of all stand one behind the other.
+    """
+
+    name: str
+    kind: str  # the layer's class
+    function: str | None
+    z: np.ndarray | None
+    a: np.ndarray
+    delta: np.ndarray | None
+
+
+class Passes(NamedTuple):
+    """What `passes` saw: the layers in the order of the forward pass, and the parameters that are trained.
+
+    `grads` has an array for each parameter, of a sparse one the rows that the batch touched; None where the loss does
+    not reach it.
+    """
+
+    loss: float
+    layers: list[LayerPass]
+    names: list[str]
+    params: list[np.ndarray]
+    grads: list[np.ndarray | None]
+
+
+class _Call(NamedTuple):
+    layer: Any
+    function: str | None  # the activation, where it was called
+    z: Tensor | None
+    outputs: list[Tensor]
+
+
+def passes(objective: Objective, batch: Batch, scale: float = 1.0) -> Passes:
+    """Train on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
+
+    With a loss `scale` the backward pass is that of `scale` times the loss, and is divided by it afterwards. What runs
+    in a loop inside the graph, such as a cell within a recurrent layer, cannot be seen from outside.
+    """
+    model, buffers = objective.model, buffers_of(objective.model)
+    before = [value.numpy() for value in read(buffers)]
+    shown: list[tuple[str, str, str | None]] = []
+
+    @functools.partial(tf.function, autograph=False)
+    def both(batch: Batch) -> tuple:
+        with _watching(model) as calls, tf.GradientTape() as tape:
+            tape.watch([leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating])
+            loss, _, _ = Multiplied(objective, tf.constant(scale))(batch)
+        rows = _rows(model, calls)
+        shown[:] = [row[:3] for row in rows]
+        params, deltas = objective.params, [_where_delta(z, a) for *_, z, a in rows]
+        found = tape.gradient(loss, [params, deltas])
+        return loss, [row[3:] for row in rows], found[1], [_unique(grad) for grad in found[0]]
+
+    batch = _as_tensors(batch)
+    loss, between, deltas, grads = both.get_concrete_function(batch)(batch)
+    write(buffers, before)
+    arrays = zip(shown, between, deltas, strict=True)
+    layers = [_layer(head, z, _joined(a), _scaled(_joined(delta), scale)) for head, (z, a), delta in arrays]
+    grads = [_scaled(None if grad is None else _array(grad), scale) for grad in grads]
+    params = [_array(param) for param in objective.params]
+    return Passes(float(loss) / scale, layers, parameter_names(model), params, grads)
+
+
+@contextmanager
+def _watching(model: Any) -> Iterator[list[_Call]]:
+    """The calls of the model's layers in the present graph, in order, while it lasts."""
+    graph, calls, inputs = tf.compat.v1.get_default_graph(), [], {}
+
+    def told(layer: Any) -> Callable:
+        call = layer.call
+
+        @functools.wraps(call)
+        def tell(*args: Any, **kwargs: Any) -> Any:
+            outputs = call(*args, **kwargs)
+            leaves = [leaf for leaf in tf.nest.flatten(outputs) if _is_seen(leaf, graph)]
+            function, z = inputs.pop(id(layer), (None, args[0] if isinstance(layer, _BY_INPUT) and args else None))
+            if leaves:
+                calls.append(_Call(layer, function, z, leaves))
+            return outputs
+
+        return tell
+
+    def activated(layer: Any) -> Callable:
+        function = layer.activation
+
+        @functools.wraps(function)
+        def activate(z: Any, *args: Any, **kwargs: Any) -> Any:
+            if _is_seen(z, graph):
+                inputs[id(layer)] = getattr(function, "__name__", "custom"), z
+            return function(z, *args, **kwargs)
+
+        return activate
+
+    layers = layers_of(model)
+    within = {id(one) for layer in layers if isinstance(layer, keras.layers.RNN) for one in layers_of(layer)[1:]}
+    layers = [layer for layer in layers if id(layer) not in within]
+    holding = [layer for layer in layers if _is_function(vars(layer).get("activation"))]
+    with hooked(layers, told), hooked(holding, activated, "activation"):
+        yield calls
+
+
+def _is_function(activation: Any) -> bool:
+    return callable(activation) and not isinstance(activation, keras.layers.Layer)
+
+
+def _is_seen(tensor: Any, graph: Any) -> bool:
+    return isinstance(tensor, tf.Tensor) and getattr(tensor, "graph", None) is graph and tensor.dtype.is_floating
+
+
+def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
+    """Name, kind, function, z and the outputs of each call; a container gives the tensor of its last layer again."""
+    labels, seen, depth, rows, times = Labels(model), set(), 0, [], {}
+    every = {output.name for call in calls for output in call.outputs}
+    for layer, function, z, outputs in calls:
+        depth = labels.depth(layer, depth)
+        if all(output.name in seen for output in outputs):
+            continue
+        seen.update(output.name for output in outputs)
+        name = labels.label(layer, depth)
+        times[name] = times.get(name, 0) + 1
+        called = name if times[name] == 1 else f"{name} (call {times[name]})"
+        active = activation_of(layer, outputs[0], every) if len(outputs) == 1 else None
+        if active is not None and active.values is not outputs[0]:  # a function that the model calls behind the layer
+            z, outputs = outputs[0], [active.values]
+            seen.add(active.values.name)
+        function = active.function if active is not None else function
+        rows.append((called, type(layer).__name__, None if function == "linear" else function, z, outputs))
+    return rows
+
+
+def _layer(head: tuple, z: Tensor | None, a: np.ndarray, delta: np.ndarray | None) -> LayerPass:
+    *_, function = head
+    z = None if z is None else _array(z)
+    return LayerPass(*head, a if function is None and z is not None else z, a, delta)
+
+
+def _as_tensors(batch: Batch) -> Batch:
+    return Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in batch))
+
+
+def _where_delta(z: Tensor | None, outputs: list[Tensor]) -> list[Tensor]:
+    return outputs if z is None else [z]
+
+
+def _unique(grad: Gradient | None) -> Tensor | None:
+    return values_of(unique_rows(grad)) if isinstance(grad, tf.IndexedSlices) else grad
+
+
+def _joined(leaves: list[Tensor | None]) -> np.ndarray | None:
+    arrays = [_array(leaf) for leaf in leaves if leaf is not None]
+    if len(arrays) < 2:
+        return arrays[0] if arrays else None
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """As an array; half precision as float32."""
+    return tf.cast(tensor, tf.float32).numpy() if tensor.dtype.size < 4 else tensor.numpy()
+
+
+def _scaled(array: np.ndarray | None, scale: float) -> np.ndarray | None:
+    return array if array is None or scale == 1 else array / np.asarray(scale, array.dtype)
