@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from tftrain.parts import Part
 
 _OURS = str(Path(__file__).parent)
+_GO_BETWEEN = re.compile(r"importlib|traceback_utils\.py$")  # between our frames and the user's
 _TENSORFLOW = os.path.join(os.sep, "tensorflow", "python", "")
 _TRACED = "in user code:"  # begins the message of an error in a traced function
+_CALLED = "Traceback (most recent call last):\n"  # in the message of an error in a function that TensorFlow calls
+_MARKS = re.compile(r"\{\{[^}]*\}\}|\[Op:\w+\](?: name:)?|\x1b\[[0-9;]*m")  # names of nodes, and colors
 
 
 class InputError(ValueError):
@@ -45,7 +48,7 @@ def blamed_on(part: Part, path: str) -> Iterator[None]:
         raise
     except (DataError, PartError) as error:
         raise InputError(problem(part.place, path, str(error))) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _told(error, part, path) from error
 
 
@@ -54,8 +57,11 @@ def _told(error: Exception, part: Part, path: str) -> Exception:
     if own and str(error).startswith(_TRACED):
         kind, shown = _traced(str(error))
         return _raised(part, path, kind, shown)
+    if own and _CALLED in str(error):
+        kind, shown = _called(str(error))
+        return _raised(part, path, kind, shown)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
-    frames = [frame for frame in frames if "importlib" not in frame.filename]
+    frames = [frame for frame in frames if not _GO_BETWEEN.search(frame.filename)]
     frames = list(itertools.dropwhile(lambda frame: _TENSORFLOW in frame.filename, frames))  # the way into a graph
     if own and (frames or isinstance(error, SyntaxError)):
         shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
@@ -66,7 +72,7 @@ def _told(error: Exception, part: Part, path: str) -> Exception:
 
 def _raised(part: Part, path: str, kind: str, shown: str) -> UserCodeError:
     head = problem(part.place, path, f"{part.name} raised {kind}:")
-    return UserCodeError(f"{head}\nTraceback (most recent call last):\n{shown}")
+    return UserCodeError(f"{head}\n{_CALLED}{_MARKS.sub('', shown)}")
 
 
 def _traced(text: str) -> tuple[str, str]:
@@ -77,9 +83,18 @@ def _traced(text: str) -> tuple[str, str]:
     return last.partition(":")[0], "\n".join([*own, last]).replace("\n        ", "\n    ")
 
 
+def _called(text: str) -> tuple[str, str]:
+    """The kind of an error in a function that TensorFlow called, and its traceback, which is in the message."""
+    lines = text.partition(_CALLED)[2].splitlines()
+    ends = next((number for number, line in enumerate(lines) if line and not line.startswith(" ")), len(lines) - 1)
+    frames = re.findall(r"^ {2}File .*(?:\n {4}.*)*", "\n".join(lines[:ends]), re.MULTILINE)
+    own = itertools.dropwhile(lambda frame: _TENSORFLOW in frame.splitlines()[0], frames)
+    return lines[ends].partition(":")[0], "\n".join([*own, lines[ends]])
+
+
 def _words(error: Exception) -> str:
     """The message on one line, without the code that TensorFlow quotes before that of a traced function."""
     text = str(error)
     if text.startswith(_TRACED):
         text = re.split(r"^ {4}\w+(?:Error|Exception): ", text, flags=re.MULTILINE)[-1]
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(_MARKS.sub("", text).split()) or type(error).__name__

@@ -57,8 +57,10 @@ def outputs_needed(loss: str, facts: Facts) -> int:
     """How many values a model should give for each example; `loss` is the target of its part.
 
     Raises:
-        ValueError: the loss compares single numbers, and the targets are more than two classes.
+        ValueError: the loss compares single numbers, and the targets are more than two classes; or the other way round.
     """
+    if "SparseCategorical" in loss and facts.classes is None:
+        raise ValueError("needs labels, and the targets are floats; give labels as whole numbers, such as int64")
     if facts.classes is None or is_one_hot(facts):
         return max(1, math.prod(facts.target_shape))
     if not loss.startswith("keras.") or "Categorical" in loss:

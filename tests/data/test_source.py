@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.data.errors import DataError
-from tftrain.data.source import read
+from tftrain.data.source import column_names, read
 
 X, Y = np.zeros((6, 2)), np.arange(6)
 
@@ -51,6 +51,8 @@ def test_targets_become_labels_or_floats_and_weights_floats():
         ((np.array([[1, None]] * 6), Y), "data: x has dtype object, for example 1; numbers are expected"),
         (([[1, 2], [3]], [0, 1]), "data: x is no regular array"),
         ((X, 3), "data: y is the single value 3"),
+        ((X[:, :0], Y), "data: x of an example has the shape [0], so there is nothing in it"),
+        (tf.data.Dataset.from_tensor_slices((X[:, :0], Y)), "data: x of an example has the shape [0]"),
         ((X, Y, np.ones((6, 2))), "data: weight has the shape [6, 2]"),
         (tf.data.Dataset.from_tensor_slices({"x": X, "y": Y}), "data: the tf.data.Dataset gives a value of type dict"),
         (tf.data.Dataset.from_tensor_slices((X, ["a"] * 6)), "data: y has dtype string; numbers are expected"),
@@ -61,3 +63,19 @@ def test_what_is_no_data_is_refused_in_one_line(source, message):
     with pytest.raises(DataError) as caught:
         read(source)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+class Table:
+    """As much of a pandas DataFrame as is looked at."""
+
+    columns = ("length", 7)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(X, dtype)
+
+
+def test_the_names_of_columns():
+    assert column_names((Table(), Y)) == {"train": ["length", "7"]}
+    assert column_names({"train": (X, Y), "test": (Table(), Y)}) == {"test": ["length", "7"]}
+    assert column_names(tf.data.Dataset.from_tensor_slices((X, Y))) == {}
+    assert read((Table(), Y))["train"].x.shape == (6, 2)

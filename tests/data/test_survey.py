@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch
 from tftrain.data.errors import DataError
-from tftrain.data.survey import Survey, survey
+from tftrain.data.survey import Survey, record_of, survey
 
 
 def stream(batch):
@@ -44,7 +44,11 @@ def test_examples_and_labels_are_found(form, y, labels, others):
         (Batch(X[:0], np.zeros(0, np.int64)), "train: there are no examples"),
         (
             Batch(X, np.array([0, 1, -2, 0, 0, 0])),
-            "train: integer targets are labels, counted from 0, but the lowest is -2",
+            "train: integer targets are labels, counted from 0, but the lowest is -2 (first in record 2, counted",
+        ),
+        (
+            Batch(X, np.array([0, 1, 0, 0, 2**24, 0])),
+            "train: integer targets are labels, and 16777216 (first in record 4, counted from 0) makes more than",
         ),
         (
             Batch(with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}), np.zeros(6)),
@@ -66,3 +70,15 @@ def test_what_cannot_be_trained_on_is_refused_with_its_place(form, batch, messag
     with pytest.raises(DataError) as caught:
         survey("train", form(batch))
     assert message in str(caught.value)
+
+
+def test_a_column_is_told_by_its_name():
+    batch = Batch(with_bad({(4, 2): np.nan}), np.zeros(6))
+    with pytest.raises(DataError, match=r"in record 4 \(counted from 0\), x column 2 \('width'\)$"):
+        survey("train", batch, ["length", "height", "width"])
+
+
+@FORMS
+@pytest.mark.parametrize("y", [np.array([0, 3, 2, 3, 0, 1]), np.array([[0], [3], [2], [3], [0], [1]])])
+def test_the_record_of_a_label(form, y):
+    assert [record_of(form(Batch(X, y)), label) for label in (0, 1, 2, 3)] == [0, 5, 2, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -13,10 +14,10 @@ from tftrain.data.arrays import ArrayFeed
 from tftrain.data.chain import Fitted, Preprocess, fit
 from tftrain.data.errors import DataError
 from tftrain.data.order import Order
-from tftrain.data.source import leaves, map_leaves, read
+from tftrain.data.source import column_names, leaves, map_leaves, read
 from tftrain.data.splits import Split, split, take
 from tftrain.data.stream import StreamFeed
-from tftrain.data.survey import survey
+from tftrain.data.survey import first_not_finite, record_of, survey
 
 EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
 SAMPLE_EXAMPLES = 32
@@ -62,8 +63,8 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
     splits = split(splits, options.validation, options.test, options.split_seed)
     batch_size = _batch_size(options.batch_size, splits["train"].examples)
     classes = labels[1] + 1 if labels else _one_hot_classes(splits["train"].data)
-    if classes == 1:
-        raise DataError("all labels are 0: there is one class alone, and nothing to tell apart")
+    if labels and labels[0] == labels[1]:
+        raise DataError(f"all labels are {labels[0]}: there is one class alone, and nothing to tell apart")
     fitted, facts = fit(options.preprocess, splits["train"], classes, seed)
     train = _feed(
         splits["train"],
@@ -81,20 +82,38 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
         for name, one in splits.items()
         if name != "train"
     }
-    return Data(train, held_out.get("validation"), held_out.get("test"), facts, _sample(train), labels, others)
+    sample = _sample(train)
+    spoiled = first_not_finite(sample)
+    if spoiled:
+        raise DataError(f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}")
+    return Data(train, held_out.get("validation"), held_out.get("test"), facts, sample, labels, others)
 
 
 def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple | None, tuple | None]:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
-    splits, labels, others = {}, [], []
+    splits, labels, others, columns = {}, {}, [], column_names(source)
     for name, data in read(source).items():
         data = data.cache() if cache and isinstance(data, tf.data.Dataset) else data
-        found = survey(name, data)
+        found = survey(name, data, columns.get(name, ()))
         splits[name] = Split(data, found.examples)
-        labels.append(found.labels)
+        labels[name] = found.labels
         others.append(found.others)
     _check_alike({name: one.data for name, one in splits.items()})
-    return splits, _joined(labels), _joined(others)
+    _tell_unseen_labels(splits, labels)
+    return splits, _joined([*labels.values()]), _joined(others)
+
+
+def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:
+    """Warns of labels that are outside those of the training examples, which no model can learn."""
+    if None in labels.values():
+        return
+    low, high = labels["train"]
+    for name, found in labels.items():
+        unseen = next((label for label in reversed(found) if not low <= label <= high), None)
+        if unseen is not None:
+            record = record_of(splits[name].data, unseen)
+            told = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
+            warnings.warn(f"{told}, which go from {low} to {high}", stacklevel=2)
 
 
 def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
@@ -132,8 +151,8 @@ def _batch_size(wanted: int | str, examples: int) -> int:
         return examples
     if wanted > examples:
         raise DataError(
-            f"batch_size {wanted} is more than the {examples} examples of the training split; "
-            "`batch_size: full` takes them all"
+            f"batch_size {wanted} is more than the {examples} example{'s' if examples > 1 else ''} of the training "
+            "split; `batch_size: full` takes them all"
         )
     return wanted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,7 @@ def read(source: Any) -> dict[str, Batch | tf.data.Dataset]:
     A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, a dict or a named
     tuple of `train`, `validation` and `test`, or a pair of tuples: train, test. `x` may be a dict of arrays.
     """
-    if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(SPLITS):
-        source = source._asdict()
-    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, tuple) for part in source):
-        source = dict(zip(("train", "test"), source, strict=True))
+    source = _by_split(source)
     if not isinstance(source, Mapping):
         return {"train": _split("data", source)}
     for name in source:
@@ -38,6 +35,23 @@ def read(source: Any) -> dict[str, Batch | tf.data.Dataset]:
     if source.get("train") is None:
         raise DataError(f"there is no split 'train' among {', '.join(source) or 'none'}; {EXPECTED}")
     return {name: _split(name, source[name]) for name in SPLITS if source.get(name) is not None}
+
+
+def column_names(source: Any) -> dict[str, list[str]]:
+    """The names of the columns of x by split, where it is a table that has them, as those of pandas do."""
+    source = _by_split(source)
+    splits = source if isinstance(source, Mapping) else {"train": source}
+    tables = {name: parts[0] for name, parts in splits.items() if isinstance(parts, tuple)}
+    return {name: [str(one) for one in x.columns] for name, x in tables.items() if hasattr(x, "columns")}
+
+
+def _by_split(source: Any) -> Any:
+    """The source as a mapping of its splits, where it has several."""
+    if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(SPLITS):
+        return source._asdict()
+    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, tuple) for part in source):
+        return dict(zip(("train", "test"), source, strict=True))
+    return source
 
 
 def map_leaves(change: Callable[[Any], Any], batch: Batch) -> Batch:
@@ -64,6 +78,8 @@ def _split(name: str, value: Any) -> Batch | tf.data.Dataset:
     weight = None if weight is None else _array(name, "weight", weight).astype(np.float32)
     batch = Batch(x, y, weight)
     _check_lengths(name, batch)
+    for part, leaf in leaves(batch).items():
+        _refuse_hollow(name, part, leaf.shape[1:])
     return batch
 
 
@@ -97,6 +113,11 @@ def _check_lengths(name: str, batch: Batch) -> None:
         raise DataError(f"{name}: weight has the shape {list(batch.weight.shape)}; one number per example is expected")
 
 
+def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
+    if 0 in tuple(shape):
+        raise DataError(f"{name}: {part} of an example has the shape {list(shape)}, so there is nothing in it")
+
+
 def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
@@ -108,6 +129,7 @@ def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
             raise DataError(f"{name}: {part} has dtype {leaf.dtype.name}; numbers are expected")
         if leaf.shape.rank is None:
             raise DataError(f"{name}: the shape of {part} is not known; set it with tf.ensure_shape")
+        _refuse_hollow(name, part, leaf.shape)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError(f"{name}: the tf.data.Dataset never ends; remove repeat(), epochs are counted by the run")
     # The autotuning thread holds up the release of an iterator for as long as it was used.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ import tensorflow as tf
 from tftrain.core.types import Batch
 from tftrain.data.errors import DataError
 from tftrain.data.source import leaves
+
+MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
 
 
 class Survey(NamedTuple):
@@ -23,15 +26,55 @@ class Survey(NamedTuple):
     others: tuple[int, int] | None = None
 
 
-def survey(name: str, data: Batch | tf.data.Dataset) -> Survey:
-    """Look through a split; raises DataError for no examples, NaN, Inf or negative labels."""
-    found = _survey_arrays(name, data) if isinstance(data, Batch) else _survey_stream(name, data)
-    if found.labels and found.labels[0] < 0:
-        raise DataError(
-            f"{name}: integer targets are labels, counted from 0, but the lowest is {found.labels[0]}; "
-            "give the targets of a regression as floats"
-        )
+class NotFinite(NamedTuple):
+    """How many values are NaN or Inf, and of the first one its record, counted from 0, and its place in that."""
+
+    count: int
+    record: int
+    place: str
+
+
+def survey(name: str, data: Batch | tf.data.Dataset, columns: Sequence[str] = ()) -> Survey:
+    """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
+
+    `columns` are the names of those of x, where they have any.
+    """
+    found = _survey_arrays(name, data, columns) if isinstance(data, Batch) else _survey_stream(name, data)
+    if found.labels:
+        _check_labels(name, data, *found.labels)
     return found
+
+
+def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | None:
+    """The first NaN or Inf of arrays, and how many there are; None where there is none."""
+    bad = {part: np.argwhere(_not_finite(leaf)) for part, leaf in leaves(batch).items()}
+    bad = {part: places for part, places in bad.items() if len(places)}
+    if not bad:
+        return None
+    part, places = min(bad.items(), key=lambda one: one[1][0][0])
+    count = sum(len(places) for places in bad.values())
+    return NotFinite(count, int(places[0][0]), _place(part, places[0][1:], columns))
+
+
+def record_of(data: Batch | tf.data.Dataset, label: int) -> int:
+    """The first record with this label, counted from 0."""
+    if isinstance(data, Batch):
+        return int(np.argmax(data.y.reshape(len(data.y)) == label))
+    targets = data.map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64)).enumerate()
+    return int(next(number for number, target in targets if int(target) == label))
+
+
+def _check_labels(name: str, data: Batch | tf.data.Dataset, low: int, high: int) -> None:
+    if low < 0:
+        raise DataError(
+            f"{name}: integer targets are labels, counted from 0, but the lowest is {low} (first in record "
+            f"{record_of(data, low)}, counted from 0); give the targets of a regression as floats"
+        )
+    if high >= MOST_CLASSES:
+        raise DataError(
+            f"{name}: integer targets are labels, and {high} (first in record {record_of(data, high)}, counted from 0) "
+            f"makes more than {MOST_CLASSES} classes; give the targets of a regression as floats"
+        )
 
 
 def are_labels(target: Any) -> bool:
@@ -39,14 +82,12 @@ def are_labels(target: Any) -> bool:
     return not _are_floats(target) and tuple(target.shape) in ((), (1,))
 
 
-def _survey_arrays(name: str, batch: Batch) -> Survey:
+def _survey_arrays(name: str, batch: Batch, columns: Sequence[str]) -> Survey:
     if not len(batch.y):
         raise DataError(f"{name}: there are no examples")
-    bad = {part: np.argwhere(_not_finite(leaf)) for part, leaf in leaves(batch).items()}
-    found = sum(len(places) for places in bad.values())
-    if found:
-        part, places = min(((part, places) for part, places in bad.items() if len(places)), key=lambda b: b[1][0][0])
-        _refuse(name, found, int(places[0][0]), _place(part, places[0][1:]))
+    bad = first_not_finite(batch, columns)
+    if bad:
+        _refuse(name, bad)
     if _are_floats(batch.y) or not batch.y.size:
         return Survey(len(batch.y), None)
     return _survey(batch.y[0], len(batch.y), (int(batch.y.min()), int(batch.y.max())))
@@ -75,7 +116,7 @@ def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
     if found:
         example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
         part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
-        _refuse(name, found, first, _place(part, places[0]))
+        _refuse(name, NotFinite(found, first, _place(part, places[0])))
     return _survey(target, count, (low, high)) if whole else Survey(count, None)
 
 
@@ -102,12 +143,16 @@ def _count_not_finite(leaf: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(~tf.math.is_finite(tf.cast(leaf, tf.float32)))
 
 
-def _place(part: str, position: np.ndarray) -> str:
+def _place(part: str, position: np.ndarray, columns: Sequence[str] = ()) -> str:
     if len(position) == 0:
         return part
+    if part == "x" and columns:
+        return f"x column {position[0]} ('{columns[position[0]]}')"
     return f"{part} column {position[0]}" if len(position) == 1 else f"{part} at {[int(i) for i in position]}"
 
 
-def _refuse(name: str, found: int, record: int, place: str) -> None:
-    what = "value is" if found == 1 else "values are"
-    raise DataError(f"{name}: {found} {what} NaN or Inf, the first in record {record} (counted from 0), {place}")
+def _refuse(name: str, bad: NotFinite) -> None:
+    what = "value is" if bad.count == 1 else "values are"
+    raise DataError(
+        f"{name}: {bad.count} {what} NaN or Inf, the first in record {bad.record} (counted from 0), {bad.place}"
+    )

@@ -6,6 +6,7 @@ from typing import Literal
 
 import keras
 
+from tftrain.models.inputs import expect_one_array
 from tftrain.models.weights import fresh
 from tftrain.values import Activation, Initializer, NonNegativeInt, PositiveInt, Share
 
@@ -34,6 +35,7 @@ def cnn(
     Raises:
         ValueError: the input is no image, or the image is used up by pooling before the last convolution.
     """
+    expect_one_array(input_shape)
     if len(input_shape) != 3:
         raise ValueError(f"cnn needs images [height, width, channels]; the data has the shape {list(input_shape)}")
     _check_size(input_shape, len(filters), max(pool, 1), kernel_size if padding == "valid" else 1)

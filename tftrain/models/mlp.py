@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tftrain.models.inputs import expect_one_array
 from tftrain.models.weights import fresh
 from tftrain.values import Activation, Initializer, PositiveInt, Share
 
@@ -23,6 +24,7 @@ def mlp(
 
     Input `[batch, ...]`, output `[batch, outputs]`: logits unless `output_activation` says otherwise.
     """
+    expect_one_array(input_shape)
     layers = [keras.Input(input_shape)]
     if len(input_shape) != 1:
         layers.append(keras.layers.Flatten())

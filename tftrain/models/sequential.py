@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tftrain.models.inputs import expect_one_array
 from tftrain.values import Layer
 
 
@@ -13,10 +14,11 @@ def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> kera
     Input `[batch, ...]`, output `[batch, outputs]`, or of more axes where the targets have them.
 
     Raises:
-        ValueError: there is no layer, or what the last one gives does not fit the targets.
+        ValueError: there is no layer, an example is several arrays, or the last layer does not fit the targets.
     """
     if not layers:
         raise ValueError("sequential needs at least one layer")
+    expect_one_array(input_shape)
     model = keras.Sequential([keras.Input(input_shape), *layers], name="sequential")
     shape = model.output_shape[1:]
     if len(shape) < 2 and shape != (outputs,):  # more axes are for the loss to compare with the targets
