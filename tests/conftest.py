@@ -38,10 +38,14 @@ def desk(own_parts, monkeypatch):
     def load(text, *flags):
         return tftrain.load(write(text), flags)
 
-    def problems(text, *flags):
+    def refused(text, *flags):
         with pytest.raises(tftrain.ConfigError) as caught:
             load(text, *flags)
-        assert str(caught.value) == "\n".join(caught.value.problems)
-        return [line.removeprefix("config.yaml:") for line in caught.value.problems]
+        return caught.value
 
-    return SimpleNamespace(good=GOOD, write=write, load=load, problems=problems)
+    def problems(text, *flags):
+        found = refused(text, *flags)
+        assert str(found) == "\n".join(found.problems)
+        return [line.removeprefix("config.yaml:") for line in found.problems]
+
+    return SimpleNamespace(good=GOOD, write=write, load=load, refused=refused, problems=problems)

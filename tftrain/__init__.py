@@ -5,6 +5,12 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"] and "tftrain" in sys.orig_argv:
+    # `python -m tftrain` looks in the working directory first, where a file may be called yaml.py or random.py.
+    sys.path.append(sys.path.pop(0))
+
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

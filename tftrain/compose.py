@@ -10,7 +10,7 @@ from typing import Any
 from tftrain.strict import ConfigError, Node, Place, parse, problem
 from tftrain.wording import given
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 250_000
 _SECTIONS = "expected sections such as 'model: ...' and 'data: ...'"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tftrain.data.errors import DataError
-from tftrain.modules import PartError
+from tftrain.modules import OURS, PartError
 from tftrain.strict import problem
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def blamed_on(part: Part, path: str) -> Iterator[None]:
 
 
 def _told(error: Exception, part: Part, path: str) -> Exception:
-    own = not part.target.startswith(("keras.", "tftrain."))
+    own = not part.target.startswith(OURS)
     if own and str(error).startswith(_TRACED):
         kind, shown = _traced(str(error))
         return _raised(part, path, kind, shown)

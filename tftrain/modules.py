@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.names import nearest
-from tftrain.startup import quiet_start
+from tftrain.startup import installed_only, quiet_start
+
+OURS = ("keras.", "tftrain.")  # what the targets of built-in parts begin with
 
 
 class PartError(ValueError):
@@ -47,7 +49,8 @@ def load(target: str) -> Any:
     module, _, name = target.partition(":")
     if not source_file(module) and not _known(module):
         raise PartError(_no_module(module))
-    found: Any = importlib.import_module(module)
+    with installed_only() if module.startswith(OURS) else contextlib.nullcontext():
+        found: Any = importlib.import_module(module)
     for step in name.split("."):
         if not hasattr(found, step):
             raise PartError(f"'{module}' has no '{step}'{nearest(step, dir(found))}")

@@ -12,7 +12,6 @@ from tftrain import arguments, catalogue, modules, values
 from tftrain.signature import UNREAD
 from tftrain.strict import Place
 
-_OURS = ("keras.", "tftrain.")
 _IN_GRAPH = ("clip", "schedule", "method", "preprocess")  # what is built there runs in the graph, called by us
 
 
@@ -60,7 +59,7 @@ class Part:
         function, given = self.function(), self.call_arguments(**house)
         later = self.kind == "schedule" and arguments.takes_step(self.target)
         made = functools.partial(function, **given) if later else function(**given)
-        if self.kind not in _IN_GRAPH or self.target.startswith(_OURS):
+        if self.kind not in _IN_GRAPH or self.target.startswith(modules.OURS):
             return made
         from tftrain.conditions import followed  # TensorFlow is imported only when something is built
 
@@ -142,7 +141,7 @@ def own_parts(value: Any) -> list[Part]:
         return [part for one in dataclasses.fields(value) for part in own_parts(getattr(value, one.name))]
     if isinstance(value, Part):
         inner = [part for one in value.given.values() for part in own_parts(one)]
-        return inner if value.target.startswith(_OURS) else [value, *inner]
+        return inner if value.target.startswith(modules.OURS) else [value, *inner]
     return [part for one in value for part in own_parts(one)] if isinstance(value, list) else []
 
 

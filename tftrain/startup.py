@@ -84,6 +84,25 @@ def without(package: str) -> Iterator[None]:
 
 
 @contextmanager
+def installed_only() -> Iterator[None]:
+    """Keeps the working directory out of the search for modules while the block runs.
+
+    TensorFlow tries to import many packages that need not be there, and a file in a user's folder may have the name of
+    one, such as pandas.py.
+    """
+    try:
+        here = ("", os.getcwd())
+    except FileNotFoundError:  # the folder was deleted
+        here = ("",)
+    out = [folder for folder in sys.path if folder in here]
+    sys.path[:] = [folder for folder in sys.path if folder not in here]
+    try:
+        yield
+    finally:
+        sys.path += out
+
+
+@contextmanager
 def kept(package: str) -> Iterator[None]:
     """What a package makes while the block imports it stays to the end, and is never looked through for garbage.
 
@@ -112,7 +131,7 @@ def import_tensorflow():
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.get("TFTRAIN_VERBOSE") != "1":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # leaves out INFO alone, such as "End of sequence"
-    with quiet_start(), without("sklearn"), kept("tensorflow"):
+    with quiet_start(), without("sklearn"), installed_only(), kept("tensorflow"):
         import keras  # noqa: F401
         import tensorflow as tf
 

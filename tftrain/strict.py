@@ -12,6 +12,8 @@ import yaml
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 MAX_DIGITS = 100  # of a number
+MOST_TOLD = 100  # problems of one config
+MOST_CHARACTERS = 2000  # of one problem
 
 
 class Place(NamedTuple):
@@ -39,12 +41,15 @@ class ConfigError(ValueError):
 
     def __init__(self, problems: Iterable[str]):
         self.problems = list(dict.fromkeys(problems))
-        super().__init__("\n".join(self.problems))
+        more = len(self.problems) - MOST_TOLD
+        super().__init__("\n".join([*self.problems[:MOST_TOLD], *([f"and {more} more problems"] if more > 0 else [])]))
 
 
 def problem(place: Place, path: str, message: str) -> str:
-    """One line; what a terminal would not print is escaped."""
+    """One line; what a terminal would not print is escaped, and the middle of one that is too long left out."""
     line = f"{place}: {path}: {message}" if path else f"{place}: {message}"
+    if len(line) > MOST_CHARACTERS:
+        line = f"{line[: MOST_CHARACTERS // 2]} ... {line[-MOST_CHARACTERS // 2 :]}"
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
 
 
