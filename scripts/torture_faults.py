@@ -1,0 +1,171 @@
+"""What is done to a run. Each fault takes a session's length, and says whether it struck before the run was over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from torture_session import Operations, die_at_byte, full_at_byte
+from torture_victim import FIRST_STEP, Victim
+
+SOON = 0.15  # share of the kills that come before the first step
+REFUSED, FAILED = 2, 1
+STOPPED = {signal.SIGTERM: 143, signal.SIGINT: 130}
+PATIENT = 30.0  # seconds for a second process to be refused
+CHANGED = ("cut", "emptied", "flipped", "removed")
+POINTER = ("checkpoint", "latest")
+
+
+def kill(victim: Victim) -> bool:
+    """SIGKILL at any moment."""
+    session = victim.start()
+    if victim.random.random() < SOON:
+        time.sleep(victim.random.uniform(0, victim.peace.start_seconds))
+    else:
+        session.prints(FIRST_STEP)
+        session.prints(b"\0", victim.some_seconds())
+    session.signal(signal.SIGKILL)
+    return victim.settle(session, (-signal.SIGKILL,))
+
+
+def operation(victim: Victim) -> bool:
+    """SIGKILL in place of opening, making, renaming, removing or syncing a file."""
+    number = victim.random.randint(1, max(2, int(victim.peace.operations * 0.5 * victim.patience)))
+    session = victim.start(Operations(victim.folder, number).arm)
+    return victim.settle(session, (-signal.SIGKILL,))
+
+
+def byte(victim: Victim) -> bool:
+    """The end within a write, of which the first bytes are on the disk."""
+    size = _size(victim)
+    session = victim.start(lambda: die_at_byte(size))
+    return victim.settle(session, (-signal.SIGXFSZ,))
+
+
+def stop(victim: Victim) -> bool:
+    """SIGTERM or Ctrl-C, after which the run has saved what it had."""
+    number = victim.random.choice(list(STOPPED))
+    session = victim.start()
+    session.prints(FIRST_STEP)
+    session.prints(b"\0", victim.some_seconds())
+    session.signal(number)
+    return victim.settle(session, (STOPPED[number],))
+
+
+def full(victim: Victim) -> bool:
+    """A disk without space, or a limit on the size of files, in one clear line."""
+    if victim.disk is None:
+        size = _size(victim)
+        session = victim.start(lambda: full_at_byte(size))
+    else:
+        victim.disk.leave(victim.random.randrange(victim.peace.largest * 3))
+        session = victim.start()
+    struck = victim.settle(session, (FAILED, REFUSED))
+    if victim.disk is not None:
+        victim.disk.enlarge()
+    return struck
+
+
+def checkpoint(victim: Victim) -> bool:
+    """The newest checkpoint is damaged; the next session names it and takes the one before."""
+    if not kill(victim):
+        return False
+    found = victim.checkpoints()
+    if victim.broken or len(found) < 2:
+        return True
+    pointers = [file for file in Path(found[0]).parent.iterdir() if file.name in POINTER]
+    files = [*Path(found[0]).parent.glob(f"{Path(found[0]).name}.*"), *pointers]
+    file = victim.random.choice(sorted(files))
+    way = _damage(file, victim.random)
+    session = victim.start()
+    session.prints(FIRST_STEP)
+    session.prints(b"\0", victim.some_seconds())
+    session.signal(signal.SIGKILL)
+    struck = victim.settle(session, (-signal.SIGKILL,))
+    if way != "flipped" and file not in pointers and Path(found[0]).name.encode() not in session.output:
+        victim.complain(f"{file.name} was {way}, and the next session does not name it")
+    return struck
+
+
+def points(victim: Victim) -> bool:
+    """The newest event file is damaged, or the records torn; the rest of the curves stays as it was."""
+    if not kill(victim):
+        return False
+    events = sorted(victim.folder.glob("*tfevents*")) + sorted(victim.folder.glob("val/*tfevents*"))
+    files = [*events, victim.folder / "metrics.jsonl"]
+    files = [file for file in files if file.is_file() and file.stat().st_size > 1]
+    if files:
+        file = victim.random.choice(files)
+        cut_off = victim.random.randint(1, min(2000, file.stat().st_size - 1))
+        if file.suffix != ".jsonl" and victim.random.random() < 0.5:
+            _flip(file, file.stat().st_size - cut_off)
+        else:
+            os.truncate(file, file.stat().st_size - cut_off)
+        victim.torn = True
+    return True
+
+
+def second(victim: Victim) -> bool:
+    """Another process comes to the folder; it is refused, and changes nothing."""
+    session = victim.start()
+    session.prints(FIRST_STEP)
+    session.signal(signal.SIGSTOP)
+    if session.over():
+        return victim.settle(session, ())
+    before = _standing(victim.folder)
+    other = victim.start()
+    try:
+        if other.end(PATIENT) != REFUSED:
+            victim.complain(f"a second process came in: status {other.status}, {other.last_words()}")
+    except TimeoutError:
+        victim.complain("a second process came in")
+    if _standing(victim.folder) != before:
+        victim.complain("a second process changed files")
+    session.signal(signal.SIGCONT)
+    session.prints(b"\0", victim.some_seconds())
+    session.signal(signal.SIGKILL)
+    return victim.settle(session, (-signal.SIGKILL,))
+
+
+FAULTS: dict[str, tuple[Callable[[Victim], bool], int]] = {  # with how often each comes
+    "kill": (kill, 8),
+    "operation": (operation, 4),
+    "byte": (byte, 3),
+    "stop": (stop, 2),
+    "full": (full, 2),
+    "checkpoint": (checkpoint, 2),
+    "points": (points, 1),
+    "second": (second, 1),
+}
+
+
+def _size(victim: Victim) -> int:
+    """A size between 1 byte and that of the run's largest file, small ones as likely as large ones."""
+    return int(victim.peace.largest ** victim.random.uniform(0.3, 1.0))
+
+
+def _damage(file: Path, random: Random) -> str:
+    way, size = random.choice(CHANGED), file.stat().st_size
+    if way == "removed":
+        file.unlink()
+    elif way == "flipped":
+        _flip(file, random.randrange(size))
+    else:
+        os.truncate(file, random.randrange(size) if way == "cut" else 0)
+    return way
+
+
+def _flip(file: Path, place: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0x10
+    file.write_bytes(content)
+
+
+def _standing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each file."""
+    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {str(path): (one.st_size, one.st_mtime_ns) for path, one in found.items()}
