@@ -26,6 +26,7 @@ GROUND = {
     "tftrain.values",
     "tftrain.direction",
     "tftrain.cluster",
+    "tftrain.durable",
     "tftrain.core.types",
     "tftrain.core.flat",
     "tftrain.core.gate",

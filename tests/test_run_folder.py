@@ -4,7 +4,7 @@ import re
 import pytest
 
 from tftrain import run_folder
-from tftrain.run_folder import RunFolderError, check, claim, safe_name, write_text
+from tftrain.run_folder import RunFolderError, check, claim, safe_name
 
 
 def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
@@ -83,22 +83,6 @@ def test_errors_are_one_line(tmp_path):
 )
 def test_safe_name(name, safe):
     assert safe_name(name) == safe
-
-
-def test_write_text_replaces_whole_and_leaves_no_draft(tmp_path):
-    path = tmp_path / "results.json"
-    write_text(path, "old")
-    write_text(path, "größe\n")
-    assert path.read_bytes() == "größe\n".encode()
-    assert [found.name for found in tmp_path.iterdir()] == ["results.json"]
-
-
-def test_a_failed_write_keeps_the_old_text(tmp_path):
-    path = tmp_path / "results.json"
-    write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "new \udc80")
-    assert path.read_text() == "old"
 
 
 def test_a_name_that_is_too_long(tmp_path):

@@ -1,8 +1,7 @@
-"""The folder of a run: where it is, what lies in it, and how text is written there."""
+"""The folder of a run: where it is, and what lies in it."""
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import time
@@ -60,17 +59,6 @@ def claim(run_dir: Path | None, name: str, resume: bool) -> Path:
 def safe_name(name: str) -> str:
     """Returns the name as one component of a path: letters, digits, dot, dash and underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip(".-") or "run"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that it is there with all of the text or not at all, also after a crash."""
-    path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
 
 
 def _new_folder(parent: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tftrain import run_folder, saving
+from tftrain import durable, run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan
 from tftrain.audience import Audience
 from tftrain.check import check
@@ -60,7 +60,7 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Re
         if resume:
             _tell_changes(folder / run_folder.CONFIG, config)
             session.restore(folder)
-        run_folder.write_text(folder / run_folder.CONFIG, dump(config))
+        durable.write_text(folder / run_folder.CONFIG, dump(config))
         return session.run()
 
 
@@ -130,7 +130,7 @@ class Session:
         spent = self._ledger.spent()
         summary = summary | {"seconds": round(summary["seconds"], 3), **results}
         summary["time"] = {kind: round(took, 3) for kind, took in spent.items()}
-        run_folder.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
+        durable.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
         if remark:
             warnings.warn(remark, stacklevel=2)
         streamed = isinstance(self._run.data.train, StreamFeed)

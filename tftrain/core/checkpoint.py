@@ -3,79 +3,137 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import tensorflow as tf
 
+from tftrain.core import replicas
+from tftrain.core.bundles import POINTER, bundles, commit, fresh, listed, step_of, sweep
+from tftrain.core.failure import cause
 from tftrain.core.state import TrainState
+from tftrain.core.types import Tensor
+from tftrain.durable import writing
 
 _STORED = "/.ATTRIBUTES/VARIABLE_VALUE"  # how a tf.train.Checkpoint ends the key of a variable
+_HOST = "host"
 _MISFITS_SHOWN = 5
+_TORN = (tf.errors.OpError, LookupError, RuntimeError)  # the reader raises Python's own errors too
 
 
 class Checkpoints:
     """The newest checkpoints of a state in a folder, and the best one in `best` beside them.
 
-    To be made after the `Programs`, so that every variable exists.
+    To be made after the `Programs`, so that every variable exists. `tf.train.load_checkpoint` reads them too.
     """
 
     def __init__(self, folder: str | os.PathLike, state: TrainState, keep: int = 2):
-        self._state = state
-        variables = {}
-        for name, variable in state.variables_by_name().items():
-            group, _, member = name.partition("/")
-            if member:
-                variables.setdefault(group, {})[member] = variable
-            else:
-                variables[group] = variable
-        self._checkpoint = tf.train.Checkpoint(**variables, host=state.host)
-        self._latest = self._manager(Path(folder), keep)
-        self._best = self._manager(Path(folder) / "best", 1)
-
-    def _manager(self, folder: Path, keep: int) -> tf.train.CheckpointManager:
-        return tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step")
+        self._state, self._keep = state, keep
+        self._latest, self._best = Path(folder), Path(folder) / "best"
+        self._torn: set[Path] = set()
 
     def save(self, step: int) -> None:
-        self._latest.save(checkpoint_number=step)
+        """Write a checkpoint; the oldest go when it is on the disk. Raises CannotWrite."""
+        self._save(self._latest, step, self._keep)
 
     def save_best(self, step: int) -> None:
-        self._best.save(checkpoint_number=step)
+        """Write the best checkpoint, in place of the one before. Raises CannotWrite."""
+        self._save(self._best, step, 1)
 
     def newest(self) -> int | None:
         """The step of the newest checkpoint, or None if there is none."""
-        path = self._latest.latest_checkpoint
-        return int(path.rpartition("-")[2]) if path else None
+        names = bundles(self._latest)
+        return step_of(names[-1]) if names else None
 
     def restore_latest(self) -> int | None:
-        """Put the state back to the newest checkpoint; its step, or None if there is none. Raises ValueError."""
+        """Put the state back to the newest checkpoint that is whole; its step, or None if there is none at all.
+
+        Raises ValueError where none is whole, or the newest does not fit; the state is then as it was.
+        """
         return self._restore(self._latest)
 
     def restore_best(self) -> int | None:
-        """Put the state back to the best checkpoint; its step, or None if there is none. Raises ValueError."""
+        """Put the state back to the best checkpoint, as `restore_latest` does."""
         return self._restore(self._best)
 
-    def _restore(self, manager: tf.train.CheckpointManager) -> int | None:
-        path = manager.latest_checkpoint
-        if path is None:
-            return None
-        self._check(path)
-        self._checkpoint.restore(path).assert_consumed()
-        return int(self._state.step.numpy())
+    def _save(self, folder: Path, step: int, keep: int) -> None:
+        with writing(folder, tf.errors.OpError):
+            for each in dict.fromkeys((self._latest, folder)):
+                each.mkdir(exist_ok=True)
+            there = [name for name in bundles(folder) if folder / name not in self._torn]
+            sweep(folder, there)
+            name = fresh(folder, step)
+            self._write(str(folder / name))
+            # Those of a later step are of a time that the run went back from.
+            kept = [*(older for older in there if step_of(older) <= step), name][-keep:]
+            commit(folder, kept)
+            sweep(folder, kept)
 
-    def _check(self, path: str) -> None:
+    def _write(self, path: str) -> None:
+        variables = self._state.variables_by_name()
+        with replicas.scope_of(self._state.step):
+            values = [variable.read_value() for variable in variables.values()]
+        # A tf.train.Checkpoint writes the same, but goes through all objects each time, which takes ten times as long.
+        with tf.device("CPU"):
+            tf.raw_ops.SaveV2(
+                prefix=path,
+                tensor_names=[*(name + _STORED for name in variables), _HOST],
+                shape_and_slices=[""] * (len(variables) + 1),
+                tensors=[*values, tf.constant(self._state.host.text)],
+            )
+
+    def _restore(self, folder: Path) -> int | None:
+        names, known = bundles(folder), listed(folder)
+        if names and not known:
+            warnings.warn(f"{folder / POINTER} is missing or damaged; the checkpoints beside it are used", stacklevel=3)
+        for name in reversed(names):
+            try:
+                values = self._read(str(folder / name))
+            except _TORN as error:
+                self._torn.add(folder / name)
+                if name in known or not known:  # else a write was cut off, before it could count
+                    why = cause(str(error)) or type(error).__name__
+                    what = f"the checkpoint {folder / name} is damaged; the one before it is used ({why})"
+                    warnings.warn(what, stacklevel=3)
+                continue
+            self._assign(values)
+            return int(self._state.step.numpy())
+        if names:
+            raise ValueError(f"no checkpoint in {folder} is whole")
+        return None
+
+    def _read(self, path: str) -> dict[str, Tensor]:
+        """All that a checkpoint holds, by key; TensorFlow compares the checksums. Raises ValueError for a misfit."""
+        reader = tf.train.load_checkpoint(path)
+        shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        keys = sorted(shapes)
+        with tf.device("CPU"):
+            values = tf.raw_ops.RestoreV2(
+                prefix=path, tensor_names=keys, shape_and_slices=[""] * len(keys), dtypes=[types[key] for key in keys]
+            )
+        found = dict(zip(keys, values, strict=True))
+        self._check(path, {key.removesuffix(_STORED): value for key, value in found.items() if key != _HOST})
+        return found
+
+    def _assign(self, values: dict[str, Tensor]) -> None:
+        with replicas.scope_of(self._state.step):
+            for name, variable in self._state.variables_by_name().items():
+                variable.assign(values[name + _STORED])
+        self._state.host.text = tf.compat.as_str(values[_HOST].numpy())
+
+    def _check(self, path: str, stored: dict[str, Tensor]) -> None:
         """Raise ValueError where the checkpoint does not hold this state's variables, in their shapes."""
-        stored = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-        stored = {key.removesuffix(_STORED): tuple(shape) for key, shape in stored.items() if key.endswith(_STORED)}
-        stored.pop("save_counter", None)
-        misfits = []
+        stored, misfits = dict(stored), []
         for name, variable in self._state.variables_by_name().items():
-            shape, expected = stored.pop(name, None), tuple(variable.shape)
+            value, expected = stored.pop(name, None), tuple(variable.shape)
             called = f"{name} ({variable.name.removesuffix(':0')})"
-            if shape is None:
+            if value is None:
                 misfits.append(f"{called} of shape {expected} is not in the checkpoint")
-            elif shape != expected:
-                misfits.append(f"{called} has shape {shape} in the checkpoint, expected {expected}")
-        misfits += [f"{name} of shape {shape} is only in the checkpoint" for name, shape in sorted(stored.items())]
+            elif tuple(value.shape) != expected:
+                misfits.append(f"{called} has shape {tuple(value.shape)} in the checkpoint, expected {expected}")
+            elif value.dtype != variable.dtype:
+                misfits.append(f"{called} is {value.dtype.name} in the checkpoint, expected {variable.dtype.name}")
+        misfits += [f"{name} of shape {tuple(value.shape)} is only in the checkpoint" for name, value in stored.items()]
         if misfits:
             more = [f"and {len(misfits) - _MISFITS_SHOWN} more"] if len(misfits) > _MISFITS_SHOWN else []
             raise ValueError(

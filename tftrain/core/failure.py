@@ -17,6 +17,6 @@ def cause(text: str) -> str:
     unknown = dict.fromkeys(_UNKNOWN_TO_XLA.findall(text))
     if unknown:
         return f"XLA does not know the TensorFlow operation {' and '.join(unknown)}"
-    text = re.sub(r"\{\{node [^}]*\}\}", "", text.removeprefix(_LOWERING))
+    text = re.sub(r"\{\{(function_)?node [^}]*\}\}", "", text.removeprefix(_LOWERING))
     said = next((line for line in text.splitlines() if not _SILENT.fullmatch(line)), text)
     return " ".join(_LABELS.sub("", said).split())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +22,12 @@ FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_RE
 
 def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def scope_of(variable: tf.Variable) -> AbstractContextManager:
+    """Where the copies of a variable that lie on several devices are read and written as one."""
+    strategy = getattr(variable, "distribute_strategy", None)  # plain variables have none
+    return nullcontext() if strategy is None else strategy.scope()
 
 
 def own_share(batch: Batch) -> tuple[Batch, Tensor | None]:

@@ -23,17 +23,11 @@ def write(tree: Tree, values: Tree) -> None:
     tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
 
 
-class Text(tf.train.experimental.PythonState):
+class Text:
     """A text that a checkpoint holds; as a variable it could not be made where there are several workers."""
 
     def __init__(self, text: str):
         self.text = text
-
-    def serialize(self) -> str:
-        return self.text
-
-    def deserialize(self, string_value: Any) -> None:
-        self.text = tf.compat.as_str(string_value)
 
 
 class TrainState:
