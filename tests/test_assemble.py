@@ -30,6 +30,14 @@ def test_layers_are_named_as_in_a_new_process(desk):
     assert later not in (first, "dense", "dense_1")
 
 
+def test_weights_do_not_depend_on_what_opening_the_data_drew(desk):
+    kernels = []
+    for draws in (0, 7):
+        data = f"data: {{name: 'drawing:flowers', draws: {draws}}}\n"
+        kernels.append(assemble(desk.load(f"model: mlp\n{data}optimizer: sgd\n")).state.model.weights[0].numpy())
+    np.testing.assert_array_equal(*kernels)
+
+
 TAGGER = """
 model: {name: sequential, layers: [{name: embedding, input_dim: 5, output_dim: 4}, {name: dense, units: 3}]}
 optimizer: {name: adam, learning_rate: 0.1}

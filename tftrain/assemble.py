@@ -72,6 +72,7 @@ def assemble(config: Config) -> Run:
         raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
     keras.utils.set_random_seed(config.training.seed)
     data = _labelled(config, _data(config))
+    keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
     with fresh_names(), scope(strategy):
         return _assemble(config, data, strategy)
 
