@@ -46,31 +46,36 @@ def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] =
     return check(compose(Path(path), flags(overrides)), Path(path).stem)
 
 
-def train(config: Config, run_dir: str | os.PathLike | None = None, resume: bool = False) -> Result:
+def train(
+    config: Config, run_dir: str | os.PathLike | None = None, resume: bool = False, allow_changes: bool = False
+) -> Result:
     """Train, and return the history as arrays, the model, the results and the run's folder.
 
     Args:
         config: what `load` gives.
         run_dir: the run's folder; `runs/NAME-TIME` where it is not given.
         resume: go on from the last checkpoint in `run_dir`, or start if there is none.
+        allow_changes: go on also with a config that would have given other numbers.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint is saved.
         tftrain.errors.InputError: the config or the data cannot be trained on.
         tftrain.errors.UserCodeError: a part of the user's raised.
-        tftrain.run_folder.RunFolderError: the folder is another run's, or cannot be written.
+        tftrain.run_folder.RunFolderError: the folder is another run's, or cannot be written, or the config changed.
         tftrain.cluster.PeerLost: of several workers one is missing, or has gone.
     """
-    from tftrain import run_folder
+    from tftrain import resuming, run_folder
     from tftrain.cluster import is_chief
     from tftrain.startup import import_tensorflow
 
     folder = None if run_dir is None else Path(run_dir)
     if is_chief(config.training.strategy):
         run_folder.check(folder, resume)
+    changed = resume and resuming.changed(folder, config, allow_changes)
     import_tensorflow()  # takes seconds, so not done by `import tftrain`
     from tftrain.session import run
 
-    return run(config, folder, resume)
+    return run(config, folder, resume, changed)
 
 
 def load_model(run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:

@@ -43,9 +43,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        return getattr(error, "status", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -59,6 +59,11 @@ def train(words: Sequence[str]) -> int:
     add("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value; repeatable")
     add("--run-dir", metavar="DIR", type=Path, help="the run's folder (default: runs/NAME-TIME)")
     add("--resume", action="store_true", help="go on from the last checkpoint in --run-dir, or start if there is none")
+    add(
+        "--allow-changes",
+        action="store_true",
+        help="with --resume: go on also where the config has changed in what the numbers come of",
+    )
     add("--print-config", action="store_true", help="print the whole resolved config and stop")
     asked = parser.parse_args(words)
     config = asked.config
@@ -82,12 +87,16 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     from tftrain import train
     from tftrain.cluster import PeerLost
     from tftrain.errors import InputError, TrainingError, UserCodeError
+    from tftrain.interrupts import second_kills
+    from tftrain.startup import import_tensorflow
 
     if sys.stdout.isatty():
         print("loading TensorFlow, the data and the model ...", flush=True)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # where in our code it arose says nothing
     try:
-        result = train(config, asked.run_dir, asked.resume)
+        import_tensorflow()
+        with second_kills():
+            result = train(config, asked.run_dir, asked.resume, asked.allow_changes)
     except (InputError, UserCodeError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

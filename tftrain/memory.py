@@ -24,6 +24,7 @@ class Memory:
         self._checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, run.state, run.config.checkpoint.keep)
         self.start = 0  # the step that the session begins after
         self.saved: int | None = None  # the step of the last checkpoint
+        self.ended: str | None = None  # why a NaN or an infinity ended the run, where one did
 
     def restore(self, folder: Path) -> None:
         """Go on from the last checkpoint in a run's folder, where there is one."""
@@ -41,6 +42,7 @@ class Memory:
         for name, owner in self._owners.items():
             if name in remembered:
                 owner.restore(remembered[name])
+        self.ended = remembered.get("ended")
 
     def save(self, step: int) -> None:
         self._remember()
@@ -55,5 +57,5 @@ class Memory:
         self._checkpoints.restore_best()
 
     def _remember(self) -> None:
-        remembered = {name: owner.state() for name, owner in self._owners.items()}
+        remembered = {name: owner.state() for name, owner in self._owners.items()} | {"ended": self.ended}
         self._run.state.host.text = json.dumps(remembered)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
+from tftrain import durable, run_folder
+from tftrain.interrupts import INTERRUPTED
 from tftrain.observers.records import Series
 
 Results = dict[str, dict[str, float]]  # by split: the loss and the metrics
@@ -24,3 +28,20 @@ class Result(NamedTuple):
     folder: Path
     stopped: str | None  # why it ended before its last step, where it did
     failed: bool  # whether that was a NaN or an infinity
+
+
+def write(folder: Path, results: Results, steps: int, stopped: str | None, spent: Mapping[str, Any]) -> None:
+    """Write `results.json`, with what was `spent`: the seconds, and the time of each kind of work."""
+    summary = {"steps": steps, "seconds": spent["seconds"], "stopped": stopped, **results, "time": spent["time"]}
+    durable.write_text(folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
+
+
+def read(folder: Path, steps: int) -> Results | None:
+    """The figures of a run that ended after so many steps; None where no session got to its end there."""
+    try:
+        summary = json.loads((folder / run_folder.RESULTS).read_text())
+    except (OSError, ValueError):
+        return None
+    if summary["steps"] != steps or (summary["stopped"] or "").startswith(INTERRUPTED):
+        return None
+    return {split: summary[split] for split in ("train", "validation", "test") if split in summary}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tftrain import modules
+from tftrain import durable, modules
 from tftrain.config import Config
 from tftrain.parts import own_parts
 from tftrain.run_folder import MODEL
@@ -31,15 +31,26 @@ def _is_plain(value: Any) -> bool:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Write the whole model; where its own code cannot be written, its weights, with a warning that says why."""
+    """Write the whole model; where its own code cannot be written, its weights, with a warning that says why.
+
+    The file is there as a whole or not at all.
+    """
+    weights = path.with_suffix(".weights.h5")
     try:
-        model.save(path)
+        _write(path, model.save)
     except Exception as error:  # whatever a user's get_config raises: the training behind it must not be lost
         path.unlink(missing_ok=True)
-        weights = path.with_suffix(".weights.h5")
-        model.save_weights(weights)
+        _write(weights, model.save_weights)
         why = " ".join(str(error).split("\n\n")[0].split())
         warnings.warn(f"the model cannot be written whole, so only its weights are, as {weights}: {why}", stacklevel=2)
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    try:
+        save(durable.draft(path))
+        durable.settle(path)
+    finally:
+        durable.draft(path).unlink(missing_ok=True)
 
 
 def load_model(config: Config, folder: Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import tensorflow as tf
 
-from tftrain import durable, run_folder, saving
+from tftrain import durable, results, run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan
 from tftrain.audience import Audience
-from tftrain.check import check
 from tftrain.cluster import is_chief
-from tftrain.compose import compose
 from tftrain.config import Config
+from tftrain.core import replicas
 from tftrain.core.failure import cause
 from tftrain.core.ledger import Ledger
 from tftrain.core.loop import train
@@ -24,118 +24,169 @@ from tftrain.core.plan import every
 from tftrain.core.sinks import Sinks
 from tftrain.core.skips import Skips
 from tftrain.core.types import NotFinite, Stop
+from tftrain.core.window import new_window
 from tftrain.data.stream import StreamFeed
-from tftrain.dump import changes, dump
+from tftrain.dump import dump
 from tftrain.errors import TrainingError
 from tftrain.evaluations import Evaluations
+from tftrain.interrupts import Asked, Interrupted, Interrupts, heard, said
 from tftrain.memory import Memory
 from tftrain.monitors import Monitors, monitors
 from tftrain.observers.console import print_results
-from tftrain.observers.records import history
+from tftrain.observers.records import Series, history
 from tftrain.recorders import recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
-from tftrain.strict import ConfigError
 from tftrain.time_spent import time_line
 from tftrain.values import in_steps
 
 
-def run(config: Config, run_dir: Path | None = None, resume: bool = False) -> Result:
-    """Train to the end, and write everything into the run's folder.
+def run(config: Config, run_dir: Path | None = None, resume: bool = False, changed: bool = False) -> Result:
+    """Train to the end, and write everything into the run's folder; `changed` is whether its config was another one.
 
     Raises:
         InputError, UserCodeError: the config, the data or a user's part cannot be trained on.
         RunFolderError: the folder is another run's, or cannot be written.
         PeerLost: another worker is missing, or has gone.
+        Interrupted: Ctrl-C or SIGTERM; what is trained is saved.
     """
-    with peers_watched(config.training.strategy):
+    with heard() as interrupts, peers_watched(config.training.strategy):
         assembled = assemble(config)
         labels = [metric.name for metric in assembled.recipe.metrics]
         monitored = monitors(config, assembled.data.validation is not None, labels)
         if not is_chief(config.training.strategy):
-            return _work(assembled, monitored, run_dir if resume else None)
+            return _work(assembled, monitored, interrupts, run_dir if resume else None, changed)
         folder = run_folder.claim(run_dir, config.source, resume)
-        session = Session(assembled, folder, monitored)
+        session = Session(assembled, folder, monitored, interrupts)
         if resume:
-            _tell_changes(folder / run_folder.CONFIG, config)
-            session.restore(folder)
+            session.restore(folder, changed)
+            left = session.left(folder) if not changed else None
+            if left is not None:
+                return left
         durable.write_text(folder / run_folder.CONFIG, dump(config))
         return session.run()
 
 
-def _work(assembled: Run, monitored: Monitors, resumed: Path | None) -> Result:
+def _work(assembled: Run, monitored: Monitors, interrupts: Interrupts, resumed: Path | None, changed: bool) -> Result:
     """The part of a worker that is not the chief: all that the chief does, with nothing left of it on the disk.
 
     Checkpoints are among it, because numbers that are spread over the workers can only be saved by all of them.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(assembled, Path(folder), monitored, chief=False)
+        session = Session(assembled, Path(folder), monitored, interrupts, chief=False)
         if resumed is not None:
-            session.restore(resumed)
+            session.restore(resumed, changed)
+            left = session.left(resumed) if not changed else None
+            if left is not None:
+                return left
         return session.run()
-
-
-def _tell_changes(saved: Path, config: Config) -> None:
-    """Say what is not as it was when the run was last going on."""
-    if not saved.is_file():
-        return
-    try:
-        differences = changes(check(compose(saved), saved.stem), config)
-    except ConfigError:  # written by another version, or by hand; the one given now is what counts
-        differences = ["its saved config can no longer be read"]
-    for line in differences:
-        print(f"changed since the last session: {line}")
 
 
 class Session:
     """Takes a run to its end; only the chief of several workers leaves anything but checkpoints."""
 
-    def __init__(self, assembled: Run, folder: Path, monitored: Monitors, chief: bool = True):
+    def __init__(self, assembled: Run, folder: Path, monitored: Monitors, interrupts: Interrupts, chief: bool = True):
         self._run, self._folder, self._monitored, self._chief = assembled, folder, monitored, chief
+        self._interrupts = interrupts
         self._skips, self._ledger = Skips(), Ledger()
-        self._memory = Memory(assembled, folder, {"skips": self._skips, **monitored.by_name()})
+        self._window = new_window(assembled.state, assembled.data.train.steps_per_epoch)
+        owners = {"skips": self._skips, "window": self._window, **monitored.by_name()}
+        self._memory = Memory(assembled, folder, owners)
         self._evaluations = Evaluations(assembled)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path, changed: bool) -> None:
         """Go on from the last checkpoint in a run's folder, where there is one."""
         self._memory.restore(folder)
+        if changed:
+            self._memory.ended = None
+            self._window.clear()  # what the steps tell may be something else now
+
+    def left(self, folder: Path) -> Result | None:
+        """What an earlier session left in a run's folder, where it took the run to its end."""
+        found = results.read(folder, self._memory.start) if self._is_over() else None
+        if found is None:
+            return None
+        print(f"the run has ended at step {self._memory.start} already, so nothing is done")
+        self._finish_model()
+        return self._result(found, self._reason())
 
     def run(self) -> Result:
         began = time.monotonic()
+        try:
+            with self._interrupts.put_off():
+                ended = self._trained()
+            return self._finished(ended, began)
+        except Interrupted as interrupted:
+            raise self._broken_off(interrupted.number, began) from None
+
+    def _trained(self) -> Stop | None:
+        """Train, and save; why it ended early, where it did."""
+        if self._is_over():
+            print(f"nothing left to train: the run is at step {self._memory.start} of {self._run.total_steps}")
+            return self._reason()
+        (self._folder / run_folder.RESULTS).unlink(missing_ok=True)  # the run was shorter then
         files = recorders(self._run, self._folder, self._memory.start) if self._chief else ()
         audience = Audience(self._run, files, self._monitored, self._memory)
         with audience.sinks(self._folder, self._skips, self._ledger, self._each_point()) as sinks:
-            ended = self._train(sinks)
-        state, stopped = self._run.state, None if ended is None else str(ended)
-        steps = int(state.step.numpy())
+            ended = self._train(replace(sinks, asked=self._asked))
+        steps = int(self._run.state.step.numpy())
+        self._memory.ended = str(ended) if isinstance(ended, NotFinite) else None
         if self._memory.saved != steps:
             with self._ledger.timing("checkpoints"):
                 self._memory.save(steps)
+        if isinstance(ended, Asked):
+            raise Interrupted(ended.number)
+        return ended
+
+    def _asked(self) -> Asked | None:
+        """Whether to stop here; of several workers one that was told so is enough."""
+        number = replicas.largest(self._interrupts.number, self._run.strategy)
+        return Asked(number) if number else None
+
+    def _finished(self, ended: Stop | None, began: float) -> Result:
+        steps = int(self._run.state.step.numpy())
+        self._finish_model()
+        if self._chief:
+            saving.save(self._run.state.model, self._folder / run_folder.MODEL)
+        found = self._evaluations.results(self._curves())
+        if self._chief:
+            self._write(found, steps, ended and str(ended), began)
+            remark = self._skips.remark(steps) if not isinstance(ended, NotFinite) else None
+            if remark:
+                warnings.warn(remark, stacklevel=2)
+            streamed = isinstance(self._run.data.train, StreamFeed)
+            spent_line = time_line(self._ledger.spent(), self._run.config.data, streamed)
+            print_results(found, self._folder, ended and str(ended), spent_line)
+        return self._result(found, ended)
+
+    def _broken_off(self, number: int, began: float) -> Interrupted:
+        """What to raise after a signal; with results that say so."""
+        steps, total, found = self._memory.saved, self._run.total_steps, {"train": {}}
+        if self._chief:
+            found["train"] = self._evaluations.last_point(self._curves())
+            self._write(found, steps, said(number), began)
+        again = f"python -m tftrain --resume --run-dir {shlex.quote(str(self._folder))}"
+        return Interrupted(number, f"at step {steps} of {total}; saved, so that it can go on with {again}")
+
+    def _finish_model(self) -> None:
+        """The model becomes the one to be saved: the best, the averaged."""
         if self._run.config.checkpoint.restore_best:
             self._memory.restore_best()
-        if state.averages is not None:
-            state.averages.swap()  # from here on the model is the averaged one
-        if self._chief:
-            saving.save(state.model, self._folder / run_folder.MODEL)
-        curves = history(self._folder / run_folder.METRICS)
-        results = self._evaluations.results(curves)
-        if self._chief:
-            remark = self._skips.remark(steps) if not isinstance(ended, NotFinite) else None
-            self._tell(results, {"steps": steps, "seconds": time.monotonic() - began, "stopped": stopped}, remark)
-        return Result(curves, state.model, results, self._folder, stopped, isinstance(ended, NotFinite))
+        if self._run.state.averages is not None:
+            self._run.state.averages.swap()
 
-    def _tell(self, results: Results, summary: dict, remark: str | None) -> None:
-        """Write down and print what the run came to."""
-        spent = self._ledger.spent()
-        summary = summary | {"seconds": round(summary["seconds"], 3), **results}
-        summary["time"] = {kind: round(took, 3) for kind, took in spent.items()}
-        durable.write_text(self._folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
-        if remark:
-            warnings.warn(remark, stacklevel=2)
-        streamed = isinstance(self._run.data.train, StreamFeed)
-        spent_line = time_line(spent, self._run.config.data, streamed)
-        print_results(results, self._folder, summary["stopped"], spent_line)
+    def _write(self, found: Results, steps: int, stopped: str | None, began: float) -> None:
+        spent = {kind: round(took, 3) for kind, took in self._ledger.spent().items()}
+        seconds = round(time.monotonic() - began, 3)
+        results.write(self._folder, found, steps, stopped, {"seconds": seconds, "time": spent})
+
+    def _curves(self) -> dict[str, Series]:
+        return history(self._folder / run_folder.METRICS)
+
+    def _result(self, found: Results, ended: Stop | None) -> Result:
+        model, stopped = self._run.state.model, ended and str(ended)
+        return Result(self._curves(), model, found, self._folder, stopped, isinstance(ended, NotFinite))
 
     def _train(self, sinks: Sinks) -> Stop | None:
         run = self._run
@@ -143,16 +194,9 @@ class Session:
         if self._evaluations.validated:
             steps = in_steps(run.config.training.validate_every, run.data.train.steps_per_epoch)
             views = ((every(steps), self._evaluations.look),)
-        over = self._already_over()
-        if over is not None:
-            return over
         try:
             with scope(run.strategy):
-                return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks)
-        except KeyboardInterrupt:
-            if run.config.training.strategy != "multi_worker":  # there all would have to save, at the same step
-                sinks.save(int(run.state.step.numpy()))
-            raise
+                return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks, window=self._window)
         except tf.errors.OpError as error:
             # A step's operations have no order among them, so the one that failed may be counted already.
             step, why, last = int(run.state.step.numpy()), cause(str(error)), self._memory.saved
@@ -167,11 +211,15 @@ class Session:
         heeding = self._run.recipe.rate.heed is not None and not rate_monitors(self._run.config.optimizer, "optimizer")
         return heeding or any(not name.startswith("val_") for name in scalars)
 
-    def _already_over(self) -> Stop | None:
-        """Why a run that is resumed has nothing left to do, where that is so."""
-        stopping, start = self._monitored.stopping, self._memory.start
-        if start and stopping is not None and stopping.is_over():
+    def _is_over(self) -> bool:
+        """Whether a run that is resumed has nothing left to train."""
+        return self._memory.start >= self._run.total_steps or self._reason() is not None
+
+    def _reason(self) -> Stop | None:
+        """Why an earlier session ended before the last step, where it did."""
+        stopping = self._monitored.stopping
+        if self._memory.ended:
+            return NotFinite(self._memory.ended)
+        if self._memory.start and stopping is not None and stopping.is_over():
             return Stop(stopping.reason())
-        if start >= self._run.total_steps:
-            print(f"nothing left to train: the run is at step {start} of {self._run.total_steps}")
         return None

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from tftrain.core.aside import Points
-from tftrain.core.depth import hidden_ends
 from tftrain.core.ledger import Ledger
 from tftrain.core.pace import Pace
 from tftrain.core.parameters import parameter_names
@@ -16,7 +15,7 @@ from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.trouble import Recent
 from tftrain.core.types import Feed, NotFinite, Stop
-from tftrain.core.window import Window
+from tftrain.core.window import Window, new_window
 
 
 def train(
@@ -26,12 +25,15 @@ def train(
     plan: Plan,
     sinks: Sinks,
     clock: Callable[[], float] = time.perf_counter,
+    *,
+    window: Window | None = None,
 ) -> Stop | None:
-    """Train from the state's step to the plan's last; what ended it early, where something did."""
-    names = parameter_names(state.model)
-    ends = hidden_ends(names, state.model.trainable_variables)
-    window = Window(names, state.metrics, feed.steps_per_epoch, ends)
-    pace, recent = Pace(plan.steps_per_call), Recent(names)
+    """Train from the state's step to the plan's last; what ended it early, where something did.
+
+    A `window` that is given may hold steps of an earlier session.
+    """
+    window = window or new_window(state, feed.steps_per_epoch)
+    pace, recent = Pace(plan.steps_per_call), Recent(parameter_names(state.model))
     ledger, step, ready = sinks.ledger, int(state.step.numpy()), set()
     while step < plan.total_steps:
         most = min(feed.run_length(step), pace.steps)
@@ -60,7 +62,7 @@ def train(
             if plan.on_nonfinite == "stop":
                 _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
                 return NotFinite(trouble.message)
-        reason = _report(cut[-1], points, step, sinks)
+        reason = _report(cut[-1], points, step, sinks) or sinks.asked()
         if reason is not None:
             return reason
     return None

@@ -203,6 +203,25 @@ def of_first(numbers: Sequence[float], strategy: Any) -> list[float]:
     return _first_worker(strategy)(tf.constant(numbers, tf.float64)).numpy().tolist()
 
 
+def largest(number: int, strategy: Any) -> int:
+    """On the host, the largest of the numbers that several workers have."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return number
+    return int(_of_all_workers(strategy)(tf.constant(number, tf.int64)).numpy().max())
+
+
+@functools.cache
+def _of_all_workers(strategy: Any) -> Callable[[Tensor], Tensor]:
+    def on_replica(number: Tensor) -> Tensor:
+        context = tf.distribute.get_replica_context()
+        return _sum(tf.one_hot(context.replica_id_in_sync_group, count(), number, tf.constant(0, tf.int64)))
+
+    def everywhere(number: Tensor) -> Tensor:
+        return strategy.experimental_local_results(strategy.run(on_replica, args=(number,)))[0]
+
+    return tf.function(everywhere, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
+
+
 @functools.cache
 def _first_worker(strategy: Any) -> Callable[[Tensor], Tensor]:
     def on_replica(numbers: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tftrain.core.aside import Points
 from tftrain.core.ledger import Ledger
-from tftrain.core.types import Observer
+from tftrain.core.types import Observer, Stop
 from tftrain.core.window import Rows
 
 if TYPE_CHECKING:
@@ -31,5 +31,6 @@ class Sinks:
     save: Callable[[int], None] = lambda step: None
     record: Callable[[Points], None] = lambda points: None
     on_trouble: Callable[[Trouble], None] = lambda trouble: None
+    asked: Callable[[], Stop | None] = lambda: None
     each_point: bool = True
     ledger: Ledger = field(default_factory=Ledger)

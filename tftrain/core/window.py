@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tftrain.core.depth import depth_ratio
+from tftrain.core.depth import depth_ratio, hidden_ends
 from tftrain.core.evaluate import metric_values
+from tftrain.core.parameters import parameter_names
 from tftrain.core.types import Signals
+
+if TYPE_CHECKING:
+    from tftrain.core.state import TrainState
 
 Rows = Mapping[str, np.ndarray]  # [steps] for each scalar, [steps, parameters] for each vector
 Columns = dict[str, np.ndarray]  # [points] for each number of a point
@@ -37,6 +42,19 @@ class Window:
         self._steps_per_epoch = steps_per_epoch
         self._waiting: list[dict[str, np.ndarray]] = []  # the scalars of the steps that no point has taken in
         self._last: Rows = {}  # their last vectors, [1, parameters]
+
+    def state(self) -> dict[str, Any]:
+        """What no point has taken in yet, in plain values that keep every bit."""
+        waiting = _joined(self._waiting) if self._waiting else {}
+        return {"waiting": _encoded(waiting), "last": _encoded(self._last)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        waiting = _decoded(state["waiting"])
+        self._waiting, self._last = [waiting] if waiting else [], _decoded(state["last"])
+
+    def clear(self) -> None:
+        """Forget what no point has taken in yet."""
+        self._waiting, self._last = [], {}
 
     def add(self, rows: Rows, seconds: float) -> None:
         """Takes in the rows of one call, and the time that it took."""
@@ -116,6 +134,27 @@ class Window:
         for metric in self._metrics:
             metric.reset_state()
         return results
+
+
+def new_window(state: TrainState, steps_per_epoch: int) -> Window:
+    """The window of a run from the state's step on."""
+    names = parameter_names(state.model)
+    ends = hidden_ends(names, state.model.trainable_variables)
+    return Window(names, state.metrics, steps_per_epoch, ends)
+
+
+def _encoded(rows: Rows) -> dict[str, list]:
+    return {
+        name: [values.dtype.str, list(values.shape), base64.b64encode(values.tobytes()).decode()]
+        for name, values in rows.items()
+    }
+
+
+def _decoded(encoded: Mapping[str, list]) -> Columns:
+    return {
+        name: np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
+        for name, (dtype, shape, text) in encoded.items()
+    }
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

@@ -109,8 +109,8 @@ class TensorBoard:
         file.write(start_step, b"".join(_text(file, name, text) for name, text in (texts or {}).items()))
         if graph is not None:
             file.write_graph(graph)
-        if start_step and (self._folder / "val").exists():
-            self._file("val")  # so that the points after start_step are dropped before the next validation
+        if (self._folder / "val").exists():
+            self._file("val")  # so that points of an earlier session are dropped before the next validation
         self.flush()
 
     def __call__(self, step: int, signals: Signals) -> None:
