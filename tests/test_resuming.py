@@ -4,6 +4,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -216,3 +220,36 @@ def test_what_may_change(config, tmp_path, capsys, overrides, matters):
     assert resuming.changed(tmp_path, config(*overrides), allow=True) is matters
     assert capsys.readouterr().out.startswith("changed since the last session: ")
     assert resuming.changed(tmp_path, config(), allow=False) is False
+
+
+def test_signals_to_a_process(tmp_path):
+    """SIGTERM while one trains, and Ctrl-C twice within a long call of another one."""
+    (tmp_path / "slow.py").write_text(
+        "import keras, tensorflow as tf, time\n"
+        "class Slow(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        with tf.control_dependencies([tf.py_function(lambda: time.sleep(0.05), [], [])]):\n"
+        "            return tf.identity(x)\n"
+    )
+    model = "model={name: sequential, layers: [{name: 'slow:Slow'}, {name: dense, units: 3}]}"
+    (tmp_path / "small.yaml").write_text(TEXT)
+    words = [sys.executable, "-u", "-m", "tftrain", "--config", "small.yaml", "--set", "training.steps=100000"]
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(tftrain.__file__).parent.parent), str(tmp_path)])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+
+    def start(name, *more):
+        given = [*words, "--run-dir", name, "--set", "log.console=1", *more]
+        return subprocess.Popen(given, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | paths, **pipes)
+
+    plain = start("plain")
+    long = start("long", "--set", model, "--set", "training.steps_per_call=200", "--set", "log.scalars=1000")
+    next(line for line in plain.stdout if line.startswith("step"))
+    plain.terminate()
+    assert "interrupted by SIGTERM at step" in plain.communicate(timeout=60)[1] and plain.returncode == 143
+    while not (tmp_path / "long" / "metrics.jsonl").exists():
+        time.sleep(0.1)
+    time.sleep(1)
+    for _ in range(2):
+        long.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert long.wait(5) == -signal.SIGINT
