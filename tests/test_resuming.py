@@ -187,11 +187,12 @@ def test_a_second_signal_ends_at_once_and_loses_only_what_is_not_saved(whole, co
     same(tftrain.train(config(), tmp_path / "run", resume=True), whole.result)
 
 
-def test_a_nan_ends_a_run_once_and_for_all(config, tmp_path):
+def test_a_nan_ends_a_run_once_and_for_all(config, tmp_path, capsys):
     given = config("optimizer={name: sgd, learning_rate: 1e30}", "gradients={}", "model.batch_norm=false")
     first = tftrain.train(given, tmp_path / "run")
     again = tftrain.train(given, tmp_path / "run", resume=True)
     assert again.failed and again.stopped == first.stopped and "not finite" in first.stopped
+    assert f"already ({first.stopped}), so nothing is done" in capsys.readouterr().out
 
 
 def test_a_changed_config_is_refused_with_every_change(whole, config):
@@ -253,3 +254,19 @@ def test_signals_to_a_process(tmp_path):
         long.send_signal(signal.SIGINT)
         time.sleep(0.3)
     assert long.wait(5) == -signal.SIGINT
+
+
+def test_the_points_are_on_the_disk_before_the_checkpoint_is(config, tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def sync(descriptor):
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    def save(self, step):
+        assert step not in (3, 6) or {"metrics.jsonl", "events.out.tf"} <= {name[:13] for name in synced}
+        synced.clear()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    tftrain.train(config("training.steps=6"), tmp_path / "run")
