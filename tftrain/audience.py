@@ -16,9 +16,12 @@ from tftrain.core.types import Observer, Signals
 from tftrain.observers.console import Console
 from tftrain.observers.keeper import Keeper
 from tftrain.observers.profile import Profile
+from tftrain.observers.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
+    from tftrain.core.trouble import Trouble
+    from tftrain.incidents import Incidents
     from tftrain.memory import Memory
     from tftrain.monitors import Monitors
 
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 class Audience:
     """Owns what a session writes while it trains: the `files` are observers that only write."""
 
-    def __init__(self, run: Run, files: Sequence[Observer], monitored: Monitors, memory: Memory):
+    def __init__(self, run: Run, files: Sequence[Observer], monitored: Monitors, memory: Memory, incidents: Incidents):
         self._run, self._files, self._monitored, self._memory = run, files, monitored, memory
+        self._incidents = incidents
 
     @contextmanager
     def sinks(self, folder: Path, skips: Skips, ledger: Ledger, each_point: bool) -> Iterator[Sinks]:
@@ -46,6 +50,7 @@ class Audience:
                 on_call=lambda step, row: [tell(step, row) for tell in heard],
                 save=self._saving(written, ledger),
                 record=written,
+                on_trouble=ledger.timed("incidents", self._noting(written)),
                 each_point=each_point,
                 ledger=ledger,
             )
@@ -54,11 +59,21 @@ class Audience:
         def save(step: int) -> None:
             with ledger.timing("writing"):  # a run that goes on from here has all points up to here
                 written.drain()
-                for sync in [one.sync for one in self._files if hasattr(one, "sync")]:
-                    sync()
             self._memory.save(step)
 
         return save
+
+    def _noting(self, written: Aside) -> Callable[[Trouble], None]:
+        boards = [one for one in self._files if isinstance(one, TensorBoard)]
+
+        def note(trouble: Trouble) -> None:
+            found = self._incidents.add(trouble)
+            if found.texts:
+                written.drain()  # the files are that thread's
+                for board in boards:
+                    board(trouble.step, found)
+
+        return note
 
     def _watchers(self) -> list[Observer]:
         best, stopping, _ = self._monitored

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tftrain.names import nearest
@@ -15,6 +15,8 @@ from tftrain.strict import ConfigError
 
 USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
+python -m tftrain inspect --config FILE        the model as a table, and one batch through it and back
+python -m tftrain replay RUN/incidents/STEP    repeat a step that went wrong, layer by layer
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
 """
@@ -109,6 +111,59 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     return FAILED if result.failed else 0
 
 
+def inspect(words: Sequence[str]) -> int:
+    """Print the model, and what the forward and the backward pass of one batch come to in each layer."""
+    parser = Parser(prog="python -m tftrain inspect", description="The model, and one batch through it and back.")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="the YAML file (default: that of --checkpoint)")
+    parser.add_argument("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value")
+    parser.add_argument("--checkpoint", metavar="RUN", type=Path, help="look at the last checkpoint in a run's folder")
+    asked = parser.parse_args(words)
+    if asked.config is None and asked.checkpoint is None:
+        parser.error("--config FILE is missing")
+    from tftrain import load
+
+    config = load(asked.config or asked.checkpoint / CONFIG, asked.set)
+
+    def look() -> int:
+        from tftrain.inspection import inspect
+
+        print(inspect(config, asked.checkpoint), end="")
+        return 0
+
+    return _judged(look)
+
+
+def replay(words: Sequence[str]) -> int:
+    """Repeat the step of an incident; the exit status is 0 where it came to the same numbers, to the bit."""
+    parser = Parser(prog="python -m tftrain replay", description="Repeat a step that went wrong, layer by layer.")
+    parser.add_argument("folder", metavar="RUN/incidents/STEP", type=Path, help="the folder of the incident")
+    folder = parser.parse_args(words).folder
+
+    def look() -> int:
+        from tftrain import load
+        from tftrain.replay import config_of, replay
+
+        found = replay(load(config_of(folder)), folder)
+        print(found.text)
+        return 0 if found.same else FAILED
+
+    return _judged(look)
+
+
+def _judged(look: Callable[[], int]) -> int:
+    """What `look` returns, or the exit status of what it raises."""
+    from tftrain.errors import InputError, UserCodeError
+    from tftrain.startup import import_tensorflow
+
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    import_tensorflow()
+    try:
+        return look()
+    except (InputError, UserCodeError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+
+
 def list_parts(words: Sequence[str]) -> int:
     """Print what can be named."""
     from tftrain.catalogue import KINDS
@@ -134,4 +189,4 @@ def print_schema(words: Sequence[str]) -> int:
     return 0
 
 
-VERBS = {"list": list_parts, "schema": print_schema, "train": train}
+VERBS = {"inspect": inspect, "list": list_parts, "replay": replay, "schema": print_schema, "train": train}

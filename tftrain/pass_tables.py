@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tftrain.core.pass_table import LayerRow, Length, PassTable, Spread
+if TYPE_CHECKING:
+    from tftrain.core.pass_table import LayerRow, Length, PassTable, Spread
+
 
 WIDTH = 100
 _NAME = 30

@@ -12,6 +12,7 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 MODEL = "model.keras"
 RESULTS = "results.json"
+INCIDENTS = "incidents"
 
 
 class RunFolderError(ValueError):

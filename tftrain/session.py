@@ -29,6 +29,7 @@ from tftrain.data.stream import StreamFeed
 from tftrain.dump import dump
 from tftrain.errors import TrainingError
 from tftrain.evaluations import Evaluations
+from tftrain.incidents import Incidents
 from tftrain.interrupts import Asked, Interrupted, Interrupts, heard, said
 from tftrain.memory import Memory
 from tftrain.monitors import Monitors, monitors
@@ -107,11 +108,9 @@ class Session:
         found = results.read(folder, self._memory.start) if self._is_over() else None
         if found is None:
             return None
-        ended = self._reason()
-        why = f" ({ended})" if ended else ""
-        print(f"the run has ended at step {self._memory.start} already{why}, so nothing is done")
+        print(f"the run has ended at step {self._memory.start} already, so nothing is done")
         self._finish_model()
-        return self._result(found, ended)
+        return self._result(found, self._reason())
 
     def run(self) -> Result:
         began = time.monotonic()
@@ -129,9 +128,12 @@ class Session:
             return self._reason()
         (self._folder / run_folder.RESULTS).unlink(missing_ok=True)  # the run was shorter then
         files = recorders(self._run, self._folder, self._memory.start) if self._chief else ()
-        audience = Audience(self._run, files, self._monitored, self._memory)
+        incidents = Incidents(self._run, self._folder)
+        audience = Audience(self._run, files, self._monitored, self._memory, incidents)
         with audience.sinks(self._folder, self._skips, self._ledger, self._each_point()) as sinks:
             ended = self._train(replace(sinks, asked=self._asked))
+        if isinstance(ended, NotFinite):
+            ended = NotFinite(f"{ended}{incidents.remark()}")
         steps = int(self._run.state.step.numpy())
         self._memory.ended = str(ended) if isinstance(ended, NotFinite) else None
         if self._memory.saved != steps:

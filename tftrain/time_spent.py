@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from tftrain.config import Data
 
-KINDS = ("compiling", "step", "measuring", "input", "validation", "checkpoints", "writing", "profile")  # in this order
+KINDS = (  # in this order
+    *("compiling", "step", "measuring", "input", "validation", "checkpoints", "writing", "incidents", "profile"),
+)
 MUCH = 0.1  # of all seconds
 
 

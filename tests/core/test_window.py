@@ -1,5 +1,3 @@
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -151,17 +149,3 @@ def test_the_last_vectors_are_kept_from_a_call_without_a_point():
     one = window()
     assert one.points(rows(loss=[1, 2], grad_norms=[[1, 2], [3, 4]]), 1.0, [], 2, []) == []
     assert one.fold(2).scalars["grad_norm/b"] == 4
-
-
-@pytest.mark.parametrize("cut", [1, 2, 3])
-def test_what_waits_is_remembered_to_the_bit(cut):
-    values = np.random.default_rng(0).lognormal(size=(2, 4)).astype(np.float32)
-    given = rows(loss=values[0], grad_norm=values[1], finite=[1, 0, 1, 1])
-    whole, first, second = window(), window(), window()
-    whole.add(given, 4.0)
-    first.add({name: column[:cut] for name, column in given.items()}, float(cut))
-    second.restore(json.loads(json.dumps(first.state())))
-    second.add({name: column[cut:] for name, column in given.items()}, 4.0 - cut)
-    assert second.fold(4).scalars == whole.fold(4).scalars
-    second.restore(json.loads(json.dumps(second.state())))
-    assert second.state()["waiting"] == {}

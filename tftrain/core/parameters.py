@@ -20,6 +20,12 @@ def parameters(model: Any) -> list:
     return [variable for variable in model.weights if variable.trainable or id(variable) in made]
 
 
+def buffers_of(model: Any) -> list:
+    """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
+    frozen = {id(variable) for variable in parameters(model)}
+    return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
+
+
 def named(model: Any) -> dict[int, str]:
     """A name such as `002.encoder.dense/kernel` for each parameter, by the variable's id.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tftrain.core.flat import BOUNDED, ZERO_BELOW
-from tftrain.core.passes import LayerPass, Passes
+
+if TYPE_CHECKING:
+    from tftrain.core.passes import LayerPass, Passes
 
 
 class Spread(NamedTuple):
@@ -57,6 +59,7 @@ class LayerRow(NamedTuple):
     dead: float | None
     saturated: float | None
     delta: Length | None
+    arrived: Length | None
 
 
 class ParameterRow(NamedTuple):
@@ -107,8 +110,8 @@ def _layer(one: LayerPass) -> LayerRow:
         low, high = BOUNDED[one.function]
         saturated = float(np.mean((one.a < low) | (one.a > high)))
     z = None if one.z is None or one.z is one.a else spread(one.z)
-    delta = None if one.delta is None else length(one.delta)
-    return LayerRow(one.name, one.kind, one.function, one.a.shape, z, spread(one.a), dead, saturated, delta)
+    terms = [None if term is None else length(term) for term in (one.delta, one.arrived)]
+    return LayerRow(one.name, one.kind, one.function, one.a.shape, z, spread(one.a), dead, saturated, *terms)
 
 
 def spread(values: np.ndarray) -> Spread:

@@ -15,9 +15,8 @@ from tftrain.core.activations import activation_of
 from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.labels import Labels
 from tftrain.core.multiplied import Multiplied
-from tftrain.core.parameters import parameter_names
+from tftrain.core.parameters import buffers_of, parameter_names
 from tftrain.core.sparse import Gradient, unique_rows, values_of
-from tftrain.core.state import buffers_of, read, write
 from tftrain.core.types import Batch, Objective, Tensor
 
 _BY_INPUT = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Softmax)
@@ -27,8 +26,9 @@ class LayerPass(NamedTuple):
     """One call of a layer, as arrays: what it added up, what it gave, and the error term that came back.
 
     `z` is what the activation function got, None where there is none, and `a` itself where it changes nothing; `a` is
-    what the layer gave; `delta` is the gradient of the loss with respect to z, or else a: None where the loss does not
-    reach it. `function` names the activation. Of several outputs the numbers of all stand one behind the other.
+    what the layer gave. `delta` is the gradient of the loss with respect to z, or else a, and `arrived` that with
+    respect to a: None where the loss does not reach it. `function` names the activation. Of several outputs the numbers
+    of all stand one behind the other.
     """
 
     name: str
@@ -37,6 +37,7 @@ class LayerPass(NamedTuple):
     z: np.ndarray | None
     a: np.ndarray
     delta: np.ndarray | None
+    arrived: np.ndarray | None
 
 
 class Passes(NamedTuple):
@@ -67,7 +68,7 @@ def passes(objective: Objective, batch: Batch, scale: float = 1.0) -> Passes:
     in a loop inside the graph, such as a cell within a recurrent layer, cannot be seen from outside.
     """
     model, buffers = objective.model, buffers_of(objective.model)
-    before = [value.numpy() for value in read(buffers)]
+    before = [buffer.numpy() for buffer in buffers]
     shown: list[tuple[str, str, str | None]] = []
 
     @functools.partial(tf.function, autograph=False)
@@ -77,15 +78,18 @@ def passes(objective: Objective, batch: Batch, scale: float = 1.0) -> Passes:
             loss, _, _ = Multiplied(objective, tf.constant(scale))(batch)
         rows = _rows(model, calls)
         shown[:] = [row[:3] for row in rows]
-        params, deltas = objective.params, [_where_delta(z, a) for *_, z, a in rows]
-        found = tape.gradient(loss, [params, deltas])
-        return loss, [row[3:] for row in rows], found[1], [_unique(grad) for grad in found[0]]
+        points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
+        grads, terms = tape.gradient(loss, [objective.params, points])
+        return loss, [row[3:] for row in rows], terms, [_unique(grad) for grad in grads]
 
     batch = _as_tensors(batch)
-    loss, between, deltas, grads = both.get_concrete_function(batch)(batch)
-    write(buffers, before)
-    arrays = zip(shown, between, deltas, strict=True)
-    layers = [_layer(head, z, _joined(a), _scaled(_joined(delta), scale)) for head, (z, a), delta in arrays]
+    loss, between, terms, grads = both.get_concrete_function(batch)(batch)
+    for buffer, value in zip(buffers, before, strict=True):
+        buffer.assign(value)
+    layers = []
+    for head, (z, a), (delta, arrived) in zip(shown, between, terms, strict=True):
+        found = [_scaled(_joined(term), scale) for term in (delta, arrived)]
+        layers.append(_layer(head, z, _joined(a), *found))
     grads = [_scaled(None if grad is None else _array(grad), scale) for grad in grads]
     params = [_array(param) for param in objective.params]
     return Passes(float(loss) / scale, layers, parameter_names(model), params, grads)
@@ -158,18 +162,14 @@ def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
     return rows
 
 
-def _layer(head: tuple, z: Tensor | None, a: np.ndarray, delta: np.ndarray | None) -> LayerPass:
+def _layer(head: tuple, z: Tensor | None, a: np.ndarray, *terms: np.ndarray | None) -> LayerPass:
     *_, function = head
     z = None if z is None else _array(z)
-    return LayerPass(*head, a if function is None and z is not None else z, a, delta)
+    return LayerPass(*head, a if function is None and z is not None else z, a, *terms)
 
 
 def _as_tensors(batch: Batch) -> Batch:
     return Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in batch))
-
-
-def _where_delta(z: Tensor | None, outputs: list[Tensor]) -> list[Tensor]:
-    return outputs if z is None else [z]
 
 
 def _unique(grad: Gradient | None) -> Tensor | None:

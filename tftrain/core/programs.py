@@ -58,7 +58,7 @@ class Programs:
         jit_compile: bool = False,
     ):
         self.probes = tuple(probes)
-        self._executor = executor
+        self.executor = executor
         self.each_point = tf.distribute.has_strategy() and bool(recipe.metrics)  # a call has to end at each
         self._metrics = () if self.each_point else tuple(recipe.metrics)
         self._feed = feed
@@ -81,7 +81,7 @@ class Programs:
     def run(self, handle: Any, stretches: Sequence[Stretch]) -> Found:
         """Run the steps of a handle."""
         ends, kinds = (np.array(values, np.int32) for values in zip(*stretches, strict=True))
-        with executed(self._executor):
+        with executed(self.executor):
             found = self.call(handle, tf.constant(ends), tf.constant(kinds))
         rows, scores, *looks, seconds = [tensor.numpy() for tensor in found]
         rows = self._row.unpacked(rows)

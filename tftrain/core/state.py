@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.parameters import parameters
+from tftrain.core.parameters import buffers_of
 from tftrain.core.replicas import FIRST
 from tftrain.core.types import Rate, Transform, Tree
 
@@ -89,12 +89,6 @@ class TrainState:
             for index, (name, variable) in enumerate(members)
         }
         return named | {"step": self.step}
-
-
-def buffers_of(model: Any) -> list[tf.Variable]:
-    """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
-    frozen = {id(variable) for variable in parameters(model)}
-    return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
 
 
 def _hold(tree: Tree) -> Tree:

@@ -20,7 +20,7 @@ Rows = Mapping[str, np.ndarray]  # [steps] for each scalar, [steps, parameters] 
 Columns = dict[str, np.ndarray]  # [points] for each number of a point
 Metrics = Sequence[Mapping[str, float] | None]  # the values at each point; None where the metrics must be asked
 
-_PER_PARAMETER = {"grad_norms": "grad_norm", "clipped_grad_norms": "clipped_grad_norm"}
+PER_PARAMETER = {"grad_norms": "grad_norm", "clipped_grad_norms": "clipped_grad_norm"}
 _CLIPPED = "/clipped"  # 1 where a clip bit in a step; of several steps the share is told, as its `rate`
 _SECONDS = "seconds"  # how long each step took
 
@@ -35,7 +35,7 @@ class Window:
     def __init__(
         self, names: Sequence[str], metrics: Sequence[Any], steps_per_epoch: int, ends: tuple[int, int] | None = None
     ):
-        self._vectors = {vector: [f"{shown}/{name}" for name in names] for vector, shown in _PER_PARAMETER.items()}
+        self._vectors = {vector: [f"{shown}/{name}" for name in names] for vector, shown in PER_PARAMETER.items()}
         self._shares = [f"grad_share/{name}" for name in names]
         self._ends = ends
         self._metrics = metrics

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,14 +37,10 @@ class Records:
 
     def __call__(self, step: int, signals: Signals) -> None:
         head = {"step": int(step), "wall_seconds": round(time.monotonic() - self._zero, 3)}
-        self._file.write(_line(head | signals.scalars | head))
+        self._file.write(line_of(head | signals.scalars | head))
 
     def flush(self) -> None:
         self._file.flush()
-
-    def sync(self) -> None:
-        """Wait until all that was flushed is on the disk."""
-        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -67,7 +62,7 @@ def _series(pairs: list[tuple[int, float]]) -> Series:
     return Series(np.array(steps, np.int64), np.array(values, np.float64))
 
 
-def _line(record: Mapping[str, float]) -> bytes:
+def line_of(record: Mapping[str, float]) -> bytes:
     try:
         text = _encode(record)
     except ValueError:  # something is not finite, which is rare: looking first would take as long as writing

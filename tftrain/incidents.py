@@ -1,0 +1,147 @@
+"""Incident folders: a step that went wrong, with all that is needed to repeat it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain import run_folder
+from tftrain.blame import blame
+from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.parameters import parameter_names
+from tftrain.core.pass_table import table_of
+from tftrain.core.passes import passes
+from tftrain.core.trouble import Trouble
+from tftrain.core.types import Batch, Signals
+from tftrain.core.window import PER_PARAMETER, Rows
+from tftrain.data.source import leaves, map_leaves
+from tftrain.durable import draft, settle, write_text
+from tftrain.incident_text import incident_text
+from tftrain.observers.records import NOT_FINITE, line_of
+
+if TYPE_CHECKING:
+    from tftrain.assemble import Run
+
+BATCH, STATE, SIGNALS, TEXT = "batch.npz", "state", "signals.jsonl", "incident.txt"
+MOST = 10  # folders in a run
+
+
+class Incidents:
+    """Owns the incident folders of a run; only the first steps that go wrong get one, all are counted."""
+
+    def __init__(self, run: Run, folder: Path):
+        self._run, self._folder = run, folder / run_folder.INCIDENTS
+        self.count = 0  # of this session
+        self.last: Path | None = None  # the folder of the last step that went wrong, where it has one
+
+    def add(self, trouble: Trouble) -> Signals:
+        """Write down a step that went wrong, and give the text for TensorBoard.
+
+        Nothing that fails here, such as a full disk, is worse than what is being told: it is a warning.
+        """
+        self.count, self.last = self.count + 1, None
+        if len(_there(self._folder)) >= MOST:
+            return Signals()
+        final = self._folder / f"{trouble.step:08d}"
+        try:
+            text = self._write(trouble, final)
+        except Exception as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(f"the incident of step {trouble.step} could not be written: {why}", stacklevel=2)
+            return Signals()
+        self.last = final
+        return Signals(texts={f"incidents/{final.name}": f"```\n{text}```\n"})
+
+    def remark(self) -> str:
+        """What to add to the line that ends a run."""
+        return f"; see {self.last / TEXT}" if self.last else ""
+
+    def _write(self, trouble: Trouble, final: Path) -> str:
+        run, feed, making = self._run, self._run.data.train, draft(final)
+        batch = map_leaves(np.asarray, feed.batch(feed.serve(trouble.step - 1, 1), tf.constant(0)))
+        scale = float(trouble.rows["loss_scale"][-1]) if run.state.loss_scale else 1.0
+        try:
+            shutil.rmtree(making, ignore_errors=True)  # of a session that was killed
+            making.mkdir(parents=True)
+            with _before(run, trouble.step, scale):
+                Checkpoints(making / STATE, run.state).save(trouble.step - 1)
+                table = table_of(passes(run.objective, batch, scale))
+            text = incident_text(trouble, blame(table, batch), table, run.config, final)
+            np.savez(making / BATCH, allow_pickle=False, **leaves(batch))
+            lines = signal_lines(trouble.rows, trouble.step, parameter_names(run.state.model))
+            (making / SIGNALS).write_bytes(b"".join(map(line_of, lines)))
+            write_text(making / TEXT, text)
+            if final.exists():  # of a session before, which came to the same step
+                shutil.rmtree(final)
+            settle(final)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        return text
+
+
+def signal_lines(rows: Rows, last_step: int, names: list[str]) -> list[dict[str, float]]:
+    """The rows of steps up to `last_step`, a dict of numbers for each."""
+    columns = {"step": np.arange(last_step - len(rows["finite"]) + 1, last_step + 1)}
+    for key, values in rows.items():
+        if key in PER_PARAMETER:
+            columns |= {f"{PER_PARAMETER[key]}/{name}": values[:, place] for place, name in enumerate(names)}
+        else:
+            columns[key] = values
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+class Torn(ValueError):
+    """A folder is no incident, or not all of one."""
+
+
+def read_batch(folder: Path, like: Batch) -> Batch:
+    """The batch of an incident, with the parts and the types of `like`; raises Torn."""
+    expected = leaves(like)
+    try:
+        with np.load(folder / BATCH, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise Torn(f"{folder / BATCH} cannot be read: {error}") from None
+    shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
+    if shapes != {name: list(spec.shape[1:]) for name, spec in expected.items()}:
+        raise Torn(f"{folder / BATCH} holds {shapes}, which the config's data and model do not fit any more")
+    found = iter([tf.constant(arrays[name], spec.dtype) for name, spec in expected.items()])
+    return map_leaves(lambda _: next(found), like)
+
+
+def read_signals(folder: Path) -> dict[str, float]:
+    """The numbers of the step of an incident; raises Torn."""
+    try:
+        last = json.loads((folder / SIGNALS).read_text().splitlines()[-1])
+        return {name: float(NOT_FINITE.get(value, value)) for name, value in last.items()}
+    except (OSError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise Torn(f"{folder / SIGNALS} cannot be read: {error}") from None
+
+
+def _there(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.name.isdigit()] if folder.is_dir() else []
+
+
+@contextmanager
+def _before(run: Run, step: int, scale: float) -> Iterator[None]:
+    """The count of steps and the loss scale as they were before the step, while it lasts."""
+    state = run.state
+    changed = [state.step, *([state.loss_scale.value] if state.loss_scale else [])]
+    after = [variable.numpy() for variable in changed]
+    for variable, value in zip(changed, (step - 1, scale), strict=False):
+        variable.assign(value)
+    try:
+        yield
+    finally:
+        for variable, value in zip(changed, after, strict=True):
+            variable.assign(value)

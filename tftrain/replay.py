@@ -1,0 +1,147 @@
+"""Repeats the step of an incident, and shows it layer by layer."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain import run_folder
+from tftrain.assemble import Run, assemble
+from tftrain.blame import blame
+from tftrain.config import Config
+from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.parameters import parameter_names
+from tftrain.core.pass_table import table_of
+from tftrain.core.passes import passes
+from tftrain.core.plan import POINT, Stretch
+from tftrain.core.programs import Programs
+from tftrain.core.types import Batch, Feed, Tensor, Tree
+from tftrain.data.source import map_leaves
+from tftrain.errors import InputError
+from tftrain.incidents import BATCH, SIGNALS, STATE, Torn, read_batch, read_signals, signal_lines
+from tftrain.pass_tables import backward_text, forward_text
+from tftrain.strategy import scope
+
+_SHOWN = 10  # numbers that differ
+_OF_THE_HOST = ("step", "finite")  # not computed from the batch; what was applied goes by the steps before as well
+
+
+class Replay(NamedTuple):
+    """What a step came to again: text to print, and whether each number is the one that was recorded, to the bit."""
+
+    text: str
+    same: bool
+
+
+def config_of(folder: Path) -> Path:
+    """The config of the run that an incident folder lies in; raises InputError where it is none."""
+    missing = [name for name in (BATCH, STATE, SIGNALS) if not (folder / name).exists()]
+    if missing or not folder.name.isdigit():
+        lacks = f"it holds no {missing[0]}" if missing else "its name is no step"
+        raise InputError(f"{folder}: no incident folder ({lacks}); expected RUN/{run_folder.INCIDENTS}/STEP")
+    config = folder.absolute().parent.parent / run_folder.CONFIG
+    if not config.is_file():
+        raise InputError(f"{folder}: {config.parent} is no run folder, it holds no {run_folder.CONFIG}")
+    return config
+
+
+def replay(config: Config, folder: Path) -> Replay:
+    """Repeat the step of an incident with the same graph; raises InputError where the config or the folder is bad."""
+    run = assemble(config)
+    try:
+        batch, recorded = read_batch(folder, _batch_spec(run.data.train)), read_signals(folder)
+        _restore(run, folder)
+    except Torn as error:
+        raise InputError(str(error)) from None
+    scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
+    table = table_of(passes(run.objective, batch, scale))
+    found = _repeated(run, batch)
+    different = _different(recorded, found)
+    lines = [*blame(table, map_leaves(np.asarray, batch)).lines, "", _verdict(found, different)]
+    return Replay("\n".join([forward_text(table), backward_text(table), *lines]), not different)
+
+
+def _restore(run: Run, folder: Path) -> None:
+    try:
+        step = Checkpoints(folder / STATE, run.state).restore_latest()
+    except (ValueError, IndexError, tf.errors.OpError) as error:
+        raise Torn(f"{folder / STATE} cannot be read: {error}") from None
+    if step != int(folder.name) - 1:
+        raise Torn(f"{folder / STATE}: given the state of step {step}; expected that of {int(folder.name) - 1}")
+
+
+def _repeated(run: Run, batch: Batch) -> dict[str, float]:
+    """The numbers of the step."""
+    feed = _OneBatch(batch, _batch_spec(run.data.train))
+    with scope(run.strategy):
+        made = {"executor": run.programs.executor, "jit_compile": run.config.training.jit_compile}
+        programs = Programs(run.state, run.recipe, feed, **made)
+        rows = programs.run(feed.serve(0, 1), [Stretch(1, POINT)]).rows
+    [line] = signal_lines(rows, int(run.state.step.numpy()), parameter_names(run.state.model))
+    return line
+
+
+class _OneBatch:
+    """A feed of a single batch, which is its own handle."""
+
+    steps_per_epoch, prepared = 1, True
+
+    def __init__(self, batch: Batch, spec: Batch):
+        self._batch, self._weighted = batch, batch.weight is not None
+        self.signature = self._parts(spec)
+        self.examples = int(tf.nest.flatten(batch.x)[0].shape[0])
+
+    def run_length(self, step: int) -> int:
+        return 1
+
+    def serve(self, step: int, count: int) -> Tree:
+        return self._parts(self._batch)
+
+    def batch(self, handle: Tree, index: Tensor) -> Batch:
+        return Batch(*handle)
+
+    def _parts(self, batch: Batch) -> tuple:
+        return tuple(batch) if self._weighted else tuple(batch)[:2]
+
+
+def _batch_spec(feed: Feed) -> Batch:
+    """The shapes and types of a batch as the graph of the step knows them."""
+    shown: list[Any] = []
+
+    def look(handle: Tree) -> Tensor:
+        shown.append(map_leaves(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), feed.batch(handle, tf.constant(0))))
+        return tf.constant(0)
+
+    tf.function(look, [feed.signature], autograph=False).get_concrete_function()
+    return shown[0]
+
+
+def _different(recorded: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
+    """What is not the same float32; numbers that only one of both has are different too."""
+    names = [name for name in recorded.keys() | found.keys() if name not in _OF_THE_HOST]
+    pairs = {name: (recorded.get(name), found.get(name)) for name in sorted(names)}
+    return [f"{name}: recorded {_shown(a)}, now {_shown(b)}" for name, (a, b) in pairs.items() if _bits(a) != _bits(b)]
+
+
+def _bits(value: float | None) -> bytes | None:
+    """Of all that is no number there is one kind here."""
+    if value is None or value != value:
+        return value if value is None else b"NaN"
+    return struct.pack("f", value)
+
+
+def _shown(value: float | None) -> str:
+    return "nothing" if value is None else f"{float(value):.9g}"
+
+
+def _verdict(found: Mapping[str, float], different: list[str]) -> str:
+    head = f"loss {found['loss']:.9g}, gradient norm {found['grad_norm']:.9g}"
+    if not different:
+        return f"{head}: the same as recorded"
+    more = [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
+    return "\n  ".join([f"{head}: not the same as recorded", *different[:_SHOWN], *more])
