@@ -47,9 +47,13 @@ def differences(found: Table, expected: Table, torn: bool) -> list[str]:
 
 
 def newest(folder: Path) -> list[str]:
-    """The checkpoints of a folder by their prefixes, the newest first."""
-    steps = [int(path.stem.rpartition("-")[2]) for path in folder.glob("*-*.index")]
-    return [str(next(folder.glob(f"*-{step}.index")))[: -len(".index")] for step in sorted(steps, reverse=True)]
+    """The checkpoints of a folder by their prefixes, the newest first; one made anew has a second number."""
+    prefixes = [str(path)[: -len(".index")] for path in folder.glob("*.index")]
+    return sorted(prefixes, key=_numbers, reverse=True)
+
+
+def _numbers(prefix: str) -> list[int]:
+    return [int(number) for number in re.findall(r"-(\d+)", Path(prefix).name)]
 
 
 def _table(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -68,7 +72,7 @@ def _table(folder: Path) -> Iterator[tuple[str, Any]]:
 
 def _checkpoint(name: str, prefix: str) -> Iterator[tuple[str, Any]]:
     reader = tf.train.load_checkpoint(prefix)
-    yield f"{name}/step", int(prefix.rpartition("-")[2])
+    yield f"{name}/step", _numbers(prefix)[0]
     for key in reader.get_variable_to_shape_map():
         if not key.startswith(NOT_STATE):
             yield f"{name}/{key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}", _value(reader.get_tensor(key))
@@ -127,4 +131,4 @@ def _files(folder: Path) -> Iterator[tuple[str, bool]]:
     """What kinds of files and folders there are."""
     for path in folder.rglob("*"):
         name = re.sub(r"tfevents\..*", "tfevents", str(path.relative_to(folder)))
-        yield f"file/{re.sub(r'[0-9]+', '#', name)}", True
+        yield f"file/{re.sub(r'[0-9]+(-[0-9]+)?', '#', name)}", True

@@ -101,10 +101,13 @@ def points(victim: Victim) -> bool:
     if files:
         file = victim.random.choice(files)
         cut_off = victim.random.randint(1, min(2000, file.stat().st_size - 1))
-        if file.suffix != ".jsonl" and victim.random.random() < 0.5:
-            _flip(file, file.stat().st_size - cut_off)
+        kept = file.stat().st_size - cut_off
+        if victim.random.random() < 0.5:
+            os.truncate(file, kept)
+        elif file.suffix == ".jsonl":
+            file.write_bytes(file.read_bytes()[:kept] + bytes(cut_off))  # as after a loss of power
         else:
-            os.truncate(file, file.stat().st_size - cut_off)
+            _flip(file, kept)
         victim.torn = True
     return True
 

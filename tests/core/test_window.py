@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -149,3 +151,16 @@ def test_the_last_vectors_are_kept_from_a_call_without_a_point():
     one = window()
     assert one.points(rows(loss=[1, 2], grad_norms=[[1, 2], [3, 4]]), 1.0, [], 2, []) == []
     assert one.fold(2).scalars["grad_norm/b"] == 4
+
+
+def test_what_waits_is_remembered_to_the_bit_and_nothing_else():
+    one, other = window(), window()
+    part = rows(loss=[0.1, 0.7], grad_norms=[[3, 4], [0.3, 0.4]])
+    one.add(part, seconds=1.0)
+    other.restore(json.loads(json.dumps(one.state())))
+    more = rows(loss=[0.2])
+    for each in (one, other):
+        each.add(more, seconds=0.5)
+    assert one.fold(3, {}).scalars == other.fold(3, {}).scalars
+    # How the steps before a point were cut into calls has left no trace.
+    assert one.state() == window().state()

@@ -45,8 +45,9 @@ class Window:
 
     def state(self) -> dict[str, Any]:
         """What no point has taken in yet, in plain values that keep every bit."""
-        waiting = _joined(self._waiting) if self._waiting else {}
-        return {"waiting": _encoded(waiting), "last": _encoded(self._last)}
+        if not self._waiting:  # the last vectors are then of no use, and go by how the steps were cut into calls
+            return {"waiting": {}, "last": {}}
+        return {"waiting": _encoded(_joined(self._waiting)), "last": _encoded(self._last)}
 
     def restore(self, state: dict[str, Any]) -> None:
         waiting = _decoded(state["waiting"])
