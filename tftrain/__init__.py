@@ -11,6 +11,7 @@ if sys.argv[:1] == ["-m"] and "tftrain" in sys.orig_argv:
     # `python -m tftrain` looks in the working directory first, where a file may be called yaml.py or random.py.
     sys.path.append(sys.path.pop(0))
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,11 @@ def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] =
 
 
 def train(
-    config: Config, run_dir: str | os.PathLike | None = None, resume: bool = False, allow_changes: bool = False
+    config: Config,
+    run_dir: str | os.PathLike | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    trust: bool = False,
 ) -> Result:
     """Train, and return the history as arrays, the model, the results and the run's folder.
 
@@ -56,6 +61,7 @@ def train(
         run_dir: the run's folder; `runs/NAME-TIME` where it is not given.
         resume: go on from the last checkpoint in `run_dir`, or start if there is none.
         allow_changes: go on also with a config that would have given other numbers.
+        trust: run also the code that a saved model (`model: saved`) has in its file.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint is saved.
@@ -75,18 +81,20 @@ def train(
     import_tensorflow()  # takes seconds, so not done by `import tftrain`
     from tftrain.session import run
 
-    return run(config, folder, resume, changed)
+    return run(dataclasses.replace(config, trust=trust), folder, resume, changed)
 
 
-def load_model(run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
-    """The trained model of a run's folder, users' own parts included, in Keras' safe mode.
+def load_model(
+    run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
+) -> keras.Model:
+    """The trained model of a run's folder, with the users' own parts that the config in the folder names.
 
     Args:
         run_dir: the run's folder.
         custom_objects: by name, what the run's config does not name, such as a layer that your model function uses.
+        trust: run also code that the file holds, such as that of a Lambda layer; otherwise it is refused.
     """
-    import tftrain.activation  # noqa: F401 (a saved model may name it)
     from tftrain import saving
     from tftrain.run_folder import CONFIG
 
-    return saving.load_model(load(Path(run_dir) / CONFIG), Path(run_dir), custom_objects)
+    return saving.load_model(load(Path(run_dir) / CONFIG), Path(run_dir), custom_objects, trust)

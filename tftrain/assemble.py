@@ -201,7 +201,8 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     outputs = _outputs(config, data)
     with blamed_on(part, "model"):
         with _precision(config.training.precision):
-            given = part.call_arguments(input_shape=facts.input_shape, classes=facts.classes, outputs=outputs)
+            known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
+            given = part.call_arguments(**known, trust=config.trust)
             model = part.function()(**given)
             if not isinstance(model, keras.Model):
                 raise InputError(

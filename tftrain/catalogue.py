@@ -33,8 +33,9 @@ KINDS = {
             "mlp": "tftrain.models.mlp:mlp",
             "cnn": "tftrain.models.cnn:cnn",
             "sequential": "tftrain.models.sequential:sequential",
+            "saved": "tftrain.saving:saved",
         },
-        house=("input_shape", "classes", "outputs"),
+        house=("input_shape", "classes", "outputs", "trust"),
     ),
     "data": Kind(
         "a data set",

@@ -66,6 +66,7 @@ def train(words: Sequence[str]) -> int:
         action="store_true",
         help="with --resume: go on also where the config has changed in what the numbers come of",
     )
+    add("--trust", action="store_true", help="run also the code that a saved model (model: saved) has in its file")
     add("--print-config", action="store_true", help="print the whole resolved config and stop")
     asked = parser.parse_args(words)
     config = asked.config
@@ -98,7 +99,7 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     try:
         import_tensorflow()
         with second_kills():
-            result = train(config, asked.run_dir, asked.resume, asked.allow_changes)
+            result = train(config, asked.run_dir, asked.resume, asked.allow_changes, asked.trust)
     except (InputError, UserCodeError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

@@ -134,6 +134,7 @@ class Config:
     log: Log = setting("what is written, and how often", Log())
     checkpoint: Checkpoint = setting("what is kept", Checkpoint())
     source: str = dataclasses.field(default="config", metadata={"hidden": True})  # the name of the file it came from
+    trust: bool = dataclasses.field(default=False, metadata={"hidden": True}, compare=False)  # in saved models' code
     places: dict[str, Place] = dataclasses.field(
         default_factory=dict, metadata={"hidden": True}, compare=False, repr=False
     )

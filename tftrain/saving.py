@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tftrain import durable, modules
+from tftrain import activation, durable, modules
 from tftrain.config import Config
+from tftrain.core.types import Tree
 from tftrain.parts import own_parts
 from tftrain.run_folder import MODEL
 
@@ -20,7 +23,8 @@ def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
 
     Keras records the arguments of layers, but not those of models.
     """
-    if type(model).get_config is keras.Model.get_config and _is_plain(arguments) and not hasattr(model, "inputs"):
+    is_silent = type(model).get_config is keras.Model.get_config and "get_config" not in vars(model)
+    if is_silent and _is_plain(arguments) and not hasattr(model, "inputs"):
         model.get_config = lambda: dict(arguments)
 
 
@@ -53,10 +57,57 @@ def _write(path: Path, save: Callable[[Path], None]) -> None:
         durable.draft(path).unlink(missing_ok=True)
 
 
-def load_model(config: Config, folder: Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
-    """The trained model of a run; the parts that its config names are imported, Keras' safe mode stays on.
+def load_model(
+    config: Config, folder: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
+) -> keras.Model:
+    """The trained model of a run; the parts that its config names are imported.
 
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
-    named = {part.target.rpartition(":")[2]: modules.load(part.target) for part in own_parts(config)}
-    return keras.models.load_model(folder / MODEL, custom_objects=named | dict(custom_objects or {}))
+    return _load(folder / MODEL, _named_by(config), custom_objects or {}, trust)
+
+
+def saved(path: str, parts: list[str] = [], *, input_shape: Tree, trust: bool) -> keras.Model:  # noqa: B006
+    """A model that was saved with its weights, such as the model.keras of another run, to go on from.
+
+    `parts` are the dotted paths of parts of your own in it. What the file alone says is not run: a Lambda layer is
+    refused, unless --trust is given.
+
+    Raises:
+        ValueError: there is no such file, it cannot be read, or it was made for other inputs.
+    """
+    file = Path(path)
+    if file.suffix != ".keras" or not file.is_file():
+        what = "is no file" if not file.is_file() else "is not named FILE.keras"
+        raise ValueError(f"'{path}' {what}; expected a model that Keras saved, such as runs/NAME/{MODEL}")
+    model = _load(file, [modules.resolve(part) for part in parts], {}, trust)
+    with zipfile.ZipFile(file) as inside:
+        remember(model, json.loads(inside.read("config.json"))["config"])
+    made_for = tuple(model.input_shape[1:]) if isinstance(getattr(model, "input_shape", None), tuple) else input_shape
+    if made_for != input_shape and None not in made_for:
+        raise ValueError(f"'{path}' takes {list(made_for)}; an example of the data has the shape {list(input_shape)}")
+    return model
+
+
+def _named_by(config: Config) -> list[str]:
+    """The dotted paths of the users' own parts that a config names."""
+    inner = config.model.arguments["parts"] if config.model.target == "tftrain.saving:saved" else []
+    return [*(part.target for part in own_parts(config)), *map(modules.resolve, inner)]
+
+
+def _load(file: Path, parts: Iterable[str], custom_objects: Mapping[str, Any], trust: bool) -> keras.Model:
+    own = {}
+    for part in parts:
+        activation.allow(part)
+        own[part.rpartition(":")[2]] = modules.load(part)
+    try:
+        return keras.models.load_model(file, custom_objects=own | dict(custom_objects), safe_mode=not trust)
+    except Exception as error:  # a file may hold anything
+        if trust or "safe_mode=False" not in str(error):
+            told = str(error).rpartition("Exception encountered: ")[2]  # Keras tells of every object around it
+            why = " ".join(told.split("\n\n")[0].split())
+            raise ValueError(f"'{file}' cannot be read: {why}") from error
+        raise ValueError(
+            f"'{file}' holds code of its own (a Lambda layer), which is not run; if you trust where it comes from, "
+            "give --trust, or trust=True"
+        ) from None
