@@ -158,3 +158,15 @@ def test_a_port_in_use():
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"cannot listen at localhost:{port} .*in use"):
             cluster.meet(cluster.Cluster((f"localhost:{port}", "localhost:1"), 0))
+
+
+def test_one_worker_that_is_told_to_stop_stops_all(words, tmp_path):
+    ports, endless = free_ports(2), ["--set", "training.epochs=100000", "--set", "log.console=1"]
+    chief, other = start(ports, 0, [*words, *endless]), start(ports, 1, [*words, *endless])
+    next(line for line in chief.stdout if line.startswith("step"))
+    other.send_signal(signal.SIGTERM)
+    said = chief.communicate(timeout=60)[1]
+    assert (chief.returncode, other.wait(60)) == (143, 143), said
+    step = int(said.partition("interrupted by SIGTERM at step ")[2].partition(" ")[0])
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["steps"] == step
+    assert list((tmp_path / "run" / "checkpoints").glob(f"step-{step}*"))

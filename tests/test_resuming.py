@@ -4,6 +4,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -183,11 +187,12 @@ def test_a_second_signal_ends_at_once_and_loses_only_what_is_not_saved(whole, co
     same(tftrain.train(config(), tmp_path / "run", resume=True), whole.result)
 
 
-def test_a_nan_ends_a_run_once_and_for_all(config, tmp_path):
+def test_a_nan_ends_a_run_once_and_for_all(config, tmp_path, capsys):
     given = config("optimizer={name: sgd, learning_rate: 1e30}", "gradients={}", "model.batch_norm=false")
     first = tftrain.train(given, tmp_path / "run")
     again = tftrain.train(given, tmp_path / "run", resume=True)
     assert again.failed and again.stopped == first.stopped and "not finite" in first.stopped
+    assert f"already ({first.stopped}), so nothing is done" in capsys.readouterr().out
 
 
 def test_a_changed_config_is_refused_with_every_change(whole, config):
@@ -216,3 +221,52 @@ def test_what_may_change(config, tmp_path, capsys, overrides, matters):
     assert resuming.changed(tmp_path, config(*overrides), allow=True) is matters
     assert capsys.readouterr().out.startswith("changed since the last session: ")
     assert resuming.changed(tmp_path, config(), allow=False) is False
+
+
+def test_signals_to_a_process(tmp_path):
+    """SIGTERM while one trains, and Ctrl-C twice within a long call of another one."""
+    (tmp_path / "slow.py").write_text(
+        "import keras, tensorflow as tf, time\n"
+        "class Slow(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        with tf.control_dependencies([tf.py_function(lambda: time.sleep(0.05), [], [])]):\n"
+        "            return tf.identity(x)\n"
+    )
+    model = "model={name: sequential, layers: [{name: 'slow:Slow'}, {name: dense, units: 3}]}"
+    (tmp_path / "small.yaml").write_text(TEXT)
+    words = [sys.executable, "-u", "-m", "tftrain", "--config", "small.yaml", "--set", "training.steps=100000"]
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(tftrain.__file__).parent.parent), str(tmp_path)])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+
+    def start(name, *more):
+        given = [*words, "--run-dir", name, "--set", "log.console=1", *more]
+        return subprocess.Popen(given, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | paths, **pipes)
+
+    plain = start("plain")
+    long = start("long", "--set", model, "--set", "training.steps_per_call=200", "--set", "log.scalars=1000")
+    next(line for line in plain.stdout if line.startswith("step"))
+    plain.terminate()
+    assert "interrupted by SIGTERM at step" in plain.communicate(timeout=60)[1] and plain.returncode == 143
+    while not (tmp_path / "long" / "metrics.jsonl").exists():
+        time.sleep(0.1)
+    time.sleep(1)
+    for _ in range(2):
+        long.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert long.wait(5) == -signal.SIGINT
+
+
+def test_the_points_are_on_the_disk_before_the_checkpoint_is(config, tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def sync(descriptor):
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    def save(self, step):
+        assert step not in (3, 6) or {"metrics.jsonl", "events.out.tf"} <= {name[:13] for name in synced}
+        synced.clear()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    tftrain.train(config("training.steps=6"), tmp_path / "run")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("scripts/train", "scripts/test", "scripts/benchmark", ".ci/run")
+SCRIPTS = ("scripts/train", "scripts/test", "scripts/benchmark", "scripts/fuzz", ".ci/run")
 
 # What a developer's own environment must not decide, the switches of the stand-in among it.
 UNSET = {"PYTHON", "VIRTUAL_ENV", "VERSION", "WITHOUT_ENSUREPIP", "SLOW", "OFFLINE", "HAS_TFTRAIN", "RUFF", "STATUS"}

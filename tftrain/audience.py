@@ -59,6 +59,8 @@ class Audience:
         def save(step: int) -> None:
             with ledger.timing("writing"):  # a run that goes on from here has all points up to here
                 written.drain()
+                for sync in [one.sync for one in self._files if hasattr(one, "sync")]:
+                    sync()
             self._memory.save(step)
 
         return save

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tftrain.core.types import Batch
-from tftrain.data.source import leaves
+from tftrain.data.batches import leaves
 from tftrain.pass_tables import bad_words, layer_words
 
 if TYPE_CHECKING:

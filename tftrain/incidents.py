@@ -24,7 +24,7 @@ from tftrain.core.passes import passes
 from tftrain.core.trouble import Trouble
 from tftrain.core.types import Batch, Signals
 from tftrain.core.window import PER_PARAMETER, Rows
-from tftrain.data.source import leaves, map_leaves
+from tftrain.data.batches import leaves, map_leaves
 from tftrain.durable import draft, settle, write_text
 from tftrain.incident_text import incident_text
 from tftrain.observers.records import NOT_FINITE, line_of

@@ -21,7 +21,7 @@ from tftrain.core.passes import passes
 from tftrain.core.plan import POINT, Stretch
 from tftrain.core.programs import Programs
 from tftrain.core.types import Batch, Feed, Tensor, Tree
-from tftrain.data.source import map_leaves
+from tftrain.data.batches import map_leaves
 from tftrain.errors import InputError
 from tftrain.incidents import BATCH, SIGNALS, STATE, Torn, read_batch, read_signals, signal_lines
 from tftrain.pass_tables import backward_text, forward_text

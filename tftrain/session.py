@@ -108,9 +108,11 @@ class Session:
         found = results.read(folder, self._memory.start) if self._is_over() else None
         if found is None:
             return None
-        print(f"the run has ended at step {self._memory.start} already, so nothing is done")
+        ended = self._reason()
+        why = f" ({ended})" if ended else ""
+        print(f"the run has ended at step {self._memory.start} already{why}, so nothing is done")
         self._finish_model()
-        return self._result(found, self._reason())
+        return self._result(found, ended)
 
     def run(self) -> Result:
         began = time.monotonic()

@@ -164,3 +164,17 @@ def test_what_waits_is_remembered_to_the_bit_and_nothing_else():
     assert one.fold(3, {}).scalars == other.fold(3, {}).scalars
     # How the steps before a point were cut into calls has left no trace.
     assert one.state() == window().state()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_what_waits_is_remembered_to_the_bit(cut):
+    values = np.random.default_rng(0).lognormal(size=(2, 4)).astype(np.float32)
+    given = rows(loss=values[0], grad_norm=values[1], finite=[1, 0, 1, 1])
+    whole, first, second = window(), window(), window()
+    whole.add(given, 4.0)
+    first.add({name: column[:cut] for name, column in given.items()}, float(cut))
+    second.restore(json.loads(json.dumps(first.state())))
+    second.add({name: column[cut:] for name, column in given.items()}, 4.0 - cut)
+    assert second.fold(4).scalars == whole.fold(4).scalars
+    second.restore(json.loads(json.dumps(second.state())))
+    assert second.state()["waiting"] == {}

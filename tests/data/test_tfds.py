@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as library
 
+from tftrain.data.addressed import Addressed
 from tftrain.data.bundled import digits
 from tftrain.data.errors import DataError
 from tftrain.data.feeds import DataOptions, open_data
@@ -55,7 +56,7 @@ def place(tmp_path_factory):
 
 
 def listed(split):
-    dataset = split if isinstance(split, tf.data.Dataset) else tf.data.Dataset.from_tensor_slices(split)
+    dataset = split.dataset() if isinstance(split, Addressed) else tf.data.Dataset.from_tensor_slices(split)
     return list(dataset.as_numpy_iterator())
 
 
@@ -94,7 +95,7 @@ def test_small_splits_are_read_into_arrays_and_large_ones_are_streamed(place, mo
     small = tfds("local_digits", **asked)["train"]
     monkeypatch.setattr("tftrain.data.tfds.SMALL_BYTES", 100 * 64)  # the images alone, without their labels
     large = tfds("local_digits", **asked)["train"]
-    assert isinstance(small, tuple) and small[1].shape == (100,) and isinstance(large, tf.data.Dataset)
+    assert isinstance(small, tuple) and small[1].shape == (100,) and isinstance(large, Addressed)
     for ours, theirs in zip(listed(small), listed(large), strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, ours, theirs)
 

@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Tensor, Tree
+from tftrain.data.batches import map_leaves
 from tftrain.data.chain import Fitted, apply, apply_ahead
 from tftrain.data.order import Order
-from tftrain.data.source import map_leaves
 
 CALL_ROWS = 2**22  # row numbers in one handle at most: 16 MiB
 DRAWN_ROWS = 2**16  # of small data, the orders of several epochs are drawn at once: that many row numbers

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Facts, Tensor, Tree
-from tftrain.data.source import map_leaves
+from tftrain.data.addressed import Addressed, serially
+from tftrain.data.batches import map_leaves
 from tftrain.data.splits import Split, take
 
 CHUNK = 1024  # examples looked at together while fitting
@@ -85,9 +86,9 @@ def describe(batch: Batch, classes: int | None) -> Facts:
     return Facts(shapes, tuple(batch.y.shape[1:]), classes)
 
 
-def has_fixed_shape(dataset: tf.data.Dataset) -> bool:
-    """Whether all examples of a dataset have one shape, so that they can be put into a batch as they are."""
-    return all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec))
+def has_fixed_shape(examples: Addressed | tf.data.Dataset) -> bool:
+    """Whether all examples have one shape, so that they can be put into a batch as they are."""
+    return all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(examples.element_spec))
 
 
 def _chunks(split: Split, size: int) -> Iterator[Batch]:
@@ -97,7 +98,7 @@ def _chunks(split: Split, size: int) -> Iterator[Batch]:
             yield take(split.data, slice(start, start + size))
         return
     size = size if has_fixed_shape(split.data) else 1
-    batches = iter(split.data.batch(size))
+    batches = iter(serially(split.data).batch(size))
     for _ in range(0, split.examples, size):  # never asks beyond the end, which TensorFlow would report
         yield Batch(*(*next(batches), None)[:3])
 

@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Facts, Feed
+from tftrain.data.addressed import Addressed, serially
 from tftrain.data.arrays import ArrayFeed
+from tftrain.data.batches import leaves, map_leaves
 from tftrain.data.chain import Fitted, Preprocess, fit
 from tftrain.data.errors import DataError
 from tftrain.data.order import Order
-from tftrain.data.source import column_names, leaves, map_leaves, read
+from tftrain.data.source import column_names, read
 from tftrain.data.splits import Split, split, take
 from tftrain.data.stream import StreamFeed
 from tftrain.data.survey import first_not_finite, record_of, survey
@@ -93,7 +95,7 @@ def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple | None,
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
     splits, labels, others, columns = {}, {}, [], column_names(source)
     for name, data in read(source).items():
-        data = data.cache() if cache and isinstance(data, tf.data.Dataset) else data
+        data = serially(data).cache() if cache and not isinstance(data, Batch) else data
         found = survey(name, data, columns.get(name, ()))
         splits[name] = Split(data, found.examples)
         labels[name] = found.labels
@@ -120,7 +122,7 @@ def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
     return None if None in ranges else (min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
-def _check_alike(splits: dict[str, Batch | tf.data.Dataset]) -> None:
+def _check_alike(splits: dict[str, Batch | Addressed | tf.data.Dataset]) -> None:
     """Every split has the parts and the shapes of the training examples."""
     shapes = {name: _shapes(data) for name, data in splits.items()}
     for name, found in shapes.items():
@@ -131,14 +133,14 @@ def _check_alike(splits: dict[str, Batch | tf.data.Dataset]) -> None:
                 )
 
 
-def _shapes(data: Batch | tf.data.Dataset) -> dict[str, list | None]:
+def _shapes(data: Batch | Addressed | tf.data.Dataset) -> dict[str, list | None]:
     if isinstance(data, Batch):
         return {name: list(leaf.shape[1:]) for name, leaf in leaves(data._replace(weight=None)).items()}
     specs = leaves(Batch(*data.element_spec)._replace(weight=None))
     return {name: spec.shape.as_list() for name, spec in specs.items()}
 
 
-def _one_hot_classes(data: Batch | tf.data.Dataset) -> int | None:
+def _one_hot_classes(data: Batch | Addressed | tf.data.Dataset) -> int | None:
     """How many classes there are where the targets of arrays are rows with one 1 in them."""
     if not isinstance(data, Batch) or data.y.ndim != 2 or data.y.shape[1] < 2:
         return None

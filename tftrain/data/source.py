@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch
+from tftrain.data.addressed import Addressed, steady
+from tftrain.data.batches import leaves
 from tftrain.data.errors import DataError
+from tftrain.data.indexed import indexed, is_indexed
 
 SPLITS = ("train", "validation", "test")
 EXPECTED = (
-    "a data builder returns arrays (x, y) or (x, y, weight), a tf.data.Dataset of such tuples, "
-    "or a dict of train, validation and test with one of these each"
+    "a data builder returns arrays (x, y) or (x, y, weight), a tf.data.Dataset of such tuples, an object with "
+    "__len__ and __getitem__ that gives them, or a dict of train, validation and test with one of these each"
 )
 
 
-def read(source: Any) -> dict[str, Batch | tf.data.Dataset]:
+def read(source: Any) -> dict[str, Batch | Addressed | tf.data.Dataset]:
     """The splits of a source, `train` first; data that is not split is all `train`.
 
-    A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, a dict or a named
-    tuple of `train`, `validation` and `test`, or a pair of tuples: train, test. `x` may be a dict of arrays.
+    A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, an object that gives them by
+    their numbers, a dict or a named tuple of `train`, `validation` and `test`, or a pair of tuples: train, test. `x`
+    may be a dict of arrays.
     """
     source = _by_split(source)
     if not isinstance(source, Mapping):
@@ -54,20 +58,14 @@ def _by_split(source: Any) -> Any:
     return source
 
 
-def map_leaves(change: Callable[[Any], Any], batch: Batch) -> Batch:
-    """The batch with every array in it changed."""
-    return Batch(*(None if part is None else tf.nest.map_structure(change, part) for part in batch))
-
-
-def leaves(batch: Batch) -> dict[str, Any]:
-    """The parts of a batch by the names that messages use: x or x['name'], y, weight."""
-    x = {f"x['{name}']": leaf for name, leaf in batch.x.items()} if isinstance(batch.x, Mapping) else {"x": batch.x}
-    return {**x, "y": batch.y} | ({} if batch.weight is None else {"weight": batch.weight})
-
-
-def _split(name: str, value: Any) -> Batch | tf.data.Dataset:
+def _split(name: str, value: Any) -> Batch | Addressed | tf.data.Dataset:
     if isinstance(value, tf.data.Dataset):
         return _dataset(name, value)
+    if is_indexed(value):
+        value = indexed(name, value)
+    if isinstance(value, Addressed):
+        _check_spec(name, value.element_spec)
+        return value
     if not isinstance(value, tuple) or len(value) not in (2, 3):
         raise DataError(f"{name}: found {_kind(value)}; {EXPECTED}")
     x, y, weight = (*value, None)[:3]
@@ -119,7 +117,16 @@ def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
 
 
 def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
-    spec = dataset.element_spec
+    _check_spec(name, dataset.element_spec)
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise DataError(
+            f"{name}: the tf.data.Dataset never ends; remove repeat(), as epochs are counted by the run, or let "
+            "take(n) say how many examples an epoch has"
+        )
+    return steady(dataset)
+
+
+def _check_spec(name: str, spec: Any) -> None:
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise DataError(f"{name}: the tf.data.Dataset gives {_kind(spec)}; (x, y) or (x, y, weight) is expected")
     for part, leaf in leaves(Batch(*spec)).items():
@@ -130,10 +137,3 @@ def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
         if leaf.shape.rank is None:
             raise DataError(f"{name}: the shape of {part} is not known; set it with tf.ensure_shape")
         _refuse_hollow(name, part, leaf.shape)
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise DataError(f"{name}: the tf.data.Dataset never ends; remove repeat(), epochs are counted by the run")
-    # The autotuning thread holds up the release of an iterator for as long as it was used.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.deterministic = True
-    return dataset.with_options(options)

@@ -9,14 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch
+from tftrain.data.addressed import Addressed
+from tftrain.data.batches import map_leaves
 from tftrain.data.errors import DataError
-from tftrain.data.source import map_leaves
 
 
 class Split(NamedTuple):
     """Some of the data, and how many examples it has."""
 
-    data: Batch | tf.data.Dataset
+    data: Batch | Addressed | tf.data.Dataset
     examples: int
 
 
@@ -25,7 +26,7 @@ def split(splits: dict[str, Split], validation: float, test: float, seed: int) -
 
     Both shares are of all the examples that are divided. Arrays: the test examples are those of scikit-learn's
     `train_test_split(x, y, test_size=test, random_state=seed)`, then the validation examples are drawn from the
-    rest in the same way. A tf.data.Dataset is cut in its own order: training, validation, test.
+    rest in the same way. Anything else is cut in its own order: training, validation, test.
     """
     shares = {name: share for name, share in (("test", test), ("validation", validation)) if share}
     for name, share in shares.items():
@@ -62,6 +63,10 @@ def _cut_stream(whole: Split, counts: dict[str, int], seed: int) -> dict[str, Sp
     sizes |= {name: counts[name] for name in ("validation", "test") if name in counts}
     parts, start = {}, 0
     for name, size in sizes.items():
-        parts[name] = Split(whole.data.skip(start).take(size), size)
+        parts[name] = Split(_range(whole.data, start, size), size)
         start += size
     return parts
+
+
+def _range(data: Addressed | tf.data.Dataset, start: int, size: int) -> Addressed | tf.data.Dataset:
+    return data.cut(start, start + size) if isinstance(data, Addressed) else data.skip(start).take(size)

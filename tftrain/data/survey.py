@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,9 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch
+from tftrain.data.addressed import THREADS, Addressed, serially, steady
+from tftrain.data.batches import leaves
 from tftrain.data.errors import DataError
-from tftrain.data.source import leaves
 
+EDGE = np.iinfo(np.int64)
+LOOKED_AT = 256  # examples between two looks at the clock
+PATIENCE_SECONDS = 10
 MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
 
 
@@ -34,7 +40,7 @@ class NotFinite(NamedTuple):
     place: str
 
 
-def survey(name: str, data: Batch | tf.data.Dataset, columns: Sequence[str] = ()) -> Survey:
+def survey(name: str, data: Batch | Addressed | tf.data.Dataset, columns: Sequence[str] = ()) -> Survey:
     """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
 
     `columns` are the names of those of x, where they have any.
@@ -56,15 +62,15 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
     return NotFinite(count, int(places[0][0]), _place(part, places[0][1:], columns))
 
 
-def record_of(data: Batch | tf.data.Dataset, label: int) -> int:
+def record_of(data: Batch | Addressed | tf.data.Dataset, label: int) -> int:
     """The first record with this label, counted from 0."""
     if isinstance(data, Batch):
         return int(np.argmax(data.y.reshape(len(data.y)) == label))
-    targets = data.map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64)).enumerate()
+    targets = serially(data).map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64)).enumerate()
     return int(next(number for number, target in targets if int(target) == label))
 
 
-def _check_labels(name: str, data: Batch | tf.data.Dataset, low: int, high: int) -> None:
+def _check_labels(name: str, data: Batch | Addressed | tf.data.Dataset, low: int, high: int) -> None:
     if low < 0:
         raise DataError(
             f"{name}: integer targets are labels, counted from 0, but the lowest is {low} (first in record "
@@ -93,31 +99,41 @@ def _survey_arrays(name: str, batch: Batch, columns: Sequence[str]) -> Survey:
     return _survey(batch.y[0], len(batch.y), (int(batch.y.min()), int(batch.y.max())))
 
 
-def _survey_stream(name: str, dataset: tf.data.Dataset) -> Survey:
-    target = dataset.element_spec[1]
-    whole = not _are_floats(target)
+def _survey_stream(name: str, data: Addressed | tf.data.Dataset) -> Survey:
+    whole, dataset = not _are_floats(data.element_spec[1]), serially(data)
 
     @tf.autograph.experimental.do_not_convert
-    def look(state, example):
-        count, low, high, found, first = state
+    def look(*example):
         batch = Batch(*example)
         bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
-        first = tf.where((found == 0) & (bad > 0), count, first)
-        if whole:
-            numbers = tf.cast(batch.y, tf.int64)
-            low, high = tf.minimum(low, tf.reduce_min(numbers)), tf.maximum(high, tf.reduce_max(numbers))
-        return count + 1, low, high, found + bad, first
+        numbers = tf.cast(batch.y, tf.int64) if whole else tf.constant(0, tf.int64)
+        return bad, tf.reduce_min(numbers), tf.reduce_max(numbers)
 
-    edge = np.iinfo(np.int64)
-    start = tuple(np.int64(value) for value in (0, edge.max, edge.min, 0, -1))
-    count, low, high, found, first = (int(value) for value in dataset.reduce(start, look))
+    count, found, first, low, high = 0, 0, -1, EDGE.max, EDGE.min
+    patience = time.monotonic() + PATIENCE_SECONDS
+    looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(LOOKED_AT)
+    for bad, lows, highs in steady(looked).as_numpy_iterator():
+        if not found and bad.any():
+            first = count + int(np.argmax(bad > 0))
+        count, found = count + len(bad), found + int(bad.sum())
+        low, high = min(low, int(lows.min())), max(high, int(highs.max()))
+        if time.monotonic() > patience:
+            patience += PATIENCE_SECONDS
+            _tell_progress(name, count, dataset)
     if not count:
         raise DataError(f"{name}: there are no examples")
     if found:
         example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
         part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
         _refuse(name, NotFinite(found, first, _place(part, places[0])))
-    return _survey(target, count, (low, high)) if whole else Survey(count, None)
+    return _survey(data.element_spec[1], count, (low, high)) if whole else Survey(count, None)
+
+
+def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
+    """Say what takes so long; of what never ends nothing else would be heard."""
+    size = int(dataset.cardinality())
+    known = f" of {size}" if size >= 0 else "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+    print(f"{name}: looked at {count} examples{known}", file=sys.stderr, flush=True)
 
 
 def _survey(target: Any, count: int, found: tuple[int, int]) -> Survey:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import os
 import re
 import socket
 import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as library
 
+from tftrain.data.addressed import tfrecords
 from tftrain.data.errors import DataError
 
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
@@ -23,6 +26,7 @@ PROBE_SECONDS = 3.0
 SMALL_BYTES = 2**28  # a split up to this size is read into arrays, such as all of MNIST or CIFAR-10
 ARRAY_BYTES = 4 * 2**30  # one in array_record files up to this
 READ_TOGETHER = 256  # examples
+NEIGHBOURS = 64  # examples of a file that stay near to each other when they are shuffled, for they are read at once
 NAME = re.compile(r"(?P<name>\w+)(/[\w.+-]+)?(:[\d.*]+)?")
 
 
@@ -143,11 +147,21 @@ def _read(maker: Any, spec: str, columns: tuple) -> Any:
         return tuple(example[c] if isinstance(c, str) else {name: example[name] for name in c} for c in columns)
 
     if maker.info.file_format is library.core.FileFormat.ARRAY_RECORD:
-        return _read_arrays(maker, spec, pick)
+        return _read_arrays(_Records(maker.as_data_source(split=spec), pick))
     # Caching is the run's choice, and the order of the files is part of the data position.
-    config = library.ReadConfig(try_autocache=False)
+    config = library.ReadConfig(try_autocache=False, interleave_cycle_length=1)
     data = maker.as_dataset(split=spec, shuffle_files=False, read_config=config).map(pick)
-    return _in_memory(data) if _is_small(data, maker.info.splits[spec].num_examples) else data
+    if _is_small(data, maker.info.splits[spec].num_examples):
+        return _in_memory(data)
+    files = maker.info.splits[spec].file_instructions
+    if maker.info.file_format is not library.core.FileFormat.TFRECORD or not all(map(_is_local, files)):
+        return data
+    ranges = [(os.fspath(file.filename), file.skip, file.skip + file.take) for file in files]
+    return tfrecords(ranges, lambda record: pick(maker.info.features.deserialize_example(record)), NEIGHBOURS)
+
+
+def _is_local(file: Any) -> bool:
+    return os.path.isfile(file.filename)
 
 
 def _is_small(data: tf.data.Dataset, examples: int) -> bool:
@@ -165,16 +179,25 @@ def _in_memory(data: tf.data.Dataset) -> tuple:
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
-def _read_arrays(maker: Any, spec: str, pick) -> tuple:
-    """All examples as arrays: array_record files are not for tf.data."""
-    records = maker.as_data_source(split=spec)
-    size = len(records) * sum(np.asarray(leaf).nbytes for leaf in tf.nest.flatten(pick(records[0])))
+class _Records:
+    """Examples in array_record files, which are not for tf.data, by their numbers."""
+
+    def __init__(self, records: Any, pick: Callable[[dict], tuple]):
+        self._records, self._pick = records, pick
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, number: int) -> tuple:
+        return self._pick(self._records[number])
+
+
+def _read_arrays(records: _Records) -> tuple | _Records:
+    """All examples as arrays, if these are not too large."""
+    size = len(records) * sum(np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0]))
     if size > ARRAY_BYTES:
-        raise DataError(
-            f"'{spec}' of '{maker.name}' is in array_record files, which are read as arrays, and needs "
-            f"{size / 2**30:.1f} GiB; prepare it as tfrecord files"
-        )
-    examples = [pick(records[index]) for index in range(len(records))]
+        return records
+    examples = [records[index] for index in range(len(records))]
     return tf.nest.map_structure(lambda *leaves: np.stack(leaves), *examples)
 
 

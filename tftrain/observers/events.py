@@ -20,6 +20,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
+from tftrain import durable
+
 _FLOAT = b"\x08\x01"  # TensorProto.dtype
 
 
@@ -46,7 +48,8 @@ class EventFile:
         folder.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads a folder's files in the order of their names, so the time stands first and in full.
         name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}"
-        self._writer = tf.io.TFRecordWriter(str(folder / name))
+        self._path = folder / name
+        self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
         self._add(Event(file_version="brain.Event:2"))
         # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
@@ -72,6 +75,10 @@ class EventFile:
 
     def flush(self) -> None:
         self._writer.flush()
+
+    def sync(self) -> None:
+        """Wait until all that was flushed is on the disk."""
+        durable.sync(self._path)
 
     def close(self) -> None:
         self._writer.close()

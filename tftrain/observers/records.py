@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,10 @@ class Records:
 
     def flush(self) -> None:
         self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until all that was flushed is on the disk."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

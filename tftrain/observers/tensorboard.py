@@ -125,6 +125,10 @@ class TensorBoard:
         for file in self._files.values():
             file.flush()
 
+    def sync(self) -> None:
+        for file in self._files.values():
+            file.sync()
+
     def close(self) -> None:
         for file in self._files.values():
             file.close()

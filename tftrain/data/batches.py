@@ -1,0 +1,21 @@
+"""The arrays that a batch is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tftrain.core.types import Batch
+
+
+def map_leaves(change: Callable[[Any], Any], batch: Batch) -> Batch:
+    """The batch with every array in it changed."""
+    return Batch(*(None if part is None else tf.nest.map_structure(change, part) for part in batch))
+
+
+def leaves(batch: Batch) -> dict[str, Any]:
+    """The parts of a batch by the names that messages use: x or x['name'], y, weight."""
+    x = {f"x['{name}']": leaf for name, leaf in batch.x.items()} if isinstance(batch.x, Mapping) else {"x": batch.x}
+    return {**x, "y": batch.y} | ({} if batch.weight is None else {"weight": batch.weight})
