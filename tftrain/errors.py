@@ -47,7 +47,7 @@ def blamed_on(part: Part, path: str) -> Iterator[None]:
     except (InputError, UserCodeError):
         raise
     except (DataError, PartError) as error:
-        raise InputError(problem(part.place, path, str(error))) from None
+        raise InputError(problem(part.place, path, _words(error))) from None
     except (Exception, SystemExit) as error:
         raise _told(error, part, path) from error
 

@@ -1,7 +1,9 @@
 """Real tensorflow-datasets builders made on the spot from scikit-learn's digits; no network is used."""
 
+import shutil
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +175,22 @@ def test_a_silent_network_is_given_up(monkeypatch, tmp_path):
     with pytest.raises(DataError, match="no network to download it"):
         tfds("mnist", data_dir=str(tmp_path), download=True)
     assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize(
+    ("tear", "message"),
+    [
+        (lambda file: file.unlink(), "is damaged in .*1.0.0: .*; No such file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:5000]), "is damaged in .*1.0.0: .*truncated record at "),
+        (lambda file: file.write_bytes(b""), "is damaged in .*1.0.0: .* expected to contain 100 elements but"),
+        (
+            lambda file: (file.parent / "dataset_info.json").unlink(),
+            "is not prepared: .*1.0.0 holds no dataset_info.json; set `download: true`",
+        ),
+    ],
+)
+def test_torn_data_is_told(place, tmp_path, tear, message):
+    shutil.copytree(Path(place) / "local_digits", tmp_path / "local_digits")
+    tear(next(tmp_path.rglob("*train.tfrecord*")))
+    with pytest.raises(DataError, match=f"^data set 'local_digits' {message}"):
+        tfds("local_digits", data_dir=str(tmp_path))

@@ -52,7 +52,11 @@ def tfds(
         _prepare(maker, dataset, data_dir, download, is_own=builder is not None)
     columns = _columns(maker.info, inputs, target)
     wanted = {"train": train, "validation": validation, "test": test}
-    return {name: _read(maker, _split(maker, spec), columns) for name, spec in wanted.items() if spec}
+    splits = {name: _split(maker, spec) for name, spec in wanted.items() if spec}
+    try:
+        return {name: _read(maker, spec, columns) for name, spec in splits.items()}
+    except tf.errors.OpError as error:
+        raise DataError(f"data set '{dataset}' is damaged in {maker.data_path}: {error.message}") from error
 
 
 def _maker(dataset: str, data_dir: str | None, code: str | None) -> Any:
@@ -85,7 +89,9 @@ def _register(code: str) -> None:
 
 
 def _prepare(maker: Any, dataset: str, data_dir: str | None, download: bool, is_own: bool) -> None:
-    missing = f"data set '{dataset}' is not prepared: there is no {maker.data_path}"
+    found = maker.data_path
+    what = f"{found} holds no dataset_info.json" if found.exists() else f"there is no {found}"
+    missing = f"data set '{dataset}' is not prepared: {what}"
     command = f"tfds build {dataset}" + (f" --data_dir {data_dir}" if data_dir else "")
     if not download:
         raise DataError(f"{missing}; set `download: true`" + ("" if is_own else f", or run `{command}`"))
