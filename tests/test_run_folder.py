@@ -1,3 +1,4 @@
+import io
 import os
 import re
 
@@ -58,6 +59,21 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", refuse)  # as root no folder is closed
     with pytest.raises(RunFolderError, match=r"cannot write there \(Permission denied\)"):
         claim(tmp_path, "x", resume=False)
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, written):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", lambda dir: Full())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunFolderError, match=r"cannot write there \(No space left on device\)"):
+        claim(tmp_path / "new" / "run", "x", resume=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RunFolderError, match=r"cannot write there \(No space left on device\)"):
+        claim(None, "x", resume=False)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
 
 
 def test_check_refuses_the_same_and_makes_nothing(tmp_path):

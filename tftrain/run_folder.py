@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 import time
@@ -13,6 +14,7 @@ CHECKPOINTS = "checkpoints"
 MODEL = "model.keras"
 RESULTS = "results.json"
 INCIDENTS = "incidents"
+PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 
 class RunFolderError(ValueError):
@@ -28,11 +30,11 @@ def check(run_dir: Path | None, resume: bool) -> None:
     folder = Path(run_dir)
     try:
         there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
-    except OSError as error:  # such as a name that is too long
+        occupied = there == folder and folder.is_dir() and any(folder.iterdir())
+    except OSError as error:  # such as a name that is too long, or a folder that may not be read
         raise RunFolderError(f"run folder {folder}: {error.strerror}; give another --run-dir") from None
     if not there.is_dir():
         raise RunFolderError(f"run folder {folder}: {there} is a file; give another --run-dir")
-    occupied = there == folder and any(folder.iterdir())
     if occupied and not resume:
         raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
     if occupied and not (folder / CONFIG).is_file():
@@ -47,12 +49,18 @@ def claim(run_dir: Path | None, name: str, resume: bool) -> Path:
     """
     check(run_dir, resume)
     if run_dir is None:
-        return _new_folder(Path("runs"), f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}")
-    folder = Path(run_dir)
+        folder = _new_folder(Path("runs"), f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}")
+    else:
+        folder = Path(run_dir)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            for path in made if run_dir is not None else [folder]:
+                path.rmdir()
         raise RunFolderError(f"run folder {folder}: cannot write there ({error.strerror})") from None
     return folder
 
