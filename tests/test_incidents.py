@@ -1,8 +1,11 @@
 """Steps that go wrong: what is written down of them, and that they can be repeated."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,14 +29,27 @@ optimizer: {name: sgd, learning_rate: 0.003}
 training: {steps: 20, seed: 1}
 log: {histograms_every: never, graph: false}
 """
-# Dropout, moving averages, moments, a clip with a memory, averages: all that a step goes by.
-MARKED = """
-model: {name: mlp, hidden: [16], dropout: 0.3, batch_norm: true}
-data: {name: 'faults:records', mark: true, batch_size: 7, preprocess: 'faults:mark_as_nan'}
+MARKED = f"""
+model: {{name: mlp, hidden: [16]}}
+data: {{name: 'faults:records', mark: true, batch_size: 7, preprocess: 'faults:mark_as_nan'}}
 optimizer: adam
-gradients: {clip: percentile}
-training: {epochs: 2, ema: 0.9}
-"""
+training: {{epochs: 2}}
+{LOG}"""
+# Dropout, moving averages, moments, a clip with a memory, averages: all that a step goes by, and a loss that is finite.
+LATE = f"""
+model:
+  name: sequential
+  layers:
+    - {{name: dense, units: 6}}
+    - 'faults:Late'
+    - batch_normalization
+    - {{name: dropout, rate: 0.3}}
+    - {{name: dense, units: 3}}
+data: {{name: 'faults:records', mark: true, batch_size: 7}}
+optimizer: adam
+gradients: {{clip: percentile, accumulate: 1}}
+training: {{epochs: 2, ema: 0.9, seed: 2}}
+{LOG}"""
 
 
 def dense_between(layer, more=""):
@@ -133,6 +149,18 @@ def test_a_nan_in_a_batch_is_found_with_its_column(desk, tmp_path, capsys):
     assert status == 0 and "the same as recorded" in out
 
 
+def test_a_step_is_repeated_with_all_that_it_goes_by(desk, tmp_path, capsys):
+    _, [incident] = run_of(desk, LATE, tmp_path / "run")
+    last = json.loads((incident / "signals.jsonl").read_text().splitlines()[-1])
+    assert (
+        last["step"] > 1 and isinstance(last["loss"], float) and isinstance(last["grad_norm/002.dense_1/kernel"], float)
+    )
+    assert last["grad_norm/000.dense/kernel"] == "NaN"
+    assert "from the output down, is 000.late (Late)" in (incident / "incident.txt").read_text()
+    status, out, _ = replayed(capsys, incident)
+    assert status == 0 and f"loss {last['loss']:.9g}, gradient norm nan: the same as recorded" in out
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -203,3 +231,19 @@ def test_inspect_shows_a_model_and_both_passes(desk, tmp_path, capsys):
     assert "step 41, a batch of 20" in capsys.readouterr().out
     assert cli.main(["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)]) == 2
     assert "it holds no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("more", [", strategy: mirrored, devices: 2", ", jit_compile: true"])
+def test_steps_on_two_devices_and_by_xla_are_repeated(desk, tmp_path, more):
+    desk.write(LATE.replace("ema: 0.9", f"ema: 0.9{more}").replace("accumulate: 1", "accumulate: 2"))
+
+    def command(*words):
+        python = [sys.executable, "-m", "tftrain", *map(str, words)]
+        return subprocess.run(python, capture_output=True, text=True, env={**os.environ})
+
+    assert command("--config", "config.yaml", "--run-dir", tmp_path / "run").returncode == 1
+    [incident] = (tmp_path / "run" / "incidents").glob("*")
+    assert "from the output down, is 000.late (Late)" in (incident / "incident.txt").read_text()
+    again = command("replay", incident)
+    assert again.returncode == 0 and again.stdout.endswith(": the same as recorded\n"), again

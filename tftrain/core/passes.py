@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tftrain.core import replicas
 from tftrain.core.activations import activation_of
 from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.labels import Labels
@@ -83,7 +84,8 @@ def passes(objective: Objective, batch: Batch, scale: float = 1.0) -> Passes:
         return loss, [row[3:] for row in rows], terms, [_unique(grad) for grad in grads]
 
     batch = _as_tensors(batch)
-    loss, between, terms, grads = both.get_concrete_function(batch)(batch)
+    with replicas.first_of(model.variables[0].value):
+        loss, between, terms, grads = both.get_concrete_function(batch)(batch)
     for buffer, value in zip(buffers, before, strict=True):
         buffer.assign(value)
     layers = []

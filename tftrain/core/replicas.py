@@ -30,6 +30,12 @@ def scope_of(variable: tf.Variable) -> AbstractContextManager:
     return nullcontext() if strategy is None else strategy.scope()
 
 
+def first_of(variable: tf.Variable) -> AbstractContextManager:
+    """Where the first copy of a variable stands for all of them, and what is run is run once."""
+    strategy = getattr(variable, "distribute_strategy", None)
+    return nullcontext() if strategy is None else tf.distribute.ReplicaContext(strategy, 0)
+
+
 def own_share(batch: Batch) -> tuple[Batch, Tensor | None]:
     """This replica's rows of the global batch, and how many count, float32; None where there is one replica.
 
