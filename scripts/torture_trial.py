@@ -62,9 +62,8 @@ class Trial:
         """A run from its start to its end."""
         report, config = self._report, self._config
         report.runs += 1
-        disk = None
-        if self._mounts and self._random.random() < ON_A_DISK:
-            disk = Disk(config.with_suffix(".disk"))
+        on_a_disk = self._random.random() < ON_A_DISK and self._mounts
+        disk = Disk(config.with_suffix(".disk")) if on_a_disk else None
         folder = (disk.folder if disk else config.parent) / f"{config.stem}_struck"
         victim = Victim(config, folder, peace, self._random, disk)
         struck = self._strike(victim, faults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,13 @@ def test_reports_add_up():
     total = report.summed([one, other])
     assert (total.runs, total.lost, total.problems, dict(total.tried)) == (5, 1, ["a"], {"kill": 3, "stop": 1})
     assert load("torture").row("all", total).split()[:3] == ["all", "5", "1/3"]
+
+
+def test_a_run_that_is_struck_four_times_comes_to_the_same_end(tmp_path):
+    found = tmp_path / "found.json"
+    words = ["--configs", "dense", "--kills", "4", "--seed", "13", "--json", str(found)]
+    done = subprocess.run([sys.executable, SCRIPTS / "torture.py", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(found.read_text())["dense"]
+    assert sum(report["survived"].values()) == 4 and report["lost"] == 0
+    assert done.stdout.splitlines()[-1].split()[-2:] == ["4/4", "0"]
