@@ -37,11 +37,10 @@ MOST = 10  # folders in a run
 
 
 class Incidents:
-    """Owns the incident folders of a run; only the first steps that go wrong get one, all are counted."""
+    """Owns the incident folders of a run; only the first steps that go wrong get one, and Skips counts all of them."""
 
     def __init__(self, run: Run, folder: Path):
         self._run, self._folder = run, folder / run_folder.INCIDENTS
-        self.count = 0  # of this session
         self.last: Path | None = None  # the folder of the last step that went wrong, where it has one
 
     def add(self, trouble: Trouble) -> Signals:
@@ -49,7 +48,7 @@ class Incidents:
 
         Nothing that fails here, such as a full disk, is worse than what is being told: it is a warning.
         """
-        self.count, self.last = self.count + 1, None
+        self.last = None
         if len(_there(self._folder)) >= MOST:
             return Signals()
         final = self._folder / f"{trouble.step:08d}"
