@@ -41,6 +41,15 @@ STEPS = Facts((3,), (3,), 3, True)  # of a sequence, each with a label
 
 
 @pytest.mark.parametrize(
+    "outputs, facts, shape",
+    [(3, LABELS, (3,)), (1, BINARY, (1,)), (3, ROWS, (3,)), (2, NUMBERS, (2,)), (1, Facts((4,), (), None), (1,))]
+    + [(3, STEPS, (3, 3)), (14, Facts((7, 1), (7, 2), None), (7, 2))],
+)
+def test_shape_needed(outputs, facts, shape):
+    assert losses.shape_needed(outputs, facts) == shape
+
+
+@pytest.mark.parametrize(
     "shape, facts, fits",
     [((3,), LABELS, True), ((5,), LABELS, True), ((2,), LABELS, False), ((), LABELS, False), ((3,), ROWS, True)]
     + [((4,), ROWS, False), ((2,), NUMBERS, True), ((1, 2), NUMBERS, True), ((3,), NUMBERS, False)],

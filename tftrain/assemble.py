@@ -202,7 +202,8 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     with blamed_on(part, "model"):
         with _precision(config.training.precision):
             known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
-            given = part.call_arguments(**known, trust=config.trust)
+            shape = losses.shape_needed(outputs, facts)
+            given = part.call_arguments(**known, output_shape=shape, trust=config.trust)
             model = part.function()(**given)
             if not isinstance(model, keras.Model):
                 raise InputError(

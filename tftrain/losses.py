@@ -73,6 +73,13 @@ def outputs_needed(loss: str, facts: Facts) -> int:
     return 1
 
 
+def shape_needed(outputs: int, facts: Facts) -> tuple[int, ...]:
+    """The shape that outputs of one example should have: `outputs`, at each position where the targets have several."""
+    if facts.by_position:
+        return (*facts.target_shape, outputs)
+    return facts.target_shape if len(facts.target_shape) > 1 else (outputs,)
+
+
 def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
     """What is wrong where outputs of this shape cannot be compared with the targets; shapes without the batch axis."""
     if facts.classes is not None and not is_one_hot(facts) and outputs_needed(loss, facts) > 1:

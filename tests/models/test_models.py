@@ -6,6 +6,7 @@ import pytest
 
 from tftrain.models.cnn import cnn
 from tftrain.models.mlp import mlp
+from tftrain.models.rnn import rnn
 from tftrain.models.sequential import sequential
 
 
@@ -33,6 +34,19 @@ def test_batch_norm_takes_the_place_of_the_bias():
     model = mlp([5], batch_norm=True, input_shape=(3,), outputs=2)
     assert layer_names(model) == ["hidden_1", "norm_1", "output"]
     assert len(model.get_layer("hidden_1").weights) == 1
+
+
+def test_residual_adds_what_came_into_a_hidden_layer_where_the_widths_match():
+    model = mlp([4, 4, 3], "tanh", residual=True, input_shape=(4,), outputs=2)
+    assert layer_names(model) == ["hidden_1", "hidden_2", "hidden_3", "output"]
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    kernels = [np.asarray(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")]
+    one = np.tanh(x @ kernels[0])
+    two = np.tanh(one @ kernels[1]) + one
+    found = np.tanh(two @ kernels[2]) @ kernels[3]
+    np.testing.assert_allclose(model(x), found, rtol=1e-5, atol=1e-6)  # float32 sums in another order
+    with pytest.raises(ValueError, match=r"neighboring hidden layers of one width; given hidden: \[4, 3, 4\]"):
+        mlp([4, 3, 4], residual=True, input_shape=(4,), outputs=2)
 
 
 def test_layers_of_one_size_do_not_begin_alike():
@@ -93,3 +107,41 @@ def test_sequential():
         sequential([keras.layers.Flatten(), keras.layers.Dense(3)], input_shape=(2, 2), outputs=4)
     with pytest.raises(ValueError, match="at least one layer"):
         sequential([], input_shape=(2,), outputs=4)
+
+
+@pytest.mark.parametrize("cell, gates, biases", [("simple", 1, 1), ("lstm", 4, 1), ("gru", 3, 2)])
+def test_rnn(cell, gates, biases):
+    made = {"units": [5, 4], "cell": cell, "input_shape": (7, 3)}
+    model = rnn(**made, dropout=0.5, output_shape=(2,))
+    assert model.output_shape == (None, 2) and layer_names(model) == ["hidden_1", "hidden_2", "output"]
+    recurrent = gates * ((3 + 5 + biases) * 5 + (5 + 4 + biases) * 4)
+    assert model.count_params() == recurrent + (4 + 1) * 2
+    every_step = rnn(**made, output_shape=(7, 2))
+    assert every_step.output_shape == (None, 7, 2)
+    every_step.set_weights(model.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 7, 3)).astype("float32")
+    np.testing.assert_allclose(every_step(x)[:, -1], model(x), rtol=1e-5, atol=1e-6)  # one path uses a fused kernel
+
+
+def test_rnn_computes_the_equations():
+    model = rnn([3], "simple", recurrent_initializer="random_normal", input_shape=(6, 2), output_shape=(1,))
+    kernel, recurrent, bias, out, _ = (np.asarray(weight) for weight in model.weights)
+    x = np.random.default_rng(0).normal(size=(4, 6, 2)).astype("float32")
+    state = np.zeros((4, 3), "float32")
+    for step in range(6):
+        state = np.tanh(x[:, step] @ kernel + state @ recurrent + bias)
+    np.testing.assert_allclose(model(x), state @ out, rtol=1e-5, atol=1e-6)  # float32 sums in another order
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"input_shape": (13,)}, r"needs sequences \[time, features\]; the data has the shape \[13\]"),
+        ({"units": []}, "at least one recurrent layer"),
+        ({"output_shape": (5, 1)}, r"gives \[7, outputs\], one row .* the targets need \[5, 1\]"),
+        ({"output_shape": (7, 2, 2)}, r"the targets need \[7, 2, 2\]"),
+    ],
+)
+def test_rnn_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        rnn(**{"input_shape": (7, 3), "output_shape": (2,)} | arguments)

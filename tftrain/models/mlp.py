@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 
 from tftrain.models.inputs import expect_one_array
@@ -15,6 +17,7 @@ def mlp(
     output_activation: Activation = "linear",
     kernel_initializer: Initializer = "glorot_uniform",
     batch_norm: bool = False,
+    residual: bool = False,
     dropout: Share = 0.0,
     *,
     input_shape: tuple,
@@ -22,21 +25,29 @@ def mlp(
 ) -> keras.Model:
     """Dense layers of the given widths; an input of any shape is flattened.
 
-    Input `[batch, ...]`, output `[batch, outputs]`: logits unless `output_activation` says otherwise.
+    Input `[batch, ...]`, output `[batch, outputs]`: logits unless `output_activation` says otherwise. `residual` adds
+    to a hidden layer's output the output of the hidden layer before it, where both have one width (He et al., 2016).
+
+    Raises:
+        ValueError: an example is several arrays, or no hidden layer can have a residual connection.
     """
     expect_one_array(input_shape)
-    layers = [keras.Input(input_shape)]
-    if len(input_shape) != 1:
-        layers.append(keras.layers.Flatten())
-    for index, width in enumerate(hidden):
-        name = f"hidden_{index + 1}"
+    if residual and all(one != other for one, other in itertools.pairwise(hidden)):
+        raise ValueError(
+            f"residual needs two neighboring hidden layers of one width; given hidden: {hidden}, residual: true"
+        )
+    x = inputs = keras.Input(input_shape)
+    x = x if len(input_shape) == 1 else keras.layers.Flatten()(x)
+    for index, width in enumerate(hidden, 1):
+        before, name = x, f"hidden_{index}"
         kernel = fresh(kernel_initializer)
-        layers.append(keras.layers.Dense(width, use_bias=not batch_norm, kernel_initializer=kernel, name=name))
+        x = keras.layers.Dense(width, use_bias=not batch_norm, kernel_initializer=kernel, name=name)(x)
         if batch_norm:
-            layers.append(keras.layers.BatchNormalization(name=f"norm_{index + 1}"))
-        layers.append(keras.layers.Activation(activation, name=f"activation_{index + 1}"))
-        if dropout:
-            layers.append(keras.layers.Dropout(dropout))
+            x = keras.layers.BatchNormalization(name=f"norm_{index}")(x)
+        x = keras.layers.Activation(activation, name=f"activation_{index}")(x)
+        x = keras.layers.Dropout(dropout)(x) if dropout else x
+        if residual and index > 1 and width == hidden[index - 2]:
+            x = keras.layers.Add(name=f"residual_{index}")([x, before])
     kernel = fresh(kernel_initializer)
-    layers.append(keras.layers.Dense(outputs, activation=output_activation, kernel_initializer=kernel, name="output"))
-    return keras.Sequential(layers, name="mlp")
+    last = keras.layers.Dense(outputs, activation=output_activation, kernel_initializer=kernel, name="output")
+    return keras.Model(inputs, last(x), name="mlp")

@@ -1,0 +1,26 @@
+"""Features of very different size; drawn from the run's seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tftrain.values import NonNegativeFloat, PositiveFloat, PositiveInt
+
+
+def large_features(
+    examples: PositiveInt = 500,
+    features: PositiveInt = 8,
+    largest: PositiveFloat = 1000.0,
+    noise: NonNegativeFloat = 0.1,
+    *,
+    seed: int,
+):
+    """A linear regression on unscaled inputs: x `[examples, features]`, y `[examples, 1]` of about unit variance.
+
+    The features' standard deviations go from 1 to `largest` in equal ratios, so that of the mean squared error of a
+    linear model the curvatures have the ratio `largest ** 2`. `noise` is the standard deviation of what is added to y.
+    """
+    rng = np.random.default_rng(seed)
+    plain = rng.normal(0, 1, (examples, features))
+    y = plain @ rng.normal(0, features**-0.5, (features, 1)) + rng.normal(0, noise, (examples, 1))
+    return (plain * np.geomspace(1, largest, features)).astype(np.float32), y.astype(np.float32)
