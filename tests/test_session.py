@@ -338,3 +338,16 @@ def test_bad_input_is_one_error_and_nothing_is_written(config, tmp_path, monkeyp
 def test_a_folder_in_use_is_refused(finished, config):
     with pytest.raises(RunFolderError, match="not empty; give another --run-dir, or --resume"):
         tftrain.train(config(), finished.folder)
+
+
+def test_what_cannot_be_positioned_is_said_at_the_start(config, tmp_path, monkeypatch, capsys):
+    (tmp_path / "flowing.py").write_text(
+        "import tensorflow as tf\n\n\ndef numbers():\n"
+        "    return tf.data.Dataset.range(40).map(lambda i: (tf.cast(i, tf.float32)[None] / 40, i % 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "model: mlp\ndata: {name: 'flowing:numbers', batch_size: 20}\noptimizer: sgd\ntraining: {steps: 2}\n"
+    for number, override in enumerate(("data.cache=false", "data.cache=true")):
+        tftrain.train(config(override, "log.histograms_every=never", text=text), tmp_path / f"run{number}")
+        told = "data: a tf.data.Dataset cannot be positioned, so a resume reads up to 40 examples again"
+        assert (told in capsys.readouterr().out) == (number == 0)

@@ -66,7 +66,18 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
             if left is not None:
                 return left
         durable.write_text(folder / run_folder.CONFIG, dump(config))
+        _tell_replay(assembled)
         return session.run()
+
+
+def _tell_replay(assembled: Run) -> None:
+    """Say at the start what a resume would cost, where the data cannot be positioned."""
+    train = assembled.data.train
+    if isinstance(train, StreamFeed) and train.replayed and not assembled.config.data.cache:
+        print(
+            f"data: a tf.data.Dataset cannot be positioned, so a resume reads up to {train.replayed} examples again; "
+            "data.cache: true keeps them in memory"
+        )
 
 
 def _work(assembled: Run, monitored: Monitors, interrupts: Interrupts, resumed: Path | None, changed: bool) -> Result:

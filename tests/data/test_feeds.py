@@ -305,6 +305,22 @@ def test_a_cached_stream_is_read_once():
     assert len(reads) == 1
 
 
+def test_only_a_dataset_of_the_user_s_own_is_read_again():
+    assert [opened(form).train.replayed for form in (stream, records, Examples)] == [23, 0, 0]
+
+
+@pytest.mark.parametrize("buffer", [20, 200])
+def test_shuffled_records_are_mixed_no_less_than_by_a_shuffle_buffer(buffer):
+    """Sorted labels stay sorted where they are mixed too little; a rank correlation of 1 is the order of the files."""
+    x, y = np.arange(1000, dtype=np.float32)[:, None], np.arange(1000)
+    mixed = {}
+    for form in (stream, records):
+        feed = opened(form, x=x, y=y, batch_size=50, shuffle_buffer=buffer).train
+        order = np.concatenate([batch.y for batch in collected(feed, 0, 20)])
+        mixed[form] = abs(np.corrcoef(order, np.arange(1000))[0, 1])
+    assert mixed[records] < 0.2 < 0.8 < mixed[stream]  # by chance alone it is below 0.1 in 99 of 100 orders
+
+
 def test_a_batch_larger_than_the_training_split_is_refused():
     with pytest.raises(DataError, match="batch_size 200 is more than the 120 examples .* `batch_size: full`"):
         open_data(iris(), DataOptions(batch_size=200, test=0.2), 0)

@@ -1,3 +1,4 @@
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,3 +80,12 @@ def test_the_names_of_columns():
     assert column_names({"train": (X, Y), "test": (Table(), Y)}) == {"test": ["length", "7"]}
     assert column_names(tf.data.Dataset.from_tensor_slices((X, Y))) == {}
     assert read((Table(), Y))["train"].x.shape == (6, 2)
+
+
+def test_a_dataset_that_shuffles_itself_is_told_of():
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y))
+    with pytest.warns(UserWarning, match=r"train: shuffle\(\) of the tf.data.Dataset gives another order each time"):
+        read({"train": dataset.shuffle(6, seed=0).map(lambda x, y: (x, y))})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(dataset.shuffle(6, seed=0, reshuffle_each_iteration=False))

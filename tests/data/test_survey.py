@@ -82,3 +82,15 @@ def test_a_column_is_told_by_its_name():
 @pytest.mark.parametrize("y", [np.array([0, 3, 2, 3, 0, 1]), np.array([[0], [3], [2], [3], [0], [1]])])
 def test_the_record_of_a_label(form, y):
     assert [record_of(form(Batch(X, y)), label) for label in (0, 1, 2, 3)] == [0, 5, 2, 1]
+
+
+def test_what_takes_long_is_told_with_a_way_out_of_what_never_ends(monkeypatch, capsys):
+    monkeypatch.setattr("tftrain.data.survey.PATIENCE_SECONDS", 0)
+    numbers = tf.data.Dataset.range(300).map(lambda i: (tf.cast(i, tf.float32), i))
+    assert survey("train", numbers).labels == (0, 299)
+    survey("train", numbers.filter(lambda x, y: y >= 0))
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "train: looked at 256 examples of 300"
+    assert (
+        last == "train: looked at 300 examples; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+    )

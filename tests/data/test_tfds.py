@@ -14,6 +14,7 @@ from tftrain.data.addressed import Addressed
 from tftrain.data.bundled import digits
 from tftrain.data.errors import DataError
 from tftrain.data.feeds import DataOptions, open_data
+from tftrain.data.preprocess import flip
 from tftrain.data.tfds import tfds
 
 BUILDER = """
@@ -110,6 +111,31 @@ def test_array_record_files_are_read_into_arrays(place, tmp_path):
     assert x.shape == (30, 8, 8, 1) and x.dtype == np.uint8
     np.testing.assert_array_equal(x, [image for image, _ in expected])
     np.testing.assert_array_equal(y, [label for _, label in expected])
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_what_is_streamed_is_positioned_and_equals_what_is_read_into_arrays(place, tmp_path, monkeypatch, file_format):
+    """Of a part of several files, from the middle of one to that of another."""
+    maker = library.builder("local_digits", data_dir=tmp_path, file_format=file_format)
+    maker.download_and_prepare(download_config=library.download.DownloadConfig(num_shards=3))
+    asked = {"dataset": "local_digits", "train": "train[10:80]", "data_dir": str(tmp_path)}
+    images, labels = tfds(**asked)["train"]
+    for limit in ("SMALL_BYTES", "ARRAY_BYTES"):
+        monkeypatch.setattr(f"tftrain.data.tfds.{limit}", 0)
+    options = DataOptions(batch_size=16, shuffle_buffer=32, preprocess=(flip(),))
+    feed = open_data(tfds(**asked), options, 0).train
+    whole = [feed.batch(feed.serve(step, 1), tf.constant(0)) for step in range(10)]
+    for start in (3, 9):
+        feed = open_data(tfds(**asked), options, 0).train
+        found = [feed.batch(feed.serve(step, 1), tf.constant(0)) for step in range(start, 10)]
+        for ours, theirs in zip(found, whole[start:], strict=True):
+            np.testing.assert_array_equal(ours.x, theirs.x)
+            np.testing.assert_array_equal(ours.y, theirs.y)
+    assert feed.replayed == 0 and len(whole) == 10
+    for epoch in (whole[:5], whole[5:]):
+        assert sorted(np.concatenate([batch.y for batch in epoch])) == sorted(labels)
+    unshuffled = open_data(tfds(**asked), DataOptions(batch_size=70, shuffle=False), 0).train
+    np.testing.assert_array_equal(unshuffled.batch(unshuffled.serve(0, 1), tf.constant(0)).x, images)
 
 
 @pytest.mark.parametrize(

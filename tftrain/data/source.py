@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,20 @@ def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
             f"{name}: the tf.data.Dataset never ends; remove repeat(), as epochs are counted by the run, or let "
             "take(n) say how many examples an epoch has"
         )
+    if _shuffles_anew(dataset):
+        warnings.warn(
+            f"{name}: shuffle() of the tf.data.Dataset gives another order each time it is read, so shares held out of "
+            "it overlap and a resumed run differs; remove it, the run shuffles",
+            stacklevel=2,
+        )
     return steady(dataset)
+
+
+def _shuffles_anew(dataset: tf.data.Dataset) -> bool:
+    """Whether a shuffle() is among what a dataset is made of; TensorFlow tells this by private names alone."""
+    if type(dataset).__name__ == "_ShuffleDataset" and dataset._reshuffle_each_iteration:
+        return True
+    return any(map(_shuffles_anew, dataset._inputs()))
 
 
 def _check_spec(name: str, spec: Any) -> None:

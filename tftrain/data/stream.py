@@ -44,6 +44,11 @@ class StreamFeed:
             self._iterator = tf.raw_ops.AnonymousIteratorV3(**types_of(self._spec))
         self.signature = tf.TensorSpec([], tf.resource)
 
+    @property
+    def replayed(self) -> int:
+        """How many examples are read again at most when a run goes on within an epoch, and are not in memory."""
+        return self.examples if isinstance(self._source, Replayed) else 0
+
     def run_length(self, step: int) -> int:
         return self.steps_per_epoch - step % self.steps_per_epoch
 
