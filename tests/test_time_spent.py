@@ -19,6 +19,12 @@ def test_shares_in_order_without_what_is_next_to_nothing(line):
 
 def test_a_run_that_did_nothing(line):
     assert line({}) is None
+    assert line({"writing": 0.004}) is None
+
+
+def test_less_than_half_a_second_is_not_worth_a_setting(line):
+    assert line({"step": 1.6, "writing": 0.4}) == "time: 2.0 s: step 80 %, writing 20 %"
+    assert "input would" not in line({"step": 1.6, "input": 0.4})
 
 
 @pytest.mark.parametrize(
