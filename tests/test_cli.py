@@ -104,3 +104,8 @@ print(status, sorted({"tensorflow", "keras", "tensorboard", "sklearn", "numpy"} 
     path = os.environ | {"PYTHONPATH": str(CONFIGS[0].parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path)
     assert (done.stdout, done.stderr) == ("[0, 0, 0, 2, 0] []\n", "")
+
+
+def test_output_may_be_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["list", "model"]) == 0 and not sys.stdout.isatty()

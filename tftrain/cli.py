@@ -38,6 +38,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 where training failed or met a NaN, 2 for bad input, 3 for a peer."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started this, as by `>&-`
+            setattr(sys, stream, open(os.devnull, "w"))
     words = list(sys.argv[1:] if words is None else words)
     verb = VERBS[words[0]] if words and words[0] in VERBS else train
     try:
