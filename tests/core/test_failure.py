@@ -25,6 +25,7 @@ from tftrain.core.failure import cause
             "bad size",
         ),
         ("Graph execution error:", "Graph execution error:"),
+        ("End of sequence [Op:__inference__run_1]", "the data gave fewer examples than when they were counted"),
     ],
 )
 def test_one_line_that_says_something(text, said):

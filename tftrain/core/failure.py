@@ -9,6 +9,7 @@ _SILENT = re.compile(
 )
 _LABELS = re.compile(r"^ *\(\d+\) [A-Z_ ]+:|\[Op:\w+\].*")  # the number and the kind of one of many, and the call
 _UNKNOWN_TO_XLA = re.compile(r"No registered '(\w+)' OpKernel for XLA")
+_SAID_BETTER = {"End of sequence": "the data gave fewer examples than when they were counted"}
 _LOWERING = "Failed getting HLO text: '"
 
 
@@ -19,4 +20,5 @@ def cause(text: str) -> str:
         return f"XLA does not know the TensorFlow operation {' and '.join(unknown)}"
     text = re.sub(r"\{\{(function_)?node [^}]*\}\}", "", text.removeprefix(_LOWERING))
     said = next((line for line in text.splitlines() if not _SILENT.fullmatch(line)), text)
-    return " ".join(_LABELS.sub("", said).split())
+    said = " ".join(_LABELS.sub("", said).split())
+    return _SAID_BETTER.get(said, said)
