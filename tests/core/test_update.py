@@ -1,5 +1,8 @@
 """Updates with rates, decays and averages of their own, by numbers that a pencil can check."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -87,3 +90,16 @@ def test_averages():
     averages.swap()
     np.testing.assert_array_equal(param, [2.0, 8.0])
     np.testing.assert_array_equal(averages.variables[0], [1.4375, 2.75])
+
+
+def test_a_graph_with_an_update_is_let_go_with_its_variables():
+    def updated():
+        found = variables([1.0, 2.0])
+        made = optimizer(found)
+        step = tf.function(lambda: apply(made, [tf.constant([1.0, -1.0])], found, tf.constant(0.5), [Shares()]))
+        step()
+        return weakref.ref(step.get_concrete_function().graph), weakref.ref(found[0].value)
+
+    graph, variable = updated()
+    gc.collect()
+    assert graph() is None and variable() is None

@@ -6,8 +6,8 @@ With one replica every function here adds nothing to the graph.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import tensorflow as tf
@@ -154,6 +154,22 @@ def for_apply(grads: Sequence[Gradient]) -> list[Gradient]:
         return list(grads)
     first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
     return [_rows_if(first, grad) if isinstance(grad, tf.IndexedSlices) else grad / replicas for grad in grads]
+
+
+@contextmanager
+def summed(optimizer: Any) -> Iterator[None]:
+    """While it lasts, the Keras optimizer of a single replica does not sum over the replicas.
+
+    TensorFlow keeps the graph of such a sum as long as the process lives, and with it every variable of the run.
+    """
+    if count() > 1:
+        yield
+        return
+    vars(optimizer)["_all_reduce_sum_gradients"] = list
+    try:
+        yield
+    finally:
+        del vars(optimizer)["_all_reduce_sum_gradients"]
 
 
 def _rows_if(flag: Tensor, grad: tf.IndexedSlices) -> tf.IndexedSlices:
