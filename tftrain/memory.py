@@ -28,6 +28,7 @@ class Memory:
 
     def restore(self, folder: Path) -> None:
         """Go on from the last checkpoint in a run's folder, where there is one."""
+        self._checkpoints.sweep()
         try:
             step = Checkpoints(folder / run_folder.CHECKPOINTS, self._run.state).restore_latest()
         except ValueError as error:

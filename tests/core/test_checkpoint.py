@@ -178,10 +178,14 @@ def test_a_damaged_one_and_what_came_after_give_way_to_new_ones(damaged):
 
 def test_what_a_killed_write_left_is_swept(damaged):
     folder = damaged.copy()
+    names = {path.name for path in folder.iterdir()}
     for name in ("step-4.data-00000-of-00001", "step-4.index.tempstate42", "step-5.data-00000-of-00001.tempstate42"):
         (folder / name).write_bytes(b"half")
     (folder / "notes.txt").write_text("not ours")
+    (folder / ".draft.checkpoint").write_text("half")
     assert damaged.restore(folder) == (3, [])
+    Checkpoints(folder, damaged.state).sweep()
+    assert {path.name for path in folder.iterdir()} == names | {"notes.txt"}
     Checkpoints(folder, damaged.state, keep=1).save(4)
     assert {path.name for path in folder.iterdir()} == {
         "checkpoint",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from tftrain.durable import sync, write_text
+from tftrain.durable import draft, sync, write_text
 
 POINTER = "checkpoint"
 FILES = (".data-00000-of-00001", ".index")
@@ -62,6 +62,8 @@ def sweep(folder: Path, kept: Collection[str]) -> None:
     for found in _files(folder):
         if found["unfinished"] or found["name"] not in kept:
             (folder / found[0]).unlink()
+    if draft(folder / POINTER).exists():
+        draft(folder / POINTER).unlink()
 
 
 def _files(folder: Path) -> list[re.Match]:

@@ -40,6 +40,11 @@ class Checkpoints:
         """Write the best checkpoint, in place of the one before. Raises CannotWrite."""
         self._save(self._best, step, 1)
 
+    def sweep(self) -> None:
+        """Delete what a write left behind that was cut off."""
+        for folder in (self._latest, self._best):
+            sweep(folder, bundles(folder))
+
     def newest(self) -> int | None:
         """The step of the newest checkpoint, or None if there is none."""
         names = bundles(self._latest)
