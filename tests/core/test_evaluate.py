@@ -1,3 +1,6 @@
+import io
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -89,3 +92,16 @@ def test_a_metric_with_a_value_for_each_class():
     metric.update_state(tf.constant([[1.0, 0.0], [0.0, 1.0]]), tf.constant([[0.9, 0.1], [0.8, 0.2]]))
     np.testing.assert_allclose(list(metric_values([metric]).values()), [2 / 3, 0], rtol=1e-6)
     assert list(metric_values([metric])) == ["f1/0", "f1/1"]
+
+
+def test_many_runs_in_a_process_are_no_reason_to_warn(digits):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    objective = KerasObjective(model, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    tf.get_logger().addHandler(handler)
+    try:
+        found = [make_evaluation(objective, [], ShortLast(*digits))() for _ in range(6)]
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert found == found[:1] * 6 and "retracing" not in said.getvalue()

@@ -36,6 +36,7 @@ def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) ->
         return tf.while_loop(lambda index, _: index < count, body, start, parallel_iterations=1)[1]
 
     def evaluate() -> dict[str, float]:
+        chunk.get_concrete_function()  # traced by a call, TensorFlow would warn of it in a process of many runs
         for metric in metrics:
             metric.reset_state()
         step, sums = 0, np.zeros(4)
