@@ -28,6 +28,7 @@ GROUND = {
     "tftrain.direction",
     "tftrain.cluster",
     "tftrain.durable",
+    "tftrain.lock",
     "tftrain.core.types",
     "tftrain.core.flat",
     "tftrain.core.gate",

@@ -1,17 +1,23 @@
+import errno
 import io
 import os
 import re
 
 import pytest
 
-from tftrain import run_folder
+from tftrain import lock, run_folder
 from tftrain.run_folder import RunFolderError, check, claim, safe_name
+
+
+def claimed(run_dir, name="x", resume=False):
+    with claim(run_dir, name, resume) as folder:
+        return folder
 
 
 def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_folder.time, "strftime", lambda form: "20250102-030405")
-    folders = [claim(None, "digits cnn", resume=False) for _ in range(3)]
+    folders = [claimed(None, "digits cnn") for _ in range(3)]
     assert [str(folder) for folder in folders] == [
         os.path.join("runs", "digits-cnn-20250102-030405" + end) for end in ("", "-2", "-3")
     ]
@@ -20,45 +26,71 @@ def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
 
 def test_the_default_name_carries_the_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert re.fullmatch(r"xor-\d{8}-\d{6}", claim(None, "xor", resume=False).name)
+    assert re.fullmatch(r"xor-\d{8}-\d{6}", claimed(None, "xor").name)
 
 
 def test_a_given_folder_is_made_or_taken_when_empty(tmp_path):
-    assert claim(tmp_path / "a" / "b", "x", resume=False).is_dir()
-    assert claim(tmp_path / "a" / "b", "x", resume=False) == tmp_path / "a" / "b"
-    assert claim(tmp_path / "new", "x", resume=True).is_dir()
+    assert claimed(tmp_path / "a" / "b").is_dir()
+    assert claimed(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert claimed(tmp_path / "new", resume=True).is_dir()
 
 
 def test_a_run_is_never_overwritten_but_can_be_resumed(tmp_path):
     (tmp_path / "config.yaml").write_text("model: mlp\n")
     with pytest.raises(RunFolderError, match="not empty; give another --run-dir, or --resume"):
-        claim(tmp_path, "x", resume=False)
-    assert claim(tmp_path, "x", resume=True) == tmp_path
+        claimed(tmp_path)
+    assert claimed(tmp_path, resume=True) == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
 def test_what_is_no_run_is_not_resumed(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunFolderError, match="holds no config.yaml"):
-        claim(tmp_path, "x", resume=True)
+        claimed(tmp_path, resume=True)
     with pytest.raises(RunFolderError, match="--resume needs --run-dir"):
-        claim(None, "x", resume=True)
+        claimed(None, resume=True)
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(RunFolderError, match="file is a file; give another --run-dir"):
-            claim(path, "x", resume=False)
+            claimed(path)
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
-    def refuse(dir):
-        raise PermissionError(13, "Permission denied", str(dir))
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, number):
+    def refuse(*given):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", refuse)  # as root no folder is closed
-    with pytest.raises(RunFolderError, match=r"cannot write there \(Permission denied\)"):
-        claim(tmp_path, "x", resume=False)
+    monkeypatch.setattr(lock.os, "write" if number == errno.ENOSPC else "open", refuse)  # to root no folder is closed
+    with pytest.raises(RunFolderError, match=rf"cannot write there \({os.strerror(number)}\)"):
+        claimed(tmp_path)
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_of_its_drafts_is_swept(tmp_path):
+    (tmp_path / ".lock").write_text("1")
+    (tmp_path / ".draft.config.yaml").write_text("model: ml")
+    check(tmp_path, resume=False)
+    (tmp_path / "config.yaml").write_text("model: mlp\n")
+    (tmp_path / ".draft.model.keras").write_text("half")
+    claimed(tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_folder_in_use_is_refused_and_left_as_it_is(tmp_path):
+    with claim(tmp_path, "x", resume=False):
+        before = sorted(tmp_path.iterdir())
+        for resume in (False, True):
+            for ask in (check, lambda folder, resume: claimed(folder, resume=resume)):
+                with pytest.raises(
+                    RunFolderError, match=f"^run folder {tmp_path}: in use by process {os.getpid()}; wait"
+                ):
+                    ask(tmp_path, resume)
+        assert sorted(tmp_path.iterdir()) == before
+    assert claimed(tmp_path) == tmp_path
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
@@ -69,10 +101,10 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", lambda dir: Full())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunFolderError, match=r"cannot write there \(No space left on device\)"):
-        claim(tmp_path / "new" / "run", "x", resume=False)
+        claimed(tmp_path / "new" / "run")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RunFolderError, match=r"cannot write there \(No space left on device\)"):
-        claim(None, "x", resume=False)
+        claimed(None)
     assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
 
 
@@ -88,7 +120,7 @@ def test_check_refuses_the_same_and_makes_nothing(tmp_path):
 def test_errors_are_one_line(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(RunFolderError) as error:
-        claim(tmp_path, "x", resume=False)
+        claimed(tmp_path)
     assert "\n" not in str(error.value)
     assert str(tmp_path) in str(error.value)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from tftrain.durable import DRAFT
+from tftrain.lock import LOCK, Held, holder, locked
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -30,39 +34,58 @@ def check(run_dir: Path | None, resume: bool) -> None:
     folder = Path(run_dir)
     try:
         there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
-        occupied = there == folder and folder.is_dir() and any(folder.iterdir())
+        if not there.is_dir():
+            raise RunFolderError(f"run folder {folder}: {there} is a file; give another --run-dir")
+        other = holder(folder)
+        if other is not None:
+            raise _in_use(folder, other)
+        _check_content(folder, resume)
     except OSError as error:  # such as a name that is too long, or a folder that may not be read
         raise RunFolderError(f"run folder {folder}: {error.strerror}; give another --run-dir") from None
-    if not there.is_dir():
-        raise RunFolderError(f"run folder {folder}: {there} is a file; give another --run-dir")
+
+
+def _check_content(folder: Path, resume: bool) -> None:
+    ours = LOCK, f"{DRAFT}{CONFIG}"  # left by a run that was killed before it had written anything else
+    occupied = folder.exists() and any(path.name not in ours for path in folder.iterdir())
     if occupied and not resume:
         raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
     if occupied and not (folder / CONFIG).is_file():
         raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
 
 
-def claim(run_dir: Path | None, name: str, resume: bool) -> Path:
-    """Makes or takes the folder of a run and returns its path.
+@contextmanager
+def claim(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
+    """Makes or takes the folder of a run, which is this run's alone until the end of the block.
 
     Without `run_dir` a new folder `runs/NAME-YYYYmmdd-HHMMSS` is made. With `resume` a folder that is there is gone on
     with. Raises RunFolderError where the folder is another run's, is no folder, or cannot be written to.
     """
     check(run_dir, resume)
-    if run_dir is None:
-        folder = _new_folder(Path("runs"), f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}")
-    else:
-        folder = Path(run_dir)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(PROBE_BYTES))
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            for path in made if run_dir is not None else [folder]:
-                path.rmdir()
-        raise RunFolderError(f"run folder {folder}: cannot write there ({error.strerror})") from None
-    return folder
+    fresh = f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = _new_folder(Path("runs"), fresh) if run_dir is None else Path(run_dir)
+    made = [folder] if run_dir is None else [path for path in (folder, *folder.parents) if not path.exists()]
+    with ExitStack() as owned:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            owned.enter_context(locked(folder))
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(bytes(PROBE_BYTES))
+        except OSError as error:
+            owned.close()
+            with suppress(OSError):
+                for path in made:
+                    path.rmdir()
+            raise RunFolderError(f"run folder {folder}: cannot write there ({error.strerror})") from None
+        except Held as held:
+            raise _in_use(folder, held.holder) from None
+        _check_content(folder, resume)  # another run may have come and gone since
+        for left in folder.glob(f"{DRAFT}*"):  # by a run that was killed
+            left.unlink()
+        yield folder
+
+
+def _in_use(folder: Path, holder: str) -> RunFolderError:
+    return RunFolderError(f"run folder {folder}: in use by {holder}; wait for its end, or give another --run-dir")
 
 
 def safe_name(name: str) -> str:

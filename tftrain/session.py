@@ -6,6 +6,7 @@ import shlex
 import tempfile
 import time
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,13 +53,13 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
         PeerLost: another worker is missing, or has gone.
         Interrupted: Ctrl-C or SIGTERM; what is trained is saved.
     """
-    with heard() as interrupts, peers_watched(config.training.strategy):
+    with heard() as interrupts, peers_watched(config.training.strategy), ExitStack() as owned:
         assembled = assemble(config)
         labels = [metric.name for metric in assembled.recipe.metrics]
         monitored = monitors(config, assembled.data.validation is not None, labels)
         if not is_chief(config.training.strategy):
             return _work(assembled, monitored, interrupts, run_dir if resume else None, changed)
-        folder = run_folder.claim(run_dir, config.source, resume)
+        folder = owned.enter_context(run_folder.claim(run_dir, config.source, resume))
         session = Session(assembled, folder, monitored, interrupts)
         if resume:
             session.restore(folder, changed)
