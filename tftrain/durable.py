@@ -32,18 +32,32 @@ def draft(path: Path) -> Path:
 
 
 def settle(path: Path) -> None:
-    """The draft of a file takes its place; both the file and its name are on the disk when this returns."""
+    """The draft of a file, or of a folder, takes its place; both it and its name are on the disk when this returns."""
     sync(draft(path))
     os.replace(draft(path), path)
     sync(path.parent)
 
 
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """The draft of a file, which takes its place at the end of the block; where that fails the file stays as it was.
+
+    Raises CannotWrite.
+    """
+    with writing(path):
+        try:
+            yield draft(path)
+            settle(path)
+        except BaseException:
+            draft(path).unlink(missing_ok=True)
+            raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there with all of the text or as it was before."""
-    path = Path(path)
-    with writing(path):
-        draft(path).write_bytes(text.encode())
-        settle(path)
+    content = text.encode()
+    with replaced(Path(path)) as aside:
+        aside.write_bytes(content)
 
 
 def sync(path: Path) -> None:

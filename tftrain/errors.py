@@ -36,7 +36,7 @@ class UserCodeError(RuntimeError):
 
 
 class TrainingError(RuntimeError):
-    """TensorFlow failed in the middle of training; one line."""
+    """TensorFlow failed in the middle of training, or a file of the run cannot be written; one line."""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class Memory:
     """Owns the checkpoints of a run; each of the `owners` has a `state()` to be kept and a `restore(state)`."""
 
     def __init__(self, run: Run, folder: Path, owners: Mapping[str, Any]):
-        self._run, self._owners = run, owners
+        self._run, self._folder, self._owners = run, folder, owners
         self._checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, run.state, run.config.checkpoint.keep)
         self.start = 0  # the step that the session begins after
         self.saved: int | None = None  # the step of the last checkpoint
@@ -29,8 +29,10 @@ class Memory:
     def restore(self, folder: Path) -> None:
         """Go on from the last checkpoint in a run's folder, where there is one."""
         self._checkpoints.sweep()
+        own = folder == self._folder  # but for a worker that is not the chief
+        checkpoints = self._checkpoints if own else Checkpoints(folder / run_folder.CHECKPOINTS, self._run.state)
         try:
-            step = Checkpoints(folder / run_folder.CHECKPOINTS, self._run.state).restore_latest()
+            step = checkpoints.restore_latest()
         except ValueError as error:
             raise InputError(f"cannot go on with {folder}: {error}") from None
         (first,) = replicas.of_first([step or 0], self._run.strategy)
@@ -55,7 +57,10 @@ class Memory:
         self._checkpoints.save_best(step)
 
     def restore_best(self) -> None:
-        self._checkpoints.restore_best()
+        try:
+            self._checkpoints.restore_best()
+        except ValueError as error:
+            raise InputError(f"checkpoint.restore_best: {error}") from None
 
     def _remember(self) -> None:
         remembered = {name: owner.state() for name, owner in self._owners.items()} | {"ended": self.ended}

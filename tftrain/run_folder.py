@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tftrain.durable import DRAFT
+from tftrain.durable import DRAFT, CannotWrite, write_text
 from tftrain.lock import LOCK, Held, holder, locked
 
 CONFIG = "config.yaml"
@@ -86,6 +86,14 @@ def claim(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
 
 def _in_use(folder: Path, holder: str) -> RunFolderError:
     return RunFolderError(f"run folder {folder}: in use by {holder}; wait for its end, or give another --run-dir")
+
+
+def write_config(folder: Path, text: str) -> None:
+    """Writes the resolved config of a run. Raises RunFolderError where that cannot be written."""
+    try:
+        write_text(folder / CONFIG, text)
+    except CannotWrite as error:
+        raise RunFolderError(f"run folder {folder}: {error}") from None
 
 
 def safe_name(name: str) -> str:

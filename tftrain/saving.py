@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tftrain import activation, durable, modules
+from tftrain import activation, modules
 from tftrain.config import Config
 from tftrain.core.types import Tree
+from tftrain.durable import CannotWrite, replaced, writing
 from tftrain.parts import own_parts
 from tftrain.run_folder import MODEL
 
@@ -37,24 +39,28 @@ def _is_plain(value: Any) -> bool:
 def save(model: keras.Model, path: Path) -> None:
     """Write the whole model; where its own code cannot be written, its weights, with a warning that says why.
 
-    The file is there as a whole or not at all.
+    The file is there as a whole or not at all. Raises CannotWrite.
     """
     weights = path.with_suffix(".weights.h5")
     try:
-        _write(path, model.save)
+        with replaced(path) as aside:
+            model.save(aside)
+    except CannotWrite:
+        raise
     except Exception as error:  # whatever a user's get_config raises: the training behind it must not be lost
         path.unlink(missing_ok=True)
-        _write(weights, model.save_weights)
+        _reserve(weights, model)
+        with replaced(weights) as aside:
+            model.save_weights(aside)
         why = " ".join(str(error).split("\n\n")[0].split())
         warnings.warn(f"the model cannot be written whole, so only its weights are, as {weights}: {why}", stacklevel=2)
 
 
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    try:
-        save(durable.draft(path))
-        durable.settle(path)
-    finally:
-        durable.draft(path).unlink(missing_ok=True)
+def _reserve(path: Path, model: keras.Model) -> None:
+    """Raise CannotWrite where there is no room for a model's weights: there HDF5 would end the whole process."""
+    size = sum(weight.value.shape.num_elements() * weight.value.dtype.size for weight in model.weights)
+    with writing(path), tempfile.TemporaryFile(dir=path.parent) as file:
+        file.write(bytes(2 * size + 2**20))
 
 
 def load_model(

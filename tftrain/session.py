@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tftrain import durable, results, run_folder, saving
+from tftrain import results, run_folder, saving
 from tftrain.assemble import Run, assemble, make_plan
 from tftrain.audience import Audience
 from tftrain.cluster import is_chief
@@ -28,6 +28,7 @@ from tftrain.core.types import NotFinite, Stop
 from tftrain.core.window import new_window
 from tftrain.data.stream import StreamFeed
 from tftrain.dump import dump
+from tftrain.durable import CannotWrite
 from tftrain.errors import TrainingError
 from tftrain.evaluations import Evaluations
 from tftrain.incidents import Incidents
@@ -66,7 +67,7 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
             left = session.left(folder) if not changed else None
             if left is not None:
                 return left
-        durable.write_text(folder / run_folder.CONFIG, dump(config))
+        run_folder.write_config(folder, dump(config))
         _tell_replay(assembled)
         return session.run()
 
@@ -134,6 +135,12 @@ class Session:
             return self._finished(ended, began)
         except Interrupted as interrupted:
             raise self._broken_off(interrupted.number, began) from None
+        except CannotWrite as error:
+            step, last = int(self._run.state.step.numpy()), self._memory.saved
+            where = f"at the last checkpoint, of step {last}" if last else "from the start, for there is no checkpoint"
+            raise TrainingError(
+                f"at step {step} {error}; when that is mended, {self._again()} begins {where}"
+            ) from error
 
     def _trained(self) -> Stop | None:
         """Train, and save; why it ended early, where it did."""
@@ -184,8 +191,10 @@ class Session:
         if self._chief:
             found["train"] = self._evaluations.last_point(self._curves())
             self._write(found, steps, said(number), began)
-        again = f"python -m tftrain --resume --run-dir {shlex.quote(str(self._folder))}"
-        return Interrupted(number, f"at step {steps} of {total}; saved, so that it can go on with {again}")
+        return Interrupted(number, f"at step {steps} of {total}; saved, so that it can go on with {self._again()}")
+
+    def _again(self) -> str:
+        return f"python -m tftrain --resume --run-dir {shlex.quote(str(self._folder))}"
 
     def _finish_model(self) -> None:
         """The model becomes the one to be saved: the best, the averaged."""

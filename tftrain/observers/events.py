@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-from tftrain import durable
+from tftrain.durable import sync, writing
 
 _FLOAT = b"\x08\x01"  # TensorProto.dtype
 
@@ -45,11 +46,12 @@ class EventFile:
     """Owns one event file of a run; one event holds all values of a step."""
 
     def __init__(self, folder: Path, start_step: int):
-        folder.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads a folder's files in the order of their names, so the time stands first and in full.
         name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}"
         self._path = folder / name
-        self._writer = tf.io.TFRecordWriter(str(self._path))
+        with self._writing():
+            folder.mkdir(exist_ok=True)
+            self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
         self._add(Event(file_version="brain.Event:2"))
         # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
@@ -68,24 +70,34 @@ class EventFile:
         """Writes the values of a summary as one event; none is no event."""
         if values:
             now = struct.pack("<d", time.time())
-            self._writer.write(b"".join([b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]))
+            self._write(b"".join([b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]))
 
     def write_graph(self, graph: Any) -> None:
         self._add(Event(graph_def=graph.SerializeToString()))
 
     def flush(self) -> None:
-        self._writer.flush()
+        with self._writing():
+            self._writer.flush()
 
     def sync(self) -> None:
         """Wait until all that was flushed is on the disk."""
-        durable.sync(self._path)
+        with self._writing():
+            sync(self._path)
 
     def close(self) -> None:
-        self._writer.close()
+        with self._writing():
+            self._writer.close()
 
     def _add(self, event: Event) -> None:
         event.wall_time = time.time()
-        self._writer.write(event.SerializeToString())
+        self._write(event.SerializeToString())
+
+    def _write(self, event: bytes) -> None:
+        with self._writing():
+            self._writer.write(event)
+
+    def _writing(self) -> AbstractContextManager:
+        return writing(self._path, tf.errors.OpError)
 
 
 def safe_tag(name: str) -> str:

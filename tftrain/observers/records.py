@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tftrain.core.types import Signals
+from tftrain.durable import writing
 
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -32,23 +33,30 @@ class Records:
         kept = [line for line in lines if json.loads(line)["step"] <= start_step]
         earlier_seconds = json.loads(kept[-1])["wall_seconds"] if kept else 0.0
         self._zero = time.monotonic() - earlier_seconds
-        self._file = open(path, "ab")
-        # Steps only grow, so what is dropped is the tail: cutting it off is one system call, with no state in between.
-        self._file.truncate(sum(map(len, kept)))
+        self._path = path
+        with writing(path):
+            self._file = open(path, "ab")
+            # Steps only grow, so what is dropped is the tail: cutting it off is one system call.
+            self._file.truncate(sum(map(len, kept)))
 
     def __call__(self, step: int, signals: Signals) -> None:
         head = {"step": int(step), "wall_seconds": round(time.monotonic() - self._zero, 3)}
-        self._file.write(line_of(head | signals.scalars | head))
+        line = line_of(head | signals.scalars | head)
+        with writing(self._path):
+            self._file.write(line)
 
     def flush(self) -> None:
-        self._file.flush()
+        with writing(self._path):
+            self._file.flush()
 
     def sync(self) -> None:
         """Wait until all that was flushed is on the disk."""
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 def history(path: Path) -> dict[str, Series]:
