@@ -66,6 +66,20 @@ def test_resume_drops_what_came_after_and_a_torn_line(tmp_path):
     assert 102 <= found["wall_seconds"].values[-1] < 110  # the clock goes on where the kept lines end
 
 
+def test_lines_that_cannot_be_read_are_passed_over(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"step": step, "wall_seconds": 1.0, "loss": 1.0}).encode() + b"\n" for step in range(1, 7)]
+    lines[1] = lines[1].replace(b":", b"\0", 1)  # as a lost sector or a flipped bit leaves them
+    lines[2] = b"7\n"
+    path.write_bytes(b"".join(lines) + bytes(100))
+    assert history(path)["loss"].steps.tolist() == [1, 4, 5, 6]
+    records = Records(path, start_step=4)
+    records(5, Signals({"loss": 2.0}))
+    records.close()
+    assert path.read_bytes().startswith(b"".join(lines[:4]))
+    assert [found.tolist() for found in history(path)["loss"]] == [[1, 4, 5], [1, 1, 2]]
+
+
 def test_a_start_from_nothing_leaves_no_old_lines(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 0, "wall_seconds": 0.0, "loss": 1.0}\n')

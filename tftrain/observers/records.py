@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +29,16 @@ class Records:
     """An observer that owns the records of a run; lines of an earlier session after `start_step` are dropped."""
 
     def __init__(self, path: Path, start_step: int = 0):
-        lines = _whole_lines(Path(path)) if start_step else []
-        kept = [line for line in lines if json.loads(line)["step"] <= start_step]
-        earlier_seconds = json.loads(kept[-1])["wall_seconds"] if kept else 0.0
+        kept, earlier_seconds = 0, 0.0
+        for record, end in _records(Path(path)) if start_step else ():
+            if record["step"] <= start_step:
+                kept, earlier_seconds = end, record["wall_seconds"]
         self._zero = time.monotonic() - earlier_seconds
         self._path = path
         with writing(path):
             self._file = open(path, "ab")
             # Steps only grow, so what is dropped is the tail: cutting it off is one system call.
-            self._file.truncate(sum(map(len, kept)))
+            self._file.truncate(kept)
 
     def __call__(self, step: int, signals: Signals) -> None:
         head = {"step": int(step), "wall_seconds": round(time.monotonic() - self._zero, 3)}
@@ -62,8 +63,7 @@ class Records:
 def history(path: Path) -> dict[str, Series]:
     """Reads the records of a run, also of one that is being written, as one series for each scalar."""
     points: dict[str, list[tuple[int, float]]] = {}
-    for line in _whole_lines(Path(path)):
-        record = json.loads(line)
+    for record, _ in _records(Path(path)):
         step = record.pop("step")
         for name, value in record.items():
             points.setdefault(name, []).append((step, float(NOT_FINITE.get(value, value))))
@@ -96,7 +96,17 @@ def _number(value: float) -> float | int | str:
 _encode = json.JSONEncoder(allow_nan=False, check_circular=False, default=_number).encode
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """Returns the lines that were written to their end; a killed run can leave a torn last one."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith(b"\n")]
+def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
+    """Yields each record, and where its line ends in the file.
+
+    A killed run can leave a torn last line, and a lost sector any other: what cannot be read is passed over.
+    """
+    end = 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        end += len(line)
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith(b"\n") and isinstance(record, dict) and {"step", "wall_seconds"} <= record.keys():
+            yield record, end
