@@ -37,7 +37,7 @@ GROUND = {
     "tftrain.core.masks",
     "tftrain.core.multiplied",
 }
-SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "doctor"}
+SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "pictures", "doctor"}
 SHELVES |= {"losses", "metrics", "rates", "strategy", "views", "startup", "run_folder"}  # of one file each
 FLOORS = {"the top": 4, "assemble": 3, "the desk": 2, "the machine": 1, "the ground": 0}  # every shelf is at 1
 

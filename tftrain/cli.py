@@ -17,6 +17,7 @@ USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
 python -m tftrain inspect --config FILE        the model as a table, and one batch through it and back
 python -m tftrain replay RUN/incidents/STEP    repeat a step that went wrong, layer by layer
+python -m tftrain plot RUN...          curves of one or several runs as a PNG
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
 """
@@ -168,6 +169,29 @@ def _judged(look: Callable[[], int]) -> int:
         return BAD_INPUT
 
 
+def plot(words: Sequence[str]) -> int:
+    """Draw the curves of runs; TensorFlow is not needed."""
+    parser = Parser(prog="python -m tftrain plot", description="The curves of one or several runs as a PNG.")
+    add = parser.add_argument
+    add("folders", metavar="RUN", nargs="+", type=Path, help="the folder of a run")
+    add("--out", metavar="FILE.png", type=Path, help="the picture (default: RUN/curves.png, or curves.png)")
+    add("--curves", metavar="NAMES", default="", help="scalars, such as loss,accuracy,grad_norm (the default)")
+    asked = parser.parse_args(words)
+    if asked.out is not None and asked.out.suffix.lower() != ".png":
+        parser.error(f"--out {asked.out}: expected a name that ends in .png")
+    from tftrain.durable import CannotWrite
+    from tftrain.plot import plot
+
+    wanted = [name.strip() for name in asked.curves.split(",") if name.strip()]
+    default = asked.folders[0] / "curves.png" if len(asked.folders) == 1 else Path("curves.png")
+    try:
+        print(plot(asked.folders, wanted, asked.out or default))
+    except CannotWrite as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    return 0
+
+
 def list_parts(words: Sequence[str]) -> int:
     """Print what can be named."""
     from tftrain.catalogue import KINDS
@@ -193,4 +217,11 @@ def print_schema(words: Sequence[str]) -> int:
     return 0
 
 
-VERBS = {"inspect": inspect, "list": list_parts, "replay": replay, "schema": print_schema, "train": train}
+VERBS = {
+    "inspect": inspect,
+    "list": list_parts,
+    "plot": plot,
+    "replay": replay,
+    "schema": print_schema,
+    "train": train,
+}

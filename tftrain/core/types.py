@@ -156,6 +156,41 @@ class Probe(NamedTuple):
     read: Callable[[Tree], Signals]
 
 
+class Scene(Protocol):
+    """What a picture is drawn from: a run after `step` updates, as arrays on the host; nothing of it changes the run.
+
+    `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
+    the gradients of `batch`, training examples that are the same at every step, before and after the transforms.
+    `reaching` has the gradient of their loss with respect to each floating-point input and to what each layer gives,
+    by name, in the order of the forward pass. `history` has (steps, values) of each scalar logged so far.
+    """
+
+    step: int
+    facts: Facts
+    names: list[str]
+    batch: Batch
+
+    @property
+    def params(self) -> list[Any]: ...
+
+    @property
+    def raw(self) -> list[Any]: ...
+
+    @property
+    def clipped(self) -> list[Any]: ...
+
+    @property
+    def reaching(self) -> dict[str, Any]: ...
+
+    @property
+    def history(self) -> dict[str, tuple[Any, Any]]: ...
+
+    def examples(self, most: int) -> Batch: ...
+
+    def predict(self, x: Any) -> Any: ...
+
+
+Picture = Callable[[Scene], Any]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none
 View = Callable[[int], Signals]  # made on the host at a step, such as validation
 Observer = Callable[[int, Signals], None]  # eats signals; may have a close()
 

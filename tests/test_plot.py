@@ -1,0 +1,108 @@
+"""The curves of runs as a PNG, and folders that are none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tftrain import cli
+from tftrain.observers.records import line_of
+from tftrain.pictures.curves import _running, draw_curves, found, usual
+
+
+def write_run(folder, steps=100, slope=0.05, validated=True):
+    folder.mkdir(parents=True)
+    with open(folder / "metrics.jsonl", "wb") as file:
+        for step in range(1, steps + 1):
+            loss = 3 * np.exp(-slope * step)
+            record = {"step": step, "wall_seconds": 0.1 * step, "loss": loss, "grad_norm": 2 * loss, "epoch": step / 10}
+            record |= {"accuracy": 1 - loss / 3, "grad_norm/000.hidden/kernel": loss}
+            held_out = {"val_loss": loss + 0.1, "val_accuracy": 0.9} if validated and step % 10 == 0 else {}
+            file.write(line_of(record | held_out))
+    return folder
+
+
+def ink(path):
+    """Where a picture is not white."""
+    return np.asarray(Image.open(path).convert("L")) < 250
+
+
+def test_curves_of_one_run_and_of_two(tmp_path, monkeypatch, capsys):
+    one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two", slope=0.02)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plot", "one"]) == 0 and capsys.readouterr().out == "one/curves.png\n"
+    assert cli.main(["plot", "one", "two", "--out", "new/both.png", "--curves", "loss,grad_norm"]) == 0
+    with Image.open(one / "curves.png") as alone, Image.open("new/both.png") as both:
+        assert (alone.format, both.format) == ("PNG", "PNG")
+        assert (alone.size, both.size) == ((1650, 525), (1100, 525)), "three panels, and two"
+    assert ink(one / "curves.png").mean() > 0.01 and sorted(Path("new").iterdir()) == [Path("new/both.png")]
+    assert not any(path.name.startswith(".draft") for path in [*one.iterdir(), *two.iterdir()])
+
+
+def test_what_is_drawn_unasked():
+    history = dict.fromkeys(["wall_seconds", "loss", "epoch", "accuracy", "depth_ratio", "grad_norm/a"], ([1], [1.0]))
+    assert usual(history) == ["loss", "accuracy", "grad_norm"]
+    assert usual(history | {"val_loss": ([1], [1.0])}) == ["loss", "grad_norm"]
+    assert usual(history | dict.fromkeys(["val_loss", "val_accuracy"], ([1], [1.0]))) == usual(history)
+
+
+def test_each_run_has_its_colour_and_its_validation_is_dashed():
+    steps = np.arange(1, 6)
+    history = {"loss": (steps, 10.0**-steps), "val_loss": (steps, np.array([1, np.nan, 1, np.inf, 1]))}
+    figure = draw_curves({"a": history, "b": history}, ["loss"], "both")
+    [axes] = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert [*lines] == ["a train", "a validation", "b train", "b validation"] and axes.get_yscale() == "log"
+    colours = [line.get_color() for line in lines.values()]
+    assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert [line.get_linestyle() for line in lines.values()] == ["-", "--", "-", "--"]
+    assert [*found(history, "val_loss")] == ["validation"] and found(history, "no") == {}
+    assert np.isnan(lines["a validation"].get_ydata()).tolist() == [False, True, False, True, False]
+
+
+def test_a_running_mean_leaves_out_what_is_not_finite():
+    np.testing.assert_allclose(_running(np.array([1.0, 2, 3, np.nan, 5]), 3), [1.5, 2, 2.5, np.nan, 5])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nowhere"], "run folder nowhere: there is no such folder"),
+        (["."], "run folder .: holds no metrics.jsonl, so it is no run; runs are within it: empty, one"),
+        (["empty"], "run folder empty: metrics.jsonl has no point yet"),
+        (["one", "./one"], "given the same run twice; expected each once"),
+        (["one", "--curves", "acuracy"], "--curves: no run has a scalar 'acuracy'; there are loss, "),
+        (["one", "--out", "curves.jpg"], "python -m tftrain plot: --out curves.jpg: expected a name that ends in .png"),
+    ],
+)
+def test_what_cannot_be_drawn(tmp_path, monkeypatch, capsys, words, told):
+    write_run(tmp_path / "one", steps=2)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "metrics.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = cli.main(["plot", *words])
+    except SystemExit as end:
+        status = end.code
+    said = capsys.readouterr().err
+    assert status == 2 and said.startswith(told) and said.count("\n") == 1
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
+    write_run(tmp_path / "one", steps=2)
+    assert cli.main(["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"]) == 1
+    assert "/proc/nowhere/curves.png cannot be written" in capsys.readouterr().err
+
+
+def test_it_answers_without_tensorflow(tmp_path):
+    write_run(tmp_path / "one", steps=2)
+    code = "import sys; from tftrain import cli; status = cli.main(['plot', sys.argv[1]])\n"
+    code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL)
+    assert done.returncode == 0

@@ -1,0 +1,103 @@
+"""Curves of one or several runs over their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tftrain.core.types import Scene
+from tftrain.pictures.style import BLUE, COLOURS, ORANGE, WIDTH, Sheet
+
+VALIDATION = "val_"
+NORMS = ("grad_norm", "clipped_grad_norm", "grad_norm_max", "update_ratio", "weight_norm")
+_RATIO = 100  # from the least to the most of a curve, above which its axis is logarithmic
+_PANEL, _MOST_COLUMNS = (4.4, 3.4), 3  # inches of width and height
+_SMOOTH = 20  # a running mean is drawn over this share of the points, where there are many
+
+History = Mapping[str, tuple[np.ndarray, np.ndarray]]  # steps and values of each scalar
+
+
+def curves(scene: Scene, scalars: list[str] | None = None) -> Any:
+    """Training and validation curves so far: of loss, metrics and gradient norm, or of the `scalars` named."""
+    wanted = usual(scene.history) if scalars is None else scalars
+    if not any(found(scene.history, name) for name in wanted):
+        return None
+    return draw_curves({"": scene.history}, wanted, f"curves, step {scene.step}")
+
+
+def usual(history: History) -> list[str]:
+    """The loss, what else is validated, and the gradient norm."""
+    told = [name.removeprefix(VALIDATION) for name in history if name.startswith(VALIDATION)]
+    metrics = [name for name in told if name in history and name != "loss"]
+    return ["loss", *([*metrics] if told else _metrics(history)), "grad_norm"]
+
+
+def _metrics(history: History) -> list[str]:
+    """The scalars after `epoch`, where a point has the metrics, up to those of each parameter."""
+    names = list(history)
+    after = names[names.index("epoch") + 1 :] if "epoch" in names else []
+    ends = next((place for place, name in enumerate(after) if "/" in name or name == "depth_ratio"), len(after))
+    return after[:ends]
+
+
+def found(history: History, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves of a scalar: `train`, and `validation` where there is one, or that alone where it is named."""
+    curves = {"train": history.get(name), "validation": history.get(VALIDATION + name)}
+    if name.startswith(VALIDATION):
+        curves = {"validation": history.get(name)}
+    return {split: curve for split, curve in curves.items() if curve is not None}
+
+
+def draw_curves(runs: Mapping[str, History], wanted: Sequence[str], title: str) -> Any:
+    """A panel for each scalar; each run has its colour, and its validation is dashed."""
+    columns = min(len(wanted), _MOST_COLUMNS)
+    rows = -(-len(wanted) // columns)
+    sheet = Sheet(title, rows, columns, (max(WIDTH, columns * _PANEL[0]), rows * _PANEL[1] + 0.8))
+    for axes, name in zip(sheet.axes, wanted, strict=False):
+        for number, (run, history) in enumerate(runs.items()):
+            colours = [COLOURS[number % len(COLOURS)]] * 2 if len(runs) > 1 else [BLUE, ORANGE]
+            for colour, (split, curve) in zip(colours, found(history, name).items(), strict=False):
+                dashes = "--" if split == "validation" and len(runs) > 1 else "-"
+                _line(axes, curve, label=" ".join(filter(None, [run, split])), color=colour, linestyle=dashes)
+        _dress(axes, name)
+    _explain(sheet)
+    return sheet.finished()
+
+
+def _line(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None:
+    """One of many points is drawn pale, with its running mean."""
+    steps, values = curve[0], np.where(np.isfinite(curve[1]), curve[1], np.nan)
+    if len(steps) < 4 * _SMOOTH:
+        axes.plot(steps, values, marker="." if len(steps) < 3 else None, **style)  # a single point makes no line
+        return
+    axes.plot(steps, values, **style | {"linewidth": 0.8, "alpha": 0.3, "label": None})
+    axes.plot(steps, _running(values, len(values) // _SMOOTH), **style)
+
+
+def _running(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of `width` values around each that is finite, of those that are; fewer at the ends."""
+    known = np.isfinite(values)
+    window = np.ones(width)
+    sums = np.convolve(np.where(known, values, 0), window, "same")
+    counts = np.convolve(known, window, "same")
+    return np.where(known, sums / np.maximum(counts, 1), np.nan)
+
+
+def _dress(axes: Any, name: str) -> None:
+    axes.set_title(name, loc="left")
+    axes.set_xlabel("step")
+    axes.grid(True)
+    values = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() / values.min() > _RATIO:
+        axes.set_yscale("log")
+
+
+def _explain(sheet: Sheet) -> None:
+    """One legend for all panels, where there is anything to be told apart."""
+    lines = {line.get_label(): line for axes in sheet.axes for line in axes.lines if line.get_label()[0] != "_"}
+    if len(lines) > 1:
+        columns = 1 if max(map(len, lines)) > 40 else min(len(lines), 4)
+        sheet.figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, frameon=False)

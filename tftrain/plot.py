@@ -1,0 +1,66 @@
+"""The curves of runs as one PNG, from what their folders hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tftrain import durable
+from tftrain.names import listed, nearest
+from tftrain.observers.records import Series, history
+from tftrain.pictures.curves import draw_curves, found, usual
+from tftrain.run_folder import METRICS, RunFolderError
+
+_SHORT_NAMES = 12  # scalars named in a message are those of the whole run, not of its parameters
+
+
+def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
+    """Draw the curves of `wanted` scalars, or of loss, metrics and gradient norm; returns the PNG's path.
+
+    Raises:
+        RunFolderError: a folder is no run, or holds nothing of what is wanted.
+    """
+    runs = {name: _history(folder) for name, folder in zip(_names(folders), folders, strict=True)}
+    wanted = list(wanted) or list(dict.fromkeys(name for one in runs.values() for name in usual(one)))
+    for name in wanted:
+        if not any(found(one, name) for one in runs.values()):
+            raise RunFolderError(f"--curves: no run has a scalar '{name}'; {_there(runs, name)}")
+    title = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
+    figure = draw_curves(runs if len(runs) > 1 else {"": runs[title]}, wanted, title)
+    with durable.writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(durable.draft(out), format="png")
+        durable.settle(out)
+    return out
+
+
+def _history(folder: Path) -> dict[str, Series]:
+    if not folder.is_dir():
+        raise RunFolderError(f"run folder {folder}: there is no such folder")
+    if not (folder / METRICS).is_file():
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
+        hint = f"; runs are within it: {listed(inside)}" if inside else ""
+        raise RunFolderError(f"run folder {folder}: holds no {METRICS}, so it is no run{hint}")
+    read = history(folder / METRICS)
+    if not read:
+        raise RunFolderError(f"run folder {folder}: {METRICS} has no point yet")
+    return read
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders by their last name, or from where they differ on."""
+    resolved = [str(folder.resolve()) for folder in folders]
+    if len(set(resolved)) < len(folders):
+        raise RunFolderError("given the same run twice; expected each once")
+    last = [Path(one).name for one in resolved]
+    if len(set(last)) == len(last):
+        return last
+    shared = os.path.commonpath(resolved)
+    return [os.path.relpath(one, shared) for one in resolved]
+
+
+def _there(runs: dict[str, dict[str, Series]], name: str) -> str:
+    known = list(dict.fromkeys(one for run in runs.values() for one in run if one != "wall_seconds"))
+    plain = [one for one in known if "/" not in one][:_SHORT_NAMES]
+    return f"there are {listed(plain)} and those of each parameter{nearest(name, known)}"
