@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -132,7 +133,8 @@ def _own_object(part: Part) -> Any:
     found = part.function()
     if arguments.of(part.kind, part.target).kind == "class":
         return found(**built(part.arguments))
-    return Activation(part.target, part.arguments) if part.given else found
+    by_name = inspect.isfunction(found) or hasattr(found, "get_config")  # what tf.custom_gradient makes is neither
+    return found if by_name and not part.given else Activation(part.target, part.arguments)
 
 
 def own_parts(value: Any) -> list[Part]:

@@ -1,0 +1,180 @@
+"""Every config that ships, run: what it is said to show is what it shows. Those of real data are in test_session.py."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tftrain
+from tftrain.data.series import sine
+
+ROOT = Path(__file__).parent.parent
+
+# Images of the shape of CIFAR-10's, gray by their label.
+BUILDER = """
+import numpy as np
+import tensorflow_datasets as tfds
+
+class LocalColors(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        image, label = tfds.features.Image(shape=(32, 32, 3)), tfds.features.ClassLabel(num_classes=10)
+        features = tfds.features.FeaturesDict({"image": image, "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(200, 0), "test": self._generate_examples(40, 1)}
+
+    def _generate_examples(self, count, seed):
+        noise = np.random.default_rng(seed).integers(0, 10, (count, 32, 32, 3))
+        for i in range(count):
+            yield i, {"image": (noise[i] + 24 * (i % 10)).astype(np.uint8), "label": i % 10}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The result of a config, run once for all tests; its own parts are found from the folder above it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+
+        @functools.cache
+        def run(name, *overrides):
+            config = tftrain.load(ROOT / "configs" / f"{name}.yaml", overrides)
+            return tftrain.train(config, tmp_path_factory.mktemp(name) / "run")
+
+        yield run
+
+
+def last(result, scalar):
+    return result.history[scalar].values[-1]
+
+
+def reached(result, loss):
+    """The first logged step with a loss below this one."""
+    steps, values = result.history["loss"]
+    return steps[np.argmax(values < loss)] if (values < loss).any() else np.inf
+
+
+def test_scalar_chain_is_what_a_pencil_finds(run):
+    result = run("scalar_chain")
+    assert result.model(np.array([[2.0]], "float32")).numpy() == 7
+    assert last(result, "loss") == 0.25
+    assert last(result, "grad_norm/000.dense/kernel") == 2 and last(result, "grad_norm/000.dense/bias") == 1
+
+
+@pytest.mark.long
+def test_xor_sigmoid_learns_from_most_starts_and_is_stuck_from_some(run):
+    learned, stuck = run("xor_sigmoid"), run("xor_sigmoid", "training.seed=1")
+    assert learned.results["train"]["accuracy"] == 1 and last(learned, "loss") < 0.05
+    assert stuck.results["train"]["accuracy"] <= 0.75 and last(stuck, "loss") > 0.4  # a sum over four points
+
+
+def test_gradient_flow_has_both_layers_gradients_of_every_epoch(run):
+    result = run("gradient_flow")
+    hidden, output = (result.history[f"grad_norm/{name}/kernel"] for name in ("000.hidden_1", "001.output"))
+    assert hidden.steps.tolist() == output.steps.tolist() == list(range(1, 501))
+    assert hidden.values[0] < output.values[0] / 3  # a sigmoid's slope is at most a quarter
+    for values in (hidden.values, output.values):  # first the plateau at one half for all four, then the way out of it
+        assert values[:100].min() < values[100:].max() / 3
+    assert result.results["train"]["accuracy"] == 1
+
+
+def test_momentum_and_adam_are_sooner_down_the_valley(run):
+    plain, nesterov, adam = (run(name) for name in ("momentum", "momentum_nesterov", "momentum_adam"))
+    starts = [result.history["loss"].values[0] for result in (plain, nesterov, adam)]
+    assert starts[0] == starts[1] == starts[2]
+    noise = 0.011  # a hundredth is the variance that no line explains
+    assert reached(nesterov, noise) < reached(plain, noise) / 2
+    assert reached(adam, noise) < reached(plain, noise) < 500
+
+
+@pytest.mark.long
+def test_gradient_rate_climbs_as_the_gradient_falls(run):
+    result = run("gradient_rate")
+    rates, norms = result.history["learning_rate"].values, result.history["grad_norm"].values
+    assert rates[-1] > 3 * rates[0] and norms[-20:].mean() < norms[:20].mean() / 3
+    assert ((rates >= 0.01 - 1e-6) & (rates <= 1 + 1e-6)).all()  # of float32: least and most, times 0.1
+    assert result.results["test"]["accuracy"] >= 0.9
+
+
+def test_custom_activation_has_its_own_gradient_and_learns(run):
+    result = run("custom_activation")
+    assert result.results["test"]["accuracy"] >= 0.97
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    np.testing.assert_array_equal(tftrain.load_model(result.folder)(x), result.model(x))
+
+
+def test_clip_sweep_is_finite_where_it_is_clipped(run):
+    clipped, free = run("clip_sweep"), run("clip_sweep", "gradients.clip=[]")
+    assert free.failed and free.history["loss"].steps[-1] < 10
+    assert clipped.stopped is None and clipped.results["test"]["loss"] < 5 < clipped.history["loss"].values[0]
+
+
+@pytest.mark.parametrize("limit, low, high", [(0.01, 400, 1200), (0.1, 2, 40), (10, 0, 1), (100, 0, 0.5)])
+@pytest.mark.long
+def test_clip_sweep_learns_as_fast_as_its_limit_lets_it(run, limit, low, high):
+    assert low <= run("clip_sweep", f"gradients.clip.limit={limit}").results["test"]["loss"] < high
+
+
+@pytest.mark.parametrize("name", ["sine_rnn", "sine_lstm"])
+@pytest.mark.long
+def test_sine_is_continued_better_than_by_its_last_value(run, name):
+    x, y = sine(seed=0)
+    lazy = np.mean((y - x[:, -1]) ** 2)
+    found = run(name).results["test"]["loss"]
+    assert 0.01 * 0.8 < found < 0.6 * lazy  # the noise, as a mean over 100 targets, and what needs no learning
+
+
+@pytest.mark.long
+def test_cifar_cnn_runs_on_images_of_that_size_made_on_the_spot(tmp_path, monkeypatch):
+    (tmp_path / "cifar_builder.py").write_text(BUILDER)
+    monkeypatch.syspath_prepend(tmp_path)
+    made = {"builder": "cifar_builder:LocalColors", "dataset": "local_colors", "data_dir": str(tmp_path)}
+    made |= {"train": "train[:160]", "validation": "train[160:]"}
+    overrides = {f"data.{name}": value for name, value in made.items()} | {"training.epochs": 10}
+    result = tftrain.train(tftrain.load(ROOT / "configs" / "cifar_cnn.yaml", overrides), tmp_path / "run")
+    maps = [layer.output.shape[1:] for layer in result.model.layers if "conv" in layer.name or "pool" in layer.name]
+    assert maps == [(30, 30, 32), (15, 15, 32), (13, 13, 64), (6, 6, 64), (4, 4, 64)]
+    assert result.model.count_params() == 122570  # that of the network in TensorFlow's tutorial
+    assert result.results["test"]["accuracy"] > 0.3  # one of ten by chance
+
+
+@pytest.mark.long
+def test_the_island_and_the_four_clouds(run):
+    assert run("island").results["test"]["accuracy"] == 1
+    assert run("xor_clouds").results["test"]["accuracy"] >= 0.97
+
+
+@pytest.mark.long
+def test_vanishing(run):
+    ill, cured = run("vanishing"), run("vanishing_cured")
+    assert (ill.history["depth_ratio"].values < -6).all() and ill.results["test"]["accuracy"] < 0.2
+    assert (cured.history["depth_ratio"].values > -2).all() and cured.results["test"]["accuracy"] >= 0.9
+
+
+@pytest.mark.long
+def test_exploding(run):
+    ill, cured = run("exploding"), run("exploding_cured")
+    assert ill.failed and ill.history["grad_norm"].values[0] > 1000
+    assert not cured.failed and cured.history["clipped_grad_norm"].values.max() <= 1 + 1e-5  # float32
+    assert cured.results["test"]["accuracy"] >= 0.6
+
+
+@pytest.mark.long
+def test_dying_relu(run):
+    ill, cured = run("dying_relu"), run("dying_relu_cured")
+    assert last(ill, "dead_units/001.activation_2") > 0.9 and ill.results["test"]["accuracy"] < 0.2
+    assert last(cured, "dead_units/003.activation_2") < 0.5 and cured.results["test"]["accuracy"] >= 0.9
+
+
+@pytest.mark.long
+def test_saturated(run):
+    ill, cured = run("saturated"), run("saturated_cured")
+    for layer in ("000.activation_1", "001.activation_2"):
+        assert last(ill, f"saturated/{layer}") > 0.8 and last(cured, f"saturated/{layer}") < 0.2
+    assert ill.results["test"]["accuracy"] < 0.75 and cured.results["test"]["accuracy"] >= 0.92
