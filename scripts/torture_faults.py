@@ -17,7 +17,7 @@ REFUSED, FAILED = 2, 1
 STOPPED = {signal.SIGTERM: 143, signal.SIGINT: 130}
 PATIENT = 30.0  # seconds for a second process to be refused
 CHANGED = ("cut", "emptied", "flipped", "removed")
-POINTER = ("checkpoint", "latest")
+POINTER = "checkpoint"
 
 
 def kill(victim: Victim) -> bool:
@@ -77,8 +77,10 @@ def checkpoint(victim: Victim) -> bool:
     found = victim.checkpoints()
     if victim.broken or len(found) < 2:
         return True
-    pointers = [file for file in Path(found[0]).parent.iterdir() if file.name in POINTER]
-    files = [*Path(found[0]).parent.glob(f"{Path(found[0]).name}.*"), *pointers]
+    pointers = [*Path(found[0]).parent.glob(POINTER)]
+    name = Path(found[0]).name
+    counts = any(f'"{name}"' in pointer.read_text() for pointer in pointers)  # its write may not have come so far
+    files = [*Path(found[0]).parent.glob(f"{name}.*"), *pointers]
     file = victim.random.choice(sorted(files))
     way = _damage(file, victim.random)
     session = victim.start()
@@ -86,7 +88,7 @@ def checkpoint(victim: Victim) -> bool:
     session.prints(b"\0", victim.some_seconds())
     session.signal(signal.SIGKILL)
     struck = victim.settle(session, (-signal.SIGKILL,))
-    if way != "flipped" and file not in pointers and Path(found[0]).name.encode() not in session.output:
+    if counts and way != "flipped" and file not in pointers and name.encode() not in session.output:
         victim.complain(f"{file.name} was {way}, and the next session does not name it")
     return struck
 
