@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain import catalogue
-from tftrain.core.state import read, write
 from tftrain.core.types import Rate
+from tftrain.core.variables import read, write
 from tftrain.rates import as_rate, backoff, constant, inverse_norm, plateau, scheduled, warmup
 
 

@@ -159,6 +159,8 @@ def test_a_signal_is_answered_after_the_call(whole, config, tmp_path, monkeypatc
     assert told(folder)[1] | {"train": None} == {
         "steps": 8,
         "stopped": f"interrupted by {number.name}",
+        "skipped": 0,
+        "rewinds": 0,
         "train": None,
     }
     monkeypatch.undo()

@@ -16,6 +16,7 @@ from tftrain.config import Config, Log, Training
 from tftrain.core.compiled import obstacle
 from tftrain.core.executor import fitting
 from tftrain.core.masks import mask_of
+from tftrain.core.norm_range import NormRange
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
 from tftrain.core.plan import Cadence, Plan, doubling_then_every, every
@@ -98,7 +99,9 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     method = open_method(config, objective, data.sample, loss_scale)
     recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares)
     with blamed_on(config.model, "model"):
-        kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages}
+        spike = config.training.spike
+        norm_range = NormRange(None if spike == "never" else spike)
+        kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages, "norm_range": norm_range}
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
         sample, batch_size = take(data.sample, slice(1)).x, -(-data.train.examples // data.train.steps_per_epoch)
         executor = fitting(model, sample, batch_size)

@@ -11,8 +11,8 @@ from tftrain.core.aside import Aside
 from tftrain.core.ledger import Ledger
 from tftrain.core.sinks import Sinks
 from tftrain.core.skips import Skips
-from tftrain.core.state import read, write
 from tftrain.core.types import Observer, Signals
+from tftrain.core.variables import read, write
 from tftrain.observers.console import Console
 from tftrain.observers.keeper import Keeper
 from tftrain.observers.profile import Profile
@@ -50,7 +50,7 @@ class Audience:
                 on_call=lambda step, row: [tell(step, row) for tell in heard],
                 save=self._saving(written, ledger),
                 record=written,
-                on_trouble=ledger.timed("incidents", self._noting(written)),
+                on_trouble=ledger.timed("incidents", self._noting(written, skips)),
                 each_point=each_point,
                 ledger=ledger,
             )
@@ -65,10 +65,11 @@ class Audience:
 
         return save
 
-    def _noting(self, written: Aside) -> Callable[[Trouble], None]:
+    def _noting(self, written: Aside, skips: Skips) -> Callable[[Trouble], None]:
         boards = [one for one in self._files if isinstance(one, TensorBoard)]
 
         def note(trouble: Trouble) -> None:
+            skips.lose(trouble.step, trouble.kind == "spike")
             found = self._incidents.add(trouble)
             if found.texts:
                 written.drain()  # the files are that thread's

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tftrain.strict import Place
 from tftrain.values import (
+    AboveOne,
     Clip,
     Decay,
     Duration,
@@ -81,7 +82,10 @@ class Training:
         "how the work is spread over devices (tf.distribute)", "default"
     )
     devices: PositiveInt | None = setting("devices of `mirrored`; all GPUs where it is not given", None)
-    on_nonfinite: Literal["stop", "skip"] = setting("after a NaN or Inf, whose update is never applied", "stop")
+    on_nonfinite: Literal["stop", "skip", "rewind"] = setting(
+        "after a NaN, an Inf or a spike, whose update is never applied; rewind goes back to the last checkpoint", "stop"
+    )
+    spike: AboveOne | Literal["never"] = setting("how many times the recent gradient norms are too many", 1000.0)
 
 
 @Section

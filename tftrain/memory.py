@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tftrain import run_folder
 from tftrain.core import replicas
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.errors import InputError
+from tftrain.errors import InputError, TrainingError
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
@@ -55,6 +55,13 @@ class Memory:
     def save_best(self, step: int) -> None:
         self._remember()
         self._checkpoints.save_best(step)
+
+    def back(self) -> int:
+        """Put the state back to the last checkpoint; its step. What the owners hold stays."""
+        try:
+            return self._checkpoints.restore_latest()
+        except ValueError as error:
+            raise TrainingError(f"cannot go back: {error}") from None
 
     def restore_best(self) -> None:
         try:

@@ -30,9 +30,9 @@ class Result(NamedTuple):
     failed: bool  # whether that was a NaN or an infinity
 
 
-def write(folder: Path, results: Results, steps: int, stopped: str | None, spent: Mapping[str, Any]) -> None:
-    """Write `results.json`, with what was `spent`: the seconds, and the time of each kind of work."""
-    summary = {"steps": steps, "seconds": spent["seconds"], "stopped": stopped, **results, "time": spent["time"]}
+def write(folder: Path, results: Results, steps: int, stopped: str | None, more: Mapping[str, Any]) -> None:
+    """Write `results.json`, with what `more` tells of the run, such as its seconds."""
+    summary = {"steps": steps, "stopped": stopped, **more, **results}
     durable.write_text(folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
 
 

@@ -22,8 +22,10 @@ from tftrain.core.failure import cause
 from tftrain.core.ledger import Ledger
 from tftrain.core.loop import train
 from tftrain.core.plan import every
+from tftrain.core.rewinds import Rewinds
 from tftrain.core.sinks import Sinks
 from tftrain.core.skips import Skips
+from tftrain.core.trouble import Trouble
 from tftrain.core.types import NotFinite, Stop
 from tftrain.core.window import new_window
 from tftrain.data.stream import StreamFeed
@@ -105,7 +107,8 @@ class Session:
         self._interrupts = interrupts
         self._skips, self._ledger = Skips(), Ledger()
         self._window = new_window(assembled.state, assembled.data.train.steps_per_epoch)
-        owners = {"skips": self._skips, "window": self._window, **monitored.by_name()}
+        self._rewinds = Rewinds(assembled.state, print if chief else lambda line: None)
+        owners = {"skips": self._skips, "rewinds": self._rewinds, "window": self._window, **monitored.by_name()}
         self._memory = Memory(assembled, folder, owners)
         self._evaluations = Evaluations(assembled)
 
@@ -152,7 +155,9 @@ class Session:
         incidents = Incidents(self._run, self._folder)
         audience = Audience(self._run, files, self._monitored, self._memory, incidents)
         with audience.sinks(self._folder, self._skips, self._ledger, self._each_point()) as sinks:
-            ended = self._train(replace(sinks, asked=self._asked))
+            if self._run.config.training.on_nonfinite == "rewind" and self._memory.saved is None:
+                sinks.save(0)
+            ended = self._train(replace(sinks, asked=self._asked, rewind=self._rewind))
         if isinstance(ended, NotFinite):
             ended = NotFinite(f"{ended}{incidents.remark()}")
         steps = int(self._run.state.step.numpy())
@@ -168,6 +173,9 @@ class Session:
         """Whether to stop here; of several workers one that was told so is enough."""
         number = replicas.largest(self._interrupts.number, self._run.strategy)
         return Asked(number) if number else None
+
+    def _rewind(self, trouble: Trouble) -> NotFinite | None:
+        return self._rewinds.back(trouble, self._memory.back)
 
     def _finished(self, ended: Stop | None, began: float) -> Result:
         steps = int(self._run.state.step.numpy())
@@ -206,7 +214,8 @@ class Session:
     def _write(self, found: Results, steps: int, stopped: str | None, began: float) -> None:
         spent = {kind: round(took, 3) for kind, took in self._ledger.spent().items()}
         seconds = round(time.monotonic() - began, 3)
-        results.write(self._folder, found, steps, stopped, {"seconds": seconds, "time": spent})
+        counts = {"skipped": self._skips.count, "rewinds": self._rewinds.count}
+        results.write(self._folder, found, steps, stopped, {"seconds": seconds, "time": spent, **counts})
 
     def _curves(self) -> dict[str, Series]:
         return history(self._folder / run_folder.METRICS)

@@ -6,7 +6,7 @@ import pytest
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.plan import Stretch
 from tftrain.core.programs import Programs
-from tftrain.core.state import read, write
+from tftrain.core.variables import read, write
 from tftrain.rates import backoff, inverse_norm, plateau, warmup
 
 

@@ -7,7 +7,8 @@ from tftrain.core.skips import Skips, overflowed
 
 
 def row(loss=1.0, finite=0.0, **more):
-    return {name: np.float32(value) for name, value in {"loss": loss, "finite": finite, **more}.items()}
+    given = {"loss": loss, "finite": finite, "grad_norm": 1.0 if finite else np.inf, **more}
+    return {name: np.float32(value) for name, value in given.items()}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ def row(loss=1.0, finite=0.0, **more):
         (row(np.inf, loss_scale=2.0), False),
         (row(finite=1, loss_scale=2.0), False),
         (row(), False),  # there is no scale
+        (row(grad_norm=1e9, loss_scale=2.0), False),  # a spike
     ],
 )
 def test_what_a_smaller_scale_may_cure(found, curable):
@@ -29,19 +31,26 @@ def counted(rows):
     found = Skips()
     for step, one in enumerate(rows, 1):
         found.add(step, one)
+        if one is LOST or one is SPIKE:
+            found.lose(step, one is SPIKE)
     return found
 
 
-GOOD, LOST, OVERFLOW = row(finite=1), row(np.nan), row(loss_scale=8.0)
+GOOD, LOST, OVERFLOW, SPIKE = row(finite=1), row(np.nan), row(loss_scale=8.0), row(grad_norm=1e9)
 
 
 def test_whatever_was_lost_is_told():
     assert counted([GOOD] * 4).remark(4) is None
-    assert (
-        counted([GOOD, LOST, GOOD, LOST])
-        .remark(4)
-        .startswith("2 of 4 updates were skipped where the loss or a gradient was not finite, first at step 2; look at")
-    )
+    lost = "where the loss, a gradient or the update was not finite"
+    spikes = "where the gradient norm was far beyond those before"
+    for rows, where in [
+        ([GOOD, LOST, GOOD, LOST], lost),
+        ([GOOD, SPIKE, SPIKE, GOOD], spikes),
+        ([GOOD, SPIKE, LOST, GOOD], f"{lost} or {spikes}"),
+    ]:
+        found = counted(rows)
+        assert found.remark(4).startswith(f"2 of 4 updates were skipped {where}, first at step 2; look at")
+        assert found.count == 2
 
 
 def test_overflows_are_told_only_where_they_are_most_of_the_run():
@@ -58,5 +67,5 @@ def test_overflows_are_told_only_where_they_are_most_of_the_run():
 def test_the_count_goes_on_from_its_state():
     first, second = counted([GOOD, LOST, OVERFLOW]), Skips()
     second.restore(json.loads(json.dumps(first.state())))
-    second.add(4, LOST)
+    second.lose(4, False)
     assert second.remark(4).startswith("2 of 4 updates were skipped") and "first at step 2" in second.remark(4)

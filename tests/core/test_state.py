@@ -2,8 +2,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tftrain.core.state import TrainState, read, write
+from tftrain.core.state import TrainState
 from tftrain.core.types import Transform
+from tftrain.core.variables import read, write
 from tftrain.rates import constant
 from tftrain.transforms.chain import chain
 

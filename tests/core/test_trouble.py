@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tftrain.core.norm_range import NormRange
 from tftrain.core.trouble import STEPS_KEPT, Recent
 
 
@@ -9,6 +11,7 @@ def rows(losses, applied=True, norms=(1.0, 2.0), **more):
     finite = np.ones_like(losses)
     finite[-1] = applied
     found = {"loss": losses, "finite": finite, "grad_norms": np.tile(np.float32(norms), (len(losses), 1))}
+    more = {"grad_norm": np.linalg.norm(norms), "clipped_grad_norm": 1, "learning_rate": 0.1, **more}
     return found | {name: np.full_like(losses, value) for name, value in more.items()}
 
 
@@ -38,3 +41,21 @@ def test_an_overflow_that_a_smaller_scale_may_cure_is_no_trouble(scale, troubled
     recent = Recent(["a", "b"])
     recent.add(rows([1.0], False, [np.inf, 2.0], loss_scale=scale))
     assert (recent.trouble(1) is not None) == troubled
+
+
+def test_a_spike_and_a_bad_update_have_a_line_of_their_own():
+    norm_range = NormRange(100.0)
+    norm_range.add(tf.constant(2.0))
+    assert norm_range.look(10) == 990
+    recent = Recent(["a", "b"], norm_range)
+    recent.add(rows([1.0], False, [300.0, 400.0]))
+    found = recent.trouble(11)
+    assert found.kind == "spike"
+    assert found.message.startswith("the gradient norm 500 at step 11 is far beyond those before, of which none came")
+    recent.add(rows([1.0], False, learning_rate=np.inf))
+    found = recent.trouble(12)
+    assert found.kind == "update"
+    assert found.message == (
+        "the update was not finite at step 12, though the gradient was; it was not applied (learning rate inf, clipped "
+        "gradient norm 1)"
+    )

@@ -13,7 +13,7 @@ from tftrain.core.plan import GOES_ON, MEASURED, Due, Plan, Stretch
 from tftrain.core.programs import Found, Programs
 from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
-from tftrain.core.trouble import Recent
+from tftrain.core.trouble import Recent, Trouble
 from tftrain.core.types import Feed, NotFinite, Stop
 from tftrain.core.window import Window, new_window
 
@@ -33,10 +33,10 @@ def train(
     A `window` that is given may hold steps of an earlier session.
     """
     window = window or new_window(state, feed.steps_per_epoch)
-    pace, recent = Pace(plan.steps_per_call), Recent(parameter_names(state.model))
+    pace, recent = Pace(plan.steps_per_call), Recent(parameter_names(state.model), state.norm_range)
     ledger, step, ready = sinks.ledger, int(state.step.numpy()), set()
     while step < plan.total_steps:
-        most = min(feed.run_length(step), pace.steps)
+        most = min(feed.run_length(step), pace.steps, state.norm_range.look(step))
         cut = plan.call_after(step, most, sinks.each_point or programs.each_point)
         began, needs = clock(), _needs(programs, feed, cut, step)
         with ledger.timing("input"):
@@ -56,12 +56,10 @@ def train(
             points = _points(cut, found, window, step, seconds)
         recent.add(found.rows)
         trouble = recent.trouble(step)
-        if trouble is not None:
-            with ledger.timing("writing"):
-                sinks.on_trouble(trouble)
-            if plan.on_nonfinite == "stop":
-                _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
-                return NotFinite(trouble.message)
+        reason = _answer(trouble, state, plan, sinks) if trouble is not None else None
+        if reason is not None:
+            _deliver(points if points and points[-1][0] == step else [*points, (step, window.fold(step))], sinks)
+            return reason
         reason = _report(cut[-1], points, step, sinks) or sinks.asked()
         if reason is not None:
             return reason
@@ -97,6 +95,19 @@ def _points(cut: list[tuple[Stretch, Due]], found: Found, window: Window, last_s
     steps = [due.step for stretch, due in cut if stretch.kind != GOES_ON and stretch.end <= done]
     folded = window.points(found.rows, seconds, steps, last_step, found.metrics)
     return [(step, point.merged(seen)) for (step, point), seen in zip(folded, found.signals, strict=True)]
+
+
+def _answer(trouble: Trouble, state: TrainState, plan: Plan, sinks: Sinks) -> Stop | None:
+    """Tell of a step that went wrong, and do what is to be done then; the reason to stop, where that is it."""
+    with sinks.ledger.timing("writing"):
+        sinks.on_trouble(trouble)
+    if plan.on_nonfinite == "stop":
+        return NotFinite(trouble.message)
+    with sinks.ledger.timing("checkpoints"):
+        reason = sinks.rewind(trouble) if plan.on_nonfinite == "rewind" else None
+    if trouble.kind == "spike":
+        state.norm_range.bear(trouble.rows["grad_norm"][-1])  # should there be another one soon, it is a new range
+    return reason
 
 
 def _report(last: tuple[Stretch, Due], points: Points, step: int, sinks: Sinks) -> Stop | None:

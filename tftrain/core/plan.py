@@ -63,7 +63,7 @@ class Plan:
     views: tuple[tuple[Cadence, View], ...] = ()
     checkpoints: Cadence | None = None
     steps_per_call: int | Literal["auto"] = "auto"
-    on_nonfinite: Literal["stop", "skip"] = "stop"
+    on_nonfinite: Literal["stop", "skip", "rewind"] = "stop"
     cuts: tuple[int, ...] = ()
 
     def due_after(self, step: int) -> Due:

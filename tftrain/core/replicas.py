@@ -17,8 +17,6 @@ from tftrain.core.multiplied import Multiplied
 from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 
-FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all replicas write the same
-
 
 def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync

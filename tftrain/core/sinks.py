@@ -22,8 +22,9 @@ class Sinks:
     `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
     come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then, and
     `save(step)` makes a checkpoint. `on_trouble(trouble)` is called at each step that went wrong, before anything is
-    done about it: all is as it was before that step, but for the count of steps and the loss scale. The seconds that
-    all this takes are entered in the `ledger`.
+    done about it: all is as it was before that step, but for the count of steps and the loss scale. `rewind(trouble)`
+    is what is done where the plan says so, or gives the reason to stop. The seconds that all this takes are entered in
+    the `ledger`.
     """
 
     observers: Sequence[Observer] = ()
@@ -31,6 +32,7 @@ class Sinks:
     save: Callable[[int], None] = lambda step: None
     record: Callable[[Points], None] = lambda points: None
     on_trouble: Callable[[Trouble], None] = lambda trouble: None
+    rewind: Callable[[Trouble], Stop | None] = lambda trouble: None
     asked: Callable[[], Stop | None] = lambda: None
     each_point: bool = True
     ledger: Ledger = field(default_factory=Ledger)

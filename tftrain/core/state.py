@@ -8,19 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.norm_range import NormRange
 from tftrain.core.parameters import buffers_of
-from tftrain.core.replicas import FIRST
 from tftrain.core.types import Rate, Transform, Tree
-
-
-def read(tree: Tree) -> Tree:
-    """The present values of a tree of variables."""
-    return tf.nest.map_structure(lambda variable: variable.read_value(), tree)
-
-
-def write(tree: Tree, values: Tree) -> None:
-    """Give a tree of variables new values."""
-    tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
+from tftrain.core.variables import FIRST
 
 
 class Text:
@@ -35,7 +26,7 @@ class TrainState:
 
     `buffers` are the model's variables that its forward pass changes (moving averages, dropout seeds), `host` holds
     what the host must remember, as JSON. The model must be built. The optimizer is built here. A LossScale and Averages
-    of the parameters are there where the run asks for them.
+    of the parameters are there where the run asks for them; without a NormRange no finite gradient is a spike.
     """
 
     def __init__(
@@ -49,6 +40,7 @@ class TrainState:
         carry: Tree = (),
         loss_scale: Any = None,
         averages: Any = None,
+        norm_range: NormRange | None = None,
     ):
         if not model.trainable_variables:
             raise ValueError(f"the model '{model.name}' has no trainable variables: is it built, and not frozen?")
@@ -63,6 +55,7 @@ class TrainState:
         self.carry = _hold(carry)
         self.loss_scale = loss_scale
         self.averages = averages
+        self.norm_range = norm_range or NormRange()
         self.step = tf.Variable(0, dtype=tf.int64, name="step", **FIRST)
         self.host = Text("{}")
 
@@ -81,6 +74,7 @@ class TrainState:
             "rate": [("", variable) for variable in tf.nest.flatten(self.rate)],
             "carry": [("", variable) for variable in tf.nest.flatten(self.carry)],
             "loss_scale": [("", variable) for variable in (self.loss_scale.variables if self.loss_scale else ())],
+            "norm_range": [("", variable) for variable in self.norm_range.variables],
             "average": [("", variable) for variable in (self.averages.variables if self.averages else ())],
         }
         named = {

@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.activations import recording
+from tftrain.core.commit import Update, make_commit, size
 from tftrain.core.norms import global_norm, square_sums
 from tftrain.core.parameters import parameter_names
-from tftrain.core.state import TrainState, read, write
-from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
+from tftrain.core.state import TrainState
+from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform
 from tftrain.core.update import Shares, apply
+from tftrain.core.variables import read, write
 
 Row = dict[str, Tensor]
 Step = Callable[[Batch], tuple[Row, list]]
@@ -30,28 +32,15 @@ class Recipe(NamedTuple):
     shares: Sequence[Shares] = ()
 
 
-class Update(NamedTuple):
-    """What one step wants to write."""
-
-    grads: list
-    rate: Tensor
-    transform: Tree
-    rate_state: Tree
-    carry: Tree
-    outputs: Tree
-    batch: Batch
-    rows: Tensor | None  # how many of the batch count
-    buffers: list  # what the model's other variables were before the batch
-
-
 def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -> Step:
     """The function that takes one batch, updates the state, and gives a row of numbers and what the probes measured.
 
-    The row holds float32 scalars, and `grad_norms` and `clipped_grad_norms`, [parameters]. Where the loss or the
-    gradient is not finite, all stays as it was before the batch, except that the step is counted.
+    The row holds float32 scalars, and `grad_norms` and `clipped_grad_norms`, [parameters]. Where the loss, the gradient
+    or the update is not finite, or the gradient's norm is a spike, `finite` is 0 and all stays as it was before the
+    batch, except that the step is counted.
     """
     objective, names = recipe.objective, tuple(parameter_names(state.model))
-    commit, undo = _commit(state, recipe), _undo(state)
+    commit = make_commit(state, _change(state, recipe), _keep(state, recipe))
 
     def step(batch: Batch) -> tuple[Row, list]:
         params, (batch, rows) = objective.params, replicas.own_share(batch)
@@ -65,19 +54,21 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
         with tf.name_scope("norms"):
             squares = square_sums(raw)
             norm = global_norm(squares)
-            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         with tf.name_scope("transforms"):
             grads, transformed, scalars = recipe.transform.update(raw, read(state.transform), params)
         with tf.name_scope("rate"):
             rate, rated = recipe.rate.update(read(state.rate), state.step.read_value(), norm)
+        with tf.name_scope("guard"):
+            clipped = squares if _same(grads, raw) else square_sums(grads)
+            sound = state.norm_range.holds(norm)
+            sound &= tf.math.is_finite(loss + size(state.optimizer, rate, global_norm(clipped)))
         before = read(params) if probes else []
         with tf.name_scope("update"):
-            update = Update(grads, rate, transformed, rated, carry, outputs, batch, rows, buffers)
-            replicas.when(finite, commit, undo, update)
+            applied = commit(sound, Update(grads, rate, norm, transformed, rated, carry, outputs, batch, rows, buffers))
             state.step.assign_add(1)
         with tf.name_scope("signals"):
-            row = {"loss": loss, "learning_rate": rate, "finite": finite, **_scaling(state, loss, finite), **scalars}
-            row |= _norm_signals(squares, squares if _same(grads, raw) else square_sums(grads))
+            row = {"loss": loss, "learning_rate": rate, "finite": applied, **_scaling(state, loss, norm), **scalars}
+            row |= _norm_signals(squares, clipped)
             row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
             updates = [after - param for after, param in zip(read(params), before, strict=True)] if probes else []
             moment = Moment(loss, outputs, before, raw, grads, updates, names, activations)
@@ -86,18 +77,21 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
     return step
 
 
-def _commit(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
+def _change(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
     variables = state.model.trainable_variables
     shares = recipe.shares or [Shares()] * len(variables)
+    return lambda update: apply(state.optimizer, update.grads, variables, update.rate, shares)
 
-    def commit(update: Update) -> None:
+
+def _keep(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
+    def keep(update: Update) -> None:
         write((state.transform, state.rate, state.carry), (update.transform, update.rate_state, update.carry))
-        apply(state.optimizer, update.grads, variables, update.rate, shares)
+        state.norm_range.add(update.norm)
         if state.averages is not None:
             state.averages.advance()
         replicas.where_rows(update.rows, lambda: _count(recipe, update))
 
-    return commit
+    return keep
 
 
 def _count(recipe: Recipe, update: Update) -> None:
@@ -106,16 +100,12 @@ def _count(recipe: Recipe, update: Update) -> None:
         metric.update_state(update.batch.y, found, sample_weight=update.batch.weight)
 
 
-def _undo(state: TrainState) -> Callable[[Update], None] | None:
-    return (lambda update: write(state.buffers, update.buffers)) if state.buffers else None
-
-
-def _scaling(state: TrainState, loss: Tensor, finite: Tensor) -> Row:
+def _scaling(state: TrainState, loss: Tensor, norm: Tensor) -> Row:
     """The loss scale of this step, which then takes in whether it was small enough."""
     if state.loss_scale is None:
         return {}
     scale = tf.identity(state.loss_scale.value.read_value())
-    state.loss_scale.update(loss, finite)
+    state.loss_scale.update(loss, tf.math.is_finite(loss) & tf.math.is_finite(norm))
     return {"loss_scale": scale}
 
 

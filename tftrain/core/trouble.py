@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from tftrain.core.norm_range import NormRange
 from tftrain.core.skips import overflowed
 from tftrain.core.window import Rows
 
@@ -32,8 +33,8 @@ class Trouble(NamedTuple):
 class Recent:
     """Owns the rows of a run's last steps, as the calls gave them."""
 
-    def __init__(self, names: Sequence[str]):
-        self._names = names  # of the parameters
+    def __init__(self, names: Sequence[str], norm_range: NormRange | None = None):
+        self._names, self._norm_range = names, norm_range or NormRange()  # the names of the parameters
         self._calls: deque[Rows] = deque()
         self._steps = 0
 
@@ -50,11 +51,36 @@ class Recent:
         # An overflow in half precision is no trouble: the loss scale halves, until there is nothing left to halve.
         if row["finite"] > 0 or overflowed(row):
             return None
-        kind = "gradient" if np.isfinite(row["loss"]) else "loss"
-        return Trouble(step, kind, _not_finite(row, step, self._names), self._rows())
+        kind = self._kind(row)
+        if kind == "spike":
+            message = self._spike(row, step)
+        else:
+            message = _bad_update(row, step) if kind == "update" else _not_finite(row, step, self._names)
+        return Trouble(step, kind, message, self._rows())
+
+    def _kind(self, row: Rows) -> Kind:
+        if not np.isfinite(row["loss"]):
+            return "loss"
+        if not np.isfinite(row["grad_norm"]):
+            return "gradient"
+        return "spike" if self._norm_range.is_spike(row["grad_norm"]) else "update"
+
+    def _spike(self, row: Rows, step: int) -> str:
+        limit = self._norm_range.limit()
+        return (
+            f"the gradient norm {row['grad_norm']:.3g} at step {step} is far beyond those before, of which none came "
+            f"near {limit:.3g}; that update was not applied (loss {row['loss']:g}; training.spike sets how far is too "
+            "far)"
+        )
 
     def _rows(self) -> Rows:
         return {name: np.concatenate([call[name] for call in self._calls])[-STEPS_KEPT:] for name in self._calls[-1]}
+
+
+def _bad_update(row: Rows, step: int) -> str:
+    rate, norm = row["learning_rate"], row["clipped_grad_norm"]
+    what = f"the update was not finite at step {step}, though the gradient was; it was not applied"
+    return f"{what} (learning rate {rate:g}, clipped gradient norm {norm:g})"
 
 
 def _not_finite(row: Rows, step: int, names: Sequence[str]) -> str:

@@ -200,4 +200,4 @@ class Stop(Exception):
 
 
 class NotFinite(Stop):
-    """The reason that ends a run at a NaN or an infinity."""
+    """The reason that ends a run at a step that went wrong: at a NaN, an infinity, or a spike."""

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tftrain.core.fused import fused
-from tftrain.core.replicas import FIRST, for_apply, summed
+from tftrain.core.replicas import for_apply, summed
 from tftrain.core.sparse import Gradient
 from tftrain.core.types import Tensor
+from tftrain.core.variables import FIRST
 
 
 class Shares(NamedTuple):
