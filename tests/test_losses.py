@@ -127,11 +127,17 @@ def test_ending(model, ending):
 
 def test_to_probabilities():
     logits = tf.constant([[1.0, 2.0], [0.0, -1.0]])
-    sparse, binary = "keras.losses:SparseCategoricalCrossentropy", "keras.losses:BinaryCrossentropy"
-    np.testing.assert_allclose(losses.to_probabilities(sparse, True, logits)(logits), tf.nn.softmax(logits))
-    np.testing.assert_allclose(losses.to_probabilities(binary, True, logits)(logits), tf.nn.sigmoid(logits))
-    assert losses.to_probabilities(sparse, False, logits)(logits) is logits
-    assert losses.to_probabilities("keras.losses:MeanSquaredError", True, logits)(logits) is logits
+
+    def probabilities(loss, from_logits=True, classes=2):
+        return losses.to_probabilities(loss, from_logits, logits, classes)(logits)
+
+    sparse, auto = "keras.losses:SparseCategoricalCrossentropy", "tftrain.losses:auto"
+    np.testing.assert_allclose(probabilities(sparse), tf.nn.softmax(logits))
+    np.testing.assert_allclose(probabilities(auto), tf.nn.softmax(logits))
+    np.testing.assert_allclose(probabilities("keras.losses:BinaryCrossentropy"), tf.nn.sigmoid(logits))
+    assert probabilities(sparse, from_logits=False) is logits
+    assert probabilities("keras.losses:MeanSquaredError") is logits
+    assert probabilities(auto, classes=None) is logits  # the targets are numbers
 
 
 def test_a_function_as_loss_is_averaged_and_weighted():

@@ -82,7 +82,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     model, outputs = _model(config, data)
     ending = losses.ending(model, outputs)
     loss, from_logits = _loss(config, data, outputs, ending)
-    to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs)
+    to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
     objective = KerasObjective(model, loss, to_metrics, masks=mask_of(outputs) is not None)
 
     def new_metrics() -> list:

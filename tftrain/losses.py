@@ -111,15 +111,15 @@ def gives_probabilities(ending: str | None) -> bool:
     return ending in PROBABILITIES
 
 
-def to_probabilities(loss: str, from_logits: bool, outputs: Any) -> Callable[[Tree], Tree]:
+def to_probabilities(loss: str, from_logits: bool, outputs: Any, classes: int | None) -> Callable[[Tree], Tree]:
     """What turns a model's outputs into what metrics expect."""
-    if not from_logits or not _is_crossentropy(loss):
+    if not from_logits or not _is_crossentropy(loss, classes):
         return lambda found: found
     return tf.nn.sigmoid if "Binary" in loss or outputs.shape[-1] == 1 else tf.nn.softmax
 
 
-def _is_crossentropy(loss: str) -> bool:
-    return "Crossentropy" in loss or loss == "tftrain.losses:auto"
+def _is_crossentropy(loss: str, classes: int | None) -> bool:
+    return "Crossentropy" in loss or (loss == "tftrain.losses:auto" and classes is not None)
 
 
 def _last_activation(model: keras.Model) -> str | None:
