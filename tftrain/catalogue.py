@@ -75,7 +75,11 @@ KINDS = {
         house=("names",),
         options={"only": Pattern | None},  # to the parameters in whose names it is found
     ),
-    "method": Kind("a way to get the gradients", {"backprop": "tftrain.gradients.backprop:backprop"}, house=("names",)),
+    "method": Kind(
+        "a way to get the gradients",
+        {name: f"tftrain.gradients.{name}:{name}" for name in ("backprop", "numeric", "forward")},
+        house=("names",),
+    ),
     "optimizer": Kind(
         "a rule for the update",
         keras="optimizers",

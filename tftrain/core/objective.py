@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tftrain.core import replicas
+from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.masks import mask_of, masked
 from tftrain.core.multiplied import added
 from tftrain.core.types import Batch, Tensor, Terms, Tree
@@ -37,6 +40,14 @@ class KerasObjective:
     @property
     def params(self) -> list:
         return [variable.value for variable in self.model.trainable_variables]
+
+    def at(self, values: list[Tensor]) -> AbstractContextManager:
+        variables = self.model.trainable_variables
+        return keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True)
+
+    def unrolled(self) -> AbstractContextManager:
+        recurrent = [layer for layer in layers_of(self.model) if isinstance(layer, keras.layers.RNN)]
+        return hooked(recurrent, lambda layer: True, "unroll")
 
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor:
         """What each example counts in the loss, [batch]: one, or the sum of its weights, or its unmasked steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tftrain.core.types import Tensor
@@ -11,10 +12,15 @@ from tftrain.core.types import Tensor
 Gradient = Any  # a tensor, or tf.IndexedSlices
 
 
+def gradient_dtype() -> tf.DType:
+    """What gradients are in, whatever the layers compute in: float64 where that is Keras' floatx, else float32."""
+    return tf.float64 if keras.config.floatx() == "float64" else tf.float32
+
+
 def unique_rows(grad: tf.IndexedSlices) -> tf.IndexedSlices:
     """The same gradient with repeated rows summed: norms of the values are then norms of the gradient."""
     rows, position = tf.unique(grad.indices)
-    values = tf.math.unsorted_segment_sum(tf.cast(grad.values, tf.float32), position, tf.shape(rows)[0])
+    values = tf.math.unsorted_segment_sum(tf.cast(grad.values, gradient_dtype()), position, tf.shape(rows)[0])
     return tf.IndexedSlices(values, rows, grad.dense_shape)
 
 

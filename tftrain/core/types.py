@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 Tensor = Any  # a tf.Tensor in a graph, a NumPy array on the host
@@ -54,8 +55,9 @@ class Feed(Protocol):
 class Evaluation(NamedTuple):
     """What a gradient method found.
 
-    `grads` is the true gradient of `loss`: float32, at true size, one per parameter, never None. One that touches few
-    rows of a parameter is a tf.IndexedSlices with each row once (see core/sparse.py); all others are dense.
+    `grads` is the true gradient of `loss`: float32 (float64 where that is Keras' floatx), at true size, one per
+    parameter, never None. One that touches few rows of a parameter is a tf.IndexedSlices with each row once (see
+    core/sparse.py); all others are dense.
     """
 
     loss: Tensor
@@ -81,9 +83,16 @@ class Objective(Protocol):
     """A model and its loss as one function of a batch; the only caller of the model.
 
     `masses` tells what each example counts in the loss, [batch]; the outputs spare the model another call, for masks.
+    While `at(values)` lasts, the parameters have other values, and what a forward pass changes, such as moving averages
+    and the seed of dropout, is not kept: all passes there draw the same numbers. While `unrolled()` lasts, recurrent
+    layers stand in the graph step by step.
     """
 
     params: list
+
+    def at(self, values: list[Tensor]) -> AbstractContextManager: ...
+
+    def unrolled(self) -> AbstractContextManager: ...
 
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor: ...
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tftrain.core.sparse import Gradient, unique_rows
+from tftrain.core.sparse import Gradient, gradient_dtype, unique_rows
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 
@@ -37,7 +37,7 @@ def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
 
 
 def whole(grad: Gradient | None, param: Tensor) -> Gradient:
-    """A gradient as float32; a sparse one stays so, with repeated rows summed, and a missing one is zeros."""
+    """In the type of gradients; a sparse one stays so, with repeated rows summed, and a missing one is zeros."""
     if grad is None:
-        return tf.zeros(param.shape)
-    return unique_rows(grad) if isinstance(grad, tf.IndexedSlices) else tf.cast(grad, tf.float32)
+        return tf.zeros(param.shape, gradient_dtype())
+    return unique_rows(grad) if isinstance(grad, tf.IndexedSlices) else tf.cast(grad, gradient_dtype())
