@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tftrain.modules import PartError, load, resolve
+from tftrain.modules import PartError, load, resolve, source_file
 from tftrain.signature import REQUIRED, UNREAD, read
 
 
@@ -104,3 +104,12 @@ def test_loading_is_importing(own_parts):
         load("live:sclaed")
     with pytest.raises(RuntimeError, match="no luck"):
         load("raising:data")
+
+
+def test_a_module_lies_deep_in_folders_that_are_no_packages(tmp_path, monkeypatch):
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    (tmp_path / "outer" / "inner" / "deep.py").write_text("def seven():\n    return 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert source_file("outer.inner.deep") == tmp_path / "outer" / "inner" / "deep.py"
+    assert source_file("outer.inner.shallow") is None
+    assert load("outer.inner.deep:seven")() == 7

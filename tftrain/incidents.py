@@ -76,7 +76,7 @@ class Incidents:
                 Checkpoints(making / STATE, run.state).save(trouble.step - 1)
                 table = table_of(passes(run.objective, batch, scale))
             text = incident_text(trouble, blame(table, batch), table, run.config, final)
-            np.savez(making / BATCH, allow_pickle=False, **leaves(batch))
+            np.savez(making / BATCH, **leaves(batch))
             lines = signal_lines(trouble.rows, trouble.step, parameter_names(run.state.model))
             (making / SIGNALS).write_bytes(b"".join(map(line_of, lines)))
             write_text(making / TEXT, text)

@@ -82,10 +82,9 @@ def source_file(module: str) -> Path | None:
         spec = importlib.util.find_spec(head) if head else None
     except (ValueError, ImportError):
         return None
-    for index, _ in enumerate(rest):
+    for name in rest:  # without its package in front, which a folder without __init__.py would look for among modules
         if spec is None or spec.submodule_search_locations is None:
             return None
-        name = ".".join([head, *rest[: index + 1]])
         spec = importlib.machinery.PathFinder.find_spec(name, list(spec.submodule_search_locations))
     origin = spec.origin if spec else None
     return Path(origin) if origin and origin.endswith(".py") else None
