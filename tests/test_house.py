@@ -29,6 +29,7 @@ GROUND = {
     "tftrain.cluster",
     "tftrain.durable",
     "tftrain.lock",
+    "tftrain.gradient_map",
     "tftrain.core.types",
     "tftrain.core.flat",
     "tftrain.core.gate",
@@ -37,7 +38,7 @@ GROUND = {
     "tftrain.core.masks",
     "tftrain.core.multiplied",
 }
-SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "pictures", "doctor"}
+SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "pictures", "doctor", "board"}
 SHELVES |= {"losses", "metrics", "rates", "strategy", "views", "startup", "run_folder"}  # of one file each
 FLOORS = {"the top": 4, "assemble": 3, "the desk": 2, "the machine": 1, "the ground": 0}  # every shelf is at 1
 

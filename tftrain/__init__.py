@@ -17,16 +17,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tftrain.config import Config
-from tftrain.strict import ConfigError
-
 if TYPE_CHECKING:
     import keras
 
+    from tftrain.config import Config
     from tftrain.results import Result
+    from tftrain.strict import ConfigError
 
 __version__ = "0.1.0"
 __all__ = ["Config", "ConfigError", "load", "load_model", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # TensorBoard imports this package with its plugin, and would end where anything that is imported here is broken.
+    if name == "Config":
+        from tftrain.config import Config
+
+        return Config
+    if name == "ConfigError":
+        from tftrain.strict import ConfigError
+
+        return ConfigError
+    raise AttributeError(f"module 'tftrain' has no attribute '{name}'")
 
 
 def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:

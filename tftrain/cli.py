@@ -17,6 +17,7 @@ USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
 python -m tftrain inspect --config FILE        the model as a table, and one batch through it and back
 python -m tftrain replay RUN/incidents/STEP    repeat a step that went wrong, layer by layer
+python -m tftrain board [RUN...]       TensorBoard with the Gradients tab
 python -m tftrain plot RUN...          curves of one or several runs as a PNG
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
@@ -192,6 +193,22 @@ def plot(words: Sequence[str]) -> int:
     return 0
 
 
+def board(words: Sequence[str]) -> int:
+    """Start TensorBoard, without TensorFlow."""
+    parser = Parser(prog="python -m tftrain board", description="TensorBoard with the Gradients tab, on runs.")
+    add = parser.add_argument
+    add("folders", metavar="RUN", nargs="*", type=Path, help="a run, or a folder that runs are in (default: runs)")
+    add("--port", metavar="N", type=int, default=6006, help="the port, or the next free one (default: 6006)")
+    add("--host", metavar="HOST", default="localhost", help="0.0.0.0 can be seen from other machines")
+    asked = parser.parse_args(words)
+    if not 0 < asked.port < 2**16:
+        parser.error(f"--port {asked.port}: expected 1 to 65535")
+    from tftrain.serve import serve
+
+    serve(asked.folders or [Path("runs")], asked.host, asked.port)
+    return 0
+
+
 def list_parts(words: Sequence[str]) -> int:
     """Print what can be named."""
     from tftrain.catalogue import KINDS
@@ -218,6 +235,7 @@ def print_schema(words: Sequence[str]) -> int:
 
 
 VERBS = {
+    "board": board,
     "inspect": inspect,
     "list": list_parts,
     "plot": plot,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tftrain import durable
 from tftrain.names import listed, nearest
 from tftrain.observers.records import Series, history
 from tftrain.pictures.curves import draw_curves, found, usual
-from tftrain.run_folder import METRICS, RunFolderError
+from tftrain.run_folder import METRICS, RunFolderError, run_names
 
 _SHORT_NAMES = 12  # scalars named in a message are those of the whole run, not of its parameters
 
@@ -21,7 +20,7 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
     Raises:
         RunFolderError: a folder is no run, or holds nothing of what is wanted.
     """
-    runs = {name: _history(folder) for name, folder in zip(_names(folders), folders, strict=True)}
+    runs = {name: _history(folder) for name, folder in zip(run_names(folders), folders, strict=True)}
     wanted = list(wanted) or list(dict.fromkeys(name for one in runs.values() for name in usual(one)))
     for name in wanted:
         if not any(found(one, name) for one in runs.values()):
@@ -46,18 +45,6 @@ def _history(folder: Path) -> dict[str, Series]:
     if not read:
         raise RunFolderError(f"run folder {folder}: {METRICS} has no point yet")
     return read
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders by their last name, or from where they differ on."""
-    resolved = [str(folder.resolve()) for folder in folders]
-    if len(set(resolved)) < len(folders):
-        raise RunFolderError("given the same run twice; expected each once")
-    last = [Path(one).name for one in resolved]
-    if len(set(last)) == len(last):
-        return last
-    shared = os.path.commonpath(resolved)
-    return [os.path.relpath(one, shared) for one in resolved]
 
 
 def _there(runs: dict[str, dict[str, Series]], name: str) -> str:

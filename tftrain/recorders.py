@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tftrain import run_folder
+from tftrain.core.parameters import parameter_names
 from tftrain.dump import dump
 from tftrain.observers.console import Console, Course
 from tftrain.observers.records import Records
@@ -22,9 +24,11 @@ def recorders(run: Run, folder: Path, start: int) -> tuple[Records, TensorBoard,
     metric = run.recipe.metrics[0].name if run.recipe.metrics else None
     report_every = None if log.console == "auto" else in_steps(log.console, epoch)
     texts = {"config": fenced_yaml(dump(run.config))}
+    trained = run.state.model.trainable_variables
+    sizes = {name: math.prod(one.shape) for name, one in zip(parameter_names(run.state.model), trained, strict=True)}
     graph = run.programs.graph() if log.graph and not start else None
     return (
         Records(folder / run_folder.METRICS, start),
-        TensorBoard(folder, texts, graph, log.histogram_axis, start),
+        TensorBoard(folder, texts, graph, log.histogram_axis, start, sizes),
         Console(Course(run.total_steps, epoch, start), metric, report_every),
     )

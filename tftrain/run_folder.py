@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def write_config(folder: Path, text: str) -> None:
         write_text(folder / CONFIG, text)
     except CannotWrite as error:
         raise RunFolderError(f"run folder {folder}: {error}") from None
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """The folders by their last name, or from where they differ on; raises RunFolderError where one is given twice."""
+    resolved = [str(folder.resolve()) for folder in folders]
+    if len(set(resolved)) < len(folders):
+        raise RunFolderError("given the same run twice; expected each once")
+    last = [Path(one).name for one in resolved]
+    if len(set(last)) == len(last):
+        return last
+    shared = os.path.commonpath(resolved)
+    return [os.path.relpath(one, shared) for one in resolved]
 
 
 def safe_name(name: str) -> str:

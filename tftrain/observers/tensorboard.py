@@ -17,6 +17,7 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 
 from tftrain.core.types import Signals
 from tftrain.observers.events import EventFile, ScalarValues, float_tensors, safe_tag
+from tftrain.observers.layer_tables import table_values
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
 LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")
@@ -89,7 +90,8 @@ def fenced_yaml(text: str) -> str:
 class TensorBoard:
     """An observer that owns a run's event files; each session of a run opens new ones.
 
-    `texts` is Markdown by name and `graph` a GraphDef. Of an earlier session the points up to `start_step` stay.
+    `texts` is Markdown by name, `graph` a GraphDef, `sizes` how many numbers each parameter has. Of an earlier session
+    the points up to `start_step` stay.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class TensorBoard:
         graph: Any = None,
         histogram_axis: str = "log10",
         start_step: int = 0,
+        sizes: Mapping[str, int] | None = None,
     ):
+        self._sizes = sizes or {}
         self._folder = Path(folder)
         self._axis = "_log10" if histogram_axis == "log10" else ""
         self._start_step = start_step
@@ -117,7 +121,8 @@ class TensorBoard:
         with np.errstate(all="ignore"):  # what is not finite, or too large for float32, is drawn as such
             numbers = _numbers(signals.scalars)
             runs = {run: [curves.encode(numbers)] for run, curves in _curves(tuple(signals.scalars)).items()}
-            runs.setdefault("", []).extend(self._others(signals))
+            table = table_values(self._file(""), signals.scalars, numbers, self._sizes)
+            runs.setdefault("", []).extend([*self._others(signals), table])
         for run, values in runs.items():
             self._file(run).write(step, b"".join(values))
 

@@ -1,0 +1,177 @@
+"""The Gradients tab as TensorBoard serves it, in each of its two server modes; without a browser."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import http.client
+import json
+import math
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import numpy as np
+import pytest
+from tensorboard import program
+from tensorboard.plugins.core import core_plugin
+
+from tftrain.board.plugin import POINTS, Loader
+from tftrain.board.replies import FOLDER
+from tftrain.core.types import Signals
+from tftrain.gradient_map import PLUGIN
+from tftrain.observers.tensorboard import TensorBoard
+
+KERNEL, BIAS = "000.dense/kernel", "000.dense/bias"
+ROWS = np.array([[-3.0, -2.0, 4.0], [-2.0, -1.0, 12.0]])
+LAST = 300  # points; more than TensorBoard keeps by itself
+
+
+def write_run(folder):
+    """A run of 300 points: the kernel's norm is the step, and clipped to 100; every 100th point is measured."""
+    board = TensorBoard(folder, sizes={KERNEL: 12, BIAS: 3})
+    for step in range(1, LAST + 1):
+        scalars = {"loss": 1 / step, "clip_rate": float(step > 100), f"grad_norm/{KERNEL}": float(step)}
+        scalars |= {f"grad_norm/{BIAS}": 0.0, f"clipped_grad_norm/{KERNEL}": min(step, 100.0)}
+        scalars |= {f"clipped_grad_norm/{BIAS}": {7: math.nan, 8: math.inf}.get(step, 0.0)}
+        histograms = {}
+        if step % 100 == 0:
+            scalars |= {f"weight_norm/{KERNEL}": 2.0, f"weight_norm/{BIAS}": 0.0, f"update_ratio/{KERNEL}": 0.25}
+            scalars |= {f"zero_grads/{KERNEL}": 0.0, f"zero_grads/{BIAS}": 1.0, "dead_units/000.relu": 0.5}
+            histograms = {f"gradients/{KERNEL}": ROWS + [0, 0, step]}
+        board(step, Signals(scalars, histograms))
+    board(LAST, Signals({"val_loss": 0.5}))
+    board(LAST, Signals(texts={f"incidents/{LAST:08d}": "```\nthe loss was not finite\n```\n"}))
+    board.close()
+
+
+@pytest.fixture(scope="module", params=["true", "false"], ids=["data server", "python"])
+def ask(request, tmp_path_factory):
+    """Asks a TensorBoard that shows one run, called `one`, under a path prefix."""
+    logdir = tmp_path_factory.mktemp("log")
+    (logdir / "one").mkdir()
+    write_run(logdir / "one")
+    board = program.TensorBoard([core_plugin.CorePluginLoader(), Loader])
+    board.configure(logdir=str(logdir), load_fast=request.param, port=0, path_prefix="/behind", reload_interval=1)
+    base = f"{board.launch().rstrip('/')}/data/"
+
+    def ask(path, **query):
+        return fetch(f"{base}plugin/{PLUGIN}/{path}", query)
+
+    ask.listing = lambda: fetch(f"{base}plugins_listing", {})
+    ask.entry = lambda: urllib.request.urlopen(f"{base}plugin_entry.html?name={PLUGIN}").read().decode()
+    ask.file = lambda name: urllib.request.urlopen(f"{base}plugin/{PLUGIN}/static/{name}")
+    deadline = time.monotonic() + 20
+    while "incidents" not in str(ask("runs") and ask("course", run="one")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return ask
+
+
+def fetch(url, query):
+    try:
+        return json.load(urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}"))
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["error"]
+
+
+def test_the_runs_with_their_parameters(ask):
+    found = ask("runs")["one"]
+    assert (found["parameters"], found["sizes"]) == ([KERNEL, BIAS], [12, 3])
+    assert abs(found["started"] - time.time()) < 100
+    assert ask.listing()[PLUGIN]["enabled"]
+
+
+def test_the_map_has_every_point(ask):
+    found = ask("map", run="one", quantity="grad_norm")
+    assert found == {"steps": [*range(1, LAST + 1)], "values": [[*range(1, LAST + 1)], [0] * LAST]}
+    clipped = ask("map", run="one", quantity="clipped_grad_norm")["values"]
+    assert clipped[0][-1] == 100
+    assert clipped[1][5:9] == [0, "NaN", "Infinity", 0]
+
+
+def test_what_is_not_there_is_told_from_what_is_not_finite(ask):
+    expected = {"update_ratio": [0.25, None], "weight_norm": [2, 0], "zero_grads": [0, 1], "dead_units": [0.5, 0.5]}
+    for quantity, values in expected.items():
+        found = ask("map", run="one", quantity=quantity)
+        assert found == {"steps": [100, 200, 300], "values": [[value] * 3 for value in values]}, quantity
+
+
+def test_the_history_of_a_parameter(ask):
+    found = ask("history", run="one", parameter=KERNEL)
+    assert found["grad_norm"] == {"steps": [*range(1, LAST + 1)], "values": [*range(1, LAST + 1)]}
+    assert found["weight_norm"] == {"steps": [100, 200, 300], "values": [2, 2, 2]}
+
+
+def test_the_histogram_nearest_to_a_step(ask):
+    found = ask("histogram", run="one", parameter=KERNEL, step=160)
+    assert found == {"axis": "log10", "step": 200, "rows": [[-3, -2, 204], [-2, -1, 212]]}
+    assert ask("histogram", run="one", parameter=BIAS, step=160)["rows"] == []
+
+
+def test_the_curves_above_the_map(ask):
+    found = ask("course", run="one")
+    assert found["loss"]["steps"] == [*range(1, LAST + 1)]
+    assert found["val_loss"] == {"steps": [LAST], "values": [0.5]}
+    assert sum(found["clip_rate"]["values"]) == LAST - 100
+    assert found["incidents"] == [{"step": LAST, "text": "the loss was not finite\n"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "words"),
+    [
+        ("map", {"run": "two", "quantity": "grad_norm"}, "no run 'two' with gradients in this log"),
+        ("map", {"run": "one", "quantity": "norm"}, "no quantity 'norm'; expected one of grad_norm, clipped_grad_norm"),
+        ("history", {"run": "one", "parameter": "x"}, "no parameter 'x' in run 'one'"),
+        ("histogram", {"run": "one", "parameter": KERNEL, "step": "x"}, "no step 'x'"),
+        ("map", {"run": "one"}, "given run; expected run, quantity"),
+        ("course", {}, "given nothing; expected run"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(ask, path, query, words):
+    status, error = ask(path, **query)
+    assert status == 404
+    assert error.startswith(words)
+
+
+def test_the_page_comes_with_its_files(ask):
+    assert f'<base href="plugin/{PLUGIN}/"' in ask.entry()
+    assert '"./static/main.js"' in ask.entry()
+    for path in FOLDER.iterdir():
+        reply = ask.file(path.name)
+        assert reply.headers["Content-Type"].startswith({".js": "text/javascript", ".css": "text/css"}[path.suffix])
+        assert reply.read() == path.read_bytes()
+    for name in ("nothing.js", "..%2Fplugin.py", "%2Fetc%2Fpasswd"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask.file(name)
+
+
+def test_long_replies_are_packed_where_that_is_understood(ask):
+    address = urllib.parse.urlparse(ask.file("main.js").url)
+    connection = http.client.HTTPConnection(address.netloc)
+    connection.request("GET", address.path, headers={"Accept-Encoding": "gzip"})
+    reply = connection.getresponse()
+    assert reply.getheader("Content-Encoding") == "gzip"
+    assert gzip.decompress(reply.read()) == (FOLDER / "main.js").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, {PLUGIN: POINTS}), ({"images": 3}, {PLUGIN: POINTS, "images": 3}), ({PLUGIN: 7}, {PLUGIN: 7})],
+)
+def test_all_points_are_kept_unless_the_user_says_how_many(given, expected):
+    flags = argparse.Namespace(samples_per_plugin=given)
+    Loader().fix_flags(flags)
+    assert flags.samples_per_plugin == expected
+
+
+def test_the_plugin_needs_nothing_that_tensorboard_does_not():
+    """What fails while TensorBoard imports it would end every TensorBoard of the environment."""
+    code = "import sys, tftrain.board.plugin; print(*{name.split('.')[0] for name in sys.modules})"
+    found = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert not {"tensorflow", "keras", "yaml", "sklearn", "matplotlib", "rich", "pandas"} & found
+    ours = "import sys, tftrain.board.plugin; print(*(one for one in sys.modules if one.startswith('tftrain')))"
+    modules = subprocess.check_output([sys.executable, "-c", ours], text=True).split()
+    assert {name for name in modules if not name.startswith("tftrain.board")} == {"tftrain", "tftrain.gradient_map"}

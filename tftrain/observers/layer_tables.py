@@ -1,0 +1,66 @@
+"""The tensors that TensorBoard's Gradients tab draws: of each point what there is of every parameter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR, SummaryMetadata
+
+from tftrain.gradient_map import NONE, PLUGIN, TENSORS, VERSION
+from tftrain.observers.events import EventFile, float_tensors, safe_tag
+
+
+class Table(NamedTuple):
+    """Where the numbers of a tensor, [parameters, quantities], stand among the scalars; -1 is nowhere."""
+
+    tag: str
+    places: np.ndarray
+    parameters: tuple[str, ...]
+
+
+def table_values(file: EventFile, scalars: Mapping[str, float], numbers: np.ndarray, sizes: Mapping[str, int]) -> bytes:
+    """The values of a summary: the tensors of one point, whose scalars come to `numbers`, [scalars].
+
+    `sizes` is how many numbers each parameter has; they go with the first tensor, as the names do.
+    """
+    values = []
+    for tag, places, parameters in _tables(tuple(scalars)):
+        [tensor] = float_tensors([np.append(numbers, NONE)[places]])
+        values.append(file.tensor(tag, tensor, _metadata(tag, parameters, tuple(map(sizes.get, parameters)))))
+    return b"".join(values)
+
+
+@lru_cache(maxsize=16)
+def _tables(names: tuple[str, ...]) -> list[Table]:
+    """Those that scalars with these names have something for."""
+    place_of = {name: place for place, name in enumerate(names)}
+    parameters = tuple(name.partition("/")[2] for name in names if name.startswith("grad_norm/"))
+    layers = {name.partition("/")[2] for name in names if name.startswith("dead_units/")}
+    tables = []
+    for tag, quantities in TENSORS.items():
+        rows = [[place_of.get(_scalar(one, parameter, layers), -1) for one in quantities] for parameter in parameters]
+        if any(place >= 0 for row in rows for place in row):
+            tables.append(Table(tag, np.array(rows, np.intp), parameters))
+    return tables
+
+
+def _scalar(quantity: str, parameter: str, layers: set[str]) -> str:
+    """The name of a parameter's scalar; of an activation it is its layer's, or that of the ReLU that follows it."""
+    if quantity != "dead_units":
+        return f"{quantity}/{parameter}"
+    layer = parameter.rpartition("/")[0]
+    number = layer.partition(".")[0]
+    after = (one for one in sorted(layers) if one.partition(".")[0] == number)
+    return f"{quantity}/{layer if layer in layers else next(after, layer)}"
+
+
+@lru_cache(maxsize=16)
+def _metadata(tag: str, parameters: tuple[str, ...], sizes: tuple[int | None, ...]) -> bytes:
+    named = [safe_tag(parameter) for parameter in parameters]  # as in the tags of histograms
+    content = {"version": VERSION, "parameters": named, "sizes": sizes, "quantities": TENSORS[tag]}
+    plugin_data = SummaryMetadata.PluginData(plugin_name=PLUGIN, content=json.dumps(content).encode())
+    return SummaryMetadata(plugin_data=plugin_data, data_class=DATA_CLASS_TENSOR).SerializeToString()

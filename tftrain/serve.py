@@ -1,0 +1,84 @@
+"""Starts TensorBoard on runs, with the Gradients tab, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from tensorboard import default, program
+
+from tftrain.board.plugin import Loader
+from tftrain.gradient_map import PLUGIN
+from tftrain.run_folder import RunFolderError, run_names
+
+EVENTS = "events.out.tfevents.*"
+MOST_PORTS = 100  # to look at for a free one
+
+
+def serve(folders: Sequence[Path], host: str, port: int) -> None:
+    """Show runs, or all within a folder, until Ctrl-C.
+
+    Raises:
+        RunFolderError: a folder is not there, or holds no run; or no port is free.
+    """
+    for folder in folders:
+        _check(folder)
+    free = _free_port(host, port)
+    # TensorBoard reads files by TensorFlow where there is one, which takes seconds to import; it can do without, and
+    # looks for a module of this name to know that it should.
+    sys.modules["tensorboard.compat.notf"] = ModuleType("tensorboard.compat.notf")
+    with tempfile.TemporaryDirectory(prefix="tftrain-board-") as made:
+        board = program.TensorBoard(_plugins())
+        board.configure(logdir=str(_log_directory(folders, Path(made))), host=host, port=free)
+        with contextlib.redirect_stderr(io.StringIO()):  # a note on how it reads files
+            url = board.launch()
+        if free != port:
+            print(f"port {port} is taken; this is the next free one")
+        print(f"TensorBoard: {url} (Ctrl-C ends it)\nGradients:   {url}#{PLUGIN}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def _plugins() -> list:
+    """TensorBoard's own, and ours also where this package was not installed."""
+    found = default.get_plugins()
+    return found if Loader in found else [*found, Loader]
+
+
+def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder}: there is no such folder; give that of a run, or one that runs are in")
+    if next(folder.rglob(EVENTS), None) is None:
+        raise RunFolderError(f"{folder}: holds no run; python -m tftrain --config FILE makes one")
+
+
+def _log_directory(folders: Sequence[Path], made: Path) -> Path:
+    """One folder with all runs in it under their names: a run that TensorBoard is given alone has none."""
+    if len(folders) == 1 and next(folders[0].glob(EVENTS), None) is None:
+        return folders[0]
+    for name, folder in zip(run_names(folders), folders, strict=True):
+        link = made / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+    return made
+
+
+def _free_port(host: str, wanted: int) -> int:
+    for port in range(wanted, min(wanted + MOST_PORTS, 2**16)):
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        except socket.gaierror as error:
+            raise RunFolderError(f"--host {host}: {error.strerror}") from None
+        with socket.socket(family, kind, protocol) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                one.bind(address)
+                return port
+    raise RunFolderError(f"--host {host} --port {wanted}: no free port there, nor in the next {MOST_PORTS}")
