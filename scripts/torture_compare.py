@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import TENSORS, EventAccumulator
 from torture_session import in_fork
 
-TIMES = {"wall_seconds", "steps_per_second", "seconds", "time", "Overview/steps_per_second"}
+TIMES = {"wall_seconds", "step_ms", "seconds", "time", "Overview/step_ms"}
 NOT_STATE = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
 NOT_CURVES = ("text", "graphs")
 UNLIMITED = {TENSORS: 0}

@@ -82,7 +82,7 @@ def test_a_log_that_finds_no_room_costs_nothing_but_time(start, whole, tmp_path)
 def lines(folder):
     """What the run logged, without its times."""
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    timed = ("wall_seconds", "steps_per_second", "examples_per_second")
+    timed = ("wall_seconds", "step_ms", "examples_per_second")
     return [{name: value for name, value in line.items() if name not in timed} for line in found]
 
 

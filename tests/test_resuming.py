@@ -33,7 +33,7 @@ training: {steps: 20, seed: 3, ema: 0.9, validate_every: 6, early_stopping: {mon
 log: {scalars: 5, histograms_every: 7}
 checkpoint: {every: 3, keep: 2}
 """
-TIMES = ("wall_seconds", "steps_per_second")
+TIMES = ("wall_seconds", "step_ms")
 
 
 @pytest.fixture(scope="module")

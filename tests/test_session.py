@@ -102,9 +102,13 @@ def test_what_tensorboard_reads(finished):
     training, validation = events(finished.folder), events(finished.folder / "val")
     scalars = set(training.Tags()["scalars"])
     overview = ("loss", "accuracy", "learning_rate", "log10_grad_norm", "log10_clipped_grad_norm", "log10_clip_limit")
-    overview = {f"Overview/{name}" for name in (*overview, "clip_rate", "steps_per_second", "depth_ratio_decades")}
+    overview = {f"Overview/{name}" for name in (*overview, "clip_rate", "step_ms", "depth_ratio_decades")}
     assert overview <= scalars
-    assert len([tag for tag in scalars if tag.startswith("Overview/")]) <= 12  # a page of TensorBoard
+    overview = sorted(tag for tag in scalars if tag.startswith("Overview/"))
+    assert overview.index("Overview/loss") < 12  # on the first page of TensorBoard, with all norms
+    low, middle, high = (training.Scalars(f"Overview/log10_absgrad_p{percent}") for percent in ("05", "50", "95"))
+    assert [point.step for point in middle] == [5, 10, 15, 20, 24]
+    assert all(a.value < b.value < c.value for a, b, c in zip(low, middle, high, strict=True))
     assert {"log10_grad_norm/000.hidden_1/kernel", "log10_clipped_grad_norm/004.output/bias"} <= scalars
     histograms = {tag for tag in training.Tags()["tensors"] if tag.startswith("grad_hist_log10/")}
     assert histograms == {

@@ -12,7 +12,7 @@ from tftrain.values import PROBABILITIES, unordered
 
 # What every run logs beside its loss and its metrics.
 LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
-_TAKEN = ("loss", "epoch", "step", "wall_seconds", "steps_per_second", "loss_scale", "depth_ratio", *LOGGED)
+_TAKEN = ("loss", "epoch", "step", "wall_seconds", "step_ms", "loss_scale", "depth_ratio", "nonfinite_grads", *LOGGED)
 
 
 class Rule(NamedTuple):

@@ -138,7 +138,7 @@ def test_auto_pace_doubles_while_quick_and_halves_when_slow(house):
     run, feed = house.small_run(), house.classes_feed()
     told = run_train(run, feed, clock=lambda: next(times), total_steps=30, scalars=every(30), steps_per_call="auto")
     assert [count for _, count in feed.served] == [1, 2, 4, 8, 8, 4, 3]
-    assert told["signals"][0][1].scalars["steps_per_second"] == pytest.approx(30 / 1.4)
+    assert told["signals"][0][1].scalars["step_ms"] == pytest.approx(1400 / 30)
 
 
 def test_a_run_goes_on_from_the_step_of_its_state(house):

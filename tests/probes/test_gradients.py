@@ -7,7 +7,8 @@ from tftrain.probes.histograms import histograms
 
 def test_zeros_and_what_is_not_finite_by_hand(shelf):
     raw = {"a": [0.0, -0.0, 1e-40, 2.0], "b": [np.nan, np.inf, -np.inf, -np.nan, 3.0, 5.0], "c": np.zeros((0, 2))}
-    assert shelf.signals_of(gradient_counts(), raw=raw).scalars == {
+    scalars = shelf.signals_of(gradient_counts(), raw=raw).scalars
+    assert {name: value for name, value in scalars.items() if "absgrad" not in name} == {
         "zero_grads/a": 0.75,
         "zero_grads/b": 0,
         "zero_grads/c": 0,
@@ -27,6 +28,25 @@ def test_against_numpy(shelf):
         np.mean(np.concatenate([g.ravel() for g in raw.values()]) == 0)
     )
     assert scalars["nonfinite_grads"] == 0 and "nonfinite_grads/a" not in scalars
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
+def test_percentiles_are_within_a_twentieth_of_a_decade(shelf, spread):
+    random = np.random.default_rng(1)
+    raw = {name: 10 ** random.normal(-8, spread, size) for name, size in [("a", (200, 30)), ("b", 500), ("c", 9000)]}
+    raw["a"][:50], raw["b"][:3] = 0, [np.nan, np.inf, -np.inf]
+    found = shelf.signals_of(gradient_counts(), raw=raw).scalars
+    numbers = np.abs(np.concatenate([grad.ravel() for grad in raw.values()]))
+    numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
+    exact = np.log10(np.percentile(numbers, [5, 50, 95]))
+    shown = np.log10([found[f"absgrad_p{percent}"] for percent in ("05", "50", "95")])
+    np.testing.assert_allclose(shown, exact, atol=0.05)  # the least bucket is 0.12 decades wide, the other 0.18
+
+
+def test_percentiles_of_one_number_and_of_none(shelf):
+    found = shelf.signals_of(gradient_counts(), raw={"a": np.full(7, 0.5)}).scalars
+    assert 0.5 <= found["absgrad_p05"] <= found["absgrad_p50"] <= found["absgrad_p95"] <= 0.75
+    assert "absgrad_p50" not in shelf.signals_of(gradient_counts(), raw={"a": np.zeros(3)}).scalars
 
 
 def test_rows_that_a_sparse_gradient_does_not_have_are_zeros(shelf):

@@ -121,7 +121,7 @@ class Window:
                 columns[name] = values[stops - 1]
         columns["grad_norm_max"] = np.fmax.reduceat(rows["grad_norm"][:end], starts)
         columns["nonfinite_steps"] = counts - finite
-        columns["steps_per_second"] = counts / totals(rows[_SECONDS])
+        columns["step_ms"] = 1000 * totals(rows[_SECONDS]) / counts
         columns["epoch"] = steps / self._steps_per_epoch
         for name in metrics[0]:
             columns[name] = np.where(finite > 0, [one[name] for one in metrics], np.nan)

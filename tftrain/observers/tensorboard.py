@@ -20,7 +20,7 @@ from tftrain.observers.events import EventFile, ScalarValues, float_tensors, saf
 from tftrain.observers.layer_tables import table_values
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
-LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")
+LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio", "absgrad_p05", "absgrad_p50", "absgrad_p95")
 GLOBAL_LIMIT = re.compile(r"clip/([^/]*(?:global_norm|percentile)[^/]*)/limit")
 CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
 # TensorBoard opens the first two groups. After Overview that should be the histograms of gradients, so what would stand

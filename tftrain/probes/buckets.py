@@ -5,7 +5,7 @@ The graph gives counts alone; what they say is worked out on the host, for all t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -47,6 +47,20 @@ def zeros_of(counts: np.ndarray) -> np.ndarray:
 def nonfinite_of(counts: np.ndarray) -> np.ndarray:
     """How many values were NaN or infinite, [tensors]."""
     return counts[:, _FIRST_INFINITE:].sum(axis=1)
+
+
+def percentiles_of(counts: np.ndarray, percents: Sequence[float]) -> list[float]:
+    """Percentiles of the magnitudes of all tensors together, without zeros and what is not finite; none of nothing."""
+    totals = counts[:, _FIRST_NORMAL:_FIRST_INFINITE].sum(axis=0, dtype=np.float64)
+    below = np.concatenate([[0.0], np.cumsum(totals)])
+    filled = np.flatnonzero(totals)
+    if not len(filled):
+        return []
+    # Numbers are taken to lie evenly in each bucket of log10, and a rank between two buckets at the end of the lower.
+    ranks, edges = np.array(percents) / 100 * below[-1], _LOG10_EDGES
+    places = filled[np.minimum(np.searchsorted(below[filled + 1], ranks), len(filled) - 1)]
+    shares = (ranks - below[places]) / totals[places]
+    return (10 ** (edges[places] + shares * (edges[places + 1] - edges[places]))).tolist()
 
 
 def log10_rows(found: dict) -> list[np.ndarray]:

@@ -6,14 +6,19 @@ import numpy as np
 
 from tftrain.core.sparse import values_of
 from tftrain.core.types import Moment, Probe, Signals
-from tftrain.probes.buckets import half_octaves, log10_rows, nonfinite_of, zeros_of
+from tftrain.probes.buckets import half_octaves, log10_rows, nonfinite_of, percentiles_of, zeros_of
 from tftrain.probes.histograms import counted, shown
+
+PERCENTILES = {"absgrad_p05": 5, "absgrad_p50": 50, "absgrad_p95": 95}
 
 
 def gradient_counts(log10_histograms: bool = False) -> Probe:
     """Of the gradients before the transforms: `zero_grads/<name>`, a share, and `nonfinite_grads/<name>`, a count.
 
     The second is there only where it is not 0. Of all parameters together: `zero_grad_fraction`, `nonfinite_grads`.
+    `absgrad_p05`, `absgrad_p50` and `absgrad_p95` are percentiles of the magnitude of all numbers that are not 0, from
+    buckets of half an octave: within 0.05 decades, but for fewer than some hundred numbers.
+
     The rows that a sparse gradient does not have are zeros; so are denormals, as in TensorFlow. The histograms, where
     wanted, are those of `histograms("gradients", "log10")`, for which nothing more is counted.
     """
@@ -31,9 +36,14 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
         counts = found["counts"]
         absent = sizes - counts.sum(axis=1)
         signals = _scalars(names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts))
+        signals = signals.merged(Signals(_percentiles(counts)))
         return signals.merged(shown("gradients", names, log10_rows(found))) if log10_histograms else signals
 
     return Probe(measure, read)
+
+
+def _percentiles(counts: np.ndarray) -> dict[str, float]:
+    return dict(zip(PERCENTILES, percentiles_of(counts, [*PERCENTILES.values()]), strict=False))
 
 
 def _scalars(names: list[str], sizes: np.ndarray, zeros: np.ndarray, nonfinite: np.ndarray) -> Signals:
