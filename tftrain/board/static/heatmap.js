@@ -1,0 +1,159 @@
+// The map of one run: a row for each parameter, in the model's order, a column for each point.
+
+import { NONE } from "./api.js";
+import { columns, drawStepAxis, nearest, placeOf, stepAt } from "./axis.js";
+import { element, fit, FONT } from "./canvas.js";
+import { colour } from "./scale.js";
+
+const AXIS = 24; // height below the rows
+const [LEAST, MOST, WANTED] = [7, 30, 380]; // height of a row, and of all of them
+const LABEL = 13; // the least height for a label
+
+export class HeatMap {
+  // `told` hears `point(cell or null)` and `chosen(cell)`, a cell being { row, point } as indices.
+  constructor(label, told) {
+    this.canvas = element("canvas", { className: "map-canvas", tabIndex: 0, role: "application", "aria-label": label });
+    this.cursor = element("div", { className: "cursor", hidden: true });
+    this.root = element("div", { className: "map" }, this.canvas, this.cursor);
+    this.told = told;
+    this.cell = null;
+    this.canvas.addEventListener("pointermove", (event) => this.point(this.cellAt(event)));
+    this.canvas.addEventListener("pointerleave", () => this.point(null));
+    this.canvas.addEventListener("click", (event) => this.choose(this.cellAt(event)));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("focus", () => this.canvas.matches(":focus-visible") && this.point(this.cell ?? { row: 0, point: 0 }));
+    this.canvas.addEventListener("blur", () => this.point(null));
+  }
+
+  // `shown`: names [rows], rows [rows] of numbers [points], axis, scale; `look`: width, theme.
+  draw(shown, look) {
+    this.shown = shown;
+    this.height = Math.min(Math.max(Math.floor(WANTED / shown.rows.length), LEAST), MOST);
+    const context = fit(this.canvas, look.width, shown.rows.length * this.height + AXIS);
+    if (!shown.axis.steps.length) return this.drawNothing(context, look);
+    this.drawCells(context, look);
+    this.drawLabels(context, look);
+    drawStepAxis(context, shown.axis, shown.rows.length * this.height, look.theme);
+    this.place();
+  }
+
+  drawNothing(context, { theme }) {
+    context.fillStyle = theme.faint;
+    context.textBaseline = "top";
+    context.fillText("not measured yet: a run measures this at its histogram steps", this.shown.axis.left, 8);
+  }
+
+  drawCells(context, { theme }) {
+    const { rows, axis, scale } = this.shown;
+    const [span, sharp] = [axis.right - axis.left, window.devicePixelRatio || 1];
+    const width = Math.max(1, Math.round(span * sharp));
+    const pixels = new ImageData(width, rows.length);
+    const colours = new Uint32Array(pixels.data.buffer);
+    const shows = columns(axis, width);
+    rows.forEach((values, row) => {
+      const own = Uint32Array.from(values, (value) => colour(scale, value));
+      for (let column = 0; column < width; column++) {
+        const [first, last] = [shows[2 * column], shows[2 * column + 1]];
+        colours[row * width + column] = own[first === last ? first : strongest(values, first, last)];
+      }
+    });
+    const small = new OffscreenCanvas(width, rows.length);
+    small.getContext("2d").putImageData(pixels, 0, 0);
+    context.fillStyle = theme.absent;
+    context.fillRect(axis.left, 0, span, rows.length * this.height);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, axis.left, 0, span, rows.length * this.height);
+    context.fillStyle = theme.ground;
+    for (let row = 1; row < rows.length; row++) context.fillRect(axis.left, row * this.height - 1, span, 1);
+  }
+
+  drawLabels(context, { theme }) {
+    const { names, axis } = this.shown;
+    const every = Math.ceil(LABEL / this.height);
+    context.font = FONT;
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    context.fillStyle = theme.ink;
+    names.forEach((name, row) => {
+      if (row % every) return;
+      context.fillText(shortened(context, name, axis.left - 12), axis.left - 8, (row + 0.5) * this.height);
+    });
+  }
+
+  cellAt(event) {
+    const { axis, rows } = this.shown;
+    const row = Math.floor(event.offsetY / this.height);
+    if (row < 0 || row >= rows.length || !axis.steps.length || event.offsetX > axis.right) return null;
+    const step = stepAt(axis, Math.max(event.offsetX, axis.left));
+    return { row, point: nearest(axis.steps, step) };
+  }
+
+  key(event) {
+    const { axis, rows } = this.shown;
+    const [points, at] = [axis.steps.length, this.cell ?? { row: 0, point: 0 }];
+    if (!points) return;
+    const far = event.shiftKey ? 10 : 1;
+    const moves = {
+      ArrowLeft: { ...at, point: Math.max(at.point - far, 0) },
+      ArrowRight: { ...at, point: Math.min(at.point + far, points - 1) },
+      ArrowUp: { ...at, row: Math.max(at.row - 1, 0) },
+      ArrowDown: { ...at, row: Math.min(at.row + 1, rows.length - 1) },
+      Home: { ...at, point: 0 },
+      End: { ...at, point: points - 1 },
+    };
+    if (event.key in moves) this.point(moves[event.key]);
+    else if (event.key === "Enter" || event.key === " ") this.choose(at);
+    else return;
+    event.preventDefault();
+  }
+
+  point(cell) {
+    if (cell) this.cell = cell;
+    this.pointed = cell;
+    this.place();
+    this.told.point(cell);
+  }
+
+  choose(cell) {
+    if (cell) this.told.chosen(cell);
+  }
+
+  // Puts the frame of the cursor where it belongs.
+  place() {
+    const { axis, rows } = this.shown;
+    const shown = this.pointed && this.pointed.row < rows.length && this.pointed.point < axis.steps.length;
+    this.cursor.hidden = !shown;
+    if (!shown) return;
+    const [from, to] = this.edges(this.pointed.point);
+    const [left, width] = [Math.max(from, axis.left) - 1, Math.max(to - from, 3)];
+    this.cursor.style.transform = `translate(${left}px, ${this.pointed.row * this.height}px)`;
+    this.cursor.style.width = `${width}px`;
+    this.cursor.style.height = `${this.height}px`;
+  }
+
+  edges(point) {
+    const { steps, low, high } = this.shown.axis;
+    const before = point > 0 ? (steps[point - 1] + steps[point]) / 2 : low;
+    const after = point < steps.length - 1 ? (steps[point] + steps[point + 1]) / 2 : high;
+    return [placeOf(this.shown.axis, before), placeOf(this.shown.axis, after)];
+  }
+}
+
+// Of several points in one column: one that is not finite, or else the largest, so that no spike hides.
+function strongest(values, first, last) {
+  let found = first;
+  for (let at = first; at <= last; at++) {
+    if (values[at] !== NONE && !Number.isFinite(values[at])) return at;
+    if (values[at] > values[found]) found = at;
+  }
+  return found;
+}
+
+// Without its middle where it is too long.
+function shortened(context, name, width) {
+  if (context.measureText(name).width <= width) return name;
+  let kept = name.length - 2;
+  const cut = () => `${name.slice(0, Math.ceil(kept / 2))}…${name.slice(name.length - Math.floor(kept / 2))}`;
+  while (kept > 4 && context.measureText(cut()).width > width) kept--;
+  return cut();
+}

@@ -1,0 +1,71 @@
+// Above the map, on the same axis of steps: the loss, how many steps were clipped, and the incidents.
+
+import { line, placeOf } from "./axis.js";
+import { element, fit } from "./canvas.js";
+import { drawCurve, drawNotFinite, drawShares, drawValueAxis, valueAxis } from "./chart.js";
+
+const [HEIGHT, TOP, BOTTOM] = [104, 16, 98];
+
+export class Strip {
+  constructor(label, told) {
+    this.canvas = element("canvas", { className: "strip-canvas", role: "img", "aria-label": label });
+    this.marks = element("div", { className: "marks" });
+    this.hair = element("div", { className: "hair", hidden: true });
+    this.legend = element("p", { className: "keys" });
+    this.root = element("div", { className: "strip" }, this.legend, this.canvas, this.marks, this.hair);
+    this.told = told;
+  }
+
+  draw(course, axis, { width, theme }) {
+    this.axis = axis;
+    const context = fit(this.canvas, width, HEIGHT);
+    const losses = [course.loss, course.val_loss].filter((curve) => curve.steps.length);
+    const values = valueAxis(losses, TOP, BOTTOM);
+    drawShares(context, course.clip_rate, axis, values, theme.second);
+    drawValueAxis(context, values, axis, theme);
+    if (course.clip_rate.steps.length) this.drawPercent(context, theme);
+    drawCurve(context, course.loss, axis, values, { colour: theme.first });
+    drawCurve(context, course.val_loss, axis, values, { colour: theme.third, dash: [5, 3] });
+    for (const curve of losses) drawNotFinite(context, curve, axis, values);
+    const skipped = course.nonfinite_steps;
+    drawNotFinite(context, { steps: skipped.steps, values: skipped.values.map((count) => (count > 0 ? NaN : 0)) }, axis, values);
+    this.drawKeys(course);
+    this.drawMarks(course.incidents);
+  }
+
+  drawPercent(context, theme) {
+    context.textAlign = "left";
+    context.fillStyle = theme.faint;
+    context.fillText("100 %", this.axis.right + 6, TOP);
+    context.fillText("0 %", this.axis.right + 6, BOTTOM);
+    context.strokeStyle = theme.line;
+    line(context, this.axis.right + 0.5, TOP, this.axis.right + 0.5, BOTTOM);
+  }
+
+  drawKeys(course) {
+    const clipped = course.clip_rate.values;
+    const share = clipped.length ? clipped.reduce((sum, one) => sum + one, 0) / clipped.length : 0;
+    const lines = [["first", "loss"]];
+    if (course.val_loss.steps.length) lines.push(["third", "validation loss"]);
+    lines.push(clipped.length ? ["second", `steps clipped (${Math.round(100 * share)} % of all)`] : ["", "no clipping"]);
+    if (course.incidents.length) lines.push(["alarm", course.incidents.length > 1 ? "incidents" : "incident"]);
+    this.legend.replaceChildren(...lines.map(([kind, text]) => element("span", { className: `key ${kind}` }, text)));
+  }
+
+  drawMarks(incidents) {
+    const made = incidents.map((one) => {
+      const mark = element("button", { className: "incident", type: "button", title: one.text.split("\n")[0] });
+      mark.setAttribute("aria-label", `Incident at step ${one.step}: ${mark.title}`);
+      mark.style.left = `${Math.min(Math.max(placeOf(this.axis, one.step), this.axis.left), this.axis.right)}px`;
+      mark.addEventListener("click", () => this.told.incident(one));
+      return mark;
+    });
+    this.marks.replaceChildren(...made);
+  }
+
+  // A hair line at a step, or none.
+  point(step) {
+    this.hair.hidden = step === null;
+    if (step !== null) this.hair.style.transform = `translateX(${placeOf(this.axis, step)}px)`;
+  }
+}
