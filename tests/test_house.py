@@ -21,7 +21,8 @@ MOST_BODY_LINES = 40
 EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
 TOP = {"tftrain", "tftrain.__main__", "tftrain.cli"}
-HALL = {"assemble", "audience", "evaluations", "incidents", "inspection", "memory", "recorders", "replay", "session"}
+HALL = {"assemble", "audience", "evaluations", "gallery", "incidents", "inspection", "memory", "recorders", "replay"}
+HALL |= {"scenes", "session"}
 HALL = {f"tftrain.{name}" for name in HALL}
 GROUND = {
     "tftrain.values",

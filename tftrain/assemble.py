@@ -145,7 +145,7 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
     return training.steps or (training.epochs or 10) * steps_per_epoch
 
 
-def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...]) -> Plan:
+def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...], pictures: Cadence | None) -> Plan:
     """When what is wanted, in steps."""
     config, epoch, total = run.config, run.data.train.steps_per_epoch, run.total_steps
 
@@ -159,6 +159,7 @@ def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...]) -> Plan:
         scalars=cadence(config.log.scalars, every(max(1, total // SCALAR_POINTS))),
         histograms=cadence(config.log.histograms_every, doubling_then_every(max(1, total // HISTOGRAM_SETS))),
         views=views,
+        pictures=pictures,
         checkpoints=cadence(config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))),
         steps_per_call=_steps_per_call(config.training),
         on_nonfinite=config.training.on_nonfinite,

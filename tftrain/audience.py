@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tftrain import run_folder
 from tftrain.core.aside import Aside
 from tftrain.core.ledger import Ledger
 from tftrain.core.sinks import Sinks
@@ -15,12 +16,15 @@ from tftrain.core.types import Observer, Signals
 from tftrain.core.variables import read, write
 from tftrain.observers.console import Console
 from tftrain.observers.keeper import Keeper
+from tftrain.observers.pictures import Pictures
 from tftrain.observers.profile import Profile
+from tftrain.observers.records import history
 from tftrain.observers.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
     from tftrain.core.trouble import Trouble
+    from tftrain.gallery import Gallery
     from tftrain.incidents import Incidents
     from tftrain.memory import Memory
     from tftrain.monitors import Monitors
@@ -32,9 +36,10 @@ class Audience:
     def __init__(self, run: Run, files: Sequence[Observer], monitored: Monitors, memory: Memory, incidents: Incidents):
         self._run, self._files, self._monitored, self._memory = run, files, monitored, memory
         self._incidents = incidents
+        self._boards = [one for one in files if isinstance(one, TensorBoard)]
 
     @contextmanager
-    def sinks(self, folder: Path, skips: Skips, ledger: Ledger, each_point: bool) -> Iterator[Sinks]:
+    def sinks(self, folder: Path, skips: Skips, ledger: Ledger, each_point: bool, gallery: Gallery) -> Iterator[Sinks]:
         """Everyone who is told, of `each_point` before another step is taken; what writes is closed at the end."""
         written = Aside(self._files)
         with ExitStack() as ending:
@@ -49,6 +54,7 @@ class Audience:
                 self._watchers(),
                 on_call=lambda step, row: [tell(step, row) for tell in heard],
                 save=self._saving(written, ledger),
+                draw=self._drawing(written, folder, gallery, ledger),
                 record=written,
                 on_trouble=ledger.timed("incidents", self._noting(written, skips)),
                 each_point=each_point,
@@ -65,15 +71,27 @@ class Audience:
 
         return save
 
-    def _noting(self, written: Aside, skips: Skips) -> Callable[[Trouble], None]:
-        boards = [one for one in self._files if isinstance(one, TensorBoard)]
+    def _drawing(self, written: Aside, folder: Path, gallery: Gallery, ledger: Ledger) -> Callable[..., None]:
+        shown = [*self._boards, Pictures(folder / run_folder.PICTURES)]
 
+        def draw(step: int, last: bool = False) -> None:
+            written.drain()  # pictures show the curves so far, and the files are that thread's
+            found = gallery.draw(step, lambda: history(folder / run_folder.METRICS), last)
+            if found.images:
+                for observer in shown:
+                    observer(step, found)
+                for board in self._boards:
+                    board.flush()
+
+        return ledger.timed("pictures", draw) if self._files else lambda step, last=False: None
+
+    def _noting(self, written: Aside, skips: Skips) -> Callable[[Trouble], None]:
         def note(trouble: Trouble) -> None:
             skips.lose(trouble.step, trouble.kind == "spike")
             found = self._incidents.add(trouble)
             if found.texts:
                 written.drain()  # the files are that thread's
-                for board in boards:
+                for board in self._boards:
                     board(trouble.step, found)
 
         return note

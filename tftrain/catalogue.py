@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tftrain import modules
 from tftrain.names import listed, nearest
-from tftrain.values import Group, Pattern
+from tftrain.values import Duration, Group, Moment, Pattern
 from tftrain.wording import noun
 
 
@@ -23,7 +23,7 @@ class Kind(NamedTuple):
     keras: str = ""
     house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
     options: dict[str, Any] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
-    skip: int = 0  # leading arguments of a function that are Keras' to give, such as the tensor of an activation
+    skip: int = 0  # leading arguments of a function that the caller gives, such as the tensor of an activation
 
 
 KINDS = {
@@ -101,6 +101,18 @@ KINDS = {
         {"accuracy": "tftrain.metrics:accuracy"},
         keras="metrics",
         house=("outputs", "one_hot"),
+    ),
+    "picture": Kind(
+        "a picture of the run, as a PNG and in TensorBoard",
+        {
+            "decision_map": "tftrain.pictures.decision:decision_map",
+            **{name: f"tftrain.pictures.matrices:{name}" for name in ("weights", "gradients")},
+            **{name: f"tftrain.pictures.layers:{name}" for name in ("gradient_map", "gradient_flow")},
+            "time_lag": "tftrain.pictures.lag:time_lag",
+            "curves": "tftrain.pictures.curves:curves",
+        },
+        options={"every": Duration | None, "at": list[Moment] | None},
+        skip=1,  # the scene
     ),
     "activation": Kind("a nonlinearity", keras="activations", skip=1),
     "initializer": Kind("the first values of a weight", keras="initializers", skip=2),

@@ -16,6 +16,7 @@ from tftrain.values import (
     Metric,
     NonNegativeFloat,
     PartOf,
+    Picture,
     PositiveInt,
     Preprocess,
     Section,
@@ -102,6 +103,7 @@ class Log:
     histogram_axis: Literal["log10", "value"] = setting(
         "x axis of histograms of gradients and updates: log10|g|, or g", "log10"
     )
+    pictures: Annotated[list[Picture], Many()] = setting("what is drawn, before training, during it and at its end", ())
     console: Annotated[Any, Time(("auto",))] = setting("time between two lines on the terminal", "auto")
     graph: bool = setting("write the graph of the plain step", True)
     profile: tuple[PositiveInt, PositiveInt] | None = setting(

@@ -55,10 +55,10 @@ class Part:
     def build(self, **house: Any) -> Any:
         """Call the part; `house` holds what a builder can ask for by keyword-only arguments.
 
-        A schedule that is a plain function of the step is not called yet: what is built is that function.
+        A picture, or a schedule that is a plain function of the step, is not called yet: that function is built.
         """
         function, given = self.function(), self.call_arguments(**house)
-        later = self.kind == "schedule" and arguments.takes_step(self.target)
+        later = self.kind == "picture" or self.kind == "schedule" and arguments.takes_step(self.target)
         made = functools.partial(function, **given) if later else function(**given)
         if self.kind not in _IN_GRAPH or self.target.startswith(modules.OURS):
             return made

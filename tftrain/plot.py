@@ -29,8 +29,8 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
     figure = draw_curves(runs if len(runs) > 1 else {"": runs[title]}, wanted, title)
     with durable.writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(durable.draft(out), format="png")
-        durable.settle(out)
+    with durable.replaced(out) as aside:
+        figure.savefig(aside, format="png")
     return out
 
 

@@ -139,6 +139,11 @@ def _backwards(profile: list[int] | None) -> str | None:
     return f"given {list(profile)}; expected the first step and, after it, the last"
 
 
+def _timed_twice(pictures: list[Part]) -> str | None:
+    twice = [one.name for one in pictures if one.option("at") is not None and one.option("every") is not None]
+    return f"{twice[0]} is given both at and every; expected one of the two" if twice else None
+
+
 def _misread(model: Part, loss: Part) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 
@@ -151,6 +156,7 @@ RULES = (
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
     Rule("log.profile", ("log.profile",), _backwards),
+    Rule("log.pictures", ("log.pictures",), _timed_twice),
     Rule("loss.from_logits", ("model", "loss"), _misread),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
     Rule("optimizer.weight_decay_only", ("optimizer",), _undecayed),

@@ -19,6 +19,7 @@ CHECKPOINTS = "checkpoints"
 MODEL = "model.keras"
 RESULTS = "results.json"
 INCIDENTS = "incidents"
+PICTURES = "pictures"
 PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from tftrain.dump import dump
 from tftrain.durable import CannotWrite
 from tftrain.errors import TrainingError
 from tftrain.evaluations import Evaluations
+from tftrain.gallery import Gallery
 from tftrain.incidents import Incidents
 from tftrain.interrupts import Asked, Interrupted, Interrupts, heard, said
 from tftrain.memory import Memory
@@ -60,10 +63,11 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
         assembled = assemble(config)
         labels = [metric.name for metric in assembled.recipe.metrics]
         monitored = monitors(config, assembled.data.validation is not None, labels)
+        new_session = functools.partial(Session, assembled, monitored, interrupts, Gallery(assembled))
         if not is_chief(config.training.strategy):
-            return _work(assembled, monitored, interrupts, run_dir if resume else None, changed)
+            return _work(new_session, run_dir if resume else None, changed)
         folder = owned.enter_context(run_folder.claim(run_dir, config.source, resume))
-        session = Session(assembled, folder, monitored, interrupts)
+        session = new_session(folder)
         if resume:
             session.restore(folder, changed)
             left = session.left(folder) if not changed else None
@@ -84,13 +88,13 @@ def _tell_replay(assembled: Run) -> None:
         )
 
 
-def _work(assembled: Run, monitored: Monitors, interrupts: Interrupts, resumed: Path | None, changed: bool) -> Result:
+def _work(new_session: Callable[..., Session], resumed: Path | None, changed: bool) -> Result:
     """The part of a worker that is not the chief: all that the chief does, with nothing left of it on the disk.
 
     Checkpoints are among it, because numbers that are spread over the workers can only be saved by all of them.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(assembled, Path(folder), monitored, interrupts, chief=False)
+        session = new_session(Path(folder), chief=False)
         if resumed is not None:
             session.restore(resumed, changed)
             left = session.left(resumed) if not changed else None
@@ -102,9 +106,18 @@ def _work(assembled: Run, monitored: Monitors, interrupts: Interrupts, resumed: 
 class Session:
     """Takes a run to its end; only the chief of several workers leaves anything but checkpoints."""
 
-    def __init__(self, assembled: Run, folder: Path, monitored: Monitors, interrupts: Interrupts, chief: bool = True):
+    def __init__(
+        self,
+        assembled: Run,
+        monitored: Monitors,
+        interrupts: Interrupts,
+        gallery: Gallery,
+        folder: Path,
+        *,
+        chief: bool = True,
+    ):
         self._run, self._folder, self._monitored, self._chief = assembled, folder, monitored, chief
-        self._interrupts = interrupts
+        self._interrupts, self._gallery = interrupts, gallery
         self._skips, self._ledger = Skips(), Ledger()
         self._window = new_window(assembled.state, assembled.data.train.steps_per_epoch)
         self._rewinds = Rewinds(assembled.state, print if chief else lambda line: None)
@@ -154,10 +167,10 @@ class Session:
         files = recorders(self._run, self._folder, self._memory.start) if self._chief else ()
         incidents = Incidents(self._run, self._folder)
         audience = Audience(self._run, files, self._monitored, self._memory, incidents)
-        with audience.sinks(self._folder, self._skips, self._ledger, self._each_point()) as sinks:
+        with audience.sinks(self._folder, self._skips, self._ledger, self._each_point(), self._gallery) as sinks:
             if self._run.config.training.on_nonfinite == "rewind" and self._memory.saved is None:
                 sinks.save(0)
-            ended = self._train(replace(sinks, asked=self._asked, rewind=self._rewind))
+            ended = self._drawn(replace(sinks, asked=self._asked, rewind=self._rewind))
         if isinstance(ended, NotFinite):
             ended = NotFinite(f"{ended}{incidents.remark()}")
         steps = int(self._run.state.step.numpy())
@@ -167,6 +180,15 @@ class Session:
                 self._memory.save(steps)
         if isinstance(ended, Asked):
             raise Interrupted(ended.number)
+        return ended
+
+    def _drawn(self, sinks: Sinks) -> Stop | None:
+        """Train, with the pictures of the start, and those of an early end; why it was early, where it was."""
+        if not self._memory.start:
+            sinks.draw(0)
+        ended = self._train(sinks)
+        if ended is not None and not isinstance(ended, Asked):
+            sinks.draw(int(self._run.state.step.numpy()), last=True)
         return ended
 
     def _asked(self) -> Asked | None:
@@ -230,9 +252,10 @@ class Session:
         if self._evaluations.validated:
             steps = in_steps(run.config.training.validate_every, run.data.train.steps_per_epoch)
             views = ((every(steps), self._evaluations.look),)
+        plan = make_plan(run, views, self._gallery.following)
         try:
             with scope(run.strategy):
-                return train(run.programs, run.state, run.data.train, make_plan(run, views), sinks, window=self._window)
+                return train(run.programs, run.state, run.data.train, plan, sinks, window=self._window)
         except tf.errors.OpError as error:
             # A step's operations have no order among them, so the one that failed may be counted already.
             step, why, last = int(run.state.step.numpy()), cause(str(error)), self._memory.saved

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from tftrain.config import Data
 
 KINDS = (  # in this order
-    *("compiling", "step", "measuring", "input", "validation", "checkpoints", "writing", "incidents", "profile"),
+    *("compiling", "step", "measuring", "input", "validation"),
+    *("pictures", "checkpoints", "writing", "incidents", "profile"),
 )
 MUCH = 0.1  # of all seconds
 WORTH_SAVING = 0.5  # seconds

@@ -77,6 +77,8 @@ Clip = Annotated[Any, PartOf("clip")]
 Method = Annotated[Any, PartOf("method")]
 Preprocess = Annotated[Any, PartOf("preprocess")]
 Metric = Annotated[Any, PartOf("metric")]
+Picture = Annotated[Any, PartOf("picture")]
+Moment = NonNegativeInt | Duration  # 0 is before the first step
 LearningRate = NonNegativeFloat | Annotated[Any, PartOf("schedule")]
 FromLogits = bool | Literal["auto"]
 

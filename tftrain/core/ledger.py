@@ -34,9 +34,9 @@ class Ledger:
     def timed(self, kind: str, action: Callable[..., None]) -> Callable[..., None]:
         """The action, timed whenever it is done."""
 
-        def do(*given: Any) -> None:
+        def do(*given: Any, **named: Any) -> None:
             with self.timing(kind):
-                action(*given)
+                action(*given, **named)
 
         return do
 

@@ -119,6 +119,8 @@ def _report(last: tuple[Stretch, Due], points: Points, step: int, sinks: Sinks) 
             for view in due.views:
                 points[-1] = (step, points[-1][1].merged(view(step)))
     reason = _deliver(points, sinks)
+    if reached and due.pictures:
+        sinks.draw(step)
     if reached and due.checkpoint:
         with sinks.ledger.timing("checkpoints"):
             sinks.save(step)

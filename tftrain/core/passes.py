@@ -45,7 +45,7 @@ class Passes(NamedTuple):
     """What `passes` saw: the layers in the order of the forward pass, and the parameters that are trained.
 
     `grads` has an array for each parameter, of a sparse one the rows that the batch touched; None where the loss does
-    not reach it.
+    not reach it. `inputs` has the gradient with respect to each floating-point input that the loss reaches.
     """
 
     loss: float
@@ -53,6 +53,7 @@ class Passes(NamedTuple):
     names: list[str]
     params: list[np.ndarray]
     grads: list[np.ndarray | None]
+    inputs: list[np.ndarray]
 
 
 class _Call(NamedTuple):
@@ -63,38 +64,55 @@ class _Call(NamedTuple):
 
 
 def passes(objective: Objective, batch: Batch, scale: float = 1.0) -> Passes:
-    """Train on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
+    """One pass of a batch; see `passing`."""
+    return passing(objective, batch)(scale)
+
+
+def passing(objective: Objective, batch: Batch) -> Callable[[float], Passes]:
+    """Trains on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
 
     With a loss `scale` the backward pass is that of `scale` times the loss, and is divided by it afterwards. What runs
     in a loop inside the graph, such as a cell within a recurrent layer, cannot be seen from outside.
     """
-    model, buffers = objective.model, buffers_of(objective.model)
-    before = [buffer.numpy() for buffer in buffers]
-    shown: list[tuple[str, str, str | None]] = []
+    model, shown = objective.model, []
+    batch = _as_tensors(batch)
 
     @functools.partial(tf.function, autograph=False)
-    def both(batch: Batch) -> tuple:
+    def both(batch: Batch, scale: Tensor) -> tuple:
+        inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
         with _watching(model) as calls, tf.GradientTape() as tape:
-            tape.watch([leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating])
-            loss, _, _ = Multiplied(objective, tf.constant(scale))(batch)
+            tape.watch(inputs)
+            loss, _, _ = Multiplied(objective, scale)(batch)
         rows = _rows(model, calls)
         shown[:] = [row[:3] for row in rows]
         points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
-        grads, terms = tape.gradient(loss, [objective.params, points])
-        return loss, [row[3:] for row in rows], terms, [_unique(grad) for grad in grads]
+        grads, terms, starts = tape.gradient(loss, [objective.params, points, inputs])
+        return loss, [row[3:] for row in rows], terms, [_unique(grad) for grad in grads], starts
 
-    batch = _as_tensors(batch)
-    with replicas.first_of(model.variables[0].value):
-        loss, between, terms, grads = both.get_concrete_function(batch)(batch)
-    for buffer, value in zip(buffers, before, strict=True):
-        buffer.assign(value)
-    layers = []
-    for head, (z, a), (delta, arrived) in zip(shown, between, terms, strict=True):
-        found = [_scaled(_joined(term), scale) for term in (delta, arrived)]
-        layers.append(_layer(head, z, _joined(a), *found))
-    grads = [_scaled(None if grad is None else _array(grad), scale) for grad in grads]
-    params = [_array(param) for param in objective.params]
-    return Passes(float(loss) / scale, layers, parameter_names(model), params, grads)
+    def once(scale: float = 1.0) -> Passes:
+        with kept(model), replicas.first_of(model.variables[0].value):
+            loss, between, terms, *ends = both(batch, tf.constant(scale))
+        layers = []
+        for head, (z, a), (delta, arrived) in zip(shown, between, terms, strict=True):
+            found = [_scaled(_joined(term), scale) for term in (delta, arrived)]
+            layers.append(_layer(head, z, _joined(a), *found))
+        grads, inputs = ([_scaled(None if one is None else _array(one), scale) for one in end] for end in ends)
+        params, inputs = [_array(param) for param in objective.params], [one for one in inputs if one is not None]
+        return Passes(float(loss) / scale, layers, parameter_names(model), params, grads, inputs)
+
+    return once
+
+
+@contextmanager
+def kept(model: Any) -> Iterator[None]:
+    """What a forward pass changes in the model is as before at the end of the block."""
+    buffers = buffers_of(model)
+    before = [buffer.numpy() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.assign(value)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ class Due(NamedTuple):
     histograms: bool
     views: tuple[View, ...]
     checkpoint: bool
+    pictures: bool = False
 
     @property
     def point(self) -> bool:
@@ -53,8 +54,9 @@ class Due(NamedTuple):
 class Plan:
     """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
 
-    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them. At
-    each of the `cuts` a call ends, with nothing to be shown.
+    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them, but
+    not pictures, with which a run comes to the same numbers as without. At each of the `cuts` a call ends, with nothing
+    to be shown.
     """
 
     total_steps: int
@@ -62,6 +64,7 @@ class Plan:
     histograms: Cadence | None = None
     views: tuple[tuple[Cadence, View], ...] = ()
     checkpoints: Cadence | None = None
+    pictures: Cadence | None = None
     steps_per_call: int | Literal["auto"] = "auto"
     on_nonfinite: Literal["stop", "skip", "rewind"] = "stop"
     cuts: tuple[int, ...] = ()
@@ -73,14 +76,15 @@ class Plan:
         scalars, histograms = following(self.scalars), following(self.histograms)
         views = [(following(cadence), view) for cadence, view in self.views]
         checkpoint = self.checkpoints(step) if self.checkpoints else self.total_steps + 1
-        due = min(scalars, histograms, checkpoint, *(wanted for wanted, _ in views))
+        pictures = following(self.pictures)
+        due = min(scalars, histograms, checkpoint, pictures, *(wanted for wanted, _ in views))
         shown = tuple(view for wanted, view in views if wanted == due)
-        return Due(due, scalars == due, histograms == due, shown, checkpoint == due)
+        return Due(due, scalars == due, histograms == due, shown, checkpoint == due, pictures == due)
 
     def call_after(self, step: int, most: int, each_point: bool) -> list[tuple[Stretch, Due]]:
         """At most so many steps, up to what the host must see before it goes on, cut at all that is due on the way.
 
-        That is a view, a checkpoint, and with `each_point` every point. The last of them may be due only later.
+        That is a view, a picture, a checkpoint, and with `each_point` every point. The last may be due only later.
         """
         stretches, end = [], 0
         most = min([most, *(cut - step for cut in self.cuts if cut > step)])
@@ -90,7 +94,7 @@ class Plan:
             if end > most:
                 return [*stretches, (Stretch(most), due)]
             stretches.append((Stretch(end, _kind(due)), due))
-            if due.views or due.checkpoint or each_point or due.step == self.total_steps:
+            if due.views or due.pictures or due.checkpoint or each_point or due.step == self.total_steps:
                 break
         return stretches
 

@@ -20,11 +20,11 @@ class Sinks:
     """Who is told.
 
     `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
-    come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then, and
-    `save(step)` makes a checkpoint. `on_trouble(trouble)` is called at each step that went wrong, before anything is
-    done about it: all is as it was before that step, but for the count of steps and the loss scale. `rewind(trouble)`
-    is what is done where the plan says so, or gives the reason to stop. The seconds that all this takes are entered in
-    the `ledger`.
+    come some at a time. `record(points)` gets them after each call, `on_call(step, last row)` is called then,
+    `save(step)` makes a checkpoint and `draw(step)` pictures, with `last` where the run ends early.
+    `on_trouble(trouble)` is called at each step that went wrong, before anything is done about it: all is as it was
+    before that step, but for the count of steps and the loss scale. `rewind(trouble)` is what is done where the plan
+    says so, or gives the reason to stop. The seconds that all this takes are entered in the `ledger`.
     """
 
     observers: Sequence[Observer] = ()
@@ -34,5 +34,6 @@ class Sinks:
     on_trouble: Callable[[Trouble], None] = lambda trouble: None
     rewind: Callable[[Trouble], Stop | None] = lambda trouble: None
     asked: Callable[[], Stop | None] = lambda: None
+    draw: Callable[..., None] = lambda step, last=False: None
     each_point: bool = True
     ledger: Ledger = field(default_factory=Ledger)

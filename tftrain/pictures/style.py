@@ -42,11 +42,12 @@ class Sheet:
         return self.figure
 
 
-def diverging() -> Any:
-    """Blue below, white at zero, orange above; what is not finite is magenta."""
+def diverging(pale: bool = False) -> Any:
+    """Blue below, white at zero, orange above, `pale` as a ground to draw on; what is not finite is magenta."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours = ["#08366b", BLUE, "#8fc1e3", "#f7f7f7", "#f7c765", "#e08a00", "#7a3d00"]
+    dark = [[], []] if pale else [["#08366b", BLUE], ["#e08a00", "#7a3d00"]]
+    colours = [*dark[0], "#8fc1e3", "#f7f7f7", "#f7c765", *dark[1]]
     return LinearSegmentedColormap.from_list("blue_orange", colours).with_extremes(bad=NOT_FINITE)
 
 

@@ -1,0 +1,110 @@
+"""Gradient norms by layer, as they were logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tftrain.core.types import Scene
+from tftrain.pictures.style import BLUE, HEIGHT, NOT_FINITE, ORANGE, WIDTH, ZERO, Sheet
+from tftrain.values import PositiveInt
+
+RAW, CLIPPED = "grad_norm", "clipped_grad_norm"
+_MOST_LABELS = 24
+_MOST_COLUMNS = 600  # of the map
+
+
+def gradient_map(scene: Scene) -> Any:
+    """Layer by layer and step by step log10 of the gradient norm; black is exactly zero, magenta not finite."""
+    steps, norms = _norms(scene, RAW)
+    if not len(steps):
+        return None
+    sheet = Sheet(f"log10 of the gradient norm, step {scene.step}", size=(7.2, HEIGHT))
+    [axes] = sheet.axes
+    stride = -(-len(steps) // _MOST_COLUMNS)
+    cells, low, high = _decades(norms[::stride])
+    import matplotlib
+
+    colours = matplotlib.colormaps["viridis"].with_extremes(under=ZERO, bad=NOT_FINITE)
+    edges = np.concatenate([[0], steps[::stride]]) if steps[0] > 0 else np.append(steps[::stride], steps[-1] + 1)
+    rows = np.arange(norms.shape[1] + 1) - 0.5
+    shown = axes.pcolormesh(edges, rows, cells.T, cmap=colours, vmin=low, vmax=high)
+    axes.set_xlabel("step")
+    _name_layers(axes.yaxis, scene)
+    sheet.figure.colorbar(shown, pad=0.02)
+    _tell_colours(axes, norms)
+    return sheet.finished()
+
+
+def gradient_flow(scene: Scene, lines: PositiveInt = 5) -> Any:
+    """The gradient norm from the first layer to the last: now, after the clips, and at `lines` steps before."""
+    steps, norms = _norms(scene, RAW)
+    if not len(steps):
+        return None
+    import matplotlib
+
+    sheet = Sheet(f"gradient flow, step {scene.step}", size=(WIDTH, HEIGHT))
+    [axes] = sheet.axes
+    earlier = np.unique(np.geomspace(1, len(steps), lines + 1).round().astype(int) - 1)[:-1]
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, max(1, len(earlier))))
+    for colour, place in zip(colours, earlier, strict=False):
+        axes.plot(_positive(norms[place]), color=colour, linewidth=1.1, alpha=0.8, label=f"step {steps[place]}")
+    axes.plot(_positive(norms[-1]), color=BLUE, linewidth=2.6, marker="o", markersize=5, label=f"step {steps[-1]}")
+    after = _norms(scene, CLIPPED)[1]
+    if len(after) and not np.array_equal(after[-1], norms[-1], equal_nan=True):
+        axes.plot(_positive(after[-1]), color=ORANGE, linewidth=2.2, linestyle="--", marker="o", label="clipped")
+    if len(axes.lines) and any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+        axes.set_yscale("log")
+    axes.set_ylabel("gradient norm")
+    axes.grid(True)
+    _name_layers(axes.xaxis, scene, rotation=30, ha="right", rotation_mode="anchor")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return sheet.finished()
+
+
+def layer_names(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+
+
+def _norms(scene: Scene, scalar: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps of the points so far, and at each the norm of each layer's gradient, [points, layers]."""
+    known = [name for name in scene.names if f"{scalar}/{name}" in scene.history]
+    if not known:
+        return np.empty(0, int), np.empty((0, 0))
+    layers = layer_names(known)
+    steps = scene.history[f"{scalar}/{known[0]}"][0]
+    squares = np.zeros((len(steps), len(layers)))
+    with np.errstate(all="ignore"):
+        for name in known:
+            squares[:, layers.index(name.rpartition("/")[0])] += np.square(scene.history[f"{scalar}/{name}"][1])
+        return steps, np.sqrt(squares)
+
+
+def _decades(norms: np.ndarray) -> tuple[np.ma.MaskedArray, float, float]:
+    """log10 of the norms, masked where these are not finite and below the lowest where they are 0; and its range."""
+    known = np.isfinite(norms) & (norms > 0)
+    found = np.log10(norms, where=known, out=np.zeros_like(norms))
+    low, high = (float(found[known].min()), float(found[known].max())) if known.any() else (0.0, 1.0)
+    high = max(high, low + 0.1)
+    return np.ma.array(np.where(norms == 0, low - 1, found), mask=~np.isfinite(norms)), low, high
+
+
+def _positive(norms: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
+
+
+def _name_layers(axis: Any, scene: Scene, **style: Any) -> None:
+    layers = layer_names(scene.names)
+    stride = -(-len(layers) // _MOST_LABELS)
+    shown = [name if len(name) <= 22 else f"{name[:4]}..{name[-16:]}" for name in layers[::stride]]
+    axis.set_ticks(range(0, len(layers), stride), shown, fontsize=9, **style)
+
+
+def _tell_colours(axes: Any, norms: np.ndarray) -> None:
+    from matplotlib.patches import Patch
+
+    told = [("zero", ZERO, (norms == 0).any()), ("NaN or Inf", NOT_FINITE, (~np.isfinite(norms)).any())]
+    patches = [Patch(color=colour, label=label) for label, colour, there in told if there]
+    if patches:
+        axes.legend(handles=patches, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)

@@ -1,0 +1,133 @@
+"""A run as pictures see it: what is asked of a moment is computed then, once, and changes nothing of the run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core import replicas
+from tftrain.core.parameters import parameter_names
+from tftrain.core.passes import kept, passing
+from tftrain.core.types import Batch, Tensor
+from tftrain.core.variables import read
+from tftrain.data.batches import leaves, map_leaves
+from tftrain.observers.records import Series
+
+if TYPE_CHECKING:
+    from tftrain.assemble import Run
+    from tftrain.core.passes import Passes
+
+_ROWS = 8192  # that the model is given at once
+
+
+class Scenes:
+    """Owns the graphs that pictures are made by, and the first training batches, which they are made of.
+
+    To be made before training begins: a feed of a stream cannot be asked for other steps in between.
+    """
+
+    def __init__(self, run: Run, batches: int = 1):
+        self.run, feed = run, run.data.train
+        self._batches = []
+        for step in range(min(batches, feed.steps_per_epoch)):
+            self._batches.append(map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0))))
+        self.batch = self._batches[0]
+
+    def at(self, step: int, history: Callable[[], dict[str, Series]]) -> Moment:
+        """The run as it is now, after so many steps."""
+        return Moment(self, step, history)
+
+    def examples(self, most: int) -> Batch:
+        """The first training examples, of the batches that are held."""
+        parts = [[None if part is None else tf.nest.flatten(part) for part in batch] for batch in self._batches]
+        joined = []
+        for whole, *pieces in zip(self.batch, *parts, strict=True):
+            flat = None if whole is None else [np.concatenate(leaf)[:most] for leaf in zip(*pieces, strict=True)]
+            joined.append(None if whole is None else tf.nest.pack_sequence_as(whole, flat))
+        return Batch(*joined)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """What the model gives, as probabilities where the targets are classes."""
+        objective = self.run.objective
+        rows = len(tf.nest.flatten(x)[0])
+        with kept(objective.model), replicas.first_of(objective.model.variables[0].value):
+            pieces = [_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)]
+            found = [objective.probabilities(objective.model(piece, training=False)) for piece in pieces]
+        return np.concatenate([np.asarray(tf.cast(one, tf.float32)) for one in found])
+
+    def gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Of the first batch, as the next step would find them: before the transforms, and after."""
+        model = self.run.state.model
+        with kept(model), replicas.first_of(model.variables[0].value):
+            found = self._gradients(self._tensors)
+        raw, clipped = (list(map(np.asarray, grads)) for grads in found)
+        return raw, clipped
+
+    def passed(self) -> Passes:
+        """One pass of the first batch."""
+        scale = self.run.state.loss_scale
+        return self._passing(float(scale.value.numpy()) if scale else 1.0)
+
+    @functools.cached_property
+    def _tensors(self) -> Batch:
+        return map_leaves(tf.convert_to_tensor, self.batch)
+
+    @functools.cached_property
+    def _passing(self) -> Callable[[float], Passes]:
+        return passing(self.run.objective, self._tensors)
+
+    @functools.cached_property
+    def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
+        recipe, state = self.run.recipe, self.run.state
+
+        def found(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+            raw = recipe.method(recipe.objective, batch, read(state.carry)).grads
+            clipped, *_ = recipe.transform.update(raw, read(state.transform), recipe.objective.params)
+            return list(map(tf.convert_to_tensor, raw)), list(map(tf.convert_to_tensor, clipped))
+
+        return tf.function(found, autograph=False)
+
+
+class Moment:
+    """The Scene of one step; see `core.types.Scene`."""
+
+    def __init__(self, scenes: Scenes, step: int, history: Callable[[], dict[str, Series]]):
+        self._scenes, self._history = scenes, history
+        self.step, self.batch, self.facts = step, scenes.batch, scenes.run.data.facts
+        self.names = parameter_names(scenes.run.state.model)
+        self.examples, self.predict = scenes.examples, scenes.predict
+
+    @functools.cached_property
+    def params(self) -> list[np.ndarray]:
+        return [param.numpy() for param in self._scenes.run.objective.params]
+
+    @property
+    def raw(self) -> list[np.ndarray]:
+        return self._gradients[0]
+
+    @property
+    def clipped(self) -> list[np.ndarray]:
+        return self._gradients[1]
+
+    @functools.cached_property
+    def reaching(self) -> dict[str, np.ndarray]:
+        found = self._scenes.passed()
+        inputs = [name for name, leaf in leaves(self.batch).items() if name[0] == "x" and leaf.dtype.kind == "f"]
+        named = dict(zip(inputs, found.inputs, strict=False))
+        return named | {layer.name: layer.arrived for layer in found.layers if layer.arrived is not None}
+
+    @functools.cached_property
+    def history(self) -> dict[str, Series]:
+        return self._history()
+
+    @functools.cached_property
+    def _gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return self._scenes.gradients()
+
+
+def _rows(x: Any, rows: slice) -> Any:
+    return tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[rows]), x)
