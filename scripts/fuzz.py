@@ -9,6 +9,7 @@ import argparse
 import collections
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -115,6 +116,8 @@ def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mu
     accepted: dict[bytes, tuple] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant.yaml"
+        for one in CONFIGS:  # some build upon others
+            shutil.copy(one, folder)
         for number in range(cases):
             case = mutant(texts, seed, number)
             found = guarded(lambda case=case: read(case, path), READ_SECONDS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,9 @@ import tftrain
 
 OWN = Path(__file__).parent / "own"
 GOOD = "model: mlp\ndata: iris\noptimizer: adam\n"
+
+# What is started in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

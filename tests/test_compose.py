@@ -85,7 +85,7 @@ def test_an_error_names_the_file_that_the_value_stands_in(desk):
     desk.write("model: {name: mlp, hiden: [3]}\ndata: iris\noptimizer: adam\n", "base.yaml")
     assert desk.problems("base: base.yaml\ntraining: {epochs: x}\n") == [
         "base.yaml:1:20: model.hiden: unknown argument of mlp; expected one of hidden, activation, output_activation, "
-        "kernel_initializer, batch_norm, dropout; did you mean 'hidden'?",
+        "kernel_initializer, batch_norm, residual, dropout; did you mean 'hidden'?",
         "2:20: training.epochs: given the text 'x'; expected a whole number of at least 1 or null",
     ]
 

@@ -182,9 +182,9 @@ def test_a_run_with_groups(config, tmp_path):
         for path, begun in zip(found.weights, start.weights, strict=True)
     }
     assert moved == {
-        "mlp/hidden_1/kernel": False,
-        "mlp/hidden_1/bias": True,
-        "mlp/output/kernel": True,
-        "mlp/output/bias": False,
+        "hidden_1/kernel": False,
+        "hidden_1/bias": True,
+        "output/kernel": True,
+        "output/bias": False,
     }
     assert not np.array_equal(plain.weights[0], start.weights[0])

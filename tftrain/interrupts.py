@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -97,9 +98,27 @@ def heard() -> Iterator[Interrupts]:
 
 @contextmanager
 def second_kills() -> Iterator[None]:
-    """Of a Ctrl-C that nobody takes the process dies at once, also within a long call into TensorFlow."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Of two Ctrl-C that come while nobody answers the second ends the process at once.
+
+    Within a long call into TensorFlow Python answers no signal, so a thread is told of them too.
+    """
+    before, (told, tell) = signal.signal(signal.SIGINT, signal.SIG_DFL), os.pipe()
+    os.set_blocking(tell, False)
+    told_before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    threading.Thread(target=_end_at_second, args=[told], daemon=True).start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(told_before)
+        os.close(tell)
         signal.signal(signal.SIGINT, before)
+
+
+def _end_at_second(told: int) -> None:
+    """Counts the Ctrl-C among the signals that are told, one byte each."""
+    count = 0
+    while byte := os.read(told, 1):
+        count += byte[0] == signal.SIGINT
+        if count == 2:
+            os._exit(128 + signal.SIGINT)
+    os.close(told)

@@ -123,7 +123,7 @@ def test_branches_shared_layers_and_layers_without_parameters():
 def test_sequences_and_embeddings():
     start = keras.Input((5,), dtype="int32")
     inner = layers.Embedding(9, 4, mask_zero=True, name="words")(start)
-    inner = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="both")(inner)
+    inner = layers.Bidirectional(layers.LSTM(3, return_sequences=True, name="lstm"), name="both")(inner)
     inner = layers.SimpleRNN(3, return_sequences=True, unroll=True, name="unrolled")(inner)
     model = keras.Model(start, layers.Dense(3, name="output")(layers.GRU(4, name="gru")(inner)))
     words = np.random.default_rng(1).integers(0, 9, (6, 5))
