@@ -12,7 +12,7 @@ from PIL import Image
 
 from tftrain import cli
 from tftrain.observers.records import line_of
-from tftrain.pictures.curves import _running, draw_curves, found, usual
+from tftrain.pictures.curves import draw_curves, found, running, usual
 
 
 def write_run(folder, steps=100, slope=0.05, validated=True):
@@ -66,7 +66,7 @@ def test_each_run_has_its_colour_and_its_validation_is_dashed():
 
 
 def test_a_running_mean_leaves_out_what_is_not_finite():
-    np.testing.assert_allclose(_running(np.array([1.0, 2, 3, np.nan, 5]), 3), [1.5, 2, 2.5, np.nan, 5])
+    np.testing.assert_allclose(running(np.array([1.0, 2, 3, np.nan, 5]), 3), [1.5, 2, 2.5, np.nan, 5])
 
 
 @pytest.mark.parametrize(

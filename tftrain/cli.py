@@ -19,6 +19,7 @@ python -m tftrain inspect --config FILE        the model as a table, and one bat
 python -m tftrain replay RUN/incidents/STEP    repeat a step that went wrong, layer by layer
 python -m tftrain board [RUN...]       TensorBoard with the Gradients tab
 python -m tftrain plot RUN...          curves of one or several runs as a PNG
+python -m tftrain report RUN...        one HTML file that tells of one or several runs
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
 """
@@ -193,6 +194,26 @@ def plot(words: Sequence[str]) -> int:
     return 0
 
 
+def report(words: Sequence[str]) -> int:
+    """Write an HTML file that tells of runs; TensorFlow is not needed."""
+    parser = Parser(prog="python -m tftrain report", description="One HTML file that tells of one or several runs.")
+    parser.add_argument("folders", metavar="RUN", nargs="+", type=Path, help="the folder of a run")
+    parser.add_argument("--out", metavar="FILE.html", type=Path, help="default: RUN/report.html, or report.html")
+    asked = parser.parse_args(words)
+    if asked.out is not None and asked.out.suffix.lower() not in (".html", ".htm"):
+        parser.error(f"--out {asked.out}: expected a name that ends in .html")
+    from tftrain.durable import CannotWrite
+    from tftrain.report.page import report
+
+    default = asked.folders[0] / "report.html" if len(asked.folders) == 1 else Path("report.html")
+    try:
+        print(report(asked.folders, asked.out or default))
+    except CannotWrite as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    return 0
+
+
 def board(words: Sequence[str]) -> int:
     """Start TensorBoard, without TensorFlow."""
     parser = Parser(prog="python -m tftrain board", description="TensorBoard with the Gradients tab, on runs.")
@@ -240,6 +261,7 @@ VERBS = {
     "list": list_parts,
     "plot": plot,
     "replay": replay,
+    "report": report,
     "schema": print_schema,
     "train": train,
 }

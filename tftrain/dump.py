@@ -12,7 +12,7 @@ from tftrain import arguments
 from tftrain.config import Config
 from tftrain.parts import Part, plain
 
-_ABSENT = type("_Absent", (), {"__str__": lambda self: "not there"})()
+ABSENT = type("_Absent", (), {"__str__": lambda self: "not there"})()  # stands for a value that there is not
 
 
 def dump(config: Config) -> str:
@@ -22,7 +22,20 @@ def dump(config: Config) -> str:
 
 def changes(before: Config, after: Config) -> list[str]:
     """Where two configs differ, a line for each value: `key.path: old -> new`."""
-    return list(_differences(_plain(before), _plain(after), ""))
+    found = differences(_plain(before), _plain(after))
+    return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found]
+
+
+def differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Where two configs as plain values differ: the key path, and the value in either."""
+    if old == new:
+        return
+    before, after = _entries(old, new), _entries(new, old)
+    if before is None or after is None:
+        yield path, old, new
+        return
+    for key in [*before, *(key for key in after if key not in before)]:
+        yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), (*path, str(key)))
 
 
 def _plain(value: Any) -> Any:
@@ -37,21 +50,9 @@ def _plain(value: Any) -> Any:
     return written
 
 
-def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
-    if old == new:
-        return
-    before, after = _entries(old, new), _entries(new, old)
-    if before is None or after is None:
-        yield f"{path}: {old} -> {new}"
-        return
-    for key in [*before, *(key for key in after if key not in before)]:
-        inner = f"{path}.{key}" if path else str(key)
-        yield from _differences(before.get(key, _ABSENT), after.get(key, _ABSENT), inner)
-
-
 def _entries(value: Any, other: Any) -> dict | None:
     """What is inside of a value that is compared with another one; None where it must be told as a whole."""
-    if value is _ABSENT and isinstance(other, (dict, list)) and other:
+    if value is ABSENT and isinstance(other, (dict, list)) and other:
         return {}
     if isinstance(value, str) and isinstance(other, dict) and "name" in other:  # a part without arguments
         return {"name": value}

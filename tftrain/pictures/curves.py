@@ -73,10 +73,10 @@ def _line(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None
         axes.plot(steps, values, marker="." if len(steps) < 3 else None, **style)  # a single point makes no line
         return
     axes.plot(steps, values, **style | {"linewidth": 0.8, "alpha": 0.3, "label": None})
-    axes.plot(steps, _running(values, len(values) // _SMOOTH), **style)
+    axes.plot(steps, running(values, len(values) // _SMOOTH), **style)
 
 
-def _running(values: np.ndarray, width: int) -> np.ndarray:
+def running(values: np.ndarray, width: int) -> np.ndarray:
     """The mean of `width` values around each that is finite, of those that are; fewer at the ends."""
     known = np.isfinite(values)
     window = np.ones(width)

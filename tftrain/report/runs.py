@@ -1,0 +1,86 @@
+"""What the folders of runs hold, also those of runs that have not ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tftrain.compose import compose
+from tftrain.convert import plain
+from tftrain.lock import holder
+from tftrain.names import listed
+from tftrain.observers.records import Series, history
+from tftrain.run_folder import CONFIG, INCIDENTS, METRICS, RESULTS, RunFolderError, run_names
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as far as it got: its `config` as plain values, its curves, what it came to, and what went wrong."""
+
+    name: str
+    config: dict[str, Any]  # empty where there is none
+    config_text: str
+    history: dict[str, Series]
+    results: dict[str, Any]  # those of results.json; empty before the end
+    incidents: dict[str, str]  # by the step
+    running: bool
+
+    @property
+    def steps(self) -> int:
+        """The last step that is known of."""
+        last = (int(series.steps[-1]) for series in self.history.values())
+        return max([self.results.get("steps", 0), *last])
+
+    def state(self) -> str:
+        """How far it got, in words."""
+        if self.results:
+            stopped = self.results["stopped"]
+            return f"stopped early: {stopped}" if stopped else "finished"
+        if self.running:
+            return "still running"
+        return "not finished: it was killed, or failed" if self.history else "not finished: it has no point yet"
+
+    def figures(self) -> dict[tuple[str, str], float]:
+        """(split, name) -> value, of all that the run came to."""
+        return {(split, name): value for split in SPLITS for name, value in self.results.get(split, {}).items()}
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Raises RunFolderError where a folder is no run, ConfigError where its config cannot be read."""
+    return [_read(name, folder) for name, folder in zip(run_names(folders), folders, strict=True)]
+
+
+def _read(name: str, folder: Path) -> Run:
+    config = folder / CONFIG
+    if not folder.is_dir():
+        raise RunFolderError(f"run folder {folder}: there is no such folder")
+    if not config.is_file() and not (folder / METRICS).is_file():
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
+        hint = f"; runs are within it: {listed(inside)}" if inside else ""
+        raise RunFolderError(f"run folder {folder}: holds no {CONFIG} and no {METRICS}, so it is no run{hint}")
+    there = config.is_file()
+    return Run(
+        name=name,
+        config=plain(compose(config)) if there else {},
+        config_text=config.read_text(encoding="utf-8-sig") if there else "",
+        history=history(folder / METRICS),
+        results=_results(folder),
+        incidents=_incidents(folder),
+        running=holder(folder) is not None,
+    )
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """What a run came to; a file of that name is there as a whole or not at all."""
+    path = folder / RESULTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _incidents(folder: Path) -> dict[str, str]:
+    texts = sorted(folder.glob(f"{INCIDENTS}/*/incident.txt"))
+    return {str(int(path.parent.name)): path.read_text(encoding="utf-8", errors="replace") for path in texts}
