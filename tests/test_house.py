@@ -38,6 +38,8 @@ GROUND = {
     "tftrain.core.sparse",
     "tftrain.core.masks",
     "tftrain.core.multiplied",
+    "tftrain.core.hooks",
+    "tftrain.core.recurrent",
 }
 SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "pictures", "doctor", "board"}
 SHELVES |= {"losses", "metrics", "rates", "strategy", "views", "startup", "run_folder"}  # of one file each

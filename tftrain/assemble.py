@@ -43,6 +43,7 @@ from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
 from tftrain.trials import expect, try_score
 from tftrain.values import in_steps
+from tftrain.windows import free_of_length, windowed
 
 SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
 HISTOGRAM_SETS = 50  # TensorBoard shows 51 at most
@@ -72,7 +73,7 @@ def assemble(config: Config) -> Run:
         message = f"{config.training.strategy}: {error}"
         raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
     keras.utils.set_random_seed(config.training.seed)
-    data = _labelled(config, _data(config))
+    data = windowed(config, _labelled(config, _data(config)))
     keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
     with fresh_names(), scope(strategy):
         return _assemble(config, data, strategy)
@@ -96,15 +97,15 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     clip = clips.chained(config.gradients.clip, names, objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
-    method = open_method(config, objective, data.sample, loss_scale)
+    method, carry = open_method(config, objective, data, loss_scale)
     recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares)
     with blamed_on(config.model, "model"):
         spike = config.training.spike
         norm_range = NormRange(None if spike == "never" else spike)
-        kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages, "norm_range": norm_range}
+        kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages, "carry": carry}
+        kept["norm_range"] = norm_range
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
-        sample, batch_size = take(data.sample, slice(1)).x, -(-data.train.examples // data.train.steps_per_epoch)
-        executor = fitting(model, sample, batch_size)
+        executor = fitting(model, take(data.sample, slice(1)).x, data.batch_size)
         made = {"executor": executor, "jit_compile": config.training.jit_compile}
         programs = Programs(state, recipe, data.train, _probes(config.log), **made)
     _expect_compilable(config, programs, data.sample)
@@ -201,7 +202,7 @@ def _preprocess(part: Part) -> Preprocess:
 
 def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     """The built model and its outputs for the sample; a subclassed model is built by that call."""
-    facts, part = data.facts, config.model
+    facts, part = free_of_length(config, data.facts), config.model
     outputs = _outputs(config, data)
     with blamed_on(part, "model"):
         with _precision(config.training.precision):
@@ -218,7 +219,7 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
         found = tf.nest.map_structure(single, found)
         if not isinstance(found, tf.Tensor):
             raise InputError(problem(part.place, "model", f"{part.name} gives several outputs; expected one"))
-    misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), facts)
+    misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), data.facts)
     if misfit:
         raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
     return model, found

@@ -77,8 +77,11 @@ KINDS = {
     ),
     "method": Kind(
         "a way to get the gradients",
-        {name: f"tftrain.gradients.{name}:{name}" for name in ("backprop", "numeric", "forward")},
-        house=("names",),
+        {
+            **{name: f"tftrain.gradients.{name}:{name}" for name in ("backprop", "numeric", "forward", "rtrl")},
+            "truncated_bptt": "tftrain.gradients.truncated:truncated_bptt",
+        },
+        house=("names", "model", "rows"),
     ),
     "optimizer": Kind(
         "a rule for the update",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
@@ -12,28 +12,38 @@ from tftrain.core import replicas
 from tftrain.core.objective import KerasObjective
 from tftrain.core.parameters import parameter_names
 from tftrain.core.scale import LossScale
-from tftrain.core.types import Batch, GradientMethod
+from tftrain.core.types import Carrying, GradientMethod, Tree
 from tftrain.errors import InputError, blamed_on
 from tftrain.gradients.microbatched import microbatched
 from tftrain.gradients.scaled import loss_scaled
 from tftrain.strict import problem
 from tftrain.trials import shown, try_method
 
+if TYPE_CHECKING:
+    from tftrain.data.feeds import Data
 
-def open_method(
-    config: Config, objective: KerasObjective, sample: Batch, loss_scale: LossScale | None
-) -> GradientMethod:
+
+class Opened(NamedTuple):
+    """A gradient method, and what it carries before the first step."""
+
+    method: GradientMethod
+    carry: Tree
+
+
+def open_method(config: Config, objective: KerasObjective, data: Data, loss_scale: LossScale | None) -> Opened:
     """The method, a user's own tried on a sample; raises InputError or UserCodeError."""
     part, pieces = config.gradients.method, config.gradients.accumulate
     _refuse_joined_pieces(config, objective.model)
     with blamed_on(part, part.path):
-        method = part.build(names=parameter_names(objective.model))
+        rows = data.batch_size
+        method = part.build(names=parameter_names(objective.model), model=objective.model, rows=rows)
         if not part.target.startswith("tftrain."):
-            try_method(method, objective, sample)
+            try_method(method, objective, data.sample)
+    method, carry = method if isinstance(method, Carrying) else (method, ())
     if loss_scale is not None:
         method = loss_scaled(method, loss_scale.value)
     _refuse_sums(config, objective.loss)
-    return microbatched(method, pieces) if pieces > 1 else method
+    return Opened(microbatched(method, pieces) if pieces > 1 else method, carry)
 
 
 def _refuse_sums(config: Config, loss: Any) -> None:

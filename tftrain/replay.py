@@ -89,10 +89,10 @@ def _repeated(run: Run, batch: Batch) -> dict[str, float]:
 class _OneBatch:
     """A feed of a single batch, which is its own handle."""
 
-    steps_per_epoch, prepared = 1, True
+    steps_per_epoch, prepared, in_order = 1, True, False
 
     def __init__(self, batch: Batch, spec: Batch):
-        self._batch, self._weighted = batch, batch.weight is not None
+        self._batch = batch
         self.signature = self._parts(spec)
         self.examples = int(tf.nest.flatten(batch.x)[0].shape[0])
 
@@ -103,10 +103,10 @@ class _OneBatch:
         return self._parts(self._batch)
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
-        return Batch(*handle)
+        return Batch(**handle)
 
-    def _parts(self, batch: Batch) -> tuple:
-        return tuple(batch) if self._weighted else tuple(batch)[:2]
+    def _parts(self, batch: Batch) -> dict[str, Tree]:
+        return {name: part for name, part in batch._asdict().items() if part is not None}
 
 
 def _batch_spec(feed: Feed) -> Batch:

@@ -36,6 +36,10 @@ def gru():
     return keras.Sequential([keras.Input((2, 2)), layers.GRU(2), layers.Dense(2)])
 
 
+def lstm():
+    return keras.Sequential([keras.Input((3, 2)), layers.LSTM(2), layers.Dense(2)])
+
+
 def lstm_of_words():
     words = layers.Embedding(5, 2, mask_zero=True)
     return keras.Sequential([keras.Input((2,), dtype="int64"), words, layers.LSTM(2), layers.Dense(2)])
@@ -51,6 +55,8 @@ METHODS = [  # the method as a config says it, the models it is for, and how far
     ({"name": "numeric"}, MODELS, CENTRAL),
     ({"name": "numeric", "sided": "forward"}, MODELS, ONE_SIDED),
     ({"name": "forward"}, MODELS, EXACT),
+    ({"name": "truncated_bptt"}, (simple_rnn, gru, lstm_of_words), EXACT),  # the window is longer than the sequences
+    ({"name": "rtrl"}, (simple_rnn, gru, lstm), EXACT),
     ({"name": "gradients:example_by_example"}, (simple_rnn, gru), EXACT),  # no dropout, no statistics of a batch
 ]
 CASES = [
@@ -70,9 +76,10 @@ def problem(make):
     return KerasObjective(model, keras.losses.MeanSquaredError()), Batch(tf.constant(x), y)
 
 
-def evaluated(method, make):
+def evaluated(build, make):
     """The loss, the gradients and the model's variables afterwards, as arrays, of one evaluation in a graph."""
     objective, batch = problem(make)
+    method = build(names=(), model=objective.model, rows=4)
     found = tf.function(lambda: method(objective, batch, ())[:3], autograph=False)()
     grads = [tf.convert_to_tensor(grad).numpy() for grad in found[1]]
     return found[0].numpy(), grads, [variable.numpy() for variable in objective.model.variables], found[2].numpy()
@@ -80,7 +87,7 @@ def evaluated(method, make):
 
 @functools.cache
 def reference(make):
-    return evaluated(backprop(), make)
+    return evaluated(lambda **_: backprop(), make)
 
 
 def worst(grads, exact):
@@ -93,7 +100,7 @@ def worst(grads, exact):
 def test_agrees_with_backprop(float64, own_parts, given, make, limit):
     name, target = catalogue.find("method", given["name"])
     arguments = {key: value for key, value in given.items() if key != "name"}
-    loss, grads, after, outputs = evaluated(Part("method", name, target, arguments).build(names=()), make)
+    loss, grads, after, outputs = evaluated(Part("method", name, target, arguments).build, make)
     exact_loss, exact, exact_after, exact_outputs = reference(make)
     assert all(grad.dtype == np.float64 for grad in [*grads, *exact])
     np.testing.assert_allclose(loss, exact_loss, rtol=1e-14)

@@ -14,7 +14,8 @@ from tftrain.core import replicas
 from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.masks import mask_of, masked
 from tftrain.core.multiplied import added
-from tftrain.core.types import Batch, Tensor, Terms, Tree
+from tftrain.core.recurrent import continued, recurrent_layers
+from tftrain.core.types import Batch, Carry, Tensor, Terms, Tree
 
 
 def unchanged(outputs: Tree) -> Tree:
@@ -66,12 +67,20 @@ class KerasObjective:
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
-        outputs = tf.nest.map_structure(single, self.model(batch.x, training=training))
+        outputs, carry = self._called(batch, carry, training)
         loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
         loss = loss * replicas.count()  # Keras divides by it, but the mean over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
         return Terms(loss, [tf.cast(penalty, loss.dtype) for penalty in self.model.losses], outputs, carry)
+
+    def _called(self, batch: Batch, carry: Tree, training: bool) -> tuple[Tree, Tree]:
+        """The outputs, with the states of recurrent layers going on where there is a Carry."""
+        if not isinstance(carry, Carry):
+            return tf.nest.map_structure(single, self.model(batch.x, training=training)), carry
+        with continued(recurrent_layers(self.model), carry.states, batch.starts) as states:
+            outputs = tf.nest.map_structure(single, self.model(batch.x, training=training))
+        return outputs, carry._replace(states=states)
 
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
         return added(self.terms(batch, carry, training))

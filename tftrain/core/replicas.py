@@ -40,18 +40,46 @@ def own_share(batch: Batch) -> tuple[Batch, Tensor | None]:
     Where there are fewer examples than replicas, the last ones get an example that does not count: what a model
     computes of none at all, such as the statistics of batch normalisation, would be NaN for ever.
     """
-    replicas = count()
-    if replicas == 1:
+    if count() == 1:
         return batch, None
-    index = tf.distribute.get_replica_context().replica_id_in_sync_group
+    first, stop, rows = _own_rows(batch)
+    parts = [part if part is None else tf.nest.map_structure(lambda leaf: leaf[first:stop], part) for part in batch]
+    return Batch(*parts), tf.cast(rows, tf.float32)
+
+
+def _own_rows(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """From which row of the global batch, before which one, and how many of them count."""
+    index, replicas = tf.distribute.get_replica_context().replica_id_in_sync_group, count()
     examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
     rows, more = examples // replicas, examples % replicas
     start = index * rows + tf.minimum(index, more)
     rows += tf.cast(index < more, tf.int32)
     first = tf.minimum(start, examples - 1)
-    stop = first + tf.maximum(rows, 1)
-    parts = [part if part is None else tf.nest.map_structure(lambda leaf: leaf[first:stop], part) for part in batch]
-    return Batch(*parts), tf.cast(rows, tf.float32)
+    return first, first + tf.maximum(rows, 1), rows
+
+
+def own_carry(carry: Tree, batch: Batch) -> Tree:
+    """This replica's rows of a carry, which has a row for each example of the largest batch."""
+    if not carry:
+        return carry
+    first, stop = _own_rows(batch)[:2] if count() > 1 else (0, tf.shape(tf.nest.flatten(batch.x)[0])[0])
+    return tf.nest.map_structure(lambda leaf: leaf[first:stop], carry)
+
+
+def whole_carry(own: Tree, carry: Tree, batch: Batch) -> Tree:
+    """The carry with the new rows of all replicas; those beyond the batch stay as they were."""
+    if not carry:
+        return carry
+    old, new = tf.nest.flatten(carry), tf.nest.flatten(own)
+    examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
+    if count() > 1:
+        first, stop, rows = _own_rows(batch)
+        around = [[first, examples - stop]]
+        padded = [tf.pad(leaf, around + [[0, 0]] * (leaf.shape.rank - 1)) for leaf in new]
+        new = _sums([tf.where(rows > 0, leaf, tf.zeros_like(leaf)) for leaf in padded])
+    joined = [tf.concat([leaf, before[examples:]], 0) for leaf, before in zip(new, old, strict=True)]
+    shaped = [tf.ensure_shape(leaf, before.shape) for leaf, before in zip(joined, old, strict=True)]
+    return tf.nest.pack_sequence_as(carry, shaped)
 
 
 def as_share(objective: Objective, batch: Batch, rows: Tensor | None) -> Objective:

@@ -43,12 +43,14 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
     commit = make_commit(state, _change(state, recipe), _keep(state, recipe))
 
     def step(batch: Batch) -> tuple[Row, list]:
-        params, (batch, rows) = objective.params, replicas.own_share(batch)
+        params, whole, before_it = objective.params, batch, read(state.carry)
+        batch, rows = replicas.own_share(whole)
         buffers = read(state.buffers)  # the forward pass already changes them, and a NaN there would stay for ever
         with tf.name_scope("gradients"):
             with recording() as activations:
                 share = replicas.as_share(objective, batch, rows)
-                loss, raw, outputs, carry = recipe.method(share, batch, read(state.carry))
+                loss, raw, outputs, carry = recipe.method(share, batch, replicas.own_carry(before_it, whole))
+                carry = replicas.whole_carry(carry, before_it, whole)
             loss, *raw = replicas.total([loss, *raw])
             replicas.agree(state.buffers, buffers, rows)
         with tf.name_scope("norms"):

@@ -11,11 +11,15 @@ Tree = Any  # a tensor, or a dict, list or tuple of trees
 
 
 class Batch(NamedTuple):
-    """One batch of examples; every leaf has the leading axis [batch]."""
+    """One batch of examples; every leaf has the leading axis [batch].
+
+    `starts`, [batch], is there where the examples are windows of sequences: whether a sequence begins with this one.
+    """
 
     x: Tree
     y: Tree
     weight: Tensor | None = None
+    starts: Tensor | None = None
 
 
 class Facts(NamedTuple):
@@ -37,19 +41,31 @@ class Feed(Protocol):
     On the host `serve(step, count)` makes a handle for the next `count` steps; in the graph
     `batch(handle, index)` gives batch `index` of that handle. One call never spans more than
     `run_length(step)` steps. `prepared` is whether batches lie in memory as they are; where they do not, it is told how
-    long they take.
+    long they take. Where a feed is `in_order`, the batches of a handle must be asked for one after the other,
+    each once.
     """
 
     signature: Tree  # the tf.TypeSpec of a handle
     steps_per_epoch: int
     examples: int
     prepared: bool
+    in_order: bool
 
     def run_length(self, step: int) -> int: ...
 
     def serve(self, step: int, count: int) -> Tree: ...
 
     def batch(self, handle: Tree, index: Tensor) -> Batch: ...
+
+
+class Carry(NamedTuple):
+    """What goes from one window of a sequence to the next; every leaf has the leading axis [batch].
+
+    `states` has the states of each recurrent layer (`core.recurrent.recurrent_layers`); the rest is a method's own.
+    """
+
+    states: list[list[Tensor]]
+    own: Tree = ()
 
 
 class Evaluation(NamedTuple):
@@ -102,6 +118,13 @@ class Objective(Protocol):
 
 
 GradientMethod = Callable[[Objective, Batch, Tree], Evaluation]
+
+
+class Carrying(NamedTuple):
+    """A gradient method that is given sequences window by window, and the carry before the first, [batch_size, ...]."""
+
+    method: GradientMethod
+    carry: Carry
 
 
 class Transform(NamedTuple):

@@ -21,6 +21,8 @@ class ArrayFeed:
     in a short batch it also says where the rows of each batch start. A batch that is all the data needs no rows.
     """
 
+    in_order = False
+
     def __init__(self, data: Batch, order: Order, fitted: list[Fitted]):
         self._order = order
         ready, self._rest = apply_ahead(fitted, data, order.training)

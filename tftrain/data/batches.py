@@ -16,6 +16,8 @@ def map_leaves(change: Callable[[Any], Any], batch: Batch) -> Batch:
 
 
 def leaves(batch: Batch) -> dict[str, Any]:
-    """The parts of a batch by the names that messages use: x or x['name'], y, weight."""
+    """The parts of a batch by the names that messages use: x or x['name'], y, weight, starts."""
     x = {f"x['{name}']": leaf for name, leaf in batch.x.items()} if isinstance(batch.x, Mapping) else {"x": batch.x}
-    return {**x, "y": batch.y} | ({} if batch.weight is None else {"weight": batch.weight})
+    return {**x, "y": batch.y} | {
+        name: part for name in ("weight", "starts") if (part := getattr(batch, name)) is not None
+    }

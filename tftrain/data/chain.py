@@ -60,7 +60,7 @@ def fit(steps: Iterable[Preprocess], train: Split, classes: int | None, seed: in
 
 def apply(fitted: Iterable[Fitted], batch: Batch, step: Tensor, training: bool) -> Batch:
     """The batch of training step `step` after the given steps."""
-    x, y, weight = map_leaves(tf.convert_to_tensor, batch)
+    x, y, weight, _ = map_leaves(tf.convert_to_tensor, batch)
     for one in fitted:
         seed = tf.stack([tf.constant(one.seed, tf.int64), tf.cast(step, tf.int64)])
         x, y = one.step.apply(x, y, one.state, seed, training)

@@ -54,6 +54,7 @@ class Data(NamedTuple):
     sample: Batch
     label_range: tuple[int, int] | None
     integer_range: tuple[int, int] | None
+    batch_size: int  # of training
 
 
 def open_data(source: Any, options: DataOptions, seed: int) -> Data:
@@ -88,7 +89,7 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
     spoiled = first_not_finite(sample)
     if spoiled:
         raise DataError(f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}")
-    return Data(train, held_out.get("validation"), held_out.get("test"), facts, sample, labels, others)
+    return Data(train, held_out.get("validation"), held_out.get("test"), facts, sample, labels, others, batch_size)
 
 
 def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple | None, tuple | None]:

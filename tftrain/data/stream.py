@@ -22,7 +22,7 @@ class StreamFeed:
     Examples of differing shapes are preprocessed one by one, before they are put into a batch.
     """
 
-    prepared = False
+    prepared, in_order = False, True
 
     def __init__(self, data: tf.data.Dataset | Addressed, order: Order, fitted: list[Fitted]):
         self._source = Sought(data, order) if isinstance(data, Addressed) else Replayed(data, order)

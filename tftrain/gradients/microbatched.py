@@ -28,16 +28,16 @@ def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
 
         def piece(start: Tensor, size: Tensor) -> tuple[Tensor, list, Tree]:
             rows = start + tf.range(size)
-            part, mass = _rows(batch, rows), tf.reduce_sum(tf.gather(masses, rows))
+            part, mass = Batch(*(_rows(part, rows) for part in batch)), tf.reduce_sum(tf.gather(masses, rows))
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
             share = Multiplied(objective, tf.math.divide_no_nan(mass, whole), size / examples)
-            loss, grads, outputs, _ = method(share, part, carry)
-            return loss, grads, outputs
+            loss, grads, outputs, after = method(share, part, _rows(carry, rows))
+            return loss, grads, (outputs, after)
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
         found = piece(tf.constant(0), first)
-        loss, grads, outputs = _over_the_rest(lambda index: piece(first + index * size, size), more, size, found)
-        return Evaluation(loss, grads, outputs, carry)
+        loss, grads, shown = _over_the_rest(lambda index: piece(first + index * size, size), more, size, found)
+        return Evaluation(loss, grads, *shown)
 
     return evaluate
 
@@ -88,7 +88,5 @@ def _behind(first: Tensor, rest: Tensor) -> Tensor:
     return tf.ensure_shape(joint, [None, *first.shape[1:]])
 
 
-def _rows(batch: Batch, rows: Tensor) -> Batch:
-    return Batch(
-        *(part if part is None else tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), part) for part in batch)
-    )
+def _rows(tree: Tree, rows: Tensor) -> Tree:
+    return tf.nest.map_structure(lambda leaf: None if leaf is None else tf.gather(leaf, rows), tree)

@@ -1,0 +1,156 @@
+"""The recurrent layers of a model: their states across windows of a sequence, and how far back a gradient reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tftrain.core.hooks import hooked, layers_of
+from tftrain.core.types import Carry, Tensor, Tree
+
+LOOP = "inner_loop"  # of a Keras layer: (sequences, initial_state, mask, training) -> (last output, outputs, states)
+
+
+def recurrent_layers(model: Any) -> list:
+    """The recurrent layers of a model, those inside of others too; raises ValueError where one cannot go on.
+
+    A sequence can be cut into windows where each layer goes through it once, forward in time.
+    """
+    layers = layers_of(model)
+    found = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
+    if not found:
+        raise ValueError("the model has no recurrent layer, so there is nothing to go on from one window to the next")
+    for layer in layers:
+        if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
+            raise ValueError(
+                f"{layer.name} ({type(layer).__name__}) goes backwards through time, so its states cannot go on "
+                "from one window to the next; expected recurrent layers that go forward"
+            )
+        if getattr(layer, "stateful", False) and isinstance(layer, keras.layers.RNN):
+            raise ValueError(f"{layer.name} keeps a state of its own (stateful); leave that to the gradient method")
+    return found
+
+
+def first_carry(layers: Sequence[Any], rows: int) -> Carry:
+    """The states before a sequence, for so many of them."""
+    return Carry([tf.nest.flatten(layer.get_initial_state(rows)) for layer in layers])
+
+
+@contextmanager
+def continued(layers: Sequence[Any], states: Sequence[list], starts: Tensor) -> Iterator[list[list]]:
+    """While it lasts each layer goes on from its states, afresh in the rows that start; the list fills with the next.
+
+    Raises ValueError where a layer is called more than once, or not at all.
+    """
+    numbers, after = {id(layer): number for number, layer in enumerate(layers)}, [None] * len(layers)
+
+    def going_on(layer: Any) -> Callable:
+        inner, number = getattr(layer, LOOP), numbers[id(layer)]
+
+        def loop(sequences: Tensor, initial_state: Tree, mask: Tensor | None, training: bool = False) -> tuple:
+            if after[number] is not None:
+                raise ValueError(f"{layer.name} is called more than once, so it has more than one state to go on with")
+            pairs = zip(tf.nest.flatten(initial_state), states[number], strict=True)
+            begun = [tf.where(_beside(starts, state), fresh, tf.cast(state, fresh.dtype)) for fresh, state in pairs]
+            last, outputs, ends = inner(sequences, tf.nest.pack_sequence_as(initial_state, begun), mask, training)
+            after[number] = tf.nest.flatten(ends)
+            return last, outputs, ends
+
+        return loop
+
+    with hooked(layers, going_on, LOOP):
+        yield after
+    missed = [layer.name for layer, found in zip(layers, after, strict=True) if found is None]
+    if missed:
+        raise ValueError(f"the model does not call {', '.join(missed)}, so it has no state to go on with")
+
+
+@contextmanager
+def cut(layers: Sequence[Any], window: int) -> Iterator[None]:
+    """While it lasts no gradient goes from one window of time steps to the one before; the values are the same.
+
+    The last window may be shorter, or the first one where a layer gives its last step alone: there the gradient
+    reaches back a whole window from the end.
+    """
+    from_end = not all(layer.return_sequences for layer in layers)
+    with hooked(layers, lambda layer: _cut(layer, window, from_end), LOOP):
+        yield
+
+
+def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
+    inner = getattr(layer, LOOP)
+
+    def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
+        time, mask = sequences.shape[1], tf.nest.flatten(mask)[0]
+        if time is None:
+            raise ValueError(f"{layer.name} gets sequences of a length that is not fixed; windows need a fixed one")
+        window = min(longest, time)
+        first = (time % window if from_end else 0) or window
+        between = max(0, (time - first - 1) // window)  # windows apart from the first and the last
+
+        def run(start: int, stop: int, state: Tree) -> tuple:
+            part = None if mask is None else mask[:, start:stop]
+            return inner(sequences[:, start:stop], state, part, training)
+
+        last, found, state = run(0, first, initial_state)
+        outputs = [found]
+        if between:
+            middle = slice(first, first + between * window)
+            parts = [None if leaf is None else leaf[:, middle] for leaf in (sequences, mask)]
+            found, state = _each_window(lambda *part: inner(*part, training), parts, between, state)
+            outputs.append(found)
+        if first < time:
+            last, found, state = run(first + between * window, time, _stopped(state))
+            outputs.append(found)
+        return last, tf.concat(outputs, 1) if layer.return_sequences else found, state
+
+    return loop
+
+
+def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, state: Tree) -> tuple[Tensor, Tree]:
+    """The outputs over so many windows, [batch, time, ...], and the states after them; one traced loop for all."""
+    arrays = [None if part is None else _windows(part, count) for part in parts]
+    shapes = [leaf.shape for leaf in tf.nest.flatten(state)]
+
+    def body(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
+        begun = tf.nest.pack_sequence_as(state, [tf.stop_gradient(leaf) for leaf in leaves])
+        sequences, mask = (None if array is None else array.read(index) for array in arrays)
+        _, found, ends = inner(sequences, begun, mask)
+        ends = [tf.ensure_shape(leaf, shape) for leaf, shape in zip(tf.nest.flatten(ends), shapes, strict=True)]
+        return index + 1, ends, outputs.write(index, found)
+
+    outputs = tf.TensorArray(tf.nest.flatten(state)[0].dtype, count)
+    start = (tf.constant(0), tf.nest.flatten(state), outputs)
+    _, leaves, outputs = tf.while_loop(
+        lambda index, *_: index < count, body, start, parallel_iterations=1, maximum_iterations=count
+    )
+    return _joined(outputs.stack()), tf.nest.pack_sequence_as(state, leaves)
+
+
+def _windows(part: Tensor, count: int) -> tf.TensorArray:
+    """[batch, time, ...] as an array of so many windows."""
+    shape = tf.shape(part)
+    cut = tf.reshape(part, tf.concat([shape[:1], [count, part.shape[1] // count], shape[2:]], 0))
+    cut = tf.ensure_shape(cut, [None, count, part.shape[1] // count, *part.shape[2:]])
+    cut = tf.transpose(cut, [1, 0, *range(2, cut.shape.rank)])
+    return tf.TensorArray(part.dtype, count, element_shape=cut.shape[1:]).unstack(cut)
+
+
+def _joined(windows: Tensor) -> Tensor:
+    """[windows, batch, time, ...] as [batch, time, ...]."""
+    beside = tf.transpose(windows, [1, 0, *range(2, windows.shape.rank)])
+    shape = tf.shape(beside)
+    return tf.reshape(beside, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0))
+
+
+def _stopped(state: Tree) -> Tree:
+    return tf.nest.map_structure(tf.stop_gradient, state)
+
+
+def _beside(rows: Tensor, values: Tensor) -> Tensor:
+    """[batch] as [batch, 1, ...], to go with the values."""
+    return tf.reshape(rows, [-1] + [1] * (values.shape.rank - 1))
