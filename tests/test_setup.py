@@ -75,6 +75,26 @@ def test_the_console_script_exists():
     assert (script.name, callable(script.load())) == ("tftrain", True)
 
 
+def test_the_plugin_of_tensorboard_exists():
+    """TensorBoard loads every one it finds, and ends where one of them fails."""
+    name, target = written(SETUP["options.entry_points"]["tensorboard_plugins"])[0].split(" = ")
+    assert metadata.EntryPoint(name, target, "").load().__name__ == "Loader"
+
+
+def test_a_wheel_holds_every_file_of_the_package():
+    patterns = {
+        package: {pattern.strip() for pattern in text.split(",")}
+        for package, text in SETUP["options.package_data"].items()
+    }
+    for file in (ROOT / "tftrain").rglob("*.*"):
+        if file.is_file() and file.suffix not in {".py", ".pyc"}:
+            folders = [(ROOT / package.replace(".", "/"), globs) for package, globs in patterns.items()]
+            held = any(
+                file.relative_to(one).match(glob) for one, globs in folders for glob in globs if one in file.parents
+            )
+            assert held, f"{file.relative_to(ROOT)} is in no package_data of setup.cfg"
+
+
 def test_every_import_is_declared():
     """Nothing serves only because another package happens to bring it."""
     modules = {"pyyaml": "yaml", "scikit-learn": "sklearn", "tensorflow-datasets": "tensorflow_datasets"}

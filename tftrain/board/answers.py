@@ -116,7 +116,7 @@ def _numbers(values: Iterable[float]) -> list[float | str]:
 
 
 def _number(value: float) -> float | str:
-    """Six digits are more than a picture shows, and half the bytes."""
+    """Five digits are more than a picture shows, and half the bytes."""
     if math.isfinite(value):
-        return float(f"{value:.6g}")
+        return float(f"{value:.5g}")
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")

@@ -7,7 +7,7 @@ import { colour } from "./scale.js";
 
 const AXIS = 24; // height below the rows
 const [LEAST, MOST, WANTED] = [7, 30, 380]; // height of a row, and of all of them
-const LABEL = 13; // the least height for a label
+const LABEL = 13; // the least height for a label, and for a gap
 
 export class HeatMap {
   // `told` hears `point(cell or null)` and `chosen(cell)`, a cell being { row, point } as indices.
@@ -63,6 +63,7 @@ export class HeatMap {
     context.fillRect(axis.left, 0, span, rows.length * this.height);
     context.imageSmoothingEnabled = false;
     context.drawImage(small, axis.left, 0, span, rows.length * this.height);
+    if (this.height < LABEL) return;
     context.fillStyle = theme.ground;
     for (let row = 1; row < rows.length; row++) context.fillRect(axis.left, row * this.height - 1, span, 1);
   }
@@ -76,7 +77,7 @@ export class HeatMap {
     context.fillStyle = theme.ink;
     names.forEach((name, row) => {
       if (row % every) return;
-      context.fillText(shortened(context, name, axis.left - 12), axis.left - 8, (row + 0.5) * this.height);
+      context.fillText(shortened(context, name, axis.left - 12), axis.left - 8, Math.max((row + 0.5) * this.height, LABEL / 2));
     });
   }
 

@@ -32,6 +32,7 @@ class Page {
     this.status = element("p", { id: "status", role: "status" });
     this.top = element("header", { id: "top" }, this.controls.root, this.legend.root);
     document.body.append(this.top, this.failure, this.empty, this.grid, this.detail.root, this.tooltip, this.status);
+    document.addEventListener("scroll", () => this.tooltip.hidden || this.place(this.beside));
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.choose(null));
   }
 
@@ -98,7 +99,13 @@ class Page {
     const value = element("strong", {}, words(cell.value));
     const facts = [cell.parameter, `step ${cell.step.toLocaleString("en")}`, cell.run === "." ? "" : cell.run];
     this.tooltip.replaceChildren(value, ...facts.filter(Boolean).map((text) => element("div", {}, text)));
-    const [frame, own] = [cell.frame.getBoundingClientRect(), this.tooltip.getBoundingClientRect()];
+    this.place(cell.frame);
+  }
+
+  // The tooltip beside the frame of a cell.
+  place(cursor) {
+    this.beside = cursor;
+    const [frame, own] = [cursor.getBoundingClientRect(), this.tooltip.getBoundingClientRect()];
     const left = frame.right + 12 + own.width < innerWidth ? frame.right + 12 : frame.left - own.width - 12;
     const top = Math.min(Math.max(frame.top - 8, 4), innerHeight - own.height - 4);
     this.tooltip.style.transform = `translate(${Math.max(left, 4)}px, ${top}px)`;

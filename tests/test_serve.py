@@ -1,0 +1,78 @@
+"""`python -m tftrain board`: TensorBoard in a process of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tftrain.cli import main
+from tftrain.core.types import Signals
+from tftrain.gradient_map import PLUGIN
+from tftrain.observers.tensorboard import TensorBoard
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_run(folder):
+    folder.mkdir(parents=True)
+    board = TensorBoard(folder)
+    board(1, Signals({"loss": 1.0, "grad_norm/000.a/kernel": 1.0, "clipped_grad_norm/000.a/kernel": 1.0}))
+    board.close()
+    return folder
+
+
+def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path):
+    runs = [str(write_run(tmp_path / place / name)) for place, name in (("here", "one"), ("there", "two"))]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = [sys.executable, "-m", "tftrain", "board", *runs, "--port", str(port)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path)
+        said = [process.stdout.readline() for _ in range(3)]
+    url = said[1].split()[1]
+    found, deadline = {}, time.monotonic() + 20
+    while len(found) < 2 and time.monotonic() < deadline:
+        found = json.load(urllib.request.urlopen(f"{url}data/plugin/{PLUGIN}/runs"))
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert said[0] == f"port {port} is taken; this is the next free one\n"
+    assert int(url.rstrip("/").rpartition(":")[2]) > port
+    assert said[2].split() == ["Gradients:", f"{url}#{PLUGIN}"]
+    assert [*found] == ["one", "two"]
+    assert (process.returncode, out, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "runs: there is no such folder; give that of a run, or one that runs are in\n"),
+        (["empty"], "empty: holds no run; python -m tftrain --config FILE makes one\n"),
+        (["one", "one"], "given the same run twice; expected each once\n"),
+        (["one", "--host", "no such host"], "--host no such host: "),
+        (
+            ["one", "--port", "0"],
+            "python -m tftrain board: --port 0: expected 1 to 65535 (--help shows what there is)\n",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_is_told(tmp_path, monkeypatch, capsys, words, said):
+    (tmp_path / "empty").mkdir()
+    write_run(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(["board", *words])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert capsys.readouterr().err.startswith(said)
