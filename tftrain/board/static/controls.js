@@ -13,7 +13,7 @@ export class Controls {
     this.runs = element("div", { className: "boxes" });
     const quantities = Object.entries(QUANTITIES).map(([value, { label, title }]) => ({ value, label, title }));
     const rows = [
-      { value: "kernels", label: "Kernels", title: "Of each layer the kernels, which hold most of its numbers" },
+      { value: "kernels", label: "Kernels", title: "The matrices of the layers" },
       { value: "all", label: "All parameters", title: "Biases and the like too" },
     ];
     this.root = element(

@@ -9,13 +9,16 @@ export const QUANTITIES = {
   dead_units: { label: "Dead share", title: "Share of the layer's ReLUs that give 0 for the whole batch", share: true },
 };
 
-// Which rows there are, as indices: all, or of each layer its kernels, which are matrices, and what is largest.
+// Which rows there are, as indices: all, or the kernels, which are the matrices of layers; without one, what is largest in
+// its layer.
 export function rowsOf({ parameters, sizes }, all) {
   const layer = (name) => name.slice(0, name.lastIndexOf("/"));
+  const [named, vector] = [/kernel|embedding/, /bias|gamma|beta|scale/];
+  const has = new Set(parameters.filter((name) => named.test(name)).map(layer));
   const largest = {};
-  parameters.forEach((name, index) => {
-    largest[layer(name)] = Math.max(largest[layer(name)] ?? 0, sizes[index] ?? 0);
-  });
-  const chosen = (name, index) => all || /kernel|embedding/.test(name) || sizes[index] === largest[layer(name)];
-  return parameters.flatMap((name, index) => (chosen(name, index) ? [index] : []));
+  parameters.forEach((name, at) => (largest[layer(name)] = Math.max(largest[layer(name)] ?? 0, sizes[at] ?? 0)));
+  const matrix = (name, at) => (has.has(layer(name)) ? named.test(name) : !vector.test(name) && sizes[at] === largest[layer(name)]);
+  const every = parameters.map((_, at) => at);
+  const chosen = every.filter((at) => all || matrix(parameters[at], at));
+  return chosen.length ? chosen : every;
 }

@@ -72,18 +72,20 @@ export function ticks(low, high, most) {
 // Whole decades between two logarithms, at most so many.
 export function decades(low, high, most) {
   const step = Math.max(1, Math.ceil((high - low) / most));
+  const even = Math.ceil(low / step - 1e-9) * step;
+  const start = even + step <= high + 1e-9 ? even : Math.ceil(low - 1e-9); // rather uneven ones than a single one
   const found = [];
-  for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + 1e-9; at += step) found.push(at);
+  for (let at = start; at <= high + 1e-9; at += step) found.push(at);
   return found;
 }
 
-// Where one would look on a logarithmic axis: at decades, or where there are fewer than two, at 1, 2 and 5.
+// Where one would look on a logarithmic axis: at decades, or where there are fewer than two, at numbers between.
 export function logTicks(low, high, most) {
   const whole = decades(low, high, most);
   if (whole.length > 1) return whole.map((at) => ({ at, text: power(at) }));
   const finer = [];
   for (let decade = Math.floor(low); decade <= high; decade++) {
-    for (const by of [1, 2, 5]) finer.push(decade + Math.log10(by));
+    for (const by of most > 3 ? [1, 2, 5] : [1, 3]) finer.push(decade + Math.log10(by));
   }
   return finer.filter((at) => at >= low && at <= high).map((at) => ({ at, text: brief(10 ** at) }));
 }
