@@ -34,7 +34,12 @@ def write_run(folder):
     """A run of 300 points: the kernel's norm is the step, and clipped to 100; every 100th point is measured."""
     board = TensorBoard(folder, sizes={KERNEL: 12, BIAS: 3})
     for step in range(1, LAST + 1):
-        scalars = {"loss": 1 / step, "clip_rate": float(step > 100), f"grad_norm/{KERNEL}": float(step)}
+        scalars = {
+            "loss": 1 / step,
+            "clip_rate": float(step > 100),
+            "nonfinite_steps": float(step == 8),
+            f"grad_norm/{KERNEL}": float(step),
+        }
         scalars |= {f"grad_norm/{BIAS}": 0.0, f"clipped_grad_norm/{KERNEL}": min(step, 100.0)}
         scalars |= {f"clipped_grad_norm/{BIAS}": {7: math.nan, 8: math.inf}.get(step, 0.0)}
         histograms = {}
@@ -116,6 +121,7 @@ def test_the_curves_above_the_map(ask):
     assert found["loss"]["steps"] == [*range(1, LAST + 1)]
     assert found["val_loss"] == {"steps": [LAST], "values": [0.5]}
     assert sum(found["clip_rate"]["values"]) == LAST - 100
+    assert found["nonfinite_steps"]["values"].index(1) == 7
     assert found["incidents"] == [{"step": LAST, "text": "the loss was not finite\n"}]
 
 

@@ -126,7 +126,7 @@ export async function render() {
   document.documentElement.lang = "en";
   const style = element("link", { rel: "stylesheet", href: new URL("style.css", import.meta.url).href });
   const styled = new Promise((resolve) => (style.onload = style.onerror = resolve));
-  document.head.append(style, element("link", { rel: "icon", href: "data:," })); // by itself it would be asked for
+  document.head.append(style);
   const page = new Page();
   await styled;
   await page.refresh();
