@@ -30,9 +30,11 @@ def write_run(folder):
     return folder
 
 
-def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path, ending):
     runs = [str(write_run(tmp_path / place / name)) for place, name in (("here", "one"), ("there", "two"))]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    (tmp_path / "made").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "made")}
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
         words = [sys.executable, "-m", "tftrain", "board", *runs, "--port", str(port)]
@@ -44,13 +46,15 @@ def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path):
     while len(found) < 2 and time.monotonic() < deadline:
         found = json.load(urllib.request.urlopen(f"{url}data/plugin/{PLUGIN}/runs"))
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    [made] = (tmp_path / "made").glob("tftrain-board-*")
+    process.send_signal(ending)
     out, errors = process.communicate(timeout=20)
     assert said[0] == f"port {port} is taken; this is the next free one\n"
     assert int(url.rstrip("/").rpartition(":")[2]) > port
     assert said[2].split() == ["Gradients:", f"{url}#{PLUGIN}"]
     assert [*found] == ["one", "two"]
     assert (process.returncode, out, errors) == (0, "", "")
+    assert not made.exists() and (tmp_path / "here" / "one").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import socket
 import sys
 import tempfile
@@ -23,7 +24,7 @@ MOST_PORTS = 100  # to look at for a free one
 
 
 def serve(folders: Sequence[Path], host: str, port: int) -> None:
-    """Show runs, or all within a folder, until Ctrl-C.
+    """Show runs, or all within a folder, until Ctrl-C or SIGTERM.
 
     Raises:
         RunFolderError: a folder is not there, or holds no run; or no port is free.
@@ -42,6 +43,7 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
         if free != port:
             print(f"port {port} is taken; this is the next free one")
         print(f"TensorBoard: {url} (Ctrl-C ends it)\nGradients:   {url}#{PLUGIN}", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is cleared away then too
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 
