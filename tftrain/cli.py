@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tftrain.durable import CannotWrite
 from tftrain.names import nearest
 from tftrain.run_folder import CONFIG, RunFolderError
 from tftrain.strict import ConfigError
@@ -18,6 +20,7 @@ python -m tftrain --config FILE        train what the YAML file says
 python -m tftrain inspect --config FILE        the model as a table, and one batch through it and back
 python -m tftrain replay RUN/incidents/STEP    repeat a step that went wrong, layer by layer
 python -m tftrain board [RUN...]       TensorBoard with the Gradients tab
+python -m tftrain sweep --config FILE --set KEY=VALUE,VALUE   a run for each value, and a table
 python -m tftrain plot RUN...          curves of one or several runs as a PNG
 python -m tftrain report RUN...        one HTML file that tells of one or several runs
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
@@ -51,6 +54,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
+    except CannotWrite as error:
+        print(error, file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)
         return getattr(error, "status", INTERRUPTED)
@@ -171,6 +177,37 @@ def _judged(look: Callable[[], int]) -> int:
         return BAD_INPUT
 
 
+def sweep(words: Sequence[str]) -> int:
+    """Train every combination of values; the exit status is 1 where one of the runs failed."""
+    parser = Parser(prog="python -m tftrain sweep", description="A run for each combination of values, and a table.")
+    add = parser.add_argument
+    add("--config", metavar="FILE", type=Path, required=True, help="the YAML file")
+    values = "values between commas, each for a run of its own; none leaves the part out; repeatable"
+    add("--set", metavar="KEY.PATH=VALUE,VALUE", action="append", default=[], help=values)
+    add("--runs-dir", metavar="DIR", type=Path, help="where the runs' folders are made (default: runs/NAME-sweep-TIME)")
+    add("--trust", action="store_true", help="run also the code that a saved model (model: saved) has in its file")
+    asked = parser.parse_args(words)
+    from tftrain import load
+    from tftrain.grid import grid
+
+    trials = grid(asked.set)
+    configs = [load(asked.config, trial.flags) for trial in trials]
+
+    def look() -> int:
+        from tftrain import train
+        from tftrain.observers.console import print_table
+        from tftrain.sweep import Sweep, table
+
+        runs = Sweep(trials, configs, asked.runs_dir, functools.partial(train, trust=asked.trust))
+        try:
+            runs.run()
+        finally:
+            print_table(table(runs.rows), runs.parent)
+        return FAILED if any(row.failed for row in runs.rows) else 0
+
+    return _judged(look)
+
+
 def plot(words: Sequence[str]) -> int:
     """Draw the curves of runs; TensorFlow is not needed."""
     parser = Parser(prog="python -m tftrain plot", description="The curves of one or several runs as a PNG.")
@@ -181,16 +218,11 @@ def plot(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     if asked.out is not None and asked.out.suffix.lower() != ".png":
         parser.error(f"--out {asked.out}: expected a name that ends in .png")
-    from tftrain.durable import CannotWrite
     from tftrain.plot import plot
 
     wanted = [name.strip() for name in asked.curves.split(",") if name.strip()]
     default = asked.folders[0] / "curves.png" if len(asked.folders) == 1 else Path("curves.png")
-    try:
-        print(plot(asked.folders, wanted, asked.out or default))
-    except CannotWrite as error:
-        print(error, file=sys.stderr)
-        return FAILED
+    print(plot(asked.folders, wanted, asked.out or default))
     return 0
 
 
@@ -202,15 +234,10 @@ def report(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     if asked.out is not None and asked.out.suffix.lower() not in (".html", ".htm"):
         parser.error(f"--out {asked.out}: expected a name that ends in .html")
-    from tftrain.durable import CannotWrite
     from tftrain.report.page import report
 
     default = asked.folders[0] / "report.html" if len(asked.folders) == 1 else Path("report.html")
-    try:
-        print(report(asked.folders, asked.out or default))
-    except CannotWrite as error:
-        print(error, file=sys.stderr)
-        return FAILED
+    print(report(asked.folders, asked.out or default))
     return 0
 
 
@@ -263,5 +290,6 @@ VERBS = {
     "replay": replay,
     "report": report,
     "schema": print_schema,
+    "sweep": sweep,
     "train": train,
 }

@@ -110,6 +110,11 @@ def run_names(folders: Sequence[Path]) -> list[str]:
     return [os.path.relpath(one, shared) for one in resolved]
 
 
+def new_parent(name: str) -> Path:
+    """Makes the folder of a sweep, `runs/NAME-sweep-YYYYmmdd-HHMMSS`, which nobody else has."""
+    return _new_folder(Path("runs"), f"{safe_name(name)}-sweep-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
 def safe_name(name: str) -> str:
     """Returns the name as one component of a path: letters, digits, dot, dash and underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip(".-") or "run"

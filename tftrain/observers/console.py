@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -13,6 +14,7 @@ from rich import console as rich_console
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from tftrain.core.types import Signals
@@ -20,6 +22,7 @@ from tftrain.core.types import Signals
 PLAIN_LINES = 20  # about how many a run prints between validations
 VALIDATION_LINES = 30  # how many of its validations it prints at most
 VALIDATION = "val_"
+_WIDEST = 1000
 
 
 class Course(NamedTuple):
@@ -179,6 +182,14 @@ def print_results(
         _say(console, f"{spent}\n")
     _say(console, f"run folder: {run_dir}")
     _say(console, f"tensorboard --logdir {shlex.quote(str(run_dir))}")
+
+
+def print_table(table: Table, parent: Path, console: rich_console.Console | None = None) -> None:
+    """Prints a table of runs, and how to open the folder they are in."""
+    console, text = console or screen(), io.StringIO()
+    rich_console.Console(file=text, width=_WIDEST).print(table)  # a row is one line, also in a narrow terminal or a log
+    _say(console, "\n" + "\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+    _say(console, f"\ntensorboard --logdir {shlex.quote(str(parent))}")
 
 
 def _say(console: rich_console.Console, text: str) -> None:

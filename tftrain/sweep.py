@@ -1,0 +1,119 @@
+"""A grid of runs, one after the other, with a table at the end and TensorBoard's HParams page."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import box
+from rich.table import Table
+
+from tftrain import run_folder
+from tftrain.config import Config
+from tftrain.direction import direction
+from tftrain.errors import InputError, TrainingError, UserCodeError
+from tftrain.grid import Trial, shortest
+from tftrain.observers.hparams import Entry, write_hparams
+from tftrain.observers.tensorboard import tags
+from tftrain.results import Result, Results
+from tftrain.strict import read_scalar
+
+Train = Callable[[Config, Path], Result]
+_ASKED = ("test", "validation", "train")  # the split that is gone by is the first of these that there is
+
+
+class Row(NamedTuple):
+    """What came of one run of a sweep; `failed` says why there are no results, or none that count."""
+
+    trial: Trial
+    folder: Path
+    results: Results
+    failed: str | None
+    seconds: float
+
+
+class Sweep:
+    """Owns the runs of a sweep; `rows` are of those that have ended."""
+
+    def __init__(self, trials: Sequence[Trial], configs: Sequence[Config], parent: Path | None, train: Train):
+        self._trials, self._configs, self._train = trials, configs, train
+        self.parent = run_folder.new_parent(configs[0].source) if parent is None else parent
+        digits = len(str(len(trials) - 1))
+        names = [f"{number:0{digits}d}-{run_folder.safe_name(trial.label)}" for number, trial in enumerate(trials)]
+        self._folders = [self.parent / name.rstrip("-") for name in names]
+        for folder in self._folders:
+            run_folder.check(folder, resume=False)
+        self.rows: list[Row] = []
+
+    def run(self) -> None:
+        """Train one after the other; one that fails does not keep the others from being trained."""
+        for number, (trial, config, folder) in enumerate(
+            zip(self._trials, self._configs, self._folders, strict=True), 1
+        ):
+            print(f"\nrun {number} of {len(self._trials)}: {trial.label}", flush=True)
+            row = self._one(trial, config, folder)
+            if row.failed:
+                print(f"failed: {row.failed}", flush=True)
+            self.rows.append(row)
+
+    def _one(self, trial: Trial, config: Config, folder: Path) -> Row:
+        began, results, failed = time.time(), {}, None
+        try:
+            found = self._train(config, folder)
+            results, failed = found.results, found.stopped if found.failed else None
+        except (InputError, UserCodeError, TrainingError, run_folder.RunFolderError) as error:
+            failed = str(error).splitlines()[0]
+        except Exception as error:  # one that nobody thought of, such as memory that ran out, costs this run alone
+            failed = f"{type(error).__name__}: {error}".splitlines()[0]
+        if folder.is_dir():
+            write_hparams(folder, self._entry(trial, results), failed is None, began)
+        return Row(trial, folder, results, failed, time.time() - began)
+
+    def _entry(self, trial: Trial, results: Results) -> Entry:
+        """The settings of a run as numbers, where all of the sweep are."""
+        settings, choices = {}, {}
+        for key, value in trial.values.items():
+            written = list(dict.fromkeys(one.values[key] for one in self._trials))
+            read = [read_scalar(one) for one in written]
+            plain = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in read)
+            choices[key] = list(map(float, read)) if plain else written
+            settings[key] = choices[key][written.index(value)]
+        return Entry(settings, choices, _tags(results))
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The runs, the best first by the first metric, or by the loss where there is none; those that failed last."""
+    done = next((row for row in rows if row.results), None)
+    split = next((one for one in _ASKED if done and one in done.results), "train")
+    scored = list(done.results[split]) if done else []
+    first = next((name for name in scored if name != "loss"), "loss")
+    keys = list(rows[0].trial.values) if rows else []
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for key in keys:
+        found.add_column(shortest(key, keys), justify="right")
+    for name in scored:
+        found.add_column(f"{split} {name}", justify="right")
+    found.add_column("seconds", justify="right")
+    for name in ("", "run"):
+        found.add_column(name)
+
+    def rank(row: Row) -> tuple[bool, float]:
+        value = row.results.get(split, {}).get(first, math.nan)
+        return row.failed is not None or math.isnan(value), -value if direction(first) == "max" else value
+
+    for row in sorted(rows, key=rank):
+        figures = [f"{row.results[split][name]:.4g}" if name in row.results.get(split, {}) else "-" for name in scored]
+        ended = "failed" if row.failed else "done"
+        found.add_row(*row.trial.values.values(), *figures, f"{row.seconds:.1f}", ended, row.folder.name)
+    return found
+
+
+def _tags(results: Results) -> list[str]:
+    """The tags of the curves whose last values are shown: of validation where there is any, and the gradient norm."""
+    scored = {name: 1.0 for name in results.get("train", {"loss": 1.0})}
+    validated = {f"val_{name}": 1.0 for name in results.get("validation", {})}
+    found = tags(scored | validated | {"grad_norm": 1.0})
+    return [*(f"val/{tag}" for tag in found["val"]), *found[""]]
