@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tftrain.gradient_map import NONE
 from tftrain.observers.records import Series
 from tftrain.report.heat import (
+    LACKING,
     NOT_FINITE,
     ZERO,
     Flow,
@@ -37,6 +39,16 @@ def test_a_layer_has_the_norm_of_its_parameters_together():
     assert flow({"loss": Series(STEPS, STEPS)}) is None
 
 
+def test_a_layer_that_is_not_trained_at_first_lacks_there():
+    late = {"grad_norm/0.a/kernel": Series(STEPS, STEPS / 1), "grad_norm/1.b/kernel": Series(STEPS[2:], STEPS[2:] / 1)}
+    found = flow(late)
+    np.testing.assert_array_equal(found.norms, [[1, 2, 4, 8], [NONE, NONE, 4, 8]])
+    drawn = shades(columns(found), Scale(0, 1))
+    assert drawn[1].tolist()[:4] == [LACKING, LACKING, *drawn[0].tolist()[2:4]]
+    with Image.open(io.BytesIO(png(drawn))) as image:
+        assert np.asarray(image.convert("RGBA"))[1, :, 3].tolist() == [0, 0, *[255] * 6]
+
+
 def test_a_column_reaches_back_to_the_point_before():
     found = Flow(["a"], STEPS, np.array([[10.0, 20, 40, 80]]))
     np.testing.assert_array_equal(columns(found), [[10, 20, 40, 40, 80, 80, 80, 80]])
@@ -53,9 +65,9 @@ def test_no_spike_is_lost_where_points_share_a_column():
 
 def test_zero_and_what_is_not_finite_have_colours_of_their_own():
     drawn = shades(np.array([[0, np.nan, np.inf, 1e-9, 1e-3, 1e-1, 10, 1e9]]), Scale(-3, 1))
-    assert drawn.tolist() == [[ZERO, NOT_FINITE, NOT_FINITE, 2, 2, 2 + round(253 / 2), 255, 255]]
-    assert palette()[[ZERO, NOT_FINITE, 2, 255]].tolist() == [[0, 0, 0], [255, 0, 255], [68, 1, 84], [253, 231, 37]]
-    assert (np.diff(palette()[2:] @ [0.2126, 0.7152, 0.0722]) > -0.5).all(), "what is more is lighter, also in grey"
+    assert drawn.tolist() == [[ZERO, NOT_FINITE, NOT_FINITE, 3, 3, 3 + round(252 / 2), 255, 255]]
+    assert palette()[[ZERO, NOT_FINITE, 3, 255]].tolist() == [[0, 0, 0], [255, 0, 255], [68, 1, 84], [253, 231, 37]]
+    assert (np.diff(palette()[3:] @ [0.2126, 0.7152, 0.0722]) > -0.5).all(), "what is more is lighter, also in grey"
 
 
 def test_the_png_holds_the_pixels():
@@ -82,5 +94,5 @@ def test_the_figure_shows_rows_by_depth_and_says_what_is_in_it():
     [coded] = re.findall(r"base64,([^\"]+)", figure)
     with Image.open(io.BytesIO(base64.b64decode(coded))) as image:
         drawn = np.asarray(image)
-    assert drawn.tolist() == [[ZERO, 2, 255, 255, *[NOT_FINITE] * 4], [2] * 8]
+    assert drawn.tolist() == [[ZERO, 3, 255, 255, *[NOT_FINITE] * 4], [3] * 8]
     assert "2 layers over steps 1 to 8, exactly zero in 12.5%, NaN or infinite in 12.5% of the cells" in figure

@@ -10,24 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tftrain.gradient_map import NONE
 from tftrain.observers.records import Series
 from tftrain.report.axis import Axis, decades, power
 from tftrain.report.markup import Markup, element
 
 NORM = "grad_norm/"
 MOST_COLUMNS = 600
-ZERO, NOT_FINITE = 0, 1  # of the colours, which go on with the scale
+ZERO, NOT_FINITE, LACKING = 0, 1, 2  # of the colours, which go on with the scale
 _ENDS = 0.005  # this share of the values at either end has the colour of the end
 # Viridis (van der Walt and Smith, 2015): even steps look even, also to the colour-blind, and in grey.
 _VIRIDIS = (
     *("440154", "48186a", "472d7b", "424086", "3b528b", "33638d", "2c728e", "26828e", "21918c"),
     *("1f9f88", "27ad81", "3dbc74", "5cc863", "81d34d", "aadc32", "d5e21a", "fde725"),
 )
-_SHADES = 254
+_SHADES = 253
 
 
 class Flow(NamedTuple):
-    """Gradient norms [layers, points] of layers in the order of their depth, and the points' `steps`."""
+    """Gradient norms [layers, points] of layers in the order of their depth, NONE where a layer has none at a step."""
 
     layers: list[str]
     steps: np.ndarray
@@ -49,8 +50,13 @@ def flow(history: Mapping[str, Series]) -> Flow | None:
             layers.setdefault(name.removeprefix(NORM).rpartition("/")[0], []).append(series)
     if not layers:
         return None
-    norms = [np.sqrt(sum(one.values**2 for one in parameters)) for parameters in layers.values()]
-    return Flow(list(layers), next(iter(layers.values()))[0].steps, np.array(norms))
+    steps = np.unique(np.concatenate([one.steps for parameters in layers.values() for one in parameters]))
+    norms = np.full((len(layers), len(steps)), NONE)
+    for row, parameters in zip(norms, layers.values(), strict=True):
+        for one in parameters:
+            places = np.searchsorted(steps, one.steps)
+            row[places] = np.hypot(np.where(row[places] == NONE, 0, row[places]), one.values)
+    return Flow(list(layers), steps, norms)
 
 
 def shared_scale(flows: list[Flow]) -> Scale:
@@ -101,16 +107,16 @@ def shades(norms: np.ndarray, scale: Scale) -> np.ndarray:
     finite = np.isfinite(norms)
     logs = np.log10(np.where(finite & (norms > 0), norms, 1.0))
     place = np.clip((logs - scale.low) / (scale.high - scale.low), 0, 1)
-    shade = 2 + np.round(place * (_SHADES - 1))
-    return np.where(finite, np.where(norms == 0, ZERO, shade), NOT_FINITE).astype(np.uint8)
+    shade = LACKING + 1 + np.round(place * (_SHADES - 1))
+    return np.select([~finite, norms == 0, norms == NONE], [NOT_FINITE, ZERO, LACKING], shade).astype(np.uint8)
 
 
 def palette() -> np.ndarray:
-    """Black, magenta, and the shades of the scale, [256, red green blue]."""
+    """Black, magenta, what is seen through, and the shades of the scale, [256, red green blue]."""
     anchors = np.array([[int(one[at : at + 2], 16) for at in (0, 2, 4)] for one in _VIRIDIS])
     places = np.linspace(0, len(anchors) - 1, _SHADES)
     scale = np.stack([np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T], 1)
-    return np.concatenate([[[0, 0, 0], [255, 0, 255]], np.round(scale)]).astype(np.uint8)
+    return np.concatenate([[[0, 0, 0], [255, 0, 255], [0, 0, 0]], np.round(scale)]).astype(np.uint8)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -120,6 +126,7 @@ def png(pixels: np.ndarray) -> bytes:
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
         (b"PLTE", palette().tobytes()),
+        (b"tRNS", bytes([255, 255, 0])),  # of the first colours
         (b"IDAT", zlib.compress(rows, 9)),
         (b"IEND", b""),
     ]

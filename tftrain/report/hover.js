@@ -1,6 +1,6 @@
 
 // What is under the pointer, in numbers; the report is whole without it.
-const SHADES = 254; // of the scale of gradient norms
+const SHADES = 253; // of the scale of gradient norms
 const hover = document.getElementById("hover");
 const numbers = (text) => text.split(" ").map(Number);
 const brief = (value) => {
@@ -35,7 +35,8 @@ function cell(image, share, down) {
 }
 
 function value(pixel) {
-  const [red, green, blue] = pixel;
+  const [red, green, blue, opaque] = pixel;
+  if (!opaque) return "none";
   if (!red && !green && !blue) return "exactly zero";
   if (red === 255 && !green && blue === 255) return "NaN or infinite";
   const { ramp, scale } = document.querySelector(".legend").dataset;
