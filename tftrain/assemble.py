@@ -38,6 +38,7 @@ from tftrain.probes.activations import activation_signals
 from tftrain.probes.gradients import gradient_counts
 from tftrain.probes.histograms import histograms
 from tftrain.probes.weights import weight_norms
+from tftrain.recomputation import expect_repeatable, open_blocks
 from tftrain.rules import logits_clash, metric_labels
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
@@ -98,8 +99,9 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
     method, carry = open_method(config, objective, data, loss_scale)
-    recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares)
-    with blamed_on(config.model, "model"):
+    blocks = open_blocks(config, model, carry)
+    recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks)
+    with blamed_on(config.model, "model"), expect_repeatable(config):
         spike = config.training.spike
         norm_range = NormRange(None if spike == "never" else spike)
         kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages, "carry": carry}

@@ -16,6 +16,7 @@ from tftrain.values import (
     Metric,
     NonNegativeFloat,
     PartOf,
+    Pattern,
     Picture,
     PositiveInt,
     Preprocess,
@@ -50,6 +51,11 @@ class Gradients:
     method: Method = setting("the way to get the gradients", "backprop")
     clip: Annotated[list[Clip], Many()] = setting("bounds on the gradients, applied in order", ())
     accumulate: PositiveInt = setting("pieces of a batch that are worked on one after the other, to save memory", 1)
+    recompute: bool | Pattern = setting(
+        "keep no activations within layers for the backward pass, but compute them again there, to save memory: true "
+        "chooses, a regular expression is looked for in the layers' names",
+        False,
+    )
 
 
 @Section

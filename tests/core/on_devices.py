@@ -19,6 +19,7 @@ import tensorflow as tf
 from tftrain.core import replicas
 from tftrain.core.objective import KerasObjective
 from tftrain.core.parameters import parameter_names
+from tftrain.core.recompute import Blocks, recomputing
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
@@ -88,6 +89,12 @@ def synchronized():
     return batch_norm(True)
 
 
+def dropping():
+    layers = keras.layers
+    block = keras.Sequential([layers.Dense(6, "tanh"), layers.Dropout(0.5), layers.Dense(6)])
+    return keras.Sequential([keras.Input((5,)), block, layers.Dense(3)])
+
+
 class OneHot(keras.layers.Layer):
     def call(self, words):
         return keras.ops.one_hot(words, WORDS)
@@ -103,7 +110,7 @@ def embedding_twin():
     return net
 
 
-MODELS = {one.__name__: one for one in (dense, embedding, embedding_twin, masked, batch_norm, synchronized)}
+MODELS = {one.__name__: one for one in (dense, embedding, embedding_twin, masked, batch_norm, synchronized, dropping)}
 
 
 def batches(model, weighted):
@@ -127,8 +134,12 @@ def trained(
     reduction="sum_over_batch_size",
     weighted=True,
     optimizer="sgd",
+    again=False,
 ):
-    """The weights after each step, those before the first among them, and the rows."""
+    """The weights after each step, those before the first among them, and the rows.
+
+    `again` is whether every layer computes its activations again in the backward pass.
+    """
     keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy(precision)
     net = MODELS[model]()
@@ -145,6 +156,8 @@ def trained(
     data = list(batches(model, weighted))
     signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]
     program = tf.function(lambda *parts: replicas.run(step, Batch(*parts))[0], input_signature=signature)
+    with recomputing(Blocks(net.layers if again else ())):
+        program.get_concrete_function()
     found = {f"weight/0/{index}": value for index, value in enumerate(net.get_weights())}
     for number, batch in enumerate(data, 1):
         row = program(*[part for part in batch if part is not None])

@@ -40,6 +40,8 @@ MASKED = [
 ]
 TWINS = [one | {"model": "embedding_twin"} for one in SPARSE]
 NORM, CUT_NORM, JOINED_NORM = case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")
+DROPPING = case(model="dropping")
+AGAIN = [(one, one | {"again": True}) for one in (JOINED_NORM, NORM, DROPPING)]
 MASKS, FAR = {"task": "masks"}, {"task": "far"}
 
 
@@ -54,6 +56,7 @@ def runs(quick):
         yield from ((replicas, one | {"pieces": pieces}) for one in cases for replicas, pieces in places)
     if quick:
         yield from ((replicas, one) for replicas in (1, 2, 4) for one in (NORM, JOINED_NORM, MASKS, FAR))
+        yield from ((2, one) for one in (DROPPING, *(again for _, again in AGAIN)))
         yield from ((1, one) for one in (CUT_NORM, *TWINS))
 
 
@@ -251,3 +254,11 @@ def test_a_limit_of_1_is_one_where_keras_lets_2_through(answers):
     assert found["ours"] == pytest.approx(1.0, rel=1e-6)
     alone = answers.of(1, FAR)
     assert (alone["keras"], alone["ours"]) == (pytest.approx(1.0, rel=1e-6), pytest.approx(1.0, rel=1e-6))
+
+
+@pytest.mark.parametrize(("plain", "again"), AGAIN)
+def test_what_is_computed_again_is_the_same_on_each_replica(answers, plain, again):
+    found, expected = answers.of(2, again), answers.of(2, plain)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)

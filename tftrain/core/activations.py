@@ -105,7 +105,16 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
         name = None
     if name is not None:
         return Activation(name, output)
-    behind = output.consumers()
+    behind = _behind(output)
     if len(behind) == 1 and behind[0].type in _OPS and behind[0].outputs[0].name not in outputs:
         return Activation(_OPS[behind[0].type], behind[0].outputs[0])
     return None
+
+
+def _behind(output: Tensor) -> list:
+    """The operations that get it, also where a custom gradient stands between."""
+    found = []
+    for op in output.consumers():
+        places = [place for place, one in enumerate(op.inputs) if one.name == output.name]
+        found += [one for place in places for one in _behind(op.outputs[place])] if op.type == "IdentityN" else [op]
+    return found

@@ -17,6 +17,7 @@ from tftrain.core.executor import DEFAULT, executed
 from tftrain.core.gate import once
 from tftrain.core.pack import Packing
 from tftrain.core.plan import GOES_ON, MEASURED, Stretch
+from tftrain.core.recompute import recomputing
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch, Feed, Probe, Signals, Tensor, Tree
@@ -71,7 +72,7 @@ class Programs:
         self._row, self._scores, self._look = Packing(), Packing(), Packing()
         numbers = tf.TensorSpec([None], tf.int32)
         self.call = tf.function(self._run, [feed.signature, numbers, numbers], autograph=False)
-        with telling(state.model), executed(executor):
+        with telling(state.model), recomputing(recipe.blocks), executed(executor):
             self.call.get_concrete_function()
 
     def graph(self) -> Any:

@@ -12,6 +12,7 @@ from tftrain.core.activations import recording
 from tftrain.core.commit import Update, make_commit, size
 from tftrain.core.norms import global_norm, square_sums
 from tftrain.core.parameters import parameter_names
+from tftrain.core.recompute import Blocks
 from tftrain.core.state import TrainState
 from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform
 from tftrain.core.update import Shares, apply
@@ -22,7 +23,10 @@ Step = Callable[[Batch], tuple[Row, list]]
 
 
 class Recipe(NamedTuple):
-    """What the step is made of; `shares` are the own rates and decays of the parameters, where there are such."""
+    """What the step is made of; `shares` are the own rates and decays of the parameters, where there are such.
+
+    `blocks` of the model compute their activations again in the backward pass.
+    """
 
     objective: Objective
     method: GradientMethod
@@ -30,6 +34,7 @@ class Recipe(NamedTuple):
     rate: Rate
     metrics: Sequence[Any] = ()
     shares: Sequence[Shares] = ()
+    blocks: Blocks = Blocks()
 
 
 def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -> Step:

@@ -1,0 +1,36 @@
+"""Models of a user's own that are made of blocks."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+class Tower(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.one, self.drop = keras.layers.Dense(6, "relu", name="one"), keras.layers.Dropout(0.2)
+
+    def call(self, x):
+        return self.drop(self.one(x))
+
+
+class Towers(keras.Model):
+    def __init__(self, *, outputs):
+        super().__init__()
+        self.left, self.right = Tower(name="left"), Tower(name="right")
+        self.last = keras.layers.Dense(outputs, name="last")
+
+    def call(self, x):
+        return self.last(self.left(x) + self.right(x))
+
+
+class Noisy(Tower):
+    def call(self, x):
+        return self.one(x) + tf.random.uniform([6])
+
+
+class Drawing(Towers):
+    def __init__(self, *, outputs):
+        super().__init__(outputs=outputs)
+        self.left = Noisy(name="left")
