@@ -51,6 +51,13 @@ def test_what_is_no_run_is_not_resumed(tmp_path):
         claimed(None, resume=True)
 
 
+@pytest.mark.parametrize("name", ["run [2]", "what?", "a*b", "a\\b"])
+def test_a_name_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
+    with pytest.raises(RunFolderError, match="for patterns; give another --run-dir"):
+        claimed(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -76,7 +76,7 @@ def train(
         trust: run also the code that a saved model (`model: saved`) has in its file.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint is saved.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint is saved.
         tftrain.errors.InputError: the config or the data cannot be trained on.
         tftrain.errors.UserCodeError: a part of the user's raised.
         tftrain.run_folder.RunFolderError: the folder is another run's, or cannot be written, or the config changed.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: put off while a run could not be stopped in good order."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: put off while a run could not be stopped in good order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from tftrain.core.types import Stop
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # not on Windows
 INTERRUPTED = "interrupted by"
 
 

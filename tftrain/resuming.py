@@ -13,7 +13,8 @@ from tftrain.run_folder import CONFIG, RunFolderError
 from tftrain.strict import ConfigError
 
 LENGTH = ("training.steps", "training.epochs")  # what was trained stays as it is
-HARMLESS = (*LENGTH, "training.steps_per_call", "log", "checkpoint.every", "checkpoint.keep")
+EVERY = "checkpoint.every"
+HARMLESS = (*LENGTH, "training.steps_per_call", "log", EVERY, "checkpoint.keep")
 POINTS = ("log.scalars", "log.histograms_every")  # at which steps there is a point of the curves
 
 
@@ -44,6 +45,8 @@ def changed(folder: Path, config: Config, allow: bool) -> bool:
 
 def _harmless(path: str, config: Config) -> bool:
     if _within(path, POINTS) and _heeds_training(config):
+        return False
+    if path == EVERY and config.training.on_nonfinite == "rewind":  # that is where a run goes back to
         return False
     return _within(path, HARMLESS)
 

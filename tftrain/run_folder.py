@@ -20,6 +20,7 @@ MODEL = "model.keras"
 RESULTS = "results.json"
 INCIDENTS = "incidents"
 PICTURES = "pictures"
+PATTERN = set("*?[\\") - {os.sep}
 PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 
@@ -34,6 +35,10 @@ def check(run_dir: Path | None, resume: bool) -> None:
             raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
         return
     folder = Path(run_dir)
+    if PATTERN.intersection(str(folder)):
+        raise RunFolderError(
+            f"run folder {folder}: TensorFlow takes *, ?, [ and \\ for patterns; give another --run-dir"
+        )
     try:
         there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
         if not there.is_dir():

@@ -57,7 +57,7 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
         InputError, UserCodeError: the config, the data or a user's part cannot be trained on.
         RunFolderError: the folder is another run's, or cannot be written.
         PeerLost: another worker is missing, or has gone.
-        Interrupted: Ctrl-C or SIGTERM; what is trained is saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; what is trained is saved.
     """
     with heard() as interrupts, peers_watched(config.training.strategy), ExitStack() as owned:
         assembled = assemble(config)

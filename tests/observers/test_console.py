@@ -1,11 +1,14 @@
 import io
+import os
 import re
 import shlex
+import sys
 
+import pytest
 import rich.console
 
 from tftrain.core.types import Signals
-from tftrain.observers.console import Console, Course, print_results, results_table
+from tftrain.observers.console import Console, Course, print_results, results_table, screen
 
 LONG_PATH = "runs/" + "a-very-long-name/" * 12 + "end"
 
@@ -131,3 +134,14 @@ def test_the_tensorboard_line_can_be_pasted():
     line = lines[-1]
     assert "stopped early: loss [bold] stood still" in lines
     assert shlex.split(line) == ["tensorboard", "--logdir", "runs/my [bold] run"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
+def test_a_run_goes_on_in_silence_where_nothing_can_be_printed(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        observer = Console(Course(10, 5), console=screen())
+        for step in (5, 10):
+            observer(step, Signals({"loss": 1.0, "val_loss": 1.0}))
+        observer.close()
+        print("said once more", flush=True)

@@ -64,7 +64,7 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
     """
     splits, labels, others = _surveyed(source, options.cache)
     splits = split(splits, options.validation, options.test, options.split_seed)
-    batch_size = _batch_size(options.batch_size, splits["train"].examples)
+    batch_size = _batch_size(options.batch_size, splits["train"])
     classes = labels[1] + 1 if labels else _one_hot_classes(splits["train"].data)
     if labels and labels[0] == labels[1]:
         raise DataError(f"all labels are {labels[0]}: there is one class alone, and nothing to tell apart")
@@ -149,13 +149,16 @@ def _one_hot_classes(data: Batch | Addressed | tf.data.Dataset) -> int | None:
     return data.y.shape[1] if is_one_hot else None
 
 
-def _batch_size(wanted: int | str, examples: int) -> int:
+def _batch_size(wanted: int | str, train: Split) -> int:
+    examples = train.examples
     if wanted == "full":
         return examples
     if wanted > examples:
+        batched = isinstance(train.data, tf.data.Dataset)
+        hint = "; if these are batches, remove .batch(): the run makes its own" if batched else ""
         raise DataError(
             f"batch_size {wanted} is more than the {examples} example{'s' if examples > 1 else ''} of the training "
-            "split; `batch_size: full` takes them all"
+            f"split; `batch_size: full` takes them all{hint}"
         )
     return wanted
 

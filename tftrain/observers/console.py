@@ -6,9 +6,9 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from rich import console as rich_console
 from rich.console import Group
@@ -36,15 +36,29 @@ class Course(NamedTuple):
 def screen() -> rich_console.Console:
     """Returns the console on standard output; interactive only where a person's terminal can redraw a line."""
     live = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    return _Screen(force_interactive=live)
+    return rich_console.Console(file=_Lasting(sys.stdout), force_interactive=live)
 
 
-class _Screen(rich_console.Console):
-    """A console that goes on in silence when nobody reads it any more, as after `| head`: the run is worth more."""
+class _Lasting:
+    """A stream that is silent once it cannot be written to, as after `| head`, on a full disk or a closed terminal."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        self._tried(self._stream.write, text)
+
+    def flush(self) -> None:
+        self._tried(self._stream.flush)
+
+    def _tried(self, action: Callable, *given: str) -> None:
+        try:
+            action(*given)
+        except OSError:  # the run is worth more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 class Console:
