@@ -20,9 +20,9 @@ MOST_LINES = 300
 MOST_BODY_LINES = 40
 EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
-TOP = {"tftrain", "tftrain.__main__", "tftrain.cli"}
+TOP = {"tftrain", "tftrain.__main__", "tftrain.cli", "tftrain.command", "tftrain.looks"}
 HALL = {"assemble", "audience", "evaluations", "gallery", "incidents", "inspection", "memory", "recorders", "replay"}
-HALL |= {"scenes", "session", "sweep"}
+HALL |= {"gradient_check", "scenes", "session", "sweep"}
 HALL = {f"tftrain.{name}" for name in HALL}
 GROUND = {
     "tftrain.values",

@@ -13,7 +13,6 @@ import tensorflow as tf
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config, Log, Training
-from tftrain.core.compiled import obstacle
 from tftrain.core.executor import fitting
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
@@ -24,12 +23,13 @@ from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
-from tftrain.core.types import Batch, Probe, View
+from tftrain.core.types import Probe, View
 from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.data.splits import take
 from tftrain.errors import InputError, blamed_on
+from tftrain.expectations import expect_compilable, expect_within
 from tftrain.layer_names import fresh_names
 from tftrain.methods import open_method
 from tftrain.optimizer import freeze, open_optimizer
@@ -73,26 +73,44 @@ def assemble(config: Config) -> Run:
     except ValueError as error:
         message = f"{config.training.strategy}: {error}"
         raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
-    keras.utils.set_random_seed(config.training.seed)
-    data = windowed(config, _labelled(config, _data(config)))
-    keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
+    data = _seeded(config)
     with fresh_names(), scope(strategy):
         return _assemble(config, data, strategy)
 
 
-def _assemble(config: Config, data: Data, strategy: Any) -> Run:
+def open_objective(config: Config) -> tuple[Data, KerasObjective]:
+    """The data, and the model with its loss, without what trains them; raises InputError or UserCodeError."""
+    data = _seeded(config)
+    with fresh_names():
+        return data, _objective(config, data)[0]
+
+
+def _seeded(config: Config) -> Data:
+    keras.utils.set_random_seed(config.training.seed)
+    data = windowed(config, _labelled(config, _data(config)))
+    keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
+    return data
+
+
+def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor]:
+    """With the outputs for the sample; what the config freezes is frozen."""
     model, outputs = _model(config, data)
     ending = losses.ending(model, outputs)
     loss, from_logits = _loss(config, data, outputs, ending)
     to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
-    objective = KerasObjective(model, loss, to_metrics, masks=mask_of(outputs) is not None)
+    freeze(config.optimizer, model.trainable_variables, names_of(model))
+    return KerasObjective(model, loss, to_metrics, masks=mask_of(outputs) is not None), outputs
+
+
+def _assemble(config: Config, data: Data, strategy: Any) -> Run:
+    objective, outputs = _objective(config, data)
+    model = objective.model
 
     def new_metrics() -> list:
         return _metrics(config, data, objective.probabilities(outputs))
 
     epoch = data.train.steps_per_epoch
-    _expect_within(config, total_steps(config, epoch))
-    freeze(config.optimizer, model.trainable_variables, names_of(model))
+    expect_within(config, total_steps(config, epoch))
     names = names_of(model)
     optimizer = open_optimizer(config.optimizer, names, epoch)
     clip = clips.chained(config.gradients.clip, names, objective.params)
@@ -110,23 +128,8 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         executor = fitting(model, take(data.sample, slice(1)).x, data.batch_size)
         made = {"executor": executor, "jit_compile": config.training.jit_compile}
         programs = Programs(state, recipe, data.train, _probes(config.log), **made)
-    _expect_compilable(config, programs, data.sample)
+    expect_compilable(config, programs.compiled, data.sample)
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
-
-
-def _expect_within(config: Config, steps: int) -> None:
-    window, path = config.log.profile, "log.profile"
-    if window and window[1] > steps:
-        message = f"given {list(window)}, but the run ends with step {steps}; expected two steps up to that one"
-        raise InputError(problem(config.place(path), path, message))
-
-
-def _expect_compilable(config: Config, programs: Programs, sample: Batch) -> None:
-    for step in programs.compiled:
-        why = obstacle(step, sample)
-        if why:
-            path = "training.jit_compile"
-            raise InputError(problem(config.place(path), path, f"given true, but this step cannot be compiled: {why}"))
 
 
 def _probes(log: Log) -> list[Probe]:

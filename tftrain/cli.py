@@ -7,10 +7,12 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from tftrain.command import BAD_INPUT, FAILED, INTERRUPTED, PEER_LOST, Parser, judged
 from tftrain.durable import CannotWrite
+from tftrain.looks import check_gradients, inspect, replay
 from tftrain.names import nearest
 from tftrain.run_folder import CONFIG, RunFolderError
 from tftrain.strict import ConfigError
@@ -18,6 +20,7 @@ from tftrain.strict import ConfigError
 USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
 python -m tftrain inspect --config FILE        the model as a table, and one batch through it and back
+python -m tftrain check-gradients --config FILE    its gradients against differences of the loss
 python -m tftrain replay RUN/incidents/STEP    repeat a step that went wrong, layer by layer
 python -m tftrain board [RUN...]       TensorBoard with the Gradients tab
 python -m tftrain sweep --config FILE --set KEY=VALUE,VALUE   a run for each value, and a table
@@ -26,20 +29,6 @@ python -m tftrain report RUN...        one HTML file that tells of one or severa
 python -m tftrain list [KIND]          what a config can name, with arguments and defaults
 python -m tftrain schema               a JSON Schema of configs, for editors
 """
-FAILED = 1
-BAD_INPUT = 2
-PEER_LOST = 3
-INTERRUPTED = 130
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors name the nearest right flag."""
-
-    def error(self, message: str):
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
-        hint = nearest(unknown, [*flags, *VERBS]) if unknown else ""
-        self.exit(BAD_INPUT, f"{self.prog}: {message}{hint} (--help shows what there is)\n")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -124,59 +113,6 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
     return FAILED if result.failed else 0
 
 
-def inspect(words: Sequence[str]) -> int:
-    """Print the model, and what the forward and the backward pass of one batch come to in each layer."""
-    parser = Parser(prog="python -m tftrain inspect", description="The model, and one batch through it and back.")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="the YAML file (default: that of --checkpoint)")
-    parser.add_argument("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value")
-    parser.add_argument("--checkpoint", metavar="RUN", type=Path, help="look at the last checkpoint in a run's folder")
-    asked = parser.parse_args(words)
-    if asked.config is None and asked.checkpoint is None:
-        parser.error("--config FILE is missing")
-    from tftrain import load
-
-    config = load(asked.config or asked.checkpoint / CONFIG, asked.set)
-
-    def look() -> int:
-        from tftrain.inspection import inspect
-
-        print(inspect(config, asked.checkpoint), end="")
-        return 0
-
-    return _judged(look)
-
-
-def replay(words: Sequence[str]) -> int:
-    """Repeat the step of an incident; the exit status is 0 where it came to the same numbers, to the bit."""
-    parser = Parser(prog="python -m tftrain replay", description="Repeat a step that went wrong, layer by layer.")
-    parser.add_argument("folder", metavar="RUN/incidents/STEP", type=Path, help="the folder of the incident")
-    folder = parser.parse_args(words).folder
-
-    def look() -> int:
-        from tftrain import load
-        from tftrain.replay import config_of, replay
-
-        found = replay(load(config_of(folder)), folder)
-        print(found.text)
-        return 0 if found.same else FAILED
-
-    return _judged(look)
-
-
-def _judged(look: Callable[[], int]) -> int:
-    """What `look` returns, or the exit status of what it raises."""
-    from tftrain.errors import InputError, UserCodeError
-    from tftrain.startup import import_tensorflow
-
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    import_tensorflow()
-    try:
-        return look()
-    except (InputError, UserCodeError) as error:
-        print(error, file=sys.stderr)
-        return BAD_INPUT
-
-
 def sweep(words: Sequence[str]) -> int:
     """Train every combination of values; the exit status is 1 where one of the runs failed."""
     parser = Parser(prog="python -m tftrain sweep", description="A run for each combination of values, and a table.")
@@ -205,7 +141,7 @@ def sweep(words: Sequence[str]) -> int:
             print_table(table(runs.rows), runs.parent)
         return FAILED if any(row.failed for row in runs.rows) else 0
 
-    return _judged(look)
+    return judged(look)
 
 
 def plot(words: Sequence[str]) -> int:
@@ -284,6 +220,7 @@ def print_schema(words: Sequence[str]) -> int:
 
 VERBS = {
     "board": board,
+    "check-gradients": check_gradients,
     "inspect": inspect,
     "list": list_parts,
     "plot": plot,
@@ -293,3 +230,4 @@ VERBS = {
     "sweep": sweep,
     "train": train,
 }
+Parser.commands = tuple(VERBS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from tftrain.core.types import Evaluation
@@ -22,3 +23,30 @@ def example_by_example():
         return Evaluation(sum(loss) / len(loss), [sum(grad) / len(grad) for grad in grads], tf.concat(outputs, 0))
 
     return evaluate
+
+
+@keras.saving.register_keras_serializable()
+class Twice(keras.layers.Layer):
+    """Doubles its input by a weight, with a gradient of one's own that may be wrong."""
+
+    def __init__(self, error: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.error = error
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), initializer=keras.initializers.Constant(2.0), name="factor")
+
+    def call(self, x):
+        @tf.custom_gradient
+        def multiplied(x, factor):
+            def grad(upstream):
+                return upstream * factor, tf.reduce_sum(upstream * x, 0) * (1 + self.error)
+
+            return x * factor, grad
+
+        return multiplied(x, tf.convert_to_tensor(self.factor))
+
+
+def single(*, outputs):
+    """A model that is in float32 whatever Keras is in."""
+    return keras.Sequential([keras.layers.Dense(outputs, dtype="float32")])

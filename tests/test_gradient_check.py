@@ -1,0 +1,86 @@
+"""Gradients against differences of the loss, from the command line."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import pytest
+
+from tftrain import cli
+from tftrain.assemble import open_objective
+
+HEAD = "data: {name: iris, batch_size: 8}\noptimizer: sgd\n"
+
+
+def model(*layers):
+    lines = "".join(f"    - {layer}\n" for layer in layers)
+    return f"model:\n  name: sequential\n  layers:\n{lines}"
+
+
+def checked(desk, capsys, text, *words):
+    """(exit status, the rows of the table by parameter, standard output, standard error)"""
+    desk.write(HEAD + text, "checked.yaml")
+    status = cli.main(["check-gradients", "--config", "checked.yaml", *words])
+    out, err = capsys.readouterr()
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if re.match(r"\d{3}\.", line)}
+    assert max(map(len, out.splitlines()), default=0) <= 100
+    return status, rows, out, err
+
+
+def test_what_is_right_agrees(desk, capsys):
+    """Dropout, statistics of a batch, a penalty; the type of numbers is as before."""
+    dense = "{name: dense, units: 40, kernel_regularizer: l2}"
+    more = ("{name: activation, activation: tanh}", "{name: dropout, rate: 0.5}", "{name: dense, units: 3}")
+    text = model(dense, "batch_normalization", *more) + "training: {precision: mixed_float16}\n"
+    status, rows, out, _ = checked(desk, capsys, text, "--samples", "30")
+    assert status == 0 and keras.config.floatx() == "float32" == keras.config.dtype_policy().name
+    assert rows.keys() >= {"000.dense/kernel", "001.batch_normalization/gamma", "002.dense_1/bias"}
+    assert rows["000.dense/kernel"][1:4] == ["30", "of", "160"] and "no gradient is wrong" in out
+    assert {row[-1] for row in rows.values()} == {"agrees", "0"}
+    assert rows["000.dense/bias"][-1] == "0"  # the mean is subtracted, and a bias with it
+
+
+def test_a_wrong_gradient_is_named(desk, capsys):
+    layers = (
+        "{name: dense, units: 5, activation: tanh}",
+        "{name: 'gradients:Twice', error: 1e-3}",
+        "{name: dense, units: 3}",
+    )
+    status, rows, out, _ = checked(desk, capsys, model(*layers))
+    assert status == 1
+    assert {name for name, row in rows.items() if row[-1] == "WRONG"} == {"001.twice/factor"}
+    assert "1 of 5 gradients are wrong: 001.twice/factor.\n" in out
+    assert "the last layer where it is wrong is 001.twice: the fault is there, or in what stands between" in out
+    assert checked(desk, capsys, model(*layers).replace("1e-3", "0.0"))[0] == 0
+
+
+def test_kinks_are_not_called_wrong(desk, capsys):
+    """Biases start at 0, where the point (0, 0) of XOR puts each ReLU at its kink."""
+    text = "model: {name: mlp, hidden: [4]}\ndata: {name: xor, batch_size: full}\noptimizer: sgd\n"
+    desk.write(text, "kinks.yaml")
+    assert cli.main(["check-gradients", "--config", "kinks.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^000\.hidden_1/bias .* 4 +-$", out, re.MULTILINE) and "kinks: numbers, left out" in out
+    assert re.search(r"^000\.hidden_1/kernel .* agrees$", out, re.MULTILINE)
+
+
+def test_crowded_kinks(desk, capsys):
+    """Empty corners of images hold thousands of ReLUs at their kink, and more of them near it."""
+    network = "model: {name: cnn, filters: [8, 8], hidden: [8], dropout: 0.25}\n"
+    desk.write(f"{network}data: {{name: digits, batch_size: 32}}\noptimizer: sgd\n", "crowded.yaml")
+    status = cli.main(["check-gradients", "--config", "crowded.yaml"])
+    assert status == 0, capsys.readouterr().out
+
+
+def test_what_cannot_be_checked(desk, capsys):
+    status, _, out, err = checked(desk, capsys, "model: 'gradients:single'\n")
+    assert (status, out) == (2, "") and "000.dense/kernel is in float32 by the model's own choice" in err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
+    assert "--samples 0: expected a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_an_objective_alone_is_that_of_the_run(desk):
+    data, objective = open_objective(desk.load(desk.good))
+    assert data.train.examples == 150 and [tuple(param.shape) for param in objective.params][0] == (4, 128)

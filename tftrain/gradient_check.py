@@ -1,0 +1,61 @@
+"""The gradient of a config's model and loss, checked against differences of the loss, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tftrain.assemble import open_objective
+from tftrain.config import Config
+from tftrain.core.parameters import parameter_names
+from tftrain.errors import InputError, blamed_on
+from tftrain.gradient_table import text_of
+from tftrain.gradients.compare import compare
+from tftrain.strict import problem
+
+
+class Checked(NamedTuple):
+    text: str
+    agrees: bool
+
+
+def check_gradients(config: Config, samples: int) -> Checked:
+    """Compare reverse mode with central differences on the first batch, at up to `samples` numbers of each parameter.
+
+    Everything is in float64, in training mode, with one dropout mask for all passes. Raises InputError or
+    UserCodeError.
+    """
+    with _float64():
+        data, objective = open_objective(replace(config, training=replace(config.training, precision="float64")))
+        names = parameter_names(objective.model)
+        _expect_float64(config, names, objective.params)
+        batch = data.train.batch(data.train.serve(0, 1), tf.constant(0))
+        with blamed_on(config.model, "model"):
+            found = compare(objective, batch, names, samples, config.training.seed)
+    examples = tf.nest.flatten(batch.x)[0].shape[0]
+    head = f"a batch of {examples}, float64; numbers of large parameters drawn by seed {config.training.seed}"
+    return Checked(f"{head}\n\n{text_of(found)}", all(one.agrees for one in found))
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """Losses and arrays made inside are in float64; a policy for layers alone would leave losses in float32."""
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()  # which is made of floatx when first asked for
+    keras.config.set_floatx("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(policy)
+
+
+def _expect_float64(config: Config, names: Sequence[str], params: Sequence[tf.Variable]) -> None:
+    for name, param in zip(names, params, strict=True):
+        if param.dtype != tf.float64:
+            message = f"{name} is in {param.dtype.name} by the model's own choice; gradients are checked in float64"
+            raise InputError(problem(config.model.place, "model", message))
