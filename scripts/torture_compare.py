@@ -20,7 +20,7 @@ from torture_session import in_fork
 
 TIMES = {"wall_seconds", "step_ms", "seconds", "time", "Overview/step_ms"}
 NOT_STATE = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
-NOT_CURVES = ("text", "graphs")
+NOT_CURVES = ("text", "graphs", "graph_keras_model", "hparams", "custom_scalars")
 UNLIMITED = {TENSORS: 0}
 SHOWN = 3
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # that a run was restarted is no news here

@@ -7,7 +7,7 @@ import pytest
 
 import tftrain
 from tftrain import arguments, catalogue
-from tftrain.dump import changes, dump
+from tftrain.dump import changes, dump, settings
 from tftrain.parts import Part
 from tftrain.signature import REQUIRED
 from tftrain.values import part_kind
@@ -148,3 +148,24 @@ def test_where_two_configs_differ(desk):
     assert "training.epochs: None -> 3" in told and "optimizer.name: adam -> sgd" in told
     assert "optimizer.beta_1: 0.9 -> not there" in told and "optimizer.momentum: not there -> 0.0" in told
     assert changes(before, before) == []
+
+
+def test_settings_are_the_leaves_under_their_key_paths(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        """
+model: {name: mlp, hidden: [4, 5]}
+data: {name: iris, preprocess: [standardize, {name: scale, by: 2}]}
+optimizer:
+  name: adam
+  learning_rate: {name: exponential_decay, initial_learning_rate: 0.1, decay_steps: 2 epochs, decay_rate: 0.5}
+gradients: {clip: {name: value, limit: 1}}
+"""
+    )
+    found = settings(tftrain.load(tmp_path / "a.yaml"))
+    assert found["model"] == "mlp" and found["model.hidden"] == "4, 5" and found["data.shuffle"] is True
+    assert found["data.preprocess.0"] == "standardize" and found["data.preprocess.1.by"] == 2
+    assert found["optimizer.learning_rate"] == "exponential_decay"
+    assert found["optimizer.learning_rate.decay_steps"] == "2 epochs"
+    assert found["gradients.clip"] == "value" and found["gradients.clip.limit"] == 1
+    assert found["training.ema"] == "none" and found["metrics"] == "auto"
+    assert not any(name.startswith(("log", "checkpoint")) for name in found)

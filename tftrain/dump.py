@@ -12,12 +12,35 @@ from tftrain import arguments
 from tftrain.config import Config
 from tftrain.parts import Part, plain
 
+NOT_SETTINGS = ("log", "checkpoint")  # what is written, and what is kept
 ABSENT = type("_Absent", (), {"__str__": lambda self: "not there"})()  # stands for a value that there is not
 
 
 def dump(config: Config) -> str:
     """The resolved config as YAML text that `load` reads back to an equal config."""
     return yaml.safe_dump(_plain(config), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def settings(config: Config) -> dict[str, bool | float | str]:
+    """All that the numbers of a run come of, by key path; a part's path has its name, and its arguments are within."""
+    sections = {name: section for name, section in _plain(config).items() if name not in NOT_SETTINGS}
+    return dict(_leaves(sections, ""))
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, bool | float | str]]:
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        value = dict(enumerate(value)) if len(value) > 1 else value[0]
+    if isinstance(value, dict):
+        if "name" in value and path:
+            yield path, str(value["name"])
+        for key, inner in value.items():
+            if key != "name" or not path:
+                yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (bool, int, float)):
+        yield path, value
+    else:
+        words = value if isinstance(value, (list, tuple)) else [value]
+        yield path, ", ".join("none" if word is None else str(word) for word in words) or "none"
 
 
 def changes(before: Config, after: Config) -> list[str]:

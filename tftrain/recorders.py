@@ -6,10 +6,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
+
 from tftrain import run_folder
+from tftrain.config import Config
 from tftrain.core.parameters import parameter_names
-from tftrain.dump import dump
+from tftrain.dump import dump, settings
+from tftrain.environment import environment, markdown
+from tftrain.observers.charts import charts_note
 from tftrain.observers.console import Console, Course
+from tftrain.observers.hparams import Lone
+from tftrain.observers.notes import Note, keras_note, text_note
 from tftrain.observers.records import Records
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
 from tftrain.values import in_steps
@@ -17,18 +24,59 @@ from tftrain.values import in_steps
 if TYPE_CHECKING:
     from tftrain.assemble import Run
 
+# TensorBoard's table of runs shows the first five settings until others are asked for.
+LOOKED_FOR = ("optimizer.learning_rate", "optimizer", "data.batch_size", "gradients.clip", "gradients.clip.limit")
+
 
 def recorders(run: Run, folder: Path, start: int) -> tuple[Records, TensorBoard, Console]:
     """Observers that only write, for a session that begins after step `start`."""
     log, epoch = run.config.log, run.data.train.steps_per_epoch
     metric = run.recipe.metrics[0].name if run.recipe.metrics else None
     report_every = None if log.console == "auto" else in_steps(log.console, epoch)
-    texts = {"config": fenced_yaml(dump(run.config))}
     trained = run.state.model.trainable_variables
     sizes = {name: math.prod(one.shape) for name, one in zip(parameter_names(run.state.model), trained, strict=True)}
     graph = run.programs.graph() if log.graph and not start else None
     return (
         Records(folder / run_folder.METRICS, start),
-        TensorBoard(folder, texts, graph, log.histogram_axis, start, sizes),
+        TensorBoard(folder, _notes(run), graph, log.histogram_axis, start, sizes),
         Console(Course(run.total_steps, epoch, start), metric, report_every),
     )
+
+
+def _notes(run: Run) -> list[Note]:
+    """What TensorBoard shows of a run beside its curves."""
+    config, model = run.config, run.state.model
+    notes = [
+        text_note("config", fenced_yaml(dump(config))),
+        text_note("environment", markdown(environment())),
+        charts_note(),
+    ]
+    layers = _layers(model) if config.log.graph else None
+    return notes if layers is None else [*notes, keras_note(layers)]
+
+
+def _layers(model: keras.Model) -> str | None:
+    """A model's layers as JSON; None where it has code of its own in their place."""
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        return None
+    try:
+        return model.to_json()
+    except Exception:  # of a layer of the user that cannot be described
+        return None
+
+
+def lone(run: Run) -> Lone:
+    """What the table of runs shows of this one."""
+    return Lone(settings(run.config), _told_first(run.config), _compared(run))
+
+
+def _told_first(config: Config) -> list[str]:
+    """The settings that were changed on the command line, then those that one looks for."""
+    changed = [name for name, place in config.places.items() if not place.line]
+    return [*changed, *LOOKED_FOR][: len(LOOKED_FOR)]
+
+
+def _compared(run: Run) -> list[str]:
+    scored = [f"Overview/{name}" for name in (*(metric.name for metric in run.recipe.metrics[:1]), "loss")]
+    validated = [f"val/{tag}" for tag in scored] if run.data.validation is not None else []
+    return [*validated, *scored, "Overview/log10_grad_norm"]

@@ -40,9 +40,10 @@ from tftrain.incidents import Incidents
 from tftrain.interrupts import Asked, Interrupted, Interrupts, heard, said
 from tftrain.memory import Memory
 from tftrain.monitors import Monitors, monitors
-from tftrain.observers.console import print_results
+from tftrain.observers import hparams
+from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
-from tftrain.recorders import recorders
+from tftrain.recorders import lone, recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
@@ -75,7 +76,11 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
                 return left
         run_folder.write_config(folder, dump(config))
         _tell_replay(assembled)
-        return session.run()
+        print_start(folder)
+        with hparams.shown(folder, lone(assembled)) as outcome:
+            result = session.run()
+            outcome.succeeded = not result.failed
+        return result
 
 
 def _tell_replay(assembled: Run) -> None:

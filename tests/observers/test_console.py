@@ -1,16 +1,29 @@
 import io
+import json
 import os
 import re
 import shlex
 import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import rich.console
 
 from tftrain.core.types import Signals
-from tftrain.observers.console import Console, Course, print_results, results_table, screen
+from tftrain.observers.console import (
+    Console,
+    Course,
+    board_line,
+    board_link,
+    print_results,
+    print_start,
+    results_table,
+    screen,
+)
+from tftrain.observers.tensorboard import tags
 
-LONG_PATH = "runs/" + "a-very-long-name/" * 12 + "end"
+LONG_PATH = Path("runs/" + "a-very-long-name/" * 12 + "end")
 
 
 def plain():
@@ -129,11 +142,30 @@ def test_long_paths_stay_in_one_piece():
 
 def test_the_tensorboard_line_can_be_pasted():
     console = plain()
-    print_results({"test": {"loss": 0.5}}, "runs/my [bold] run", "loss [bold] stood still", console=console)
+    print_results({"test": {"loss": 0.5}}, Path("my [bold] run"), "loss [bold] stood still", console=console)
     lines = console.file.getvalue().splitlines()
     line = lines[-1]
     assert "stopped early: loss [bold] stood still" in lines
-    assert shlex.split(line) == ["tensorboard", "--logdir", "runs/my [bold] run"]
+    assert shlex.split(line) == ["tensorboard", "--logdir", "my [bold] run"]
+
+
+def test_a_run_among_others_is_opened_with_them_by_its_name():
+    assert board_line(Path("runs/a run")) == "tensorboard --logdir runs"
+    assert board_line(Path("/tmp/a.run")) == "tensorboard --logdir /tmp/a.run"
+    asked = parse_qs(urlsplit(board_link(Path("runs/a.run"))).query)
+    assert re.search(asked["runFilter"][0], "a.run/val") and not re.search(asked["runFilter"][0], "a.run2")
+    assert "runFilter" not in board_link(Path("/tmp/a.run"))
+    pinned = [card["tag"] for card in json.loads(asked["pinnedCards"][0])]
+    assert pinned[0] == "Overview/loss" and asked["smoothing"] == ["0"]
+    scalars = dict.fromkeys(("loss", "grad_norm", "grad_norm_max", "depth_ratio"), 0.5)
+    assert set(pinned) == {*tags(scalars)[""]}
+
+
+def test_only_a_terminal_gets_a_link():
+    for console, linked in ((plain(), False), (terminal(), True)):
+        print_start(Path("runs/a"), console)
+        told = console.file.getvalue()
+        assert "tensorboard --logdir runs\n" in told and ("pinnedCards" in told) == linked
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")

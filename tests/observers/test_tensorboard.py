@@ -18,6 +18,7 @@ from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
 from tftrain.core.types import Signals
+from tftrain.observers.notes import text_note
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml, safe_tag, tags
 
 ROWS = np.array([[-3.0, -2.0, 4.0], [-2.0, -1.0, 12.0], [-1.0, 0.0, 1.0]])
@@ -180,7 +181,7 @@ def test_safe_tag(name, tag):
 
 
 def test_values_steps_and_runs_come_back(tmp_path, read):
-    board = TensorBoard(tmp_path, texts={"config": fenced_yaml("model: mlp\n")})
+    board = TensorBoard(tmp_path, notes=[text_note("config", fenced_yaml("model: mlp\n"))])
     for step in range(5):
         board(step, Signals({"loss": 1.0 / (step + 1), "grad_norm": 10.0**-step, "nonfinite_grads": 0}))
     board(4, Signals({"val_loss": 0.5, "val_accuracy": math.nan}))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
+from urllib.parse import urlencode
 
 from rich import console as rich_console
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +27,11 @@ PLAIN_LINES = 20  # about how many a run prints between validations
 VALIDATION_LINES = 30  # how many of its validations it prints at most
 VALIDATION = "val_"
 _WIDEST = 1000
+RUNS = "runs"
+PINNED = (
+    *("Overview/loss", "Overview/log10_grad_norm", "Overview/log10_grad_norm_max"),
+    "Overview/depth_ratio_decades",
+)
 
 
 class Course(NamedTuple):
@@ -195,7 +204,34 @@ def print_results(
     if spent:
         _say(console, f"{spent}\n")
     _say(console, f"run folder: {run_dir}")
-    _say(console, f"tensorboard --logdir {shlex.quote(str(run_dir))}")
+    _say(console, board_line(run_dir))
+
+
+def board_line(run_dir: Path) -> str:
+    """The command that opens TensorBoard on a run: on all of `runs/`, where it has a name and others beside it."""
+    return f"tensorboard --logdir {shlex.quote(str(_log_directory(run_dir)))}"
+
+
+def board_link(run_dir: Path, port: int = 6006) -> str:
+    """Where TensorBoard then shows the run, with its loss and what tells of its gradients on top of all other cards."""
+    pinned = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
+    asked = {"pinnedCards": pinned, "smoothing": 0}
+    if _log_directory(run_dir) != run_dir:
+        asked["runFilter"] = f"^{re.escape(run_dir.name)}(/|$)"
+    return f"http://localhost:{port}/?{urlencode(asked)}#timeseries"
+
+
+def print_start(run_dir: Path, console: rich_console.Console | None = None) -> None:
+    """Prints how to watch a run while it goes on; where a terminal knows links the short one is the long one."""
+    console = console or screen()
+    _say(console, board_line(run_dir))
+    if console.is_terminal:
+        console.print("then see ", end="", highlight=False)
+        console.print("http://localhost:6006", style=Style(link=board_link(run_dir)), highlight=False)
+
+
+def _log_directory(run_dir: Path) -> Path:
+    return run_dir.parent if run_dir.parent.name == RUNS else run_dir
 
 
 def print_table(table: Table, parent: Path, console: rich_console.Console | None = None) -> None:

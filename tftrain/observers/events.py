@@ -43,20 +43,24 @@ class ScalarValues:
 
 
 class EventFile:
-    """Owns one event file of a run; one event holds all values of a step."""
+    """Owns one event file of a run; one event holds all values of a step.
 
-    def __init__(self, folder: Path, start_step: int):
+    What earlier ones hold after `start_step` counts no more; without one all of it does.
+    """
+
+    def __init__(self, folder: Path, start_step: int | None, ending: str = ""):
         # TensorBoard reads a folder's files in the order of their names, so the time stands first and in full.
-        name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}"
+        name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}{ending}"
         self._path = folder / name
         with self._writing():
             folder.mkdir(exist_ok=True)
             self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
         self._add(Event(file_version="brain.Event:2"))
-        # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
-        start = start_step + 1 if start_step else 0
-        self._add(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
+        if start_step is not None:
+            # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
+            start = start_step + 1 if start_step else 0
+            self._add(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
 
     def tensor(self, tag: str, tensor: bytes, metadata: bytes) -> bytes:
         """The value of a summary that holds a TensorProto; a tag's metadata goes with its first value alone."""

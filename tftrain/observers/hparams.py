@@ -1,23 +1,45 @@
-"""What TensorBoard's HParams page shows of a run: its settings among those of a sweep, and how it ended."""
+"""What TensorBoard's HParams tab shows of a run: its settings, the scalars to compare, and how it ended.
+
+All of it is in event files of its own: of a tag TensorBoard takes the first value that it finds, also where a run is
+resumed, so what counts no more has to go.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import tensorflow as tf
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR, Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_FLOAT
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from google.protobuf.struct_pb2 import Value
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.metadata import (
+    EXPERIMENT_TAG,
+    NULL_TENSOR,
+    PLUGIN_NAME,
+    SESSION_END_INFO_TAG,
+    SESSION_START_INFO_TAG,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-from tftrain.durable import writing
+from tftrain.durable import CannotWrite
+from tftrain.observers.events import EventFile
+from tftrain.observers.notes import Note, metadata
 
-Setting = float | str
+Setting = bool | float | str
+ENDING = ".hparams"  # of the names of these files
+_WIDEST = 1e308  # TensorBoard asks for a range, and hides what is out of it
+
+
+class Lone(NamedTuple):
+    """A run by itself; the settings that come `first` are shown in the table until others are asked for."""
+
+    settings: Mapping[str, Setting]
+    first: Sequence[str]
+    metrics: Sequence[str]  # tags, those of validation `val/TAG`; the first one is shown
 
 
 class Entry(NamedTuple):
@@ -31,46 +53,97 @@ class Entry(NamedTuple):
     metrics: Sequence[str]
 
 
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    succeeded: bool = False
+
+
+@contextmanager
+def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
+    """Shows a run from now on, and at the end of the block how it ended in it; a failure unless told otherwise."""
+    _forget(folder)
+    infos = [_unlimited(name, value, name in run.first) for name, value in run.settings.items()]
+    _write(folder, [_experiment(infos, run.metrics), _started(folder.resolve().name, run.settings, time.time())])
+    found = Outcome()
+    try:
+        yield found
+    finally:
+        if folder.is_dir():
+            with suppress(CannotWrite):  # the run says so already
+                _write(folder, [_ended(found.succeeded)])
+
+
 def write_hparams(folder: Path, entry: Entry, succeeded: bool, began: float) -> None:
-    """Add an event file to the folder of a run that has ended; `began` is in seconds since 1970."""
-    start = plugin_data_pb2.SessionStartInfo(group_name=folder.name, start_time_secs=began)
-    for name, value in entry.settings.items():
-        kind = "string_value" if isinstance(value, str) else "number_value"
-        setattr(start.hparams[name], kind, value)
-    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    summary = Summary(
-        value=[
-            _summary(metadata.EXPERIMENT_TAG, experiment=_experiment(entry)),
-            _summary(metadata.SESSION_START_INFO_TAG, session_start_info=start),
-            _summary(metadata.SESSION_END_INFO_TAG, session_end_info=end),
-        ]
-    )
-    path = folder / f"events.out.tfevents.{time.time():017.6f}.hparams"
-    # No session begins in this file: TensorBoard would drop the curves of the run at that.
-    with writing(path, tf.errors.OpError), tf.io.TFRecordWriter(str(path)) as writer:
-        for event in (Event(file_version="brain.Event:2"), Event(summary=summary)):
-            event.wall_time = time.time()
-            writer.write(event.SerializeToString())
+    """Show a run that has ended among those of a sweep; `began` is in seconds since 1970."""
+    _forget(folder)
+    infos = [_limited(name, values) for name, values in entry.choices.items()]
+    notes = [_experiment(infos, entry.metrics), _started(folder.name, entry.settings, began), _ended(succeeded)]
+    _write(folder, notes)
 
 
-def _experiment(entry: Entry) -> api_pb2.Experiment:
-    found = api_pb2.Experiment(time_created_secs=time.time())
-    for name, values in entry.choices.items():
-        info = found.hparam_infos.add(name=name)
-        info.type = api_pb2.DATA_TYPE_STRING if isinstance(values[0], str) else api_pb2.DATA_TYPE_FLOAT64
-        info.domain_discrete.extend(values)
-    for tag in entry.metrics:
+def _forget(folder: Path) -> None:
+    for path in folder.glob(f"events.out.tfevents.*{ENDING}"):
+        path.unlink()
+
+
+def _write(folder: Path, notes: Iterable[Note]) -> None:
+    file = EventFile(folder, None, ENDING)
+    file.write(0, b"".join(file.tensor(*note) for note in notes))
+    file.close()
+
+
+def _experiment(infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]) -> Note:
+    found = api_pb2.Experiment(hparam_infos=infos, time_created_secs=time.time())
+    for tag in metrics:
         group, tag = ("val", tag.removeprefix("val/")) if tag.startswith("val/") else ("", tag)
-        shown = f"{group} {tag.rpartition('/')[2]}".strip()
-        found.metric_infos.add(name=api_pb2.MetricName(group=group, tag=tag), display_name=shown)
-    return found
+        label = f"{group} {tag.rpartition('/')[2]}".strip()
+        found.metric_infos.add(name=api_pb2.MetricName(group=group, tag=tag), display_name=label)
+    return _note(EXPERIMENT_TAG, HParamsPluginData(experiment=found))
 
 
-def _summary(tag: str, **content: Any) -> Summary.Value:
-    held = plugin_data_pb2.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content).SerializeToString()
-    plugin = SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME, content=held)
-    nothing = TensorProto(dtype=DT_FLOAT, tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=0)]))
-    return Summary.Value(
-        tag=tag, tensor=nothing, metadata=SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_TENSOR)
-    )
+def _started(name: str, settings: Mapping[str, Setting], began: float) -> Note:
+    info = SessionStartInfo(group_name=name, start_time_secs=began)
+    for key, setting in settings.items():
+        info.hparams[key].CopyFrom(_value(setting))
+    return _note(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
+
+
+def _ended(succeeded: bool) -> Note:
+    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
+    info = SessionEndInfo(status=status, end_time_secs=time.time())
+    return _note(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
+
+
+def _limited(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo:
+    """A setting that has these values and no others."""
+    kind = api_pb2.DATA_TYPE_STRING if isinstance(values[0], str) else api_pb2.DATA_TYPE_FLOAT64
+    info = api_pb2.HParamInfo(name=name, type=kind)
+    info.domain_discrete.extend(values)
+    return info
+
+
+def _unlimited(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
+    """A setting that may have any value in other runs; those that differ are shown first."""
+    info = api_pb2.HParamInfo(name=name, differs=differs)
+    if isinstance(value, bool):
+        info.type = api_pb2.DATA_TYPE_BOOL
+        info.domain_discrete.extend([False, True])
+    elif isinstance(value, str):
+        info.type = api_pb2.DATA_TYPE_STRING
+    else:
+        info.type = api_pb2.DATA_TYPE_FLOAT64
+        info.domain_interval.min_value, info.domain_interval.max_value = -_WIDEST, _WIDEST
+    return info
+
+
+def _value(setting: Setting) -> Value:
+    if isinstance(setting, bool):
+        return Value(bool_value=setting)
+    return Value(string_value=setting) if isinstance(setting, str) else Value(number_value=setting)
+
+
+def _note(tag: str, data: HParamsPluginData) -> Note:
+    content = data.SerializeToString()
+    return Note(tag, NULL_TENSOR.SerializeToString(), metadata(PLUGIN_NAME, DATA_CLASS_TENSOR, content))

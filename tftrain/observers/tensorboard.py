@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_TENSOR, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_TENSOR
 
 from tftrain.core.types import Signals
 from tftrain.observers.events import EventFile, ScalarValues, float_tensors, safe_tag
 from tftrain.observers.layer_tables import table_values
+from tftrain.observers.notes import Note, metadata, strings, text_note
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
 LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio", "absgrad_p05", "absgrad_p50", "absgrad_p95")
@@ -90,14 +88,14 @@ def fenced_yaml(text: str) -> str:
 class TensorBoard:
     """An observer that owns a run's event files; each session of a run opens new ones.
 
-    `texts` is Markdown by name, `graph` a GraphDef, `sizes` how many numbers each parameter has. Of an earlier session
-    the points up to `start_step` stay.
+    It begins with the `notes`; `graph` is a GraphDef, `sizes` how many numbers each parameter has. Of an earlier
+    session the points up to `start_step` stay.
     """
 
     def __init__(
         self,
         folder: Path,
-        texts: Mapping[str, str] | None = None,
+        notes: Sequence[Note] = (),
         graph: Any = None,
         histogram_axis: str = "log10",
         start_step: int = 0,
@@ -110,7 +108,7 @@ class TensorBoard:
         self._files: dict[str, EventFile] = {}
         self._histogram_tags: dict[str, str] = {}
         file = self._file("")
-        file.write(start_step, b"".join(_text(file, name, text) for name, text in (texts or {}).items()))
+        file.write(start_step, b"".join(file.tensor(*note) for note in notes))
         if graph is not None:
             file.write_graph(graph)
         if (self._folder / "val").exists():
@@ -145,7 +143,7 @@ class TensorBoard:
         return [
             *(file.tensor(self._histogram_tag(name), tensor, _HISTOGRAM) for name, tensor in histograms),
             *(_image(file, name, pixels) for name, pixels in signals.images.items()),
-            *(_text(file, name, text) for name, text in signals.texts.items()),
+            *(file.tensor(*text_note(name, text)) for name, text in signals.texts.items()),
         ]
 
     def _file(self, run: str) -> EventFile:
@@ -211,23 +209,8 @@ def _image(file: EventFile, name: str, pixels: Any) -> bytes:
     pixels = np.asarray(pixels, np.uint8)
     height, width = pixels.shape[:2]
     content = [str(width).encode(), str(height).encode(), tf.io.encode_png(pixels).numpy()]
-    return file.tensor(safe_tag(name if "/" in name else f"Overview/{name}"), _strings(content), _IMAGE)
+    return file.tensor(safe_tag(name if "/" in name else f"Overview/{name}"), strings(content), _IMAGE)
 
 
-def _text(file: EventFile, name: str, text: str) -> bytes:
-    return file.tensor(safe_tag(name), _strings([text.encode()]), _TEXT)
-
-
-def _strings(values: list[bytes]) -> bytes:
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(values))])
-    return TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=values).SerializeToString()
-
-
-def _metadata(plugin: str, data_class: int) -> bytes:
-    plugin_data = SummaryMetadata.PluginData(plugin_name=plugin)
-    return SummaryMetadata(plugin_data=plugin_data, data_class=data_class).SerializeToString()
-
-
-_HISTOGRAM = _metadata("histograms", DATA_CLASS_TENSOR)
-_IMAGE = _metadata("images", DATA_CLASS_BLOB_SEQUENCE)
-_TEXT = _metadata("text", DATA_CLASS_TENSOR)
+_HISTOGRAM = metadata("histograms", DATA_CLASS_TENSOR)
+_IMAGE = metadata("images", DATA_CLASS_BLOB_SEQUENCE)

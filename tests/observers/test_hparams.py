@@ -1,0 +1,78 @@
+import pytest
+from tensorboard.backend.event_processing import plugin_event_accumulator
+from tensorboard.plugins.hparams import api_pb2, metadata
+
+from tftrain.core.types import Signals
+from tftrain.observers.hparams import Entry, Lone, shown, write_hparams
+from tftrain.observers.tensorboard import TensorBoard
+
+SETTINGS = {"optimizer": "adam", "optimizer.learning_rate": 0.01, "data.shuffle": True, "data.batch_size": 32}
+LONE = Lone(SETTINGS, ["optimizer.learning_rate"], ["val/Overview/loss", "Overview/loss"])
+
+
+def read(folder, tag):
+    found = plugin_event_accumulator.EventAccumulator(str(folder)).Reload()
+    content = found.SummaryMetadata(tag).plugin_data.content
+    kind = {
+        "experiment": "experiment",
+        "session_start_info": "session_start_info",
+        "session_end_info": "session_end_info",
+    }
+    return getattr(metadata, f"parse_{kind[tag.rpartition('/')[2]]}_plugin_data")(content)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "my-run"
+    folder.mkdir()
+    with shown(folder, LONE) as ended:
+        board = TensorBoard(folder)
+        board(1, Signals({"loss": 1.0}))
+        board(2, Signals({"loss": 0.5}))
+        board.close()
+        ended.succeeded = True
+    return folder
+
+
+def test_settings_and_compared_scalars_come_back(folder):
+    started = read(folder, metadata.SESSION_START_INFO_TAG)
+    kinds = {"optimizer": "string_value", "data.shuffle": "bool_value"}
+    told = {name: getattr(value, kinds.get(name, "number_value")) for name, value in started.hparams.items()}
+    assert told == SETTINGS and started.group_name == "my-run"
+    experiment = read(folder, metadata.EXPERIMENT_TAG)
+    assert [info.name for info in experiment.hparam_infos] == [*SETTINGS]
+    assert [info.differs for info in experiment.hparam_infos] == [False, True, False, False]
+    assert [(one.name.group, one.name.tag, one.display_name) for one in experiment.metric_infos] == [
+        ("val", "Overview/loss", "val loss"),
+        ("", "Overview/loss", "loss"),
+    ]
+
+
+def test_no_run_with_other_numbers_is_out_of_the_domain(folder):
+    domains = {info.name: info for info in read(folder, metadata.EXPERIMENT_TAG).hparam_infos}
+    rates = domains["optimizer.learning_rate"].domain_interval
+    assert rates.min_value < -1e300 and rates.max_value > 1e300
+    assert [value.bool_value for value in domains["data.shuffle"].domain_discrete.values] == [False, True]
+    assert not domains["optimizer"].HasField("domain_discrete")
+
+
+def test_the_last_outcome_counts_and_no_point_is_lost(folder):
+    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_SUCCESS
+    with pytest.raises(KeyboardInterrupt), shown(folder, LONE):
+        raise KeyboardInterrupt
+    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE
+    with shown(folder, LONE) as ended:  # the run goes on
+        with pytest.raises(KeyError):
+            read(folder, metadata.SESSION_END_INFO_TAG)
+        ended.succeeded = True
+    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_SUCCESS
+    found = plugin_event_accumulator.EventAccumulator(str(folder)).Reload()
+    assert [event.step for event in found.Tensors("Overview/loss")] == [1, 2]
+
+
+def test_a_sweep_has_the_last_word(folder):
+    write_hparams(folder, Entry({"limit": 0.1}, {"limit": [0.1, 1.0]}, ["Overview/loss"]), False, began=1.0)
+    assert [*read(folder, metadata.SESSION_START_INFO_TAG).hparams] == ["limit"]
+    [info] = read(folder, metadata.EXPERIMENT_TAG).hparam_infos
+    assert [value.number_value for value in info.domain_discrete.values] == [0.1, 1.0]
+    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE

@@ -1,0 +1,25 @@
+import subprocess
+
+import tensorflow as tf
+
+from tftrain.environment import environment, markdown
+
+
+def test_versions_devices_and_commit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = environment()
+    assert found["tensorflow"] == tf.__version__ and "CPU:0" in found["devices"] and int(found["CPUs"]) > 0
+    assert "git commit" not in found
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    (tmp_path / "file").write_text("1")
+    for words in (("init", "-q"), ("add", "file"), (*identity, "commit", "-qm", "first")):
+        subprocess.run(["git", *words], check=True)
+    commit = environment()["git commit"]
+    assert len(commit) == 40
+    (tmp_path / "file").write_text("2")
+    assert environment()["git commit"] == f"{commit} and changes"
+
+
+def test_a_table_keeps_its_columns():
+    lines = markdown({"command": "a | b `c`"}).splitlines()
+    assert lines == ["| | |", "|---|---|", "| command | `a   b  c ` |"]
