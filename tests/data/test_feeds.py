@@ -326,6 +326,12 @@ def test_a_batch_larger_than_the_training_split_is_refused():
         open_data(iris(), DataOptions(batch_size=200, test=0.2), 0)
 
 
+def test_a_dataset_of_batches_is_no_dataset_of_examples():
+    batches = tf.data.Dataset.from_tensor_slices((np.ones((64, 4), np.float32), np.arange(64) % 2)).batch(32)
+    with pytest.raises(DataError, match=r"batch_size 32 is more than the 2 examples .*; if .* remove \.batch\(\)"):
+        open_data(batches.map(lambda x, y: (x, tf.cast(y, tf.float32))), DataOptions(batch_size=32), 0)
+
+
 def test_full_takes_the_whole_training_split_in_one_step():
     data = open_data(iris(), DataOptions(batch_size="full", test=0.2, split_seed=42), 0)
     assert data.train.steps_per_epoch == 1 and data.train.examples == 120 and data.test.examples == 30
