@@ -48,6 +48,7 @@ class House:
         self.tools.mkdir()
         for place in (self.python, self.tools / "python3"):
             write_program(place, STAND_IN)
+        write_program(self.tools / "apt-get", "#!/usr/bin/env bash\nexit 1\n")
         self.stamp = self.root / ".venv" / "tftrain.stamp"
 
     def start(self, *command: str, cwd: Path | None = None, **changes: str) -> subprocess.Popen:

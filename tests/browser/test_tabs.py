@@ -1,0 +1,56 @@
+"""Every tab of TensorBoard shows what a real run wrote, in a browser."""
+
+from __future__ import annotations
+
+import pytest
+
+MODES = ("data server", pytest.param("python", marks=pytest.mark.long))
+# Of each tab: what is drawn in it, and words that are there.
+DRAWN = {
+    "timeseries": ("scalar-card", ["Overview", "clipped/val"]),
+    "scalars": ("tf-scalar-card", ["Overview", "loss"]),
+    "images": ("tf-image-loader img", ["weights"]),
+    "graphs": ("tf-graph-scene svg", []),
+    "custom_scalars": ("tf-custom-scalar-multi-line-chart-card", []),
+    "distributions": ("vz-distribution-chart", ["grad_hist_log10"]),
+    "histograms": ("vz-histogram-timeseries", ["grad_hist_log10"]),
+}
+WORDS = {
+    "text": ("tf-text-dashboard", ["config", "hidden", "incidents"]),
+    "hparams": ("tf-hparams-main", ["gradients.clip.limit", "clipped", "exploding"]),
+}
+
+
+@pytest.fixture(scope="module", params=MODES)
+def tab(request, opened):
+    """Returns a function that turns to a tab of one page."""
+    one = opened(request.param)
+
+    def tab(name):
+        one.page.evaluate("name => location.hash = name", name)
+        return one.page
+
+    tab.errors = one.errors
+    yield tab
+    one.page.close()
+
+
+@pytest.mark.parametrize("name", [*DRAWN])
+def test_a_tab_draws(tab, coloured, soon, name):
+    selector, words = DRAWN[name]
+    page = tab(name)
+    drawn = page.locator(selector).first
+    drawn.wait_for()
+    for word in words:
+        page.get_by_text(word, exact=False).first.wait_for(state="attached")
+    assert soon(lambda: coloured(drawn) > 0.002), f"nothing is drawn in {name}"
+    assert not tab.errors
+
+
+@pytest.mark.parametrize("name", [*WORDS])
+def test_a_tab_tells(tab, name):
+    selector, words = WORDS[name]
+    page = tab(name)
+    for word in words:
+        page.locator(selector).get_by_text(word).first.wait_for(state="attached")
+    assert not tab.errors
