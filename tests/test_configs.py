@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.data.series import sine
+from tftrain.data.series import series_stream, sine
 
 ROOT = Path(__file__).parent.parent
 
@@ -128,6 +128,22 @@ def test_sine_is_continued_better_than_by_its_last_value(run, name):
     lazy = np.mean((y - x[:, -1]) ** 2)
     found = run(name).results["test"]["loss"]
     assert 0.01 * 0.8 < found < 0.6 * lazy  # the noise, as a mean over 100 targets, and what needs no learning
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "noise"),
+    [
+        ("truncated_bptt", lambda: series_stream(lanes=20, length=1000, seed=0), (0.02**2 + 0.2**2) / 2),
+        ("rtrl", lambda: sine(examples=10, length=500, targets="each", seed=0), 0.01),
+    ],
+    ids=["truncated_bptt", "rtrl"],
+)
+def test_a_stream_is_learned_window_by_window_and_step_by_step(run, name, data, noise):
+    x, y = data()
+    lazy, result = np.mean((y - x) ** 2), run(name)
+    assert noise * 0.8 < result.results["validation"]["loss"] < 0.5 * lazy
+    losses = result.history["loss"].values
+    assert losses[-5:].mean() < losses[:5].mean() / 3
 
 
 @pytest.mark.long

@@ -1,11 +1,18 @@
 """Whole runs whose steps take in windows of sequences."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tftrain
 from tftrain.assemble import assemble
 from tftrain.errors import InputError
+from tftrain.replay import replay
 
 HEAD = """
 model: {name: rnn, units: [4, 3], cell: lstm, dropout: 0.2}
@@ -66,6 +73,45 @@ def test_data_that_cannot_be_cut(desk, flags, said):
     assert f"gradients.method: update: window does not go with the data: {said}" in str(caught.value)
 
 
+def test_half_precision_and_xla_carry_states_too(desk, tmp_path):
+    flags = (WINDOW, "model.units=[3]", "model.dropout=0", "training.steps=5")
+    single = tftrain.train(desk.load(HEAD, *flags), tmp_path / "single").history["loss"].values
+    for number, (setting, rtol) in enumerate([("precision=mixed_float16", 0.01), ("jit_compile=true", 1e-5)]):
+        found = tftrain.train(desk.load(HEAD, *flags, f"training.{setting}"), tmp_path / str(number))
+        np.testing.assert_allclose(found.history["loss"].values, single, rtol=rtol)
+
+
+def test_an_incident_within_a_sequence_is_repeated_to_the_bit(desk, tmp_path):
+    flags = (WINDOW, "optimizer={name: sgd, learning_rate: 1e30}", "training.spike=never")
+    config = desk.load(HEAD, *flags)
+    tftrain.train(config, tmp_path / "run")
+    (folder,) = (tmp_path / "run" / "incidents").iterdir()
+    assert int(folder.name) % 3 != 1  # within a sequence, which starts at steps 1, 4, 7
+    assert replay(config, folder).same
+
+
 def test_a_model_without_recurrent_layers(desk):
     with pytest.raises(InputError, match="gradients.method: truncated_bptt: the model has no recurrent layer"):
         assemble(desk.load(HEAD, "model=mlp", "data=digits", "gradients.method=truncated_bptt"))
+
+
+@pytest.mark.long
+def test_two_devices_carry_their_own_rows(desk, tmp_path):
+    """Of batches of 4, 4 and 2 sequences, in two pieces each; a resumed run goes on with the states of both devices."""
+    flags = (WINDOW, "model.dropout=0", "gradients.accumulate=2")
+    expected = tftrain.train(desk.load(HEAD, *flags), tmp_path / "one").history["loss"].values
+    config = desk.write(HEAD).absolute()
+
+    def train(folder, *words):
+        settings = [*flags, "training.strategy=mirrored", "training.devices=2", *words]
+        command = [sys.executable, "-m", "tftrain", "--config", config, "--run-dir", tmp_path / folder, "--resume"]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command += [word for flag in settings for word in ("--set", flag)]
+        subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
+        lines = (tmp_path / folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss"] for line in lines if "loss" in json.loads(line)]
+
+    train("again", "training.steps=7")
+    again, whole = train("again"), train("whole")
+    assert again == whole
+    np.testing.assert_allclose(whole, expected, rtol=1e-4)  # float32 sums in another order, over 14 updates

@@ -48,7 +48,7 @@ KINDS = {
             "xor": "tftrain.data.toy:xor",
             "points": "tftrain.data.toy:points",
             **{name: f"tftrain.data.planes:{name}" for name in ("blobs", "xor_blobs", "moons", "spirals")},
-            **{name: f"tftrain.data.series:{name}" for name in ("sine", "series")},
+            **{name: f"tftrain.data.series:{name}" for name in ("sine", "series", "series_stream")},
             **{name: f"tftrain.data.memory:{name}" for name in ("adding", "copy")},
             "large_features": "tftrain.data.scales:large_features",
             "tfds": "tftrain.data.tfds:tfds",

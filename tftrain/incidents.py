@@ -74,7 +74,7 @@ class Incidents:
             making.mkdir(parents=True)
             with _before(run, trouble.step, scale):
                 Checkpoints(making / STATE, run.state).save(trouble.step - 1)
-                table = table_of(passes(run.objective, batch, scale))
+                table = table_of(passes(run.objective, batch, scale, run.state.carry))
             text = incident_text(trouble, blame(table, batch), table, run.config, final)
             np.savez(making / BATCH, **leaves(batch))
             lines = signal_lines(trouble.rows, trouble.step, parameter_names(run.state.model))

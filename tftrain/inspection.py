@@ -30,7 +30,7 @@ def inspect(config: Config, trained: Path | None = None) -> str:
     step, feed = int(run.state.step.numpy()), run.data.train
     batch = feed.batch(feed.serve(step, 1), tf.constant(0))
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
-    table = table_of(passes(run.objective, batch, scale))
+    table = table_of(passes(run.objective, batch, scale, run.state.carry))
     head = f"step {step + 1}, a batch of {tf.nest.flatten(batch.x)[0].shape[0]}"
     return "\n".join([_model(run.state.model, table), head, forward_text(table), backward_text(table)])
 

@@ -33,7 +33,7 @@ class Opened(NamedTuple):
 def open_method(config: Config, objective: KerasObjective, data: Data, loss_scale: LossScale | None) -> Opened:
     """The method, a user's own tried on a sample; raises InputError or UserCodeError."""
     part, pieces = config.gradients.method, config.gradients.accumulate
-    _refuse_joined_pieces(config, objective.model)
+    _refuse_joined(config, objective.model)
     with blamed_on(part, part.path):
         rows = data.batch_size
         method = part.build(names=parameter_names(objective.model), model=objective.model, rows=rows)
@@ -63,12 +63,20 @@ def _refuse_sums(config: Config, loss: Any) -> None:
     raise InputError(problem(config.loss.place, path, message))
 
 
-def _refuse_joined_pieces(config: Config, model: keras.Model) -> None:
+def _refuse_joined(config: Config, model: keras.Model) -> None:
+    """What joins the devices in the middle of a pass goes with no method that does not walk in step on all of them."""
     joining = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
-    if joining and config.gradients.accumulate > 1 and replicas.count() > 1:
-        path = "gradients.accumulate"
-        message = (
-            f"{config.gradients.accumulate} does not go with synchronized batch normalization on several devices "
-            f"({', '.join(joining)}), which cut their shares into pieces each; leave out one of them"
+    if not joining or replicas.count() == 1:
+        return
+    pieces, method = config.gradients.accumulate, config.gradients.method.name
+    clash = "does not go with synchronized batch normalization on several devices"
+    if pieces > 1:
+        path, why = (
+            "gradients.accumulate",
+            f"{pieces} {clash} ({', '.join(joining)}), which cut their shares into pieces",
         )
-        raise InputError(problem(config.place(path), path, message))
+    elif method in ("truncated_bptt", "rtrl"):
+        path, why = "gradients.method", f"{method} {clash} ({', '.join(joining)})"
+    else:
+        return
+    raise InputError(problem(config.place(path), path, f"{why}; leave out one of them"))

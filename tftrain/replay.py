@@ -59,7 +59,7 @@ def replay(config: Config, folder: Path) -> Replay:
     except Torn as error:
         raise InputError(str(error)) from None
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
-    table = table_of(passes(run.objective, batch, scale))
+    table = table_of(passes(run.objective, batch, scale, run.state.carry))
     found = _repeated(run, batch)
     different = _different(recorded, found)
     lines = [*blame(table, map_leaves(np.asarray, batch)).lines, "", _verdict(found, different)]

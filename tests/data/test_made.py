@@ -68,6 +68,12 @@ def test_series_is_three_periods_and_a_trend_with_noise_of_two_sizes():
     assert (left.std(0) > 0.1).all()
 
 
+def test_a_stream_is_one_series_in_lanes():
+    x, y = series.series_stream(lanes=3, length=7, seed=0)
+    assert x.shape == y.shape == (3, 7, 1)
+    np.testing.assert_array_equal(x.ravel()[1:], y.ravel()[:-1])
+
+
 def test_adding_adds_one_number_of_each_half():
     x, y = memory.adding(examples=500, length=9, seed=0)
     marks = x[:, :, 1]

@@ -18,7 +18,7 @@ from tftrain.core.labels import Labels
 from tftrain.core.multiplied import Multiplied
 from tftrain.core.parameters import buffers_of, parameter_names
 from tftrain.core.sparse import Gradient, unique_rows, values_of
-from tftrain.core.types import Batch, Objective, Tensor
+from tftrain.core.types import Batch, Objective, Tensor, Tree
 
 _BY_INPUT = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Softmax)
 
@@ -63,16 +63,17 @@ class _Call(NamedTuple):
     outputs: list[Tensor]
 
 
-def passes(objective: Objective, batch: Batch, scale: float = 1.0) -> Passes:
+def passes(objective: Objective, batch: Batch, scale: float = 1.0, carry: Tree = ()) -> Passes:
     """One pass of a batch; see `passing`."""
-    return passing(objective, batch)(scale)
+    return passing(objective, batch, carry)(scale)
 
 
-def passing(objective: Objective, batch: Batch) -> Callable[[float], Passes]:
+def passing(objective: Objective, batch: Batch, carry: Tree = ()) -> Callable[[float], Passes]:
     """Trains on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
 
-    With a loss `scale` the backward pass is that of `scale` times the loss, and is divided by it afterwards. What runs
-    in a loop inside the graph, such as a cell within a recurrent layer, cannot be seen from outside.
+    `carry` holds the variables of a Carry, where the batch is a window of sequences. With a loss `scale` the backward
+    pass is that of `scale` times the loss, and is divided by it afterwards. What runs in a loop inside the graph, such
+    as a cell within a recurrent layer, cannot be seen from outside.
     """
     model, shown = objective.model, []
     batch = _as_tensors(batch)
@@ -82,7 +83,7 @@ def passing(objective: Objective, batch: Batch) -> Callable[[float], Passes]:
         inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
         with _watching(model) as calls, tf.GradientTape() as tape:
             tape.watch(inputs)
-            loss, _, _ = Multiplied(objective, scale)(batch)
+            loss, _, _ = Multiplied(objective, scale)(batch, _first_rows(carry, batch))
         rows = _rows(model, calls)
         shown[:] = [row[:3] for row in rows]
         points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
@@ -101,6 +102,11 @@ def passing(objective: Objective, batch: Batch) -> Callable[[float], Passes]:
         return Passes(float(loss) / scale, layers, parameter_names(model), params, grads, inputs)
 
     return once
+
+
+def _first_rows(carry: Tree, batch: Batch) -> Tree:
+    examples = tf.nest.flatten(batch.x)[0].shape[0]
+    return tf.nest.map_structure(lambda variable: variable.read_value()[:examples], carry)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def continued(layers: Sequence[Any], states: Sequence[list], starts: Tensor) -> 
             if after[number] is not None:
                 raise ValueError(f"{layer.name} is called more than once, so it has more than one state to go on with")
             pairs = zip(tf.nest.flatten(initial_state), states[number], strict=True)
-            begun = [tf.where(_beside(starts, state), fresh, tf.cast(state, fresh.dtype)) for fresh, state in pairs]
+            begun = [tf.where(beside(starts, state), fresh, tf.cast(state, fresh.dtype)) for fresh, state in pairs]
             last, outputs, ends = inner(sequences, tf.nest.pack_sequence_as(initial_state, begun), mask, training)
             after[number] = tf.nest.flatten(ends)
             return last, outputs, ends
@@ -151,6 +151,6 @@ def _stopped(state: Tree) -> Tree:
     return tf.nest.map_structure(tf.stop_gradient, state)
 
 
-def _beside(rows: Tensor, values: Tensor) -> Tensor:
+def beside(rows: Tensor, values: Tensor) -> Tensor:
     """[batch] as [batch, 1, ...], to go with the values."""
     return tf.reshape(rows, [-1] + [1] * (values.shape.rank - 1))

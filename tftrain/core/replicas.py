@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tftrain.core.gate import once
 from tftrain.core.multiplied import Multiplied
+from tftrain.core.recurrent import beside
 from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 
@@ -71,14 +72,18 @@ def whole_carry(own: Tree, carry: Tree, batch: Batch) -> Tree:
     if not carry:
         return carry
     old, new = tf.nest.flatten(carry), tf.nest.flatten(own)
-    examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
-    if count() > 1:
+    examples, size = tf.shape(tf.nest.flatten(batch.x)[0])[0], old[0].shape[0]
+    if count() == 1:
+        found = [tf.concat([leaf, before[examples:]], 0) for leaf, before in zip(new, old, strict=True)]
+    else:
+        # What is summed over replicas must have the same size in every step.
         first, stop, rows = _own_rows(batch)
-        around = [[first, examples - stop]]
-        padded = [tf.pad(leaf, around + [[0, 0]] * (leaf.shape.rank - 1)) for leaf in new]
-        new = _sums([tf.where(rows > 0, leaf, tf.zeros_like(leaf)) for leaf in padded])
-    joined = [tf.concat([leaf, before[examples:]], 0) for leaf, before in zip(new, old, strict=True)]
-    shaped = [tf.ensure_shape(leaf, before.shape) for leaf, before in zip(joined, old, strict=True)]
+        counts = (tf.range(size) >= first) & (tf.range(size) < stop) & (rows > 0)
+        padded = [tf.pad(leaf, [[first, size - stop]] + [[0, 0]] * (leaf.shape.rank - 1)) for leaf in new]
+        summed = _sums([tf.where(beside(counts, leaf), leaf, tf.zeros_like(leaf)) for leaf in padded])
+        there = tf.range(size) < examples
+        found = [tf.where(beside(there, leaf), leaf, before) for leaf, before in zip(summed, old, strict=True)]
+    shaped = [tf.ensure_shape(leaf, before.shape) for leaf, before in zip(found, old, strict=True)]
     return tf.nest.pack_sequence_as(carry, shaped)
 
 

@@ -53,6 +53,15 @@ def series(
     return _windows(values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy], targets)
 
 
+def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: int):
+    """One long `series`, cut into parallel lanes: x `[lanes, length, 1]`, y `[lanes, length, 1]`, the value after each.
+
+    With `batch_size: full` and an update for each window a recurrent model goes along all lanes at once, and its
+    states start anew only where an epoch does.
+    """
+    return tuple(part.reshape(lanes, length, 1) for part in series(1, lanes * length, "each", seed=seed))
+
+
 def _windows(values: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
     """Values `[examples, length + 1]` as x and y."""
     values = values.astype(np.float32)[:, :, np.newaxis]
