@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmark_histogram import histogram
 from benchmark_layers import layers
+from benchmark_methods import methods, png
 from benchmark_startup import startup
 from benchmark_table import ratio_table, ratios, speed_table
 from benchmark_worker import SETTLE_SECONDS, Chunk, Worker
@@ -72,7 +73,8 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         choices=WHAT,
         default="speed",
         help="speed (default): steps per second beside other loops; histogram: of one large gradient; "
-        "layers: what each one more costs; startup: seconds before and after training",
+        "layers: what each one more costs; methods: a gradient by each method, as parameters grow; "
+        "startup: seconds before and after training",
     )
     installed = [peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))]
     for option, known, default in (
@@ -86,6 +88,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     add("--log-every", type=int, default=10, help="steps between two written sets of histograms (default: 10)")
     add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change tftrain's config; repeatable")
     add("--quick", action="store_true", help="2 rounds of 1 second: rough figures")
+    add("--picture", type=png, metavar="FILE.png", help="of methods: draw the times")
     add("--json", type=Path, metavar="FILE", help="write all figures into a file")
     asked = parser.parse_args(words)
     if asked.quick:
@@ -142,7 +145,7 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "startup": startup}
+WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "methods": methods, "startup": startup}
 
 if __name__ == "__main__":
     sys.exit(main())

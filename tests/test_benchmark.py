@@ -115,3 +115,20 @@ def test_a_race_of_one_round(tmp_path):
     ratio = speeds["tftrain"][0] / speeds["limit"][0]
     assert report["ratios"]["iris_mlp"]["limit"]["median"] == pytest.approx(ratio)
     assert f"{ratio:.2f}" in done.stdout
+
+
+def test_the_cost_of_methods_is_compared_within_a_round(tmp_path):
+    methods = load("benchmark_methods")
+    seconds = {
+        "20": {"backprop": [0.001, 0.002, 0.001], "forward": [0.002, 0.004, 0.003], "numeric": [0.01, 0.01, 0.01]},
+        "2000": {"backprop": [0.002] * 3, "forward": [0.1] * 3, "numeric": [2.0] * 3},
+    }
+    lines = methods.table(seconds).splitlines()
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
+        *("20", "1.00", "3.00", "10.0"),
+        *("2.00 (2.00..3.00)", "10.00 (5.00..10.00)"),
+    ]
+    methods.drawn(seconds).savefig(tmp_path / "methods.png")
+    assert (tmp_path / "methods.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit):
+        load("benchmark").parsed(["methods", "--picture", "methods.jpg"])

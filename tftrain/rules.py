@@ -133,6 +133,12 @@ def _spread(jit_compile: bool, strategy: str) -> str | None:
     return f"given true beside training.strategy: {strategy}; XLA compiles for one device, so expected false here"
 
 
+def _drowned(method: Part, precision: str) -> str | None:
+    if method.name != "numeric" or precision == "float32":
+        return None
+    return f"given numeric beside training.precision: {precision}, whose rounding is larger than the differences"
+
+
 def _backwards(profile: list[int] | None) -> str | None:
     if profile is None or profile[0] < profile[1]:
         return None
@@ -152,6 +158,7 @@ _STOPPING = "training.early_stopping.monitor"
 RULES = (
     Rule("training.steps", ("training.epochs", "training.steps"), _two_lengths),
     Rule("training.jit_compile", ("training.jit_compile", "training.strategy"), _spread),
+    Rule("gradients.method", ("gradients.method", "training.precision"), _drowned),
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
