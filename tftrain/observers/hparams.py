@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.metadata import (
@@ -106,7 +105,7 @@ def _experiment(infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]) -> 
 def _started(name: str, settings: Mapping[str, Setting], began: float) -> Note:
     info = SessionStartInfo(group_name=name, start_time_secs=began)
     for key, setting in settings.items():
-        info.hparams[key].CopyFrom(_value(setting))
+        setattr(info.hparams[key], _field(setting), setting)
     return _note(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
 
 
@@ -138,10 +137,11 @@ def _unlimited(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
     return info
 
 
-def _value(setting: Setting) -> Value:
+def _field(setting: Setting) -> str:
+    """Which field of protobuf's Value holds it."""
     if isinstance(setting, bool):
-        return Value(bool_value=setting)
-    return Value(string_value=setting) if isinstance(setting, str) else Value(number_value=setting)
+        return "bool_value"
+    return "string_value" if isinstance(setting, str) else "number_value"
 
 
 def _note(tag: str, data: HParamsPluginData) -> Note:
