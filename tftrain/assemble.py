@@ -36,7 +36,7 @@ from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
 from tftrain.probes.activations import activation_signals
 from tftrain.probes.gradients import gradient_counts
-from tftrain.probes.histograms import histograms
+from tftrain.probes.histograms import ON_BOTH_AXES, histograms
 from tftrain.probes.weights import weight_norms
 from tftrain.recomputation import expect_repeatable, open_blocks
 from tftrain.rules import logits_clash, metric_labels
@@ -135,8 +135,8 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
 def _probes(log: Log) -> list[Probe]:
     if log.histograms_every == "never":
         return []
-    axes = {"gradients": log.histogram_axis, "updates": log.histogram_axis, "weights": "value", "activations": "value"}
-    wanted = [(what, axes[what]) for what in log.histograms]
+    axes = dict.fromkeys(ON_BOTH_AXES, log.histogram_axis)
+    wanted = [(what, axis) for what in log.histograms for axis in axes.get(what, ["value"])]
     counted = ("gradients", "log10")  # histograms of these come with the counts
     return [
         gradient_counts(log10_histograms=counted in wanted),

@@ -106,8 +106,8 @@ class Log:
     histograms_every: Annotated[Any, Time(("auto", "never"))] = setting(
         "time between two sets of histograms, and of the figures of weights, updates and activations", "auto"
     )
-    histogram_axis: Literal["log10", "value"] = setting(
-        "x axis of histograms of gradients and updates: log10|g|, or g", "log10"
+    histogram_axis: Annotated[list[Literal["log10", "value"]], Many()] = setting(
+        "x axes of histograms of gradients and updates: log10|g|, g, or both", ("log10",)
     )
     pictures: Annotated[list[Picture], Many()] = setting("what is drawn, before training, during it and at its end", ())
     console: Annotated[Any, Time(("auto",))] = setting("time between two lines on the terminal", "auto")

@@ -38,7 +38,7 @@ def recorders(run: Run, folder: Path, start: int) -> tuple[Records, TensorBoard,
     graph = run.programs.graph() if log.graph and not start else None
     return (
         Records(folder / run_folder.METRICS, start),
-        TensorBoard(folder, _notes(run), graph, log.histogram_axis, start, sizes),
+        TensorBoard(folder, _notes(run), graph, start, sizes),
         Console(Course(run.total_steps, epoch, start), metric, report_every),
     )
 

@@ -24,12 +24,13 @@ CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
 # TensorBoard opens the first two groups. After Overview that should be the histograms of gradients, so what would stand
 # before them has a name further down the alphabet.
 HISTOGRAMS = {
-    "gradients": "grad_hist",
-    "updates": "update_hist",
+    "gradients": "grad_hist_log10",
+    "gradients_value": "grad_hist",
+    "updates": "update_hist_log10",
+    "updates_value": "update_hist",
     "weights": "weight_hist",
     "activations": "layer_hist",
 }
-WITH_AXIS = ("gradients", "updates")  # those whose axis can be chosen
 GROUPS = {
     "clip": "transforms/clip",
     "activation_mean": "layer_mean",
@@ -97,13 +98,11 @@ class TensorBoard:
         folder: Path,
         notes: Sequence[Note] = (),
         graph: Any = None,
-        histogram_axis: str = "log10",
         start_step: int = 0,
         sizes: Mapping[str, int] | None = None,
     ):
         self._sizes = sizes or {}
         self._folder = Path(folder)
-        self._axis = "_log10" if histogram_axis == "log10" else ""
         self._start_step = start_step
         self._files: dict[str, EventFile] = {}
         self._histogram_tags: dict[str, str] = {}
@@ -154,8 +153,7 @@ class TensorBoard:
     def _histogram_tag(self, name: str) -> str:
         if name not in self._histogram_tags:
             head, _, rest = name.partition("/")
-            axis = self._axis if head in WITH_AXIS else ""
-            self._histogram_tags[name] = safe_tag(f"{HISTOGRAMS.get(head, head)}{axis}/{rest}")
+            self._histogram_tags[name] = safe_tag(f"{HISTOGRAMS.get(head, head)}/{rest}")
         return self._histogram_tags[name]
 
 

@@ -17,18 +17,21 @@ What = Literal["gradients", "weights", "updates", "activations"]
 Axis = Literal["log10", "value"]
 Count = Callable[[Tensor], dict[str, Tensor]]
 
+ON_BOTH_AXES = ("gradients", "updates")  # axes there may be histograms of these at once
 _AXES = {"log10": (half_octaves, log10_rows), "value": (equal_buckets, value_rows)}
 
 
 def histograms(what: What, axis: Axis) -> Probe:
     """The histogram of each parameter's gradient, weights or update, or of each layer's activations.
 
-    Named as `gradients/<name>`; gradients are those before the transforms, weights those before the update. On the axis
-    `log10` a bucket is a half octave of the magnitude, which shows vanishing and exploding numbers; on the axis `value`
-    there are 64 equal buckets between the least and the greatest finite number. Left out are zeros on the axis `log10`,
-    zeros of ReLUs, which would dwarf all else, rows that a sparse gradient does not have, and a histogram of nothing.
+    Named as `gradients/<name>`, and gradients and updates on the axis `value` as `gradients_value/<name>`; gradients
+    are those before the transforms, weights those before the update. On the axis `log10` a bucket is a half octave of
+    the magnitude, which shows vanishing and exploding numbers; on the axis `value` there are 64 equal buckets between
+    the least and the greatest finite number. Left out are zeros on the axis `log10`, zeros of ReLUs, which would dwarf
+    all else, rows that a sparse gradient does not have, and a histogram of nothing.
     """
     look, (count, rows), names = _LOOKS[what], _AXES[axis], []
+    shown_as = f"{what}_value" if what in ON_BOTH_AXES and axis == "value" else what
 
     def measure(moment: Moment) -> dict:
         named = look(moment)
@@ -36,7 +39,7 @@ def histograms(what: What, axis: Axis) -> Probe:
         names[:] = [list(named)[place] for place in order]
         return found
 
-    return Probe(measure, lambda found: shown(what, names, rows(found)) if names else Signals())
+    return Probe(measure, lambda found: shown(shown_as, names, rows(found)) if names else Signals())
 
 
 def counted(count: Count, tensors: Sequence[Tensor]) -> tuple[list[int], dict[str, Tensor]]:
