@@ -51,7 +51,7 @@ class Audience:
                 heard.append(ledger.timed("profile", profile.on_call))
                 heard[-1](self._memory.start)
             yield Sinks(
-                self._watchers(),
+                self._watchers(written),
                 on_call=lambda step, row: [tell(step, row) for tell in heard],
                 save=self._saving(written, ledger),
                 draw=self._drawing(written, folder, gallery, ledger),
@@ -96,10 +96,15 @@ class Audience:
 
         return note
 
-    def _watchers(self) -> list[Observer]:
+    def _watchers(self, written: Aside) -> list[Observer]:
         best, stopping, _ = self._monitored
         heeding = [self._heed] if self._run.recipe.rate.heed else []
-        keeping = [Keeper(self._memory.save_best, best)] if best else []
+
+        def keep(step: int) -> None:
+            written.drain()  # what is remembered of the points is of all up to here
+            self._memory.save_best(step)
+
+        keeping = [Keeper(keep, best)] if best else []
         return [*heeding, *keeping, *([stopping] if stopping else [])]
 
     def _heed(self, step: int, signals: Signals) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tftrain.observers.console import Console, Course
 from tftrain.observers.hparams import Lone
 from tftrain.observers.notes import Note, keras_note, text_note
 from tftrain.observers.records import Records
+from tftrain.observers.reservoirs import HISTOGRAMS, SCALARS, Reservoirs
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
 from tftrain.values import in_steps
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 LOOKED_FOR = ("optimizer.learning_rate", "optimizer", "data.batch_size", "gradients.clip", "gradients.clip.limit")
 
 
-def recorders(run: Run, folder: Path, start: int) -> tuple[Records, TensorBoard, Console]:
+def recorders(run: Run, folder: Path, start: int, reservoirs: Reservoirs) -> tuple[Records, TensorBoard, Console]:
     """Observers that only write, for a session that begins after step `start`."""
     log, epoch = run.config.log, run.data.train.steps_per_epoch
+    reservoirs.begin(start)
     metric = run.recipe.metrics[0].name if run.recipe.metrics else None
     report_every = None if log.console == "auto" else in_steps(log.console, epoch)
     trained = run.state.model.trainable_variables
@@ -38,9 +41,28 @@ def recorders(run: Run, folder: Path, start: int) -> tuple[Records, TensorBoard,
     graph = run.programs.graph() if log.graph and not start else None
     return (
         Records(folder / run_folder.METRICS, start),
-        TensorBoard(folder, _notes(run), graph, start, sizes),
+        TensorBoard(folder, _notes(run), graph, start, sizes, reservoirs),
         Console(Course(run.total_steps, epoch, start), metric, report_every),
     )
+
+
+def new_reservoirs(run: Run) -> Reservoirs:
+    """Those of a run; how often there are points is left to the config where that says it, with a warning."""
+    log, epoch, wished = run.config.log, run.data.train.steps_per_epoch, set()
+    for kind, key, time, most, plugin in (
+        ("training", "log.scalars", log.scalars, SCALARS, "scalars"),
+        ("measured", "log.histograms_every", log.histograms_every, HISTOGRAMS, "histograms"),
+    ):
+        if time not in ("auto", "never"):
+            wished.add(kind)
+            points = run.total_steps // in_steps(time, epoch)
+            if points > most:
+                warnings.warn(
+                    f"{key}: {time} makes some {points} points, of which TensorBoard shows {most}, taken by chance; "
+                    f"tensorboard --samples_per_plugin {plugin}={points} shows all of them",
+                    stacklevel=2,
+                )
+    return Reservoirs(run.total_steps, frozenset(wished))
 
 
 def _notes(run: Run) -> list[Note]:

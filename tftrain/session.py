@@ -43,7 +43,7 @@ from tftrain.monitors import Monitors, monitors
 from tftrain.observers import hparams
 from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
-from tftrain.recorders import lone, recorders
+from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
@@ -126,7 +126,9 @@ class Session:
         self._skips, self._ledger = Skips(), Ledger()
         self._window = new_window(assembled.state, assembled.data.train.steps_per_epoch)
         self._rewinds = Rewinds(assembled.state, print if chief else lambda line: None)
-        owners = {"skips": self._skips, "rewinds": self._rewinds, "window": self._window, **monitored.by_name()}
+        self._reservoirs = new_reservoirs(assembled)
+        owners = {"skips": self._skips, "rewinds": self._rewinds, "window": self._window}
+        owners |= {"reservoirs": self._reservoirs, **monitored.by_name()}
         self._memory = Memory(assembled, folder, owners)
         self._evaluations = Evaluations(assembled)
 
@@ -169,7 +171,7 @@ class Session:
             print(f"nothing left to train: the run is at step {self._memory.start} of {self._run.total_steps}")
             return self._reason()
         (self._folder / run_folder.RESULTS).unlink(missing_ok=True)  # the run was shorter then
-        files = recorders(self._run, self._folder, self._memory.start) if self._chief else ()
+        files = recorders(self._run, self._folder, self._memory.start, self._reservoirs) if self._chief else ()
         incidents = Incidents(self._run, self._folder)
         audience = Audience(self._run, files, self._monitored, self._memory, incidents)
         with audience.sinks(self._folder, self._skips, self._ledger, self._each_point(), self._gallery) as sinks:

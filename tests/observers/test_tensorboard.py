@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard import context
 from tensorboard.backend.event_processing import (
+    data_ingester,
     data_provider,
     event_accumulator,
     event_file_loader,
@@ -17,8 +18,10 @@ from tensorboard.data import provider as base
 from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
+from tftrain.core.plan import doubling_then_every
 from tftrain.core.types import Signals
 from tftrain.observers.notes import text_note
+from tftrain.observers.reservoirs import Reservoirs
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml, safe_tag, tags
 
 ROWS = np.array([[-3.0, -2.0, 4.0], [-2.0, -1.0, 12.0], [-1.0, 0.0, 1.0]])
@@ -26,7 +29,9 @@ CONTEXT = context.RequestContext()
 
 
 def python_provider(logdir):
-    multiplexer = plugin_event_multiplexer.EventMultiplexer()
+    multiplexer = plugin_event_multiplexer.EventMultiplexer(
+        tensor_size_guidance=data_ingester.DEFAULT_TENSOR_SIZE_GUIDANCE
+    )
     multiplexer.AddRunsFromDirectory(str(logdir))
     multiplexer.Reload()
     return data_provider.MultiplexerDataProvider(multiplexer, str(logdir))
@@ -259,6 +264,42 @@ def test_a_second_session_leaves_one_clean_curve(tmp_path, read):
     provider = read(tmp_path)
     assert points(provider, ".", "Overview/loss") == expected
     assert points(provider, "val", "Overview/loss") == expected
+
+
+def test_nothing_that_is_drawn_is_dropped_by_the_server(tmp_path, read):
+    state, start, planned = None, 0, []
+    for total in (2000, 4000):  # a run that is made longer
+        reservoirs = Reservoirs(total)
+        if state:
+            reservoirs.restore(state)
+        reservoirs.begin(start)
+        board = TensorBoard(tmp_path, start_step=start, reservoirs=reservoirs)
+        measured = doubling_then_every(total // 50)
+        for step in range(start + 1, total + 1):
+            scalars = {"loss": step, "val_loss": step, "grad_norm/a": 1.0}
+            due = min(measured(step - 1), total) == step
+            board(step, Signals(scalars, {"gradients/a": ROWS} if due else {}))
+            planned += [step] if due and start == 0 else []
+        board.close()
+        state, start = reservoirs.state(), total
+    provider = read(tmp_path)
+    for run in (".", "val"):
+        found = [step for step, _ in points(provider, run, "Overview/loss")]
+        assert 500 < len(found) <= 1000 and found == sorted(set(found))
+        assert found[:2] == [1, 2] and {2000, 4000} <= set(found)
+    found = tensors(provider, "histograms", ".", "grad_hist_log10/a")
+    steps = [step for step, _ in found]
+    assert steps[: len(planned)] == planned and steps[-1] == 4000
+    assert len(planned) + 5 < len(steps) <= 100
+    assert all(np.isfinite(rows).all() for _, rows in found)
+
+
+def test_the_last_point_of_a_run_that_ends_early_is_drawn(tmp_path):
+    board = TensorBoard(tmp_path, reservoirs=Reservoirs(10_000))
+    for step in (1, 2, 3):
+        board(step, Signals({"loss": step}))
+    board.close()
+    assert [step for step, _ in points(python_provider(tmp_path), ".", "Overview/loss")] == [1, 2, 3]
 
 
 def test_one_event_a_step_and_metadata_once(tmp_path):

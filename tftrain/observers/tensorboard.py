@@ -16,6 +16,7 @@ from tftrain.core.types import Signals
 from tftrain.observers.events import EventFile, ScalarValues, float_tensors, safe_tag
 from tftrain.observers.layer_tables import table_values
 from tftrain.observers.notes import Note, metadata, strings, text_note
+from tftrain.observers.reservoirs import Reservoirs
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
 LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio", "absgrad_p05", "absgrad_p50", "absgrad_p95")
@@ -90,7 +91,7 @@ class TensorBoard:
     """An observer that owns a run's event files; each session of a run opens new ones.
 
     It begins with the `notes`; `graph` is a GraphDef, `sizes` how many numbers each parameter has. Of an earlier
-    session the points up to `start_step` stay.
+    session the points up to `start_step` stay. Points that are too many for TensorBoard are left to the `reservoirs`.
     """
 
     def __init__(
@@ -100,8 +101,9 @@ class TensorBoard:
         graph: Any = None,
         start_step: int = 0,
         sizes: Mapping[str, int] | None = None,
+        reservoirs: Reservoirs | None = None,
     ):
-        self._sizes = sizes or {}
+        self._sizes, self._reservoirs = sizes or {}, reservoirs
         self._folder = Path(folder)
         self._start_step = start_step
         self._files: dict[str, EventFile] = {}
@@ -115,6 +117,9 @@ class TensorBoard:
         self.flush()
 
     def __call__(self, step: int, signals: Signals) -> None:
+        self._draw(step, self._reservoirs.thinned(step, signals) if self._reservoirs else signals)
+
+    def _draw(self, step: int, signals: Signals) -> None:
         with np.errstate(all="ignore"):  # what is not finite, or too large for float32, is drawn as such
             numbers = _numbers(signals.scalars)
             runs = {run: [curves.encode(numbers)] for run, curves in _curves(tuple(signals.scalars)).items()}
@@ -132,6 +137,9 @@ class TensorBoard:
             file.sync()
 
     def close(self) -> None:
+        missing = self._reservoirs.last() if self._reservoirs else None
+        if missing:
+            self._draw(*missing)
         for file in self._files.values():
             file.close()
 

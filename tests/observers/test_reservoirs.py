@@ -1,0 +1,98 @@
+import pytest
+
+from tftrain.core.plan import doubling_then_every, every
+from tftrain.core.types import Signals
+from tftrain.observers.reservoirs import HISTOGRAMS, SCALARS, Reservoirs
+
+
+def points(total, validate, scalars=None, start=0):
+    """The steps of a session, with what there is at each, as the plan of a run has them."""
+    histograms, scalars = doubling_then_every(max(1, total // 50)), scalars or every(max(1, total // 250))
+    step = start
+    while step < total:
+        due = {"train": scalars(step), "measured": histograms(step), "val": every(validate)(step)}
+        due = {kind: min(at, total) for kind, at in due.items()}
+        step = min(due.values())
+        yield step, {kind for kind, at in due.items() if at == step}
+
+
+def drawn(reservoirs, session):
+    """Steps that are drawn of training, of validation, and with histograms."""
+    found = [], [], []
+    for step, kinds in session:
+        scalars = {"loss": 1.0, "grad_norm_max": 1.0, "nonfinite_steps": 0.0}
+        scalars |= {"val_loss": 1.0} if "val" in kinds else {}
+        scalars |= {"zero_grad_fraction": 0.0} if "measured" in kinds else {}
+        seen = reservoirs.thinned(step, Signals(scalars, {"gradients/a": [1]} if "measured" in kinds else {}))
+        kept = "loss" in seen.scalars, "val_loss" in seen.scalars, seen.histograms
+        for steps, there in zip(found, kept, strict=True):
+            steps += [step] if there else []
+    return found
+
+
+@pytest.mark.parametrize("total", [1, 2, 49, 99, 100, 149, 499, 501, 1300, 12_345, 100_000])
+def test_what_is_planned_is_all_drawn(total):
+    session = list(points(total, validate=max(total // 60, 1)))
+    train, val, measured = drawn(Reservoirs(total), session)
+    assert measured == [step for step, kinds in session if "measured" in kinds] and len(measured) <= HISTOGRAMS
+    assert set(measured) <= set(train)
+    for step in (step for step, kinds in session if "train" in kinds):  # or one of a validation is as good as there
+        assert any(step - total // 500 <= one <= step for one in train)
+    assert val == [step for step, kinds in session if "val" in kinds]
+    assert len(train) <= SCALARS and train[-1] == val[-1] == measured[-1] == total
+
+
+@pytest.mark.parametrize("total", [1001, 20_000, 99_999])
+def test_a_validation_at_each_step_leaves_room(total):
+    train, val, measured = drawn(Reservoirs(total), points(total, validate=1))
+    for steps, most in ((train, SCALARS), (val, SCALARS), (measured, HISTOGRAMS)):
+        assert most / 4 < len(steps) <= most
+        assert steps[:3] == [1, 2, 4] or steps[:3] == [1, 2, 3]
+        assert steps[-1] == total and {2**power for power in range(10)} <= set(steps) or steps is measured
+
+
+@pytest.mark.parametrize("factor", [1.05, 2, 10])
+def test_all_sessions_together_have_no_more_than_are_kept(factor):
+    found, start, total, state = ([], [], []), 0, 500, None
+    for _ in range(12):
+        reservoirs = Reservoirs(total)
+        if state:
+            reservoirs.restore(state)
+        reservoirs.begin(start)
+        session = points(total, max(total // 1000, 1), None, start)
+        for steps, more in zip(found, drawn(reservoirs, session), strict=True):
+            steps += more
+        state, start, total = reservoirs.state(), total, int(total * factor)
+        if total > 2_000_000:
+            break
+    for steps, most in zip(found, (SCALARS, SCALARS, HISTOGRAMS), strict=True):
+        assert len(steps) <= most + 12 and steps == sorted(set(steps))  # at the end of each session there is one
+
+
+@pytest.mark.parametrize("total", [99, 149, 5000])
+def test_a_session_that_goes_on_draws_what_one_would_have(total):
+    session = list(points(total, validate=1))
+    whole = drawn(Reservoirs(total), session)
+    for cut in range(1, len(session), len(session) // 9):
+        first = Reservoirs(total)
+        before = drawn(first, session[:cut])
+        second = Reservoirs(total)
+        second.restore(first.state())
+        second.begin(session[cut - 1][0])
+        after = drawn(second, session[cut:])
+        assert [one + other for one, other in zip(before, after, strict=True)] == list(whole)
+
+
+def test_no_spike_and_no_lost_step_is_hidden_by_points_that_are_left_out():
+    reservoirs, shown = Reservoirs(50_000), []
+    for step in range(1, 1001):
+        spike, lost = (1e6, 1.0) if step == 777 else (1.0, 0.0)
+        seen = reservoirs.thinned(step, Signals({"grad_norm_max": spike, "nonfinite_steps": lost}))
+        shown += [(step, *seen.scalars.values())] if seen.scalars else []
+    assert len(shown) < 100 and [(1e6, 1.0)] == [point[1:] for point in shown if point[1:] != (1.0, 0.0)]
+    assert reservoirs.last() is None or reservoirs.last()[0] == 1000
+
+
+def test_what_is_wished_is_drawn_at_any_price():
+    train, _, measured = drawn(Reservoirs(9000, frozenset(["training"])), points(9000, 9000, every(1)))
+    assert len(train) == 9000 and len(measured) <= HISTOGRAMS

@@ -1,0 +1,83 @@
+"""How many points TensorBoard keeps: of a curve that has more it drops some by chance, and often the first ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tftrain.core.types import Signals
+
+SCALARS, HISTOGRAMS = 1000, 100  # that TensorBoard keeps of each tag
+VALIDATION = "val_"
+MEASURED = "zero_grad_fraction"  # tells a point at which all is measured
+_PLANNED = {"training": 500, "validation": 500, "measured": 50}  # in a run from its start to its end
+_ROOM = {"training": SCALARS - 150, "validation": SCALARS - 50, "measured": HISTOGRAMS}  # less what is always drawn
+_SPREAD = 1.4  # of what is left a longer run leaves some for one that is longer still
+_LARGEST, _SUMMED = ("grad_norm_max",), ("nonfinite_steps",)  # of points that are not drawn: no spike is lost
+
+
+class Reservoirs:
+    """Owns the counts of points that are drawn, of all sessions together, and leaves out those that are too many.
+
+    That is where validations are many, or where a run is made longer again and again. What stands at steps 1, 2, 4,
+    8, ... and at the last one is always there; so is every point of a kind that is `wished`.
+    """
+
+    def __init__(self, total_steps: int, wished: frozenset[str] = frozenset()):
+        self._total, self._wished = total_steps, wished
+        self._counts, self._last = dict.fromkeys(_PLANNED, 0), dict.fromkeys(_PLANNED, 0)
+        self._carried: dict[str, float] = {}  # from points that were not drawn
+        self._left_out: tuple[int, Signals] | None = None  # of the last point
+        self.begin(0)
+
+    def state(self) -> dict[str, Any]:
+        return {"counts": self._counts, "last": self._last, "carried": self._carried}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._counts, self._last, self._carried = ({**state[name]} for name in ("counts", "last", "carried"))
+
+    def begin(self, start_step: int) -> None:
+        """Plan a session; one that only goes on has the gaps that it had."""
+        ahead = _SPREAD * (self._total - start_step)
+        rooms = {kind: max(room - self._counts[kind], 1) for kind, room in _ROOM.items()}
+        self._gaps = {kind: max(self._total // _PLANNED[kind], int(ahead / room)) for kind, room in rooms.items()}
+
+    def thinned(self, step: int, signals: Signals) -> Signals:
+        """What is drawn of a point."""
+        scalars, nothing = signals.scalars, {}
+        training = {name: value for name, value in scalars.items() if not name.startswith(VALIDATION)}
+        validation = {name: value for name, value in scalars.items() if name.startswith(VALIDATION)}
+        measured = bool(MEASURED in training or signals.histograms) and self._is_drawn("measured", step)
+        trained = bool(training) and self._is_drawn("training", step, measured)
+        validated = bool(validation) and self._is_drawn("validation", step)
+        training = self._with_carried(training)
+        if training:
+            kept = () if trained else (*_LARGEST, *_SUMMED)
+            self._carried = {name: training[name] for name in kept if name in training}
+        histograms = signals.histograms if measured or not training else nothing
+        drawn = (training if trained else nothing) | (validation if validated else nothing)
+        left = (nothing if trained else training) | (nothing if validated else validation)
+        self._left_out = (step, Signals(left)) if left else None
+        return signals._replace(scalars=drawn, histograms=histograms)
+
+    def last(self) -> tuple[int, Signals] | None:
+        """What is missing of the last point, where a run ends with it."""
+        return self._left_out
+
+    def _is_drawn(self, kind: str, step: int, anyway: bool = False) -> bool:
+        always = kind in self._wished or step >= self._total or step & (step - 1) == 0
+        due = not always and step - self._last[kind] >= self._gaps[kind]
+        if due:
+            self._last[kind] = step
+        self._counts[kind] += always or due or anyway
+        return always or due or anyway
+
+    def _with_carried(self, scalars: dict[str, float]) -> dict[str, float]:
+        joined = {name: fmax(scalars[name], self._carried[name]) for name in _LARGEST if name in self._carried}
+        joined |= {name: scalars[name] + self._carried[name] for name in _SUMMED if name in self._carried}
+        return scalars | joined if scalars else scalars
+
+
+def fmax(one: float, other: float) -> float:
+    """The larger of two numbers; NaN only where both are."""
+    return one if other != other or one > other else other
