@@ -17,6 +17,7 @@ from typing import Any
 from benchmark_histogram import histogram
 from benchmark_layers import layers
 from benchmark_methods import methods, png
+from benchmark_recompute import recompute
 from benchmark_startup import startup
 from benchmark_table import ratio_table, ratios, speed_table
 from benchmark_worker import SETTLE_SECONDS, Chunk, Worker
@@ -74,7 +75,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         default="speed",
         help="speed (default): steps per second beside other loops; histogram: of one large gradient; "
         "layers: what each one more costs; methods: a gradient by each method, as parameters grow; "
-        "startup: seconds before and after training",
+        "recompute: memory and time with activations computed again; startup: seconds before and after training",
     )
     installed = [peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))]
     for option, known, default in (
@@ -145,7 +146,8 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "methods": methods, "startup": startup}
+WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "methods": methods}
+WHAT |= {"recompute": recompute, "startup": startup}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -65,6 +65,18 @@ def noise(examples: int, *shape: int):
     return x, random.integers(0, 10, examples).astype(np.int32)
 
 
+def noise_lines():
+    return noise(4096, 512)
+
+
+def noise_images():
+    return noise(128, 28, 28, 1)
+
+
+def noise_series():
+    return noise(128, 100, 1)
+
+
 _CNN = [
     {"name": "conv2d", "filters": 32, "kernel_size": 3, "activation": "relu"},
     {"name": "max_pooling2d"},

@@ -103,6 +103,21 @@ def test_the_workloads_have_their_shapes():
     assert [layer.get("units") for layer in workloads.workload("dense_3").layers] == [64, 64, 10]
 
 
+def test_deep_networks_are_configs_that_are_right(tmp_path):
+    recompute = load("benchmark_recompute")
+    for name in recompute.DEEP:
+        for again in (True, False):
+            config = tftrain.load(recompute.write_config(tmp_path / "config.yaml", name, again))
+            assert config.gradients.recompute is again
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_memory_falls_where_activations_are_computed_again():
+    found = load("benchmark_recompute").measured("dense", 1)["megabytes"]
+    assert found["again"][0] < 0.6 * found["kept"][0]  # 0.35
+
+
 @pytest.mark.long
 def test_a_race_of_one_round(tmp_path):
     found = tmp_path / "found.json"
