@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,13 +90,14 @@ def _layers(model: keras.Model) -> str | None:
 
 def lone(run: Run) -> Lone:
     """What the table of runs shows of this one."""
-    return Lone(settings(run.config), _told_first(run.config), _compared(run))
+    found = settings(run.config)
+    return Lone(found, _told_first(run.config, found), _compared(run))
 
 
-def _told_first(config: Config) -> list[str]:
+def _told_first(config: Config, names: Collection[str]) -> list[str]:
     """The settings that were changed on the command line, then those that one looks for."""
     changed = [name for name, place in config.places.items() if not place.line]
-    return [*changed, *LOOKED_FOR][: len(LOOKED_FOR)]
+    return [name for name in dict.fromkeys([*changed, *LOOKED_FOR]) if name in names][: len(LOOKED_FOR)]
 
 
 def _compared(run: Run) -> list[str]:

@@ -1,0 +1,41 @@
+import warnings
+
+import pytest
+
+import tftrain
+from tftrain.assemble import assemble
+from tftrain.recorders import lone, new_reservoirs
+
+TEXT = """
+model: {name: mlp, hidden: [4]}
+data: {name: iris, batch_size: 50, validation: 0.2}
+optimizer: {name: sgd, learning_rate: 0.1}
+training: {steps: 20}
+"""
+
+
+def run(tmp_path, *changed):
+    (tmp_path / "a.yaml").write_text(TEXT)
+    return assemble(tftrain.load(tmp_path / "a.yaml", changed))
+
+
+def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
+    shown = lone(run(tmp_path, "training.seed=3"))
+    assert shown.first == [
+        *("training.seed", "optimizer.learning_rate", "optimizer", "data.batch_size", "gradients.clip")
+    ]
+    assert set(shown.first) <= shown.settings.keys() and shown.settings["training.seed"] == 3
+    assert shown.metrics == [
+        *("val/Overview/accuracy", "val/Overview/loss", "Overview/accuracy", "Overview/loss"),
+        "Overview/log10_grad_norm",
+    ]
+
+
+def test_more_points_than_tensorboard_keeps_are_told(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        new_reservoirs(run(tmp_path, "log.scalars=1"))
+    with pytest.warns(UserWarning, match=r"^log.scalars: 2 makes some 1500 points, of which TensorBoard shows 1000"):
+        new_reservoirs(run(tmp_path, "log.scalars=2", "training.steps=3000"))
+    with pytest.warns(UserWarning, match=r"_every: 1 epoch makes some 150 .* --samples_per_plugin histograms=150"):
+        new_reservoirs(run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450"))
