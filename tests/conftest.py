@@ -14,8 +14,9 @@ import tftrain
 OWN = Path(__file__).parent / "own"
 GOOD = "model: mlp\ndata: iris\noptimizer: adam\n"
 
-# What is started in the background ignores Ctrl-C, and so would all that the tests start.
+# What is started in the background ignores Ctrl-C, or a closed terminal, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

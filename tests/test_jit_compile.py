@@ -58,6 +58,7 @@ def assert_alike(plain, compiled, rtol, atol):
         np.testing.assert_allclose(*values, rtol=rtol, atol=atol, err_msg=name)
 
 
+@pytest.mark.long
 def test_all_that_is_measured_and_changed(both):
     # Sums in float32 in another order; Adam divides by the size of a gradient, small ones too.
     assert_alike(*both(ALL), rtol=1e-3, atol=1e-4)

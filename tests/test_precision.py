@@ -68,6 +68,7 @@ def test_the_averaged_weights_are_those_that_are_looked_at_kept_and_saved(load, 
     assert any(np.any(one != other) for one, other in zip(last, plain.model.get_weights(), strict=False))
 
 
+@pytest.mark.long
 def test_half_precision_trains_as_well(load, tmp_path):
     runs = {
         precision: tftrain.train(

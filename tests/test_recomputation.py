@@ -40,6 +40,7 @@ def blocks_of(config):
     return [layer.name for layer in blocks.layers], [len(one.all) for one in blocks.segments]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "overrides"),
     [

@@ -41,6 +41,7 @@ def test_a_resumed_run_has_the_states_it_left_off_with(desk, tmp_path, flags):
     np.testing.assert_array_equal(again.history["loss"].values, whole.history["loss"].values)
 
 
+@pytest.mark.long
 def test_pieces_are_as_the_whole(desk, tmp_path):
     flags = (WINDOW, "model.dropout=0", "training.steps=5")
     one = tftrain.train(desk.load(HEAD, *flags), tmp_path / "one")
@@ -73,6 +74,7 @@ def test_data_that_cannot_be_cut(desk, flags, said):
     assert f"gradients.method: update: window does not go with the data: {said}" in str(caught.value)
 
 
+@pytest.mark.long
 def test_half_precision_and_xla_carry_states_too(desk, tmp_path):
     flags = (WINDOW, "model.units=[3]", "model.dropout=0", "training.steps=5")
     single = tftrain.train(desk.load(HEAD, *flags), tmp_path / "single").history["loss"].values
@@ -81,6 +83,7 @@ def test_half_precision_and_xla_carry_states_too(desk, tmp_path):
         np.testing.assert_allclose(found.history["loss"].values, single, rtol=rtol)
 
 
+@pytest.mark.long
 def test_an_incident_within_a_sequence_is_repeated_to_the_bit(desk, tmp_path):
     flags = (WINDOW, "optimizer={name: sgd, learning_rate: 1e30}", "training.spike=never")
     config = desk.load(HEAD, *flags)

@@ -17,7 +17,7 @@ DRAWN = {
 }
 WORDS = {
     "text": ("tf-text-dashboard", ["config", "hidden", "incidents"]),
-    "hparams": ("tf-hparams-main", ["gradients.clip.limit", "clipped", "exploding"]),
+    "hparams": ("tf-hparams-main", ["optimizer.learning_rate", "clipped", "exploding"]),
 }
 
 

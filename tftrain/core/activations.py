@@ -17,6 +17,7 @@ from tftrain.core.types import Activation, Tensor
 
 Call = tuple[Any, Tensor]  # a layer, and what it gave
 
+_PASSES_ON = "IdentityN"
 _OPS = {
     "Relu": "relu",
     "Relu6": "relu6",
@@ -106,15 +107,23 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
     if name is not None:
         return Activation(name, output)
     behind = _behind(output)
-    if len(behind) == 1 and behind[0].type in _OPS and behind[0].outputs[0].name not in outputs:
+    if len(behind) == 1 and behind[0].type in _OPS and not _names(behind[0].outputs[0]) & outputs:
         return Activation(_OPS[behind[0].type], behind[0].outputs[0])
     return None
 
 
 def _behind(output: Tensor) -> list:
     """The operations that get it, also where a custom gradient stands between."""
-    found = []
-    for op in output.consumers():
-        places = [place for place, one in enumerate(op.inputs) if one.name == output.name]
-        found += [one for place in places for one in _behind(op.outputs[place])] if op.type == "IdentityN" else [op]
-    return found
+    found = [op for op in output.consumers() if op.type != _PASSES_ON]
+    return found + [op for one in _passed_on(output) for op in _behind(one)]
+
+
+def _names(output: Tensor) -> set[str]:
+    """Its name, and those that it has behind a custom gradient."""
+    return {output.name}.union(*map(_names, _passed_on(output)))
+
+
+def _passed_on(output: Tensor) -> list[Tensor]:
+    """The same numbers, as custom gradients give them."""
+    gates = [op for op in output.consumers() if op.type == _PASSES_ON]
+    return [op.outputs[place] for op in gates for place, one in enumerate(op.inputs) if one.name == output.name]
