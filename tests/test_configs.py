@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,46 @@ def test_scalar_chain_is_what_a_pencil_finds(run):
     assert result.model(np.array([[2.0]], "float32")).numpy() == 7
     assert last(result, "loss") == 0.25
     assert last(result, "grad_norm/000.dense/kernel") == 2 and last(result, "grad_norm/000.dense/bias") == 1
+
+
+def test_chain_rule_is_what_a_pencil_finds(run):
+    def sigmoid(z):
+        return 1 / (1 + math.exp(-z))
+
+    w, b, v, c, x = 2.0, -0.5, -1.0, 0.5, 1.0
+    h = sigmoid(w * x + b)
+    y = sigmoid(v * h + c)
+    output = 2 * (y - 1) * y * (1 - y)  # dL/dy times the slope of the sigmoid
+    hidden = output * v * h * (1 - h)
+    result = run("chain_rule")
+    weights = [float(weight.squeeze()) for weight in result.model.get_weights()]
+    pencil = [w - hidden * x, b - hidden, v - output * h, c - output]
+    assert weights == pytest.approx(pencil, rel=1e-6)  # float32
+    norms = [last(result, f"grad_norm/{name}") for name in ("000.dense/kernel", "001.dense_1/kernel")]
+    assert norms == pytest.approx([abs(hidden * x), abs(output * h)], rel=1e-6)
+
+
+# Those that show how well something trains, not how.
+PLAIN = {"iris", "digits_mlp", "digits_cnn", "mnist_cnn", "cifar_cnn"}
+TEACHING = sorted({path.stem for path in (ROOT / "configs").glob("*.yaml")} - PLAIN)
+
+
+def test_every_config_that_teaches_has_a_picture_that_shows_it():
+    for name in TEACHING:
+        assert tftrain.load(ROOT / "configs" / f"{name}.yaml").log.pictures, name
+
+
+@pytest.mark.parametrize("name", ["chain_rule", "gradient_flow", "momentum", "custom_activation", "clip_sweep", "rtrl"])
+def test_the_pictures_of_a_config_are_drawn(run, name):
+    result = run(name)
+    drawn = {path.name.rpartition("-")[0] for path in (result.folder / "pictures").iterdir()}
+    assert drawn == {part.name for part in tftrain.load(ROOT / "configs" / f"{name}.yaml").log.pictures}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TEACHING)
+def test_the_pictures_of_all_configs_are_drawn(run, name):
+    test_the_pictures_of_a_config_are_drawn(run, name)
 
 
 @pytest.mark.long

@@ -51,6 +51,27 @@ def test_what_is_drawn_unasked():
     assert usual(history | dict.fromkeys(["val_loss", "val_accuracy"], ([1], [1.0]))) == usual(history)
 
 
+def test_a_group_has_a_line_for_each_of_its_scalars():
+    steps = np.arange(1, 6)
+    history = {f"dead_units/{layer:03d}.relu": (steps, np.full(5, layer / 10)) for layer in range(15)}
+    [axes] = draw_curves({"": history}, ["dead_units/"], "one").axes
+    assert [line.get_label() for line in axes.lines] == [f"{layer:03d}.relu" for layer in range(15)]
+    assert len({line.get_color() for line in axes.lines}) == 15, "they go from dark to bright"
+    told = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    assert len(told) == 12 and told[-2:] == ["010.relu", "014.relu"]
+    [axes] = draw_curves({"a": history, "b": history}, ["dead_units/"], "both").axes
+    assert {line.get_color() for line in axes.lines[:15]} != {line.get_color() for line in axes.lines[15:]}
+    assert len({line.get_color() for line in axes.lines}) == 2
+    assert axes.lines[0].get_alpha() < axes.lines[14].get_alpha()
+    assert found(history, "zero_grads/") == {}
+
+
+def test_rounding_is_no_curve():
+    steps = np.arange(1, 6)
+    [axes] = draw_curves({"": {"norm": (steps, 1 + 1e-7 * np.sin(steps))}}, ["norm"], "one").axes
+    assert axes.get_ylim() == pytest.approx((0.9, 1.1), rel=1e-5)
+
+
 def test_each_run_has_its_colour_and_its_validation_is_dashed():
     steps = np.arange(1, 6)
     history = {"loss": (steps, 10.0**-steps), "val_loss": (steps, np.array([1, np.nan, 1, np.inf, 1]))}

@@ -111,6 +111,8 @@ KINDS = {
             "decision_map": "tftrain.pictures.decision:decision_map",
             **{name: f"tftrain.pictures.matrices:{name}" for name in ("weights", "gradients")},
             **{name: f"tftrain.pictures.layers:{name}" for name in ("gradient_map", "gradient_flow")},
+            "network": "tftrain.pictures.network:network",
+            "difference_error": "tftrain.pictures.differences:difference_error",
             "time_lag": "tftrain.pictures.lag:time_lag",
             "curves": "tftrain.pictures.curves:curves",
         },

@@ -67,6 +67,12 @@ class Scenes:
         raw, clipped = (list(map(np.asarray, grads)) for grads in found)
         return raw, clipped
 
+    def loss(self, values: list[np.ndarray]) -> float:
+        """Of the first batch, where the parameters have these values."""
+        model = self.run.state.model
+        with kept(model), replicas.first_of(model.variables[0].value):
+            return float(self._loss([tf.constant(value) for value in values]))
+
     def passed(self) -> Passes:
         """One pass of the first batch."""
         scale = self.run.state.loss_scale
@@ -79,6 +85,14 @@ class Scenes:
     @functools.cached_property
     def _passing(self) -> Callable[[float], Passes]:
         return passing(self.run.objective, self._tensors)
+
+    @functools.cached_property
+    def _loss(self) -> Callable[[list[Tensor]], Tensor]:
+        def found(values: list[Tensor]) -> Tensor:
+            with self.run.objective.at(values):
+                return self.run.objective(self._tensors)[0]
+
+        return tf.function(found, autograph=False)
 
     @functools.cached_property
     def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
@@ -99,7 +113,7 @@ class Moment:
         self._scenes, self._history = scenes, history
         self.step, self.batch, self.facts = step, scenes.batch, scenes.run.data.facts
         self.names = parameter_names(scenes.run.state.model)
-        self.examples, self.predict = scenes.examples, scenes.predict
+        self.examples, self.predict, self.loss = scenes.examples, scenes.predict, scenes.loss
 
     @functools.cached_property
     def params(self) -> list[np.ndarray]:
@@ -114,8 +128,12 @@ class Moment:
         return self._gradients[1]
 
     @functools.cached_property
+    def passes(self) -> Passes:
+        return self._scenes.passed()
+
+    @functools.cached_property
     def reaching(self) -> dict[str, np.ndarray]:
-        found = self._scenes.passed()
+        found = self.passes
         inputs = [name for name, leaf in leaves(self.batch).items() if name[0] == "x" and leaf.dtype.kind == "f"]
         named = dict(zip(inputs, found.inputs, strict=False))
         return named | {layer.name: layer.arrived for layer in found.layers if layer.arrived is not None}

@@ -193,8 +193,12 @@ class Scene(Protocol):
 
     `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
     the gradients of `batch`, training examples that are the same at every step, before and after the transforms.
-    `reaching` has the gradient of their loss with respect to each floating-point input and to what each layer gives,
-    by name, in the order of the forward pass. `history` has (steps, values) of each scalar logged so far.
+    `passes` is one forward pass of them and one back, layer by layer (`core.passes.Passes`), and `reaching` has from it
+    the gradient of their loss with respect to each floating-point input and to what each layer gives, by name, in the
+    order of the forward pass. `history` has (steps, values) of each scalar logged so far.
+
+    `predict(x)` is what the model gives, as probabilities where targets are classes. `loss(values)` is the loss of
+    `batch` in training mode where the parameters have these values; dropout draws the same at every call.
     """
 
     step: int
@@ -212,6 +216,9 @@ class Scene(Protocol):
     def clipped(self) -> list[Any]: ...
 
     @property
+    def passes(self) -> Any: ...
+
+    @property
     def reaching(self) -> dict[str, Any]: ...
 
     @property
@@ -220,6 +227,8 @@ class Scene(Protocol):
     def examples(self, most: int) -> Batch: ...
 
     def predict(self, x: Any) -> Any: ...
+
+    def loss(self, values: list[Any]) -> float: ...
 
 
 Picture = Callable[[Scene], Any]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none

@@ -13,14 +13,19 @@ from tftrain.pictures.style import BLUE, COLOURS, ORANGE, WIDTH, Sheet
 VALIDATION = "val_"
 NORMS = ("grad_norm", "clipped_grad_norm", "grad_norm_max", "update_ratio", "weight_norm")
 _RATIO = 100  # from the least to the most of a curve, above which its axis is logarithmic
+_FLAT = 1e-5  # relative, that a curve goes up and down and is shown as flat
 _PANEL, _MOST_COLUMNS = (4.4, 3.4), 3  # inches of width and height
+_MOST_TOLD = 12  # lines in the legend, the last of them always
 _SMOOTH = 20  # a running mean is drawn over this share of the points, where there are many
 
 History = Mapping[str, tuple[np.ndarray, np.ndarray]]  # steps and values of each scalar
 
 
 def curves(scene: Scene, scalars: list[str] | None = None) -> Any:
-    """Training and validation curves so far: of loss, metrics and gradient norm, or of the `scalars` named."""
+    """Training and validation curves so far: of loss, metrics and gradient norm, or of the `scalars` named.
+
+    A name that ends with a slash, such as `grad_norm/` or `dead_units/`, stands for those of all parameters or layers.
+    """
     wanted = usual(scene.history) if scalars is None else scalars
     if not any(found(scene.history, name) for name in wanted):
         return None
@@ -43,7 +48,12 @@ def _metrics(history: History) -> list[str]:
 
 
 def found(history: History, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The curves of a scalar: `train`, and `validation` where there is one, or that alone where it is named."""
+    """The curves of a scalar: `train`, and `validation` where there is one, or that alone where it is named.
+
+    Of a group, whose name ends with a slash, each of its scalars.
+    """
+    if name.endswith("/"):
+        return {one.removeprefix(name): curve for one, curve in history.items() if one.startswith(name)}
     curves = {"train": history.get(name), "validation": history.get(VALIDATION + name)}
     if name.startswith(VALIDATION):
         curves = {"validation": history.get(name)}
@@ -57,13 +67,31 @@ def draw_curves(runs: Mapping[str, History], wanted: Sequence[str], title: str) 
     sheet = Sheet(title, rows, columns, (max(WIDTH, columns * _PANEL[0]), rows * _PANEL[1] + 0.8))
     for axes, name in zip(sheet.axes, wanted, strict=False):
         for number, (run, history) in enumerate(runs.items()):
-            colours = [COLOURS[number % len(COLOURS)]] * 2 if len(runs) > 1 else [BLUE, ORANGE]
-            for colour, (split, curve) in zip(colours, found(history, name).items(), strict=False):
-                dashes = "--" if split == "validation" and len(runs) > 1 else "-"
-                _line(axes, curve, label=" ".join(filter(None, [run, split])), color=colour, linestyle=dashes)
+            curves = found(history, name)
+            for split, style in _styles(name, [*curves], number if len(runs) > 1 else None).items():
+                _line(axes, curves[split], label=" ".join(filter(None, [run, split])), **style)
         _dress(axes, name)
     _explain(sheet)
     return sheet.finished()
+
+
+def _styles(name: str, splits: Sequence[str], number: int | None) -> dict[str, dict[str, Any]]:
+    """How each curve looks, of the run of this number where there are several.
+
+    Those of a group go from dark to bright with the layers, and from pale to strong where the colour is the run's.
+    """
+    mine = COLOURS[(number or 0) % len(COLOURS)]
+    if name.endswith("/"):
+        import matplotlib
+
+        depths, dark_to_bright = np.linspace(0, 1, len(splits)), matplotlib.colormaps["viridis"]
+        styles = [{"color": dark_to_bright(0.9 * depth)} for depth in depths]
+        if number is not None:
+            styles = [{"color": mine, "alpha": 0.3 + 0.7 * depth} for depth in depths]
+        return dict(zip(splits, styles, strict=True))
+    if number is None:
+        return {split: {"color": colour} for split, colour in zip(splits, (BLUE, ORANGE), strict=False)}
+    return {split: {"color": mine, "linestyle": "--" if split == "validation" else "-"} for split in splits}
 
 
 def _line(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None:
@@ -72,7 +100,8 @@ def _line(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None
     if len(steps) < 4 * _SMOOTH:
         axes.plot(steps, values, marker="." if len(steps) < 3 else None, **style)  # a single point makes no line
         return
-    axes.plot(steps, values, **style | {"linewidth": 0.8, "alpha": 0.3, "label": None})
+    pale = {"linewidth": 0.8, "alpha": 0.3 * style.get("alpha", 1), "label": None}
+    axes.plot(steps, values, **style | pale)
     axes.plot(steps, running(values, len(values) // _SMOOTH), **style)
 
 
@@ -93,11 +122,17 @@ def _dress(axes: Any, name: str) -> None:
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0 and values.max() / values.min() > _RATIO:
         axes.set_yscale("log")
+    elif len(values) and np.ptp(values) <= _FLAT * np.abs(values).max():  # what differs is but rounding
+        middle = float(values.mean())
+        axes.set_ylim(middle - 0.1 * abs(middle or 1), middle + 0.1 * abs(middle or 1))
 
 
 def _explain(sheet: Sheet) -> None:
     """One legend for all panels, where there is anything to be told apart."""
     lines = {line.get_label(): line for axes in sheet.axes for line in axes.lines if line.get_label()[0] != "_"}
+    if len(lines) > _MOST_TOLD:
+        names = [*lines]
+        lines = {name: lines[name] for name in [*names[: _MOST_TOLD - 1], names[-1]]}
     if len(lines) > 1:
         columns = 1 if max(map(len, lines)) > 40 else min(len(lines), 4)
         sheet.figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, frameon=False)

@@ -86,4 +86,4 @@ def _dots(axes: Any, x: np.ndarray, labels: np.ndarray) -> None:
         mine, colour = x[labels == label], _DOTS.get(int(label), COLOURS[label % len(COLOURS)])
         axes.scatter(*mine.T, s=size, c=colour, edgecolors="white", linewidths=0.7, label=f"class {label}", zorder=3)
     if len(np.unique(labels)) > 1:
-        axes.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none", handletextpad=0.2)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, handletextpad=0.2, columnspacing=1.2)

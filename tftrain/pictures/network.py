@@ -1,0 +1,169 @@
+"""A small network as the units and weights it is made of, with what goes forward and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tftrain.core.types import Scene
+from tftrain.pictures.style import NOT_FINITE, Sheet, diverging, short
+from tftrain.values import NonNegativeInt, PositiveInt
+
+_COLUMN, _ROW, _RADIUS = 2.6, 1.4, 0.4  # inches: from layer to layer, from unit to unit, and of a unit
+_SIDE, _TOP, _BOTTOM = 0.9, 0.5, 0.7  # inches around the units
+_MOST_LABELS = 12  # weights between two layers that are told in numbers
+_READ = r"width: w;  colour: dw = a $\delta$, blue below 0 and orange above"
+_CLOSE = 0.02  # of a gradient's norm: half precision rounds by a hundredth
+
+
+class Dense(NamedTuple):
+    """A dense layer of the network on its way there and back; `before` is what the layer before it gave."""
+
+    name: str
+    kernel: np.ndarray  # [before, units]
+    bias: np.ndarray | None
+    before: np.ndarray  # [batch, before]
+    z: np.ndarray  # [batch, units]
+    a: np.ndarray
+    delta: np.ndarray  # the gradient of the loss with respect to z
+    function: str | None
+
+
+def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -> Any:
+    """One training example's way through dense layers and back: the chain rule, unit by unit.
+
+    A unit adds up z and gives a; below it stands its error term delta, the gradient of the batch's loss with respect to
+    z. A line is a weight w, the thicker the larger; its colour is what the example adds to the gradient of w, which is
+    the unit's delta times the a of the unit before. Of wide layers the first `units` are drawn.
+    """
+    found = layers(scene)
+    examples = len(found[0].before)
+    if example >= examples:
+        raise ValueError(f"example: given {example}; expected a number below {examples}, that of the batch")
+    widths = [min(units, one) for one in (found[0].before.shape[1], *(len(layer.kernel.T) for layer in found))]
+    wide, high = 2 * _SIDE + _COLUMN * len(found), _TOP + _BOTTOM + _ROW * max(widths)
+    sheet = Sheet(f"network, step {scene.step}", size=(wide, high + 0.4))
+    [axes] = sheet.axes
+    axes.set(xlim=(-_SIDE, wide - _SIDE), ylim=(-_ROW * max(widths) / 2 - _BOTTOM, _ROW * max(widths) / 2 + _TOP))
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    most = max(_largest(_terms(layer, example)) for layer in found)
+    for place, layer in enumerate(found):
+        _lines(axes, layer, (place, widths[place], widths[place + 1]), (example, most))
+    for unit in range(widths[0]):
+        _circle(axes, _at(0, unit, widths[0]), [_told(found[0].before[example, unit])], "")
+    for place, layer in enumerate(found, 1):
+        for unit in range(widths[place]):
+            _unit(axes, layer, (example, unit), _at(place, unit, widths[place]))
+    _head(axes, found, widths)
+    _tell(axes, scene, (example, examples), len(found))
+    return sheet.finished()
+
+
+def layers(scene: Scene) -> list[Dense]:
+    """The dense layers that follow one another from the input to the loss; raises ValueError for another network."""
+    kernels = dict(zip(scene.names, scene.params, strict=True))
+    grads = dict(zip(scene.passes.names, scene.passes.grads, strict=True))
+    found, x = [], scene.batch.x
+    before = np.reshape(x, (len(x), -1)) if hasattr(x, "shape") else np.empty((0, 0))  # which fits no kernel
+    for one in scene.passes.layers:
+        kernel = kernels.get(f"{one.name}/kernel")
+        if one.kind == "Dense" and kernel is not None and one.a.ndim == 2 and before.shape[1:] == kernel.shape[:1]:
+            z = one.a if one.z is None else one.z
+            found.append(Dense(one.name, kernel, kernels.get(f"{one.name}/bias"), before, z, one.a, one.delta, None))
+        if found and one.a.shape == found[-1].a.shape:  # such as an activation behind the layer
+            found[-1] = found[-1]._replace(a=one.a, function=one.function or found[-1].function)
+        if one.a.shape[:1] == before.shape[:1]:
+            before = one.a.reshape(len(before), -1)
+    wrong = next((one.name for one in found if not _is_chain(one, grads[f"{one.name}/kernel"])), None)
+    if wrong is not None or not found or len(found) < sum(name.endswith("/kernel") for name in scene.names):
+        said = f" (the gradient of {wrong}/kernel is not delta times a)" if wrong else ""
+        raise ValueError(f"given a network that cannot be drawn{said}; expected dense layers one behind the other")
+    return found
+
+
+def _is_chain(layer: Dense, grad: np.ndarray | None) -> bool:
+    """Whether the gradient is what the chain rule says it is with the layer's neighbours."""
+    if grad is None or layer.delta is None:
+        return False
+    made = layer.before.T.astype(np.float64) @ layer.delta
+    return not np.isfinite(grad).all() or np.linalg.norm(made - grad) <= _CLOSE * np.linalg.norm(grad)
+
+
+def _terms(layer: Dense, example: int) -> np.ndarray:
+    """What one example adds to the gradient of the kernel."""
+    return np.outer(layer.before[example], layer.delta[example])
+
+
+def _largest(values: np.ndarray) -> float:
+    """The largest size of those that are finite; 1 where all are 0."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
+
+
+def _told(value: float) -> str:
+    return short(value + 0.0)  # which makes -0 to 0
+
+
+def _at(place: int, unit: int, width: int) -> tuple[float, float]:
+    return place * _COLUMN, ((width - 1) / 2 - unit) * _ROW
+
+
+def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float]) -> None:
+    place, sources, targets = span
+    example, most = shown
+    kernel, terms = layer.kernel[:sources, :targets], _terms(layer, example)[:sources, :targets]
+    largest = _largest(kernel)
+    for source, target in np.ndindex(kernel.shape):
+        (x, y), (to_x, to_y) = _at(place, source, sources), _at(place + 1, target, targets)
+        weight, term = float(kernel[source, target]), float(terms[source, target])
+        sound = np.isfinite([weight, term]).all()
+        colour = diverging()(0.5 + 0.5 * term / most) if sound else NOT_FINITE
+        width = 1 + 4 * abs(weight) / largest if sound else 2
+        axes.plot([x, to_x], [y, to_y], color="#9a9a9a", linewidth=width + 1.2, zorder=1)
+        axes.plot([x, to_x], [y, to_y], color=colour, linewidth=width, zorder=1.1)
+        if kernel.size <= _MOST_LABELS:
+            # At places of their own, so that few lines that cross hide them.
+            share = 0.3 + 0.32 * source / (sources - 1) if sources > 1 else 0.5
+            text = f"w {_told(weight)}\ndw {_told(term)}"
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+            at = (x + share * (to_x - x), y + share * (to_y - y))
+            axes.text(*at, text, fontsize=8, ha="center", va="center", bbox=box, zorder=2)
+
+
+def _unit(axes: Any, layer: Dense, which: tuple[int, int], at: tuple[float, float]) -> None:
+    z, a, delta = (float(values[which]) for values in (layer.z, layer.a, layer.delta))
+    inside = [f"z {_told(z)}", f"a {_told(a)}"] if layer.function else [_told(a)]
+    _circle(axes, at, inside, rf"$\delta$ {_told(delta)}")
+    if layer.bias is not None:
+        above = f"b {_told(float(layer.bias[which[1]]))}"
+        axes.text(at[0], at[1] + _RADIUS + 0.05, above, fontsize=8, color="#777777", ha="center", va="bottom")
+
+
+def _circle(axes: Any, at: tuple[float, float], inside: list[str], below: str) -> None:
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle(at, _RADIUS, facecolor="white", edgecolor="#333333", linewidth=1.2, zorder=3))
+    axes.text(*at, "\n".join(inside), fontsize=9, ha="center", va="center", zorder=4)
+    axes.text(at[0], at[1] - _RADIUS - 0.05, below, fontsize=9, color="#c45100", ha="center", va="top", zorder=4)
+
+
+def _head(axes: Any, found: list[Dense], widths: list[int]) -> None:
+    """The name of each layer, its activation, and how many of its units are drawn where these are not all."""
+    names = [("input", None), *((one.name, one.function) for one in found)]
+    sizes = [found[0].before.shape[1], *(one.kernel.shape[1] for one in found)]
+    for place, ((name, function), shown, units) in enumerate(zip(names, widths, sizes, strict=True)):
+        said = [name, function, f"{shown} of {units} units" if units > shown else None]
+        at = (place * _COLUMN, max(widths) / 2 * _ROW + 0.1)
+        axes.text(*at, "\n".join(filter(None, said)), ha="center", va="bottom", fontsize=9)
+
+
+def _tell(axes: Any, scene: Scene, which: tuple[int, int], depth: int) -> None:
+    example, examples = which
+    target = np.asarray(scene.batch.y)[example].ravel()
+    told = ", ".join(short(float(one)) for one in target[:4]) + (", ..." if len(target) > 4 else "")
+    said = f"target {told}, loss {short(scene.passes.loss)}"
+    if examples > 1:
+        said = f"example {example} of {examples}, target {told}; loss of all {short(scene.passes.loss)}"
+    said += f"\n{_READ}"
+    axes.text(depth * _COLUMN / 2, axes.get_ylim()[0], said, ha="center", va="bottom", fontsize=9, linespacing=1.6)
