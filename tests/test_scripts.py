@@ -206,11 +206,11 @@ def given_to_pytest(house: House, *arguments: str, cwd: Path | None = None) -> l
 
 
 def test_what_pytest_is_given(ready):
-    everything = str(ready.root / "tests")
+    everything, two = str(ready.root / "tests"), ["--numprocesses", "2", "--dist", "loadfile"]
     short = ["-m", "not long"]
-    assert given_to_pytest(ready) == [*short, everything]
-    assert given_to_pytest(ready, "--all", "-x") == ["-x", everything]
-    assert given_to_pytest(ready, "-k", "clip and norm") == [*short, "-k", "clip and norm", everything]
+    assert given_to_pytest(ready) == [*short, *two, everything]
+    assert given_to_pytest(ready, "--all", "-x") == [*two, "-x", everything]
+    assert given_to_pytest(ready, "-k", "clip and norm") == [*short, *two, "-k", "clip and norm", everything]
     (ready.root / "tests" / "test_a.py").write_text("")
     assert given_to_pytest(ready, "tests/test_a.py::test_b") == [*short, "tests/test_a.py::test_b"]
     assert given_to_pytest(ready, "test_a.py", cwd=ready.root / "tests") == [*short, "test_a.py"]

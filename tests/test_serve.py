@@ -46,13 +46,14 @@ def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path, ending):
     while len(found) < 2 and time.monotonic() < deadline:
         found = json.load(urllib.request.urlopen(f"{url}data/plugin/{PLUGIN}/runs"))
         time.sleep(0.1)
+    listed = [*json.load(urllib.request.urlopen(f"{url}data/plugins_listing"))]
     [made] = (tmp_path / "made").glob("tftrain-board-*")
     process.send_signal(ending)
     out, errors = process.communicate(timeout=20)
     assert said[0] == f"port {port} is taken; this is the next free one\n"
     assert int(url.rstrip("/").rpartition(":")[2]) > port
     assert said[2].split() == ["Gradients:", f"{url}#{PLUGIN}"]
-    assert [*found] == ["one", "two"]
+    assert [*found] == ["one", "two"] and listed[:2] == ["timeseries", PLUGIN]
     assert (process.returncode, out, errors) == (0, "", "")
     assert not made.exists() and (tmp_path / "here" / "one").exists()
 

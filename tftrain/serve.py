@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tensorboard import default, program
+from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
 
 from tftrain.board.plugin import Loader
 from tftrain.gradient_map import PLUGIN
@@ -49,9 +50,10 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
 
 
 def _plugins() -> list:
-    """TensorBoard's own, and ours also where this package was not installed."""
-    found = default.get_plugins()
-    return found if Loader in found else [*found, Loader]
+    """TensorBoard's own and ours, whose tab is the second: the last ones are not seen in a window of 1500 pixels."""
+    found = [one for one in default.get_plugins() if one is not Loader]
+    first = found.index(MetricsPlugin) + 1
+    return [*found[:first], Loader, *found[first:]]
 
 
 def _check(folder: Path) -> None:
