@@ -14,6 +14,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from benchmark_board import board
 from benchmark_histogram import histogram
 from benchmark_layers import layers
 from benchmark_methods import methods, png
@@ -75,7 +76,8 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         default="speed",
         help="speed (default): steps per second beside other loops; histogram: of one large gradient; "
         "layers: what each one more costs; methods: a gradient by each method, as parameters grow; "
-        "recompute: memory and time with activations computed again; startup: seconds before and after training",
+        "recompute: memory and time with activations computed again; board: bytes of a run of 1000 points and "
+        "60 layers, and seconds until TensorBoard shows it; startup: seconds before and after training",
     )
     installed = [peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))]
     for option, known, default in (
@@ -147,7 +149,7 @@ def cpu_model() -> str:
 
 
 WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "methods": methods}
-WHAT |= {"recompute": recompute, "startup": startup}
+WHAT |= {"recompute": recompute, "board": board, "startup": startup}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -147,3 +147,16 @@ def test_the_cost_of_methods_is_compared_within_a_round(tmp_path):
     assert (tmp_path / "methods.png").stat().st_size > 10_000
     with pytest.raises(SystemExit):
         load("benchmark").parsed(["methods", "--picture", "methods.jpg"])
+
+
+@pytest.mark.long
+def test_the_bytes_of_a_run_are_those_of_its_points(monkeypatch, tmp_path):
+    board = load("benchmark_board")
+    monkeypatch.setattr(board, "POINTS", 150)
+    monkeypatch.setattr(board, "LAYERS", 3)
+    board.train(tmp_path / "log" / "run")
+    found = board.disk(tmp_path)
+    plain = 150 - found["measured_points"]
+    points = plain * found["point"] + found["measured_points"] * found["measured"]
+    assert 0 < points < found["run"] < 3 * points, "the rest are the first point with all names, config and graph"
+    assert found["point"] < found["stock_point"] < found["stock_measured"]
