@@ -66,6 +66,15 @@ def test_a_group_has_a_line_for_each_of_its_scalars():
     assert found(history, "zero_grads/") == {}
 
 
+def test_a_norm_that_falls_to_zero_has_a_logarithmic_axis_and_a_share_has_not():
+    history = {
+        "grad_norm/a/kernel": (np.arange(4), np.array([1e3, 1, 1e-3, 0])),
+        "dead_units/a": (np.arange(4), np.arange(4) / 3),
+    }
+    norms, shares = draw_curves({"": history}, ["grad_norm/", "dead_units/"], "one").axes
+    assert (norms.get_yscale(), shares.get_yscale()) == ("log", "linear")
+
+
 def test_rounding_is_no_curve():
     steps = np.arange(1, 6)
     [axes] = draw_curves({"": {"norm": (steps, 1 + 1e-7 * np.sin(steps))}}, ["norm"], "one").axes

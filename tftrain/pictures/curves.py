@@ -11,7 +11,7 @@ from tftrain.core.types import Scene
 from tftrain.pictures.style import BLUE, COLOURS, ORANGE, WIDTH, Sheet
 
 VALIDATION = "val_"
-NORMS = ("grad_norm", "clipped_grad_norm", "grad_norm_max", "update_ratio", "weight_norm")
+_NORMS = ("grad_norm", "clipped_grad_norm", "grad_norm_max", "update_ratio", "weight_norm")
 _RATIO = 100  # from the least to the most of a curve, above which its axis is logarithmic
 _FLAT = 1e-5  # relative, that a curve goes up and down and is shown as flat
 _PANEL, _MOST_COLUMNS = (4.4, 3.4), 3  # inches of width and height
@@ -120,7 +120,8 @@ def _dress(axes: Any, name: str) -> None:
     axes.grid(True)
     values = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
     values = values[np.isfinite(values)]
-    if len(values) and values.min() > 0 and values.max() / values.min() > _RATIO:
+    sizes = values[values > 0] if name.partition("/")[0] in _NORMS else values  # a norm of 0 is off a logarithmic axis
+    if len(sizes) and sizes.min() > 0 and sizes.max() / sizes.min() > _RATIO:
         axes.set_yscale("log")
     elif len(values) and np.ptp(values) <= _FLAT * np.abs(values).max():  # what differs is but rounding
         middle = float(values.mean())

@@ -13,7 +13,8 @@ from tftrain.pictures.style import COLOURS, HEIGHT, NOT_FINITE, WIDTH, Sheet
 def time_lag(scene: Scene) -> Any:
     """For sequences the norm of the loss's gradient with respect to each time step, against the lag to the last one.
 
-    With respect to the inputs, and to the states h_t of each layer that gives them at all steps.
+    With respect to the inputs, and to what each layer that gives its states at all steps gives, h_t: of the latter the
+    error that comes back through the layers above, not through the layer's own later states.
     """
     found = {name: value for name, value in scene.reaching.items() if np.ndim(value) == 3}
     if not found:
