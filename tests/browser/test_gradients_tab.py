@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from tensorboard import default, program
+
+from tftrain.board.plugin import Loader
+from tftrain.core.types import Signals
+from tftrain.observers.tensorboard import TensorBoard
 
 MODES = ("data server", "python")
 TAB = "#tftrain_gradients"
@@ -78,7 +83,7 @@ def test_an_incident_is_marked_and_told(one_tab):
     mark = one_tab.at(".run[data-run=exploding] button.incident")
     assert mark.count() >= 1 and one_tab.at(".run[data-run=clipped] button.incident").count() == 0
     mark.first.click()
-    one_tab.at("#detail-title").filter(has_text="Incident at step").wait_for()
+    one_tab.at("#detail-title").filter(has_text="Incident").wait_for()
     assert "not finite" in one_tab.at("#incident-text").inner_text()
     assert not one_tab.errors
 
@@ -107,6 +112,90 @@ def test_quantity_rows_and_runs_can_be_chosen(one_tab, soon):
     one_tab.at("body[data-drawn='1']").wait_for()
     assert one_tab.at(".run").count() == 1 and one_tab.colours(".map-canvas") > 20
     assert not one_tab.errors
+
+
+def test_each_run_can_have_its_own_scale(one_tab, soon):
+    one_tab.at("#runs input[value=exploding]").check(force=True)
+    one_tab.at("body[data-drawn='2']").wait_for()
+    one_tab.at("input[name=scale][value=own]").check(force=True)
+    ranges = one_tab.at(".run .range")
+    assert soon(lambda: all(re.fullmatch(r" ?colours from \S+ to \S+", text) for text in ranges.all_text_contents()))
+    assert len(set(ranges.all_text_contents())) == 2
+    one_tab.at("input[name=scale][value=shared]").check(force=True)
+    assert soon(lambda: not "".join(ranges.all_text_contents()))
+    assert not one_tab.errors
+
+
+def test_dead_units_have_a_row_for_each_layer_with_relus(one_tab, soon):
+    one_tab.at("input[name=quantity][value=dead_units]").check(force=True)
+    one_tab.at("#legend").filter(has_text="no ReLU").wait_for()
+    one_tab.map("clipped").focus()
+    for _ in range(9):
+        one_tab.map("clipped").press("ArrowDown")
+    assert soon(lambda: one_tab.at("#status").inner_text().startswith("001.hidden_2")), "the output has no ReLU"
+    one_tab.at("input[name=quantity][value=grad_norm]").check(force=True)
+    assert not one_tab.errors
+
+
+def test_the_focus_goes_to_what_is_opened_and_back(one_tab, soon):
+    canvas = one_tab.map("clipped")
+    canvas.focus()
+    canvas.press("Enter")
+    focused = "() => document.activeElement.id || document.activeElement.className"
+    assert soon(lambda: one_tab.at("body").evaluate(focused) == "detail-title")
+    one_tab.at("#detail-title").press("Escape")
+    assert soon(lambda: one_tab.at("body").evaluate(focused) == "map-canvas")
+
+
+@pytest.fixture(scope="module")
+def call(one_tab):
+    """Returns a function that calls one of a module of the page with arguments."""
+
+    def call(module, name, *arguments):
+        loaded = "([url, name, given]) => import(url).then(module => module[name](...given))"
+        url = one_tab.at("body").evaluate("() => performance.getEntriesByType('resource').map(one => one.name)")
+        [url] = [one for one in dict.fromkeys(url) if one.endswith(f"/static/{module}.js")]
+        return one_tab.at("body").evaluate("(_, given) => (" + loaded + ")(given)", [url, name, arguments])
+
+    return call
+
+
+def test_a_run_that_explodes_or_vanishes_does_not_make_the_others_look_alike(call):
+    healthy, exploding, vanishing = [[0.01, 0.1, 1.0]], [[1e3, 1e9, 1e30]], [[1e-20, 1e-10, 1.0]]
+    alone = call("scale", "colourScale", [healthy], False)
+    assert (alone["low"], alone["high"], alone["beyond"]) == (-2, 0, [False, False])
+    scale = call("scale", "colourScale", [healthy, exploding], False)
+    assert (scale["low"], scale["high"], scale["beyond"]) == (-2, 4, [False, True])
+    scale = call("scale", "colourScale", [healthy, vanishing], False)
+    assert (scale["low"], scale["high"], scale["beyond"]) == (-10, 0, [True, False])
+    assert call("scale", "colourScale", [[[0.0, 0.0]]], False)["nothing"]
+
+
+def test_the_axis_of_steps_spans_the_loss_also_where_little_is_measured(call):
+    axis = call("axis", "stepAxis", [100, 200], 50, 450, [[1, 2, 3, 200], []])
+    assert (axis["low"], axis["high"]) == (0.5, 200.5)
+    assert call("axis", "stepAxis", [7], 0, 1)["low"] == 6.5
+
+
+def test_a_run_that_comes_later_is_shown(browser, tmp_path, soon):
+    (tmp_path / "log").mkdir()
+    board = program.TensorBoard([*default.get_plugins(), *([] if Loader in default.get_plugins() else [Loader])])
+    board.configure(logdir=str(tmp_path / "log"), port=0, reload_interval=1)
+    page = browser.new_page()
+    page.goto(f"{board.launch()}{TAB}")
+    frame = page.frame_locator("iframe")
+    frame.locator("#empty").wait_for()
+    (tmp_path / "log" / "one").mkdir()
+    writer = TensorBoard(tmp_path / "log" / "one")
+    writer(1, Signals({"loss": 1.0, "grad_norm/000.a/kernel": 1.0, "clipped_grad_norm/000.a/kernel": 1.0}))
+    writer.close()
+
+    def shown():
+        frame.locator("body").evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+        return frame.locator(".run[data-run=one]").count() == 1
+
+    assert soon(shown)
+    page.close()
 
 
 def test_dark_mode_is_followed(one_tab):

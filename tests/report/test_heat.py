@@ -81,10 +81,19 @@ def test_the_png_holds_the_pixels():
 def test_one_scale_for_all_runs():
     flows = [Flow(["a"], STEPS, np.array([[1e-6, 0, np.nan, 1e-5]])), Flow(["a"], STEPS, np.array([[1, 10, 100, 1e3]]))]
     scale = shared_scale(flows)
-    # The ends are the 0.5 % quantiles: of six values a fortieth of the way to the second one.
-    assert scale == pytest.approx((-6 + 0.025, 3 - 0.025))
+    # The ends are the 1 % quantiles of each run: of two values a hundredth of the way, of four three hundredths.
+    assert scale == pytest.approx((-6 + 0.01, 3 - 0.03))
     assert shared_scale([Flow(["a"], STEPS, np.full((1, 4), 0.1))]) == pytest.approx((-1.5, -0.5))
     assert shared_scale([Flow(["a"], STEPS, np.zeros((1, 4)))]) == (-1, 0)
+
+
+def test_a_run_that_explodes_or_vanishes_does_not_make_the_others_look_alike():
+    healthy, exploding, vanishing = (
+        Flow(["a"], STEPS, np.array([norms])) for norms in ([0.1] * 4, [1e3, 1e9, 1e30, 1e30], [1e-30, 1e-20, 1, 1])
+    )
+    assert shared_scale([healthy, exploding]) == pytest.approx((-1, 4))
+    assert shared_scale([healthy, vanishing]) == pytest.approx((-10, 0))
+    assert shared_scale([exploding]).high == pytest.approx(30)
 
 
 def test_the_figure_shows_rows_by_depth_and_says_what_is_in_it():

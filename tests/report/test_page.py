@@ -125,6 +125,55 @@ def test_runs_beside_each_other(tmp_path, write_run):
     assert "one: global_norm" in found.text and "two: global_norm" not in found.text
 
 
+def test_a_part_beside_a_bare_name_is_one_row_with_what_each_run_has(tmp_path, write_run):
+    config = "model: {{name: mlp, kernel_initializer: {}}}\n"
+    kinds = ["glorot_uniform", "{name: variance_scaling, scale: 8.0}", "he_normal"]
+    runs = [write_run(tmp_path / f"run{at}", list(records(2)), config.format(one)) for at, one in enumerate(kinds)]
+    found = read(*runs)
+    assert found.row("model.kernel_initializer") == kinds
+    assert [row[0] for row in found.tables[1][1:]] == ["model.kernel_initializer"]
+
+
+def test_more_runs_than_colours_are_told_apart(tmp_path, write_run):
+    found = read(*(write_run(tmp_path / f"run{at}", list(records(2))) for at in range(10)))
+    styles = [
+        one["class"] for name, one in found.elements if name == "g" and one.get("data-label", "").startswith("run")
+    ]
+    assert len(styles) == 10 * 4 + 10 and styles[:10] == [*(f"c{at}" for at in range(8)), "c0 dotted", "c1 dotted"]
+
+
+def test_damaged_files_are_passed_over_and_told(tmp_path, write_run):
+    folder = write_run(tmp_path / "one", list(records(3)), results=RESULTS, incidents=[(2, "it broke")])
+    (folder / "results.json").write_text('{"steps": 3')
+    (folder / "incidents" / "abc").mkdir()
+    (folder / "incidents" / "abc" / "incident.txt").write_text("odd")
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": "a", "wall_seconds": 1, "loss": 1}\n{"step": 4, "wall_seconds": 1, "loss": "abc"}\n[1]\n')
+    found = read(folder)
+    assert "results.json is damaged" in found.text and "it broke" in found.text and "odd" not in found.text
+    assert found.row("steps") == ["4"]
+
+
+def test_a_run_that_skipped_updates_says_so(tmp_path, write_run):
+    skipped = RESULTS | {"skipped": 3}
+    assert (
+        "finished, 3 of its 3 updates skipped"
+        in read(write_run(tmp_path / "a", list(records(3)), results=skipped)).text
+    )
+
+
+def test_words_stay_within_the_picture(tmp_path, write_run):
+    rows = [row | {"learning_rate": 0.001 + 1e-7 * row["step"]} for row in records(1000)]
+    text = page(read_runs([write_run(tmp_path / "one", rows)]))
+    assert "0.00102" in text  # seven digits take some 44 units left of the axis
+    [left] = {float(one) for one in re.findall(r'data-x="1.0 1000.0 (\S+) ', text)} - {46.0}
+    assert left > 7 * 6.2
+    assert all(
+        float(x) + 3.1 * len(words) <= 360.01
+        for x, words in re.findall(r'x="([\d.]+)"[^>]*class="across">([^<]+)', text)
+    )
+
+
 def test_a_run_that_has_not_ended_gives_what_there_is(tmp_path, write_run):
     going = write_run(tmp_path / "going", list(records(3)))
     assert "not finished: it was killed, or failed" in read(going).text

@@ -66,7 +66,9 @@ def history(path: Path) -> dict[str, Series]:
     for record, _ in _records(Path(path)):
         step = record.pop("step")
         for name, value in record.items():
-            points.setdefault(name, []).append((step, float(NOT_FINITE.get(value, value))))
+            number = NOT_FINITE.get(value, value) if isinstance(value, str) else value
+            if isinstance(number, (int, float)):
+                points.setdefault(name, []).append((step, float(number)))
     return {name: _series(pairs) for name, pairs in points.items()}
 
 
@@ -108,5 +110,9 @@ def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
             record = json.loads(line)
         except ValueError:
             continue
-        if line.endswith(b"\n") and isinstance(record, dict) and {"step", "wall_seconds"} <= record.keys():
+        if line.endswith(b"\n") and isinstance(record, dict) and _is_point(record):
             yield record, end
+
+
+def _is_point(record: dict[str, float | str]) -> bool:
+    return isinstance(record.get("step"), int) and isinstance(record.get("wall_seconds"), (int, float))

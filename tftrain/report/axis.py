@@ -28,10 +28,17 @@ class Axis:
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Round values and their words, `most` at most."""
-        if self.logarithmic and self.high - self.low >= 1:
-            return [(10.0**exponent, power(exponent)) for exponent in decades(self.low, self.high, most)]
+        exponents = decades(self.low, self.high, most) if self.logarithmic else []
+        if len(exponents) > 1:
+            return [(10.0**exponent, power(exponent)) for exponent in exponents]
+        if self.logarithmic and self.high - self.low >= 0.7:
+            return [(value, brief(value)) for value in finer(self.low, self.high)]
         low, high = (10**self.low, 10**self.high) if self.logarithmic else (self.low, self.high)
         return [(value, brief(value)) for value in round_numbers(low, high, most)]
+
+    def whole_ticks(self, most: int) -> list[tuple[float, str]]:
+        """Those that are whole numbers, such as steps."""
+        return [(value, words) for value, words in self.ticks(most) if float(value).is_integer()]
 
 
 def spanning(values: np.ndarray, start: float, length: float, logarithmic: bool) -> Axis:
@@ -54,6 +61,12 @@ def decades(low: float, high: float, most: int) -> list[int]:
     """Exponents between two logarithms."""
     step = max(1, math.ceil((high - low) / most))
     return list(range(math.ceil(low / step) * step, math.floor(high) + 1, step))
+
+
+def finer(low: float, high: float) -> list[float]:
+    """The numbers 1, 2 and 5 of each decade between two logarithms."""
+    numbers = [by * 10.0**exponent for exponent in range(math.floor(low), math.floor(high) + 1) for by in _STEPS[:3]]
+    return [one for one in numbers if low <= math.log10(one) <= high]
 
 
 def power(exponent: int) -> str:

@@ -12,7 +12,8 @@ from tftrain.report.axis import RATIO, Axis, spanning
 from tftrain.report.markup import Markup, element, joined
 
 WIDTH, HEIGHT = 360, 216
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 8, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 8, 24  # the left margin is wider where numbers are
+_DIGIT = 6.2  # the width of one
 MOST_POINTS = 1000  # of a drawn curve; of more the least and the most of neighbours are drawn
 _SMOOTH = 20  # a running mean is drawn over this share of the points, where there are many
 _LOW = 0.1  # the share of values that do not make an axis logarithmic, such as the end of a rate that decays to 0
@@ -27,7 +28,7 @@ class Curve:
     colour: int
     steps: np.ndarray
     values: np.ndarray
-    dashed: bool = False
+    dash: str = ""  # or dashed, dotted, dashdot
     faint: bool = False
     smooth: bool = True  # of many points a running mean is drawn
 
@@ -39,8 +40,10 @@ def chart(title: str, curves: Sequence[Curve], logarithmic: bool | None = None) 
         logarithmic = bool(len(values)) and values.min() > 0 and values.max() > RATIO * np.quantile(values, _LOW)
     shown = values[values > 0] if logarithmic else values
     steps = np.concatenate([curve.steps for curve in curves])
-    across = Axis(float(steps.min()), float(max(steps.max(), steps.min() + 1)), _LEFT, WIDTH - _LEFT - _RIGHT)
     up = spanning(shown, HEIGHT - _BOTTOM, _TOP + _BOTTOM - HEIGHT, bool(logarithmic))
+    left = max(_LEFT, 10 + _DIGIT * max((len(words) for _, words in up.ticks(5)), default=0))
+    alone = 0.5 if steps.min() == steps.max() else 0.0
+    across = Axis(float(steps.min() - alone), float(steps.max() + alone), left, WIDTH - left - _RIGHT)
     drawn = [_drawn(curve, across, up) for curve in curves]
     picture = element(
         "svg",
@@ -50,7 +53,7 @@ def chart(title: str, curves: Sequence[Curve], logarithmic: bool | None = None) 
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=f"{title}: {'; '.join(_told(curve) for curve in curves)}",
-        data_x=f"{across.low} {across.high} {_LEFT} {WIDTH - _LEFT - _RIGHT}",
+        data_x=f"{across.low} {across.high} {across.start} {across.length}",
         data_y=f"{up.low} {up.high} {up.start} {up.length} {int(up.logarithmic)}",
     )
     return element("figure", element("figcaption", element("b", title), *_legend(curves)), picture)
@@ -58,25 +61,26 @@ def chart(title: str, curves: Sequence[Curve], logarithmic: bool | None = None) 
 
 def _frame(across: Axis, up: Axis) -> Markup:
     """Grid, ticks and their words."""
-    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    left, right, bottom = across.start, WIDTH - _RIGHT, HEIGHT - _BOTTOM
     parts = []
     for value, words in up.ticks(5):
         place = f"{float(up.places(np.array(value))):.1f}"
-        parts.append(element("path", d=f"M{_LEFT} {place}H{right}", class_="grid"))
-        parts.append(element("text", words, x=_LEFT - 5, y=place, class_="up"))
-    for value, words in across.ticks(4):
-        place = f"{float(across.places(np.array(value))):.1f}"
-        parts.append(element("path", d=f"M{place} {bottom}v4", class_="tick"))
-        parts.append(element("text", words, x=place, y=HEIGHT - 7, class_="across"))
-    name = element("text", "step", x=_LEFT - 5, y=HEIGHT - 11, class_="up")
-    return joined(*parts, name, element("path", d=f"M{_LEFT} {bottom}H{right}", class_="tick"))
+        parts.append(element("path", d=f"M{left} {place}H{right}", class_="grid"))
+        parts.append(element("text", words, x=left - 5, y=place, class_="up"))
+    for value, words in across.whole_ticks(4):
+        place = float(across.places(np.array(value)))
+        parts.append(element("path", d=f"M{place:.1f} {bottom}v4", class_="tick"))
+        within = min(place, WIDTH - _DIGIT / 2 * len(words))
+        parts.append(element("text", words, x=f"{within:.1f}", y=HEIGHT - 7, class_="across"))
+    name = element("text", "step", x=left - 5, y=HEIGHT - 11, class_="up")
+    return joined(*parts, name, element("path", d=f"M{left} {bottom}H{right}", class_="tick"))
 
 
 def _drawn(curve: Curve, across: Axis, up: Axis) -> Markup:
     """The points as polylines that break where there is none; of many also the running mean."""
     steps, values = thinned(curve.steps, curve.values)
     smooth = len(steps) >= 4 * _SMOOTH and curve.smooth
-    style = f"c{curve.colour}{' dashed' if curve.dashed else ''}"
+    style = f"c{curve.colour} {curve.dash}".strip()
     parts = [element("g", *_lines(steps, values, across, up), class_="faint" if smooth or curve.faint else None)]
     if smooth:
         mean = running(curve.values, len(curve.values) // _SMOOTH)
@@ -94,8 +98,8 @@ def _lines(steps: np.ndarray, values: np.ndarray, across: Axis, up: Axis) -> lis
 
 def _line(x: np.ndarray, y: np.ndarray) -> Markup:
     points = [f"{_shortest(one, 2)},{_shortest(other, 1)}" for one, other in zip(x, y, strict=True)]
-    # A line of one point is drawn as a dot where it is as long as nothing.
-    return element("polyline", points=" ".join(points * 2 if len(points) == 1 else points))
+    alone = len(points) == 1  # a line of one point is drawn as a dot where it is as long as nothing
+    return element("polyline", points=" ".join(points * 2 if alone else points), class_="dot" if alone else None)
 
 
 def _shortest(value: float, digits: int) -> str:
@@ -111,7 +115,7 @@ def _marks(curve: Curve, across: Axis, up: Axis) -> Markup | None:
 
 
 def _legend(curves: Sequence[Curve]) -> list[Markup]:
-    keys = [(curve.label, f"c{curve.colour}{' dashed' * curve.dashed}{' faint' * curve.faint}") for curve in curves]
+    keys = [(curve.label, f"c{curve.colour} {curve.dash}{' faint' * curve.faint}") for curve in curves]
     keys = keys if len(keys) > 1 else []
     if any(not np.isfinite(curve.values).all() for curve in curves):
         keys.append(("NaN or infinite", "nonfinite"))

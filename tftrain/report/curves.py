@@ -11,7 +11,8 @@ from tftrain.report.chart import Curve, chart
 from tftrain.report.markup import Markup
 from tftrain.report.runs import Run
 
-COLOURS = 8  # in the page's style
+COLOURS = 8  # in the page's style; of more runs than these the others are dotted
+_DASHES = (("", "dashed"), ("dotted", "dashdot"))  # of a run, and of its validation or what is after clipping
 _NORMS = {"grad_norm": "raw", "clipped_grad_norm": "clipped"}
 _LARGEST = "grad_norm_max"
 
@@ -40,8 +41,12 @@ def _told_apart(runs: Sequence[Run], name: str, smooth: bool = True) -> list[Cur
                 curves.append(Curve(split, int(validation), *series, smooth=smooth))
             else:
                 label = f"{run.name}, {split}" if validation else run.name
-                curves.append(Curve(label, number % COLOURS, *series, dashed=validation, smooth=smooth))
+                curves.append(Curve(label, number % COLOURS, *series, dash=_dash(number, validation), smooth=smooth))
     return curves
+
+
+def _dash(number: int, second: bool) -> str:
+    return _DASHES[number // COLOURS % len(_DASHES)][second]
 
 
 def _norms(runs: Sequence[Run]) -> list[Curve]:
@@ -55,7 +60,7 @@ def _norms(runs: Sequence[Run]) -> list[Curve]:
                 curves.append(Curve(_NORMS[name], place, *series))
             else:
                 label = f"{run.name}, {_NORMS[name]}" if place else run.name
-                curves.append(Curve(label, number % COLOURS, *series, dashed=bool(place)))
+                curves.append(Curve(label, number % COLOURS, *series, dash=_dash(number, bool(place))))
     if len(runs) == 1 and _LARGEST in runs[0].history:
         curves.insert(
             0, Curve("largest since the point before", 2, *runs[0].history[_LARGEST], faint=True, smooth=False)

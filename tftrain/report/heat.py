@@ -12,13 +12,16 @@ import numpy as np
 
 from tftrain.gradient_map import NONE
 from tftrain.observers.records import Series
-from tftrain.report.axis import Axis, decades, power
+from tftrain.report.axis import Axis
 from tftrain.report.markup import Markup, element
 
 NORM = "grad_norm/"
 MOST_COLUMNS = 600
 ZERO, NOT_FINITE, LACKING = 0, 1, 2  # of the colours, which go on with the scale
-_ENDS = 0.005  # this share of the values at either end has the colour of the end
+# As in TensorBoard's Gradients tab:
+_ENDS = 0.01  # this share of a run's values at either end has the colour of the end
+_FURTHER_DOWN, _FURTHER_UP = 6, 3  # decades by which one run may stretch the scale of the others,
+_LEAST, _MOST = -10, 4  # or up to these
 # Viridis (van der Walt and Smith, 2015): even steps look even, also to the colour-blind, and in grey.
 _VIRIDIS = (
     *("440154", "48186a", "472d7b", "424086", "3b528b", "33638d", "2c728e", "26828e", "21918c"),
@@ -60,12 +63,14 @@ def flow(history: Mapping[str, Series]) -> Flow | None:
 
 
 def shared_scale(flows: list[Flow]) -> Scale:
-    """One scale for all runs, over a decade at least."""
-    values = np.concatenate([one.norms.ravel() for one in flows])
-    logs = np.log10(values[np.isfinite(values) & (values > 0)])
-    if not len(logs):
+    """One scale for all runs, over a decade at least; one that explodes does not make all others look alike."""
+    known = [one.norms[np.isfinite(one.norms) & (one.norms > 0)] for one in flows]
+    ends = [np.quantile(np.log10(norms), [_ENDS, 1 - _ENDS]) for norms in known if len(norms)]
+    if not ends:
         return Scale(-1.0, 0.0)
-    low, high = np.quantile(logs, [_ENDS, 1 - _ENDS])
+    lows, highs = np.sort([low for low, _ in ends]), np.sort([high for _, high in ends])[::-1]
+    low = max(lows[0], min(lows[:2][-1] - _FURTHER_DOWN, _LEAST))
+    high = min(highs[0], max(highs[:2][-1] + _FURTHER_UP, _MOST))
     lacking = max(0.0, 1 - (high - low)) / 2
     return Scale(float(low - lacking), float(high + lacking))
 
@@ -85,7 +90,7 @@ def heat_map(name: str, found: Flow, scale: Scale) -> Markup:
     )
     labels = element("ol", *(element("li", layer, title=layer) for layer in found.layers), start=0)
     axis = Axis(first, last, 0, 100)
-    ticks = [_tick(axis, value, words) for value, words in axis.ticks(5)]
+    ticks = [_tick(axis, value, words) for value, words in axis.whole_ticks(5)]
     size = "few" if len(found.layers) <= 24 else "many" if len(found.layers) <= 64 else "most"
     grid = element(
         "div", labels, image, element("span", "step"), element("div", *ticks, class_="steps"), class_=f"heat {size}"
@@ -139,8 +144,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def legend(scale: Scale) -> Markup:
     """The colours and what they stand for."""
-    axis = Axis(scale.low, scale.high, 0, 100)
-    ticks = [_tick(axis, exponent, power(exponent)) for exponent in decades(scale.low, scale.high, 5)]
+    axis = Axis(scale.low, scale.high, 0, 100, logarithmic=True)
+    ticks = [_tick(axis, value, words) for value, words in axis.ticks(5)]
     ramp = element("div", class_="ramp", style=f"background:linear-gradient(90deg,#{',#'.join(_VIRIDIS)})")
     names = ("zero", "exactly zero"), ("nonfinite", "NaN or infinite")
     keys = [element("span", element("i", class_=style), words, class_="key") for style, words in names]
@@ -151,4 +156,6 @@ def legend(scale: Scale) -> Markup:
 
 
 def _tick(axis: Axis, value: float, words: str) -> Markup:
-    return element("span", words, style=f"left:{float(axis.places(np.array(value))):.2f}%")
+    place = float(axis.places(np.array(value)))
+    within = ";transform:translateX(-100%)" if place > 95 else ""  # the page ends there
+    return element("span", words, style=f"left:{place:.2f}%{within}")

@@ -53,7 +53,7 @@ function value(pixel) {
   return sign + brief(10 ** (low + share * (high - low)));
 }
 
-document.addEventListener("pointermove", (event) => {
+for (const moved of ["pointermove", "pointerdown"]) document.addEventListener(moved, (event) => {
   const target = event.target.closest?.("svg, .heat img");
   hover.hidden = true;
   if (!target) return;

@@ -38,7 +38,7 @@ def table(head: list[object], rows: list[list[object]], **attributes: object) ->
     top = [element("th", one, scope="col") for one in head]
     body = [[element("th", first, scope="row"), *map(_cell, rest)] for first, *rest in rows]
     content = [element("thead", element("tr", *top)), element("tbody", *(element("tr", *row) for row in body))]
-    return element("div", element("table", *content, **attributes), class_="wide")
+    return element("div", element("table", *content, **attributes), class_="wide", style=f"--columns:{len(head)}")
 
 
 def _cell(value: object) -> Markup:

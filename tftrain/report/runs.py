@@ -29,6 +29,7 @@ class Run:
     results: dict[str, Any]  # those of results.json; empty before the end
     incidents: dict[str, str]  # by the step
     running: bool
+    damaged: bool = False  # results.json cannot be read
 
     @property
     def steps(self) -> int:
@@ -38,9 +39,12 @@ class Run:
 
     def state(self) -> str:
         """How far it got, in words."""
+        if self.damaged:
+            return f"{RESULTS} is damaged, so what it came to is not known"
         if self.results:
-            stopped = self.results["stopped"]
-            return f"stopped early: {stopped}" if stopped else "finished"
+            stopped, skipped = self.results.get("stopped"), self.results.get("skipped")
+            ended = f"stopped early: {stopped}" if stopped else "finished"
+            return f"{ended}, {skipped} of its {self.steps} updates skipped" if skipped else ended
         if self.running:
             return "still running"
         return "not finished: it was killed, or failed" if self.history else "not finished: it has no point yet"
@@ -63,24 +67,32 @@ def _read(name: str, folder: Path) -> Run:
         inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
         hint = f"; runs are within it: {listed(inside)}" if inside else ""
         raise RunFolderError(f"run folder {folder}: holds no {CONFIG} and no {METRICS}, so it is no run{hint}")
-    there = config.is_file()
+    there, results = config.is_file(), _results(folder)
     return Run(
         name=name,
         config=plain(compose(config)) if there else {},
         config_text=config.read_text(encoding="utf-8-sig") if there else "",
         history=history(folder / METRICS),
-        results=_results(folder),
+        results=results or {},
         incidents=_incidents(folder),
         running=holder(folder) is not None,
+        damaged=results is None,
     )
 
 
-def _results(folder: Path) -> dict[str, Any]:
-    """What a run came to; a file of that name is there as a whole or not at all."""
+def _results(folder: Path) -> dict[str, Any] | None:
+    """What a run came to; nothing before its end, None where the file is damaged."""
     path = folder / RESULTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _incidents(folder: Path) -> dict[str, str]:
     texts = sorted(folder.glob(f"{INCIDENTS}/*/incident.txt"))
+    texts = [path for path in texts if path.parent.name.isdecimal()]
     return {str(int(path.parent.name)): path.read_text(encoding="utf-8", errors="replace") for path in texts}

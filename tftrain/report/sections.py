@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,15 +68,30 @@ def settings(runs: Sequence[Run]) -> Markup | None:
     runs = [run for run in runs if run.config]
     if len(runs) < 2:
         return None
-    first, *others = [_whole_lists(run.config) for run in runs]
-    found = [{path: new for path, _, new in differences(first, one)} for one in others]
-    olds = {path: old for one in others for path, old, _ in differences(first, one)}
-    order = {section: place for place, section in enumerate(first)}
-    paths = sorted(olds, key=lambda path: order.get(path[0], len(order)))
-    rows = [[_path(path), *map(_code, (olds[path], *(one.get(path, olds[path]) for one in found)))] for path in paths]
+    configs = [_whole_lists(run.config) for run in runs]
+    differing = dict.fromkeys(path for one in configs[1:] for path, _, _ in differences(configs[0], one))
+    order = {section: place for place, section in enumerate(configs[0])}
+    paths = sorted(_outermost(differing), key=lambda path: order.get(path[0], len(order)))
+    rows = [[_path(path), *(_code(_at(one, path)) for one in configs)] for path in paths]
     same = element("p", "Nothing: the configs are the same.")
     shown = table(["", *(run.name for run in runs)], rows, class_="values") if rows else same
     return _section("What differs between the configs", shown)
+
+
+def _outermost(paths: Collection[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Those that are not within another one: where one run has a value and another one a part, the part is the row."""
+    return [path for path in paths if not any(path[:length] in paths for length in range(1, len(path)))]
+
+
+def _at(config: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        if isinstance(config, dict):
+            config = config.get(key, ABSENT)
+        elif isinstance(config, list) and key.isdecimal():
+            config = config[int(key)] if int(key) < len(config) else ABSENT
+        elif not isinstance(config, str) or key != "name":  # a bare name is a part without arguments
+            return ABSENT
+    return config
 
 
 def _whole_lists(value: Any) -> Any:

@@ -35,8 +35,8 @@ async function ask(route, query = {}) {
   const address = new URL(route, PLACE);
   address.search = new URLSearchParams(query);
   const reply = await fetch(address);
-  const found = await reply.json();
-  if (!reply.ok) throw new Error(found.error);
+  const found = await reply.json().catch(() => ({ error: `status ${reply.status}` }));
+  if (!reply.ok || found.error) throw new Error(found.error);
   return found;
 }
 

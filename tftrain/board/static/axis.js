@@ -2,10 +2,13 @@
 
 import { count, ticks } from "./scale.js";
 
-export function stepAxis(steps, left, right) {
-  const last = steps.length - 1;
-  const low = last > 0 ? steps[0] - (steps[1] - steps[0]) / 2 : steps[0] - 0.5;
-  const high = last > 0 ? steps[last] + (steps[last] - steps[last - 1]) / 2 : steps[0] + 0.5;
+// From the first to the last of these steps, and of those of `others` that reach further.
+export function stepAxis(steps, left, right, others = []) {
+  const all = [steps, ...others].filter((one) => one.length);
+  const longest = all.reduce((found, one) => (one.length > found.length ? one : found), []);
+  const half = longest.length > 1 ? (longest[1] - longest[0]) / 2 : 0.5;
+  const low = all.reduce((found, one) => Math.min(found, one[0]), Infinity) - half;
+  const high = all.reduce((found, one) => Math.max(found, one[one.length - 1]), -Infinity) + half;
   return { steps, low, high, left, right };
 }
 

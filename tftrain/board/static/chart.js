@@ -13,8 +13,9 @@ export function valueAxis(curves, top, bottom, log = null) {
   let low = logs ? Math.log10(least) : values.reduce((a, b) => Math.min(a, b), Infinity);
   let high = logs ? Math.log10(most) : values.reduce((a, b) => Math.max(a, b), -Infinity);
   if (!Number.isFinite(low) || !Number.isFinite(high)) [low, high] = [0, 1];
+  if (!logs && low === 0 && high === 0) high = 1;
   const space = (high - low) * 0.06 || Math.abs(high) * 0.1 || 0.5;
-  return { logs, low: low - space, high: high + space, top, bottom };
+  return { logs, low: !logs && low >= 0 ? Math.max(low - space, 0) : low - space, high: high + space, top, bottom };
 }
 
 export function heightOf({ logs, low, high, top, bottom }, value) {
@@ -25,7 +26,9 @@ export function heightOf({ logs, low, high, top, bottom }, value) {
 export function drawValueAxis(context, axis, { left, right }, theme) {
   const most = Math.max(2, Math.floor((axis.bottom - axis.top) / 26));
   const plain = (at) => ({ at, text: brief(at) });
-  const found = axis.logs ? logTicks(axis.low, axis.high, most) : ticks(axis.low, axis.high, most).map(plain);
+  const plainTicks = (count) => ticks(axis.low, axis.high, count).map(plain);
+  let found = axis.logs ? logTicks(axis.low, axis.high, most) : plainTicks(most);
+  if (found.length < 2) found = plainTicks(2 * most).length > 1 && !axis.logs ? plainTicks(2 * most) : found;
   context.textAlign = "right";
   context.textBaseline = "middle";
   context.lineWidth = 1;
@@ -56,6 +59,7 @@ export function drawCurve(context, curve, steps, axis, { colour, dash = [], widt
     }
   });
   context.lineCap = "round";
+  if (curve.steps.length === 1) context.lineWidth = 5;
   context.stroke();
   context.setLineDash([]);
 }

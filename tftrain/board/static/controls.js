@@ -1,26 +1,33 @@
 // The choices at the top: the quantity, the rows, and the runs.
 
 import { element } from "./canvas.js";
-import { QUANTITIES } from "./quantities.js";
+import { called, QUANTITIES } from "./quantities.js";
 
 export class Controls {
-  // `changed` is called after each choice; `quantity`, `all` (rows) and `shown` (a Set of runs) are what was chosen.
+  // `changed` is called after each choice; `quantity`, `all` (rows), `apart` (a scale for each run) and `shown` (a Set of
+  // runs) are what was chosen.
   constructor(changed) {
     this.changed = changed;
     this.quantity = Object.keys(QUANTITIES)[0];
-    this.all = false;
-    this.shown = null;
+    this.all = this.apart = false;
+    this.shown = new Set();
+    this.known = new Set();
     this.runs = element("div", { className: "boxes" });
     const quantities = Object.entries(QUANTITIES).map(([value, { label, title }]) => ({ value, label, title }));
     const rows = [
       { value: "kernels", label: "Kernels", title: "The matrices of the layers" },
       { value: "all", label: "All parameters", title: "Biases and the like too" },
     ];
+    const scales = [
+      { value: "shared", label: "Shared", title: "A colour is the same number in all runs" },
+      { value: "own", label: "Each run's own", title: "From the least to the largest of each run" },
+    ];
     this.root = element(
       "div",
       { id: "controls" },
       this.switch("quantity", "Quantity", quantities, (value) => (this.quantity = value)),
       this.switch("rows", "Rows", rows, (value) => (this.all = value === "all")),
+      this.switch("scale", "Scale", scales, (value) => (this.apart = value === "own")),
       element("fieldset", { id: "runs" }, element("legend", {}, "Runs"), this.runs),
     );
   }
@@ -38,14 +45,15 @@ export class Controls {
     return element("fieldset", { id: name }, element("legend", {}, legend), choice);
   }
 
-  // Lists the runs; at first the newest few are shown.
+  // Lists the runs; the newest of those that were not there before are shown, as long as these are few.
   list(runs, few) {
     const names = Object.keys(runs);
-    const newest = [...names].sort((one, other) => runs[other].started - runs[one].started);
-    this.shown ??= new Set(newest.slice(0, few));
-    const listed = [...this.runs.querySelectorAll("input")].map((input) => input.value);
-    if (JSON.stringify(listed) === JSON.stringify(names)) return;
-    this.runs.replaceChildren(...names.map((name) => this.box(name)));
+    const fresh = names.filter((name) => !this.known.has(name)).sort((one, other) => runs[other].started - runs[one].started);
+    for (const name of fresh) if (this.known.add(name) && this.shown.size < few) this.shown.add(name);
+    for (const box of [...this.runs.children]) if (!names.includes(box.dataset.run)) box.remove();
+    names.forEach((name, at) => {
+      if (this.runs.children[at]?.dataset.run !== name) this.runs.insertBefore(this.box(name), this.runs.children[at] ?? null);
+    });
   }
 
   box(name) {
@@ -55,6 +63,8 @@ export class Controls {
       else this.shown.delete(name);
       this.changed();
     });
-    return element("label", {}, input, element("span", {}, name === "." ? "this run" : name));
+    const box = element("label", {}, input, element("span", {}, called(name)));
+    box.dataset.run = name;
+    return box;
   }
 }

@@ -4,10 +4,10 @@ import * as api from "./api.js";
 import { drawStepAxis, line, nearest, placeOf, stepAxis } from "./axis.js";
 import { element, fit } from "./canvas.js";
 import { drawCurve, drawNotFinite, drawValueAxis, valueAxis } from "./chart.js";
-import { QUANTITIES } from "./quantities.js";
+import { called, QUANTITIES } from "./quantities.js";
 import { count, power, ticks, words } from "./scale.js";
 
-const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT] = [220, 12, 192, 52, 12];
+const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT] = [220, 12, 192, 52, 24];
 
 export class Detail {
   constructor(closed) {
@@ -31,17 +31,16 @@ export class Detail {
     this.root = element("section", { id: "detail", hidden: true, "aria-labelledby": "detail-title" }, head, this.charts, this.text);
   }
 
-  // What was chosen: { run, parameter, size, step }, or { run, incident }, or null.
+  // What was chosen: { run, parameter, size, step }, or { run, incidents }, or null.
   async show(chosen) {
     this.chosen = chosen;
-    this.root.hidden = !chosen;
-    if (!chosen) return;
-    this.charts.hidden = Boolean(chosen.incident);
-    this.text.hidden = !chosen.incident;
-    if (chosen.incident) {
-      this.title.textContent = `Incident at step ${count(chosen.incident.step)} · ${chosen.run}`;
-      this.text.textContent = chosen.incident.text;
-      return;
+    if (!chosen) return (this.root.hidden = true);
+    if (chosen.incidents) {
+      const steps = chosen.incidents.map(({ step }) => count(step)).join(", ");
+      const several = chosen.incidents.length > 1;
+      this.title.textContent = `${several ? "Incidents at steps" : "Incident at step"} ${steps} · ${called(chosen.run)}`;
+      this.text.textContent = chosen.incidents.map(({ text }) => text).join("\n\n");
+      return this.reveal(true);
     }
     const [curves, bars] = await Promise.all([
       api.history(chosen.run, chosen.parameter),
@@ -50,25 +49,30 @@ export class Detail {
     if (this.chosen !== chosen) return;
     [this.curves, this.bars] = [curves, bars];
     const size = chosen.size ? ` · ${count(chosen.size)} numbers` : "";
-    this.title.textContent = `${chosen.parameter} · step ${count(chosen.step)} · ${chosen.run}${size}`;
+    this.title.textContent = `${chosen.parameter} · step ${count(chosen.step)} · ${called(chosen.run)}${size}`;
+    this.reveal(false);
     this.draw(this.theme);
+  }
+
+  reveal(incident) {
+    [this.root.hidden, this.charts.hidden, this.text.hidden] = [false, incident, !incident];
   }
 
   draw(theme) {
     this.theme = theme;
-    if (!this.chosen || this.chosen.incident || !this.curves) return;
+    if (!this.chosen || this.chosen.incidents || !this.curves) return;
     this.drawHistory(theme);
     this.drawHistogram(theme);
     this.facts.replaceChildren(...Object.entries(QUANTITIES).flatMap(([name, quantity]) => this.fact(name, quantity)));
   }
 
-  fact(name, { label, title }) {
+  fact(name, { label, title, lacking }) {
     const curve = this.curves[name];
     const at = curve?.steps.length ? nearest(curve.steps, this.chosen.step) : -1;
     const value = at < 0 ? api.NONE : curve.values[at];
     const elsewhere = value !== api.NONE && curve.steps[at] !== this.chosen.step;
     const when = elsewhere ? element("small", {}, ` step ${count(curve.steps[at])}`) : "";
-    return [element("dt", { title }, label), element("dd", {}, words(value), when)];
+    return [element("dt", { title }, label), element("dd", {}, words(value, lacking), when)];
   }
 
   drawHistory(theme) {
@@ -97,10 +101,10 @@ export class Detail {
     const width = this.histogram.parentElement.clientWidth;
     const context = fit(this.histogram, width, HEIGHT);
     const { axis, rows, step } = this.bars;
-    this.histogramKeys.textContent = rows.length
-      ? `gradient before clipping at step ${count(step)}: numbers ${axis === "log10" ? "per decade of their size" : "by value"}`
-      : "no histogram of this gradient";
-    if (!rows.length) return;
+    const { grad_norm: norms } = this.curves;
+    const zero = norms.values[nearest(norms.steps, this.chosen.step)] === 0;
+    this.histogramKeys.textContent = zero ? "all its numbers are exactly 0 at this step" : this.explained();
+    if (zero || !rows.length) return;
     const [low, high] = [rows[0][0], rows[rows.length - 1][1]];
     const density = ([left, right, number]) => number / (axis === "log10" ? right - left : 1); // rows differ in width
     const most = Math.max(...rows.map(density));
@@ -120,6 +124,13 @@ export class Detail {
       context.fillText(axis === "log10" ? power(at) : words(at), across(at), BOTTOM + 6);
     }
     this.histogram.setAttribute("aria-label", `Histogram of ${this.chosen.parameter}'s gradient at step ${step}`);
+  }
+
+  explained() {
+    const { axis, rows, step } = this.bars;
+    if (!rows.length) return "no histogram of this gradient";
+    const nearest = step === this.chosen.step ? "" : " (the nearest one)";
+    return `gradient before clipping at step ${count(step)}${nearest}: numbers ${axis === "log10" ? "per decade of their size" : "by value"}`;
   }
 }
 

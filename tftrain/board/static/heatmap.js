@@ -1,13 +1,13 @@
 // The map of one run: a row for each parameter, in the model's order, a column for each point.
 
 import { NONE } from "./api.js";
-import { columns, drawStepAxis, nearest, placeOf, stepAt } from "./axis.js";
+import { columns, drawStepAxis, nearest, placeOf } from "./axis.js";
 import { element, fit, FONT } from "./canvas.js";
 import { colour } from "./scale.js";
 
 const AXIS = 24; // height below the rows
 const [LEAST, MOST, WANTED] = [7, 30, 380]; // height of a row, and of all of them
-const LABEL = 13; // the least height for a label, and for a gap
+const [LABEL, GAPPED] = [15, 13]; // the least height for a label, and of a row that has a gap below it
 
 export class HeatMap {
   // `told` hears `point(cell or null)` and `chosen(cell)`, a cell being { row, point } as indices.
@@ -27,6 +27,7 @@ export class HeatMap {
 
   // `shown`: names [rows], rows [rows] of numbers [points], axis, scale; `look`: width, theme.
   draw(shown, look) {
+    this.keep(shown);
     this.shown = shown;
     this.height = Math.min(Math.max(Math.floor(WANTED / shown.rows.length), LEAST), MOST);
     const context = fit(this.canvas, look.width, shown.rows.length * this.height + AXIS);
@@ -35,6 +36,16 @@ export class HeatMap {
     this.drawLabels(context, look);
     drawStepAxis(context, shown.axis, shown.rows.length * this.height, look.theme);
     this.place();
+  }
+
+  // The cell stays at its step, where a quantity has other points or other rows.
+  keep({ axis, rows }) {
+    const moved = (cell) => {
+      if (!cell || !axis.steps.length || !rows.length) return null;
+      const step = this.shown.axis.steps[cell.point];
+      return { row: Math.min(cell.row, rows.length - 1), point: nearest(axis.steps, step) };
+    };
+    [this.cell, this.pointed] = [moved(this.cell), moved(this.pointed)];
   }
 
   drawNothing(context, { theme }) {
@@ -49,7 +60,7 @@ export class HeatMap {
     const width = Math.max(1, Math.round(span * sharp));
     const pixels = new ImageData(width, rows.length);
     const colours = new Uint32Array(pixels.data.buffer);
-    const shows = columns(axis, width);
+    const shows = (this.shows = columns(axis, width));
     rows.forEach((values, row) => {
       const own = Uint32Array.from(values, (value) => colour(scale, value));
       for (let column = 0; column < width; column++) {
@@ -63,7 +74,7 @@ export class HeatMap {
     context.fillRect(axis.left, 0, span, rows.length * this.height);
     context.imageSmoothingEnabled = false;
     context.drawImage(small, axis.left, 0, span, rows.length * this.height);
-    if (this.height < LABEL) return;
+    if (this.height < GAPPED) return;
     context.fillStyle = theme.ground;
     for (let row = 1; row < rows.length; row++) context.fillRect(axis.left, row * this.height - 1, span, 1);
   }
@@ -77,7 +88,7 @@ export class HeatMap {
     context.fillStyle = theme.ink;
     names.forEach((name, row) => {
       if (row % every) return;
-      context.fillText(shortened(context, name, axis.left - 12), axis.left - 8, Math.max((row + 0.5) * this.height, LABEL / 2));
+      context.fillText(shortened(context, name, axis.left - 12), axis.left - 8, Math.max((row + 0.5) * this.height, 6));
     });
   }
 
@@ -85,8 +96,9 @@ export class HeatMap {
     const { axis, rows } = this.shown;
     const row = Math.floor(event.offsetY / this.height);
     if (row < 0 || row >= rows.length || !axis.steps.length || event.offsetX > axis.right) return null;
-    const step = stepAt(axis, Math.max(event.offsetX, axis.left));
-    return { row, point: nearest(axis.steps, step) };
+    const share = Math.min(Math.max((event.offsetX - axis.left) / (axis.right - axis.left), 0), 1);
+    const column = Math.min(Math.floor((share * this.shows.length) / 2), this.shows.length / 2 - 1);
+    return { row, point: strongest(rows[row], this.shows[2 * column], this.shows[2 * column + 1]) }; // as it is drawn
   }
 
   key(event) {

@@ -6,8 +6,8 @@ import { Controls } from "./controls.js";
 import { Detail } from "./detail.js";
 import { Legend } from "./legend.js";
 import { NOTHING, Panel } from "./panel.js";
-import { QUANTITIES, rowsOf } from "./quantities.js";
-import { colourScale, words } from "./scale.js";
+import { called, layerRows, QUANTITIES, rowsOf } from "./quantities.js";
+import { colourScale, count } from "./scale.js";
 
 const EVERY = 30_000; // milliseconds between two looks at a run that may go on
 const FEW = 4; // runs that are shown at first
@@ -34,11 +34,18 @@ class Page {
     document.body.append(this.top, this.failure, this.empty, this.grid, this.detail.root, this.tooltip, this.status);
     document.addEventListener("scroll", () => this.tooltip.hidden || this.place(this.beside));
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.choose(null));
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
+  }
+
+  // Looks whether there is more to show, unless an answer is still to come.
+  async look() {
+    if (!this.asked) await this.refresh();
   }
 
   // Asks for all that is shown, and draws it.
   async refresh() {
     const asked = (this.asked = {});
+    document.body.ariaBusy = "true";
     try {
       this.runs = await api.runs();
       this.controls.list(this.runs, FEW);
@@ -50,10 +57,25 @@ class Page {
       this.drawn = quantity;
       this.failure.hidden = true;
       this.draw();
+      await this.renewDetail(shown);
     } catch (error) {
-      this.failure.textContent = `TensorBoard does not answer: ${error.message}`;
-      this.failure.hidden = false;
+      if (this.asked === asked) this.tell(`TensorBoard does not answer: ${error.message}`);
     }
+    if (this.asked !== asked) return;
+    this.asked = null;
+    document.body.ariaBusy = "false";
+  }
+
+  // What is open at the bottom grows with its run, and goes with it.
+  async renewDetail(shown) {
+    const { chosen } = this.detail;
+    if (chosen && !shown.has(chosen.run)) await this.detail.show(null);
+    else if (chosen && !chosen.incidents) await this.detail.show(chosen);
+  }
+
+  tell(words) {
+    this.failure.textContent = words;
+    this.failure.hidden = false;
   }
 
   async read(run, quantity) {
@@ -65,12 +87,17 @@ class Page {
     const empty = !Object.keys(this.runs ?? {}).length;
     [this.empty.hidden, this.top.hidden] = [!empty, empty];
     this.arrange();
-    const [colours, { share, title }] = [theme(), QUANTITIES[this.drawn ?? this.controls.quantity]];
-    const shown = [...this.found].map(([run, found]) => [run, { ...found, rows: rowsOf(found.facts, this.controls.all) }]);
+    const [colours, quantity] = [theme(), QUANTITIES[this.drawn ?? this.controls.quantity]];
+    const { all, apart } = this.controls;
+    const rowsFor = ({ facts, table }) => (quantity.ofLayers ? layerRows(facts, table, all) : rowsOf(facts, all));
+    const shown = [...this.found].map(([run, found]) => [run, { ...found, quantity, rows: rowsFor(found) }]);
     const tables = shown.map(([, { table, rows }]) => rows.map((row) => table.values[row]).filter(Boolean));
-    const scale = colourScale(tables, share);
-    this.legend.draw(scale, title, colours);
-    for (const [run, found] of shown) this.panels.get(run).draw(found, scale, colours);
+    const shared = colourScale(tables, quantity.share);
+    this.legend.draw(apart && !quantity.share ? null : shared, quantity, colours);
+    shown.forEach(([run, found], at) => {
+      const scale = apart ? colourScale([tables[at]], quantity.share) : shared;
+      this.panels.get(run).draw(found, { scale, apart }, colours);
+    });
     this.detail.draw(colours);
     document.body.dataset.drawn = String(shown.length); // for whoever waits for the picture
   }
@@ -88,7 +115,7 @@ class Page {
     return new Panel(run, {
       hover: (cell) => this.hover(cell),
       chosen: (cell) => this.choose(cell),
-      incident: (run, incident) => this.choose({ run, incident }),
+      incident: (run, incidents) => this.choose({ run, incidents }),
     });
   }
 
@@ -96,9 +123,8 @@ class Page {
     this.tooltip.hidden = !cell;
     if (!cell) return;
     this.status.textContent = cell.words;
-    const value = element("strong", {}, words(cell.value));
-    const facts = [cell.parameter, `step ${cell.step.toLocaleString("en")}`, cell.run === "." ? "" : cell.run];
-    this.tooltip.replaceChildren(value, ...facts.filter(Boolean).map((text) => element("div", {}, text)));
+    const facts = [cell.parameter, `step ${count(cell.step)}`, called(cell.run), ...cell.beside];
+    this.tooltip.replaceChildren(element("strong", {}, cell.said), ...facts.map((text) => element("div", {}, text)));
     this.place(cell.frame);
   }
 
@@ -111,13 +137,16 @@ class Page {
     this.tooltip.style.transform = `translate(${Math.max(left, 4)}px, ${top}px)`;
   }
 
+  // Opens what was chosen at the bottom, where the focus then is, or closes it and goes back to where that was.
   async choose(chosen) {
+    const open = !this.detail.root.hidden;
     try {
+      if (chosen && !open) this.opener = document.activeElement;
       await this.detail.show(chosen);
-      if (chosen) this.detail.root.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      if (chosen) this.detail.title.focus();
+      else if (open && this.opener?.isConnected) this.opener.focus();
     } catch (error) {
-      this.failure.textContent = error.message;
-      this.failure.hidden = false;
+      this.tell(error.message);
     }
   }
 }
@@ -132,5 +161,5 @@ export async function render() {
   await page.refresh();
   followTheme(() => page.draw());
   new ResizeObserver(() => page.draw()).observe(document.body);
-  setInterval(() => document.hidden || page.refresh(), EVERY);
+  setInterval(() => document.hidden || page.look(), EVERY);
 }

@@ -1,9 +1,11 @@
 // One run: its name, the strip and the map, which share an axis of steps.
 
 import { NONE } from "./api.js";
-import { stepAxis } from "./axis.js";
+import { nearest, stepAxis } from "./axis.js";
 import { element, FONT } from "./canvas.js";
 import { HeatMap } from "./heatmap.js";
+import { reach } from "./legend.js";
+import { called } from "./quantities.js";
 import { count, words } from "./scale.js";
 import { Strip } from "./strip.js";
 
@@ -15,26 +17,27 @@ export class Panel {
   constructor(run, told) {
     this.run = run;
     this.told = told;
-    this.strip = new Strip(`Loss and clipping of ${run}`, { incident: (one) => told.incident(run, one) });
-    const help = `Gradients of ${run}, parameters by steps. Arrow keys move, Enter shows more.`;
+    this.strip = new Strip(`Loss and clipping of ${called(run)}`, { incident: (one) => told.incident(run, one) });
+    const help = `Gradients of ${called(run)}, parameters by steps. Arrow keys move, Enter shows more.`;
     this.map = new HeatMap(help, {
       point: (cell) => this.point(cell),
       chosen: (cell) => told.chosen(this.known(cell)),
     });
-    this.title = element("h2", {}, run === "." ? "this run" : run);
+    this.range = element("small", { className: "range" });
+    this.title = element("h2", {}, called(run), this.range);
     this.root = element("section", { className: "run" }, this.title, this.strip.root, this.map.root);
     this.root.dataset.run = run;
   }
 
-  // `table` is what api.map gives, `rows` the indices of those that are shown.
-  draw({ facts, table, course, rows }, scale, theme) {
-    this.facts = facts;
-    this.rows = rows;
+  // `table` is what api.map gives, `rows` the indices of those that are shown; `apart` says that the scale is the run's own.
+  draw({ facts, table, course, rows, quantity }, { scale, apart }, theme) {
+    [this.facts, this.rows, this.course, this.lacking] = [facts, rows, course, quantity.lacking];
+    this.range.textContent = apart && !scale.nothing && !scale.share ? ` colours from ${reach(scale).join(" to ")}` : "";
     const names = this.labels(rows.map((row) => facts.parameters[row]));
     const width = this.root.clientWidth;
-    const axis = stepAxis(table.steps.length ? table.steps : course.loss.steps, this.labelWidth(names), width - RIGHT);
+    const axis = stepAxis(table.steps, this.labelWidth(names), width - RIGHT, [course.loss.steps, course.val_loss.steps]);
     const shown = { names, rows: rows.map((row) => table.values[row] ?? new Float64Array()), scale };
-    this.map.draw({ ...shown, axis: table.steps.length ? axis : { ...axis, steps: [] } }, { width, theme });
+    this.map.draw({ ...shown, axis }, { width, theme });
     this.strip.draw(course, axis, { width, theme });
     this.steps = table.steps;
   }
@@ -61,15 +64,27 @@ export class Panel {
   known({ row, point }) {
     const index = this.rows[row];
     const value = this.map.shown.rows[row]?.[point] ?? NONE;
+    const said = words(value, this.lacking);
     return {
       run: this.run,
       parameter: this.facts.parameters[index],
       size: this.facts.sizes[index],
       step: this.steps[point],
-      value,
-      words: `${this.facts.parameters[index]}, step ${count(this.steps[point])}: ${words(value)}`,
+      said,
+      beside: this.beside(this.steps[point]),
+      words: `${this.facts.parameters[index]}, step ${count(this.steps[point])}: ${said}`,
       frame: this.map.cursor,
     };
+  }
+
+  // The loss and the share of clipped steps there, in words.
+  beside(step) {
+    const at = ({ steps, values }) => (steps.length ? values[nearest(steps, step)] : NONE);
+    const [loss, clipped] = [at(this.course.loss), at(this.course.clip_rate)];
+    return [
+      loss === NONE ? "" : `loss ${words(loss)}`,
+      clipped === NONE ? "" : `${Math.round(100 * clipped)} % of the steps clipped`,
+    ].filter(Boolean);
   }
 }
 

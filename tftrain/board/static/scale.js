@@ -26,19 +26,24 @@ function viridis(share) {
 
 export const css = (share) => `rgb(${viridis(share).join(" ")})`;
 
-// One scale for all runs, of which each is the rows that are shown; the outer half percent of each run's numbers at
-// either end does not stretch it, and has the colour of the end.
+const CUT = 0.01; // the share of a run's numbers at either end that has the colour of the end
+const [FURTHER_DOWN, FURTHER_UP] = [6, 3]; // decades by which one run may stretch the scale of the others,
+const [LEAST, MOST] = [-10, 4]; // or up to these
+
+// One scale for these runs, of which each is the rows that are shown. A run that explodes does not make all others look
+// alike: what is too far from them has the colour of the end.
 export function colourScale(runs, share) {
   if (share) return { share, low: 0, high: 1, beyond: [false, false] };
   const sorted = runs.map(logarithms).filter((logs) => logs.length);
-  const least = (of) => sorted.reduce((found, logs) => Math.min(found, of(logs)), Infinity);
-  const most = (of) => sorted.reduce((found, logs) => Math.max(found, of(logs)), -Infinity);
-  if (!sorted.length) return { share, low: -1, high: 0, beyond: [false, false] };
-  const cut = (logs) => Math.floor(logs.length * 0.005);
-  const [low, high] = [least((logs) => logs[cut(logs)]), most((logs) => logs[logs.length - 1 - cut(logs)])];
+  if (!sorted.length) return { share, low: -1, high: 0, beyond: [false, false], nothing: true };
+  const cut = (logs) => Math.floor(logs.length * CUT);
+  const lows = sorted.map((logs) => logs[cut(logs)]).sort((one, other) => one - other);
+  const highs = sorted.map((logs) => logs[logs.length - 1 - cut(logs)]).sort((one, other) => other - one);
+  const low = lows.length < 2 ? lows[0] : Math.max(lows[0], Math.min(lows[1] - FURTHER_DOWN, LEAST));
+  const high = lows.length < 2 ? highs[0] : Math.min(highs[0], Math.max(highs[1] + FURTHER_UP, MOST));
   const lacking = Math.max(0, 1 - (high - low)) / 2; // a decade at least
   const ends = { low: low - lacking, high: high + lacking };
-  const beyond = [least((logs) => logs[0]) < ends.low, most((logs) => logs[logs.length - 1]) > ends.high];
+  const beyond = [sorted.some((logs) => logs[0] < ends.low), sorted.some((logs) => logs[logs.length - 1] > ends.high)];
   return { share, ...ends, beyond };
 }
 
@@ -94,8 +99,8 @@ export function power(exponent) {
   return "10" + [...String(exponent)].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("");
 }
 
-export function words(value) {
-  if (value === NONE) return "not measured";
+export function words(value, lacking = "not measured") {
+  if (value === NONE) return lacking;
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return "infinite";
   if (value === 0) return "exactly 0";

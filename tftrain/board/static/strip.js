@@ -5,6 +5,7 @@ import { element, fit } from "./canvas.js";
 import { drawCurve, drawNotFinite, drawShares, drawValueAxis, valueAxis } from "./chart.js";
 
 const [HEIGHT, TOP, BOTTOM] = [104, 16, 98];
+const APART = 16; // pixels between two marks
 
 export class Strip {
   constructor(label, told) {
@@ -52,15 +53,24 @@ export class Strip {
     this.legend.replaceChildren(...lines.map(([kind, text]) => element("span", { className: `key ${kind}` }, text)));
   }
 
+  // A mark for each incident, or for those that would lie one on the other; marks that are there stay, with the focus.
   drawMarks(incidents) {
-    const made = incidents.map((one) => {
-      const mark = element("button", { className: "incident", type: "button", title: one.text.split("\n")[0] });
-      mark.setAttribute("aria-label", `Incident at step ${one.step}: ${mark.title}`);
-      mark.style.left = `${Math.min(Math.max(placeOf(this.axis, one.step), this.axis.left), this.axis.right)}px`;
-      mark.addEventListener("click", () => this.told.incident(one));
-      return mark;
+    const place = ({ step }) => Math.min(Math.max(placeOf(this.axis, step), this.axis.left), this.axis.right);
+    const groups = [];
+    for (const one of incidents) {
+      const last = groups[groups.length - 1];
+      if (last && place(one) - last.place < APART) last.incidents.push(one);
+      else groups.push({ place: place(one), incidents: [one] });
+    }
+    groups.forEach((group, at) => {
+      const mark = this.marks.children[at] ?? this.marks.appendChild(element("button", { className: "incident", type: "button" }));
+      const [first, ...others] = group.incidents;
+      const title = first.text.split("\n")[0] + (others.length ? ` (and ${others.length} more)` : "");
+      Object.assign(mark, { title, onclick: () => this.told.incident(group.incidents) });
+      mark.setAttribute("aria-label", `Incident at step ${first.step}: ${title}`);
+      mark.style.left = `${group.place}px`;
     });
-    this.marks.replaceChildren(...made);
+    while (this.marks.children.length > groups.length) this.marks.lastChild.remove();
   }
 
   // A hair line at a step, or none.
