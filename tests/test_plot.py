@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 from tftrain import cli
 from tftrain.observers.records import line_of
-from tftrain.pictures.curves import draw_curves, found, running, usual
+from tftrain.pictures.curves import curves, draw_curves, found, running, usual
 
 
 def write_run(folder, steps=100, slope=0.05, validated=True):
@@ -75,6 +76,28 @@ def test_a_norm_that_falls_to_zero_has_a_logarithmic_axis_and_a_share_has_not():
     assert (norms.get_yscale(), shares.get_yscale()) == ("log", "linear")
 
 
+def test_only_what_is_noisy_is_drawn_pale_with_its_mean():
+    steps = np.arange(200)
+    smooth, noisy = np.exp(-steps / 5.0) + 1e-3, np.exp(np.random.default_rng(0).normal(size=200))
+    falling, wild = draw_curves(
+        {"": {"falling": (steps, smooth), "wild": (steps, noisy)}}, ["falling", "wild"], "x"
+    ).axes
+    assert len(falling.lines) == 1 and np.array_equal(falling.lines[0].get_ydata(), smooth)
+    assert [line.get_alpha() for line in wild.lines] == [0.3, None]
+
+
+def test_a_scalar_that_was_not_logged_is_told():
+    scene = SimpleNamespace(
+        step=4, history={"loss": (np.arange(3), np.ones(3)), "grad_norm/a/kernel": (np.arange(3), np.ones(3))}
+    )
+    with pytest.raises(
+        ValueError, match="scalars: given 'lss', of which nothing was logged; there are loss, grad_norm/"
+    ):
+        curves(scene, ["loss", "lss"])
+    assert len(curves(scene, ["loss", "val_loss"]).axes) == 1, "validation may still come"
+    assert curves(SimpleNamespace(step=0, history={}), ["lss"]) is None
+
+
 def test_rounding_is_no_curve():
     steps = np.arange(1, 6)
     [axes] = draw_curves({"": {"norm": (steps, 1 + 1e-7 * np.sin(steps))}}, ["norm"], "one").axes
@@ -87,6 +110,8 @@ def test_each_run_has_its_colour_and_its_validation_is_dashed():
     figure = draw_curves({"a": history, "b": history}, ["loss"], "both")
     [axes] = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
+    marks = lines.pop("NaN or infinite")
+    assert marks.get_xdata().tolist() == [2, 4] and marks.get_color() == "magenta"
     assert [*lines] == ["a train", "a validation", "b train", "b validation"] and axes.get_yscale() == "log"
     colours = [line.get_color() for line in lines.values()]
     assert colours[0] == colours[1] != colours[2] == colours[3]

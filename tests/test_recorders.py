@@ -20,7 +20,7 @@ def run(tmp_path, *changed):
 
 
 def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
-    shown = lone(run(tmp_path, "training.seed=3"))
+    shown = lone(run(tmp_path, "training.seed=3"), tmp_path / "runs" / "a")
     assert shown.first == [
         *("training.seed", "optimizer.learning_rate", "optimizer", "data.batch_size", "gradients.clip")
     ]
@@ -29,6 +29,20 @@ def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
         *("val/Overview/accuracy", "val/Overview/loss", "Overview/accuracy", "Overview/loss"),
         "Overview/log10_grad_norm",
     ]
+
+
+def test_a_run_that_tensorboard_is_given_alone_has_its_own_curves_first(tmp_path):
+    shown = lone(run(tmp_path), tmp_path / "a")
+    assert shown.metrics[:2] == ["Overview/accuracy", "Overview/loss"]
+    bare = lone(run(tmp_path, "data.validation=0"), tmp_path / "runs" / "a")
+    assert bare.metrics == shown.metrics, "one record stands for all runs, and others may have validation"
+
+
+def test_more_pictures_than_tensorboard_keeps_are_told(tmp_path):
+    with pytest.warns(
+        UserWarning, match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10"
+    ):
+        new_reservoirs(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
 
 
 def test_more_points_than_tensorboard_keeps_are_told(tmp_path):

@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
-from tftrain.config import Config, Log, Training
+from tftrain.config import Config, Log
 from tftrain.core.executor import fitting
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
 from tftrain.core.objective import KerasObjective, single
 from tftrain.core.parameters import names_of
-from tftrain.core.plan import Cadence, Plan, doubling_then_every, every
 from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
-from tftrain.core.types import Probe, View
+from tftrain.core.types import Probe
 from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
@@ -43,13 +42,7 @@ from tftrain.rules import logits_clash, metric_labels
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
 from tftrain.trials import expect, try_score
-from tftrain.values import in_steps
 from tftrain.windows import free_of_length, windowed
-
-SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
-HISTOGRAM_SETS = 50  # TensorBoard shows 51 at most
-WORKERS_STEPS_PER_CALL = 10
-CHECKPOINTS = 20  # at most, where an epoch is short
 
 
 class Run(NamedTuple):
@@ -151,34 +144,6 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
     return training.steps or (training.epochs or 10) * steps_per_epoch
 
 
-def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...], pictures: Cadence | None) -> Plan:
-    """When what is wanted, in steps."""
-    config, epoch, total = run.config, run.data.train.steps_per_epoch, run.total_steps
-
-    def cadence(time: Any, auto: Cadence) -> Cadence | None:
-        if time == "never":
-            return None
-        return auto if time == "auto" else every(in_steps(time, epoch))
-
-    return Plan(
-        total_steps=total,
-        scalars=cadence(config.log.scalars, every(max(1, total // SCALAR_POINTS))),
-        histograms=cadence(config.log.histograms_every, doubling_then_every(max(1, total // HISTOGRAM_SETS))),
-        views=views,
-        pictures=pictures,
-        checkpoints=cadence(config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))),
-        steps_per_call=_steps_per_call(config.training),
-        on_nonfinite=config.training.on_nonfinite,
-        cuts=(config.log.profile[0] - 1, config.log.profile[1]) if config.log.profile else (),
-    )
-
-
-def _steps_per_call(training: Training) -> int | Literal["auto"]:
-    if training.strategy == "multi_worker" and training.steps_per_call == "auto":
-        return WORKERS_STEPS_PER_CALL  # auto goes by the clock, which the workers do not share
-    return training.steps_per_call
-
-
 def _data(config: Config) -> Data:
     part, options = config.data.source, config.data
     with blamed_on(part, "data"):
@@ -192,7 +157,7 @@ def _data(config: Config) -> Data:
 
 def _labelled(config: Config, data: Data) -> Data:
     """With integer targets of many values as labels, where the loss takes them so."""
-    if data.integer_range is None or "SparseCategorical" not in config.loss.target:
+    if data.integer_range is None or not losses.takes_labels(config.loss.target, data.facts, data.integer_range):
         return data
     with blamed_on(config.loss, "loss"):
         return data._replace(facts=losses.by_position(data.facts, data.integer_range), label_range=data.integer_range)

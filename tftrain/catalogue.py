@@ -110,7 +110,7 @@ KINDS = {
         {
             "decision_map": "tftrain.pictures.decision:decision_map",
             **{name: f"tftrain.pictures.matrices:{name}" for name in ("weights", "gradients")},
-            **{name: f"tftrain.pictures.layers:{name}" for name in ("gradient_map", "gradient_flow")},
+            **{name: f"tftrain.pictures.layers:{name}" for name in ("gradient_map", "gradient_flow", "signal_flow")},
             "network": "tftrain.pictures.network:network",
             "difference_error": "tftrain.pictures.differences:difference_error",
             "time_lag": "tftrain.pictures.lag:time_lag",

@@ -138,7 +138,10 @@ def sweep(words: Sequence[str]) -> int:
         try:
             runs.run()
         finally:
-            print_table(table(runs.rows), runs.parent)
+            if runs.rows:
+                print_table(table(runs.rows), runs.parent)
+            if len(runs.rows) < len(trials):
+                print(f"\n{len(trials) - len(runs.rows)} of {len(trials)} runs have not ended", flush=True)
         return FAILED if any(row.failed for row in runs.rows) else 0
 
     return judged(look)

@@ -23,7 +23,7 @@ def environment() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "CPUs": str(os.cpu_count()),
         "devices": ", ".join(_device(one) for one in tf.config.list_physical_devices()),
-        "command": shlex.join([os.path.basename(sys.argv[0]) or "python", *sys.argv[1:]]),
+        "command": _command(),
         "git commit": _commit(),
     }
     return {name: value for name, value in found.items() if value}
@@ -32,6 +32,13 @@ def environment() -> dict[str, str]:
 def markdown(table: Mapping[str, str]) -> str:
     rows = [f"| {name} | `{value.replace('|', ' ').replace('`', ' ')}` |" for name, value in table.items()]
     return "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+def _command() -> str:
+    program = os.path.basename(sys.argv[0])
+    return (
+        f"{'python -m tftrain' if program == '__main__.py' else program or 'python'} {shlex.join(sys.argv[1:])}".strip()
+    )
 
 
 def _version(package: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tftrain.config import Config
-from tftrain.strict import ConfigError, Place, problem
+from tftrain.strict import ConfigError, Place, problem, read_scalar
 from tftrain.values import Many, members, split
 
 NONE = "none"  # of a list of parts no part at all, of any other setting null
@@ -37,6 +37,11 @@ def grid(settings: Sequence[str]) -> list[Trial]:
         if not key.strip() or not all(values):
             message = "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none"
             raise ConfigError([problem(Place(f"--set {text}"), "", message)])
+        twice = next(
+            (one for one in values if [read_scalar(other) for other in values].count(read_scalar(one)) > 1), None
+        )
+        if twice is not None:
+            raise ConfigError([problem(Place(f"--set {text}"), "", f"given {twice} twice; expected each value once")])
         choices[key.strip()] = values
     varied = [key for key, values in choices.items() if len(values) > 1]
     trials = []

@@ -14,10 +14,13 @@ from keras.src.utils import naming
 def fresh_names() -> Iterator[None]:
     """Keras names layers made inside as in a new process; those made later have none of the names made before."""
     before = dict(global_state.get_global_attribute("object_name_uids", {}))
+    scopes = len(global_state.get_global_attribute("name_scope_stack") or ())
     naming.reset_uids()
     try:
         yield
     finally:
+        # A layer whose name TensorFlow refuses leaves its scope open, and would be in the names of all later ones.
+        del (global_state.get_global_attribute("name_scope_stack") or [])[scopes:]
         made = global_state.get_global_attribute("object_name_uids", {})
         counts = {name: max(made.get(name, 0), before.get(name, 0)) for name in made | before}
         global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))

@@ -41,6 +41,17 @@ def is_one_hot(facts: Facts) -> bool:
     return facts.classes is not None and facts.target_shape == (facts.classes,) and not facts.by_position
 
 
+def takes_labels(loss: str, facts: Facts, integers: tuple[int, int]) -> bool:
+    """Whether integer targets of many values are labels.
+
+    A loss can say so; one that goes by the targets takes one of three and more for each time step of the input as such.
+    """
+    if loss != "tftrain.losses:auto":
+        return "SparseCategorical" in loss
+    steps = facts.input_shape[:1] if isinstance(facts.input_shape, tuple) and len(facts.input_shape) == 2 else None
+    return facts.target_shape == steps and integers[0] >= 0 and integers[1] > 1
+
+
 def by_position(facts: Facts, integers: tuple[int, int]) -> Facts:
     """Facts in which integer targets of many values are labels, from the lowest and the highest.
 

@@ -16,11 +16,11 @@ from tftrain.core.parameters import parameter_names
 from tftrain.dump import dump, settings
 from tftrain.environment import environment, markdown
 from tftrain.observers.charts import charts_note
-from tftrain.observers.console import Console, Course
+from tftrain.observers.console import Console, Course, is_shown_alone
 from tftrain.observers.hparams import Lone
 from tftrain.observers.notes import Note, keras_note, text_note
 from tftrain.observers.records import Records
-from tftrain.observers.reservoirs import HISTOGRAMS, SCALARS, Reservoirs
+from tftrain.observers.reservoirs import HISTOGRAMS, IMAGES, SCALARS, Reservoirs
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml
 from tftrain.values import in_steps
 
@@ -63,7 +63,21 @@ def new_reservoirs(run: Run) -> Reservoirs:
                     f"tensorboard --samples_per_plugin {plugin}={points} shows all of them",
                     stacklevel=2,
                 )
-    return Reservoirs(run.total_steps, frozenset(wished))
+    _tell_pictures(run)
+    return Reservoirs(run.total_steps, frozenset(wished), run.config.training.early_stopping is not None)
+
+
+def _tell_pictures(run: Run) -> None:
+    total, epoch = run.total_steps, run.data.train.steps_per_epoch
+    for part in run.config.log.pictures:
+        every = part.with_steps(epoch).option("every")
+        drawn = total // every + 1 if every else 0
+        if drawn > IMAGES:
+            warnings.warn(
+                f"log.pictures: {part.name} is drawn some {drawn} times, of which TensorBoard shows {IMAGES}, taken by "
+                f"chance; all are in pictures/, and tensorboard --samples_per_plugin images={drawn} shows them",
+                stacklevel=2,
+            )
 
 
 def _notes(run: Run) -> list[Note]:
@@ -88,19 +102,24 @@ def _layers(model: keras.Model) -> str | None:
         return None
 
 
-def lone(run: Run) -> Lone:
-    """What the table of runs shows of this one."""
+def lone(run: Run, folder: Path) -> Lone:
+    """What the table of runs shows of the one in this folder."""
     found = settings(run.config)
-    return Lone(found, _told_first(run.config, found), _compared(run))
+    return Lone(found, _told_first(run.config, found), _compared(run, is_shown_alone(folder)))
 
 
 def _told_first(config: Config, names: Collection[str]) -> list[str]:
-    """The settings that were changed on the command line, then those that one looks for."""
-    changed = [name for name, place in config.places.items() if not place.line]
-    return [name for name in dict.fromkeys([*changed, *LOOKED_FOR]) if name in names][: len(LOOKED_FOR)]
+    """The settings that were changed on the command line, then those that one looks for, of this run or of others."""
+    changed = [name for name, place in config.places.items() if not place.line and name in names]
+    return list(dict.fromkeys([*changed, *LOOKED_FOR]))[: len(LOOKED_FOR)]
 
 
-def _compared(run: Run) -> list[str]:
+def _compared(run: Run, alone: bool) -> list[str]:
+    """The tags of loss, metric and gradient norm, the first of which is shown.
+
+    TensorBoard finds no validation of a run that it is given alone, which it calls `.`: it looks for `./val`.
+    """
     scored = [f"Overview/{name}" for name in (*(metric.name for metric in run.recipe.metrics[:1]), "loss")]
-    validated = [f"val/{tag}" for tag in scored] if run.data.validation is not None else []
-    return [*validated, *scored, "Overview/log10_grad_norm"]
+    validated = [f"val/{tag}" for tag in scored]
+    first, second = (scored, validated) if alone or run.data.validation is None else (validated, scored)
+    return [*first, *second, "Overview/log10_grad_norm"]

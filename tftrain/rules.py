@@ -52,10 +52,14 @@ def output_activation(model: Part) -> str | None:
 
 
 def metric_labels(metrics: Sequence[Part]) -> list[str]:
-    """The names under which metrics are logged, numbered where one before, or what every run logs, has it already."""
+    """The names under which metrics are logged, numbered where one before, or what every run logs, has it already.
+
+    What begins with `val_` is of validation.
+    """
     labels: list[str] = []
     for metric in metrics:
         label = metric.name.rpartition(":")[2]
+        label = f"metric_{label}" if label.startswith("val_") else label
         numbered = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
         labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
     return labels

@@ -111,8 +111,10 @@ def run_names(folders: Sequence[Path]) -> list[str]:
     last = [Path(one).name for one in resolved]
     if len(set(last)) == len(last):
         return last
-    shared = os.path.commonpath(resolved)
-    return [os.path.relpath(one, shared) for one in resolved]
+    shared = os.path.commonpath([os.path.dirname(one) for one in resolved])
+    names = [os.path.relpath(one, shared) for one in resolved]
+    nested = any(one.startswith(f"{other}{os.sep}") for one in names for other in names)
+    return [one.replace(os.sep, "-") for one in names] if nested else names  # a name is no folder that holds another
 
 
 def new_parent(name: str) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replicas
+from tftrain.core.lags import state_gradients
 from tftrain.core.parameters import parameter_names
 from tftrain.core.passes import kept, passing
 from tftrain.core.types import Batch, Tensor
@@ -78,6 +79,16 @@ class Scenes:
         scale = self.run.state.loss_scale
         return self._passing(float(scale.value.numpy()) if scale else 1.0)
 
+    def states(self) -> dict[str, np.ndarray]:
+        """The gradients of `core.lags.state_gradients`, of the first batch."""
+        model = self.run.state.model
+        with kept(model), replicas.first_of(model.variables[0].value):
+            return {name: np.asarray(tf.cast(found, tf.float32)) for name, found in self._states().items()}
+
+    @functools.cached_property
+    def _states(self) -> Callable[[], dict[str, Tensor]]:
+        return tf.function(lambda: state_gradients(self.run.objective, self._tensors), autograph=False)
+
     @functools.cached_property
     def _tensors(self) -> Batch:
         return map_leaves(tf.convert_to_tensor, self.batch)
@@ -133,10 +144,9 @@ class Moment:
 
     @functools.cached_property
     def reaching(self) -> dict[str, np.ndarray]:
-        found = self.passes
         inputs = [name for name, leaf in leaves(self.batch).items() if name[0] == "x" and leaf.dtype.kind == "f"]
-        named = dict(zip(inputs, found.inputs, strict=False))
-        return named | {layer.name: layer.arrived for layer in found.layers if layer.arrived is not None}
+        named = dict(zip(inputs, self.passes.inputs, strict=False))
+        return named | self._scenes.states()
 
     @functools.cached_property
     def history(self) -> dict[str, Series]:

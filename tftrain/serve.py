@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import io
+import os
 import signal
 import socket
 import sys
@@ -59,7 +61,7 @@ def _plugins() -> list:
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: there is no such folder; give that of a run, or one that runs are in")
-    if next(folder.rglob(EVENTS), None) is None:
+    if not any(fnmatch.filter(names, EVENTS) for _, _, names in os.walk(folder, followlinks=True)):
         raise RunFolderError(f"{folder}: holds no run; python -m tftrain --config FILE makes one")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tftrain import results, run_folder, saving
-from tftrain.assemble import Run, assemble, make_plan
+from tftrain.assemble import Run, assemble
 from tftrain.audience import Audience
 from tftrain.cluster import is_chief
 from tftrain.config import Config
@@ -43,6 +43,7 @@ from tftrain.monitors import Monitors, monitors
 from tftrain.observers import hparams
 from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
+from tftrain.planning import make_plan
 from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
@@ -77,7 +78,7 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
         run_folder.write_config(folder, dump(config))
         _tell_replay(assembled)
         print_start(folder)
-        with hparams.shown(folder, lone(assembled)) as outcome:
+        with hparams.shown(folder, lone(assembled, folder)) as outcome:
             result = session.run()
             outcome.succeeded = not result.failed
         return result

@@ -14,6 +14,7 @@ from rich.table import Table
 from tftrain import run_folder
 from tftrain.config import Config
 from tftrain.direction import direction
+from tftrain.dump import settings
 from tftrain.errors import InputError, TrainingError, UserCodeError
 from tftrain.grid import Trial, shortest
 from tftrain.observers.hparams import Entry, write_hparams
@@ -22,7 +23,8 @@ from tftrain.results import Result, Results
 from tftrain.strict import read_scalar
 
 Train = Callable[[Config, Path], Result]
-_ASKED = ("test", "validation", "train")  # the split that is gone by is the first of these that there is
+# The split that is gone by is the first of these that there is: no setting is chosen by test data where others serve.
+_ASKED = ("validation", "test", "train")
 
 
 class Row(NamedTuple):
@@ -53,7 +55,7 @@ class Sweep:
         for number, (trial, config, folder) in enumerate(
             zip(self._trials, self._configs, self._folders, strict=True), 1
         ):
-            print(f"\nrun {number} of {len(self._trials)}: {trial.label}", flush=True)
+            print(f"\nrun {number} of {len(self._trials)}{': ' if trial.label else ''}{trial.label}", flush=True)
             row = self._one(trial, config, folder)
             if row.failed:
                 print(f"failed: {row.failed}", flush=True)
@@ -69,23 +71,23 @@ class Sweep:
         except Exception as error:  # one that nobody thought of, such as memory that ran out, costs this run alone
             failed = f"{type(error).__name__}: {error}".splitlines()[0]
         if folder.is_dir():
-            write_hparams(folder, self._entry(trial, results), failed is None, began)
+            write_hparams(folder, self._entry(trial, config, results), failed is None, began)
         return Row(trial, folder, results, failed, time.time() - began)
 
-    def _entry(self, trial: Trial, results: Results) -> Entry:
-        """The settings of a run as numbers, where all of the sweep are."""
-        settings, choices = {}, {}
+    def _entry(self, trial: Trial, config: Config, results: Results) -> Entry:
+        """The settings of a run, those that differ in the sweep as numbers, where all of them are."""
+        found, choices = settings(config), {}
         for key, value in trial.values.items():
             written = list(dict.fromkeys(one.values[key] for one in self._trials))
             read = [read_scalar(one) for one in written]
             plain = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in read)
             choices[key] = list(map(float, read)) if plain else written
-            settings[key] = choices[key][written.index(value)]
-        return Entry(settings, choices, _tags(results))
+            found[key] = choices[key][written.index(value)]
+        return Entry(found, choices, _tags(results))
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The runs, the best first by the first metric, or by the loss where there is none; those that failed last."""
+    """The runs, the best first by the first metric and then the loss; those that failed last."""
     done = next((row for row in rows if row.results), None)
     split = next((one for one in _ASKED if done and one in done.results), "train")
     scored = list(done.results[split]) if done else []
@@ -100,9 +102,9 @@ def table(rows: Sequence[Row]) -> Table:
     for name in ("", "run"):
         found.add_column(name)
 
-    def rank(row: Row) -> tuple[bool, float]:
-        value = row.results.get(split, {}).get(first, math.nan)
-        return row.failed is not None or math.isnan(value), -value if direction(first) == "max" else value
+    def rank(row: Row) -> tuple[bool, float, float]:
+        value, loss = (row.results.get(split, {}).get(name, math.nan) for name in (first, "loss"))
+        return row.failed is not None or math.isnan(value), -value if direction(first) == "max" else value, loss
 
     for row in sorted(rows, key=rank):
         figures = [f"{row.results[split][name]:.4g}" if name in row.results.get(split, {}) else "-" for name in scored]

@@ -128,7 +128,7 @@ def coloured():
 def soon():
     """Returns a function that waits until a condition holds, and says whether it did."""
 
-    def soon(holds, seconds=15):
+    def soon(holds, seconds=45):
         deadline = time.monotonic() + seconds
         while not (held := holds()) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -29,5 +29,8 @@ def test_a_shallow_model_has_none(layers):
 def test_depth_ratio_in_decades():
     assert depth_ratio(np.float64([1e-3, 7, 10]), (0, 2)) == pytest.approx(-4)
     assert depth_ratio(np.float64([1e-300, 1e300]), (0, 1)) == pytest.approx(-600)
-    for norms in ([0, 1], [1, 0], [0, 0], [math.nan, 1]):
+    for norms in ([0, 0], [math.nan, 1], [1, math.nan]):
         assert math.isnan(depth_ratio(np.float64(norms), (0, 1)))
+    least = np.log10(np.finfo(np.float32).smallest_subnormal)
+    assert depth_ratio(np.float64([0, 100]), (0, 1)) == pytest.approx(least - 2)
+    assert depth_ratio(np.float64([100, 0]), (0, 1)) == pytest.approx(2 - least)

@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.core.plan import Due, Plan, doubling_then_every, every
+from tftrain.core.plan import Due, Plan, doubling_then_every, every, thinning
 from tftrain.core.types import Signals
 
 
@@ -43,3 +43,14 @@ def test_a_call_ends_at_each_cut():
     assert ends == [4, 11, 12, 19, 26, 30]
     assert [due.step for _, due in plan.call_after(4, 100, each_point=False)] == [10, 20]
     assert [stretch.end for stretch, _ in plan.call_after(4, 100, each_point=False)] == [6, 8]
+
+
+def test_thinning_is_spread_over_a_run_wherever_it_ends():
+    assert points_of(thinning(2), 20) == [1, 2, 3, 4, 6, 8, 12, 16, 24]
+    for steps, most, total in ((64, 1000, 10**6), (5, 100, 10**6), (5, 100, 42)):
+        found = points_of(thinning(steps), total)[:-1]
+        middle = [step for step in found if step > total / 2]
+        assert len(found) <= most and len(middle) >= steps // 2
+        assert len({after - before for before, after in zip(middle[:-1], middle[1:], strict=True)}) <= 2
+    # A step between two points, such as that of a validation, does not move those after it.
+    assert [thinning(2)(step) for step in (8, 9, 10, 11)] == [12] * 4

@@ -58,9 +58,13 @@ def test_no_run_with_other_numbers_is_out_of_the_domain(folder):
 
 def test_the_last_outcome_counts_and_no_point_is_lost(folder):
     assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_SUCCESS
+    with pytest.raises(OSError), shown(folder, LONE):
+        raise OSError
+    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE
     with pytest.raises(KeyboardInterrupt), shown(folder, LONE):
         raise KeyboardInterrupt
-    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE
+    with pytest.raises(KeyError):  # it may go on, and TensorBoard keeps the first end that it reads
+        read(folder, metadata.SESSION_END_INFO_TAG)
     with shown(folder, LONE) as ended:  # the run goes on
         with pytest.raises(KeyError):
             read(folder, metadata.SESSION_END_INFO_TAG)
@@ -74,5 +78,6 @@ def test_a_sweep_has_the_last_word(folder):
     write_hparams(folder, Entry({"limit": 0.1}, {"limit": [0.1, 1.0]}, ["Overview/loss"]), False, began=1.0)
     assert [*read(folder, metadata.SESSION_START_INFO_TAG).hparams] == ["limit"]
     [info] = read(folder, metadata.EXPERIMENT_TAG).hparam_infos
+    assert info.differs
     assert [value.number_value for value in info.domain_discrete.values] == [0.1, 1.0]
     assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE

@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.core.plan import doubling_then_every, every
+from tftrain.core.plan import doubling_then_every, every, thinning
 from tftrain.core.types import Signals
 from tftrain.observers.reservoirs import HISTOGRAMS, SCALARS, Reservoirs
 
@@ -91,6 +91,21 @@ def test_no_spike_and_no_lost_step_is_hidden_by_points_that_are_left_out():
         shown += [(step, *seen.scalars.values())] if seen.scalars else []
     assert len(shown) < 100 and [(1e6, 1.0)] == [point[1:] for point in shown if point[1:] != (1.0, 0.0)]
     assert reservoirs.last() is None or reservoirs.last()[0] == 1000
+
+
+@pytest.mark.parametrize("total", [500, 5000, 10**6])
+def test_a_run_that_may_stop_early_has_points_wherever_it_does(total):
+    reservoirs, step, train, measured = Reservoirs(total, open_ended=True), 0, [], []
+    while step < total:
+        step = min(thinning(64)(step), thinning(5)(step), total)
+        here = step in (total, thinning(5)(step - 1))
+        seen = reservoirs.thinned(step, Signals({"loss": 1.0} | ({"zero_grad_fraction": 0.0} if here else {})))
+        train += [step] * ("loss" in seen.scalars)
+        measured += [step] * ("zero_grad_fraction" in seen.scalars)
+    assert len(train) <= SCALARS and len(measured) <= HISTOGRAMS and train[-1] == total
+    for stopped in (40, 100, 400):
+        assert sum(step <= stopped for step in train) >= min(stopped, 60)
+        assert sum(step <= stopped for step in measured) >= 15
 
 
 def test_what_is_wished_is_drawn_at_any_price():

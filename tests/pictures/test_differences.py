@@ -44,7 +44,7 @@ def test_rounding_makes_small_steps_worse():
     for name in ("central", "one-sided"):
         assert errors[name][-1] > 100 * np.nanmin(errors[name])
     [axes] = difference_error(given).axes
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert [label.partition(":")[0] for label in labels] == ["central", "one-sided"]
     least = np.nanargmin(errors["central"])
     assert f"at {_STEPS[least]:.3g}" in labels[0] and axes.get_xscale() == axes.get_yscale() == "log"

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tftrain.core.passes import LayerPass
 from tftrain.core.types import Batch, Facts
 from tftrain.pictures.decision import decision_map
 from tftrain.pictures.lag import lag_norms, time_lag
-from tftrain.pictures.layers import _decades, gradient_flow, gradient_map
+from tftrain.pictures.layers import _decades, gradient_flow, gradient_map, signal_flow
 from tftrain.pictures.matrices import gradients, weights
 from tftrain.pictures.style import pixels
 
@@ -73,7 +74,19 @@ def test_a_decision_map_of_three_classes_and_of_numbers():
     np.testing.assert_array_equal(regions, one_hot)
     assert len({tuple(regions[300, column]) for column in (120, 380, 700)}) == 3
     numbers = scene(classes=None, y=np.ones((4, 1)), predict=lambda x: x[:, :1] - 0.5)
-    assert decision_map(numbers).axes[1].get_ylabel() == "output"
+    assert decision_map(numbers).axes[1].get_ylabel() == "output; in the points their targets"
+    shown = decision_map(numbers).axes[0].collections
+    assert shown[0].get_clim() == shown[1].get_clim() and shown[0].get_clim()[1] == 1, "targets are in the scale too"
+
+
+def test_a_decision_map_of_many_classes_has_a_colour_for_each():
+    labels = np.arange(10)
+    x = np.stack([labels, labels], 1).astype(np.float32)
+    figure = decision_map(
+        scene(classes=10, x=x, y=labels, predict=lambda x: np.eye(10)[x[:, 0].round().clip(0, 9).astype(int)])
+    )
+    colours = [tuple(one.get_facecolor()[0]) for one in figure.axes[0].collections]
+    assert len(set(colours)) == 10
 
 
 def test_a_model_gone_wrong_is_magenta():
@@ -155,10 +168,31 @@ def test_gradient_flow_shows_layers_now_clipped_and_before():
     told = history(norms) | {f"clipped_{name}": (steps, one / 2) for name, (steps, one) in history(norms).items()}
     [axes] = gradient_flow(scene(history=told)).axes
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    assert [*lines] == ["step 10", "step 20", "step 30", "clipped"] and axes.get_yscale() == "log"
+    assert [*lines] == ["step 10", "step 20", "step 30", "clipped", "exactly 0"] and axes.get_yscale() == "log"
     np.testing.assert_allclose(lines["step 30"], [0.1, np.nan])
     np.testing.assert_allclose(lines["clipped"], [0.05, np.nan])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["000.hidden", "001.output"]
+
+
+def test_gradient_flow_marks_what_is_not_finite():
+    [axes] = gradient_flow(scene(history=history(np.array([[1.0, 1.0], [np.nan, 2.0]])))).axes
+    [mark] = [line for line in axes.lines if line.get_label() == "NaN or Inf"]
+    assert mark.get_xdata().tolist() == [0] and mark.get_color() == "magenta"
+
+
+def test_signal_flow_shows_layers_with_their_activations_there_and_back():
+    a, delta = np.array([[1.0, -1.0], [3.0, 5.0]]), np.array([[3.0, 4.0]])
+    rows = [
+        LayerPass("000.hidden", "Dense", None, None, 10 * a, delta, delta),
+        LayerPass("000.dropout", "Dropout", None, None, a, delta, delta),
+        LayerPass("000.relu", "Activation", "relu", a, a, 7 * delta, delta),
+        LayerPass("001.output", "Dense", "sigmoid", a, 0 * a, 0 * delta, delta),
+    ]
+    [axes] = signal_flow(scene(passes=SimpleNamespace(layers=rows))).axes
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_allclose(lines["forward: std of a"], [np.std(a), np.nan])
+    np.testing.assert_allclose(lines[r"back: size of $\delta$"], [np.sqrt(12.5), np.nan])
+    assert "exactly 0" in lines and [text.get_text() for text in axes.get_xticklabels()] == ["000.hidden", "001.output"]
 
 
 def test_there_is_nothing_to_draw_before_anything_is_logged():

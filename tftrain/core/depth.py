@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+_LEAST = float(np.finfo(np.float32).smallest_subnormal)
+
 
 def hidden_ends(names: Sequence[str], params: Sequence[Any]) -> tuple[int, int] | None:
     """Where the kernels of the first and of the last hidden layer stand among the parameters, if these are two.
@@ -23,6 +25,12 @@ def hidden_ends(names: Sequence[str], params: Sequence[Any]) -> tuple[int, int] 
 
 
 def depth_ratio(norms: np.ndarray, ends: tuple[int, int]) -> float:
-    """log10 of the first hidden kernel's gradient norm over the last one's, in decades; NaN where one of them is 0."""
+    """log10 of the first hidden kernel's gradient norm over the last one's, in decades; NaN where both are 0.
+
+    A 0 beside a norm that is none counts as the least number above it: nothing arrives, and TensorBoard would draw NaN
+    or infinity at 0 decades, where all is well.
+    """
     first, last = (float(norms[end]) for end in ends)
-    return float(np.log10(first) - np.log10(last)) if first > 0 and last > 0 else float("nan")
+    if first == 0 == last:
+        return float("nan")
+    return float(np.log10(first or _LEAST) - np.log10(last or _LEAST))

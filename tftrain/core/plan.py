@@ -34,6 +34,19 @@ def doubling_then_every(steps: int) -> Cadence:
     return next_after
 
 
+def thinning(steps: int) -> Cadence:
+    """At each of the first `2 steps`, then at each second one up to `4 steps`, and so on: for runs that may end soon.
+
+    So of n steps there are some `steps log2(n / steps)`, and wherever a run ends these are spread over all of it.
+    """
+
+    def next_after(step: int) -> int:
+        unit = 2 ** max(((step + 1) // steps).bit_length() - 1, 0)
+        return (step // unit + 1) * unit
+
+    return next_after
+
+
 class Due(NamedTuple):
     """The next step at which something is wanted, and what."""
 

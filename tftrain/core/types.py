@@ -193,9 +193,9 @@ class Scene(Protocol):
 
     `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
     the gradients of `batch`, training examples that are the same at every step, before and after the transforms.
-    `passes` is one forward pass of them and one back, layer by layer (`core.passes.Passes`), and `reaching` has from it
-    the gradient of their loss with respect to each floating-point input and to what each layer gives, by name, in the
-    order of the forward pass. `history` has (steps, values) of each scalar logged so far.
+    `passes` is one forward pass of them and one back, layer by layer (`core.passes.Passes`). `reaching` has, by name,
+    the gradient of their loss with respect to each floating-point input, and to the states h_t of each recurrent layer,
+    [batch, time, units], through all that comes after. `history` has (steps, values) of each scalar logged so far.
 
     `predict(x)` is what the model gives, as probabilities where targets are classes. `loss(values)` is the loss of
     `batch` in training mode where the parameters have these values; dropout draws the same at every call.

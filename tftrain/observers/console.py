@@ -230,6 +230,11 @@ def print_start(run_dir: Path, console: rich_console.Console | None = None) -> N
         console.print("http://localhost:6006", style=Style(link=board_link(run_dir)), highlight=False)
 
 
+def is_shown_alone(run_dir: Path) -> bool:
+    """Whether the command that is printed opens TensorBoard on this run and no others."""
+    return _log_directory(run_dir) == run_dir
+
+
 def _log_directory(run_dir: Path) -> Path:
     return run_dir.parent if run_dir.parent.name == RUNS else run_dir
 

@@ -44,7 +44,8 @@ class Lone(NamedTuple):
 class Entry(NamedTuple):
     """A run among those of a sweep.
 
-    `choices` are all values of each setting there, of one type; `metrics` are tags, those of validation `val/TAG`.
+    `choices` are all values of each setting that differs there, of one type; `metrics` are tags, those of validation
+    `val/TAG`.
     """
 
     settings: Mapping[str, Setting]
@@ -54,22 +55,29 @@ class Entry(NamedTuple):
 
 @dataclass
 class Outcome:
-    """How a run ended."""
+    """How a run ended; None where it was interrupted, and may go on."""
 
-    succeeded: bool = False
+    succeeded: bool | None = False
 
 
 @contextmanager
 def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
-    """Shows a run from now on, and at the end of the block how it ended in it; a failure unless told otherwise."""
+    """Shows a run from now on, and at the end of the block how it ended in it; a failure unless told otherwise.
+
+    Of the records of several runs TensorBoard takes one for all, so each has also what others may be looked at for.
+    """
     _forget(folder)
-    infos = [_unlimited(name, value, name in run.first) for name, value in run.settings.items()]
+    known = dict(run.settings) | {name: 0.0 for name in run.first if name not in run.settings}
+    infos = [_unlimited(name, value, name in run.first) for name, value in known.items()]
     _write(folder, [_experiment(infos, run.metrics), _started(folder.resolve().name, run.settings, time.time())])
     found = Outcome()
     try:
         yield found
+    except (KeyboardInterrupt, GeneratorExit):
+        found.succeeded = None
+        raise
     finally:
-        if folder.is_dir():
+        if folder.is_dir() and found.succeeded is not None:
             with suppress(CannotWrite):  # the run says so already
                 _write(folder, [_ended(found.succeeded)])
 
@@ -77,7 +85,9 @@ def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
 def write_hparams(folder: Path, entry: Entry, succeeded: bool, began: float) -> None:
     """Show a run that has ended among those of a sweep; `began` is in seconds since 1970."""
     _forget(folder)
+    others = {name: value for name, value in entry.settings.items() if name not in entry.choices}
     infos = [_limited(name, values) for name, values in entry.choices.items()]
+    infos += [_unlimited(name, value, False) for name, value in others.items()]
     notes = [_experiment(infos, entry.metrics), _started(folder.name, entry.settings, began), _ended(succeeded)]
     _write(folder, notes)
 
@@ -118,7 +128,7 @@ def _ended(succeeded: bool) -> Note:
 def _limited(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo:
     """A setting that has these values and no others."""
     kind = api_pb2.DATA_TYPE_STRING if isinstance(values[0], str) else api_pb2.DATA_TYPE_FLOAT64
-    info = api_pb2.HParamInfo(name=name, type=kind)
+    info = api_pb2.HParamInfo(name=name, type=kind, differs=True)
     info.domain_discrete.extend(values)
     return info
 

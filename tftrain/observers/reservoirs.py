@@ -7,7 +7,7 @@ from typing import Any
 
 from tftrain.core.types import Signals
 
-SCALARS, HISTOGRAMS = 1000, 100  # that TensorBoard keeps of each tag
+SCALARS, HISTOGRAMS, IMAGES = 1000, 100, 10  # that TensorBoard keeps of each tag
 VALIDATION = "val_"
 MEASURED = "zero_grad_fraction"  # tells a point at which all is measured
 _PLANNED = {"training": 500, "validation": 500, "measured": 50}  # in a run from its start to its end
@@ -20,11 +20,12 @@ class Reservoirs:
     """Owns the counts of points that are drawn, of all sessions together, and leaves out those that are too many.
 
     That is where validations are many, or where a run is made longer again and again. What stands at steps 1, 2, 4,
-    8, ... and at the last one is always there; so is every point of a kind that is `wished`.
+    8, ... and at the last one is always there; so is every point of a kind that is `wished`. A run is `open_ended`
+    where it may stop before its last step, and is planned so.
     """
 
-    def __init__(self, total_steps: int, wished: frozenset[str] = frozenset()):
-        self._total, self._wished = total_steps, wished
+    def __init__(self, total_steps: int, wished: frozenset[str] = frozenset(), open_ended: bool = False):
+        self._total, self._wished, self._open_ended = total_steps, wished, open_ended
         self._counts, self._last = dict.fromkeys(_PLANNED, 0), dict.fromkeys(_PLANNED, 0)
         self._carried: dict[str, float] = {}  # from points that were not drawn
         self._left_out: tuple[int, Signals] | None = None  # of the last point
@@ -41,6 +42,8 @@ class Reservoirs:
         ahead = _SPREAD * (self._total - start_step)
         rooms = {kind: max(room - self._counts[kind], 1) for kind, room in _ROOM.items()}
         self._gaps = {kind: max(self._total // _PLANNED[kind], int(ahead / room)) for kind, room in rooms.items()}
+        if self._open_ended:  # its points are few enough as they are planned
+            self._gaps |= {"training": 0, "measured": 0}
 
     def thinned(self, step: int, signals: Signals) -> Signals:
         """What is drawn of a point."""
@@ -65,7 +68,8 @@ class Reservoirs:
         return self._left_out
 
     def _is_drawn(self, kind: str, step: int, anyway: bool = False) -> bool:
-        always = kind in self._wished or step >= self._total or step & (step - 1) == 0
+        early = step & (step - 1) == 0 and self._counts[kind] < _ROOM[kind]
+        always = kind in self._wished or step >= self._total or early
         due = not always and step - self._last[kind] >= self._gaps[kind]
         if due:
             self._last[kind] = step

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from tftrain.core.types import Scene
-from tftrain.pictures.style import BLUE, COLOURS, ORANGE, WIDTH, Sheet
+from tftrain.pictures.style import BLUE, COLOURS, NOT_FINITE, ORANGE, WIDTH, Sheet
 
 VALIDATION = "val_"
 _NORMS = ("grad_norm", "clipped_grad_norm", "grad_norm_max", "update_ratio", "weight_norm")
 _RATIO = 100  # from the least to the most of a curve, above which its axis is logarithmic
 _FLAT = 1e-5  # relative, that a curve goes up and down and is shown as flat
 _PANEL, _MOST_COLUMNS = (4.4, 3.4), 3  # inches of width and height
+_LETTERS = 11  # to an inch of the legend
 _MOST_TOLD = 12  # lines in the legend, the last of them always
 _SMOOTH = 20  # a running mean is drawn over this share of the points, where there are many
+_NOISY = 8  # times from its least to its most that a curve goes up and down, from where on it is one of noise
 
 History = Mapping[str, tuple[np.ndarray, np.ndarray]]  # steps and values of each scalar
 
@@ -27,7 +29,14 @@ def curves(scene: Scene, scalars: list[str] | None = None) -> Any:
     A name that ends with a slash, such as `grad_norm/` or `dead_units/`, stands for those of all parameters or layers.
     """
     wanted = usual(scene.history) if scalars is None else scalars
-    if not any(found(scene.history, name) for name in wanted):
+    if not scene.history:
+        return None
+    unknown = [name for name in wanted if not found(scene.history, name) and not name.startswith(VALIDATION)]
+    if unknown and scalars is not None:
+        there = ", ".join(dict.fromkeys(name.partition("/")[0] + "/" * ("/" in name) for name in scene.history))
+        raise ValueError(f"scalars: given '{unknown[0]}', of which nothing was logged; there are {there}")
+    wanted = [name for name in wanted if found(scene.history, name)]
+    if not wanted:
         return None
     return draw_curves({"": scene.history}, wanted, f"curves, step {scene.step}")
 
@@ -95,14 +104,27 @@ def _styles(name: str, splits: Sequence[str], number: int | None) -> dict[str, d
 
 
 def _line(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None:
-    """One of many points is drawn pale, with its running mean."""
+    """One of many points that is noisy is drawn pale, with its running mean; NaN and infinity are marked above."""
     steps, values = curve[0], np.where(np.isfinite(curve[1]), curve[1], np.nan)
-    if len(steps) < 4 * _SMOOTH:
+    bad = np.isnan(values)
+    if bad.any():
+        top = np.full(bad.sum(), 0.99)
+        mark = {"linestyle": "", "marker": "|", "color": NOT_FINITE, "label": "NaN or infinite"}
+        axes.plot(steps[bad], top, transform=axes.get_xaxis_transform(), **mark)
+    if len(steps) < 4 * _SMOOTH or not _is_noisy(values):
         axes.plot(steps, values, marker="." if len(steps) < 3 else None, **style)  # a single point makes no line
         return
     pale = {"linewidth": 0.8, "alpha": 0.3 * style.get("alpha", 1), "label": None}
     axes.plot(steps, values, **style | pale)
     axes.plot(steps, running(values, len(values) // _SMOOTH), **style)
+
+
+def _is_noisy(values: np.ndarray) -> bool:
+    """Whether a curve goes up and down all the time; of one that does not, a mean would round the corners."""
+    known = values[np.isfinite(values)]
+    if len(known) and known.min() > 0:
+        known = np.log(known)
+    return bool(len(known)) and np.abs(np.diff(known)).sum() > _NOISY * np.ptp(known)
 
 
 def running(values: np.ndarray, width: int) -> np.ndarray:
@@ -135,5 +157,6 @@ def _explain(sheet: Sheet) -> None:
         names = [*lines]
         lines = {name: lines[name] for name in [*names[: _MOST_TOLD - 1], names[-1]]}
     if len(lines) > 1:
-        columns = 1 if max(map(len, lines)) > 40 else min(len(lines), 4)
+        columns = int(sheet.figure.get_figwidth() * _LETTERS / (max(map(len, lines)) + 6))
+        columns = max(1, min(len(lines), columns, 4))
         sheet.figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, frameon=False)

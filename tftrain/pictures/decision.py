@@ -32,9 +32,12 @@ def decision_map(scene: Scene, points: PositiveInt = 1000, resolution: Annotated
     labels = _labels(examples.y, scene.facts.classes)
     if labels is not None and found.shape[2] > 2:
         _regions(axes, found, extent)
+    elif labels is not None:
+        _surface(sheet, found[:, :, -1], (across, up))
     else:
-        _surface(sheet, found[:, :, -1], (across, up), labels is not None)
-    _dots(axes, x, labels if labels is not None else np.zeros(len(x), int))
+        _numbers(sheet, found, (across, up), (x, np.reshape(examples.y, (len(x), -1))))
+    if labels is not None:
+        _dots(axes, x, labels, _colours(max(found.shape[2], labels.max() + 1)))
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0]", ylabel="x[1]")
     return sheet.finished()
 
@@ -54,24 +57,46 @@ def _labels(y: Any, classes: int | None) -> np.ndarray | None:
     return np.asarray(y).argmax(1) if np.ndim(y) == 2 and np.shape(y)[1] > 1 else np.asarray(y).reshape(-1).astype(int)
 
 
-def _surface(sheet: Sheet, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray], is_probability: bool) -> None:
+def _surface(sheet: Sheet, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray]) -> None:
     [axes] = sheet.axes
     finite = values[np.isfinite(values)]
-    most = max(0.5, float(np.abs(finite).max(initial=0))) if not is_probability else 1.0
-    limits = {"vmin": 0.0, "vmax": 1.0} if is_probability else {"vmin": -most, "vmax": most}
     axes.set_facecolor(NOT_FINITE)  # which a smooth surface leaves out
-    shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), cmap=diverging(pale=True), shading="gouraud", **limits)
-    middle = 0.5 if is_probability else 0.0
-    if finite.size and finite.min() < middle < finite.max():
-        axes.contour(*grid, values, [middle], colors="#333333", linewidths=1.5)
+    style = {"cmap": diverging(pale=True), "shading": "gouraud", "vmin": 0.0, "vmax": 1.0}
+    shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), **style)
+    if finite.size and finite.min() < 0.5 < finite.max():
+        axes.contour(*grid, values, [0.5], colors="#333333", linewidths=1.5)
     label = f"probability of class 1, from {short(finite.min())} to {short(finite.max())}" if finite.size else "NaN"
-    sheet.figure.colorbar(shown, label=label if is_probability else "output", pad=0.02)
+    sheet.figure.colorbar(shown, label=label, pad=0.02)
+
+
+def _numbers(sheet: Sheet, found: np.ndarray, grid: tuple[np.ndarray, np.ndarray], points: tuple) -> None:
+    """Of a regression the last output, and in each point its target, in one scale of colours."""
+    [axes] = sheet.axes
+    values, (x, targets) = found[:, :, -1], points
+    both = np.concatenate([values.ravel(), targets[:, -1]])
+    both = both[np.isfinite(both)]
+    limits = {"vmin": float(both.min(initial=0)), "vmax": float(both.max(initial=0))} if both.size else {}
+    axes.set_facecolor(NOT_FINITE)
+    shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), cmap="viridis", shading="gouraud", **limits)
+    axes.scatter(*x.T, c=targets[:, -1], s=_dot_size(x), cmap="viridis", edgecolors="white", linewidths=0.7, **limits)
+    label = "output" if found.shape[2] == 1 else f"the last of {found.shape[2]} outputs"
+    sheet.figure.colorbar(shown, label=f"{label}; in the points their targets", pad=0.02)
+
+
+def _colours(count: int) -> list[str]:
+    """Ours, or where these are too few for so many classes those of Matplotlib's tab20."""
+    if count <= len(COLOURS):
+        return [*COLOURS]
+    from matplotlib import colormaps, colors
+
+    return [colors.to_hex(one) for one in colormaps["tab20"].colors]
 
 
 def _regions(axes: Any, found: np.ndarray, extent: list[float]) -> None:
     from matplotlib.colors import to_rgb
 
-    colours = np.array([to_rgb(COLOURS[index % len(COLOURS)]) for index in range(found.shape[2])])
+    palette = _colours(found.shape[2])
+    colours = np.array([to_rgb(palette[index % len(palette)]) for index in range(found.shape[2])])
     winner = found.argmax(2)
     least = 1 / found.shape[2]
     sure = np.clip((found.max(2) - least) / (1 - least), 0, 1)[:, :, np.newaxis]
@@ -80,10 +105,17 @@ def _regions(axes: Any, found: np.ndarray, extent: list[float]) -> None:
     axes.imshow(pixels, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
 
 
-def _dots(axes: Any, x: np.ndarray, labels: np.ndarray) -> None:
-    size = float(np.clip(4000 / len(x), 10, 70))
+def _dot_size(x: np.ndarray) -> float:
+    return float(np.clip(4000 / len(x), 10, 70))
+
+
+def _dots(axes: Any, x: np.ndarray, labels: np.ndarray, palette: list[str]) -> None:
+    few = len(palette) == len(COLOURS)
     for label in np.unique(labels):
-        mine, colour = x[labels == label], _DOTS.get(int(label), COLOURS[label % len(COLOURS)])
-        axes.scatter(*mine.T, s=size, c=colour, edgecolors="white", linewidths=0.7, label=f"class {label}", zorder=3)
+        mine, own = x[labels == label], palette[label % len(palette)]
+        colour = _DOTS.get(int(label), own) if few else own
+        axes.scatter(
+            *mine.T, s=_dot_size(x), c=colour, edgecolors="white", linewidths=0.7, label=f"class {label}", zorder=3
+        )
     if len(np.unique(labels)) > 1:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, handletextpad=0.2, columnspacing=1.2)

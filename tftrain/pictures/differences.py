@@ -30,14 +30,18 @@ def difference_error(scene: Scene, samples: PositiveInt = 20) -> Any:
         if not np.isfinite(found).any():
             continue
         best = int(np.nanargmin(found))
-        label = f"{name}: least {short(found[best])}, at {short(_STEPS[best])}"
+        label = f"{name}: least {short(found[best])}, at {short(_STEPS[best])}; dotted: of order {_SLOPES[name]}"
         axes.plot(_STEPS, np.where(found > 0, found, np.nan), color=colour, marker="o", markersize=4, label=label)
         slope = _SLOPES[name]
         guide = found[1] * (_STEPS / _STEPS[1]) ** slope
         axes.plot(_STEPS[: best + 1], guide[: best + 1], color=colour, linewidth=0.9, linestyle=":")
     axes.set(xscale="log", yscale="log", xlabel="step of the differences", ylabel="relative error of the gradient")
+    drawn = np.concatenate([*errors.values()])
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
+    if drawn.size:
+        axes.set_ylim(drawn.min() / 3, drawn.max() * 3)
     axes.grid(True)
-    axes.legend(loc="upper center")
+    sheet.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=1, frameon=False)
     return sheet.finished()
 
 

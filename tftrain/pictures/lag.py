@@ -13,8 +13,7 @@ from tftrain.pictures.style import COLOURS, HEIGHT, NOT_FINITE, WIDTH, Sheet
 def time_lag(scene: Scene) -> Any:
     """For sequences the norm of the loss's gradient with respect to each time step, against the lag to the last one.
 
-    With respect to the inputs, and to what each layer that gives its states at all steps gives, h_t: of the latter the
-    error that comes back through the layers above, not through the layer's own later states.
+    With respect to the inputs, and to the states h_t of each recurrent layer, through all that comes after them.
     """
     found = {name: value for name, value in scene.reaching.items() if np.ndim(value) == 3}
     if not found:
@@ -29,7 +28,8 @@ def time_lag(scene: Scene) -> Any:
         axes.set_yscale("log")
     axes.set(xlabel="lag: time steps before the last", ylabel="gradient norm, mean over the batch")
     axes.grid(True)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2, frameon=False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    sheet.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return sheet.finished()
 
 

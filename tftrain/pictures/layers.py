@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from tftrain.pictures.style import BLUE, HEIGHT, NOT_FINITE, ORANGE, WIDTH, ZERO
 from tftrain.values import PositiveInt
 
 RAW, CLIPPED = "grad_norm", "clipped_grad_norm"
-_MOST_LABELS = 24
+_MOST_LABELS = 30
+_SUMS = ("Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "SimpleRNN", "GRU", "LSTM")
 _MOST_COLUMNS = 600  # of the map
 
 
@@ -56,11 +58,49 @@ def gradient_flow(scene: Scene, lines: PositiveInt = 5) -> Any:
         axes.plot(_positive(after[-1]), color=ORANGE, linewidth=2.2, linestyle="--", marker="o", label="clipped")
     if len(axes.lines) and any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set_yscale("log")
+    _mark_others(axes, norms[-1], BLUE)
     axes.set_ylabel("gradient norm")
     axes.grid(True)
     _name_layers(axes.xaxis, scene, rotation=30, ha="right", rotation_mode="anchor")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return sheet.finished()
+
+
+def signal_flow(scene: Scene) -> Any:
+    """What each layer gives, on the way forward, and the error term delta, on the way back, from the first to the last.
+
+    Of the first training batch: the standard deviation of a, and the root mean square of delta, the gradient of the
+    loss with respect to what a layer's activation function gets (X. Glorot and Y. Bengio, 2010, draw the like).
+    """
+    found: list[tuple[str, float, float]] = []
+    for one in scene.passes.layers:
+        if one.kind in _SUMS and one.delta is not None:
+            found.append((one.name, _spread(one.a), _size(one.delta)))
+        elif found and one.function is not None:  # an activation that is a layer of its own
+            found[-1] = (found[-1][0], _spread(one.a), found[-1][2])
+    if not found:
+        return None
+    names, ahead, back = zip(*found, strict=True)
+    sheet = Sheet(f"signal flow, step {scene.step}", size=(WIDTH, HEIGHT))
+    [axes] = sheet.axes
+    for values, colour, label in ((ahead, BLUE, "forward: std of a"), (back, ORANGE, r"back: size of $\delta$")):
+        axes.plot(_positive(np.array(values)), color=colour, marker="o", markersize=5, label=label)
+        _mark_others(axes, np.array(values), colour)
+    axes.set_yscale("log")
+    axes.grid(True)
+    _name_ticks(axes.xaxis, names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return sheet.finished()
+
+
+def _spread(values: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.std(values.astype(np.float64)))
+
+
+def _size(values: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.square(values.astype(np.float64)))))
 
 
 def layer_names(names: list[str]) -> list[str]:
@@ -94,11 +134,24 @@ def _positive(norms: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
 
 
+def _mark_others(axes: Any, values: np.ndarray, colour: str) -> None:
+    """What a logarithmic axis has no place for: zeros at the bottom, and what is not finite at the top."""
+    marks = (("exactly 0", values == 0, 0.02, "v", colour), ("NaN or Inf", ~np.isfinite(values), 0.98, "x", NOT_FINITE))
+    for label, there, height, marker, mine in marks:
+        if there.any():
+            places, across = np.flatnonzero(there), axes.get_xaxis_transform()
+            style = {"linestyle": "", "marker": marker, "color": mine, "markersize": 7, "label": label}
+            axes.plot(places, np.full(len(places), height), transform=across, clip_on=False, **style)
+
+
 def _name_layers(axis: Any, scene: Scene, **style: Any) -> None:
-    layers = layer_names(scene.names)
+    _name_ticks(axis, layer_names(scene.names), **style)
+
+
+def _name_ticks(axis: Any, layers: Sequence[str], **style: Any) -> None:
     stride = -(-len(layers) // _MOST_LABELS)
     shown = [name if len(name) <= 22 else f"{name[:4]}..{name[-16:]}" for name in layers[::stride]]
-    axis.set_ticks(range(0, len(layers), stride), shown, fontsize=9, **style)
+    axis.set_ticks(range(0, len(layers), stride), shown, fontsize=9 if len(layers) <= 20 else 7, **style)
 
 
 def _tell_colours(axes: Any, norms: np.ndarray) -> None:

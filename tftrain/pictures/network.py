@@ -10,11 +10,23 @@ from tftrain.core.types import Scene
 from tftrain.pictures.style import NOT_FINITE, Sheet, diverging, short
 from tftrain.values import NonNegativeInt, PositiveInt
 
-_COLUMN, _ROW, _RADIUS = 2.6, 1.4, 0.4  # inches: from layer to layer, from unit to unit, and of a unit
-_SIDE, _TOP, _BOTTOM = 0.9, 0.5, 0.7  # inches around the units
-_MOST_LABELS = 12  # weights between two layers that are told in numbers
-_READ = r"width: w;  colour: dw = a $\delta$, blue below 0 and orange above"
+_COLUMN, _ROW, _RADIUS = 2.6, 1.55, 0.4  # inches: from layer to layer, from unit to unit, and of a unit
+_SIDE, _TOP, _BOTTOM = 0.9, 0.5, 0.75  # inches around the units
+_MOST_LABELS = 8  # weights between two layers that are told in numbers
+_READ = (
+    r"width: the size of w;  colour: dw = a $\delta$, blue below 0, orange above;  db = $\delta$",
+    r"at a unit: $\delta$ = da f'(z), where da is dL/da",
+)
 _CLOSE = 0.02  # of a gradient's norm: half precision rounds by a hundredth
+_FUNCTIONS = {
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "ELU",
+    "Softmax",
+}  # layers that change each number by itself, but the last
+_OF_ALL = {"softmax", "log_softmax"}  # functions of all numbers of a layer together, which have no slope at one
+_SHAPES = {"InputLayer", "Flatten", "Reshape", "Sequential", "Functional"}  # and that change none
 
 
 class Dense(NamedTuple):
@@ -27,15 +39,17 @@ class Dense(NamedTuple):
     z: np.ndarray  # [batch, units]
     a: np.ndarray
     delta: np.ndarray  # the gradient of the loss with respect to z
+    arrived: np.ndarray  # and with respect to a
     function: str | None
 
 
 def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -> Any:
     """One training example's way through dense layers and back: the chain rule, unit by unit.
 
-    A unit adds up z and gives a; below it stands its error term delta, the gradient of the batch's loss with respect to
-    z. A line is a weight w, the thicker the larger; its colour is what the example adds to the gradient of w, which is
-    the unit's delta times the a of the unit before. Of wide layers the first `units` are drawn.
+    A unit adds up z and gives a = f(z); below it stands its error term delta, the gradient of the batch's loss with
+    respect to z, and its factors: da, the gradient with respect to a, and the slope f'(z). A line is a weight w, the
+    thicker the larger; its colour is what the example, counted from 0, adds to the gradient of w, which is the unit's
+    delta times the a of the unit before. Of wide layers the first `units` are drawn.
     """
     found = layers(scene)
     examples = len(found[0].before)
@@ -48,9 +62,9 @@ def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -
     axes.set(xlim=(-_SIDE, wide - _SIDE), ylim=(-_ROW * max(widths) / 2 - _BOTTOM, _ROW * max(widths) / 2 + _TOP))
     axes.set_aspect("equal")
     axes.set_axis_off()
-    most = max(_largest(_terms(layer, example)) for layer in found)
+    most = max(_largest(_terms(layer, example)) for layer in found), max(_largest(layer.kernel) for layer in found)
     for place, layer in enumerate(found):
-        _lines(axes, layer, (place, widths[place], widths[place + 1]), (example, most))
+        _lines(axes, layer, (place, widths[place], widths[place + 1]), (example, *most))
     for unit in range(widths[0]):
         _circle(axes, _at(0, unit, widths[0]), [_told(found[0].before[example, unit])], "")
     for place, layer in enumerate(found, 1):
@@ -71,9 +85,14 @@ def layers(scene: Scene) -> list[Dense]:
         kernel = kernels.get(f"{one.name}/kernel")
         if one.kind == "Dense" and kernel is not None and one.a.ndim == 2 and before.shape[1:] == kernel.shape[:1]:
             z = one.a if one.z is None else one.z
-            found.append(Dense(one.name, kernel, kernels.get(f"{one.name}/bias"), before, z, one.a, one.delta, None))
-        if found and one.a.shape == found[-1].a.shape:  # such as an activation behind the layer
-            found[-1] = found[-1]._replace(a=one.a, function=one.function or found[-1].function)
+            bias = kernels.get(f"{one.name}/bias")
+            found.append(Dense(one.name, kernel, bias, before, z, one.a, one.delta, one.arrived, one.function))
+        elif found and one.kind in _FUNCTIONS and one.a.shape == found[-1].a.shape:
+            found[-1] = found[-1]._replace(a=one.a, arrived=one.arrived, function=one.function or one.kind.lower())
+        elif one.kind not in _SHAPES:
+            raise ValueError(
+                f"given a network with {one.name} ({one.kind}); expected dense layers one behind the other"
+            )
         if one.a.shape[:1] == before.shape[:1]:
             before = one.a.reshape(len(before), -1)
     wrong = next((one.name for one in found if not _is_chain(one, grads[f"{one.name}/kernel"])), None)
@@ -109,11 +128,10 @@ def _at(place: int, unit: int, width: int) -> tuple[float, float]:
     return place * _COLUMN, ((width - 1) / 2 - unit) * _ROW
 
 
-def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float]) -> None:
+def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float, float]) -> None:
     place, sources, targets = span
-    example, most = shown
+    example, most, largest = shown
     kernel, terms = layer.kernel[:sources, :targets], _terms(layer, example)[:sources, :targets]
-    largest = _largest(kernel)
     for source, target in np.ndindex(kernel.shape):
         (x, y), (to_x, to_y) = _at(place, source, sources), _at(place + 1, target, targets)
         weight, term = float(kernel[source, target]), float(terms[source, target])
@@ -134,7 +152,11 @@ def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int
 def _unit(axes: Any, layer: Dense, which: tuple[int, int], at: tuple[float, float]) -> None:
     z, a, delta = (float(values[which]) for values in (layer.z, layer.a, layer.delta))
     inside = [f"z {_told(z)}", f"a {_told(a)}"] if layer.function else [_told(a)]
-    _circle(axes, at, inside, rf"$\delta$ {_told(delta)}")
+    below = rf"$\delta$ {_told(delta)}"
+    if layer.function and layer.function not in _OF_ALL and layer.arrived is not None:
+        arrived = float(layer.arrived[which])
+        below += f"\nda {_told(arrived)}" + (f", f' {_told(delta / arrived)}" if arrived else "")
+    _circle(axes, at, inside, below)
     if layer.bias is not None:
         above = f"b {_told(float(layer.bias[which[1]]))}"
         axes.text(at[0], at[1] + _RADIUS + 0.05, above, fontsize=8, color="#777777", ha="center", va="bottom")
@@ -164,6 +186,9 @@ def _tell(axes: Any, scene: Scene, which: tuple[int, int], depth: int) -> None:
     told = ", ".join(short(float(one)) for one in target[:4]) + (", ..." if len(target) > 4 else "")
     said = f"target {told}, loss {short(scene.passes.loss)}"
     if examples > 1:
-        said = f"example {example} of {examples}, target {told}; loss of all {short(scene.passes.loss)}"
-    said += f"\n{_READ}"
-    axes.text(depth * _COLUMN / 2, axes.get_ylim()[0], said, ha="center", va="bottom", fontsize=9, linespacing=1.6)
+        said = (
+            f"example {example} of 0 to {examples - 1}, target {told}; the loss of all is {short(scene.passes.loss)}, "
+        )
+        said += "and dw is what this one adds to the gradient"
+    said = "\n".join([said, *_READ])
+    axes.text(depth * _COLUMN / 2, axes.get_ylim()[0], said, ha="center", va="bottom", fontsize=8.5, linespacing=1.5)

@@ -53,7 +53,8 @@ def diverging(pale: bool = False) -> Any:
 
 def pixels(drawn: Any) -> np.ndarray:
     """A figure of matplotlib, or what is an image already, as uint8 [height, width, channels]."""
-    if isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.shape[2] in (1, 3, 4):
+    is_image = isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
+    if is_image and drawn.size and drawn.shape[2] in (1, 3, 4):
         return drawn
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
