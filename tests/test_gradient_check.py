@@ -55,6 +55,26 @@ def test_a_wrong_gradient_is_named(desk, capsys):
     assert checked(desk, capsys, model(*layers).replace("1e-3", "0.0"))[0] == 0
 
 
+def test_the_gradient_is_the_one_that_training_takes(desk, capsys):
+    """That of a function that takes the variable itself from around it."""
+    text = model(
+        "{name: dense, units: 5}", "'gradients:Around'", "{name: dropout, rate: 0.5}", "{name: dense, units: 3}"
+    )
+    status, rows, out, _ = checked(desk, capsys, text)
+    assert status == 0, out
+    assert rows["001.around/factor"][-1] == "agrees" and float(rows["001.around/factor"][4]) != 0
+
+
+def test_a_loss_that_is_not_finite_is_told(desk, capsys):
+    text = model("{name: dense, units: 5, activation: exponential}", "{name: dense, units: 1}")
+    text += "loss: mean_squared_error\n"
+    desk.write(text + "data: {name: large_features, largest: 1e6, batch_size: 8}\noptimizer: sgd\n", "inf.yaml")
+    assert cli.main(["check-gradients", "--config", "inf.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert re.search("the loss of the first batch is (nan|inf), so there is nothing to compare", said)
+    assert said.count("\n") == 1
+
+
 def test_kinks_are_not_called_wrong(desk, capsys):
     """Biases start at 0, where the point (0, 0) of XOR puts each ReLU at its kink."""
     text = "model: {name: mlp, hidden: [4]}\ndata: {name: xor, batch_size: full}\noptimizer: sgd\n"

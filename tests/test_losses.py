@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain import losses, metrics
+from tftrain.assemble import assemble
 from tftrain.core.types import Facts
 
 LABELS, BINARY, ROWS, NUMBERS = (Facts((4,), (), 3), Facts((4,), (), 2), Facts((4,), (3,), 3), Facts((4,), (2,), None))
@@ -182,3 +183,11 @@ def test_f1_of_one_output():
 )
 def test_accuracy(outputs, one_hot, kind):
     assert type(metrics.accuracy(outputs=outputs, one_hot=one_hot)).__name__ == f"{kind}Accuracy"
+
+
+def test_labels_at_each_time_step_are_found_out(desk):
+    text = "model: {name: rnn, units: [4]}\ndata: {name: copy, examples: 20, batch_size: 10}\noptimizer: adam\n"
+    run = assemble(desk.load(text))
+    assert run.data.facts.by_position and run.data.facts.classes == 5
+    assert [metric.name for metric in run.recipe.metrics] == ["accuracy"]
+    assert run.objective.model.output.shape == (None, 26, 5)

@@ -27,6 +27,18 @@ def test_a_loss_that_is_no_mean(desk, loss, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("spread", ["gradients: {accumulate: 2}", "training: {strategy: mirrored}"])
+@pytest.mark.parametrize("loss", ["losses:mean_of_all", "dice"])
+def test_one_number_for_a_batch_is_not_put_together_from_pieces(desk, loss, spread):
+    text = "data: {name: large_features, batch_size: 4}\noptimizer: sgd\nmodel: mlp\n"
+    where = spread.partition(":")[0] + (".accumulate" if "accumulate" in spread else ".strategy")
+    said = f"{loss} gives one number for the whole batch, which does not go with {where}"
+    with pytest.raises(InputError, match=f"config.yaml:4:7: loss: {said}: pieces .*expected a number for each example"):
+        assemble(desk.load(f"{text}loss: '{loss}'\n{spread}\n"))
+    assemble(desk.load(f"{text}loss: '{loss}'\n"))
+    assemble(desk.load(f"{text}loss: 'losses:each'\n{spread}\n"))
+
+
 def test_unreached_parameters_are_told_by_their_names(desk):
     with pytest.warns(UserWarning, match="does not depend on 000.spare/kernel, 000.spare/bias: no training there"):
         assemble(desk.load(f"{HEAD}model: 'unreached:Partly'\n"))

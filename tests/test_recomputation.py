@@ -91,3 +91,14 @@ def test_what_it_refuses(desk, text, flag, message):
     with pytest.raises(InputError, match=pattern) as caught:
         assemble(desk.load(text, flag))
     assert "\n" not in str(caught.value)
+
+
+def test_a_gradient_that_takes_a_variable_from_around_it_is_refused(desk):
+    layers = "[{name: dense, units: 5}, 'gradients:Around', {name: dense, units: 3}]"
+    text = f"model: {{name: sequential, layers: {layers}}}\ndata: iris\noptimizer: sgd\n"
+    desk.write(text + "gradients: {recompute: around}\n")
+    said = (
+        "given 'around', but no gradient reaches .*factor the second time; a function of tf.custom_gradient, or tf.rec"
+    )
+    with pytest.raises(InputError, match=f"config.yaml:4:24: gradients.recompute: {said}"):
+        assemble(tftrain.load("config.yaml"))

@@ -89,10 +89,11 @@ def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor]:
     """With the outputs for the sample; what the config freezes is frozen."""
     model, outputs = _model(config, data)
     ending = losses.ending(model, outputs)
-    loss, from_logits = _loss(config, data, outputs, ending)
+    loss, from_logits, rank = _loss(config, data, outputs, ending)
     to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
     freeze(config.optimizer, model.trainable_variables, names_of(model))
-    return KerasObjective(model, loss, to_metrics, masks=mask_of(outputs) is not None), outputs
+    masks = mask_of(outputs) is not None
+    return KerasObjective(model, loss, to_metrics, masks=masks, loss_rank=rank), outputs
 
 
 def _assemble(config: Config, data: Data, strategy: Any) -> Run:
@@ -214,8 +215,9 @@ def _outputs(config: Config, data: Data) -> int:
         raise InputError(problem(config.loss.place, "loss", f"{config.loss.name}: {error}")) from None
 
 
-def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple[Any, bool]:
-    part = config.loss
+def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple[Any, bool, int | None]:
+    """The loss, whether it takes logits, and the rank of what it gives before it is reduced."""
+    part, sample = config.loss, data.sample
     asked = part.given.get("from_logits", "auto")
     clash = logits_clash(ending, asked)
     if clash:
@@ -225,14 +227,15 @@ def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple
         part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
     with blamed_on(part, "loss"):
         if takes_targets(part.target):
-            try_score(part.function(), data.sample.y, outputs, part.arguments)
+            try_score(part.function(), sample.y, outputs, part.arguments)
             loss = losses.FunctionLoss(part.function(), part.arguments)
         else:
             one_hot = losses.is_one_hot(data.facts)
             loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
             expect(loss, Callable, "a keras.losses.Loss")
-        loss(data.sample.y, outputs, sample_weight=data.sample.weight)  # one that does not fit is told before training
-    return loss, from_logits
+        loss(sample.y, outputs)  # one that does not fit is told before training
+        rank = losses.rank_of(loss, sample.y, outputs)
+    return loss, from_logits, rank
 
 
 def _metrics(config: Config, data: Data, outputs: Any) -> list:

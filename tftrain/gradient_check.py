@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tftrain.assemble import open_objective
 from tftrain.config import Config
 from tftrain.core.parameters import parameter_names
+from tftrain.core.passes import kept
 from tftrain.errors import InputError, blamed_on
 from tftrain.gradient_table import text_of
 from tftrain.gradients.compare import compare
@@ -36,7 +38,8 @@ def check_gradients(config: Config, samples: int) -> Checked:
         _expect_float64(config, names, objective.params)
         batch = data.train.batch(data.train.serve(0, 1), tf.constant(0))
         with blamed_on(config.model, "model"):
-            found = compare(objective, batch, names, samples, config.training.seed)
+            draw = (samples, config.training.seed)
+            found = compare(objective, batch, names, draw, functools.partial(kept, objective.model))
     examples = tf.nest.flatten(batch.x)[0].shape[0]
     head = f"a batch of {examples}, float64; numbers of large parameters drawn by seed {config.training.seed}"
     return Checked(f"{head}\n\n{text_of(found)}", all(one.agrees for one in found))

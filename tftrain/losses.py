@@ -33,8 +33,20 @@ class FunctionLoss(keras.losses.Loss):
         self._function, self._arguments = function, arguments
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        found = keras.ops.convert_to_tensor(self._function(y_true, y_pred, **self._arguments))
-        return found if found.shape else keras.ops.reshape(found, (1,))  # Keras would not scale one number for replicas
+        return keras.ops.convert_to_tensor(self._function(y_true, y_pred, **self._arguments))
+
+
+def rank_of(loss: Any, y: Any, outputs: Any) -> int | None:
+    """The rank of what a loss gives before it is reduced: 1 for a number for each example, 0 for one number for all.
+
+    None where the loss, being no Keras loss or reduced in a way of its own, does not tell.
+    """
+    if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is not keras.losses.Loss.__call__:
+        return None
+    y, outputs = (
+        tf.nest.map_structure(lambda x: keras.ops.convert_to_tensor(x, loss.dtype), one) for one in (y, outputs)
+    )
+    return loss.call(y, outputs).shape.rank
 
 
 def is_one_hot(facts: Facts) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 
@@ -42,18 +42,22 @@ def open_method(config: Config, objective: KerasObjective, data: Data, loss_scal
     method, carry = method if isinstance(method, Carrying) else (method, ())
     if loss_scale is not None:
         method = loss_scaled(method, loss_scale.value)
-    _refuse_sums(config, objective.loss)
+    _refuse_sums(config, objective)
     return Opened(microbatched(method, pieces) if pieces > 1 else method, carry)
 
 
-def _refuse_sums(config: Config, loss: Any) -> None:
+def _refuse_sums(config: Config, objective: KerasObjective) -> None:
     """A loss that is not a mean cannot be put together from pieces of a batch."""
     spread = config.gradients.accumulate > 1 or config.training.strategy in ("mirrored", "multi_worker", "tpu")
+    loss = objective.loss
     reduction = getattr(loss, "reduction", None)
-    if not spread or reduction in losses.MEANS:
+    if not spread or reduction in losses.MEANS and objective.loss_rank:
         return
     where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
-    if isinstance(loss, keras.losses.Loss):
+    if reduction in losses.MEANS:
+        path, given = "loss", f"{config.loss.name} gives one number for the whole batch, which does not go with {where}"
+        expected = "a number for each example, [batch], in place of their mean or of what else joins them"
+    elif isinstance(loss, keras.losses.Loss):
         path, given = "loss.reduction", f"'{reduction}' does not go with {where}"
         expected = ", ".join(losses.MEANS)
     else:

@@ -23,6 +23,21 @@ def test_loss_weights_and_carry():
     assert objective(batch._replace(weight=tf.constant([0.0, 1.0])))[0] == 0.5
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+def test_a_weight_is_of_its_example_at_each_time_step(reduction):
+    """Also where there are as many time steps as examples, and Keras would take it for those."""
+    model = keras.Sequential([keras.Input((3, 1)), keras.layers.Dense(1)])
+    model.set_weights([np.array([[1.0]]), np.array([0.0])])
+    x = np.arange(9.0).reshape(3, 3, 1)
+    weight = np.array([1.0, 0.0, 3.0])
+    objective = KerasObjective(model, keras.losses.MeanSquaredError(reduction=reduction), loss_rank=2)
+    batch = Batch(*(tf.constant(one, tf.float32) for one in (x, np.zeros_like(x), weight)))
+    total = (weight[:, None] * x[:, :, 0] ** 2).sum()
+    whole = 9 if reduction == "sum_over_batch_size" else 3 * weight.sum()
+    np.testing.assert_allclose(objective(batch)[0], total / whole, rtol=1e-6)
+    np.testing.assert_allclose(objective.masses(batch), [1, 1, 1] if whole == 9 else weight)
+
+
 def test_the_reduction_of_the_loss_is_kept():
     objective = KerasObjective(line(), keras.losses.MeanSquaredError(reduction="sum"))
     assert objective(Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]])))[0] == 5

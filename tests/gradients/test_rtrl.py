@@ -61,6 +61,7 @@ def test_updates_at_each_step_add_up_where_the_weights_stand_still(float64):
     [
         ([LAYERS.GRU(2, return_sequences=True, name="a"), LAYERS.GRU(2, name="b")], {}, r"the model has 2 \(a, b\)"),
         ([LAYERS.GRU(2, dropout=0.1, name="a")], {}, "no dropout within a recurrent layer; a has some"),
+        ([LAYERS.GRU(2, return_state=True, name="a")], {}, "gives at each time step; a gives its states too"),
         (
             [LAYERS.SimpleRNN(64, name="a")],
             {"rows": 100, "memory": 100},
@@ -72,6 +73,33 @@ def test_what_it_cannot_do(layers, how, said):
     model = keras.Sequential([keras.Input((5, 2)), *layers])
     with pytest.raises(ValueError, match=said):
         rtrl(names=(), model=model, **{"rows": 4, **how})
+
+
+def test_first_states_that_are_trained():
+    inputs = keras.Input((5, 2))
+    first = LAYERS.Dense(3, name="first")(inputs[:, 0])
+    outputs = LAYERS.Dense(1)(LAYERS.GRU(3)(inputs, initial_state=first))
+    of = KerasObjective(keras.Model(inputs, outputs), keras.losses.MeanSquaredError())
+    with pytest.raises(ValueError, match="nothing before the recurrent layer; .*first/kernel, .*first/bias"):
+        method(of)(of, Batch(tf.ones([4, 5, 2]), tf.ones([4, 1])), ())
+
+
+@pytest.mark.parametrize("make", [LAYERS.SimpleRNN, LAYERS.GRU, LAYERS.LSTM])
+def test_a_batch_that_turns_out_to_be_one_example(float64, make):
+    of, given = objective(make), batch()
+    signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in given[:2]]
+    grads = tf.function(lambda x, y: method(of)(of, Batch(x, y), ()).grads, signature, autograph=False)
+    for rows in (1, 3):
+        some = Batch(given.x[:rows], given.y[:rows])
+        for mine, theirs in zip(grads(*some[:2]), backprop()(of, some, ()).grads, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-14)
+
+
+def test_masks_are_told_in_one_line():
+    model = keras.Sequential([keras.Input((5, 2)), LAYERS.Masking(), LAYERS.GRU(2, name="a"), LAYERS.Dense(1)])
+    of = KerasObjective(model, keras.losses.MeanSquaredError())
+    with pytest.raises(ValueError, match="^rtrl knows no masks, and a gets one$"):
+        method(of)(of, Batch(tf.ones([4, 5, 2]), tf.ones([4, 1])), ())
 
 
 def test_parameters_before_the_layer():

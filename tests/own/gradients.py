@@ -47,6 +47,27 @@ class Twice(keras.layers.Layer):
         return multiplied(x, tf.convert_to_tensor(self.factor))
 
 
+@keras.saving.register_keras_serializable()
+class Around(keras.layers.Layer):
+    """Multiplies by a weight that its gradient takes from around the function, as TensorFlow's guide does."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), initializer=keras.initializers.Constant(2.0), name="factor")
+
+    def call(self, x):
+        @tf.custom_gradient
+        def multiplied(x):
+            factor = tf.convert_to_tensor(self.factor)
+
+            def grad(upstream, variables=None):
+                own = [tf.reduce_sum(upstream * x, 0)]
+                return (upstream * factor, own) if variables else upstream * factor
+
+            return x * factor, grad
+
+        return multiplied(x)
+
+
 def single(*, outputs):
     """A model that is in float32 whatever Keras is in."""
     return keras.Sequential([keras.layers.Dense(outputs, dtype="float32")])

@@ -26,16 +26,24 @@ class KerasObjective:
     """The loss of a Keras model, its regularisers included; the only caller of the model.
 
     `to_metrics` turns outputs into what metrics expect, such as logits into probabilities. `masks` says that the model
-    gives masks with its outputs, as layers behind an Embedding with `mask_zero` do.
+    gives masks with its outputs, as layers behind an Embedding with `mask_zero` do. `loss_rank` is the rank of what the
+    loss gives before it is reduced, 2 where it gives a number for each time step; None where that is not known.
     """
 
     def __init__(
-        self, model: Any, loss: Callable, to_metrics: Callable[[Tree], Tree] = unchanged, *, masks: bool = False
+        self,
+        model: Any,
+        loss: Callable,
+        to_metrics: Callable[[Tree], Tree] = unchanged,
+        *,
+        masks: bool = False,
+        loss_rank: int | None = None,
     ):
         replicas.draw_apart(model)
         self.model = model
         self.loss = loss
         self.to_metrics = to_metrics
+        self.loss_rank = loss_rank
         self._masks = masks
 
     @property
@@ -68,11 +76,18 @@ class KerasObjective:
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
         outputs, carry = self._called(batch, carry, training)
-        loss = self.loss(batch.y, outputs, sample_weight=batch.weight)
+        loss = self.loss(batch.y, outputs, sample_weight=self._weights(batch, outputs))
         loss = loss * replicas.count()  # Keras divides by it, but the mean over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
         return Terms(loss, [tf.cast(penalty, loss.dtype) for penalty in self.model.losses], outputs, carry)
+
+    def _weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
+        """The weights of the examples, each for all that the loss gives of its example; Keras would take [batch] for
+        [time] where these are as long."""
+        if batch.weight is None or (self.loss_rank or 1) < 2:
+            return batch.weight
+        return tf.broadcast_to(_of_rank(batch.weight, self.loss_rank), tf.shape(outputs)[: self.loss_rank])
 
     def _called(self, batch: Batch, carry: Tree, training: bool) -> tuple[Tree, Tree]:
         """The outputs, with the states of recurrent layers going on where there is a Carry."""

@@ -122,7 +122,16 @@ def _again(function: Callable, given: _Given, before: list[tuple], flows: tuple[
             tape.watch(sources)
             outputs = _flowing(tf.nest.flatten(given.to(function, inputs)))
     _expect_repeatable(ops.since(), scope.state_mapping.keys() - known)
-    return tape.gradient(outputs, sources, arriving)
+    found = tape.gradient(outputs, sources, arriving)
+    lost = [
+        one.name.partition(":")[0] for one, grad in zip(variables, found[len(inputs) :], strict=True) if grad is None
+    ]
+    if lost:
+        raise Unrepeatable(
+            f"no gradient reaches {lost[0]} the second time; a function of tf.custom_gradient, or tf.recompute_grad, "
+            "should be given it as an argument, not take it from around it"
+        )
+    return found
 
 
 def _unmerged(work: Callable[[], list], like: Sequence[Tensor], arriving: Sequence[Tensor]) -> list:

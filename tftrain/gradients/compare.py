@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Objective
+from tftrain.gradients.backprop import whole
 from tftrain.gradients.elements import Elements
 from tftrain.gradients.numeric import auto_step, losses_at
 
@@ -49,13 +51,26 @@ class _Slopes(NamedTuple):
     noise: float
 
 
-def compare(objective: Objective, batch: Batch, names: Sequence[str], samples: int, seed: int) -> list[Compared]:
-    """Each parameter's gradient in both ways, at no more than `samples` of its elements; the model stays as it is.
+def compare(
+    objective: Objective,
+    batch: Batch,
+    names: Sequence[str],
+    draw: tuple[int, int],
+    kept: Callable[[], AbstractContextManager],
+) -> list[Compared]:
+    """Each parameter's gradient in both ways, at so many of its elements at most, drawn by a seed: `draw` is both.
 
-    Half of the elements of a larger parameter are drawn from all, half from those whose gradient is not 0. All passes
-    draw the same dropout masks. Raises ValueError if the loss reaches no parameter.
+    Half of the elements of a larger parameter are drawn from all, half from those whose gradient is not 0. The gradient
+    is the one that training takes; while `kept()` lasts what its pass changes in the model is not kept, so that all
+    passes draw the same dropout masks. Raises ValueError if the loss is not finite.
     """
-    loss, exact, sizes = _reverse(objective, batch)
+    samples, seed = draw
+    with kept():
+        loss, exact, sizes = _reverse(objective, batch)
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the loss of the first batch is {loss}, so there is nothing to compare; expected a finite one"
+        )
     random, starts = np.random.default_rng(seed), np.cumsum([0, *sizes])
     pieces = [exact[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
     chosen = [_chosen(piece, samples, random) for piece in pieces]
@@ -63,7 +78,8 @@ def compare(objective: Objective, batch: Batch, names: Sequence[str], samples: i
     print(f"2 x {len(places):,} of {len(exact):,} parameters = {2 * len(places):,} forward passes", flush=True)
     reverse, step = exact[places], auto_step("central", tf.float64)
     numeric, noise = _slopes(objective, batch, (places, step), loss)[2:]
-    kinks = np.abs(reverse - numeric) > TOLERANCE * (np.abs(reverse) + np.abs(numeric)) + noise
+    with np.errstate(all="ignore"):
+        kinks = np.abs(reverse - numeric) > TOLERANCE * (np.abs(reverse) + np.abs(numeric)) + noise
     if kinks.any():
         nearer = _slopes(objective, batch, (places[kinks], step / _NEARER), loss)
         kinks[kinks] = _excused(reverse[kinks], numeric[kinks], nearer)
@@ -77,17 +93,15 @@ def _reverse(objective: Objective, batch: Batch) -> tuple[float, np.ndarray, lis
     """The loss, its gradient with respect to all elements, and how many elements each parameter has."""
 
     def evaluate() -> tuple:
-        elements = Elements(objective)
+        params = objective.params
         with tf.GradientTape() as tape:
-            tape.watch(elements.values)
-            loss = elements.loss(elements.values, batch, ())
-        grad = tape.gradient(loss, elements.values)
-        if grad is None:
-            raise ValueError("the loss depends on none of the model's parameters")
-        return loss, grad
+            loss = objective(batch)[0]
+        grads = tape.gradient(loss, params)
+        return loss, [whole(grad, param) for grad, param in zip(grads, params, strict=True)]
 
-    loss, grad = tf.function(evaluate, autograph=False)()
-    return float(loss), grad.numpy(), Elements(objective).sizes
+    loss, grads = tf.function(evaluate, autograph=False)()
+    flat = np.concatenate([tf.convert_to_tensor(grad).numpy().astype(np.float64).ravel() for grad in grads])
+    return float(loss), flat, Elements(objective).sizes
 
 
 def _chosen(exact: np.ndarray, samples: int, random: np.random.Generator) -> np.ndarray:
@@ -128,8 +142,9 @@ def _compared(
     parameter: tuple[str, tuple[int, ...]], places: np.ndarray, values: tuple[np.ndarray, ...], noise: float
 ) -> Compared:
     (name, shape), (reverse, numeric, kinks) = parameter, values
-    smooth, apart = ~kinks, np.abs(reverse - numeric)
-    a, b, c = (float(np.linalg.norm(one[smooth])) for one in (reverse, numeric, apart))
+    with np.errstate(all="ignore"):
+        smooth, apart = ~kinks, np.abs(reverse - numeric)
+        a, b, c = (float(np.linalg.norm(one[smooth])) for one in (reverse, numeric, apart))
     allowed = noise * np.sqrt(smooth.sum())
     worst = int(np.argmax(np.where(smooth, apart, -1)))
     where = tuple(int(axis) for axis in np.unravel_index(places[worst], shape))
@@ -138,7 +153,7 @@ def _compared(
         size=math.prod(shape),
         checked=places.size,
         kinks=int(kinks.sum()),
-        difference=c / (a + b) if a + b > 0 else 0.0,
+        difference=0.0 if a + b == 0 else c / (a + b),
         worst=where,
         reverse=float(reverse[worst]),
         numeric=float(numeric[worst]),

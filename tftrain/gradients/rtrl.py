@@ -22,6 +22,7 @@ class _Seen(NamedTuple):
     """What the recurrent layer did: its states [time + 1, batch, states], from the first on, and what it gave."""
 
     sequences: Tensor
+    begun: list[Tensor]
     states: Tensor
     outputs: Tensor
 
@@ -70,6 +71,8 @@ def _only_one(layers: Sequence[Any]) -> Any:
         raise ValueError(f"rtrl is for SimpleRNN, GRU and LSTM; {layer.name} is a {type(layer).__name__}")
     if layer.dropout or layer.recurrent_dropout:
         raise ValueError(f"rtrl knows no dropout within a recurrent layer; {layer.name} has some")
+    if layer.return_state:
+        raise ValueError(f"rtrl follows what a layer gives at each time step; {layer.name} gives its states too")
     if not layer.trainable_variables:
         raise ValueError(f"rtrl trains a recurrent layer; {layer.name} is frozen")
     return layer
@@ -88,7 +91,7 @@ def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
         with tf.GradientTape(persistent=True) as tape, hooked([layer], lambda one: _forward(one, tape, seen), LOOP):
             loss, outputs, after = objective(batch, carry)
         (found,) = seen
-        _expect_none_below(tape.gradient(found.sequences, params), names)
+        _expect_none_below(tape.gradient([found.sequences, *found.begun], params), names)
         *direct, errors = tape.gradient(loss, [*params, found.outputs])
         before = carry.own if carry else None
         if carry:
@@ -115,7 +118,7 @@ def _forward(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
 
     def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
         if tf.nest.flatten(mask)[0] is not None:
-            raise ValueError(f"rtrl knows no masks, and {layer.name} gets one")
+            raise _plain(ValueError(f"rtrl knows no masks, and {layer.name} gets one"))
         if seen:
             raise ValueError(f"{layer.name} is called more than once; rtrl goes through one sequence")
         with tape.stop_recording():
@@ -125,11 +128,17 @@ def _forward(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
             states = tf.concat([begun[tf.newaxis], states], 0)
             outputs = tf.transpose(states[1:, :, : layer.units], [1, 0, 2])
         tape.watch(outputs)
-        seen.append(_Seen(sequences, states, outputs))
+        seen.append(_Seen(sequences, tf.nest.flatten(initial_state), states, outputs))
         ends = tf.split(states[-1], layer.state_size, -1)
         return outputs[:, -1], outputs if layer.return_sequences else outputs[:, -1:], ends
 
     return loop
+
+
+def _plain(error: ValueError) -> ValueError:
+    """One to which Keras does not add the arguments of the layer's call, which it does to all that it has not yet."""
+    error._keras_call_info_injected = True
+    return error
 
 
 def _next(layer: Any, x: Tensor, state: Tensor) -> Tensor:
@@ -180,4 +189,8 @@ def _derivatives(layer: Any, x: Tensor, state: Tensor, params: list) -> tuple[Te
         by_state, *by_params = tape.jacobian(after, [state, *params])
         return by_state[:, 0], [tf.reshape(one, [one.shape[0], -1]) for one in by_params]
 
-    return tf.vectorized_map(of_one, (x, state))
+    if x.shape[0] is not None:
+        return tf.vectorized_map(of_one, (x, state))
+    # Of a batch that turns out to be a single example, vectorized_map confuses the shapes: so there are always two.
+    doubled = (tf.concat([part, part[:1]], 0) for part in (x, state))
+    return tf.nest.map_structure(lambda found: found[:-1], tf.vectorized_map(of_one, tuple(doubled)))
