@@ -163,6 +163,7 @@ gradients: {clip: {name: value, limit: 1}}
     )
     found = settings(tftrain.load(tmp_path / "a.yaml"))
     assert found["model"] == "mlp" and found["model.hidden"] == "4, 5" and found["data.shuffle"] is True
+    assert found["data.preprocess"] == "standardize, scale"
     assert found["data.preprocess.0"] == "standardize" and found["data.preprocess.1.by"] == 2
     assert found["optimizer.learning_rate"] == "exponential_decay"
     assert found["optimizer.learning_rate.decay_steps"] == "2 epochs"

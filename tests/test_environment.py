@@ -23,3 +23,10 @@ def test_versions_devices_and_commit(tmp_path, monkeypatch):
 def test_a_table_keeps_its_columns():
     lines = markdown({"command": "a | b `c`"}).splitlines()
     assert lines == ["| | |", "|---|---|", "| command | `a   b  c ` |"]
+
+
+def test_the_command_can_be_typed_again(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/there/tftrain/__main__.py", "--config", "my file.yaml"])
+    assert environment()["command"] == "python -m tftrain --config 'my file.yaml'"
+    monkeypatch.setattr("sys.argv", ["/there/train.py"])
+    assert environment()["command"] == "train.py"

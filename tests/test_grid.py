@@ -67,3 +67,10 @@ def test_keys_are_told_by_their_ends():
 def test_what_is_no_setting_is_told(setting):
     with pytest.raises(tftrain.ConfigError, match="expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit"):
         grid([setting])
+
+
+def test_a_value_that_is_given_twice_is_told():
+    with pytest.raises(
+        tftrain.ConfigError, match="--set training.seed=1,2,0x1: given 1 twice; expected each value once"
+    ):
+        grid(["training.seed=1,2,0x1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras.src.backend.common.name_scope import current_path, name_scope
 
 from tftrain.layer_names import fresh_names
 
@@ -15,3 +16,11 @@ def test_names_inside_and_after():
             assert keras.layers.Softmax().name == "softmax"
     assert keras.layers.Dense(1).name not in before | {"dense", "dense_1"}
     assert keras.layers.Softmax().name != "softmax"
+
+
+def test_a_scope_that_was_left_open_is_in_no_later_name():
+    """As a layer leaves it whose name TensorFlow refuses."""
+    with fresh_names():
+        name_scope("left").__enter__()
+        assert current_path() == "left"
+    assert current_path() == ""

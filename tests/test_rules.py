@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tftrain.rules import RULES, logits_clash, metric_labels, output_activation
@@ -64,6 +66,13 @@ def test_metrics_are_logged_by_their_names_or_numbered(desk):
     labels = ["loss_2", "auc", "loss_3", "auc_2"]  # the loss has its own name in every run
     for label in labels:
         assert metric_labels(desk.load(desk.good, given, f"checkpoint.best=val_{label}").metrics) == labels
+
+
+def test_no_metric_is_taken_for_one_of_validation():
+    assert metric_labels([SimpleNamespace(name="mine:val_loss"), SimpleNamespace(name="mine:value")]) == [
+        "metric_val_loss",
+        "value",
+    ]
 
 
 def test_every_rule_needs_what_the_schema_has(desk):

@@ -18,6 +18,7 @@ from tftrain.cli import main
 from tftrain.core.types import Signals
 from tftrain.gradient_map import PLUGIN
 from tftrain.observers.tensorboard import TensorBoard
+from tftrain.serve import _check, _log_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +57,18 @@ def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path, ending):
     assert [*found] == ["one", "two"] and listed[:2] == ["timeseries", PLUGIN]
     assert (process.returncode, out, errors) == (0, "", "")
     assert not made.exists() and (tmp_path / "here" / "one").exists()
+
+
+def test_links_to_runs_and_runs_within_runs_have_names_of_their_own(tmp_path):
+    outer = write_run(tmp_path / "x" / "x")
+    inner = write_run(outer / "x")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "one").symlink_to(outer, target_is_directory=True)
+    _check(tmp_path / "linked")
+    (tmp_path / "made").mkdir()
+    made = _log_directory([outer, inner], tmp_path / "made")
+    assert sorted(path.name for path in made.iterdir()) == ["x", "x-x"]
+    assert not (outer / "x" / "x").exists(), "nothing is made within a run"
 
 
 @pytest.mark.parametrize(

@@ -212,5 +212,7 @@ def test_the_time_lag_counts_back_from_the_last_step():
 def test_what_is_no_picture_is_told():
     image = np.zeros((2, 3, 4), np.uint8)
     assert pixels(image) is image
+    with pytest.raises(TypeError, match=r"gave uint8 \[0, 0, 3\]; expected a figure"):
+        pixels(np.zeros((0, 0, 3), np.uint8))
     with pytest.raises(TypeError, match=r"gave float64 \[2, 3\]; expected a figure of matplotlib, or uint8"):
         pixels(np.zeros((2, 3)))
