@@ -62,6 +62,7 @@ ONE = " where one number is expected"
         ),
         (CLIP("scalars"), CLIP_AT + "its update gave 5 as scalars; expected a dict of numbers"),
         (CLIP("scalar"), CLIP_AT + "gave a float32 tensor of the shape [3] as the scalar 'size'" + ONE),
+        (CLIP("rate"), CLIP_AT + "gave the scalar 'rate', which is the share of steps that a clip changed"),
         (CLIP("init"), CLIP_AT + "its init gave an object in its state; expected tensors, in tuples, lists or dicts"),
         (CLIP("update"), CLIP_AT + "gave a Transform with 6 as its update; expected a function"),
         (METHOD("none"), METHOD_AT + "its function gave nothing (None); expected an Evaluation(loss, grads, outputs)"),

@@ -64,6 +64,10 @@ def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:
     if not isinstance(scalars, dict):
         raise TypeError(f"its update gave {shown(scalars)} as scalars; expected a dict of numbers")
     for name, value in scalars.items():
+        if name == "rate":
+            raise TypeError(
+                "gave the scalar 'rate', which is the share of steps that a clip changed; expected another name"
+            )
         _expect_number(value, f"as the scalar {name!r} ")
 
 

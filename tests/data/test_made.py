@@ -91,6 +91,11 @@ def test_copy_says_its_symbols_again_after_the_gap():
     assert (heard[:, 6] == 4).all() and not heard[:, [2, 3, 4, 5, 7, 8]].any()
 
 
+def test_a_single_feature_is_a_large_one():
+    x, _ = scales.large_features(examples=20000, features=1, largest=50, seed=0)
+    assert x.std() == pytest.approx(50, rel=0.02)
+
+
 def test_large_features_are_linear_and_of_the_sizes_said():
     x, y = scales.large_features(examples=20000, features=4, largest=1000, noise=0.1, seed=0)
     np.testing.assert_allclose(x.std(0), [1, 10, 100, 1000], rtol=0.03)

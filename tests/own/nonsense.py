@@ -22,6 +22,7 @@ def clip(gives: str):
         "state": lambda grads, state, params: (grads, (state, 1), {}),
         "scalars": lambda grads, state, params: (grads, state, 5),
         "scalar": lambda grads, state, params: (grads, state, {"size": VECTOR}),
+        "rate": lambda grads, state, params: (grads, state, {"rate": 7.0}),
         "init": lambda grads, state, params: (grads, state, {}),
     }
     return Transform(lambda params: object() if gives == "init" else tf.constant(0), updates.get(gives, 6))

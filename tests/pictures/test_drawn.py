@@ -112,7 +112,9 @@ PARAMS = [np.array([[-2.0, 0], [1, 1]]), np.array([0.5, -0.5]), np.arange(6.0).r
 def test_matrices_have_a_symmetric_scale_and_say_their_range():
     figure = weights(scene(params=PARAMS))
     panels = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in panels] == ["000.hidden\nkernel, 2 x 2", "001.output\nkernel, 3 x 2"]
+    assert [axes.get_title() for axes in panels] == [
+        f"{name}\nkernel, {rows} in (down) x 2 out (across)" for name, rows in (("000.hidden", 2), ("001.output", 3))
+    ]
     assert [axes.get_xlabel() for axes in panels] == ["-2 to 1", "0 to 5"]
     assert [axes.images[0].get_clim() for axes in panels] == [(-2, 2), (-5, 5)]
     image = pixels(figure)

@@ -52,6 +52,8 @@ def _chosen(scene: Scene, only: str | None, most: int) -> list[int]:
 def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
     """The last axis from left to right, all others from top to bottom; zero is white."""
     shape = " x ".join(map(str, values.shape)) or "1"
+    if values.ndim == 2 and name.endswith("/kernel"):
+        shape = f"{values.shape[0]} in (down) x {values.shape[1]} out (across)"
     values = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(1, -1)
     finite = values[np.isfinite(values)]
     most = float(np.abs(finite).max(initial=0)) or 1.0
@@ -59,7 +61,7 @@ def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
     cells = np.ma.masked_invalid(values[::rows, ::columns])
     shown = axes.imshow(cells, cmap=diverging(), vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
     layer, _, kind = name.rpartition("/")
-    axes.set_title(f"{layer}\n{kind}, {shape}" if layer else f"{kind}, {shape}", fontsize=10)
+    axes.set_title(f"{layer}\n{kind}, {shape}" if layer else f"{kind}, {shape}", fontsize=9)
     spread = f"{short(finite.min())} to {short(finite.max())}" if finite.size else "nothing finite"
     axes.set_xlabel(spread if finite.size == values.size else f"{spread}; {values.size - finite.size} NaN or Inf")
     axes.set(xticks=[], yticks=[])
