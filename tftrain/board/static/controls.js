@@ -20,7 +20,7 @@ export class Controls {
     ];
     const scales = [
       { value: "shared", label: "Shared", title: "A colour is the same number in all runs" },
-      { value: "own", label: "Each run's own", title: "From the least to the largest of each run" },
+      { value: "own", label: "Own", title: "A run's colours go from its least to its largest" },
     ];
     this.root = element(
       "div",
