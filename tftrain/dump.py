@@ -29,8 +29,9 @@ def settings(config: Config) -> dict[str, bool | float | str]:
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, bool | float | str]]:
     if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        if len(value) > 1:
-            yield path, ", ".join(str(one["name"] if isinstance(one, dict) else one) for one in value)
+        names = [one.get("name") if isinstance(one, dict) else one for one in value]
+        if len(value) > 1 and None not in names:  # groups of parameters have none
+            yield path, ", ".join(map(str, names))
         value = dict(enumerate(value)) if len(value) > 1 else value[0]
     if isinstance(value, dict):
         if "name" in value and path:

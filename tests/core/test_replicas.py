@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 WORKER = Path(__file__).parent / "on_devices.py"
 STEPS = 4
 GRID = list(itertools.product((1, 2, 4), (1, 4)))  # replicas and micro-batches
-QUICK, QUICKEST = ((1, 1), (1, 4), (2, 1), (4, 4)), ((1, 1), (4, 4))  # the others are for `long`
+QUICK = (1, 1), (4, 4)  # the others are for `long`
 CLIPS = ("value", "norm", "global_norm", "layer_norm", "adaptive", "percentile")
 # Sums over at most 16 examples run in another order, which moves a weight below 1 by some 1e-7 in each of four steps;
 # where nothing is clipped, the way is longer than 1, and so much more.
@@ -47,11 +47,8 @@ MASKS, FAR = {"task": "masks"}, {"task": "far"}
 
 def runs(quick):
     """Pairs of a number of replicas and a case."""
-    for cases, at_once in (
-        (FLOAT32, QUICK),
-        *((one, QUICKEST) for one in (WEIGHTED, SPARSE, ADAPTIVE, MASKED)),
-        (HALF, ()),
-    ):
+    for cases in (FLOAT32, WEIGHTED, SPARSE, ADAPTIVE, MASKED, HALF):
+        at_once = () if cases is HALF else QUICK
         places = [place for place in GRID if (place in at_once) == quick]
         yield from ((replicas, one | {"pieces": pieces}) for one in cases for replicas, pieces in places)
     if quick:
@@ -185,13 +182,13 @@ def test_in_half_precision(answers, replicas, given):
     assert deviation(answer, reference) < 4 * rounding * path_length(reference)
 
 
-@table(WEIGHTED, QUICKEST)
+@table(WEIGHTED)
 def test_weighted_examples(answers, replicas, given):
     reference = answers.of(1, same_as_one(given))
     assert deviation(answers.of(replicas, given), reference) < FLOAT32_ROUNDING * path_length(reference)
 
 
-@table(SPARSE, QUICKEST)
+@table(SPARSE)
 def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given):
     answer, twin = answers.of(replicas, given), answers.of(1, same_as_one(given) | {"model": "embedding_twin"})
     assert deviation(answer, twin) < FLOAT32_ROUNDING
@@ -200,14 +197,14 @@ def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given
             np.testing.assert_allclose(answer[f"row/{step}/{name}"], twin[f"row/{step}/{name}"], rtol=1e-5)
 
 
-@table(ADAPTIVE, QUICKEST)
+@table(ADAPTIVE)
 def test_optimizers_that_square_sparse_gradients(answers, replicas, given):
     reference = answers.of(1, same_as_one(given))
     # The root of a mean of squares can be of a size with its rounding where these are next to nothing.
     assert deviation(answers.of(replicas, given), reference) < 10 * FLOAT32_ROUNDING * max(1, path_length(reference))
 
 
-@table(MASKED, QUICKEST)
+@table(MASKED)
 def test_masked_sequences(answers, replicas, given):
     answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
     assert deviation(answer, reference) < FLOAT32_ROUNDING * max(1, path_length(reference))
