@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tftrain.core.types import Scene
+from tftrain.pictures.chain import Dense, layers
 from tftrain.pictures.style import NOT_FINITE, Sheet, diverging, short
 from tftrain.values import NonNegativeInt, PositiveInt
 
@@ -17,30 +18,7 @@ _READ = (
     r"width: the size of w;  colour: dw = a $\delta$, blue below 0, orange above;  db = $\delta$",
     r"at a unit: $\delta$ = da f'(z), where da is dL/da",
 )
-_CLOSE = 0.02  # of a gradient's norm: half precision rounds by a hundredth
-_FUNCTIONS = {
-    "Activation",
-    "ReLU",
-    "LeakyReLU",
-    "ELU",
-    "Softmax",
-}  # layers that change each number by itself, but the last
 _OF_ALL = {"softmax", "log_softmax"}  # functions of all numbers of a layer together, which have no slope at one
-_SHAPES = {"InputLayer", "Flatten", "Reshape", "Sequential", "Functional"}  # and that change none
-
-
-class Dense(NamedTuple):
-    """A dense layer of the network on its way there and back; `before` is what the layer before it gave."""
-
-    name: str
-    kernel: np.ndarray  # [before, units]
-    bias: np.ndarray | None
-    before: np.ndarray  # [batch, before]
-    z: np.ndarray  # [batch, units]
-    a: np.ndarray
-    delta: np.ndarray  # the gradient of the loss with respect to z
-    arrived: np.ndarray  # and with respect to a
-    function: str | None
 
 
 def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -> Any:
@@ -75,41 +53,6 @@ def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -
     return sheet.finished()
 
 
-def layers(scene: Scene) -> list[Dense]:
-    """The dense layers that follow one another from the input to the loss; raises ValueError for another network."""
-    kernels = dict(zip(scene.names, scene.params, strict=True))
-    grads = dict(zip(scene.passes.names, scene.passes.grads, strict=True))
-    found, x = [], scene.batch.x
-    before = np.reshape(x, (len(x), -1)) if hasattr(x, "shape") else np.empty((0, 0))  # which fits no kernel
-    for one in scene.passes.layers:
-        kernel = kernels.get(f"{one.name}/kernel")
-        if one.kind == "Dense" and kernel is not None and one.a.ndim == 2 and before.shape[1:] == kernel.shape[:1]:
-            z = one.a if one.z is None else one.z
-            bias = kernels.get(f"{one.name}/bias")
-            found.append(Dense(one.name, kernel, bias, before, z, one.a, one.delta, one.arrived, one.function))
-        elif found and one.kind in _FUNCTIONS and one.a.shape == found[-1].a.shape:
-            found[-1] = found[-1]._replace(a=one.a, arrived=one.arrived, function=one.function or one.kind.lower())
-        elif one.kind not in _SHAPES:
-            raise ValueError(
-                f"given a network with {one.name} ({one.kind}); expected dense layers one behind the other"
-            )
-        if one.a.shape[:1] == before.shape[:1]:
-            before = one.a.reshape(len(before), -1)
-    wrong = next((one.name for one in found if not _is_chain(one, grads[f"{one.name}/kernel"])), None)
-    if wrong is not None or not found or len(found) < sum(name.endswith("/kernel") for name in scene.names):
-        said = f" (the gradient of {wrong}/kernel is not delta times a)" if wrong else ""
-        raise ValueError(f"given a network that cannot be drawn{said}; expected dense layers one behind the other")
-    return found
-
-
-def _is_chain(layer: Dense, grad: np.ndarray | None) -> bool:
-    """Whether the gradient is what the chain rule says it is with the layer's neighbours."""
-    if grad is None or layer.delta is None:
-        return False
-    made = layer.before.T.astype(np.float64) @ layer.delta
-    return not np.isfinite(grad).all() or np.linalg.norm(made - grad) <= _CLOSE * np.linalg.norm(grad)
-
-
 def _terms(layer: Dense, example: int) -> np.ndarray:
     """What one example adds to the gradient of the kernel."""
     return np.outer(layer.before[example], layer.delta[example])
@@ -129,6 +72,7 @@ def _at(place: int, unit: int, width: int) -> tuple[float, float]:
 
 
 def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float, float]) -> None:
+    """A line for each weight between the units at a place and those at the next one."""
     place, sources, targets = span
     example, most, largest = shown
     kernel, terms = layer.kernel[:sources, :targets], _terms(layer, example)[:sources, :targets]
@@ -186,9 +130,6 @@ def _tell(axes: Any, scene: Scene, which: tuple[int, int], depth: int) -> None:
     told = ", ".join(short(float(one)) for one in target[:4]) + (", ..." if len(target) > 4 else "")
     said = f"target {told}, loss {short(scene.passes.loss)}"
     if examples > 1:
-        said = (
-            f"example {example} of 0 to {examples - 1}, target {told}; the loss of all is {short(scene.passes.loss)}, "
-        )
-        said += "and dw is what this one adds to the gradient"
+        said = f"example {example} of 0 to {examples - 1}, {said} of all; dw is what this one adds to the gradient"
     said = "\n".join([said, *_READ])
     axes.text(depth * _COLUMN / 2, axes.get_ylim()[0], said, ha="center", va="bottom", fontsize=8.5, linespacing=1.5)
