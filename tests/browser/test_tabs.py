@@ -40,10 +40,16 @@ def test_a_tab_draws(tab, coloured, soon, name):
     selector, words = DRAWN[name]
     page = tab(name)
     drawn = page.locator(selector).first
-    drawn.wait_for()
+
+    def is_drawn():
+        drawn.wait_for()
+        return coloured(drawn) > 0.002
+
+    if not soon(is_drawn):
+        page.reload()  # on a busy machine TensorBoard lays the graph out before its tab has a size, and never again
+        assert soon(is_drawn), f"nothing is drawn in {name}"
     for word in words:
         page.get_by_text(word, exact=False).first.wait_for(state="attached")
-    assert soon(lambda: coloured(drawn) > 0.002), f"nothing is drawn in {name}"
     assert not tab.errors
 
 
