@@ -105,7 +105,7 @@ def _layers(model: keras.Model) -> str | None:
 def lone(run: Run, folder: Path) -> Lone:
     """What the table of runs shows of the one in this folder."""
     found = settings(run.config)
-    return Lone(found, _told_first(run.config, found), _compared(run, is_shown_alone(folder)))
+    return Lone(found, _told_first(run.config, found), _compared(run, is_shown_alone(folder)), LOOKED_FOR)
 
 
 def _told_first(config: Config, names: Collection[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from tensorboard import default, program
@@ -177,6 +178,11 @@ def test_the_axis_of_steps_spans_the_loss_also_where_little_is_measured(call):
     assert call("axis", "stepAxis", [7], 0, 1)["low"] == 6.5
 
 
+def test_the_share_of_clipped_steps_goes_by_steps_and_not_by_points(call):
+    assert call("strip", "stepShare", {"steps": [10, 20, 100], "values": [1, 1, 0]}) == 0.2
+    assert call("strip", "stepShare", {"steps": [], "values": []}) == 0
+
+
 def test_a_run_that_comes_later_is_shown(browser, tmp_path, soon):
     (tmp_path / "log").mkdir()
     board = program.TensorBoard([*default.get_plugins(), *([] if Loader in default.get_plugins() else [Loader])])
@@ -195,6 +201,9 @@ def test_a_run_that_comes_later_is_shown(browser, tmp_path, soon):
         return frame.locator(".run[data-run=one]").count() == 1
 
     assert soon(shown)
+    shutil.rmtree(tmp_path / "log" / "one")
+    assert soon(lambda: not shown() and frame.locator("#empty").is_visible()), "a run that is deleted goes"
+    assert not frame.locator("#failure").is_visible()
     page.close()
 
 

@@ -7,7 +7,7 @@ from tftrain.observers.hparams import Entry, Lone, shown, write_hparams
 from tftrain.observers.tensorboard import TensorBoard
 
 SETTINGS = {"optimizer": "adam", "optimizer.learning_rate": 0.01, "data.shuffle": True, "data.batch_size": 32}
-LONE = Lone(SETTINGS, ["optimizer.learning_rate"], ["val/Overview/loss", "Overview/loss"])
+LONE = Lone(SETTINGS, ["optimizer.learning_rate"], ["val/Overview/loss", "Overview/loss"], ["gradients.clip.limit"])
 
 
 def read(folder, tag):
@@ -40,8 +40,8 @@ def test_settings_and_compared_scalars_come_back(folder):
     told = {name: getattr(value, kinds.get(name, "number_value")) for name, value in started.hparams.items()}
     assert told == SETTINGS and started.group_name == "my-run"
     experiment = read(folder, metadata.EXPERIMENT_TAG)
-    assert [info.name for info in experiment.hparam_infos] == [*SETTINGS]
-    assert [info.differs for info in experiment.hparam_infos] == [False, True, False, False]
+    assert [info.name for info in experiment.hparam_infos] == [*SETTINGS, "gradients.clip.limit"]
+    assert [info.differs for info in experiment.hparam_infos] == [False, True, False, False, False]
     assert [(one.name.group, one.name.tag, one.display_name) for one in experiment.metric_infos] == [
         ("val", "Overview/loss", "val loss"),
         ("", "Overview/loss", "loss"),

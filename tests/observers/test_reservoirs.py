@@ -103,9 +103,35 @@ def test_a_run_that_may_stop_early_has_points_wherever_it_does(total):
         train += [step] * ("loss" in seen.scalars)
         measured += [step] * ("zero_grad_fraction" in seen.scalars)
     assert len(train) <= SCALARS and len(measured) <= HISTOGRAMS and train[-1] == total
+    assert reservoirs.thinned(total + 1, Signals(images={"a": 1})).images == {"a": 1}, "a picture comes alone"
     for stopped in (40, 100, 400):
         assert sum(step <= stopped for step in train) >= min(stopped, 60)
         assert sum(step <= stopped for step in measured) >= 15
+
+
+@pytest.mark.parametrize("every_steps", [1, 2, 20])
+def test_validations_of_a_run_that_may_stop_early(every_steps):
+    total, reservoirs, drawn = 20_000, Reservoirs(20_000, open_ended=True), ([], [])
+    for step in range(every_steps, total + 1, every_steps):
+        seen = reservoirs.thinned(step, Signals({"loss": 1.0, "val_loss": 1.0}))
+        for steps, name in zip(drawn, ("loss", "val_loss"), strict=True):
+            steps += [step] * (name in seen.scalars)
+    for steps in drawn:
+        assert len(steps) <= SCALARS and steps[-1] == total
+        assert sum(step <= 280 for step in steps) >= min(280 // every_steps, 60)
+
+
+def test_a_picture_at_a_point_that_is_left_out_loses_nothing():
+    reservoirs = Reservoirs(50_000)
+    for step in (1, 2, 3):
+        reservoirs.thinned(step, Signals({"loss": 1.0, "grad_norm_max": 5.0, "nonfinite_steps": 1.0, "val_loss": 2.0}))
+    left = reservoirs.last()
+    assert left[0] == 3 and reservoirs.thinned(3, Signals(images={"a": 1})).images == {"a": 1}
+    assert reservoirs.last() == left
+    assert reservoirs.thinned(4, Signals({"grad_norm_max": 1.0, "nonfinite_steps": 0.0})).scalars == {
+        "grad_norm_max": 5.0,
+        "nonfinite_steps": 1.0,
+    }
 
 
 def test_what_is_wished_is_drawn_at_any_price():

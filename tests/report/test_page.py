@@ -144,6 +144,9 @@ def test_more_runs_than_colours_are_told_apart(tmp_path, write_run):
 
 def test_damaged_files_are_passed_over_and_told(tmp_path, write_run):
     folder = write_run(tmp_path / "one", list(records(3)), results=RESULTS, incidents=[(2, "it broke")])
+    for wrong in ('{"train": [1]}', '{"steps": "abc"}', '{"test": {"loss": "low"}}'):
+        (folder / "results.json").write_text(wrong)
+        assert "results.json is damaged" in read(folder).text
     (folder / "results.json").write_text('{"steps": 3')
     (folder / "incidents" / "abc").mkdir()
     (folder / "incidents" / "abc" / "incident.txt").write_text("odd")

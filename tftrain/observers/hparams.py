@@ -34,11 +34,15 @@ _WIDEST = 1e308  # TensorBoard asks for a range, and hides what is out of it
 
 
 class Lone(NamedTuple):
-    """A run by itself; the settings that come `first` are shown in the table until others are asked for."""
+    """A run by itself; the settings that come `first` are shown in the table until others are asked for.
+
+    `others` are settings that runs beside it may be looked at for, numbers where this one has none of that name.
+    """
 
     settings: Mapping[str, Setting]
     first: Sequence[str]
     metrics: Sequence[str]  # tags, those of validation `val/TAG`; the first one is shown
+    others: Sequence[str] = ()
 
 
 class Entry(NamedTuple):
@@ -67,7 +71,7 @@ def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
     Of the records of several runs TensorBoard takes one for all, so each has also what others may be looked at for.
     """
     _forget(folder)
-    known = dict(run.settings) | {name: 0.0 for name in run.first if name not in run.settings}
+    known = dict(run.settings) | {name: 0.0 for name in run.others if name not in run.settings}
     infos = [_unlimited(name, value, name in run.first) for name, value in known.items()]
     _write(folder, [_experiment(infos, run.metrics), _started(folder.resolve().name, run.settings, time.time())])
     found = Outcome()

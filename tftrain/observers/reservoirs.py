@@ -12,6 +12,9 @@ VALIDATION = "val_"
 MEASURED = "zero_grad_fraction"  # tells a point at which all is measured
 _PLANNED = {"training": 500, "validation": 500, "measured": 50}  # in a run from its start to its end
 _ROOM = {"training": SCALARS - 150, "validation": SCALARS - 50, "measured": HISTOGRAMS}  # less what is always drawn
+# Of a run that may end soon points are this share of its steps apart, so that up to a million steps there are no more
+# than TensorBoard keeps; those at which all is measured are planned so.
+_OPEN = {"training": 100, "validation": 64, "measured": 1_000_000_000}
 _SPREAD = 1.4  # of what is left a longer run leaves some for one that is longer still
 _LARGEST, _SUMMED = ("grad_norm_max",), ("nonfinite_steps",)  # of points that are not drawn: no spike is lost
 
@@ -42,12 +45,12 @@ class Reservoirs:
         ahead = _SPREAD * (self._total - start_step)
         rooms = {kind: max(room - self._counts[kind], 1) for kind, room in _ROOM.items()}
         self._gaps = {kind: max(self._total // _PLANNED[kind], int(ahead / room)) for kind, room in rooms.items()}
-        if self._open_ended:  # its points are few enough as they are planned
-            self._gaps |= {"training": 0, "measured": 0}
 
     def thinned(self, step: int, signals: Signals) -> Signals:
-        """What is drawn of a point."""
+        """What is drawn of a point; pictures and texts always are, and come without one."""
         scalars, nothing = signals.scalars, {}
+        if not scalars and not signals.histograms:
+            return signals
         training = {name: value for name, value in scalars.items() if not name.startswith(VALIDATION)}
         validation = {name: value for name, value in scalars.items() if name.startswith(VALIDATION)}
         measured = bool(MEASURED in training or signals.histograms) and self._is_drawn("measured", step)
@@ -70,7 +73,8 @@ class Reservoirs:
     def _is_drawn(self, kind: str, step: int, anyway: bool = False) -> bool:
         early = step & (step - 1) == 0 and self._counts[kind] < _ROOM[kind]
         always = kind in self._wished or step >= self._total or early
-        due = not always and step - self._last[kind] >= self._gaps[kind]
+        gap = step // _OPEN[kind] if self._open_ended else self._gaps[kind]
+        due = not always and step - self._last[kind] >= gap
         if due:
             self._last[kind] = step
         self._counts[kind] += always or due or anyway

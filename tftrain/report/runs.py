@@ -89,7 +89,17 @@ def _results(folder: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and _is_whole(found) else None
+
+
+def _is_whole(results: dict[str, Any]) -> bool:
+    """Whether what is read here is of the kind that a run writes."""
+    tables = [results.get(name, {}) for name in (*SPLITS, "time")]
+    numbers = [
+        results.get("steps", 0),
+        *(value for table in tables if isinstance(table, dict) for value in table.values()),
+    ]
+    return all(isinstance(table, dict) for table in tables) and all(isinstance(one, (int, float)) for one in numbers)
 
 
 def _incidents(folder: Path) -> dict[str, str]:

@@ -48,6 +48,10 @@ export class Controls {
   // Lists the runs; the newest of those that were not there before are shown, as long as these are few.
   list(runs, few) {
     const names = Object.keys(runs);
+    for (const gone of [...this.known].filter((name) => !names.includes(name))) {
+      this.known.delete(gone);
+      this.shown.delete(gone);
+    }
     const fresh = names.filter((name) => !this.known.has(name)).sort((one, other) => runs[other].started - runs[one].started);
     for (const name of fresh) if (this.known.add(name) && this.shown.size < few) this.shown.add(name);
     for (const box of [...this.runs.children]) if (!names.includes(box.dataset.run)) box.remove();

@@ -33,9 +33,13 @@ export class Detail {
 
   // What was chosen: { run, parameter, size, step }, or { run, incidents }, or null.
   async show(chosen) {
-    this.chosen = chosen;
-    if (!chosen) return (this.root.hidden = true);
+    this.asked = chosen;
+    if (!chosen) {
+      this.chosen = null;
+      return (this.root.hidden = true);
+    }
     if (chosen.incidents) {
+      this.chosen = chosen;
       const steps = chosen.incidents.map(({ step }) => count(step)).join(", ");
       const several = chosen.incidents.length > 1;
       this.title.textContent = `${several ? "Incidents at steps" : "Incident at step"} ${steps} · ${called(chosen.run)}`;
@@ -46,8 +50,8 @@ export class Detail {
       api.history(chosen.run, chosen.parameter),
       api.histogram(chosen.run, chosen.parameter, chosen.step),
     ]);
-    if (this.chosen !== chosen) return;
-    [this.curves, this.bars] = [curves, bars];
+    if (this.asked !== chosen) return; // something else was chosen meanwhile
+    [this.chosen, this.curves, this.bars] = [chosen, curves, bars];
     const size = chosen.size ? ` · ${count(chosen.size)} numbers` : "";
     this.title.textContent = `${chosen.parameter} · step ${count(chosen.step)} · ${called(chosen.run)}${size}`;
     this.reveal(false);
@@ -72,7 +76,7 @@ export class Detail {
     const value = at < 0 ? api.NONE : curve.values[at];
     const elsewhere = value !== api.NONE && curve.steps[at] !== this.chosen.step;
     const when = elsewhere ? element("small", {}, ` step ${count(curve.steps[at])}`) : "";
-    return [element("dt", { title }, label), element("dd", {}, words(value, lacking), when)];
+    return [element("dt", { title }, label), element("dd", {}, words(value, curve && lacking), when)];
   }
 
   drawHistory(theme) {

@@ -25,7 +25,7 @@ export class HeatMap {
     this.canvas.addEventListener("blur", () => this.point(null));
   }
 
-  // `shown`: names [rows], rows [rows] of numbers [points], axis, scale; `look`: width, theme.
+  // `shown`: names and keys [rows], rows [rows] of numbers [points], axis, scale; `look`: width, theme.
   draw(shown, look) {
     this.keep(shown);
     this.shown = shown;
@@ -38,12 +38,14 @@ export class HeatMap {
     this.place();
   }
 
-  // The cell stays at its step, where a quantity has other points or other rows.
-  keep({ axis, rows }) {
+  // The cell stays at its parameter and its step, where a quantity has other points or other rows.
+  keep({ axis, rows, keys }) {
+    const layer = (key) => key.slice(0, key.lastIndexOf("/"));
     const moved = (cell) => {
       if (!cell || !axis.steps.length || !rows.length) return null;
-      const step = this.shown.axis.steps[cell.point];
-      return { row: Math.min(cell.row, rows.length - 1), point: nearest(axis.steps, step) };
+      const [key, step] = [this.shown.keys[cell.row], this.shown.axis.steps[cell.point]];
+      const row = [keys.indexOf(key), keys.findIndex((one) => layer(one) === layer(key)), Math.min(cell.row, rows.length - 1)];
+      return { row: row.find((one) => one >= 0), point: nearest(axis.steps, step) };
     };
     [this.cell, this.pointed] = [moved(this.cell), moved(this.pointed)];
   }

@@ -30,7 +30,7 @@ class Page {
     this.failure = element("p", { id: "failure", role: "alert", hidden: true });
     this.tooltip = element("div", { id: "tooltip", role: "tooltip", hidden: true });
     this.status = element("p", { id: "status", role: "status" });
-    this.top = element("header", { id: "top" }, this.controls.root, this.legend.root);
+    this.top = element("header", { id: "top", hidden: true }, this.controls.root, this.legend.root);
     document.body.append(this.top, this.failure, this.empty, this.grid, this.detail.root, this.tooltip, this.status);
     document.addEventListener("scroll", () => this.tooltip.hidden || this.place(this.beside));
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.choose(null));
@@ -69,7 +69,7 @@ class Page {
   // What is open at the bottom grows with its run, and goes with it.
   async renewDetail(shown) {
     const { chosen } = this.detail;
-    if (chosen && !shown.has(chosen.run)) await this.detail.show(null);
+    if (chosen && !(shown.has(chosen.run) && chosen.run in this.runs)) await this.detail.show(null);
     else if (chosen && !chosen.incidents) await this.detail.show(chosen);
   }
 
@@ -84,7 +84,8 @@ class Page {
   }
 
   draw() {
-    const empty = !Object.keys(this.runs ?? {}).length;
+    if (!this.runs) return; // nothing is known yet
+    const empty = !Object.keys(this.runs).length;
     [this.empty.hidden, this.top.hidden] = [!empty, empty];
     this.arrange();
     const [colours, quantity] = [theme(), QUANTITIES[this.drawn ?? this.controls.quantity]];
@@ -141,7 +142,7 @@ class Page {
   async choose(chosen) {
     const open = !this.detail.root.hidden;
     try {
-      if (chosen && !open) this.opener = document.activeElement;
+      if (chosen && !this.detail.root.contains(document.activeElement)) this.opener = document.activeElement;
       await this.detail.show(chosen);
       if (chosen) this.detail.title.focus();
       else if (open && this.opener?.isConnected) this.opener.focus();
@@ -158,8 +159,8 @@ export async function render() {
   document.head.append(style);
   const page = new Page();
   await styled;
-  await page.refresh();
   followTheme(() => page.draw());
+  await page.refresh();
   new ResizeObserver(() => page.draw()).observe(document.body);
   setInterval(() => document.hidden || page.look(), EVERY);
 }

@@ -36,10 +36,12 @@ export class Panel {
     const names = this.labels(rows.map((row) => facts.parameters[row]));
     const width = this.root.clientWidth;
     const axis = stepAxis(table.steps, this.labelWidth(names), width - RIGHT, [course.loss.steps, course.val_loss.steps]);
-    const shown = { names, rows: rows.map((row) => table.values[row] ?? new Float64Array()), scale };
+    const keys = rows.map((row) => facts.parameters[row]);
+    const shown = { names, keys, rows: rows.map((row) => table.values[row] ?? new Float64Array()), scale };
     this.map.draw({ ...shown, axis }, { width, theme });
     this.strip.draw(course, axis, { width, theme });
     this.steps = table.steps;
+    if (this.map.pointed) this.point(this.map.pointed); // under a pointer that rests
   }
 
   // Where each layer has one row, its name is enough.

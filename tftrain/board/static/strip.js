@@ -5,7 +5,7 @@ import { element, fit } from "./canvas.js";
 import { drawCurve, drawNotFinite, drawShares, drawValueAxis, valueAxis } from "./chart.js";
 
 const [HEIGHT, TOP, BOTTOM] = [104, 16, 98];
-const APART = 16; // pixels between two marks
+const APART = 26; // pixels between two marks
 
 export class Strip {
   constructor(label, told) {
@@ -45,7 +45,7 @@ export class Strip {
 
   drawKeys(course) {
     const clipped = course.clip_rate.values;
-    const share = clipped.length ? clipped.reduce((sum, one) => sum + one, 0) / clipped.length : 0;
+    const share = stepShare(course.clip_rate);
     const lines = [["first", "loss"]];
     if (course.val_loss.steps.length) lines.push(["third", "validation loss"]);
     lines.push(clipped.length ? ["second", `steps clipped (${Math.round(100 * share)} % of all)`] : ["", "no clipping"]);
@@ -78,4 +78,16 @@ export class Strip {
     this.hair.hidden = step === null;
     if (step !== null) this.hair.style.transform = `translateX(${placeOf(this.axis, step)}px)`;
   }
+}
+
+// A share of all steps, from the shares of the steps since the point before.
+export function stepShare({ steps, values }) {
+  let [sum, all] = [0, 0];
+  steps.forEach((step, at) => {
+    const since = step - (at ? steps[at - 1] : 0);
+    if (!Number.isFinite(values[at])) return;
+    sum += values[at] * since;
+    all += since;
+  });
+  return all ? sum / all : 0;
 }
