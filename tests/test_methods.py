@@ -27,14 +27,17 @@ def test_a_loss_that_is_no_mean(desk, loss, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spread", ["gradients: {accumulate: 2}", "training: {strategy: mirrored}"])
-@pytest.mark.parametrize("loss", ["losses:mean_of_all", "dice"])
-def test_one_number_for_a_batch_is_not_put_together_from_pieces(desk, loss, spread):
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("loss", ["losses:mean_of_all", "losses:of_outputs", "dice", "circle"])
+def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(desk, monkeypatch, loss, devices):
+    spread = "gradients: {accumulate: 2}" if devices == 1 else "training: {strategy: mirrored}"
+    monkeypatch.setattr("tftrain.methods.replicas.count", lambda: devices)
     text = "data: {name: large_features, batch_size: 4}\noptimizer: sgd\nmodel: mlp\n"
     where = spread.partition(":")[0] + (".accumulate" if "accumulate" in spread else ".strategy")
-    said = f"{loss} gives one number for the whole batch, which does not go with {where}"
-    with pytest.raises(InputError, match=f"config.yaml:4:7: loss: {said}: pieces .*expected a number for each example"):
+    said = f"{loss} gives no number for each example by itself, as {where} needs it"
+    with pytest.raises(InputError, match=f"config.yaml:4:7: loss: {said}: pieces .*expected such numbers"):
         assemble(desk.load(f"{text}loss: '{loss}'\n{spread}\n"))
+    monkeypatch.setattr("tftrain.methods.replicas.count", lambda: 1)
     assemble(desk.load(f"{text}loss: '{loss}'\n"))
     assemble(desk.load(f"{text}loss: 'losses:each'\n{spread}\n"))
 

@@ -93,12 +93,23 @@ def test_what_it_refuses(desk, text, flag, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_gradient_that_takes_a_variable_from_around_it_is_refused(desk):
-    layers = "[{name: dense, units: 5}, 'gradients:Around', {name: dense, units: 3}]"
-    text = f"model: {{name: sequential, layers: {layers}}}\ndata: iris\noptimizer: sgd\n"
-    desk.write(text + "gradients: {recompute: around}\n")
+def first_grad_norm(desk, layers, recompute):
+    text = f"model: {{name: sequential, layers: {layers}}}\ndata: iris\noptimizer: sgd\ntraining: {{steps: 1}}\n"
+    desk.write(f"{text}gradients: {{recompute: {recompute}}}\n")
+    return tftrain.train(tftrain.load("config.yaml")).history["grad_norm"].values[0]
+
+
+@pytest.mark.parametrize("kind", ["Around", "Stopped"])
+def test_weights_that_a_gradient_of_ones_own_takes_from_around_it_or_that_have_none(desk, kind):
+    layers = f"[{{name: dense, units: 5}}, 'gradients:{kind}', {{name: dense, units: 3}}]"
+    plain, again = (first_grad_norm(desk, layers, one) for one in ("false", kind.lower()))
+    assert plain == pytest.approx(again, rel=1e-6)
+
+
+def test_a_weight_that_is_changed_in_the_forward_pass_is_refused(desk):
+    layers = "[{name: dense, units: 5}, 'gradients:Shrinking', {name: dense, units: 3}]"
     said = (
-        "given 'around', but no gradient reaches .*factor the second time; a function of tf.custom_gradient, or tf.rec"
+        "given 'shrinking', but the layer changes a weight that is trained, sequential/shrinking/kernel, in its forward"
     )
-    with pytest.raises(InputError, match=f"config.yaml:4:24: gradients.recompute: {said}"):
-        assemble(tftrain.load("config.yaml"))
+    with pytest.raises(InputError, match=f"gradients.recompute: {said}"):
+        first_grad_norm(desk, layers, "shrinking")

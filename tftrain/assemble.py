@@ -16,7 +16,7 @@ from tftrain.config import Config, Log
 from tftrain.core.executor import fitting
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
-from tftrain.core.objective import KerasObjective, single
+from tftrain.core.objective import KerasObjective, single, spread
 from tftrain.core.parameters import names_of
 from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
@@ -101,7 +101,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     model = objective.model
 
     def new_metrics() -> list:
-        return _metrics(config, data, objective.probabilities(outputs))
+        return _metrics(config, data, objective.probabilities(outputs), objective.loss_rank)
 
     epoch = data.train.steps_per_epoch
     expect_within(config, total_steps(config, epoch))
@@ -238,7 +238,7 @@ def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple
     return loss, from_logits, rank
 
 
-def _metrics(config: Config, data: Data, outputs: Any) -> list:
+def _metrics(config: Config, data: Data, outputs: Any, rank: int | None) -> list:
     if config.metrics == "auto":
         chosen = [Part("metric", "accuracy", "tftrain.metrics:accuracy")] if data.facts.classes else []
     else:
@@ -246,13 +246,13 @@ def _metrics(config: Config, data: Data, outputs: Any) -> list:
     found = []
     for part, label in zip(chosen, metric_labels(chosen), strict=True):
         with blamed_on(part, "metrics"):
-            metric = _metric(part, data, outputs)
+            metric = _metric(part, data, outputs, spread(data.sample.weight, rank, outputs))
         metric.name = label  # Keras would number the names of unnamed metrics anew with every object
         found.append(metric)
     return found
 
 
-def _metric(part: Part, data: Data, outputs: Any) -> Any:
+def _metric(part: Part, data: Data, outputs: Any, weight: Any) -> Any:
     """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
     width = outputs.shape[-1] if outputs.shape.rank > 1 else 1
     if takes_targets(part.target):
@@ -263,6 +263,6 @@ def _metric(part: Part, data: Data, outputs: Any) -> Any:
         expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
     if part.target.startswith("keras.") and data.label_range and not losses.is_one_hot(data.facts):
         metric = metrics.for_labels(metric, width)
-    metric.update_state(data.sample.y, outputs, sample_weight=data.sample.weight)
+    metric.update_state(data.sample.y, outputs, sample_weight=weight)
     metric.reset_state()
     return metric

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Facts, Tree
 from tftrain.values import PROBABILITIES
 
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # reductions whose pieces can be averaged
+_ALIKE = 1e-3  # of a loss of an example alone and among others; half precision is cast before
 EXACT_SUM = 1e-3  # how far from 1 a row of float16 probabilities may sum
 
 
@@ -37,16 +39,20 @@ class FunctionLoss(keras.losses.Loss):
 
 
 def rank_of(loss: Any, y: Any, outputs: Any) -> int | None:
-    """The rank of what a loss gives before it is reduced: 1 for a number for each example, 0 for one number for all.
+    """The rank of what a loss gives before it is reduced: 1 for a number for each example, 2 for one at each time step.
 
-    None where the loss, being no Keras loss or reduced in a way of its own, does not tell.
+    0 where an example's number is not its own, such as one number for all; None where a loss, being no Keras loss or
+    reduced in a way of its own, does not tell.
     """
     if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is not keras.losses.Loss.__call__:
         return None
-    y, outputs = (
-        tf.nest.map_structure(lambda x: keras.ops.convert_to_tensor(x, loss.dtype), one) for one in (y, outputs)
+    given = [tf.nest.map_structure(lambda x: keras.ops.convert_to_tensor(x, loss.dtype), one) for one in (y, outputs)]
+    whole = np.asarray(loss.call(*given))
+    first = np.asarray(loss.call(*tf.nest.map_structure(lambda x: x[:1], given)))
+    alone = first.shape == (1, *whole.shape[1:]) and np.allclose(
+        whole[:1], first, rtol=_ALIKE, atol=_ALIKE, equal_nan=True
     )
-    return loss.call(y, outputs).shape.rank
+    return whole.ndim if whole.ndim and len(whole) == len(tf.nest.flatten(outputs)[0]) and alone else 0
 
 
 def is_one_hot(facts: Facts) -> bool:

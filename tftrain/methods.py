@@ -48,15 +48,15 @@ def open_method(config: Config, objective: KerasObjective, data: Data, loss_scal
 
 def _refuse_sums(config: Config, objective: KerasObjective) -> None:
     """A loss that is not a mean cannot be put together from pieces of a batch."""
-    spread = config.gradients.accumulate > 1 or config.training.strategy in ("mirrored", "multi_worker", "tpu")
+    spread = config.gradients.accumulate > 1 or replicas.count() > 1
     loss = objective.loss
     reduction = getattr(loss, "reduction", None)
     if not spread or reduction in losses.MEANS and objective.loss_rank:
         return
     where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
     if reduction in losses.MEANS:
-        path, given = "loss", f"{config.loss.name} gives one number for the whole batch, which does not go with {where}"
-        expected = "a number for each example, [batch], in place of their mean or of what else joins them"
+        path, given = "loss", f"{config.loss.name} gives no number for each example by itself, as {where} needs it"
+        expected = "such numbers, [batch], in place of their mean or of what else joins the examples"
     elif isinstance(loss, keras.losses.Loss):
         path, given = "loss.reduction", f"'{reduction}' does not go with {where}"
         expected = ", ".join(losses.MEANS)

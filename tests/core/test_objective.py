@@ -36,6 +36,11 @@ def test_a_weight_is_of_its_example_at_each_time_step(reduction):
     whole = 9 if reduction == "sum_over_batch_size" else 3 * weight.sum()
     np.testing.assert_allclose(objective(batch)[0], total / whole, rtol=1e-6)
     np.testing.assert_allclose(objective.masses(batch), [1, 1, 1] if whole == 9 else weight)
+    metric = keras.metrics.MeanSquaredError()
+    outputs = model(batch.x)
+    keras.src.backend.set_keras_mask(outputs, tf.ones([3, 3], tf.bool))  # with a mask Keras wants a weight of each step
+    metric.update_state(batch.y, outputs, sample_weight=objective.weights(batch, outputs))
+    np.testing.assert_allclose(metric.result(), total / (3 * weight.sum()), rtol=1e-6)
 
 
 def test_the_reduction_of_the_loss_is_kept():

@@ -68,6 +68,29 @@ class Around(keras.layers.Layer):
         return multiplied(x)
 
 
+@keras.saving.register_keras_serializable()
+class Stopped(keras.layers.Layer):
+    """Multiplies by a weight that no gradient reaches, and adds one that it does."""
+
+    def build(self, shape):
+        self.still, self.moving = (self.add_weight(shape=(shape[-1],), name=name) for name in ("still", "moving"))
+
+    def call(self, x):
+        return x * (1 + tf.stop_gradient(tf.convert_to_tensor(self.still))) + self.moving
+
+
+@keras.saving.register_keras_serializable()
+class Shrinking(keras.layers.Layer):
+    """Changes its kernel in the forward pass, as spectral normalization does."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]), name="kernel")
+
+    def call(self, x):
+        self.kernel.assign(self.kernel / (1 + tf.norm(self.kernel)))
+        return x @ self.kernel
+
+
 def single(*, outputs):
     """A model that is in float32 whatever Keras is in."""
     return keras.Sequential([keras.layers.Dense(outputs, dtype="float32")])

@@ -19,5 +19,10 @@ def mean_of_all(y_true, y_pred):
     return tf.reduce_mean((y_true - y_pred) ** 2)
 
 
+def of_outputs(y_true, y_pred):
+    """A number for each output, not for each example."""
+    return tf.reduce_mean((y_true - y_pred) ** 2, 0)
+
+
 def each(y_true, y_pred):
     return tf.reduce_mean((y_true - y_pred) ** 2, -1)

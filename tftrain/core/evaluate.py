@@ -21,7 +21,8 @@ def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) ->
     def add(batch: Batch) -> Tensor:
         found = objective.terms(batch, training=False)
         for metric in metrics:
-            metric.update_state(batch.y, objective.probabilities(found.outputs), sample_weight=batch.weight)
+            weight = objective.weights(batch, found.outputs)
+            metric.update_state(batch.y, objective.probabilities(found.outputs), sample_weight=weight)
         masses = tf.cast(objective.masses(batch, found.outputs), tf.float64)
         mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)
         loss, *penalties = (tf.cast(term, tf.float64) for term in (found.loss, *found.penalties))

@@ -18,6 +18,13 @@ from tftrain.core.recurrent import continued, recurrent_layers
 from tftrain.core.types import Batch, Carry, Tensor, Terms, Tree
 
 
+def spread(weight: Tensor | None, rank: int | None, outputs: Tree) -> Tensor | None:
+    """Weights [batch] for numbers of a rank, [batch, time, ...]; Keras would take them for those of the last axis."""
+    if weight is None or (rank or 1) < 2:
+        return weight
+    return tf.broadcast_to(_of_rank(weight, rank), tf.shape(outputs)[:rank])
+
+
 def unchanged(outputs: Tree) -> Tree:
     return outputs
 
@@ -76,18 +83,15 @@ class KerasObjective:
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
         outputs, carry = self._called(batch, carry, training)
-        loss = self.loss(batch.y, outputs, sample_weight=self._weights(batch, outputs))
+        loss = self.loss(batch.y, outputs, sample_weight=self.weights(batch, outputs))
         loss = loss * replicas.count()  # Keras divides by it, but the mean over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
         return Terms(loss, [tf.cast(penalty, loss.dtype) for penalty in self.model.losses], outputs, carry)
 
-    def _weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
-        """The weights of the examples, each for all that the loss gives of its example; Keras would take [batch] for
-        [time] where these are as long."""
-        if batch.weight is None or (self.loss_rank or 1) < 2:
-            return batch.weight
-        return tf.broadcast_to(_of_rank(batch.weight, self.loss_rank), tf.shape(outputs)[: self.loss_rank])
+    def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
+        """The weights of the examples, each as often as the loss gives a number of its example."""
+        return spread(batch.weight, self.loss_rank, outputs)
 
     def _called(self, batch: Batch, carry: Tree, training: bool) -> tuple[Tree, Tree]:
         """The outputs, with the states of recurrent layers going on where there is a Carry."""

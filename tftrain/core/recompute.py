@@ -109,29 +109,23 @@ class _Given:
 def _again(function: Callable, given: _Given, before: list[tuple], flows: tuple[Sequence, Sequence, Sequence]) -> list:
     """The gradients that flow on to inputs and to variables, from those that arrive, with all as it was before."""
     inputs, arriving, variables = flows
-    ops = _Operations()
+    ops, trained = _Operations(), {id(one.handle) for one in variables}
     # What could begin before a gradient arrives, or be taken for what the forward pass did, would save no memory.
     with tf.control_dependencies(arriving):
         inputs = [tf.identity(one) for one in inputs]
-        state = [(variable, tf.identity(value)) for variable, value in before]
+        # Weights are read as they are: nothing has changed them since, and a function with a gradient of its own that
+        # takes one from around it has to find the variable there.
+        others = [pair for pair in before if id(pair[0]._value.handle) not in trained]
+        state = [(variable, tf.identity(value)) for variable, value in others]
         scope = keras.StatelessScope(state, collect_losses=True, initialize_variables=False)
-        values = {id(variable._value.handle): scope.get_current_value(variable) for variable, _ in before}
-        sources = [*inputs, *(values.get(id(one.handle), one) for one in variables)]
         known = set(scope.state_mapping)
         with tf.GradientTape(watch_accessed_variables=False) as tape, scope:
-            tape.watch(sources)
+            tape.watch([*inputs, *variables])
             outputs = _flowing(tf.nest.flatten(given.to(function, inputs)))
-    _expect_repeatable(ops.since(), scope.state_mapping.keys() - known)
-    found = tape.gradient(outputs, sources, arriving)
-    lost = [
-        one.name.partition(":")[0] for one, grad in zip(variables, found[len(inputs) :], strict=True) if grad is None
-    ]
-    if lost:
-        raise Unrepeatable(
-            f"no gradient reaches {lost[0]} the second time; a function of tf.custom_gradient, or tf.recompute_grad, "
-            "should be given it as an argument, not take it from around it"
-        )
-    return found
+    changed = scope.state_mapping.keys() - known
+    _expect_standing(changed, [variable for variable, _ in before if id(variable._value.handle) in trained])
+    _expect_repeatable(ops.since(), changed)
+    return tape.gradient(outputs, [*inputs, *variables], arriving)
 
 
 def _unmerged(work: Callable[[], list], like: Sequence[Tensor], arriving: Sequence[Tensor]) -> list:
@@ -181,6 +175,14 @@ def _expect_repeatable(nodes: Sequence[Any], changed: Iterable[int]) -> None:
         raise Unrepeatable(
             "a variable is changed that is none of the layer's own, such as the seed that keras.random takes where it "
             "is given none; expected a keras.random.SeedGenerator, or a weight, as an attribute of the layer"
+        )
+
+
+def _expect_standing(changed: Iterable[int], trained: Iterable[Any]) -> None:
+    moved = [variable.path for variable in trained if id(variable) in changed]
+    if moved:
+        raise Unrepeatable(
+            f"the layer changes a weight that is trained, {moved[0]}, in its forward pass, like SpectralNormalization"
         )
 
 

@@ -99,6 +99,7 @@ class Objective(Protocol):
     """A model and its loss as one function of a batch; the only caller of the model.
 
     `masses` tells what each example counts in the loss, [batch]; the outputs spare the model another call, for masks.
+    `weights` has the weight of each number that the loss is made of, [batch] or [batch, time, ...], if there are any.
     While `at(values)` lasts, the parameters have other values, and what a forward pass changes, such as moving averages
     and the seed of dropout, is not kept: all passes there draw the same numbers. While `unrolled()` lasts, recurrent
     layers stand in the graph step by step.
@@ -111,6 +112,8 @@ class Objective(Protocol):
     def unrolled(self) -> AbstractContextManager: ...
 
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor: ...
+
+    def weights(self, batch: Batch, outputs: Tree) -> Tensor | None: ...
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms: ...
 
