@@ -95,6 +95,9 @@ def test_a_scalar_that_was_not_logged_is_told():
     ):
         curves(scene, ["loss", "lss"])
     assert len(curves(scene, ["loss", "val_loss"]).axes) == 1, "validation may still come"
+    scene.history["val_loss"] = scene.history["loss"]
+    with pytest.raises(ValueError, match="scalars: given 'val_acc', of which nothing was logged"):
+        curves(scene, ["loss", "val_acc"])
     assert curves(SimpleNamespace(step=0, history={}), ["lss"]) is None
 
 

@@ -57,5 +57,49 @@ def test_a_layer_that_goes_backwards_is_told_forward_in_time():
     assert not np.allclose(backward[:, 0], backward[:, -1])
 
 
+class Projecting(LAYERS.SimpleRNNCell):
+    """A cell that gives something else than its state."""
+
+    def call(self, inputs, states, training=False):
+        h, states = super().call(inputs, states, training=training)
+        return tf.nn.relu(h), states
+
+
+def test_a_cell_that_does_not_give_its_state():
+    objective = model_of(LAYERS.RNN(Projecting(3)))
+    layer, last = objective.model.layers
+    states, seen = [tf.zeros((5, 3))], []
+    with tf.GradientTape() as tape:
+        for step in range(6):
+            output, states = layer.cell(BATCH.x[:, step], states)
+            seen.append(states[0])
+        loss = tf.reduce_mean((last(output) - BATCH.y) ** 2)
+    wanted = tf.stack(tape.gradient(loss, seen), 1)
+    [found] = tf.function(lambda: state_gradients(objective, BATCH), autograph=False)().values()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+    assert np.linalg.norm(found[:, 0]) > 0
+
+
+def test_each_call_of_a_layer_has_states_of_its_own():
+    keras.utils.set_random_seed(3)
+    inputs, layer = keras.Input((6, 2)), LAYERS.GRU(3, name="twice")
+    outputs = LAYERS.Dense(1)(LAYERS.Concatenate()([layer(inputs), layer(2 * inputs)]))
+    objective = KerasObjective(keras.Model(inputs, outputs), keras.losses.MeanSquaredError())
+    found = state_gradients(objective, BATCH)
+    assert {name: tuple(one.shape) for name, one in found.items()} == {
+        "000.twice": (5, 6, 3),
+        "000.twice (call 2)": (5, 6, 3),
+    }
+
+
+def test_a_masked_step_has_no_gradient():
+    objective = model_of(LAYERS.Masking(), LAYERS.GRU(3))
+    x = BATCH.x.numpy()
+    x[:2, 2] = 0
+    [found] = state_gradients(objective, Batch(tf.constant(x), BATCH.y)).values()
+    norms = np.linalg.norm(found, axis=2)
+    assert (norms[:2, 2] == 0).all() and (norms[2:, 2] > 0).all() and (norms[:, 1] > 0).all()
+
+
 def test_a_model_without_recurrent_layers_has_none():
     assert state_gradients(model_of(LAYERS.Flatten()), BATCH) == {}

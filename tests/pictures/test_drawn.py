@@ -205,6 +205,8 @@ def test_the_time_lag_counts_back_from_the_last_step():
     gradient = np.zeros((2, 4, 3))
     gradient[:, :, 0] = [1e-4, 1e-3, 0, 1]
     np.testing.assert_allclose(lag_norms(gradient), [1, np.nan, 1e-3, 1e-4])
+    gradient[1] = 0  # an example that is left out does not make the mean less
+    np.testing.assert_allclose(lag_norms(gradient), [1, np.nan, 1e-3, 1e-4])
     [axes] = time_lag(scene(reaching={"x": gradient, "000.dense": np.zeros((2, 3))})).axes
     assert [line.get_label() for line in axes.lines] == ["x, -4.0 decades"]
     with pytest.raises(ValueError, match="a model without sequences"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -12,23 +12,29 @@ import tensorflow as tf
 
 from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.labels import Labels
+from tftrain.core.recurrent import LOOP
 from tftrain.core.types import Batch, Objective, Tensor
 
 
 def state_gradients(objective: Objective, batch: Batch) -> dict[str, Tensor]:
     """The gradient of the loss with respect to the states h_t of each recurrent layer, [batch, time, units], by layer.
 
-    It counts both ways that h_t has: up to the layers above, and on to the layer's own later states. Layers stand in
-    the graph step by step; one that is called more than once has the steps of all its calls.
+    It counts both ways that h_t has: up to the layers above, and on to the layer's own later states; where a mask
+    leaves a step out, h_t is the state that is not used, and its gradient 0. Layers stand in the graph step by step;
+    each call of a layer has states of its own.
     """
     layers = [layer for layer in layers_of(objective.model) if isinstance(layer, keras.layers.RNN)]
     names, found = _names(objective.model), {}
-    with tf.GradientTape() as tape, objective.unrolled(), _states(layers) as seen:
+    with tf.GradientTape() as tape, objective.unrolled(), _states(layers) as calls:
         loss, _, _ = objective(batch)
-    grads = tape.gradient(loss, seen, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    for layer, states in zip(layers, grads, strict=True):
-        if states:
-            found[names[id(layer)]] = tf.stack(states[::-1] if layer.go_backwards else states, 1)
+    states = [states for _, states in calls]
+    grads = tape.gradient(loss, states, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    for (layer, _), steps in zip(calls, grads, strict=True):
+        name = plain = names[id(layer)]
+        number = 2
+        while name in found:
+            name, number = f"{plain} (call {number})", number + 1
+        found[name] = tf.stack(steps[::-1] if layer.go_backwards else steps, 1)
     return found
 
 
@@ -41,10 +47,19 @@ def _names(model: Any) -> dict[int, str]:
 
 
 @contextmanager
-def _states(layers: list) -> Iterator[list[list[Tensor]]]:
-    """While it lasts, the states that the cells of these layers give, time step by time step, a list for each layer."""
-    seen: list[list[Tensor]] = [[] for _ in layers]
-    places = {id(layer.cell): place for place, layer in enumerate(layers)}
+def _states(layers: list) -> Iterator[list[tuple[Any, list[Tensor]]]]:
+    """While it lasts, a list for each call of these layers: the states that its cell gives, time step by time step."""
+    calls: list[tuple[Any, list[Tensor]]] = []
+
+    def looping(layer: Any) -> Callable:
+        inner = getattr(layer, LOOP)
+
+        @functools.wraps(inner)
+        def loop(*args: Any, **kwargs: Any) -> tuple:
+            calls.append((layer, []))
+            return inner(*args, **kwargs)
+
+        return loop
 
     def telling(cell: Any) -> Callable:
         call = cell.call
@@ -52,12 +67,13 @@ def _states(layers: list) -> Iterator[list[list[Tensor]]]:
         @functools.wraps(call)
         def tell(*args: Any, **kwargs: Any) -> tuple:
             output, states = call(*args, **kwargs)
-            given = tf.identity(output)
-            seen[places[id(cell)]].append(given)
-            # A cell's first state is what it gives, as a rule: both ways then lead through the tensor that is seen.
-            return given, tf.nest.map_structure(lambda state: given if state is output else state, states)
+            calls[-1][1].append(tf.nest.flatten(states)[0])
+            return output, states
 
         return tell
 
-    with hooked([layer.cell for layer in layers], telling):
-        yield seen
+    cells = list({id(layer.cell): layer.cell for layer in layers}.values())  # two layers may share one
+    with ExitStack() as hooks:
+        hooks.enter_context(hooked([layer for layer in layers if hasattr(layer, LOOP)], looping, LOOP))
+        hooks.enter_context(hooked(cells, telling))
+        yield calls

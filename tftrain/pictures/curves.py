@@ -31,7 +31,8 @@ def curves(scene: Scene, scalars: list[str] | None = None) -> Any:
     wanted = usual(scene.history) if scalars is None else scalars
     if not scene.history:
         return None
-    unknown = [name for name in wanted if not found(scene.history, name) and not name.startswith(VALIDATION)]
+    coming = not any(name.startswith(VALIDATION) for name in scene.history)  # there may be a validation yet
+    unknown = [one for one in wanted if not found(scene.history, one) and not (coming and one.startswith(VALIDATION))]
     if unknown and scalars is not None:
         there = ", ".join(dict.fromkeys(name.partition("/")[0] + "/" * ("/" in name) for name in scene.history))
         raise ValueError(f"scalars: given '{unknown[0]}', of which nothing was logged; there are {there}")

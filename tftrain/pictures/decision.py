@@ -75,7 +75,7 @@ def _numbers(sheet: Sheet, found: np.ndarray, grid: tuple[np.ndarray, np.ndarray
     values, (x, targets) = found[:, :, -1], points
     both = np.concatenate([values.ravel(), targets[:, -1]])
     both = both[np.isfinite(both)]
-    limits = {"vmin": float(both.min(initial=0)), "vmax": float(both.max(initial=0))} if both.size else {}
+    limits = {"vmin": float(both.min()), "vmax": float(both.max())} if both.size else {}
     axes.set_facecolor(NOT_FINITE)
     shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), cmap="viridis", shading="gouraud", **limits)
     axes.scatter(*x.T, c=targets[:, -1], s=_dot_size(x), cmap="viridis", edgecolors="white", linewidths=0.7, **limits)

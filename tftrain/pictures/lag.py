@@ -34,10 +34,13 @@ def time_lag(scene: Scene) -> Any:
 
 
 def lag_norms(gradient: np.ndarray) -> np.ndarray:
-    """Of a gradient [batch, time, features] the mean of its norms by lag, 0 for the last time step; zero is NaN."""
+    """Of a gradient [batch, time, features] the mean of its norms by lag, 0 for the last time step.
+
+    It is NaN where all are 0. Examples whose norm is 0 are left out, such as those that a mask leaves out there.
+    """
     with np.errstate(all="ignore"):
-        norms = np.linalg.norm(np.asarray(gradient, np.float64), axis=2).mean(0)[::-1]
-    return np.where(norms > 0, norms, np.where(np.isfinite(norms), np.nan, norms))
+        norms = np.linalg.norm(np.asarray(gradient, np.float64), axis=2)
+        return (norms.sum(0) / (norms != 0).sum(0))[::-1]
 
 
 def _line(axes: Any, name: str, norms: np.ndarray, colour: str) -> None:

@@ -13,6 +13,7 @@ from tftrain.values import NonNegativeInt, PositiveInt
 
 _COLUMN, _ROW, _RADIUS = 2.6, 1.55, 0.4  # inches: from layer to layer, from unit to unit, and of a unit
 _SIDE, _TOP, _BOTTOM = 0.9, 0.5, 0.75  # inches around the units
+_CAPTION = 6.2  # inches that the words below take
 _MOST_LABELS = 8  # weights between two layers that are told in numbers
 _READ = (
     r"width: the size of w;  colour: dw = a $\delta$, blue below 0, orange above;  db = $\delta$",
@@ -27,17 +28,19 @@ def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -
     A unit adds up z and gives a = f(z); below it stands its error term delta, the gradient of the batch's loss with
     respect to z, and its factors: da, the gradient with respect to a, and the slope f'(z). A line is a weight w, the
     thicker the larger; its colour is what the example, counted from 0, adds to the gradient of w, which is the unit's
-    delta times the a of the unit before. Of wide layers the first `units` are drawn.
+    delta times the a of the unit before. Of wide layers the first `units` are drawn. A loss that is computed from what
+    is before the last function, as Keras computes cross-entropy, has no da there.
     """
     found = layers(scene)
     examples = len(found[0].before)
     if example >= examples:
         raise ValueError(f"example: given {example}; expected a number below {examples}, that of the batch")
     widths = [min(units, one) for one in (found[0].before.shape[1], *(len(layer.kernel.T) for layer in found))]
-    wide, high = 2 * _SIDE + _COLUMN * len(found), _TOP + _BOTTOM + _ROW * max(widths)
+    high, side = _TOP + _BOTTOM + _ROW * max(widths), max(_SIDE, (_CAPTION - _COLUMN * len(found)) / 2)
+    wide = 2 * side + _COLUMN * len(found)
     sheet = Sheet(f"network, step {scene.step}", size=(wide, high + 0.4))
     [axes] = sheet.axes
-    axes.set(xlim=(-_SIDE, wide - _SIDE), ylim=(-_ROW * max(widths) / 2 - _BOTTOM, _ROW * max(widths) / 2 + _TOP))
+    axes.set(xlim=(-side, wide - side), ylim=(-_ROW * max(widths) / 2 - _BOTTOM, _ROW * max(widths) / 2 + _TOP))
     axes.set_aspect("equal")
     axes.set_axis_off()
     most = max(_largest(_terms(layer, example)) for layer in found), max(_largest(layer.kernel) for layer in found)
@@ -111,7 +114,9 @@ def _circle(axes: Any, at: tuple[float, float], inside: list[str], below: str) -
 
     axes.add_patch(Circle(at, _RADIUS, facecolor="white", edgecolor="#333333", linewidth=1.2, zorder=3))
     axes.text(*at, "\n".join(inside), fontsize=9, ha="center", va="center", zorder=4)
-    axes.text(at[0], at[1] - _RADIUS - 0.05, below, fontsize=9, color="#c45100", ha="center", va="top", zorder=4)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7 if below else 0, "pad": 0.5}
+    style = {"fontsize": 9, "color": "#c45100", "ha": "center", "va": "top", "bbox": box}
+    axes.text(at[0], at[1] - _RADIUS - 0.05, below, zorder=4, **style)
 
 
 def _head(axes: Any, found: list[Dense], widths: list[int]) -> None:
