@@ -108,24 +108,25 @@ def waits(log: Path, mode: str, asked: argparse.Namespace) -> dict[str, list[flo
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise SystemExit(f"scripts/benchmark board: there is no browser; expected one of {', '.join(BROWSERS)}")
-    others = [one for one in default.get_plugins() if one is not Loader]
-    seconds: dict[str, list[float]] = {"loaded": [], "picture": []}
-    for _ in range(asked.repeats):
-        server = program.TensorBoard([*others, Loader])
-        server.configure(logdir=str(log), load_fast=MODES[mode], port=0)
+    server = program.TensorBoard([*(one for one in default.get_plugins() if one is not Loader), Loader])
+    server.configure(logdir=str(log), load_fast=MODES[mode], port=0)
+    pictures = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--no-first-run"])
         began = time.monotonic()
         with contextlib.redirect_stderr(io.StringIO()):
             address = server.launch()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--no-first-run"])
+        inside = f"{address}data/plugin/tftrain_gradients/map?run=run&quantity=grad_norm"
+        asking = browser.new_page().request
+        while (reply := asking.get(inside)).status != 200 or len(reply.json()["steps"]) < POINTS:
+            time.sleep(0.2)
+        loaded = time.monotonic() - began
+        for _ in range(asked.repeats):
             page = browser.new_page(viewport={"width": 1500, "height": 1000})
-            inside = f"{address}data/plugin/tftrain_gradients/map?run=run&quantity=grad_norm"
-            while (reply := page.request.get(inside)).status != 200 or len(reply.json()["steps"]) < POINTS:
-                time.sleep(0.05)
-            seconds["loaded"].append(time.monotonic() - began)
             began = time.monotonic()
             page.goto(f"{address}#tftrain_gradients")
             page.frame_locator("iframe").locator("body[data-drawn='1']").wait_for(timeout=60_000)
-            seconds["picture"].append(time.monotonic() - began)
-            browser.close()
-    return seconds
+            pictures.append(time.monotonic() - began)
+            page.close()
+        browser.close()
+    return {"loaded": [loaded], "picture": pictures}
