@@ -193,7 +193,8 @@ def board(words: Sequence[str]) -> int:
     from tftrain.serve import serve
 
     serve(asked.folders or [Path("runs")], asked.host, asked.port)
-    return 0
+    sys.stdout.flush()
+    os._exit(0)  # TensorBoard's threads may be within a call to its data server, and would hold up the end
 
 
 def list_parts(words: Sequence[str]) -> int:

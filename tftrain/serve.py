@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -48,7 +48,8 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
         print(f"TensorBoard: {url} (Ctrl-C ends it)\nGradients:   {url}#{PLUGIN}", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is cleared away then too
         with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+            while True:
+                time.sleep(1)  # and not for ever: a signal that another thread is given does not wake this one
 
 
 def _plugins() -> list:
