@@ -43,5 +43,8 @@ def test_what_cannot_be_written_is_one_line_with_path_and_reason(tmp_path):
         raise LookupError("{{node x}} /a/b; No space left on device [Op:SaveV2]")
 
 
-def test_a_folder_can_be_synced(tmp_path):
+def test_a_folder_can_be_synced(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor)) or fsync(descriptor))
     sync(tmp_path)
+    assert [one.st_ino for one in synced] == [tmp_path.stat().st_ino]

@@ -68,6 +68,7 @@ def test_a_folder_that_is_gone_needs_no_lock_any_more(tmp_path):
     with locked(tmp_path / "run"):
         (tmp_path / "run" / ".lock").unlink()
         (tmp_path / "run").rmdir()
+    assert not (tmp_path / "run").exists(), "nothing is made there again"
 
 
 def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch):

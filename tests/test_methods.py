@@ -17,6 +17,7 @@ HEAD = "data: {name: iris, batch_size: 30}\noptimizer: sgd\n"
     [
         ("{name: mean_squared_error, reduction: sum}", "loss.reduction: 'sum' does not go with gradients.accumulate: "),
         ("losses:Squared", "loss: losses:Squared gave a Squared, of which nobody knows how it adds up for gradients"),
+        ("losses:Plain", "loss: losses:Plain gave a Plain, of which nobody knows how it adds up for gradients"),
         ("losses:squared", "loss: losses:squared gave a function, of which nobody knows how it adds up for gradients"),
     ],
 )
@@ -40,6 +41,15 @@ def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(desk
     monkeypatch.setattr("tftrain.methods.replicas.count", lambda: 1)
     assemble(desk.load(f"{text}loss: '{loss}'\n"))
     assemble(desk.load(f"{text}loss: 'losses:each'\n{spread}\n"))
+
+
+def test_a_loss_that_takes_no_weights_is_told_before_training(desk):
+    with pytest.raises(InputError, match="config.yaml:4:7: loss: losses:Unweighted: .* argument 'sample_weight'"):
+        assemble(
+            desk.load(
+                "data: {name: large_features, batch_size: 4}\noptimizer: sgd\nmodel: mlp\nloss: 'losses:Unweighted'\n"
+            )
+        )
 
 
 def test_unreached_parameters_are_told_by_their_names(desk):

@@ -233,8 +233,9 @@ def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple
             one_hot = losses.is_one_hot(data.facts)
             loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
             expect(loss, Callable, "a keras.losses.Loss")
-        loss(sample.y, outputs)  # one that does not fit is told before training
         rank = losses.rank_of(loss, sample.y, outputs)
+        weight = spread(sample.weight, rank, outputs)
+        loss(sample.y, outputs, sample_weight=weight)  # one that does not fit is told before training
     return loss, from_logits, rank
 
 

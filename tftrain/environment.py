@@ -35,10 +35,9 @@ def markdown(table: Mapping[str, str]) -> str:
 
 
 def _command() -> str:
-    program = os.path.basename(sys.argv[0])
-    return (
-        f"{'python -m tftrain' if program == '__main__.py' else program or 'python'} {shlex.join(sys.argv[1:])}".strip()
-    )
+    program = os.path.basename(sys.argv[0]) or "python"
+    words = ["python", "-m", "tftrain"] if program == "__main__.py" else [program]
+    return shlex.join([*words, *sys.argv[1:]])
 
 
 def _version(package: str) -> str:

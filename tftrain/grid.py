@@ -37,9 +37,8 @@ def grid(settings: Sequence[str]) -> list[Trial]:
         if not key.strip() or not all(values):
             message = "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none"
             raise ConfigError([problem(Place(f"--set {text}"), "", message)])
-        twice = next(
-            (one for one in values if [read_scalar(other) for other in values].count(read_scalar(one)) > 1), None
-        )
+        read = list(map(read_scalar, values))
+        twice = next((one for one, value in zip(values, read, strict=True) if read.count(value) > 1), None)
         if twice is not None:
             raise ConfigError([problem(Place(f"--set {text}"), "", f"given {twice} twice; expected each value once")])
         choices[key.strip()] = values

@@ -54,12 +54,12 @@ def _refuse_sums(config: Config, objective: KerasObjective) -> None:
     if not spread or reduction in losses.MEANS and objective.loss_rank:
         return
     where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
-    if reduction in losses.MEANS:
-        path, given = "loss", f"{config.loss.name} gives no number for each example by itself, as {where} needs it"
-        expected = "such numbers, [batch], in place of their mean or of what else joins the examples"
-    elif isinstance(loss, keras.losses.Loss):
+    if isinstance(loss, keras.losses.Loss) and reduction not in losses.MEANS:
         path, given = "loss.reduction", f"'{reduction}' does not go with {where}"
         expected = ", ".join(losses.MEANS)
+    elif objective.loss_rank == 0:
+        path, given = "loss", f"{config.loss.name} gives no number for each example by itself, as {where} needs it"
+        expected = "such numbers, [batch], in place of their mean or of what else joins the examples"
     else:
         path, given = "loss", f"{config.loss.name} gave {shown(loss)}, of which nobody knows how it adds up for {where}"
         expected = "a keras.losses.Loss, or a function (y_true, y_pred, ...) in place of what gives one"

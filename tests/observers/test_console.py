@@ -171,9 +171,12 @@ def test_only_a_terminal_gets_a_link():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
 def test_a_run_goes_on_in_silence_where_nothing_can_be_printed(monkeypatch):
     with open("/dev/full", "w") as full:
+        with pytest.raises(OSError):
+            os.write(full.fileno(), b"a")
         monkeypatch.setattr(sys, "stdout", full)
         observer = Console(Course(10, 5), console=screen())
         for step in (5, 10):
             observer(step, Signals({"loss": 1.0, "val_loss": 1.0}))
         observer.close()
         print("said once more", flush=True)
+        assert os.write(full.fileno(), b"a") == 1, "what nobody reads goes nowhere from then on"

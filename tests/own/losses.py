@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 
@@ -26,3 +27,20 @@ def of_outputs(y_true, y_pred):
 
 def each(y_true, y_pred):
     return tf.reduce_mean((y_true - y_pred) ** 2, -1)
+
+
+class Plain(keras.losses.Loss):
+    """Reduced in a way of its own."""
+
+    def call(self, y_true, y_pred):
+        return tf.reduce_mean((y_true[:, None] - y_pred) ** 2, -1)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return 2 * super().__call__(y_true, y_pred, sample_weight)
+
+
+class Unweighted(keras.losses.Loss):
+    """Takes no weights."""
+
+    def __call__(self, y_true, y_pred):
+        return tf.reduce_mean((tf.cast(y_true, tf.float32) - y_pred) ** 2)

@@ -20,8 +20,8 @@ def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) ->
 
     def add(batch: Batch) -> Tensor:
         found = objective.terms(batch, training=False)
+        weight = objective.weights(batch, found.outputs)
         for metric in metrics:
-            weight = objective.weights(batch, found.outputs)
             metric.update_state(batch.y, objective.probabilities(found.outputs), sample_weight=weight)
         masses = tf.cast(objective.masses(batch, found.outputs), tf.float64)
         mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)

@@ -77,7 +77,7 @@ def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
     found = Outcome()
     try:
         yield found
-    except (KeyboardInterrupt, GeneratorExit):
+    except KeyboardInterrupt:
         found.succeeded = None
         raise
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,9 @@ VALIDATION = "val_"
 MEASURED = "zero_grad_fraction"  # tells a point at which all is measured
 _PLANNED = {"training": 500, "validation": 500, "measured": 50}  # in a run from its start to its end
 _ROOM = {"training": SCALARS - 150, "validation": SCALARS - 50, "measured": HISTOGRAMS}  # less what is always drawn
-# Of a run that may end soon points are this share of its steps apart, so that up to a million steps there are no more
-# than TensorBoard keeps; those at which all is measured are planned so.
-_OPEN = {"training": 100, "validation": 64, "measured": 1_000_000_000}
+# Of a run that may end soon points are a share of its steps apart, one in so many, so that up to a million steps there
+# are about as many as TensorBoard keeps; those at which all is measured are planned so.
+_OPEN = {"training": 100, "validation": 64, "measured": math.inf}
 _SPREAD = 1.4  # of what is left a longer run leaves some for one that is longer still
 _LARGEST, _SUMMED = ("grad_norm_max",), ("nonfinite_steps",)  # of points that are not drawn: no spike is lost
 

@@ -30,13 +30,13 @@ def decision_map(scene: Scene, points: PositiveInt = 1000, resolution: Annotated
     sheet = Sheet(f"decision map, step {scene.step}", size=(6.0, 5.0))
     [axes] = sheet.axes
     labels = _labels(examples.y, scene.facts.classes)
-    if labels is not None and found.shape[2] > 2:
-        _regions(axes, found, extent)
-    elif labels is not None:
-        _surface(sheet, found[:, :, -1], (across, up))
-    else:
+    if labels is None:
         _numbers(sheet, found, (across, up), (x, np.reshape(examples.y, (len(x), -1))))
-    if labels is not None:
+    else:
+        if found.shape[2] > 2:
+            _regions(axes, found, extent)
+        else:
+            _surface(sheet, found[:, :, -1], (across, up))
         _dots(axes, x, labels, _colours(max(found.shape[2], labels.max() + 1)))
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0]", ylabel="x[1]")
     return sheet.finished()
