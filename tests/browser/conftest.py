@@ -118,10 +118,21 @@ def coloured():
     """Returns a function that gives the share of an element's pixels that are neither grey, black nor white."""
 
     def coloured(locator):
-        seen = matplotlib.image.imread(io.BytesIO(locator.screenshot()))[..., :3]
+        seen = pixels(locator)
         return float((seen.max(-1) - seen.min(-1) > 0.2).mean())
 
     return coloured
+
+
+@pytest.fixture(scope="package")
+def inked():
+    """Returns a function that gives the share of an element's pixels that are not white."""
+    return lambda locator: float((pixels(locator).min(-1) < 0.96).mean())
+
+
+def pixels(locator):
+    """What is seen of an element: (height, width, 3), between 0 and 1."""
+    return matplotlib.image.imread(io.BytesIO(locator.screenshot()))[..., :3]
 
 
 @pytest.fixture(scope="package")
