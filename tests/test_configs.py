@@ -142,6 +142,19 @@ def test_momentum_and_adam_are_sooner_down_the_valley(run):
     assert reached(adam, noise) < reached(plain, noise) < 500
 
 
+def test_momentum_goes_past_the_valley_where_plain_descent_stops_in_it(run):
+    """The way over the surface: across the valley, along which the second weight stands still."""
+    ways = {}
+    for name in ("momentum", "momentum_nesterov"):
+        curve = run(name).history["weight/000.output/kernel.1.0"]
+        assert curve.steps.tolist() == list(range(1, 501))
+        ways[name] = curve.values
+    low = ways["momentum"][-1]
+    assert ways["momentum"][0] == ways["momentum_nesterov"][0] < low - 0.5
+    assert ways["momentum"].max() < low + 0.02 and ways["momentum_nesterov"].max() > low + 0.4
+    assert abs(ways["momentum_nesterov"][-1] - low) < 1e-3
+
+
 @pytest.mark.long
 def test_gradient_rate_climbs_as_the_gradient_falls(run):
     result = run("gradient_rate")

@@ -10,8 +10,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
+from tftrain.assemble import assemble
 from tftrain.errors import InputError, UserCodeError
 from tftrain.observers.records import history
+from tftrain.scenes import Scenes
 
 # Dropout, moving averages, a rate that goes by the points logged: what a picture could disturb.
 TEXT = """
@@ -145,6 +147,43 @@ def test_of_sequences_the_lag_is_drawn_and_of_an_embedding_the_gradients(tmp_pat
     tftrain.train(load(tmp_path, words + quick + clipped), tmp_path / "words")
     drawn = [path.name for folder in ("lag", "words") for path in (tmp_path / folder / "pictures").iterdir()]
     assert drawn == ["time_lag-00000001.png", "gradients-00000001.png"]
+
+
+def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
+    """Each has graphs of its own, of the same batch."""
+    kinds = (
+        "[difference_error, loss_surface, {name: loss_surface, y: 000.hidden_1.simple_rnn_cell/bias.0}, signal_flow, "
+    )
+    text = (
+        "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\noptimizer: sgd\n"
+    )
+    log = f"log: {{histograms_every: never, graph: false, pictures: {kinds}time_lag, gradients, weights]}}\n"
+    tftrain.train(load(tmp_path, text + log + "training: {steps: 1}\n"), tmp_path / "run")
+    drawn = {path.name.rpartition("-")[0] for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert drawn == {
+        "difference_error",
+        "loss_surface",
+        "loss_surface_2",
+        "signal_flow",
+        "time_lag",
+        "gradients",
+        "weights",
+    }
+
+
+def test_many_losses_are_those_of_one_after_the_other(tmp_path):
+    run = assemble(load(tmp_path, TEXT))  # with dropout and moving averages
+    before = [np.asarray(variable).tobytes() for variable in run.state.model.variables]
+    scenes, random = Scenes(run), np.random.default_rng(0)
+    params = [param.numpy() for param in run.objective.params]
+    moved = {at: random.normal(size=(7, *params[at].shape)).astype(np.float32) for at in (0, 3)}
+    one_by_one = [
+        scenes.loss([moved[at][point] if at in moved else param for at, param in enumerate(params)])
+        for point in range(7)
+    ]
+    np.testing.assert_allclose(scenes.losses(moved), one_by_one, rtol=1e-6)  # of float32
+    assert len(set(one_by_one)) == 7
+    assert [np.asarray(variable).tobytes() for variable in run.state.model.variables] == before
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ GROUND = {
     "tftrain.gradient_map",
     "tftrain.core.types",
     "tftrain.core.flat",
+    "tftrain.core.elements",
     "tftrain.core.gate",
     "tftrain.core.norms",
     "tftrain.core.sparse",

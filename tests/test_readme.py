@@ -33,7 +33,7 @@ def desk(tmp_path, monkeypatch):
 def test_all_files_are_there():
     assert BLOCKS.keys() == {
         *("my_models.py", "tiny.yaml", "my_parts.py", "snake.yaml"),
-        *("rates.yaml", "my_rates.py", "sawtooth.yaml"),
+        *("rates.yaml", "my_rates.py", "sawtooth.yaml", "my_probes.py", "direction.yaml"),
     }
 
 
@@ -50,6 +50,22 @@ def test_the_rates_shown(desk):
     found = tftrain.train(tftrain.load("rates.yaml"))
     rates = found.history["learning_rate"].values
     assert rates.max() == pytest.approx(0.01) and rates[0] < 0.01 and found.results["validation"]["accuracy"] >= 0.8
+
+
+def test_the_probe_shown(desk):
+    adam, plain = (
+        tftrain.train(tftrain.load("direction.yaml", [*flags, "training.epochs=2"]))
+        for flags in ([], ["optimizer=sgd"])
+    )
+    cosines = {name: curve.values for name, curve in plain.history.items() if name.startswith("direction/")}
+    assert [*cosines] == [
+        "direction/000.hidden_1/kernel",
+        "direction/001.hidden_2/kernel",
+        "direction/002.output/kernel",
+    ]
+    for name, values in cosines.items():
+        np.testing.assert_allclose(values, 1, rtol=1e-4)  # an update is the difference of weights in float32
+        assert (0.1 < adam.history[name].values).all() and (adam.history[name].values < 0.99).all()
 
 
 def test_the_config_shown_is_valid(desk):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
-from tftrain.config import Config, Log
+from tftrain.config import Config
 from tftrain.core.executor import fitting
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
@@ -33,15 +33,12 @@ from tftrain.layer_names import fresh_names
 from tftrain.methods import open_method
 from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
-from tftrain.probes.activations import activation_signals
-from tftrain.probes.gradients import gradient_counts
-from tftrain.probes.histograms import ON_BOTH_AXES, histograms
-from tftrain.probes.weights import weight_norms
+from tftrain.probing import open_probes
 from tftrain.recomputation import expect_repeatable, open_blocks
-from tftrain.rules import logits_clash, metric_labels
+from tftrain.rules import logits_clash, metric_labels, taken_names
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
-from tftrain.trials import expect, try_score
+from tftrain.trials import expect, try_probe, try_score
 from tftrain.windows import free_of_length, windowed
 
 
@@ -103,6 +100,9 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     def new_metrics() -> list:
         return _metrics(config, data, objective.probabilities(outputs), objective.loss_rank)
 
+    def trial(probe: Probe) -> Any:
+        return try_probe(probe, objective, names.trained, data.sample)
+
     epoch = data.train.steps_per_epoch
     expect_within(config, total_steps(config, epoch))
     names = names_of(model)
@@ -113,6 +113,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     method, carry = open_method(config, objective, data, loss_scale)
     blocks = open_blocks(config, model, carry)
     recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks)
+    probes = open_probes(config.log, names, taken_names(config.metrics), trial)
     with blamed_on(config.model, "model"), expect_repeatable(config):
         spike = config.training.spike
         norm_range = NormRange(None if spike == "never" else spike)
@@ -121,23 +122,9 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
         executor = fitting(model, take(data.sample, slice(1)).x, data.batch_size)
         made = {"executor": executor, "jit_compile": config.training.jit_compile}
-        programs = Programs(state, recipe, data.train, _probes(config.log), **made)
+        programs = Programs(state, recipe, data.train, probes, **made)
     expect_compilable(config, programs.compiled, data.sample)
     return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
-
-
-def _probes(log: Log) -> list[Probe]:
-    if log.histograms_every == "never":
-        return []
-    axes = dict.fromkeys(ON_BOTH_AXES, log.histogram_axis)
-    wanted = [(what, axis) for what in log.histograms for axis in axes.get(what, ["value"])]
-    counted = ("gradients", "log10")  # histograms of these come with the counts
-    return [
-        gradient_counts(log10_histograms=counted in wanted),
-        weight_norms(),
-        activation_signals(),
-        *(histograms(*one) for one in wanted if one != counted),
-    ]
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:

@@ -105,6 +105,11 @@ KINDS = {
         keras="metrics",
         house=("outputs", "one_hot"),
     ),
+    "probe": Kind(
+        "a measurement of the step, whose numbers are logged",
+        {"weights": "tftrain.probes.weights:weights"},
+        options={"only": Pattern | None},  # of the parameters in whose names it is found
+    ),
     "picture": Kind(
         "a picture of the run, as a PNG and in TensorBoard",
         {
@@ -112,6 +117,7 @@ KINDS = {
             **{name: f"tftrain.pictures.matrices:{name}" for name in ("weights", "gradients")},
             **{name: f"tftrain.pictures.layers:{name}" for name in ("gradient_map", "gradient_flow", "signal_flow")},
             "network": "tftrain.pictures.network:network",
+            "loss_surface": "tftrain.pictures.surface:loss_surface",
             "difference_error": "tftrain.pictures.differences:difference_error",
             "time_lag": "tftrain.pictures.lag:time_lag",
             "curves": "tftrain.pictures.curves:curves",

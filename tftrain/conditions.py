@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 
-_IN_RECORDS = ("update", "apply")  # the fields that run in the graph, of a Transform, a Rate or a Preprocess
+# The fields that run in the graph, of a Transform, a Rate, a Preprocess or a Probe.
+_IN_RECORDS = ("update", "apply", "measure")
 
 
 def followed(part: Any) -> Any:

@@ -20,6 +20,7 @@ from tftrain.values import (
     Picture,
     PositiveInt,
     Preprocess,
+    Probe,
     Section,
     Seed,
     Share,
@@ -109,6 +110,7 @@ class Log:
     histogram_axis: Annotated[list[Literal["log10", "value"]], Many()] = setting(
         "x axes of histograms of gradients and updates: log10|g|, g, or both", ("log10",)
     )
+    probes: Annotated[list[Probe], Many()] = setting("what else is measured, as often as `histograms_every` says", ())
     pictures: Annotated[list[Picture], Many()] = setting("what is drawn, before training, during it and at its end", ())
     console: Annotated[Any, Time(("auto",))] = setting("time between two lines on the terminal", "auto")
     graph: bool = setting("write the graph of the plain step", True)

@@ -13,7 +13,7 @@ from tftrain import arguments, catalogue, modules, values
 from tftrain.signature import UNREAD
 from tftrain.strict import Place
 
-_IN_GRAPH = ("clip", "schedule", "method", "preprocess")  # what is built there runs in the graph, called by us
+_IN_GRAPH = ("clip", "schedule", "method", "preprocess", "probe")  # what is built there runs in the graph, called by us
 
 
 @dataclass(frozen=True)

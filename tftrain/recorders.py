@@ -50,9 +50,10 @@ def recorders(run: Run, folder: Path, start: int, reservoirs: Reservoirs) -> tup
 def new_reservoirs(run: Run) -> Reservoirs:
     """Those of a run; how often there are points is left to the config where that says it, with a warning."""
     log, epoch, wished = run.config.log, run.data.train.steps_per_epoch, set()
+    measured = (HISTOGRAMS, "histograms") if log.histograms else (SCALARS, "scalars")
     for kind, key, time, most, plugin in (
         ("training", "log.scalars", log.scalars, SCALARS, "scalars"),
-        ("measured", "log.histograms_every", log.histograms_every, HISTOGRAMS, "histograms"),
+        ("measured", "log.histograms_every", log.histograms_every, *measured),
     ):
         if time not in ("auto", "never"):
             wished.add(kind)

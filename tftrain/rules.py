@@ -12,7 +12,8 @@ from tftrain.values import PROBABILITIES, unordered
 
 # What every run logs beside its loss and its metrics.
 LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
-_TAKEN = ("loss", "epoch", "step", "wall_seconds", "step_ms", "loss_scale", "depth_ratio", "nonfinite_grads", *LOGGED)
+_TAKEN = ("loss", "epoch", "step", "wall_seconds", "steps_per_second", "step_ms", "loss_scale", "depth_ratio", *LOGGED)
+_TAKEN += ("nonfinite_grads", "zero_grad_fraction", "absgrad_p05", "absgrad_p50", "absgrad_p95")
 
 
 class Rule(NamedTuple):
@@ -63,6 +64,11 @@ def metric_labels(metrics: Sequence[Part]) -> list[str]:
         numbered = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
         labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
     return labels
+
+
+def taken_names(metrics: Sequence[Part] | str) -> list[str]:
+    """What a run with these metrics logs beside its groups, such as `grad_norm/`."""
+    return [*_TAKEN, *(["accuracy"] if metrics == "auto" else metric_labels(metrics))]
 
 
 def _activation_name(activation: Any) -> str | None:
@@ -154,6 +160,12 @@ def _timed_twice(pictures: list[Part]) -> str | None:
     return f"{twice[0]} is given both at and every; expected one of the two" if twice else None
 
 
+def _unmeasured(probes: list[Part], every: str | int) -> str | None:
+    if not probes or every != "never":
+        return None
+    return f"given {probes[0].name} beside log.histograms_every: never, so it is never measured; expected a time there"
+
+
 def _misread(model: Part, loss: Part) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 
@@ -168,6 +180,7 @@ RULES = (
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
     Rule("log.profile", ("log.profile",), _backwards),
     Rule("log.pictures", ("log.pictures",), _timed_twice),
+    Rule("log.probes", ("log.probes", "log.histograms_every"), _unmeasured),
     Rule("loss.from_logits", ("model", "loss"), _misread),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
     Rule("optimizer.weight_decay_only", ("optimizer",), _undecayed),

@@ -33,6 +33,7 @@ class Scenes:
 
     def __init__(self, run: Run, batches: int = 1):
         self.run, feed = run, run.data.train
+        self._moving: dict[tuple[int, ...], Callable[[list[Tensor]], Tensor]] = {}  # by the parameters that move
         self._batches = []
         for step in range(min(batches, feed.steps_per_epoch)):
             self._batches.append(map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0))))
@@ -74,6 +75,14 @@ class Scenes:
         with kept(model), replicas.first_of(model.variables[0].value):
             return float(self._loss([tf.constant(value) for value in values]))
 
+    def losses(self, moved: dict[int, np.ndarray]) -> np.ndarray:
+        """Of the first batch, [points], where some parameters, by index, have other values, [points, ...]."""
+        model, known = self.run.state.model, tuple(sorted(moved))
+        if known not in self._moving:
+            self._moving[known] = self._losses_moving(known)
+        with kept(model), replicas.first_of(model.variables[0].value):
+            return self._moving[known]([tf.constant(moved[index]) for index in known]).numpy()
+
     def passed(self) -> Passes:
         """One pass of the first batch."""
         scale = self.run.state.loss_scale
@@ -91,7 +100,8 @@ class Scenes:
 
     @functools.cached_property
     def _tensors(self) -> Batch:
-        return map_leaves(tf.convert_to_tensor, self.batch)
+        with tf.init_scope():  # whichever graph asks first, they are for all
+            return map_leaves(tf.convert_to_tensor, self.batch)
 
     @functools.cached_property
     def _passing(self) -> Callable[[float], Passes]:
@@ -104,6 +114,18 @@ class Scenes:
                 return self.run.objective(self._tensors)[0]
 
         return tf.function(found, autograph=False)
+
+    def _losses_moving(self, indices: tuple[int, ...]) -> Callable[[list[Tensor]], Tensor]:
+        objective = self.run.objective
+
+        def one(values: list[Tensor]) -> Tensor:
+            params = [tf.convert_to_tensor(param) for param in objective.params]
+            for index, value in zip(indices, values, strict=True):
+                params[index] = value
+            with objective.at(params):
+                return tf.cast(objective(self._tensors)[0], tf.float64)
+
+        return tf.function(lambda points: tf.map_fn(one, points, fn_output_signature=tf.float64), autograph=False)
 
     @functools.cached_property
     def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
@@ -124,7 +146,8 @@ class Moment:
         self._scenes, self._history = scenes, history
         self.step, self.batch, self.facts = step, scenes.batch, scenes.run.data.facts
         self.names = parameter_names(scenes.run.state.model)
-        self.examples, self.predict, self.loss = scenes.examples, scenes.predict, scenes.loss
+        self.examples, self.predict = scenes.examples, scenes.predict
+        self.loss, self.losses = scenes.loss, scenes.losses
 
     @functools.cached_property
     def params(self) -> list[np.ndarray]:

@@ -11,7 +11,9 @@ from typing import Any
 import tensorflow as tf
 
 from tftrain.core import replicas
-from tftrain.core.types import Batch, Evaluation, Objective, Rate, Transform, Tree
+from tftrain.core.activations import recording, telling
+from tftrain.core.passes import kept
+from tftrain.core.types import Batch, Evaluation, Moment, Objective, Rate, Transform, Tree
 from tftrain.names import listed
 from tftrain.wording import with_article
 
@@ -40,7 +42,7 @@ def expect(found: Any, record: type, expected: str) -> None:
 def try_rate(found: Any) -> None:
     """One step's rate of what a user's part built: a Rate, a function of the step, or a number."""
     if isinstance(found, Rate):
-        _expect_functions(found, ("init", "update"))
+        expect_functions(found, ("init", "update"))
         state = _tensors(found.init())
         given = found.update(state, tf.constant(0, tf.int64), tf.constant(1.0))
         rate, after = _of_length(given, "(rate, state)")
@@ -55,7 +57,7 @@ def try_rate(found: Any) -> None:
 def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:
     """One update of gradients that are zero."""
     expect(found, Transform, "a Transform(init, update) of tftrain.core.types")
-    _expect_functions(found, ("init", "update"))
+    expect_functions(found, ("init", "update"))
     state = _tensors(found.init(params))
     given = found.update([tf.zeros(param.shape) for param in params], state, params)
     grads, after, scalars = _of_length(given, "(grads, state, scalars)")
@@ -82,12 +84,32 @@ def try_method(found: Any, objective: Objective, sample: Batch) -> None:
         given.append(found(objective, batch, ()))
         return 0
 
-    batch = Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample))
+    batch = _as_tensors(sample)
     tf.function(lambda: replicas.run(evaluate, batch), autograph=False).get_concrete_function()
     if not isinstance(given[0], Evaluation):
         raise TypeError(f"its function gave {shown(given[0])}; expected {expected}")
     _expect_number(given[0].loss, "as the loss ")
     _expect_gradients(given[0].grads, objective.params)
+
+
+def try_probe(found: Any, objective: Objective, names: Sequence[str], sample: Batch) -> Any:
+    """What it measures of a sample, as arrays; all gradients are 1, all updates -0.001, and nothing is changed."""
+    batch, params = _as_tensors(sample), objective.params
+
+    def look() -> Tree:
+        with recording() as activations:
+            loss, outputs, _ = objective(batch)
+        ones = [tf.ones(param.shape) for param in params]
+        values = [tf.convert_to_tensor(param) for param in params]
+        moment = Moment(loss, outputs, values, ones, ones, [-0.001 * one for one in ones], tuple(names), activations)
+        measured = found.measure(moment)
+        for leaf in tf.nest.flatten(measured):
+            if not tf.is_tensor(leaf) and not _is_numeric(leaf):
+                raise TypeError(f"its measure gave {shown(leaf)}; expected tensors, in dicts, lists or tuples")
+        return tf.nest.map_structure(tf.convert_to_tensor, measured)
+
+    with kept(objective.model), telling(objective.model), replicas.first_of(objective.model.variables[0].value):
+        return tf.nest.map_structure(lambda one: one.numpy(), tf.function(look, autograph=False)())
 
 
 def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]) -> None:
@@ -97,7 +119,7 @@ def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any
         raise TypeError(f"gave {shown(found)}; expected a number for each example, or one for all")
 
 
-def _expect_functions(record: Any, names: Sequence[str]) -> None:
+def expect_functions(record: Any, names: Sequence[str]) -> None:
     for name in names:
         if not callable(getattr(record, name)):
             kind, given = with_article(type(record).__name__), shown(getattr(record, name))
@@ -134,6 +156,10 @@ def _expect_gradients(found: Any, params: Sequence[tf.Variable]) -> None:
         raise ValueError(
             f"gave gradients of the shapes {listed(map(str, shapes))}; expected {listed(map(str, expected))}"
         )
+
+
+def _as_tensors(sample: Batch) -> Batch:
+    return Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample))
 
 
 def _tensors(state: Tree) -> Tree:

@@ -78,6 +78,7 @@ Method = Annotated[Any, PartOf("method")]
 Preprocess = Annotated[Any, PartOf("preprocess")]
 Metric = Annotated[Any, PartOf("metric")]
 Picture = Annotated[Any, PartOf("picture")]
+Probe = Annotated[Any, PartOf("probe")]
 Moment = NonNegativeInt | Duration  # 0 is before the first step
 LearningRate = NonNegativeFloat | Annotated[Any, PartOf("schedule")]
 FromLogits = bool | Literal["auto"]

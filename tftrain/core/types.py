@@ -202,6 +202,8 @@ class Scene(Protocol):
 
     `predict(x)` is what the model gives, as probabilities where targets are classes. `loss(values)` is the loss of
     `batch` in training mode where the parameters have these values; dropout draws the same at every call.
+    `losses(moved)` are many of them, [points], where only the parameters of these indices have other values, each
+    [points, ...].
     """
 
     step: int
@@ -232,6 +234,8 @@ class Scene(Protocol):
     def predict(self, x: Any) -> Any: ...
 
     def loss(self, values: list[Any]) -> float: ...
+
+    def losses(self, moved: dict[int, Any]) -> Any: ...
 
 
 Picture = Callable[[Scene], Any]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none
