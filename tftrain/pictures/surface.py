@@ -26,14 +26,14 @@ def loss_surface(
     y: str | None = None,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
-    resolution: Annotated[int, Range(2, 500)] = 60,
+    resolution: Annotated[int, Range(2, 500)] = 25,
 ) -> Any:
     """The loss of the first training batch over two numbers of the weights, all others as they are now.
 
     `x` and `y` name them, such as `000.output/kernel.0.0` (row 0, column 0); without these they are the first two of
     the first parameter that has as many. The way of training over the surface is drawn where `log.probes` has the probe
     `weights`: the points that it measured, with `log.histograms_every: 1` each step. `x_range` and `y_range` are the
-    least and the greatest value shown. Computed are `resolution` times `resolution` losses.
+    least and the greatest value shown. Each of `resolution` times `resolution` losses takes a forward pass.
     """
     names = _chosen(scene, x, y)
     path, now = _path(scene, names), tuple(_value(scene, name) for name in names)
