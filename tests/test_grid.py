@@ -69,8 +69,15 @@ def test_what_is_no_setting_is_told(setting):
         grid([setting])
 
 
-def test_a_value_that_is_given_twice_is_told():
-    with pytest.raises(
-        tftrain.ConfigError, match="--set training.seed=1,2,0x1: given 1 twice; expected each value once"
-    ):
-        grid(["training.seed=1,2,0x1"])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("training.seed=1,2,0x1", "1"),
+        ("model.hidden=[4],[5],[ 4 ]", "[4]"),
+        ("gradients.clip={name: norm, limit: 1.0},{name: norm, limit: 10e-1}", "{name: norm, limit: 1.0}"),
+    ],
+)
+def test_a_value_that_is_given_twice_is_told(setting, value):
+    with pytest.raises(tftrain.ConfigError) as caught:
+        grid([setting])
+    assert str(caught.value) == f"--set {setting}: given {value} twice; expected each value once"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tftrain.config import Config
-from tftrain.strict import ConfigError, Place, problem, read_scalar
+from tftrain.strict import ConfigError, Place, parse, problem
 from tftrain.values import Many, members, split
 
 NONE = "none"  # of a list of parts no part at all, of any other setting null
@@ -37,7 +37,7 @@ def grid(settings: Sequence[str]) -> list[Trial]:
         if not key.strip() or not all(values):
             message = "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none"
             raise ConfigError([problem(Place(f"--set {text}"), "", message)])
-        read = list(map(read_scalar, values))
+        read = list(map(_meaning, values))
         twice = next((one for one, value in zip(values, read, strict=True) if read.count(value) > 1), None)
         if twice is not None:
             raise ConfigError([problem(Place(f"--set {text}"), "", f"given {twice} twice; expected each value once")])
@@ -50,6 +50,14 @@ def grid(settings: Sequence[str]) -> list[Trial]:
         flags.sort(key=lambda flag: flag.endswith("=[]"))  # what is left out has no arguments
         trials.append(Trial({key: chosen[key] for key in varied}, flags))
     return trials
+
+
+def _meaning(text: str) -> Any:
+    """What is equal for values that are written differently and stand for the same."""
+    try:
+        return parse(text, "", lines=False).value
+    except ConfigError:  # told where it is used
+        return text
 
 
 def separated(text: str) -> list[str]:
