@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -23,6 +23,11 @@ def hint(kind, target, name):
         ("schedule", "keras.optimizers.schedules:CosineDecay", "decay_steps", values.Duration),
         ("loss", "keras.losses:BinaryCrossentropy", "from_logits", values.FromLogits),
         ("layer", "keras.layers:Dense", "units", values.PositiveInt),
+        ("picture", "tftrain.pictures.decision:decision_map", "resolution", Annotated[int, values.Range(2, 1000)]),
+        ("clip", "tftrain.transforms.percentile:clip_percentile", "percent", Annotated[float, values.Range(0, 100)]),
+        ("data", "tftrain.data.planes:blobs", "examples", Annotated[int, values.Range(4)]),
+        ("model", "mine:typed", "bounded", Annotated[float, values.Range(-1, 1, above=True)]),
+        ("model", "mine:typed", "called", float),
         ("layer", "keras.layers:Dense", "activation", values.Activation | None),
         ("layer", "keras.layers:Dense", "kernel_regularizer", values.Regularizer | None),
         ("activation", "keras.activations:leaky_relu", "negative_slope", float),

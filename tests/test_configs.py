@@ -146,7 +146,7 @@ def test_momentum_goes_past_the_valley_where_plain_descent_stops_in_it(run):
     """The way over the surface: across the valley, along which the second weight stands still."""
     ways = {}
     for name in ("momentum", "momentum_nesterov"):
-        curve = run(name).history["weight/000.output/kernel.1.0"]
+        curve = run(name).history["probes/weight/000.output/kernel.1.0"]
         assert curve.steps.tolist() == list(range(1, 501))
         ways[name] = curve.values
     low = ways["momentum"][-1]

@@ -176,12 +176,13 @@ def test_many_losses_are_those_of_one_after_the_other(tmp_path):
     before = [np.asarray(variable).tobytes() for variable in run.state.model.variables]
     scenes, random = Scenes(run), np.random.default_rng(0)
     params = [param.numpy() for param in run.objective.params]
-    moved = {at: random.normal(size=(7, *params[at].shape)).astype(np.float32) for at in (0, 3)}
-    one_by_one = [
-        scenes.loss([moved[at][point] if at in moved else param for at, param in enumerate(params)])
-        for point in range(7)
-    ]
-    np.testing.assert_allclose(scenes.losses(moved), one_by_one, rtol=1e-6)  # of float32
+    places, values, one_by_one = ((0, 3), (0, 5), (3, 1)), random.normal(size=(7, 3)), []
+    for point in values.astype(np.float32):
+        moved = [param.copy() for param in params]
+        for (param, place), value in zip(places, point, strict=True):
+            moved[param].ravel()[place] = value
+        one_by_one.append(scenes.loss(moved))
+    np.testing.assert_allclose(scenes.losses(places, values), one_by_one, rtol=1e-6)  # of float32
     assert len(set(one_by_one)) == 7
     assert [np.asarray(variable).tobytes() for variable in run.state.model.variables] == before
 

@@ -57,11 +57,11 @@ def test_the_probe_shown(desk):
         tftrain.train(tftrain.load("direction.yaml", [*flags, "training.epochs=2"]))
         for flags in ([], ["optimizer=sgd"])
     )
-    cosines = {name: curve.values for name, curve in plain.history.items() if name.startswith("direction/")}
+    cosines = {name: curve.values for name, curve in plain.history.items() if name.startswith("probes/direction/")}
     assert [*cosines] == [
-        "direction/000.hidden_1/kernel",
-        "direction/001.hidden_2/kernel",
-        "direction/002.output/kernel",
+        "probes/direction/000.hidden_1/kernel",
+        "probes/direction/001.hidden_2/kernel",
+        "probes/direction/002.output/kernel",
     ]
     for name, values in cosines.items():
         np.testing.assert_allclose(values, 1, rtol=1e-4)  # an update is the difference of weights in float32

@@ -15,6 +15,8 @@ _WORDS |= {"Sequence": list}
 _WORDS |= {kind.__name__: kind for kind in (int, float, bool, str, list, tuple, dict)}
 _WORDS |= {"typing": typing, "None": None, "Literal": typing.Literal, "Annotated": typing.Annotated}
 _SAFE = (ast.Name, ast.Load, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.Attribute)
+_SAFE += (ast.UnaryOp, ast.USub, ast.keyword)
+_MARKS = ("Range", "Many", "Time", "PartOf", "Regex")  # of `values`, which are made in an annotation
 
 
 def annotation_value(annotation: ast.expr | None) -> Any:
@@ -25,15 +27,20 @@ def annotation_value(annotation: ast.expr | None) -> Any:
         except SyntaxError:
             return Any
     nodes = list(ast.walk(annotation)) if annotation else []
-    unsafe = [one for one in nodes if not isinstance(one, _SAFE) or getattr(one, "attr", "").startswith("_")]
-    if unsafe or not nodes:
+    if not nodes or not all(map(_is_safe, nodes)):
         return Any
     try:
         code = compile(ast.Expression(annotation), "<annotation>", "eval")
-        hint = eval(code, {"__builtins__": {}}, _WORDS)  # names, subscripts and | only: see _SAFE
+        hint = eval(code, {"__builtins__": {}}, _WORDS)  # names, subscripts, | and marks only: see _is_safe
     except (NameError, TypeError, AttributeError):
         return Any
     return hint if is_checkable(hint) else Any
+
+
+def _is_safe(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _MARKS
+    return isinstance(node, _SAFE) and not getattr(node, "attr", "").startswith("_")
 
 
 def is_checkable(hint: Any) -> bool:

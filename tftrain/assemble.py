@@ -27,15 +27,15 @@ from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.data.splits import take
-from tftrain.errors import InputError, blamed_on
-from tftrain.expectations import expect_compilable, expect_within
+from tftrain.errors import InputError, blamed_on, blaming
+from tftrain.expectations import expect_compilable, expect_within, tell_unknown
 from tftrain.layer_names import fresh_names
 from tftrain.methods import open_method
 from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
 from tftrain.probing import open_probes
 from tftrain.recomputation import expect_repeatable, open_blocks
-from tftrain.rules import logits_clash, metric_labels, taken_names
+from tftrain.rules import logits_clash, metric_labels
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
 from tftrain.trials import expect, try_probe, try_score
@@ -113,7 +113,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     method, carry = open_method(config, objective, data, loss_scale)
     blocks = open_blocks(config, model, carry)
     recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks)
-    probes = open_probes(config.log, names, taken_names(config.metrics), trial)
+    probes = open_probes(config.log, names, trial)
     with blamed_on(config.model, "model"), expect_repeatable(config):
         spike = config.training.spike
         norm_range = NormRange(None if spike == "never" else spike)
@@ -155,7 +155,7 @@ def _preprocess(part: Part) -> Preprocess:
     with blamed_on(part, part.path):
         step = part.build()
         expect(step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.chain")
-    return step
+    return step._replace(apply=blaming(step.apply, part), fit=blaming(step.fit, part))
 
 
 def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
@@ -174,6 +174,7 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
                 )
             found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
         saving.remember(model, given)
+        tell_unknown(model)
         found = tf.nest.map_structure(single, found)
         if not isinstance(found, tf.Tensor):
             raise InputError(problem(part.place, "model", f"{part.name} gives several outputs; expected one"))

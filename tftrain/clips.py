@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tftrain.core.parameters import Names
-from tftrain.core.types import Transform, Tree
-from tftrain.errors import blamed_on
+from tftrain.core.types import Transform
+from tftrain.errors import blamed_on, blaming
 from tftrain.parts import Part
 from tftrain.selection import selected
 from tftrain.transforms.chain import chain
@@ -28,15 +28,5 @@ def _built(part: Part, names: Names, params: Sequence[tf.Variable]) -> Transform
         if not part.target.startswith("tftrain."):
             try_transform(transform, [params[index] for index in indices])
     if not part.target.startswith("tftrain."):
-        transform = transform._replace(update=_blamed(transform.update, part))
+        transform = transform._replace(update=blaming(transform.update, part))
     return transform if len(indices) == len(params) else limited(transform, indices)
-
-
-def _blamed(update: Callable, part: Part) -> Callable:
-    """A user's update, whose faults in the step, such as with sparse gradients, are told as those of the clip."""
-
-    def call(grads: list, state: Tree, params: list) -> tuple:
-        with blamed_on(part, part.path):
-            return update(grads, state, params)
-
-    return call

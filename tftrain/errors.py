@@ -7,10 +7,10 @@ import os
 import re
 import textwrap
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tftrain.data.errors import DataError
 from tftrain.modules import OURS, PartError
@@ -50,6 +50,16 @@ def blamed_on(part: Part, path: str) -> Iterator[None]:
         raise InputError(problem(part.place, path, _words(error))) from None
     except (Exception, SystemExit) as error:
         raise _told(error, part, path) from error
+
+
+def blaming(function: Callable, part: Part) -> Callable:
+    """A part's function whose faults are told like those within `blamed_on`."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        with blamed_on(part, part.path):
+            return function(*given, **named)
+
+    return call
 
 
 def _told(error: Exception, part: Part, path: str) -> Exception:

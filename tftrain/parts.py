@@ -147,6 +147,12 @@ def own_parts(value: Any) -> list[Part]:
     return [part for one in value for part in own_parts(one)] if isinstance(value, list) else []
 
 
+def told_own(value: Any) -> str:
+    """Which of the users' own parts run in a step, for the end of a line about a fault there."""
+    found = [f"{part.path} ({part.name})" for part in own_parts(value) if part.kind not in ("data", "picture")]
+    return f"; of your own run in a step: {', '.join(found)}" if found else ""
+
+
 def schedules(value: Any, path: str) -> dict[str, Part]:
     """Every learning rate in a part, however deep, by its key path."""
     if not isinstance(value, Part):

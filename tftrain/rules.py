@@ -12,8 +12,7 @@ from tftrain.values import PROBABILITIES, unordered
 
 # What every run logs beside its loss and its metrics.
 LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
-_TAKEN = ("loss", "epoch", "step", "wall_seconds", "steps_per_second", "step_ms", "loss_scale", "depth_ratio", *LOGGED)
-_TAKEN += ("nonfinite_grads", "zero_grad_fraction", "absgrad_p05", "absgrad_p50", "absgrad_p95")
+_TAKEN = ("loss", "epoch", "step", "wall_seconds", "step_ms", "loss_scale", "depth_ratio", "nonfinite_grads", *LOGGED)
 
 
 class Rule(NamedTuple):
@@ -64,11 +63,6 @@ def metric_labels(metrics: Sequence[Part]) -> list[str]:
         numbered = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
         labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
     return labels
-
-
-def taken_names(metrics: Sequence[Part] | str) -> list[str]:
-    """What a run with these metrics logs beside its groups, such as `grad_norm/`."""
-    return [*_TAKEN, *(["accuracy"] if metrics == "auto" else metric_labels(metrics))]
 
 
 def _activation_name(activation: Any) -> str | None:

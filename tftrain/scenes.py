@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replicas
-from tftrain.core.lags import state_gradients
+from tftrain.core.lags import gradients_through_time
 from tftrain.core.parameters import parameter_names
 from tftrain.core.passes import kept, passing
 from tftrain.core.types import Batch, Tensor
@@ -33,7 +35,7 @@ class Scenes:
 
     def __init__(self, run: Run, batches: int = 1):
         self.run, feed = run, run.data.train
-        self._moving: dict[tuple[int, ...], Callable[[list[Tensor]], Tensor]] = {}  # by the parameters that move
+        self._moving: dict[tuple[tuple[int, int], ...], Callable[[Tensor], Tensor]] = {}  # by the numbers that move
         self._batches = []
         for step in range(min(batches, feed.steps_per_epoch)):
             self._batches.append(map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0))))
@@ -63,40 +65,55 @@ class Scenes:
 
     def gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Of the first batch, as the next step would find them: before the transforms, and after."""
-        model = self.run.state.model
-        with kept(model), replicas.first_of(model.variables[0].value):
+        with self._beside():
             found = self._gradients(self._tensors)
         raw, clipped = (list(map(np.asarray, grads)) for grads in found)
         return raw, clipped
 
     def loss(self, values: list[np.ndarray]) -> float:
         """Of the first batch, where the parameters have these values."""
-        model = self.run.state.model
-        with kept(model), replicas.first_of(model.variables[0].value):
+        with self._beside():
             return float(self._loss([tf.constant(value) for value in values]))
 
-    def losses(self, moved: dict[int, np.ndarray]) -> np.ndarray:
-        """Of the first batch, [points], where some parameters, by index, have other values, [points, ...]."""
-        model, known = self.run.state.model, tuple(sorted(moved))
-        if known not in self._moving:
-            self._moving[known] = self._losses_moving(known)
-        with kept(model), replicas.first_of(model.variables[0].value):
-            return self._moving[known]([tf.constant(moved[index]) for index in known]).numpy()
+    def losses(self, places: tuple[tuple[int, int], ...], values: np.ndarray) -> np.ndarray:
+        """Of the first batch, [points], where these numbers have other values, [points, numbers].
+
+        A number is named by the index of its parameter and its place there.
+        """
+        if places not in self._moving:
+            self._moving[places] = self._losses_moving(places)
+        with self._beside(), np.errstate(over="ignore"):
+            return self._moving[places](tf.constant(values, keras.config.floatx())).numpy()
 
     def passed(self) -> Passes:
         """One pass of the first batch."""
         scale = self.run.state.loss_scale
-        return self._passing(float(scale.value.numpy()) if scale else 1.0)
+        with self._beside():
+            return self._passing(float(scale.value.numpy()) if scale else 1.0)
 
-    def states(self) -> dict[str, np.ndarray]:
-        """The gradients of `core.lags.state_gradients`, of the first batch."""
+    def reaching(self) -> dict[str, np.ndarray]:
+        """The gradients of `core.lags.gradients_through_time`, of the first batch."""
+        with self._beside():
+            return {name: np.asarray(tf.cast(found, tf.float32)) for name, found in self._reaching().items()}
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """Where the model is called in training mode, on one device, and is as before afterwards."""
         model = self.run.state.model
+        together = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+        if together and self.run.strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                f"given synchronized batch normalization on several devices ({', '.join(together)}), which a picture "
+                "on one device cannot have; expected synchronized: false, or one device"
+            )
         with kept(model), replicas.first_of(model.variables[0].value):
-            return {name: np.asarray(tf.cast(found, tf.float32)) for name, found in self._states().items()}
+            yield
 
     @functools.cached_property
-    def _states(self) -> Callable[[], dict[str, Tensor]]:
-        return tf.function(lambda: state_gradients(self.run.objective, self._tensors), autograph=False)
+    def _reaching(self) -> Callable[[], dict[str, Tensor]]:
+        inputs = {name: leaf for name, leaf in leaves(self._tensors).items() if name[0] == "x"}
+        inputs = {name: leaf for name, leaf in inputs.items() if leaf.dtype.is_floating}
+        return tf.function(lambda: gradients_through_time(self.run.objective, self._tensors, inputs), autograph=False)
 
     @functools.cached_property
     def _tensors(self) -> Batch:
@@ -115,17 +132,24 @@ class Scenes:
 
         return tf.function(found, autograph=False)
 
-    def _losses_moving(self, indices: tuple[int, ...]) -> Callable[[list[Tensor]], Tensor]:
-        objective = self.run.objective
+    def _losses_moving(self, places: tuple[tuple[int, int], ...]) -> Callable[[Tensor], Tensor]:
+        objective, batch = self.run.objective, self._tensors
 
-        def one(values: list[Tensor]) -> Tensor:
+        def one(values: Tensor) -> Tensor:
             params = [tf.convert_to_tensor(param) for param in objective.params]
-            for index, value in zip(indices, values, strict=True):
-                params[index] = value
+            for number, (index, place) in enumerate(places):
+                flat = tf.reshape(params[index], [-1])
+                moved = tf.tensor_scatter_nd_update(flat, [[place]], [tf.cast(values[number], flat.dtype)])
+                params[index] = tf.reshape(moved, params[index].shape)
             with objective.at(params):
-                return tf.cast(objective(self._tensors)[0], tf.float64)
+                return tf.cast(objective(batch)[0], tf.float64)
 
-        return tf.function(lambda points: tf.map_fn(one, points, fn_output_signature=tf.float64), autograph=False)
+        def found(points: Tensor) -> Tensor:
+            return tf.map_fn(
+                one, points, fn_output_signature=tf.float64, parallel_iterations=1
+            )  # a large one is copied
+
+        return tf.function(found, autograph=False)
 
     @functools.cached_property
     def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
@@ -151,7 +175,10 @@ class Moment:
 
     @functools.cached_property
     def params(self) -> list[np.ndarray]:
-        return [param.numpy() for param in self._scenes.run.objective.params]
+        found = [np.array(param.numpy()) for param in self._scenes.run.objective.params]
+        for values in found:
+            values.flags.writeable = False  # all pictures of a step share them
+        return found
 
     @property
     def raw(self) -> list[np.ndarray]:
@@ -167,9 +194,7 @@ class Moment:
 
     @functools.cached_property
     def reaching(self) -> dict[str, np.ndarray]:
-        inputs = [name for name, leaf in leaves(self.batch).items() if name[0] == "x" and leaf.dtype.kind == "f"]
-        named = dict(zip(inputs, self.passes.inputs, strict=False))
-        return named | self._scenes.states()
+        return self._scenes.reaching()
 
     @functools.cached_property
     def history(self) -> dict[str, Series]:

@@ -43,6 +43,7 @@ from tftrain.monitors import Monitors, monitors
 from tftrain.observers import hparams
 from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
+from tftrain.parts import told_own
 from tftrain.planning import make_plan
 from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
@@ -270,7 +271,8 @@ class Session:
             saved = f"the last checkpoint is of step {last}" if last else "there is no checkpoint yet"
             if run.config.training.jit_compile and "xla" in str(error).lower():  # memory, or a shape of its own
                 why += "; training.jit_compile: false does without XLA"
-            raise TrainingError(f"TensorFlow failed around step {step}: {why} ({saved})") from error
+            own = told_own(run.config)
+            raise TrainingError(f"TensorFlow failed around step {step}: {why} ({saved}){own}") from error
 
     def _each_point(self) -> bool:
         """Whether what is logged of training has a say in how it goes on."""

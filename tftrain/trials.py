@@ -12,8 +12,10 @@ import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.activations import recording, telling
+from tftrain.core.pack import Packing
 from tftrain.core.passes import kept
-from tftrain.core.types import Batch, Evaluation, Moment, Objective, Rate, Transform, Tree
+from tftrain.core.types import Batch, Evaluation, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
+from tftrain.gradients.backprop import whole
 from tftrain.names import listed
 from tftrain.wording import with_article
 
@@ -92,24 +94,31 @@ def try_method(found: Any, objective: Objective, sample: Batch) -> None:
     _expect_gradients(given[0].grads, objective.params)
 
 
-def try_probe(found: Any, objective: Objective, names: Sequence[str], sample: Batch) -> Any:
-    """What it measures of a sample, as arrays; all gradients are 1, all updates -0.001, and nothing is changed."""
-    batch, params = _as_tensors(sample), objective.params
+def try_probe(found: Probe, objective: Objective, names: Sequence[str], sample: Batch) -> Any:
+    """What it measures of a sample, as a run would hand it to `read`; the model is called as in validation.
 
-    def look() -> Tree:
-        with recording() as activations:
-            loss, outputs, _ = objective(batch)
-        ones = [tf.ones(param.shape) for param in params]
-        values = [tf.convert_to_tensor(param) for param in params]
-        moment = Moment(loss, outputs, values, ones, ones, [-0.001 * one for one in ones], tuple(names), activations)
-        measured = found.measure(moment)
-        for leaf in tf.nest.flatten(measured):
-            if not tf.is_tensor(leaf) and not _is_numeric(leaf):
-                raise TypeError(f"its measure gave {shown(leaf)}; expected tensors, in dicts, lists or tuples")
-        return tf.nest.map_structure(tf.convert_to_tensor, measured)
+    The gradients, before and after the transforms, are those of the sample, the updates a thousandth of the weights.
+    """
+    batch, packing = _as_tensors(sample), Packing()
+
+    def look() -> tuple[Tensor, Tensor]:
+        with recording() as activations, tf.GradientTape() as tape:
+            loss, outputs, _ = objective(batch, training=False)
+        params = list(map(tf.convert_to_tensor, objective.params))
+        grads = list(map(whole, tape.gradient(loss, objective.params), params))
+        moment = Moment(loss, outputs, params, grads, grads, [one / 1000 for one in params], tuple(names), activations)
+        return packing.packed(_measured(found.measure(moment)))
 
     with kept(objective.model), telling(objective.model), replicas.first_of(objective.model.variables[0].value):
-        return tf.nest.map_structure(lambda one: one.numpy(), tf.function(look, autograph=False)())
+        traced = tf.function(look, autograph=False).get_concrete_function()
+        return packing.each(*(part.numpy()[None] for part in traced()))[0]
+
+
+def _measured(found: Any) -> Tree:
+    for leaf in tf.nest.flatten(found):
+        if not tf.is_tensor(leaf) and not _is_numeric(leaf) or isinstance(leaf, tf.IndexedSlices):
+            raise TypeError(f"its measure gave {shown(leaf)}; expected tensors, in dicts, lists or tuples")
+    return found
 
 
 def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]) -> None:

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.lags import state_gradients
+from tftrain.core.lags import gradients_through_time
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
 
 LAYERS = keras.layers
 BATCH = Batch(tf.constant(np.random.default_rng(0).normal(size=(5, 6, 2)), tf.float32), tf.ones((5, 1)))
+
+
+def state_gradients(objective, batch):
+    return gradients_through_time(objective, batch, {})
 
 
 def model_of(*layers):
@@ -45,6 +49,31 @@ def test_both_layers_agree_with_a_loop_over_their_cells(kind):
     assert [name[:4] for name in found] == ["000.", "001."]
     for mine, theirs in zip(found.values(), wanted, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)  # float32, sums in another order
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_a_target_for_each_step_the_last_one_is_looked_back_from(weighted):
+    """A cumulative sum gives all that is told of h_t: that the last output has it is all that counts."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((6, 2)), LAYERS.SimpleRNN(3, return_sequences=True), LAYERS.Dense(1)])
+    objective = KerasObjective(model, keras.losses.MeanSquaredError(), loss_rank=2)
+    weight = tf.constant([1.0, 0.0, 2.0, 1.0, 1.0]) if weighted else None
+    batch = Batch(BATCH.x, tf.ones((5, 6, 1)), weight)
+    recurrent, last = model.layers
+    with tf.GradientTape() as tape:
+        tape.watch(batch.x)
+        states, seen = [tf.zeros((5, 3))], []
+        for step in range(6):
+            _, states = recurrent.cell(batch.x[:, step], states)
+            seen.append(states[0])
+        errors = (last(states[0])[:, 0] - 1) ** 2
+        loss = tf.reduce_sum(errors if weight is None else errors * weight) / 30
+    to_x, wanted = tape.gradient(loss, [batch.x, seen])
+    found = gradients_through_time(objective, batch, {"x": batch.x})
+    (name, inputs), (layer, states) = found.items()
+    assert name == "x" and layer.startswith("000.simple_rnn")
+    np.testing.assert_allclose(inputs, to_x, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(states, tf.stack(wanted, 1), rtol=1e-5, atol=1e-8)
 
 
 def test_a_layer_that_goes_backwards_is_told_forward_in_time():

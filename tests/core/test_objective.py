@@ -35,6 +35,10 @@ def test_a_weight_is_of_its_example_at_each_time_step(reduction):
     total = (weight[:, None] * x[:, :, 0] ** 2).sum()
     whole = 9 if reduction == "sum_over_batch_size" else 3 * weight.sum()
     np.testing.assert_allclose(objective(batch)[0], total / whole, rtol=1e-6)
+    on_the_host = Batch(x.astype("float32"), np.zeros_like(x), weight)  # as a sample is
+    np.testing.assert_array_equal(
+        objective.weights(on_the_host, model(on_the_host.x)), objective.weights(batch, model(batch.x))
+    )
     np.testing.assert_allclose(objective.masses(batch), [1, 1, 1] if whole == 9 else weight)
     metric = keras.metrics.MeanSquaredError()
     outputs = model(batch.x)

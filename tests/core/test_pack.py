@@ -26,25 +26,45 @@ def test_every_type_comes_back_bit_for_bit():
         "b": [tf.constant(7, tf.int64), tf.constant([1 / 3, -2.0], tf.float64), tf.constant(-9)],
         "c": {"flag": tf.constant(True), "nan": tf.constant(NAN), "empty": tf.zeros([0, 3])},
         "d": (tf.constant([[1, 2], [3, 4]], tf.uint32), tf.constant(2**40 + 1, tf.int64)),
+        "e": [tf.constant(0.1, tf.float16), tf.constant([0.1], tf.bfloat16), tf.constant([-7], tf.int8)],
+        "f": [tf.constant([250, 3], tf.uint8), tf.constant([[True], [False]])],
     }
     found = through(lambda _: leaves)
     tf.nest.assert_same_structure(found, leaves)
     for mine, given in zip(tf.nest.flatten(found), tf.nest.flatten(leaves), strict=True):
         assert mine.shape == (1, *given.shape)
-        expected = given.numpy() if given.dtype != tf.bool else np.int32(given)
-        assert mine.dtype == expected.dtype and mine[0].tobytes() == expected.tobytes()
-
-
-def test_half_precision_becomes_single():
-    found = through(lambda _: [tf.constant(0.1, tf.float16), tf.constant([0.1], tf.bfloat16)])
-    assert found[0].dtype == np.float32 and found[0][0] == np.float32(np.float16(0.1))
-    assert found[1][0, 0] == np.float32(tf.cast(tf.constant(0.1, tf.bfloat16), tf.float32))
+        assert mine.dtype == given.numpy().dtype and mine[0].tobytes() == given.numpy().tobytes()
 
 
 def test_rows_lie_in_order_and_what_has_no_fixed_shape_is_found_too():
     found = through(lambda scale: {"x": scale * [1.0, 2.0], "any": tf.range(tf.cast(scale, tf.int32))}, rows=3)
     np.testing.assert_array_equal(found["x"], [[1, 2], [2, 4], [3, 6]])
     assert [list(one) for one in found["any"]] == [[0], [0, 1], [0, 1, 2]]
+
+
+def test_trees_come_one_by_one_with_arrays_as_they_were():
+    def tree(scale):
+        some = tf.range(tf.cast(scale, tf.int32))
+        shapeless = tf.numpy_function(lambda x: x, [some > 0], tf.bool)
+        return {
+            "some": some,
+            "mask": some > 0,
+            "any": shapeless,
+            "none": some[:0],
+            "complex": tf.complex(scale, -scale),
+        }
+
+    packing = Packing()
+    pack = tf.function(lambda scale: packing.packed(tree(scale)), [tf.TensorSpec([])])
+    found = [pack(tf.constant(float(row))) for row in (1, 2, 3)]
+    trees = packing.each(*(np.stack([one[part].numpy() for one in found]) for part in (0, 1)))
+    for size, one in enumerate(trees, 1):
+        expected = {"some": np.arange(size, dtype=np.int32), "mask": np.arange(size) > 0, "any": np.arange(size) > 0}
+        for name, value in (
+            expected | {"none": np.zeros(0, np.int32), "complex": np.complex64(size - size * 1j)}
+        ).items():
+            assert one[name].dtype == value.dtype, name
+            np.testing.assert_array_equal(one[name], value)
 
 
 def test_nothing_packs_into_nothing():

@@ -32,6 +32,24 @@ def test_the_order_of_the_error(float64, sided, order):
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), order, atol=0.02)
 
 
+@pytest.mark.parametrize("sided", ["central", "forward"])
+@pytest.mark.parametrize("size", [1e5, 1e7])
+def test_a_large_weight_is_moved_by_as_much_more(sided, size):
+    """Of w^2 the gradient is 2 w, whatever w is; a step that does not grow with it is lost in rounding."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.array([[size]])])
+    batch = Batch(tf.ones([1, 1]), tf.zeros([1, 1]))
+    (grad,) = numeric(sided)(KerasObjective(model, keras.losses.MeanSquaredError()), batch, ()).grads
+    np.testing.assert_allclose(grad.numpy().item(), 2 * size, rtol=5e-4)  # float32; one-sided also half a step, 2^-13
+
+
+def test_a_step_that_rounds_away_is_refused():
+    with pytest.raises(
+        ValueError, match=r"step: given 1e-09, which changes no float32 of 1; expected at least 1.2e-07"
+    ):
+        numeric(step=1e-9)
+
+
 def test_float32_is_near():
     """Rounding of the loss, 3e-8, over the step of 2^-8."""
     (grad,) = numeric()(*wave(), ()).grads

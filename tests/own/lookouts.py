@@ -36,15 +36,16 @@ def reading(what: str):
     """Reads what is no signal."""
     given = {
         "nothing": None,
-        "loss": Signals({"loss": 1.0}),
-        "accuracy": Signals({"accuracy": 1.0}),
-        "group": Signals({"grad_norm/mine": 1.0}),
-        "validation": Signals({"val_mine": 1.0}),
         "text": Signals({"mine": "high"}),
         "vector": Signals({"mine": [1.0, 2.0]}),
         "unnamed": Signals({1: 1.0}),
         "image": Signals(images={"mine": [[0]]}),
         "histogram": Signals(histograms={"mine/all": [1.0, 2.0]}),
+        "endless": Signals(histograms={"mine/all": [[0.0, float("inf"), 2.0]]}),
+        "ragged": Signals(histograms={"mine/all": [[0.0], [1.0, 2.0]]}),
+        "both": Signals({"mine": 1.0}, {"mine": [[0.0, 1.0, 2.0]]}),
+        "none": Signals({"mine": None}),
+        "nodict": Signals(None),
     }
     return Probe(lambda moment: moment.loss, lambda found: given[what])
 
@@ -73,9 +74,53 @@ def tiring(after: int = 3):
     return Probe(lambda moment: moment.loss, read)
 
 
+def of_examples():
+    """A number for each example, masks, half precision, and what may be nothing at all."""
+
+    def measure(moment):
+        best = tf.reduce_max(moment.outputs, axis=-1)
+        found = {
+            "best": best,
+            "mean": tf.reduce_mean(best),
+            "above": best > 0,
+            "count": tf.math.count_nonzero(best > 0),
+        }
+        return found | {"few": tf.boolean_mask(best, best > 1e9), "half": tf.constant(1 / 3, tf.float16)}
+
+    def read(found):
+        assert found["above"].dtype == bool and found["half"].dtype == "float16"
+        told = {"examples": len(found["best"]), "mean": found["best"].mean(), "mean_in_graph": found["mean"]}
+        told |= {"above": (found["best"][found["above"]]).size, "above_in_graph": found["count"]}
+        return Signals(told | {"few": len(found["few"]), "half": found["half"]})
+
+    return Probe(measure, read)
+
+
+def kinds():
+    def measure(moment):
+        return tf.constant([isinstance(grad, tf.IndexedSlices) for grad in moment.raw])
+
+    return Probe(measure, lambda found: Signals({"sparse": found.sum()}))
+
+
+def square():
+    """Goes with the sample, and with no batch of another size."""
+    return Probe(lambda moment: tf.reshape(moment.outputs, [20, 2]), lambda found: Signals())
+
+
 def number():
     return 3
 
 
 def half():
     return Probe(lambda moment: moment.loss, None)
+
+
+def printing():
+    """Does in the graph what XLA cannot."""
+
+    def measure(moment):
+        tf.print("the loss is", moment.loss)
+        return moment.loss
+
+    return Probe(measure, lambda found: Signals({"loss": found}))

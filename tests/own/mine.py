@@ -21,6 +21,8 @@ def typed(
     anything=None,
     guessed=0.1,
     activation="relu",
+    bounded: Annotated[float, Range(-1, 1, above=True)] = 0.5,  # noqa: F821
+    called: Annotated[float, print("nothing")] = 0.5,  # noqa: F821
     *,
     input_shape: tuple,
     classes: int,

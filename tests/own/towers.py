@@ -34,3 +34,17 @@ class Drawing(Towers):
     def __init__(self, *, outputs):
         super().__init__(outputs=outputs)
         self.left = Noisy(name="left")
+
+
+class Counting(keras.Model):
+    """Counts its calls where Keras does not see it, and grows with them."""
+
+    def __init__(self, *, outputs):
+        super().__init__()
+        self.hidden, self.last = keras.layers.Dense(4), keras.layers.Dense(outputs)
+        self.count = tf.Variable(0.0, trainable=False)
+
+    def call(self, x, training=False):
+        if training:
+            self.count.assign_add(1.0)
+        return self.last(self.hidden(x) * (1 + 0.1 * self.count))

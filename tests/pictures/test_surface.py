@@ -19,11 +19,14 @@ def bowl(bias, kernel):
 
 
 def scene(loss=bowl, history=None, params=PARAMS, step=9):
-    def losses(moved):
-        points = len(next(iter(moved.values())))
-        return np.array(
-            [loss(*(moved[at][one] if at in moved else params[at] for at in (0, 1))) for one in range(points)]
-        )
+    def losses(places, values):
+        found = []
+        for point in values:
+            moved = [param.copy() for param in params]
+            for (param, place), value in zip(places, point, strict=True):
+                moved[param].ravel()[place] = value
+            found.append(loss(*moved))
+        return np.array(found)
 
     return SimpleNamespace(step=step, names=NAMES, params=params, losses=losses, history=history or {})
 
@@ -49,8 +52,8 @@ def test_the_first_two_numbers_are_shown_or_those_that_are_named():
 def test_the_way_goes_from_the_first_step_that_was_measured_to_where_it_is():
     steps, other = np.array([1, 2, 3, 20]), np.array([2, 3, 4, 20])
     history = {
-        "weight/000.a/kernel.0.0": (steps, [5.0, 6.0, 7.0, 9.0]),
-        "weight/000.a/kernel.1.1": (other, [1, np.inf, 3, 9]),
+        "probes/weight/000.a/kernel.0.0": (steps, [5.0, 6.0, 7.0, 9.0]),
+        "probes/weight/000.a/kernel.1.1": (other, [1, np.inf, 3, 9]),
     }
     history = {name: (steps, np.array(values)) for name, (steps, values) in history.items()}
     names = ("000.a/kernel.0.0", "000.a/kernel.1.1")
@@ -99,7 +102,7 @@ def test_of_single_numbers_two_have_to_be_named():
     single = scene(params=[np.array([0.5]), np.array([[1.0]])])
     with pytest.raises(ValueError, match="name two of them as x and y"):
         loss_surface(single, x="000.a/bias.0")
-    single.losses = lambda moved: np.ones(len(moved[0]))
+    single.losses = lambda places, values: np.ones(len(values))
     assert loss_surface(single, "000.a/bias.0", "000.a/kernel.0.0", resolution=3).axes
 
 

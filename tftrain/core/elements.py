@@ -18,7 +18,7 @@ def element(name: str, params: Sequence[str], shapes: Sequence[Sequence[int]]) -
         indices = name.removeprefix(f"{param}.").split(".") if shape else []
         if name != ".".join([param, *indices]) or len(indices) != len(shape):
             continue
-        if all(one.isdecimal() and int(one) < side for one, side in zip(indices, shape, strict=True)):
+        if all(one in map(str, range(side)) for one, side in zip(indices, shape, strict=True)):
             return number, int(np.ravel_multi_index([*map(int, indices)], shape)) if shape else 0
     last = [element_name(param, shape, int(np.prod(shape)) - 1) for param, shape in zip(params, shapes, strict=True)]
     raise ValueError(f"given '{name}', which names no number; the last of each parameter are {', '.join(last)}")

@@ -16,19 +16,26 @@ from tftrain.core.recurrent import LOOP
 from tftrain.core.types import Batch, Objective, Tensor
 
 
-def state_gradients(objective: Objective, batch: Batch) -> dict[str, Tensor]:
-    """The gradient of the loss with respect to the states h_t of each recurrent layer, [batch, time, units], by layer.
+def gradients_through_time(objective: Objective, batch: Batch, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of the loss with respect to `inputs`, by name, and to the states h_t of each recurrent layer.
+
+    These are by layer, [batch, time, units]. Where there is a target for each time step the loss is
+    that of the last one: that of all would add to each h_t what comes of the targets right after it.
 
     It counts both ways that h_t has: up to the layers above, and on to the layer's own later states; where a mask
     leaves a step out, h_t is the state that is not used, and its gradient 0. Layers stand in the graph step by step;
     each call of a layer has states of its own.
     """
     layers = [layer for layer in layers_of(objective.model) if isinstance(layer, keras.layers.RNN)]
-    names, found = _names(objective.model), {}
+    names, batch = _names(objective.model), of_last_step(objective, batch)
     with tf.GradientTape() as tape, objective.unrolled(), _states(layers) as calls:
+        tape.watch([*inputs.values()])
         loss, _, _ = objective(batch)
     states = [states for _, states in calls]
-    grads = tape.gradient(loss, states, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    reached, grads = tape.gradient(
+        loss, [[*inputs.values()], states], unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    found = dict(zip(inputs, reached, strict=True))
     for (layer, _), steps in zip(calls, grads, strict=True):
         name = plain = names[id(layer)]
         number = 2
@@ -36,6 +43,15 @@ def state_gradients(objective: Objective, batch: Batch) -> dict[str, Tensor]:
             name, number = f"{plain} (call {number})", number + 1
         found[name] = tf.stack(steps[::-1] if layer.go_backwards else steps, 1)
     return found
+
+
+def of_last_step(objective: Objective, batch: Batch) -> Batch:
+    """The batch with weights that leave of a loss with a number for each time step the last one of each example."""
+    if (objective.loss_rank or 1) < 2:
+        return batch
+    examples, steps = tf.shape(batch.y)[0], tf.shape(batch.y)[1]
+    last = tf.one_hot(tf.fill([examples], steps - 1), steps)  # [batch, time]
+    return batch._replace(weight=last if batch.weight is None else last * batch.weight[:, tf.newaxis])
 
 
 def _names(model: Any) -> dict[int, str]:

@@ -22,7 +22,7 @@ def spread(weight: Tensor | None, rank: int | None, outputs: Tree) -> Tensor | N
     """Weights [batch] for numbers of a rank, [batch, time, ...]; Keras would take them for those of the last axis."""
     if weight is None or (rank or 1) < 2:
         return weight
-    return tf.broadcast_to(_of_rank(weight, rank), tf.shape(outputs)[:rank])
+    return tf.broadcast_to(_of_rank(tf.convert_to_tensor(weight), rank), tf.shape(outputs)[:rank])
 
 
 def unchanged(outputs: Tree) -> Tree:

@@ -14,10 +14,14 @@ _WHOLE = {tf.float32: 1, tf.int32: 1, tf.uint32: 1, tf.float64: 2, tf.int64: 2, 
 
 
 class _Place(NamedTuple):
-    """Where a leaf lies; `start` is None for one among the texts, whose number is then `stop`."""
+    """Where a leaf lies, and as which type; `start` is None for one among the texts, whose number is then `stop`.
+
+    The shape is None where not even the number of axes is known.
+    """
 
     dtype: tf.DType
-    shape: tuple[int, ...]
+    whole: tf.DType
+    shape: tuple[int, ...] | None
     start: int | None
     stop: int
 
@@ -25,7 +29,8 @@ class _Place(NamedTuple):
 class Packing:
     """Packs trees of one structure, which it learns while a graph is traced, and unpacks them on the host.
 
-    Numbers lie bit for bit in int32, smaller types as float32 or int32; what has no fixed shape is text, serialized.
+    Numbers lie bit for bit in int32, smaller types as float32 or int32; what has no fixed shape, and what is of another
+    type, is text, serialized.
     """
 
     def __init__(self):
@@ -35,7 +40,8 @@ class Packing:
 
     def packed(self, tree: Tree) -> tuple[Tensor, Tensor]:
         """[numbers] int32 and [texts] string."""
-        leaves = [_whole(tf.convert_to_tensor(leaf)) for leaf in tf.nest.flatten(tree)]
+        given = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(tree)]
+        leaves = list(map(_whole, given))
         self._tree = tf.nest.map_structure(lambda _: 0, tree)
         fixed = [index for index, leaf in enumerate(leaves) if leaf.dtype in _WHOLE and leaf.shape.is_fully_defined()]
         fixed.sort(key=lambda index: (leaves[index].dtype.as_datatype_enum, leaves[index].shape.rank > 0))
@@ -45,21 +51,39 @@ class Packing:
             places[index] = (start, size)
         others = [index for index in range(len(leaves)) if index not in places]
         places |= {index: (None, number) for number, index in enumerate(others)}
-        self._places = [_Place(leaf.dtype, tuple(leaf.shape), *places[index]) for index, leaf in enumerate(leaves)]
+        shapes = [None if leaf.shape.rank is None else tuple(leaf.shape) for leaf in leaves]
+        self._places = [
+            _Place(one.dtype, leaf.dtype, shape, *places[index])
+            for index, (one, leaf, shape) in enumerate(zip(given, leaves, shapes, strict=True))
+        ]
         self.numbers, self.texts = size, len(others)
         texts = [tf.io.serialize_tensor(leaves[index]) for index in others]
         return _joined([leaves[index] for index in fixed]), tf.stack(texts) if texts else tf.constant([], tf.string)
 
     def unpacked(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> Tree:
-        """The tree, each leaf with the leading axis of `numbers`, [many, numbers]; texts are [many, texts]."""
+        """The tree, each leaf with the leading axis of `numbers`, [many, numbers]; texts are [many, texts].
+
+        A leaf of no fixed shape is an array of arrays.
+        """
         leaves = []
-        for dtype, shape, start, stop in self._places:
+        for dtype, whole, shape, start, stop in self._places:
             if start is None:
-                leaves.append([tf.io.parse_tensor(text, dtype).numpy() for text in texts[:, stop]])
+                leaf = np.empty(len(numbers), object)
+                for row, text in enumerate(texts[:, stop]):
+                    leaf[row] = tf.io.parse_tensor(text, whole).numpy()
+                    leaf[row] = leaf[row] if dtype == whole else leaf[row].astype(dtype.as_numpy_dtype)
             else:
                 bits = np.ascontiguousarray(numbers[:, start:stop])
-                leaves.append(bits.view(dtype.as_numpy_dtype).reshape(len(numbers), *shape))
+                leaf = bits.view(whole.as_numpy_dtype).reshape(len(numbers), *shape)
+                leaf = leaf if dtype == whole else leaf.astype(dtype.as_numpy_dtype)
+            leaves.append(leaf)
         return tf.nest.pack_sequence_as(self._tree, leaves)
+
+    def each(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> list[Tree]:
+        """The trees of `unpacked` one by one."""
+        trees = self.unpacked(numbers, texts)
+        leaves = tf.nest.flatten(trees)
+        return [tf.nest.pack_sequence_as(trees, [leaf[row] for leaf in leaves]) for row in range(len(numbers))]
 
 
 def _whole(leaf: Tensor) -> Tensor:

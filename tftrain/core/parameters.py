@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+import tensorflow as tf
 
 
 class Names(NamedTuple):
@@ -24,6 +26,31 @@ def buffers_of(model: Any) -> list:
     """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
     frozen = {id(variable) for variable in parameters(model)}
     return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
+
+
+def unknown_to_keras(model: Any) -> dict[str, tf.Variable]:
+    """The variables that layers hold beside their weights, such as a plain tf.Variable, by the layer's name and theirs.
+
+    Keras neither trains nor saves them.
+    """
+    known, found = {id(variable.value) for variable in model.variables}, {}
+    for layer in model._flatten_layers():
+        for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
+            for one in _variables_in(value):
+                if id(one) not in known:
+                    known.add(id(one))
+                    found[f"{layer.name}.{name}"] = one
+    return found
+
+
+def _variables_in(value: Any) -> Iterator[tf.Variable]:
+    if isinstance(value, tf.Variable):
+        yield value
+    elif isinstance(value, tf.random.Generator):
+        yield value.state
+    elif isinstance(value, (list, tuple, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _variables_in(one)
 
 
 def named(model: Any) -> dict[int, str]:

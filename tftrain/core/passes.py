@@ -16,7 +16,7 @@ from tftrain.core.activations import activation_of
 from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.labels import Labels
 from tftrain.core.multiplied import Multiplied
-from tftrain.core.parameters import buffers_of, parameter_names
+from tftrain.core.parameters import buffers_of, parameter_names, unknown_to_keras
 from tftrain.core.sparse import Gradient, unique_rows, values_of
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 
@@ -112,7 +112,7 @@ def _first_rows(carry: Tree, batch: Batch) -> Tree:
 @contextmanager
 def kept(model: Any) -> Iterator[None]:
     """What a forward pass changes in the model is as before at the end of the block."""
-    buffers = buffers_of(model)
+    buffers = [*buffers_of(model), *unknown_to_keras(model).values()]
     before = [buffer.numpy() for buffer in buffers]
     try:
         yield

@@ -168,7 +168,7 @@ class Programs:
 
     def _signals(self, points: np.ndarray, looks: list[np.ndarray]) -> list[Signals]:
         """What the probes make of each point that was measured."""
-        found = iter(_each(self._look.unpacked(*looks), len(looks[0])) if self.probes else ())
+        found = iter(self._look.each(*looks) if self.probes else ())
         measured = MEASURED if self.probes else None
         return [self._seen(next(found)) if kind == measured else Signals() for kind in points]
 
@@ -188,9 +188,3 @@ def _time_after(tree: Tree) -> Tensor:
 def _stacked(array: tf.TensorArray, width: int) -> Tensor:
     """[elements, width], also where there are no elements."""
     return tf.raw_ops.TensorListStack(input_handle=array.flow, element_shape=[width], element_dtype=array.dtype)
-
-
-def _each(trees: Any, count: int) -> list:
-    """A tree of arrays with a leading axis as a list of trees."""
-    leaves = tf.nest.flatten(trees)
-    return [tf.nest.pack_sequence_as(trees, [leaf[index] for leaf in leaves]) for index in range(count)]

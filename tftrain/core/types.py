@@ -99,6 +99,7 @@ class Objective(Protocol):
     """A model and its loss as one function of a batch; the only caller of the model.
 
     `masses` tells what each example counts in the loss, [batch]; the outputs spare the model another call, for masks.
+    `loss_rank` is the rank of what the loss gives before it is reduced, 2 where that is a number for each time step.
     `weights` has the weight of each number that the loss is made of, [batch] or [batch, time, ...], if there are any.
     While `at(values)` lasts, the parameters have other values, and what a forward pass changes, such as moving averages
     and the seed of dropout, is not kept: all passes there draw the same numbers. While `unrolled()` lasts, recurrent
@@ -106,6 +107,7 @@ class Objective(Protocol):
     """
 
     params: list
+    loss_rank: int | None
 
     def at(self, values: list[Tensor]) -> AbstractContextManager: ...
 
@@ -160,7 +162,11 @@ class Activation(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """All that is true of one step; the lists run parallel to `names`."""
+    """All that is true of one step; the lists run parallel to `names`.
+
+    The gradient of an embedding is a tf.IndexedSlices (`core/sparse.py`). On several devices outputs and activations
+    are those of the first one's examples.
+    """
 
     loss: Tensor
     outputs: Tree
@@ -185,7 +191,7 @@ class Signals(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A measurement: `measure(moment)` in the graph, `read(measured)` on the host."""
+    """A measurement: `measure(moment)` in the graph, `read(measured)` on the host, with the tensors as arrays."""
 
     measure: Callable[[Moment], Tree]
     read: Callable[[Tree], Signals]
@@ -197,13 +203,14 @@ class Scene(Protocol):
     `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
     the gradients of `batch`, training examples that are the same at every step, before and after the transforms.
     `passes` is one forward pass of them and one back, layer by layer (`core.passes.Passes`). `reaching` has, by name,
-    the gradient of their loss with respect to each floating-point input, and to the states h_t of each recurrent layer,
-    [batch, time, units], through all that comes after. `history` has (steps, values) of each scalar logged so far.
+    the gradient of their loss, where there is a target for each time step of the last one's, with respect to each
+    floating-point input, and to the states h_t of each recurrent layer, [batch, time, units], through all that comes
+    after. `history` has (steps, values) of each scalar logged so far.
 
     `predict(x)` is what the model gives, as probabilities where targets are classes. `loss(values)` is the loss of
     `batch` in training mode where the parameters have these values; dropout draws the same at every call.
-    `losses(moved)` are many of them, [points], where only the parameters of these indices have other values, each
-    [points, ...].
+    `losses(places, values)` are many of them, [points], where but a few numbers of the parameters have other values,
+    [points, numbers]; each of the places has the index of a parameter and the place there, in row-major order.
     """
 
     step: int
@@ -235,7 +242,7 @@ class Scene(Protocol):
 
     def loss(self, values: list[Any]) -> float: ...
 
-    def losses(self, moved: dict[int, Any]) -> Any: ...
+    def losses(self, places: tuple[tuple[int, int], ...], values: Any) -> Any: ...
 
 
 Picture = Callable[[Scene], Any]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none

@@ -8,10 +8,10 @@ import numpy as np
 
 from tftrain.values import NonNegativeFloat, PositiveFloat, Range
 
-Many = Annotated[int, Range(4)]  # a point for each cloud at least
 
-
-def blobs(examples: Many = 400, spread: PositiveFloat = 0.3, radius: PositiveFloat = 2.0, *, seed: int):
+def blobs(
+    examples: Annotated[int, Range(4)] = 400, spread: PositiveFloat = 0.3, radius: PositiveFloat = 2.0, *, seed: int
+):
     """An island: half of the points, labeled 1, are a cloud around the origin, and the others a ring around it.
 
     `spread` is the standard deviation of the cloud and of the ring's width, `radius` the ring's; x `[examples, 2]`.
@@ -23,7 +23,7 @@ def blobs(examples: Many = 400, spread: PositiveFloat = 0.3, radius: PositiveFlo
     return _noisy(np.where(y[:, np.newaxis] == 1, 0, ring), spread, rng), y
 
 
-def xor_blobs(examples: Many = 400, spread: PositiveFloat = 0.2, *, seed: int):
+def xor_blobs(examples: Annotated[int, Range(4)] = 400, spread: PositiveFloat = 0.2, *, seed: int):
     """Four clouds around the points of XOR, (0, 0), (0, 1), (1, 0) and (1, 1), labeled as these; x `[examples, 2]`.
 
     `spread` is the standard deviation of a cloud.
@@ -33,7 +33,7 @@ def xor_blobs(examples: Many = 400, spread: PositiveFloat = 0.2, *, seed: int):
     return _noisy(centers, spread, np.random.default_rng(seed)), centers[:, 0] ^ centers[:, 1]
 
 
-def moons(examples: Many = 400, noise: NonNegativeFloat = 0.1, *, seed: int):
+def moons(examples: Annotated[int, Range(4)] = 400, noise: NonNegativeFloat = 0.1, *, seed: int):
     """Two half circles of radius 1 that reach into each other; x `[examples, 2]`.
 
     `noise` is the standard deviation of what is added to each coordinate.
@@ -45,7 +45,9 @@ def moons(examples: Many = 400, noise: NonNegativeFloat = 0.1, *, seed: int):
     return _noisy(np.where(y == 0, upper, lower).T, noise, rng), y
 
 
-def spirals(examples: Many = 400, turns: PositiveFloat = 1.5, noise: NonNegativeFloat = 0.03, *, seed: int):
+def spirals(
+    examples: Annotated[int, Range(4)] = 400, turns: PositiveFloat = 1.5, noise: NonNegativeFloat = 0.03, *, seed: int
+):
     """Two spirals wound around each other, from the origin to radius 1, each in `turns` turns; x `[examples, 2]`.
 
     `noise` is the standard deviation of what is added to each coordinate (K. Lang and M. Witbrock, 1988).

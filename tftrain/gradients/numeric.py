@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
@@ -21,10 +23,14 @@ def numeric(
 ) -> GradientMethod:
     """Moves one element of the parameters after the other by `step`, and divides the change of the loss by it.
 
+    An element w above 1 is moved by `step` times |w|, for a large number is not changed by a small one.
     The error is of the order of step^2 where the differences are central, (f(w + step) - f(w - step)) / 2 step, and of
     the order of step where they are one-sided, (f(w + step) - f(w)) / step; a step too small drowns in rounding errors.
     All passes of a batch draw the same dropout masks. How many there are is printed first.
     """
+    if step != "auto" and step < (least := float(np.finfo(keras.config.floatx()).eps)):
+        kind = keras.config.floatx()
+        raise ValueError(f"step: given {step:g}, which changes no {kind} of 1; expected at least {least:.2g}")
     told: set[int] = set()  # a run is traced more than once, and should be told once
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
@@ -35,7 +41,7 @@ def numeric(
             passes = f"{sides} x {elements.count:,} parameters = {sides * elements.count:,} forward passes"
             print(f"numeric: {passes} of the batch for each step", flush=True)
         size = auto_step(sided, elements.values.dtype) if step == "auto" else step
-        places = tf.range(elements.count)
+        places, size = tf.range(elements.count), size * tf.maximum(tf.abs(elements.values), 1)
         up, above = losses_at(elements, places, size, (batch, carry))
         if sided == "central":
             down, below = losses_at(elements, places, -size, (batch, carry))
@@ -52,9 +58,11 @@ def auto_step(sided: Literal["central", "forward"], dtype: tf.DType) -> float:
     return (_CENTRAL if sided == "central" else _FORWARD)[dtype]
 
 
-def losses_at(elements: Elements, places: Tensor, step: float, given: tuple[Batch, Tree]) -> tuple[Tensor, Tensor]:
-    """What the elements in these places are when moved by a step, and the losses with each of them so, [places]."""
-    moved = tf.gather(elements.values, places) + tf.constant(step, elements.values.dtype)
+def losses_at(
+    elements: Elements, places: Tensor, step: float | Tensor, given: tuple[Batch, Tree]
+) -> tuple[Tensor, Tensor]:
+    """What the elements in these places are when moved by a step, [places] or one, and the losses with each so."""
+    moved = tf.gather(elements.values, places) + tf.cast(step, elements.values.dtype)
 
     def loss(each: tuple[Tensor, Tensor]) -> Tensor:
         place, value = each

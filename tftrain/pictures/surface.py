@@ -12,7 +12,7 @@ from tftrain.core.types import Scene
 from tftrain.pictures.style import NOT_FINITE, ORANGE, WIDTH, Sheet, short
 from tftrain.values import Range
 
-GROUP = "weight/"  # of the scalars that the probe `weights` logs
+GROUP = "probes/weight/"  # of the scalars that the probe `weights` logs
 _LEVELS = 24
 _MARGIN = 0.25  # of the path's extent, left around it
 _DECADE = 10.0  # from the least to the most loss, from where on levels are of its logarithm
@@ -47,6 +47,8 @@ def loss_surface(
     [axes] = sheet.axes
     _contours(sheet, axes, sides, losses)
     _walk(axes, path, now)
+    if not path[0].size and any(name.startswith(GROUP) for name in scene.history):
+        axes.plot([], [], linestyle="", label="no way: the probe weights does not measure both")
     axes.set(xlabel=names[0], ylabel=names[1], xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
     handles, labels = axes.get_legend_handles_labels()
     sheet.figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -101,14 +103,10 @@ def _side(key: str, given: Sequence[float] | None, values: np.ndarray, resolutio
 
 def _losses(scene: Scene, names: Sequence[str], sides: Sequence[np.ndarray]) -> np.ndarray:
     """[resolution, resolution], the first axis from below."""
-    places = [element(name, scene.names, [one.shape for one in scene.params]) for name in names]
-    rows = []
-    for up in sides[1]:  # one row at a time, for a parameter may be large
-        moved = {param: np.repeat(scene.params[param][None], len(sides[0]), axis=0) for param, _ in places}
-        for (param, place), values in zip(places, (sides[0], up), strict=True):
-            moved[param].reshape(len(sides[0]), -1)[:, place] = values
-        rows.append(scene.losses(moved))
-    return np.array(rows)
+    shapes = [one.shape for one in scene.params]
+    places = tuple(element(name, scene.names, shapes) for name in names)
+    across = sides[0]
+    return np.array([scene.losses(places, np.stack([across, np.full_like(across, up)], 1)) for up in sides[1]])
 
 
 def _contours(sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray) -> None:

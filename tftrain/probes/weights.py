@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -33,24 +35,19 @@ def weight_norms() -> Probe:
 
 
 def weights(most: PositiveInt = 10) -> Probe:
-    """Single numbers of each parameter, before the update: `weight/000.hidden/kernel.0.2` for row 0 and column 2.
+    """The first `most` numbers of each parameter, row by row, before the update.
 
-    Of a parameter with more than `most` numbers those that are spread evenly over it.
+    Such as `weight/000.hidden/kernel.0.2` for row 0 and column 2.
     """
     names: list[str] = []
 
     def measure(moment: Moment) -> Tensor:
-        places = [_spread(param.shape.num_elements(), most) for param in moment.params]
+        shapes = [param.shape.as_list() for param in moment.params]
         names[:] = [
-            f"weight/{element_name(name, param.shape.as_list(), place)}"
-            for name, param, chosen in zip(moment.names, moment.params, places, strict=True)
-            for place in chosen
+            f"weight/{element_name(name, shape, place)}"
+            for name, shape in zip(moment.names, shapes, strict=True)
+            for place in range(min(math.prod(shape), most))
         ]
-        found = [tf.gather(tf.reshape(one, [-1]), chosen) for one, chosen in zip(moment.params, places, strict=True)]
-        return tf.concat([tf.cast(one, tf.float32) for one in found], 0)
+        return tf.concat([tf.cast(tf.reshape(param, [-1])[:most], tf.float32) for param in moment.params], 0)
 
     return Probe(measure, lambda found: Signals(dict(zip(names, found.tolist(), strict=True))))
-
-
-def _spread(size: int, most: int) -> list[int]:
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int)).tolist()
