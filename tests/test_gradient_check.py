@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 import keras
 import pytest
+import tensorflow as tf
 
 from tftrain import cli
 from tftrain.assemble import open_objective
+from tftrain.core.objective import KerasObjective
+from tftrain.core.types import Batch
+from tftrain.gradient_table import text_of
+from tftrain.gradients.compare import Compared, compare
 
 HEAD = "data: {name: iris, batch_size: 8}\noptimizer: sgd\n"
 
@@ -81,8 +87,82 @@ def test_kinks_are_not_called_wrong(desk, capsys):
     desk.write(text, "kinks.yaml")
     assert cli.main(["check-gradients", "--config", "kinks.yaml"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^000\.hidden_1/bias .* 4 +-$", out, re.MULTILINE) and "kinks: numbers, left out" in out
+    assert re.search(r"^000\.hidden_1/bias .* 4 +not checked$", out, re.MULTILINE)
     assert re.search(r"^000\.hidden_1/kernel .* agrees$", out, re.MULTILINE)
+    assert "\nno gradient is wrong of the 3 that could be compared; " in out and "kinks: numbers, left out" in out
+    assert "not checked, for all of their numbers that were looked at are near kinks: 000.hidden_1/bias.\n" in out
+
+
+def test_where_nothing_is_compared_nothing_is_said_to_be_right(desk, capsys):
+    status, rows, out, _ = checked(desk, capsys, model("'gradients:Bent'"))
+    assert status == 1 and rows["000.bent/bend"][-2:] == ["not", "checked"]
+    assert "no gradient could be compared" in out and "is wrong" not in out
+
+
+def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
+    layers = "{name: dense, units: 5}", "'gradients:Blended'", "{name: dense, units: 3}"
+    status, _, out, err = checked(desk, capsys, model(*layers))
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    said = (
+        r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+ in an equal one: in blended \("
+    )
+    assert re.match(rf"{said}Blended\) \S+ \(RandomUniform\) draws .*; expected .* keras.random.SeedGenerator", err)
+    for kind in ("{name: 'gradients:Blended', seeded: true}", "'gradients:Shared'"):
+        status, rows, out, err = checked(desk, capsys, model(layers[0], kind, layers[2]), "--samples", "3")
+        assert status == 0 and {row[-1] for row in rows.values()} == {"agrees"}, out + err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            model(
+                "{name: dense, units: 5}",
+                "{name: dropout, rate: 0.1}",
+                "'gradients:Squared'",
+                "{name: dense, units: 3}",
+            ),
+            "000.dense: the fault is there, or in what stands between it and 001.dense_1: 000.squared (Squared) (or",
+        ),
+        (
+            model("{name: 'gradients:Twice', error: 0.1}", "{name: dropout, rate: 0.1}", "{name: dense, units: 3}"),
+            "000.twice: the fault is there, or in what stands between it and 001.dense: 000.dropout (Dropout) (or",
+        ),
+        (
+            "model: 'gradients:Late'\n",
+            "001.first: the fault is there, or in what stands between it and 000.last: 001.square (Squared) (or",
+        ),
+        (
+            "model: 'gradients:branches'\n",
+            "001.left: the fault is there, or in what stands between it and 003.top: 001.square (Squared) (or",
+        ),
+    ],
+)
+def test_what_stands_behind_the_last_wrong_layer_is_named(desk, capsys, text, said):
+    """In the order of the calls, along each branch; without Keras' own layers if there are others."""
+    status, _, out, _ = checked(desk, capsys, text)
+    assert status == 1 and f"the last layer where it is wrong is {said}" in out.replace("\n", " ")
+
+
+def test_names_are_cut_for_a_narrow_terminal_alone_and_verdicts_never():
+    right = Compared("000.a_layer_of_a_long_name/recurrent_kernel", 9000, 20, 0, 1e-10, (1, 20), 0.5, 0.5, True, False)
+    found = [right, right._replace(name="001.output/bias", agrees=False)]
+    assert f"{right.name}  20 of 9,000 " in text_of(found, None, None)
+    for width in (90, 40):
+        rows = text_of(found, None, width).splitlines()[2:4]
+        assert rows[0].endswith(" agrees") and rows[1].endswith(" WRONG") and rows[0].startswith("000.")
+        assert right.name not in rows[0] and (len(rows[0]) == 90 or width < 90)
+
+
+def test_half_of_the_numbers_are_drawn_where_the_gradient_is_not_0():
+    """Of an embedding of 3000 words, where a batch has two."""
+    keras.utils.set_random_seed(0)
+    words = keras.layers.Embedding(3000, 1)
+    network = keras.Sequential([keras.Input((2,), dtype="int32"), words, keras.layers.Flatten()])
+    objective = KerasObjective(network, keras.losses.MeanSquaredError())
+    batch = Batch(tf.constant([[5, 7]]), tf.constant([[1.0, 2.0]]))
+    (found,) = compare(objective, batch, ["words"], (4, 0), nullcontext)
+    assert found.checked == 4 and found.reverse != 0
 
 
 def test_crowded_kinks(desk, capsys):

@@ -59,3 +59,16 @@ def test_unreached_parameters_are_told_by_their_names(desk):
     said = f"config.yaml:3:8: model: unreached:Never: the loss depends on none of the model's parameters: {names}"
     with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
         assemble(desk.load(f"{HEAD}model: 'unreached:Never'\n"))
+
+
+@pytest.mark.parametrize("method", ["numeric", "forward"])
+def test_a_loss_that_draws_anew_is_not_for_methods_of_many_passes(desk, method):
+    layers = "[LAYER, {name: dense, units: 3}]"
+    text = f"{HEAD}gradients: {{method: {method}}}\nmodel: {{name: sequential, layers: {layers}}}\n"
+    said = f"config.yaml:3:21: gradients.method: given {method}, but the loss of a batch is .* in blended .Blended. "
+    with pytest.raises(InputError, match=f"^{said}.*SeedGenerator") as caught:
+        assemble(desk.load(text.replace("LAYER", "'gradients:Blended'")))
+    assert "\n" not in str(caught.value)
+    for kind in ("{name: 'gradients:Blended', seeded: true}", "'gradients:Shared'", "{name: dropout, rate: 0.5}"):
+        assemble(desk.load(text.replace("LAYER", kind)))
+    assemble(desk.load(text.replace("LAYER", "'gradients:Blended'"), "gradients.method=backprop"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def inspect(words: Sequence[str]) -> int:
 
 
 def check_gradients(words: Sequence[str]) -> int:
-    """Compare the gradients with differences of the loss; the exit status is 0 where all agree."""
+    """Compare the gradients with differences of the loss; the exit status is 0 where there are some, and all agree."""
     name = "check-gradients"
     parser = Parser(prog=f"python -m tftrain {name}", description="Gradients against differences of the loss.")
     parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="the YAML file")
@@ -50,7 +52,8 @@ def check_gradients(words: Sequence[str]) -> int:
     def look() -> int:
         from tftrain.gradient_check import check_gradients
 
-        found = check_gradients(config, asked.samples)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        found = check_gradients(config, asked.samples, width)
         print(found.text, end="")
         return 0 if found.agrees else FAILED
 

@@ -17,10 +17,12 @@ from tftrain.errors import InputError, blamed_on
 from tftrain.gradients.microbatched import microbatched
 from tftrain.gradients.scaled import loss_scaled
 from tftrain.strict import problem
-from tftrain.trials import shown, try_method
+from tftrain.trials import shown, try_method, unequal
 
 if TYPE_CHECKING:
     from tftrain.data.feeds import Data
+
+_MANY_PASSES = tuple(f"tftrain.gradients.{name}:{name}" for name in ("numeric", "forward"))  # for one gradient
 
 
 class Opened(NamedTuple):
@@ -34,6 +36,7 @@ def open_method(config: Config, objective: KerasObjective, data: Data, loss_scal
     """The method, a user's own tried on a sample; raises InputError or UserCodeError."""
     part, pieces = config.gradients.method, config.gradients.accumulate
     _refuse_joined(config, objective.model)
+    _expect_equal_losses(config, objective, data)
     with blamed_on(part, part.path):
         rows = data.batch_size
         method = part.build(names=parameter_names(objective.model), model=objective.model, rows=rows)
@@ -44,6 +47,17 @@ def open_method(config: Config, objective: KerasObjective, data: Data, loss_scal
         method = loss_scaled(method, loss_scale.value)
     _refuse_sums(config, objective)
     return Opened(microbatched(method, pieces) if pieces > 1 else method, carry)
+
+
+def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) -> None:
+    """Differences between passes of which each draws its own numbers would be those of the numbers."""
+    part = config.gradients.method
+    if part.target not in _MANY_PASSES:
+        return
+    with blamed_on(config.model, "model"):
+        found = unequal(objective, data.sample)
+    if found:
+        raise InputError(problem(part.place, part.path, f"given {part.name}, but {found}"))
 
 
 def _refuse_sums(config: Config, objective: KerasObjective) -> None:

@@ -71,9 +71,9 @@ def columns(names: Iterable[str], words: int) -> Table:
     return table
 
 
-def drawn(table: Table) -> str:
+def drawn(table: Table, width: int = WIDTH) -> str:
     text = io.StringIO()
-    Console(file=text, width=WIDTH, no_color=True, highlight=False, markup=False).print(table)
+    Console(file=text, width=width, no_color=True, highlight=False, markup=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().replace("─", "-").splitlines()) + "\n"
 
 
@@ -97,6 +97,6 @@ def _share(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
 
 
-def short(name: str) -> str:
+def short(name: str, most: int = _NAME) -> str:
     """The end of a long name says more than its start, but for the number there."""
-    return name if len(name) <= _NAME else f"{name[:4]}..{name[-(_NAME - 6) :]}"
+    return name if len(name) <= most else f"{name[:4]}..{name[-(most - 6) :]}"

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 
 from tftrain.config import Config
-from tftrain.core.recompute import Blocks, Unrepeatable
+from tftrain.core.recompute import Blocks
+from tftrain.core.repeatable import Unrepeatable
 from tftrain.core.segments import segments_of
 from tftrain.core.types import Tree
 from tftrain.errors import InputError

@@ -5,19 +5,26 @@ Each trial raises TypeError or ValueError, and says what was given and what is e
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.activations import recording, telling
+from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.pack import Packing
 from tftrain.core.passes import kept
+from tftrain.core.repeatable import REPEATABLE, Operations, drawing_words
 from tftrain.core.types import Batch, Evaluation, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
 from tftrain.gradients.backprop import whole
 from tftrain.names import listed
 from tftrain.wording import with_article
+
+_ROUNDINGS = 100  # that may differ between two passes, as of sums in another order
 
 
 def shown(found: Any) -> str:
@@ -119,6 +126,59 @@ def _measured(found: Any) -> Tree:
         if not tf.is_tensor(leaf) and not _is_numeric(leaf) or isinstance(leaf, tf.IndexedSlices):
             raise TypeError(f"its measure gave {shown(leaf)}; expected tensors, in dicts, lists or tuples")
     return found
+
+
+def unequal(objective: Objective, batch: Batch) -> str | None:
+    """How the losses of equal passes differ by more than rounding, in words; None where they are equal or not finite.
+
+    The pass is traced twice and run twice, for an operation may draw at either; nothing is changed.
+    """
+    batch = _as_tensors(batch)
+
+    def once() -> Any:
+        with objective.at([tf.convert_to_tensor(param) for param in objective.params]):
+            return objective(batch)[0]
+
+    with kept(objective.model), replicas.first_of(objective.model.variables[0].value):
+        both = tf.function(lambda: [once(), once()], autograph=False).get_concrete_function()
+        losses = [loss.numpy() for _ in range(2) for loss in both()]
+        least, most = float(min(losses)), float(max(losses))
+        rounding = _ROUNDINGS * float(np.finfo(losses[0].dtype).eps) * max(abs(least), abs(most))
+        if not all(map(math.isfinite, losses)) or most - least <= rounding:
+            return None
+        why = _drawing(objective.model, once)
+    shortest = [f"{one:.4g}" for one in (least, most)]
+    one, other = shortest if shortest[0] != shortest[1] else (repr(least), repr(most))
+    expected = f"the same in both: random numbers such as those of {REPEATABLE}"
+    return f"the loss of a batch is {one} in one pass and {other} in an equal one{why}; expected {expected}"
+
+
+def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
+    """Which operation draws numbers, and within which layer: the words behind a colon, or none where it is not seen."""
+    found = []
+
+    def told(layer: Any) -> Callable:
+        call = layer.call
+
+        @functools.wraps(call)
+        def tell(*args: Any, **kwargs: Any) -> Any:
+            operations = Operations()
+            outputs = call(*args, **kwargs)
+            drawing = drawing_words(operations.since())
+            found.extend([f": in {layer.name} ({type(layer).__name__}) {drawing}"] if drawing else [])
+            return outputs
+
+        return tell
+
+    def trace() -> None:
+        operations = Operations()
+        with hooked(layers_of(model), told):
+            evaluate()
+        drawing = drawing_words(operations.since())
+        found.extend([f": {drawing}"] if drawing else [])
+
+    tf.function(trace, autograph=False).get_concrete_function()
+    return next(iter(found), "")  # an inner layer is through before the one around it
 
 
 def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -94,3 +96,72 @@ class Shrinking(keras.layers.Layer):
 def single(*, outputs):
     """A model that is in float32 whatever Keras is in."""
     return keras.Sequential([keras.layers.Dense(outputs, dtype="float32")])
+
+
+@keras.saving.register_keras_serializable()
+class Squared(keras.layers.Layer):
+    """Without parameters, and with a gradient of its own that may be wrong."""
+
+    def __init__(self, error: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.error = error
+
+    def call(self, x):
+        @tf.custom_gradient
+        def squared(x):
+            return x * x, lambda upstream: upstream * 2 * x * (1 + self.error)
+
+        return squared(x)
+
+
+@keras.saving.register_keras_serializable()
+class Blended(keras.layers.Layer):
+    """Draws other numbers in each pass, where `seeded` from a seed that Keras knows."""
+
+    def __init__(self, seeded: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = keras.random.SeedGenerator(1) if seeded else None
+
+    def call(self, x):
+        draw = tf.random.uniform if self.seed is None else functools.partial(keras.random.uniform, seed=self.seed)
+        return x * draw(tf.shape(x), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable()
+class Shared(keras.layers.Layer):
+    """Draws from the seed that all have who give none."""
+
+    def call(self, x):
+        return x * keras.random.uniform(tf.shape(x), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable()
+class Bent(keras.layers.Layer):
+    """Its weight begins at a kink."""
+
+    def build(self, shape):
+        self.bend = self.add_weight(shape=(3,), initializer="zeros", name="bend")
+
+    def call(self, x):
+        return x[:, :3] + tf.nn.relu(tf.convert_to_tensor(self.bend))
+
+
+class Late(keras.Model):
+    """Calls its layers in another order than it makes them."""
+
+    def __init__(self, *, outputs):
+        super().__init__()
+        self.last, self.first = keras.layers.Dense(outputs, name="last"), keras.layers.Dense(5, name="first")
+        self.drop, self.square = keras.layers.Dropout(0.2, name="drop"), Squared(name="square")
+
+    def call(self, x):
+        return self.last(self.square(self.drop(self.first(x))))
+
+
+def branches(*, outputs):
+    """The fault is in one of two branches, whose layers are called in turn."""
+    x = inputs = keras.Input((4,))
+    left, right = (keras.layers.Dense(5, name=name)(x) for name in ("left", "right"))
+    left, right = Squared(name="square")(left), keras.layers.Dense(5, name="right_2")(keras.layers.ReLU()(right))
+    joined = keras.layers.Add()([left, right])
+    return keras.Model(inputs, keras.layers.Dense(outputs, name="top")(joined))

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state  # there is no public way to the seed that all share
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from tftrain.core import replicas
 from tftrain.core.activations import activation_of
@@ -81,7 +83,7 @@ def passing(objective: Objective, batch: Batch, carry: Tree = ()) -> Callable[[f
     @functools.partial(tf.function, autograph=False)
     def both(batch: Batch, scale: Tensor) -> tuple:
         inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
-        with _watching(model) as calls, tf.GradientTape() as tape:
+        with watching(model) as calls, tf.GradientTape() as tape:
             tape.watch(inputs)
             loss, _, _ = Multiplied(objective, scale)(batch, _first_rows(carry, batch))
         rows = _rows(model, calls)
@@ -111,8 +113,10 @@ def _first_rows(carry: Tree, batch: Batch) -> Tree:
 
 @contextmanager
 def kept(model: Any) -> Iterator[None]:
-    """What a forward pass changes in the model is as before at the end of the block."""
-    buffers = [*buffers_of(model), *unknown_to_keras(model).values()]
+    """What a forward pass changes in the model is as before at the end of the block, and the seed of keras.random."""
+    seed = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)  # which is taken where none is given
+    shared = [] if seed is None else [seed.state.value]
+    buffers = [*buffers_of(model), *unknown_to_keras(model).values(), *shared]
     before = [buffer.numpy() for buffer in buffers]
     try:
         yield
@@ -122,7 +126,7 @@ def kept(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(model: Any) -> Iterator[list[_Call]]:
+def watching(model: Any) -> Iterator[list[_Call]]:
     """The calls of the model's layers in the present graph, in order, while it lasts."""
     graph, calls, inputs = tf.compat.v1.get_default_graph(), [], {}
 

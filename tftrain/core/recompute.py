@@ -15,14 +15,11 @@ from tensorflow.python.ops import control_flow_util
 
 from tftrain.core.hooks import hooked
 from tftrain.core.masks import leaves_and_masks, mask_of, masked, packed_like
+from tftrain.core.repeatable import REPEATABLE, Operations, Unrepeatable, drawing_words
 from tftrain.core.segments import Segment, Segments
 from tftrain.core.types import Tensor, Tree
 
 _AROUND = ("current_call_ctx", "autocast_scope")  # what Keras' layers are told by the layers around them
-
-
-class Unrepeatable(ValueError):
-    """A layer that would not do the same a second time; one line."""
 
 
 class Blocks(NamedTuple):
@@ -109,7 +106,7 @@ class _Given:
 def _again(function: Callable, given: _Given, before: list[tuple], flows: tuple[Sequence, Sequence, Sequence]) -> list:
     """The gradients that flow on to inputs and to variables, from those that arrive, with all as it was before."""
     inputs, arriving, variables = flows
-    ops, trained = _Operations(), {id(one.handle) for one in variables}
+    ops, trained = Operations(), {id(one.handle) for one in variables}
     # What could begin before a gradient arrives, or be taken for what the forward pass did, would save no memory.
     with tf.control_dependencies(arriving):
         inputs = [tf.identity(one) for one in inputs]
@@ -144,33 +141,10 @@ def _unmerged(work: Callable[[], list], like: Sequence[Tensor], arriving: Sequen
     )
 
 
-class _Operations:
-    """The operations of the present graph from now on."""
-
-    def __init__(self):
-        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        self._first = len(self._graph.get_operations()) if self._graph else 0
-
-    def since(self) -> list:
-        """Their definitions, those in the bodies of loops and the like too."""
-        if self._graph is None:
-            return []
-        return list(self._all([one.node_def for one in self._graph.get_operations()[self._first :]]))
-
-    def _all(self, nodes: Iterable[Any]) -> Iterator[Any]:
-        for node in nodes:
-            yield node
-            for name in (one.func.name for one in node.attr.values() if one.HasField("func")):
-                yield from self._all(self._graph._get_function(name).cached_definition.node_def)
-
-
 def _expect_repeatable(nodes: Sequence[Any], changed: Iterable[int]) -> None:
-    drawing = [node for node in nodes if _draws(node)]
+    drawing = drawing_words(nodes)
     if drawing:
-        raise Unrepeatable(
-            f"{drawing[0].name} ({drawing[0].op}) draws other random numbers a second time; "
-            "expected such as keras.random with a seed of keras.random.SeedGenerator, an attribute of the layer"
-        )
+        raise Unrepeatable(f"{drawing}; expected such as {REPEATABLE}")
     if list(changed):
         raise Unrepeatable(
             "a variable is changed that is none of the layer's own, such as the seed that keras.random takes where it "
@@ -184,13 +158,6 @@ def _expect_standing(changed: Iterable[int], trained: Iterable[Any]) -> None:
         raise Unrepeatable(
             f"the layer changes a weight that is trained, {moved[0]}, in its forward pass, like SpectralNormalization"
         )
-
-
-def _draws(node: Any) -> bool:
-    """Whether an operation draws from a state of its own, or from a tf.random.Generator."""
-    if node.op.startswith("Stateless") or node.op.startswith("CudnnRNN"):
-        return False
-    return "seed" in node.attr or node.op.startswith(("RngReadAndSkip", "StatefulRandom", "StatefulUniform"))
 
 
 def _flows(leaf: Any) -> bool:

@@ -41,6 +41,11 @@ class Compared(NamedTuple):
     agrees: bool
     tiny: bool
 
+    @property
+    def compared(self) -> bool:
+        """Whether there was a number that is not near a kink."""
+        return self.kinks < self.checked
+
 
 class _Slopes(NamedTuple):
     """Differences of the loss below some elements, above them and across, and how far rounding may have moved them."""
