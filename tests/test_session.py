@@ -106,7 +106,7 @@ def test_what_tensorboard_reads(finished):
     assert overview <= scalars
     overview = sorted(tag for tag in scalars if tag.startswith("Overview/"))
     assert overview.index("Overview/loss") < 12  # on the first page of TensorBoard, with all norms
-    low, middle, high = (training.Scalars(f"Overview/log10_absgrad_p{percent}") for percent in ("05", "50", "95"))
+    low, middle, high = (training.Scalars(f"Overview/p{percent}_log10_absgrad") for percent in ("05", "50", "95"))
     assert [point.step for point in middle] == [5, 10, 15, 20, 24]
     assert all(a.value < b.value < c.value for a, b, c in zip(low, middle, high, strict=True))
     assert {"log10_grad_norm/000.hidden_1/kernel", "log10_clipped_grad_norm/004.output/bias"} <= scalars
@@ -326,7 +326,7 @@ def test_digits_cnn_reaches_what_the_readme_says(tmp_path):
             ["model={name: sequential, layers: [{name: dense, units: 7}]}"],
             r"the last layer gives the shape \[7\]; the targets need \[3\]",
         ),
-        (["data.preprocess=[one_hot, one_hot]"], "data: one_hot"),
+        (["data.preprocess=[one_hot, one_hot]"], "data.preprocess.1: one_hot needs one integer"),
         (["model={name: 'my_bad:Net'}"], r"(?s)my_bad:Net raised ZeroDivisionError:\nTraceback.*my_bad.py.*1 / 0"),
     ],
 )

@@ -169,6 +169,8 @@ def test_a_run_that_explodes_or_vanishes_does_not_make_the_others_look_alike(cal
     assert (scale["low"], scale["high"], scale["beyond"]) == (-2, 4, [False, True])
     scale = call("scale", "colourScale", [healthy, vanishing], False)
     assert (scale["low"], scale["high"], scale["beyond"]) == (-10, 0, [True, False])
+    scale = call("scale", "colourScale", [healthy, exploding, exploding, healthy], False)
+    assert (scale["low"], scale["high"], scale["beyond"]) == (-2, 4, [False, True])
     assert call("scale", "colourScale", [[[0.0, 0.0]]], False)["nothing"]
 
 

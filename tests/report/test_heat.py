@@ -93,6 +93,7 @@ def test_a_run_that_explodes_or_vanishes_does_not_make_the_others_look_alike():
     )
     assert shared_scale([healthy, exploding]) == pytest.approx((-1, 4))
     assert shared_scale([healthy, vanishing]) == pytest.approx((-10, 0))
+    assert shared_scale([healthy, exploding, exploding, healthy]) == pytest.approx((-1, 4))
     assert shared_scale([exploding]).high == pytest.approx(30)
 
 

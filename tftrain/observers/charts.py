@@ -31,9 +31,9 @@ def charts_note() -> Note:
 
 def _gradients() -> list[Chart]:
     band = MarginChartContent.Series(
-        value=f"{_OVERVIEW}log10_absgrad_p50",
-        lower=f"{_OVERVIEW}log10_absgrad_p05",
-        upper=f"{_OVERVIEW}log10_absgrad_p95",
+        value=f"{_OVERVIEW}p50_log10_absgrad",
+        lower=f"{_OVERVIEW}p05_log10_absgrad",
+        upper=f"{_OVERVIEW}p95_log10_absgrad",
     )
     return [
         _lines("gradient norms before clipping (log10)", r"log10_grad_norm/"),

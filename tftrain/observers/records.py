@@ -72,6 +72,12 @@ def history(path: Path) -> dict[str, Series]:
     return {name: _series(pairs) for name, pairs in points.items()}
 
 
+def unreadable(path: Path) -> int:
+    """How many whole lines of a file of records are none; one that a run is writing, or was killed in, has no end."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return sum(line.endswith(b"\n") for line in lines) - sum(1 for _ in _records(path))
+
+
 def _series(pairs: list[tuple[int, float]]) -> Series:
     steps, values = zip(*pairs, strict=True)
     return Series(np.array(steps, np.int64), np.array(values, np.float64))

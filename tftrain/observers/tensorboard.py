@@ -19,7 +19,8 @@ from tftrain.observers.notes import Note, metadata, strings, text_note
 from tftrain.observers.reservoirs import Reservoirs
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
-LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio", "absgrad_p05", "absgrad_p50", "absgrad_p95")
+LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")
+PERCENTILES = {"absgrad_p05": "p05", "absgrad_p50": "p50", "absgrad_p95": "p95"}  # log10 too
 GLOBAL_LIMIT = re.compile(r"clip/([^/]*(?:global_norm|percentile)[^/]*)/limit")
 CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
 # TensorBoard opens the first two groups. After Overview that should be the histograms of gradients, so what would stand
@@ -187,7 +188,9 @@ def _tag(name: str, many_limits: bool) -> tuple[str, bool]:
     head, _, rest = name.partition("/")
     limit, norm = GLOBAL_LIMIT.fullmatch(name), CLIP_NORM.fullmatch(name)
     log10 = True
-    if head in LOG10:
+    if head in PERCENTILES:  # which so stand behind the loss: the first page has twelve curves, in the order of letters
+        tag = f"Overview/{PERCENTILES[head]}_log10_absgrad"
+    elif head in LOG10:
         tag = f"log10_{head}/{rest}" if rest else f"Overview/log10_{head}"
     elif limit:
         tag = "Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else "")

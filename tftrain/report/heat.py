@@ -20,7 +20,7 @@ MOST_COLUMNS = 600
 ZERO, NOT_FINITE, LACKING = 0, 1, 2  # of the colours, which go on with the scale
 # As in TensorBoard's Gradients tab:
 _ENDS = 0.01  # this share of a run's values at either end has the colour of the end
-_FURTHER_DOWN, _FURTHER_UP = 6, 3  # decades by which one run may stretch the scale of the others,
+_FURTHER_DOWN, _FURTHER_UP = 6, 3  # decades by which runs may stretch the scale of at least as many others,
 _LEAST, _MOST = -10, 4  # or up to these
 # Viridis (van der Walt and Smith, 2015): even steps look even, also to the colour-blind, and in grey.
 _VIRIDIS = (
@@ -63,14 +63,15 @@ def flow(history: Mapping[str, Series]) -> Flow | None:
 
 
 def shared_scale(flows: list[Flow]) -> Scale:
-    """One scale for all runs, over a decade at least; one that explodes does not make all others look alike."""
+    """One scale for all runs, over a decade at least; those that explode do not make all others look alike."""
     known = [one.norms[np.isfinite(one.norms) & (one.norms > 0)] for one in flows]
     ends = [np.quantile(np.log10(norms), [_ENDS, 1 - _ENDS]) for norms in known if len(norms)]
     if not ends:
         return Scale(-1.0, 0.0)
     lows, highs = np.sort([low for low, _ in ends]), np.sort([high for _, high in ends])[::-1]
-    low = max(lows[0], min(lows[:2][-1] - _FURTHER_DOWN, _LEAST))
-    high = min(highs[0], max(highs[:2][-1] + _FURTHER_UP, _MOST))
+    middle = len(ends) // 2
+    low = max(lows[0], min(lows[middle] - _FURTHER_DOWN, _LEAST))
+    high = min(highs[0], max(highs[middle] + _FURTHER_UP, _MOST))
     lacking = max(0.0, 1 - (high - low)) / 2
     return Scale(float(low - lacking), float(high + lacking))
 

@@ -24,7 +24,6 @@ def report(folders: Sequence[Path], out: Path) -> Path:
 
     Raises:
         RunFolderError: a folder is no run.
-        ConfigError: the config of a run cannot be read.
         CannotWrite: the file cannot be written.
     """
     text = page(read_runs(folders))

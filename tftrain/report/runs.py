@@ -12,8 +12,9 @@ from tftrain.compose import compose
 from tftrain.convert import plain
 from tftrain.lock import holder
 from tftrain.names import listed
-from tftrain.observers.records import Series, history
+from tftrain.observers.records import Series, history, unreadable
 from tftrain.run_folder import CONFIG, INCIDENTS, METRICS, RESULTS, RunFolderError, run_names
+from tftrain.strict import ConfigError
 
 SPLITS = ("train", "validation", "test")
 
@@ -29,7 +30,7 @@ class Run:
     results: dict[str, Any]  # those of results.json; empty before the end
     incidents: dict[str, str]  # by the step
     running: bool
-    damaged: bool = False  # results.json cannot be read
+    faults: tuple[str, ...] = ()  # of its files
 
     @property
     def steps(self) -> int:
@@ -39,14 +40,17 @@ class Run:
 
     def state(self) -> str:
         """How far it got, in words."""
-        if self.damaged:
-            return f"{RESULTS} is damaged, so what it came to is not known"
+        return "; ".join([self._ended(), *self.faults])
+
+    def _ended(self) -> str:
         if self.results:
             stopped, skipped = self.results.get("stopped"), self.results.get("skipped")
             ended = f"stopped early: {stopped}" if stopped else "finished"
             return f"{ended}, {skipped} of its {self.steps} updates skipped" if skipped else ended
         if self.running:
             return "still running"
+        if any(fault.startswith(RESULTS) for fault in self.faults):
+            return "what it came to is not known"
         return "not finished: it was killed, or failed" if self.history else "not finished: it has no point yet"
 
     def figures(self) -> dict[tuple[str, str], float]:
@@ -55,29 +59,50 @@ class Run:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Raises RunFolderError where a folder is no run, ConfigError where its config cannot be read."""
+    """Raises RunFolderError where a folder is no run; files of one that are damaged are among its faults."""
     return [_read(name, folder) for name, folder in zip(run_names(folders), folders, strict=True)]
 
 
 def _read(name: str, folder: Path) -> Run:
-    config = folder / CONFIG
     if not folder.is_dir():
         raise RunFolderError(f"run folder {folder}: there is no such folder")
-    if not config.is_file() and not (folder / METRICS).is_file():
+    if not (folder / CONFIG).is_file() and not (folder / METRICS).is_file():
         inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
         hint = f"; runs are within it: {listed(inside)}" if inside else ""
         raise RunFolderError(f"run folder {folder}: holds no {CONFIG} and no {METRICS}, so it is no run{hint}")
-    there, results = config.is_file(), _results(folder)
-    return Run(
-        name=name,
-        config=plain(compose(config)) if there else {},
-        config_text=config.read_text(encoding="utf-8-sig") if there else "",
-        history=history(folder / METRICS),
-        results=results or {},
-        incidents=_incidents(folder),
-        running=holder(folder) is not None,
-        damaged=results is None,
-    )
+    faults: list[str] = []
+    running, found = holder(folder) is not None, history(folder / METRICS)
+    config, text = _config(folder / CONFIG, faults)
+    results = _results(folder)
+    if results is None:
+        faults.append(f"{RESULTS} is damaged")
+    elif not running:
+        faults += _lacking(folder / METRICS, found, results)
+    return Run(name, config, text, found, results or {}, _incidents(folder), running, tuple(faults))
+
+
+def _config(path: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
+    """The config as plain values and as text, both empty where there is none."""
+    if not path.is_file():
+        return {}, ""
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    try:
+        return plain(compose(path)), text
+    except ConfigError as error:
+        faults.append(f"{CONFIG} cannot be read: {error.problems[0].removeprefix(f'{path}:')}")
+        return {}, text
+
+
+def _lacking(path: Path, found: dict[str, Series], results: dict[str, Any]) -> list[str]:
+    """What is missing of the points of a run that has ended."""
+    steps, lost = results.get("steps", 0), unreadable(path)
+    last = max((int(series.steps[-1]) for series in found.values()), default=0)
+    faults = [f"{lost} of the lines of {METRICS} cannot be read"] if lost else []
+    if steps and not found:
+        faults.append(f"{METRICS} {'holds no point' if path.is_file() else 'is missing'}, so there are no curves")
+    elif steps > last and not results.get("stopped"):
+        faults.append(f"{METRICS} ends at step {last}, and with it the curves")
+    return faults
 
 
 def _results(folder: Path) -> dict[str, Any] | None:

@@ -27,11 +27,11 @@ function viridis(share) {
 export const css = (share) => `rgb(${viridis(share).join(" ")})`;
 
 const CUT = 0.01; // the share of a run's numbers at either end that has the colour of the end
-const [FURTHER_DOWN, FURTHER_UP] = [6, 3]; // decades by which one run may stretch the scale of the others,
+const [FURTHER_DOWN, FURTHER_UP] = [6, 3]; // decades by which runs may stretch the scale of at least as many others,
 const [LEAST, MOST] = [-10, 4]; // or up to these
 
-// One scale for these runs, of which each is the rows that are shown. A run that explodes does not make all others look
-// alike: what is too far from them has the colour of the end.
+// One scale for these runs, of which each is the rows that are shown. Runs that explode do not make all others look
+// alike: what is too far from the middle one of them has the colour of the end.
 export function colourScale(runs, share) {
   if (share) return { share, low: 0, high: 1, beyond: [false, false] };
   const sorted = runs.map(logarithms).filter((logs) => logs.length);
@@ -39,8 +39,9 @@ export function colourScale(runs, share) {
   const cut = (logs) => Math.floor(logs.length * CUT);
   const lows = sorted.map((logs) => logs[cut(logs)]).sort((one, other) => one - other);
   const highs = sorted.map((logs) => logs[logs.length - 1 - cut(logs)]).sort((one, other) => other - one);
-  const low = lows.length < 2 ? lows[0] : Math.max(lows[0], Math.min(lows[1] - FURTHER_DOWN, LEAST));
-  const high = lows.length < 2 ? highs[0] : Math.min(highs[0], Math.max(highs[1] + FURTHER_UP, MOST));
+  const middle = Math.floor(sorted.length / 2);
+  const low = Math.max(lows[0], Math.min(lows[middle] - FURTHER_DOWN, LEAST));
+  const high = Math.min(highs[0], Math.max(highs[middle] + FURTHER_UP, MOST));
   const lacking = Math.max(0, 1 - (high - low)) / 2; // a decade at least
   const ends = { low: low - lacking, high: high + lacking };
   const beyond = [sorted.some((logs) => logs[0] < ends.low), sorted.some((logs) => logs[logs.length - 1] > ends.high)];
