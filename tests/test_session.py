@@ -238,6 +238,7 @@ def test_early_stopping_and_the_best_weights(config, tmp_path):
     best = steps[np.argmax(accuracies)]
     assert re.fullmatch(rf"val_accuracy has not improved on [\d.]+ for 3 looks since step {best}", result.stopped)
     assert steps[-1] == best + 3 * 4 and not result.failed
+    assert result.history["weight_norm/000.hidden_1/kernel"].steps[-1] == steps[-1], "the last step is measured too"
     assert result.results["validation"]["accuracy"] == pytest.approx(accuracies.max())
 
 

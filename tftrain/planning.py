@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tftrain.config import Training
 from tftrain.core.plan import Cadence, Plan, doubling_then_every, every, thinning
 from tftrain.core.types import View
+from tftrain.observers.keeper import EarlyStopping
 from tftrain.values import in_steps
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ WORKERS_STEPS_PER_CALL = 10
 CHECKPOINTS = 20  # at most, where an epoch is short
 
 
-def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...], pictures: Cadence | None) -> Plan:
+def make_plan(
+    run: Run, views: tuple[tuple[Cadence, View], ...], pictures: Cadence | None, stopping: EarlyStopping | None
+) -> Plan:
     """When what is wanted, in steps."""
     config, epoch, total = run.config, run.data.train.steps_per_epoch, run.total_steps
 
@@ -32,9 +35,13 @@ def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...], pictures: Caden
     scalars, histograms = every(max(1, total // SCALAR_POINTS)), doubling_then_every(max(1, total // HISTOGRAM_SETS))
     if config.training.early_stopping:
         scalars, histograms = thinning(OPEN_SCALARS), thinning(OPEN_HISTOGRAMS)
+    scalars = cadence(config.log.scalars, scalars)
+    if stopping is not None:
+        watched = views[0][0] if stopping.best.monitor.startswith("val_") else scalars
+        histograms = _and_where_it_may_end(histograms, watched, stopping)
     return Plan(
         total_steps=total,
-        scalars=cadence(config.log.scalars, scalars),
+        scalars=scalars,
         histograms=cadence(config.log.histograms_every, histograms),
         views=views,
         pictures=pictures,
@@ -43,6 +50,11 @@ def make_plan(run: Run, views: tuple[tuple[Cadence, View], ...], pictures: Caden
         on_nonfinite=config.training.on_nonfinite,
         cuts=(config.log.profile[0] - 1, config.log.profile[1]) if config.log.profile else (),
     )
+
+
+def _and_where_it_may_end(cadence: Cadence, looks: Cadence, stopping: EarlyStopping) -> Cadence:
+    """So that the last step of a run that ends early is measured too; a call ends at each look."""
+    return lambda step: min(cadence(step), looks(step)) if stopping.may_be_next() else cadence(step)
 
 
 def _steps_per_call(training: Training) -> int | Literal["auto"]:

@@ -261,7 +261,7 @@ class Session:
         if self._evaluations.validated:
             steps = in_steps(run.config.training.validate_every, run.data.train.steps_per_epoch)
             views = ((every(steps), self._evaluations.look),)
-        plan = make_plan(run, views, self._gallery.following)
+        plan = make_plan(run, views, self._gallery.following, self._monitored.stopping)
         try:
             with scope(run.strategy):
                 return train(run.programs, run.state, run.data.train, plan, sinks, window=self._window)

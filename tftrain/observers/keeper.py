@@ -71,6 +71,10 @@ class EarlyStopping:
     def is_over(self) -> bool:
         return self._looks >= self._patience
 
+    def may_be_next(self) -> bool:
+        """Whether one more look without an improvement ends the run."""
+        return self._looks + 1 >= self._patience
+
     def state(self) -> dict[str, Any]:
         return self.best.state() | {"looks": self._looks}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +13,8 @@ MEASURED = "zero_grad_fraction"  # tells a point at which all is measured
 _PLANNED = {"training": 500, "validation": 500, "measured": 50}  # in a run from its start to its end
 _ROOM = {"training": SCALARS - 150, "validation": SCALARS - 50, "measured": HISTOGRAMS}  # less what is always drawn
 # Of a run that may end soon points are a share of its steps apart, one in so many, so that up to a million steps there
-# are about as many as TensorBoard keeps; those at which all is measured are planned so.
-_OPEN = {"training": 100, "validation": 64, "measured": math.inf}
+# are about as many as TensorBoard keeps; those at which all is measured are planned so, but for where it may end.
+_OPEN = {"training": 100, "validation": 64, "measured": 10}
 _SPREAD = 1.4  # of what is left a longer run leaves some for one that is longer still
 _LARGEST, _SUMMED = ("grad_norm_max",), ("nonfinite_steps",)  # of points that are not drawn: no spike is lost
 
@@ -64,7 +63,8 @@ class Reservoirs:
         histograms = signals.histograms if measured or not training else nothing
         drawn = (training if trained else nothing) | (validation if validated else nothing)
         left = (nothing if trained else training) | (nothing if validated else validation)
-        self._left_out = (step, Signals(left)) if left else None
+        lacking = nothing if histograms else signals.histograms
+        self._left_out = (step, Signals(left, lacking)) if left or lacking else None
         return signals._replace(scalars=drawn, histograms=histograms)
 
     def last(self) -> tuple[int, Signals] | None:
