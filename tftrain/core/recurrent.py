@@ -36,28 +36,41 @@ def recurrent_layers(model: Any) -> list:
 
 
 def first_carry(layers: Sequence[Any], rows: int) -> Carry:
-    """The states before a sequence, for so many of them."""
-    return Carry([tf.nest.flatten(layer.get_initial_state(rows)) for layer in layers])
+    """The states before a sequence, for so many of them; behind those of each layer its last output, of zeros."""
+    return Carry([_first_states(layer, rows) for layer in layers])
+
+
+def _first_states(layer: Any, rows: int) -> list[Tensor]:
+    states = tf.nest.flatten(layer.get_initial_state(rows))
+    size = getattr(layer.cell, "output_size", None)  # where it has none, its output is like its first state
+    return [*states, tf.zeros_like(states[0]) if size is None else tf.zeros([rows, size], states[0].dtype)]
 
 
 @contextmanager
 def continued(layers: Sequence[Any], states: Sequence[list], starts: Tensor) -> Iterator[list[list]]:
     """While it lasts each layer goes on from its states, afresh in the rows that start; the list fills with the next.
 
+    The states are those of a Carry, each layer's last output behind them: where a window begins masked, a layer repeats
+    it as it does within a sequence.
+
     Raises ValueError where a layer is called more than once, or not at all.
     """
     numbers, after = {id(layer): number for number, layer in enumerate(layers)}, [None] * len(layers)
 
     def going_on(layer: Any) -> Callable:
-        inner, number = getattr(layer, LOOP), numbers[id(layer)]
+        inner, number = _repeating(layer), numbers[id(layer)]
 
-        def loop(sequences: Tensor, initial_state: Tree, mask: Tensor | None, training: bool = False) -> tuple:
+        def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
             if after[number] is not None:
                 raise ValueError(f"{layer.name} is called more than once, so it has more than one state to go on with")
-            pairs = zip(tf.nest.flatten(initial_state), states[number], strict=True)
-            begun = [tf.where(beside(starts, state), fresh, tf.cast(state, fresh.dtype)) for fresh, state in pairs]
-            last, outputs, ends = inner(sequences, tf.nest.pack_sequence_as(initial_state, begun), mask, training)
-            after[number] = tf.nest.flatten(ends)
+            first = [*tf.nest.flatten(initial_state), tf.zeros_like(states[number][-1])]
+            pairs = zip(first, states[number], strict=True)
+            *begun, output = [
+                tf.where(beside(starts, state), fresh, tf.cast(state, fresh.dtype)) for fresh, state in pairs
+            ]
+            before = output, tf.nest.pack_sequence_as(initial_state, begun)
+            last, outputs, ends = inner(sequences, before, tf.nest.flatten(mask)[0], training)
+            after[number] = [*tf.nest.flatten(ends), last]
             return last, outputs, ends
 
         return loop
@@ -75,6 +88,10 @@ def cut(layers: Sequence[Any], window: int) -> Iterator[None]:
 
     The last window may be shorter, or the first one where a layer gives its last step alone: there the gradient
     reaches back a whole window from the end.
+
+    At a masked time step a layer repeats its output of the step before. Such an output is carried from window to window
+    as the states are, and cut with them, so a loss has no gradient by anything before its own window. Where the last
+    window of an example is masked as a whole, the last output alone therefore gives the layer no gradient.
     """
     from_end = not all(layer.return_sequences for layer in layers)
     with hooked(layers, lambda layer: _cut(layer, window, from_end), LOOP):
@@ -82,53 +99,82 @@ def cut(layers: Sequence[Any], window: int) -> Iterator[None]:
 
 
 def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
-    inner = getattr(layer, LOOP)
+    whole, inner = getattr(layer, LOOP), _repeating(layer)
 
     def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
-        time, mask = sequences.shape[1], tf.nest.flatten(mask)[0]
+        time, window, mask = sequences.shape[1], longest, tf.nest.flatten(mask)[0]
         if time is None:
             raise ValueError(f"{layer.name} gets sequences of a length that is not fixed; windows need a fixed one")
-        window = min(longest, time)
+        if window >= time:
+            return whole(sequences, initial_state, mask, training)
         first = (time % window if from_end else 0) or window
         between = max(0, (time - first - 1) // window)  # windows apart from the first and the last
 
-        def run(start: int, stop: int, state: Tree) -> tuple:
+        def run(start: int, stop: int, before: tuple) -> tuple:
             part = None if mask is None else mask[:, start:stop]
-            return inner(sequences[:, start:stop], state, part, training)
+            return inner(sequences[:, start:stop], before, part, training)
 
-        last, found, state = run(0, first, initial_state)
+        last, found, state = run(0, first, (None, initial_state))
         outputs = [found]
         if between:
             middle = slice(first, first + between * window)
             parts = [None if leaf is None else leaf[:, middle] for leaf in (sequences, mask)]
-            found, state = _each_window(lambda *part: inner(*part, training), parts, between, state)
+            last, found, state = _each_window(lambda *part: inner(*part, training), parts, between, (last, state))
             outputs.append(found)
-        if first < time:
-            last, found, state = run(first + between * window, time, _stopped(state))
-            outputs.append(found)
+        last, found, state = run(first + between * window, time, _stopped((last, state)))
+        outputs.append(found)
         return last, tf.concat(outputs, 1) if layer.return_sequences else found, state
 
     return loop
 
 
-def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, state: Tree) -> tuple[Tensor, Tree]:
-    """The outputs over so many windows, [batch, time, ...], and the states after them; one traced loop for all."""
+def _repeating(layer: Any) -> Callable:
+    """The layer's loop over a window, going on from its last output too, which a window that begins masked repeats.
+
+    (sequences [batch, time, ...], (output [batch, ...] or None, states) before them, mask [batch, time] or None,
+    training) -> (last output, outputs [batch, time or 1, ...], states). With None for an output that of Keras, zeros.
+    """
+    inner = getattr(layer, LOOP)
+
+    def loop(sequences: Tensor, before: tuple, mask: Tensor | None, training: bool) -> tuple:
+        output, state = before
+        if mask is None:
+            return inner(sequences, state, None, training)
+        with hooked([layer], lambda _: False, "use_cudnn"):  # it takes no window that is masked as a whole
+            last, outputs, ends = inner(sequences, state, mask, training)
+        if output is None or layer.zero_output_for_mask:
+            return last, outputs, ends
+        mask = tf.cast(mask, tf.float32)  # floats, which a GPU can sum up too
+        seen = tf.cumsum(mask, 1) if layer.return_sequences else tf.reduce_sum(mask, 1, keepdims=True)
+        seen = tf.reshape(seen > 0, tf.concat([tf.shape(seen)[:2], [1] * (outputs.shape.rank - 2)], 0))
+        outputs = tf.where(seen, outputs, tf.cast(output, outputs.dtype)[:, tf.newaxis])
+        return outputs[:, -1], outputs, ends
+
+    return loop
+
+
+def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, before: tuple) -> tuple:
+    """The last output, the outputs over so many windows, [batch, time, ...], and the states; one traced loop for all.
+
+    `before` has the last output and the states before them.
+    """
     arrays = [None if part is None else _windows(part, count) for part in parts]
-    shapes = [leaf.shape for leaf in tf.nest.flatten(state)]
+    shapes = [leaf.shape for leaf in tf.nest.flatten(before)]
 
     def body(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
-        begun = tf.nest.pack_sequence_as(state, [tf.stop_gradient(leaf) for leaf in leaves])
+        begun = tf.nest.pack_sequence_as(before, [tf.stop_gradient(leaf) for leaf in leaves])
         sequences, mask = (None if array is None else array.read(index) for array in arrays)
-        _, found, ends = inner(sequences, begun, mask)
-        ends = [tf.ensure_shape(leaf, shape) for leaf, shape in zip(tf.nest.flatten(ends), shapes, strict=True)]
+        last, found, state = inner(sequences, begun, mask)
+        ends = tf.nest.flatten((last, state))
+        ends = [tf.ensure_shape(leaf, shape) for leaf, shape in zip(ends, shapes, strict=True)]
         return index + 1, ends, outputs.write(index, found)
 
-    outputs = tf.TensorArray(tf.nest.flatten(state)[0].dtype, count)
-    start = (tf.constant(0), tf.nest.flatten(state), outputs)
+    start = (tf.constant(0), tf.nest.flatten(before), tf.TensorArray(before[0].dtype, count))
     _, leaves, outputs = tf.while_loop(
         lambda index, *_: index < count, body, start, parallel_iterations=1, maximum_iterations=count
     )
-    return _joined(outputs.stack()), tf.nest.pack_sequence_as(state, leaves)
+    last, state = tf.nest.pack_sequence_as(before, leaves)
+    return last, _joined(outputs.stack()), state
 
 
 def _windows(part: Tensor, count: int) -> tf.TensorArray:
@@ -147,8 +193,8 @@ def _joined(windows: Tensor) -> Tensor:
     return tf.reshape(beside, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0))
 
 
-def _stopped(state: Tree) -> Tree:
-    return tf.nest.map_structure(tf.stop_gradient, state)
+def _stopped(before: Tree) -> Tree:
+    return tf.nest.map_structure(tf.stop_gradient, before)
 
 
 def beside(rows: Tensor, values: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ class Feed(Protocol):
 class Carry(NamedTuple):
     """What goes from one window of a sequence to the next; every leaf has the leading axis [batch].
 
-    `states` has the states of each recurrent layer (`core.recurrent.recurrent_layers`); the rest is a method's own.
+    `states` has the states of each recurrent layer (`core.recurrent.recurrent_layers`) and behind them the output that
+    it gave last, which it repeats at masked steps; the rest is a method's own.
     """
 
     states: list[list[Tensor]]

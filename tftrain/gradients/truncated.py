@@ -23,8 +23,9 @@ def truncated_bptt(
 
     With one update for each `sequence` the loss is that of whole sequences, and its gradient is cut at the windows'
     borders; with one for each `window` a step is given a window of `[batch, window, features]`, and the states that the
-    step before came to. With a window of the whole sequence it is `backprop` (P. J. Werbos, 1990; R. J. Williams and
-    J. Peng, 1990).
+    step before came to. The output that a layer repeats at masked steps goes on too, and its gradient is cut as that of
+    the states is: padding counts as time steps. With a window of the whole sequence it is `backprop` (P. J. Werbos,
+    1990; R. J. Williams and J. Peng, 1990).
 
     Raises:
         ValueError: the model has no recurrent layer, or one that cannot be cut into windows.
