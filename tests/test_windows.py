@@ -11,6 +11,7 @@ import pytest
 
 import tftrain
 from tftrain.assemble import assemble
+from tftrain.data.windows import WindowFeed
 from tftrain.errors import InputError
 from tftrain.replay import replay
 
@@ -57,6 +58,30 @@ def test_a_window_of_the_whole_is_backprop(desk, tmp_path):
         method = f"gradients.method={{name: truncated_bptt, window: 12, update: {update}}}"
         found = tftrain.train(desk.load(HEAD, *flags, method), tmp_path / str(number))
         np.testing.assert_allclose(found.history["loss"].values, plain.history["loss"].values, rtol=1e-6)
+
+
+class Numbered:
+    """A feed of 3 batches to an epoch, which gives the numbers of those that it is asked for."""
+
+    steps_per_epoch, examples, prepared, signature = 3, 12, True, ()
+
+    def run_length(self, step):
+        return 3 - step % 3
+
+    def serve(self, step, count):
+        assert count <= self.run_length(step), f"{count} batches from {step} on are more than one call spans"
+        return range(step, step + count)
+
+
+def test_one_call_spans_no_more_than_the_batches_do():
+    """Of batches in 4 windows each, from any window on: all up to the end of what the batches' own feed spans."""
+    feed = WindowFeed(Numbered(), 4)
+    for step in range(2 * feed.steps_per_epoch):
+        count = feed.run_length(step)
+        served = feed.serve(step, count)
+        steps = [(int(served["place"]) + index) // 4 for index in range(count)]
+        assert [served["batches"][batch] for batch in steps] == [at // 4 for at in range(step, step + count)]
+        assert (step + count) % feed.steps_per_epoch == 0
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,23 @@ def test_updates_at_each_step_add_up_where_the_weights_stand_still(float64):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-14)
 
 
+def test_what_starts_anew_knows_nothing_of_the_sequence_before(float64):
+    """Where the weights stand still, a step's gradient is that of backprop through the steps since the start."""
+    of, given = objective(LAYERS.GRU), batch()
+    evaluate, carry = method(of, update="step")
+    begins = np.array([[0, 0, 0, 0], [0, 3, 0, 4]])  # by the row; in two of them another sequence begins later
+    for time in range(6):
+        now, starts = slice(time, time + 1), (begins == time).any(0)
+        found = evaluate(of, Batch(given.x[:, now], given.y[:, now], None, tf.constant(starts)), carry)
+        carry, since = found.carry, [begins[begins[:, row] <= time, row].max() for row in range(4)]
+        with tf.GradientTape() as tape:
+            last = [of.model(given.x[row : row + 1, begin : time + 1])[:, -1] for row, begin in enumerate(since)]
+            loss = tf.reduce_mean((tf.concat(last, 0) - given.y[:, time]) ** 2) + sum(of.model.losses)
+        np.testing.assert_allclose(found.loss, loss, rtol=1e-12)
+        for mine, theirs in zip(found.grads, tape.gradient(loss, of.params), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("layers", "how", "said"),
     [
