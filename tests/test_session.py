@@ -231,6 +231,7 @@ def test_early_stopping_and_the_best_weights(config, tmp_path):
             "training.epochs=200",
             "checkpoint.best=val_accuracy",
             "checkpoint.restore_best=true",
+            "log.histograms_every=auto",
         ),
         tmp_path / "run",
     )

@@ -69,7 +69,11 @@ def looped(layer, x, mask, borders):
     states, output, outputs = layer.get_initial_state(len(x)), tf.zeros([len(x), layer.units], tf.float64), []
     for step in range(x.shape[1]):
         if step in borders:
-            states, output = tf.nest.map_structure(tf.stop_gradient, (states, output))
+            on = mask[:, step:].any(1)[:, np.newaxis]  # behind the last step that counts there is nothing to cut
+            stopped = tf.nest.map_structure(
+                lambda one, on=on: tf.where(on, tf.stop_gradient(one), one), [output, *states]
+            )
+            output, *states = stopped
         seen = mask[:, step, np.newaxis]
         found, after = layer.cell(x[:, step], states)
         output = tf.where(seen, found, tf.zeros_like(output) if layer.zero_output_for_mask else output)

@@ -41,7 +41,7 @@ def written_out(weights, x, y, mask, borders, counts):
     """The reference, in NumPy: the loss of a SimpleRNN and a Dense layer, and its gradient by hand, cut at borders.
 
     `mask` [batch, time] is what the layer sees, and `counts` what the loss does: sum(counts (outputs - y)^2), where
-    y is [batch, time]. A masked step repeats the state, which is the output.
+    y is [batch, time]. A masked step repeats the state, which is the output; where a sequence has ended nothing is cut.
     """
     kernel, recurrent, bias, out, shift = weights
     h = [np.zeros((len(x), len(bias)))]
@@ -55,7 +55,9 @@ def written_out(weights, x, y, mask, borders, counts):
         inner = np.where(mask[:, t, None], back * (1 - h[t + 1] ** 2), 0)
         found = [x[:, t].T @ inner, h[t].T @ inner, inner.sum(0), h[t + 1].T @ by_output, by_output.sum(0)]
         grads = [total + one for total, one in zip(grads, found, strict=True)]
-        back = 0 * back if t in borders else inner @ recurrent.T + np.where(mask[:, t, None], 0, back)
+        back = inner @ recurrent.T + np.where(mask[:, t, None], 0, back)
+        if t in borders:
+            back = np.where(mask[:, t:].any(1)[:, None], 0, back)
     return sum((counts[:, t] * errors[t] ** 2).sum() for t in range(TIME)), grads
 
 

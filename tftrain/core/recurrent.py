@@ -90,8 +90,8 @@ def cut(layers: Sequence[Any], window: int) -> Iterator[None]:
     reaches back a whole window from the end.
 
     At a masked time step a layer repeats its output of the step before. Such an output is carried from window to window
-    as the states are, and cut with them, so a loss has no gradient by anything before its own window. Where the last
-    window of an example is masked as a whole, the last output alone therefore gives the layer no gradient.
+    as the states are, and cut with them. An example is cut only where it goes on: behind its last step that counts
+    there is padding alone, through which the gradient passes.
     """
     from_end = not all(layer.return_sequences for layer in layers)
     with hooked(layers, lambda layer: _cut(layer, window, from_end), LOOP):
@@ -110,6 +110,8 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
         first = (time % window if from_end else 0) or window
         between = max(0, (time - first - 1) // window)  # windows apart from the first and the last
 
+        on = None if mask is None else tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
+
         def run(start: int, stop: int, before: tuple) -> tuple:
             part = None if mask is None else mask[:, start:stop]
             return inner(sequences[:, start:stop], before, part, training)
@@ -118,10 +120,11 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
         outputs = [found]
         if between:
             middle = slice(first, first + between * window)
-            parts = [None if leaf is None else leaf[:, middle] for leaf in (sequences, mask)]
+            parts = [None if leaf is None else leaf[:, middle] for leaf in (sequences, mask, on)]
             last, found, state = _each_window(lambda *part: inner(*part, training), parts, between, (last, state))
             outputs.append(found)
-        last, found, state = run(first + between * window, time, _stopped((last, state)))
+        end = first + between * window
+        last, found, state = run(end, time, _stopped((last, state), None if on is None else on[:, end]))
         outputs.append(found)
         return last, tf.concat(outputs, 1) if layer.return_sequences else found, state
 
@@ -162,8 +165,8 @@ def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, be
     shapes = [leaf.shape for leaf in tf.nest.flatten(before)]
 
     def body(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
-        begun = tf.nest.pack_sequence_as(before, [tf.stop_gradient(leaf) for leaf in leaves])
-        sequences, mask = (None if array is None else array.read(index) for array in arrays)
+        sequences, mask, on = (None if array is None else array.read(index) for array in arrays)
+        begun = tf.nest.pack_sequence_as(before, _stopped(leaves, None if on is None else on[:, 0]))
         last, found, state = inner(sequences, begun, mask)
         ends = tf.nest.flatten((last, state))
         ends = [tf.ensure_shape(leaf, shape) for leaf, shape in zip(ends, shapes, strict=True)]
@@ -193,8 +196,14 @@ def _joined(windows: Tensor) -> Tensor:
     return tf.reshape(beside, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0))
 
 
-def _stopped(before: Tree) -> Tree:
-    return tf.nest.map_structure(tf.stop_gradient, before)
+def _stopped(before: Tree, on: Tensor | None) -> Tree:
+    """Without a gradient, in the rows that go `on`, [batch], where not all do."""
+
+    def stopped(leaf: Tensor) -> Tensor:
+        cut = tf.stop_gradient(leaf)
+        return cut if on is None else tf.where(beside(on, leaf), cut, leaf)
+
+    return tf.nest.map_structure(stopped, before)
 
 
 def beside(rows: Tensor, values: Tensor) -> Tensor:

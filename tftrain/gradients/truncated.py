@@ -24,7 +24,7 @@ def truncated_bptt(
     With one update for each `sequence` the loss is that of whole sequences, and its gradient is cut at the windows'
     borders; with one for each `window` a step is given a window of `[batch, window, features]`, and the states that the
     step before came to. The output that a layer repeats at masked steps goes on too, and its gradient is cut as that of
-    the states is: padding counts as time steps. With a window of the whole sequence it is `backprop` (P. J. Werbos,
+    the states is, but where padding alone follows. With a window of the whole sequence it is `backprop` (P. J. Werbos,
     1990; R. J. Williams and J. Peng, 1990).
 
     Raises:
