@@ -38,6 +38,16 @@ def test_a_run_that_tensorboard_is_given_alone_has_its_own_curves_first(tmp_path
     assert bare.metrics == shown.metrics, "one record stands for all runs, and others may have validation"
 
 
+def test_three_figures_of_a_run_are_compared_also_where_nothing_but_the_loss_is_told(tmp_path):
+    shown = lone(run(tmp_path, "data.validation=0", "metrics=[]"), tmp_path / "a")
+    assert shown.metrics == [
+        "Overview/loss",
+        "val/Overview/loss",
+        "Overview/log10_grad_norm",
+        "Overview/log10_grad_norm_max",
+    ]
+
+
 def test_more_pictures_than_tensorboard_keeps_are_told(tmp_path):
     with pytest.warns(
         UserWarning, match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10"

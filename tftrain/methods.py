@@ -93,7 +93,7 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
             "gradients.accumulate",
             f"{pieces} {clash} ({', '.join(joining)}), which cut their shares into pieces",
         )
-    elif method in ("truncated_bptt", "rtrl"):
+    elif method in ("truncated_bptt", "rtrl", "numeric", "forward"):
         path, why = "gradients.method", f"{method} {clash} ({', '.join(joining)})"
     else:
         return

@@ -116,11 +116,13 @@ def _told_first(config: Config, names: Collection[str]) -> list[str]:
 
 
 def _compared(run: Run, alone: bool) -> list[str]:
-    """The tags of loss, metric and gradient norm, the first of which is shown.
+    """The tags of loss, metric and gradient norm, three at least, the first of which is shown.
 
     TensorBoard finds no validation of a run that it is given alone, which it calls `.`: it looks for `./val`.
     """
     scored = [f"Overview/{name}" for name in (*(metric.name for metric in run.recipe.metrics[:1]), "loss")]
     validated = [f"val/{tag}" for tag in scored]
     first, second = (scored, validated) if alone or run.data.validation is None else (validated, scored)
-    return [*first, *second, "Overview/log10_grad_norm"]
+    norms = ["Overview/log10_grad_norm", "Overview/log10_grad_norm_max"]
+    known = len(scored) * (1 if run.data.validation is None else 2)
+    return [*first, *second, *norms[: max(1, 3 - known)]]

@@ -174,6 +174,11 @@ def test_a_run_that_explodes_or_vanishes_does_not_make_the_others_look_alike(cal
     assert call("scale", "colourScale", [[[0.0, 0.0]]], False)["nothing"]
 
 
+def test_numbers_beside_an_axis_are_told_apart(call):
+    assert [one["text"] for one in call("scale", "named", [2.3015, 2.302, 2.3025])] == ["2.3015", "2.302", "2.3025"]
+    assert [one["text"] for one in call("scale", "named", [0, 0.5, 1, 150_000])] == ["0", "0.5", "1", "1.5e5"]
+
+
 def test_the_axis_of_steps_spans_the_loss_also_where_little_is_measured(call):
     axis = call("axis", "stepAxis", [100, 200], 50, 450, [[1, 2, 3, 200], []])
     assert (axis["low"], axis["high"]) == (0.5, 200.5)

@@ -33,6 +33,7 @@ def gradient_map(scene: Scene) -> Any:
     rows = np.arange(norms.shape[1] + 1) - 0.5
     shown = axes.pcolormesh(edges, rows, cells.T, cmap=colours, vmin=low, vmax=high)
     axes.set_xlabel("step")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     _name_layers(axes.yaxis, scene)
     sheet.figure.colorbar(shown, pad=0.02)
     _tell_colours(axes, norms)

@@ -2,7 +2,7 @@
 
 import { NONE } from "./api.js";
 import { columns, line, placeOf } from "./axis.js";
-import { brief, logTicks, NOT_FINITE, ticks } from "./scale.js";
+import { logTicks, named, NOT_FINITE, ticks } from "./scale.js";
 
 // A vertical axis for the values of curves, as log10 where that shows more.
 export function valueAxis(curves, top, bottom, log = null) {
@@ -25,8 +25,7 @@ export function heightOf({ logs, low, high, top, bottom }, value) {
 
 export function drawValueAxis(context, axis, { left, right }, theme) {
   const most = Math.max(2, Math.floor((axis.bottom - axis.top) / 26));
-  const plain = (at) => ({ at, text: brief(at) });
-  const plainTicks = (count) => ticks(axis.low, axis.high, count).map(plain);
+  const plainTicks = (count) => named(ticks(axis.low, axis.high, count));
   let found = axis.logs ? logTicks(axis.low, axis.high, most) : plainTicks(most);
   if (found.length < 2) found = plainTicks(2 * most).length > 1 && !axis.logs ? plainTicks(2 * most) : found;
   context.textAlign = "right";

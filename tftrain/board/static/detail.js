@@ -97,7 +97,7 @@ export class Detail {
     line(context, x, TOP, x, BOTTOM);
     this.history.setAttribute("aria-label", `Gradient norm of ${this.chosen.parameter} over the run`);
     const key = (kind, text) => element("span", { className: `key ${kind}` }, text);
-    const after = differ ? key("second", "after") : "clipping changed nothing";
+    const after = differ ? key("second", "after") : "nothing clipped";
     this.historyKeys.replaceChildren(key("first", "gradient norm before clipping"), after);
   }
 

@@ -108,11 +108,20 @@ export function words(value, lacking = "not measured") {
   return brief(value);
 }
 
-export function brief(value) {
+// Numbers in as few digits as tell where they stand, three at least.
+export function named(values) {
+  const slack = 0.01 * (Math.max(...values) - Math.min(...values));
+  for (let digits = 3; ; digits++) {
+    const found = values.map((at) => ({ at, text: brief(at, digits) }));
+    if (digits > 8 || found.every(({ at, text }) => Math.abs(Number(text) - at) <= slack)) return found;
+  }
+}
+
+export function brief(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-3) return value.toExponential(2).replace(/\.?0*e\+?/, "e");
-  return String(Number(value.toPrecision(3)));
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(digits - 1).replace(/\.?0*e\+?/, "e");
+  return String(Number(value.toPrecision(digits)));
 }
 
 export const count = (value) => Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
