@@ -151,9 +151,9 @@ def test_of_sequences_the_lag_is_drawn_and_of_an_embedding_the_gradients(tmp_pat
 
 def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
     """Each has graphs of its own, of the same batch."""
-    kinds = (
-        "[difference_error, loss_surface, {name: loss_surface, y: 000.hidden_1.simple_rnn_cell/bias.0}, signal_flow, "
-    )
+    other = "000.hidden_1.simple_rnn_cell/bias.0"
+    surfaces = f"{{name: loss_surface, resolution: 4}}, {{name: loss_surface, resolution: 4, y: {other}}}"
+    kinds = f"[difference_error, {surfaces}, signal_flow, "
     text = (
         "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\noptimizer: sgd\n"
     )

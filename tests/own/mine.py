@@ -21,8 +21,6 @@ def typed(
     anything=None,
     guessed=0.1,
     activation="relu",
-    bounded: Annotated[float, Range(-1, 1, above=True)] = 0.5,  # noqa: F821
-    called: Annotated[float, print("nothing")] = 0.5,  # noqa: F821
     *,
     input_shape: tuple,
     classes: int,
@@ -30,6 +28,13 @@ def typed(
     **more,
 ):
     """Everything that can be annotated."""
+
+
+def bounded(
+    share: Annotated[float, Range(-1, 1, above=True)] = 0.5,  # noqa: F821
+    called: Annotated[float, print("nothing")] = 0.5,  # noqa: F821
+):
+    """Bounds that are written out, and what nobody runs."""
 
 
 class Base:
