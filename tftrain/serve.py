@@ -20,6 +20,7 @@ from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
 
 from tftrain.board.plugin import Loader
 from tftrain.gradient_map import PLUGIN
+from tftrain.observers.console import print_link, with_pins
 from tftrain.run_folder import RunFolderError, run_names
 
 EVENTS = "events.out.tfevents.*"
@@ -45,7 +46,8 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
             url = board.launch()
         if free != port:
             print(f"port {port} is taken; this is the next free one")
-        print(f"TensorBoard: {url} (Ctrl-C ends it)\nGradients:   {url}#{PLUGIN}", flush=True)
+        print_link("TensorBoard: ", url, with_pins(url), " (Ctrl-C ends it)")
+        print(f"Gradients:   {url}#{PLUGIN}", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is cleared away then too
         with contextlib.suppress(KeyboardInterrupt):
             while True:

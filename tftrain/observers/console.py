@@ -214,11 +214,14 @@ def board_line(run_dir: Path) -> str:
 
 def board_link(run_dir: Path, port: int = 6006) -> str:
     """Where TensorBoard then shows the run, with its loss and what tells of its gradients on top of all other cards."""
+    alone = _log_directory(run_dir) == run_dir
+    return with_pins(f"http://localhost:{port}/", {} if alone else {"runFilter": f"^{re.escape(run_dir.name)}(/|$)"})
+
+
+def with_pins(address: str, asked: Mapping[str, str] = {}) -> str:  # noqa: B006
+    """Where TensorBoard at an address shows these cards on top of all others."""
     pinned = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
-    asked = {"pinnedCards": pinned, "smoothing": 0}
-    if _log_directory(run_dir) != run_dir:
-        asked["runFilter"] = f"^{re.escape(run_dir.name)}(/|$)"
-    return f"http://localhost:{port}/?{urlencode(asked)}#timeseries"
+    return f"{address}?{urlencode({'pinnedCards': pinned, 'smoothing': 0, **asked})}#timeseries"
 
 
 def print_start(run_dir: Path, console: rich_console.Console | None = None) -> None:
@@ -226,8 +229,17 @@ def print_start(run_dir: Path, console: rich_console.Console | None = None) -> N
     console = console or screen()
     _say(console, board_line(run_dir))
     if console.is_terminal:
-        console.print("then see ", end="", highlight=False)
-        console.print("http://localhost:6006", style=Style(link=board_link(run_dir)), highlight=False)
+        print_link("then see ", "http://localhost:6006", board_link(run_dir), console=console)
+
+
+def print_link(
+    before: str, shown: str, link: str, behind: str = "", console: rich_console.Console | None = None
+) -> None:
+    """Prints a short address that is a longer link, where a terminal knows links."""
+    console = console or screen()
+    console.print(before, end="", highlight=False)
+    console.print(shown, style=Style(link=link), end="", highlight=False)
+    console.print(behind, highlight=False)
 
 
 def is_shown_alone(run_dir: Path) -> bool:
