@@ -184,3 +184,10 @@ def test_what_cannot_be_checked(desk, capsys):
 def test_an_objective_alone_is_that_of_the_run(desk):
     data, objective = open_objective(desk.load(desk.good))
     assert data.train.examples == 150 and [tuple(param.shape) for param in objective.params][0] == (4, 128)
+
+
+def test_a_layer_of_several_numbers_is_told_by_the_one_that_is_wrong(desk, capsys):
+    status, rows, out, _ = checked(desk, capsys, "model: 'towers:normed'\n")
+    [wrong] = [name for name, row in rows.items() if row[-1] == "WRONG"]
+    assert status == 1 and wrong.startswith("000.") and "001.normed" in " ".join(rows)
+    assert f"the last layer where it is wrong is {wrong.rpartition('/')[0]}:" in " ".join(out.split())

@@ -81,3 +81,7 @@ def test_a_value_that_is_given_twice_is_told(setting, value):
     with pytest.raises(tftrain.ConfigError) as caught:
         grid([setting])
     assert str(caught.value) == f"--set {setting}: given {value} twice; expected each value once"
+
+
+def test_true_is_not_1():
+    assert len(grid(["training.seed=1,true", "model.hidden=[1],[true]"])) == 4

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tftrain.config import Config
-from tftrain.strict import ConfigError, Place, parse, problem
+from tftrain.strict import ConfigError, Node, Place, parse, problem
 from tftrain.values import Many, members, split
 
 NONE = "none"  # of a list of parts no part at all, of any other setting null
@@ -55,9 +55,17 @@ def grid(settings: Sequence[str]) -> list[Trial]:
 def _meaning(text: str) -> Any:
     """What is equal for values that are written differently and stand for the same."""
     try:
-        return parse(text, "", lines=False).value
+        return _plain(parse(text, "", lines=False))
     except ConfigError:  # told where it is used
         return text
+
+
+def _plain(node: Node) -> Any:
+    if isinstance(node.value, dict):
+        return {key: _plain(one) for key, (_, one) in node.value.items()}
+    if isinstance(node.value, list):
+        return list(map(_plain, node.value))
+    return (node.value,) if isinstance(node.value, bool) else node.value  # true is not 1
 
 
 def separated(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
@@ -33,7 +33,7 @@ class Node:
 
     value: Any
     place: Place
-    text: str = field(default="", compare=False)  # the scalar as it was written
+    text: str = ""  # the scalar as it was written
 
 
 class ConfigError(ValueError):

@@ -76,6 +76,29 @@ def test_of_a_target_for_each_step_the_last_one_is_looked_back_from(weighted):
     np.testing.assert_allclose(states, tf.stack(wanted, 1), rtol=1e-5, atol=1e-8)
 
 
+def test_of_padded_sequences_the_last_step_that_counts_is_looked_back_from():
+    """Padding behind, in front, and none: the gradient is that of the same sequence without it."""
+    keras.utils.set_random_seed(3)
+    layers = [LAYERS.Masking(), LAYERS.GRU(3, return_sequences=True), LAYERS.Dense(1)]
+    model = keras.Sequential([keras.Input((None, 2)), *layers])
+    objective = KerasObjective(model, keras.losses.MeanSquaredError(reduction="sum"), loss_rank=2)
+    x = BATCH.x.numpy()[:3]
+    x[0, 4:], x[1, :2] = 0, 0
+
+    def looked_back(rows, steps):
+        part = x[rows, steps]
+        batch = Batch(tf.constant(part), tf.ones((*part.shape[:2], 1)))
+        return gradients_through_time(objective, batch, {})[name].numpy()
+
+    whole = gradients_through_time(objective, Batch(tf.constant(x), tf.ones((3, 6, 1))), {})
+    [(name, found)] = whole.items()
+    found = found.numpy()
+    np.testing.assert_allclose(found[:1, :4], looked_back(slice(1), slice(4)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found[1:2, 2:], looked_back(slice(1, 2), slice(2, None)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found[2:], looked_back(slice(2, 3), slice(None)), rtol=1e-5, atol=1e-7)
+    assert (np.linalg.norm(found[0, :4], axis=1) > 0).all() and (found[0, 4:] == 0).all()
+
+
 def test_a_layer_that_goes_backwards_is_told_forward_in_time():
     objective = model_of(LAYERS.Bidirectional(LAYERS.SimpleRNN(3)))
     forward, backward = state_gradients(objective, BATCH).values()

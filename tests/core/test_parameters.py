@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tftrain.core.parameters import Names, names_of, parameter_names, parameters
+from tftrain.core.parameters import Names, names_of, parameter_names, parameters, unknown_to_keras
 
 
 class Twins(keras.Model):
@@ -96,3 +96,28 @@ def test_freezing_tells_twins_apart_too():
 def test_parameters_are_those_made_to_be_trained():
     found = [one.name for one in parameters(part_frozen("norm"))]
     assert found == ["kernel", "bias", "gamma", "beta", "kernel", "bias"]
+
+
+class Keeping(keras.layers.Layer):
+    """Holds variables in every way that Keras does not see, and in those that it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.plain, self.listed = tf.Variable(0.0), [tf.Variable(1.0), {"deep": tf.Variable(2.0)}]
+        self.drawing, self.module = tf.random.Generator.from_seed(1), tf.Module()
+        self.module.inner = tf.Variable(3.0)
+        self.seed, self.twice = keras.random.SeedGenerator(1), self.plain
+
+    def build(self, shape):
+        self.known = self.add_weight(shape=(), trainable=False)
+
+    def call(self, x):
+        return x
+
+
+def test_variables_that_keras_does_not_see():
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.BatchNormalization(), Keeping(), keras.layers.Dropout(0.5)]
+    )
+    found = unknown_to_keras(model)
+    assert {name.partition(".")[2] for name in found} == {"plain", "listed", "drawing", "module"}

@@ -155,3 +155,10 @@ def test_numbers_that_are_not_finite_are_counted_apart():
     assert found.mean == pytest.approx(4 / 3) and found.zeros == pytest.approx(1 / 6)
     assert length(np.array([3e30, -4e30], np.float32)).norm == pytest.approx(5e30)
     assert np.isnan(spread(np.array([np.nan])).mean)
+
+
+def test_a_pass_changes_no_weights_that_a_layer_sets_itself():
+    model = keras.Sequential([keras.Input((4,)), layers.SpectralNormalization(layers.Dense(5)), layers.Dense(3)])
+    before = [np.asarray(variable).tobytes() for variable in model.variables]
+    seen_in(model, from_logits=True)
+    assert [np.asarray(variable).tobytes() for variable in model.variables] == before

@@ -65,7 +65,8 @@ def _behind(model: Any, calls: Sequence[Any], names: Collection[str]) -> list[Be
         else:
             between[f"{labels.label(call.layer, depth)} ({type(call.layer).__name__})"] = _is_own(call.layer)
     own = [name for name, is_own in between.items() if is_own]
-    return [Behind(known[id(last)], own or list(between), list(above))]
+    name = next(name for name in names if owners[name] is last)  # one layer's may have several numbers before them
+    return [Behind(name.rpartition("/")[0], own or list(between), list(above))]
 
 
 def _owners(model: Any, layers: Sequence[Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tftrain.core.hooks import hooked, layers_of
 from tftrain.core.labels import Labels
+from tftrain.core.masks import mask_of
 from tftrain.core.recurrent import LOOP
 from tftrain.core.types import Batch, Objective, Tensor
 
@@ -19,8 +20,8 @@ from tftrain.core.types import Batch, Objective, Tensor
 def gradients_through_time(objective: Objective, batch: Batch, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The gradient of the loss with respect to `inputs`, by name, and to the states h_t of each recurrent layer.
 
-    These are by layer, [batch, time, units]. Where there is a target for each time step the loss is
-    that of the last one: that of all would add to each h_t what comes of the targets right after it.
+    These are by layer, [batch, time, units]. Where the loss gives a number for each time step it
+    is that of the last one: that of all would add to each h_t what comes of the targets right after it.
 
     It counts both ways that h_t has: up to the layers above, and on to the layer's own later states; where a mask
     leaves a step out, h_t is the state that is not used, and its gradient 0. Layers stand in the graph step by step;
@@ -46,11 +47,16 @@ def gradients_through_time(objective: Objective, batch: Batch, inputs: dict[str,
 
 
 def of_last_step(objective: Objective, batch: Batch) -> Batch:
-    """The batch with weights that leave of a loss with a number for each time step the last one of each example."""
+    """The batch with weights that leave of a loss with a number for each time step the last one of each example.
+
+    That is the last one that is not masked.
+    """
     if (objective.loss_rank or 1) < 2:
         return batch
-    examples, steps = tf.shape(batch.y)[0], tf.shape(batch.y)[1]
-    last = tf.one_hot(tf.fill([examples], steps - 1), steps)  # [batch, time]
+    mask = mask_of(objective.model(batch.x, training=False))
+    counts = tf.ones(tf.shape(batch.y)[:2]) if mask is None else tf.cast(mask, tf.float32)  # [batch, time]
+    steps = tf.shape(counts)[1]
+    last = tf.one_hot(steps - 1 - tf.argmax(counts[:, ::-1], 1, tf.int32), steps)
     return batch._replace(weight=last if batch.weight is None else last * batch.weight[:, tf.newaxis])
 
 

@@ -48,6 +48,8 @@ def _variables_in(value: Any) -> Iterator[tf.Variable]:
         yield value
     elif isinstance(value, tf.random.Generator):
         yield value.state
+    elif isinstance(value, tf.Module):
+        yield from value.variables
     elif isinstance(value, (list, tuple, dict)):
         for one in value.values() if isinstance(value, dict) else value:
             yield from _variables_in(one)

@@ -116,7 +116,9 @@ def kept(model: Any) -> Iterator[None]:
     """What a forward pass changes in the model is as before at the end of the block, and the seed of keras.random."""
     seed = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)  # which is taken where none is given
     shared = [] if seed is None else [seed.state.value]
-    buffers = [*buffers_of(model), *unknown_to_keras(model).values(), *shared]
+    normed = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.SpectralNormalization)]
+    trained = [variable.value for layer in normed for variable in layer.trainable_variables]  # which it changes too
+    buffers = [*buffers_of(model), *unknown_to_keras(model).values(), *shared, *trained]
     before = [buffer.numpy() for buffer in buffers]
     try:
         yield

@@ -204,7 +204,7 @@ class Scene(Protocol):
     `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
     the gradients of `batch`, training examples that are the same at every step, before and after the transforms.
     `passes` is one forward pass of them and one back, layer by layer (`core.passes.Passes`). `reaching` has, by name,
-    the gradient of their loss, where there is a target for each time step of the last one's, with respect to each
+    the gradient of their loss, of the last time step's where the loss gives a number for each, with respect to each
     floating-point input, and to the states h_t of each recurrent layer, [batch, time, units], through all that comes
     after. `history` has (steps, values) of each scalar logged so far.
 
