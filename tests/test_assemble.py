@@ -60,6 +60,24 @@ def test_labels_of_each_position_train_as_their_one_hot_rows_do(desk, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_path):
+    """The first loss and metric are those by hand, from the weights that the run starts with."""
+    text = (
+        "model: {name: rnn, cell: simple, units: [3]}\ndata: {name: 'words:weighted_steps', batch_size: full}\n"
+        "loss: mean_squared_error\nmetrics: [mean_absolute_error]\noptimizer: {name: sgd, learning_rate: 1e-9}\n"
+        "training: {steps: 1}\nlog: {graph: false}\n"
+    )
+    result = tftrain.train(desk.load(text), tmp_path / "run")
+    from words import weighted_steps
+
+    x, y, weight = weighted_steps()
+    errors = result.model(x).numpy() - y
+    loss = (weight[:, None] * (errors**2).mean(-1)).sum() / (24 * 6)
+    np.testing.assert_allclose(result.history["loss"].values, [loss], rtol=1e-5)
+    mean = (weight[:, None] * np.abs(errors).mean(-1)).sum() / (weight.sum() * 6)
+    np.testing.assert_allclose(result.history["mean_absolute_error"].values, [mean], rtol=1e-5)
+
+
 def test_labels_of_each_position_have_a_metric_of_themselves(desk):
     text = f"{TAGGER}data: {{name: 'tokens:tagged', batch_size: 8}}\n"
     run = assemble(desk.load(f"{text}loss: sparse_categorical_crossentropy\n"))

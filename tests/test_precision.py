@@ -115,6 +115,15 @@ def test_pieces_are_not_joined_over_devices(load, tmp_path, monkeypatch):
         tftrain.train(load(model), tmp_path / "run")
 
 
+@pytest.mark.parametrize("method", ["numeric", "forward"])
+def test_methods_of_many_passes_do_not_join_devices(load, tmp_path, monkeypatch, method):
+    monkeypatch.setattr("tftrain.core.replicas.count", lambda: 2)
+    layers = "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
+    changed = [f"model={{name: sequential, layers: {layers}}}", "gradients.accumulate=1", f"gradients.method={method}"]
+    with pytest.raises(InputError, match=rf"gradients.method: {method} does not go with synchronized"):
+        tftrain.train(load(*changed, "training.precision=float32"), tmp_path / "run")
+
+
 @pytest.mark.long
 def test_a_resumed_run_on_two_devices_ends_like_an_unbroken_one(load, tmp_path):
     """Statistics and random numbers differ between the devices, and come back from one checkpoint."""

@@ -121,6 +121,19 @@ def test_validations_of_a_run_that_may_stop_early(every_steps):
         assert sum(step <= 280 for step in steps) >= min(280 // every_steps, 60)
 
 
+@pytest.mark.parametrize("total", [100, 5000, 10**5])
+def test_where_each_look_may_be_the_last_not_all_that_is_measured_is_drawn_but_the_end_is(total):
+    reservoirs, drawn, rows = Reservoirs(2 * total, open_ended=True), [], [[0, 1, 2]]
+    for step in range(7, total + 1, 7):
+        seen = reservoirs.thinned(step, Signals({"loss": 1.0, "zero_grad_fraction": 0.0}, {"gradients/a": rows}))
+        drawn += [step] * bool(seen.histograms)
+    left = reservoirs.last()
+    if left and left[1].histograms:
+        assert left == (step, Signals(left[1].scalars, {"gradients/a": rows}))
+        drawn.append(left[0])
+    assert len(drawn) <= HISTOGRAMS and drawn[-1] == step and len(drawn) >= min(total // 10, 20)
+
+
 def test_a_picture_at_a_point_that_is_left_out_loses_nothing():
     reservoirs = Reservoirs(50_000)
     for step in (1, 2, 3):

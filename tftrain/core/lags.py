@@ -53,7 +53,7 @@ def of_last_step(objective: Objective, batch: Batch) -> Batch:
     """
     if (objective.loss_rank or 1) < 2:
         return batch
-    mask = mask_of(objective.model(batch.x, training=False))
+    mask = mask_of(objective(batch, training=False)[1])
     counts = tf.ones(tf.shape(batch.y)[:2]) if mask is None else tf.cast(mask, tf.float32)  # [batch, time]
     steps = tf.shape(counts)[1]
     last = tf.one_hot(steps - 1 - tf.argmax(counts[:, ::-1], 1, tf.int32), steps)

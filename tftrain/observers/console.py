@@ -215,10 +215,10 @@ def board_line(run_dir: Path) -> str:
 def board_link(run_dir: Path, port: int = 6006) -> str:
     """Where TensorBoard then shows the run, with its loss and what tells of its gradients on top of all other cards."""
     alone = _log_directory(run_dir) == run_dir
-    return with_pins(f"http://localhost:{port}/", {} if alone else {"runFilter": f"^{re.escape(run_dir.name)}(/|$)"})
+    return with_pins(f"http://localhost:{port}/", **{} if alone else {"runFilter": f"^{re.escape(run_dir.name)}(/|$)"})
 
 
-def with_pins(address: str, asked: Mapping[str, str] = {}) -> str:  # noqa: B006
+def with_pins(address: str, **asked: str) -> str:
     """Where TensorBoard at an address shows these cards on top of all others."""
     pinned = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
     return f"{address}?{urlencode({'pinnedCards': pinned, 'smoothing': 0, **asked})}#timeseries"

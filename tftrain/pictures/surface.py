@@ -36,13 +36,14 @@ def loss_surface(
     least and the greatest value shown. Each of `resolution` times `resolution` losses takes a forward pass.
     """
     names = _chosen(scene, x, y)
-    path, now = _path(scene, names), tuple(_value(scene, name) for name in names)
+    places = tuple(element(name, scene.names, [param.shape for param in scene.params]) for name in names)
+    path, now = _path(scene, names), tuple(float(scene.params[param].flat[place]) for param, place in places)
     wished = (("x_range", x_range), ("y_range", y_range))
     sides = [
         _side(key, given, np.append(way, here), resolution)
         for (key, given), way, here in zip(wished, path, now, strict=True)
     ]
-    losses = _losses(scene, names, sides)
+    losses = _losses(scene, places, sides)
     sheet = Sheet(f"loss, step {scene.step}", size=(WIDTH, 5.2))
     [axes] = sheet.axes
     _contours(sheet, axes, sides, losses)
@@ -73,11 +74,6 @@ def _chosen(scene: Scene, x: str | None, y: str | None) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def _value(scene: Scene, name: str) -> float:
-    param, place = element(name, scene.names, [one.shape for one in scene.params])
-    return float(scene.params[param].ravel()[place])
-
-
 def _path(scene: Scene, names: Sequence[str]) -> Path:
     """Both numbers at each step that measured them; NaN where one was not finite."""
     nothing = (np.empty(0), np.empty(0))
@@ -101,10 +97,8 @@ def _side(key: str, given: Sequence[float] | None, values: np.ndarray, resolutio
     return np.linspace(low - margin, high + margin, resolution)
 
 
-def _losses(scene: Scene, names: Sequence[str], sides: Sequence[np.ndarray]) -> np.ndarray:
+def _losses(scene: Scene, places: tuple[tuple[int, int], ...], sides: Sequence[np.ndarray]) -> np.ndarray:
     """[resolution, resolution], the first axis from below."""
-    shapes = [one.shape for one in scene.params]
-    places = tuple(element(name, scene.names, shapes) for name in names)
     across = sides[0]
     return np.array([scene.losses(places, np.stack([across, np.full_like(across, up)], 1)) for up in sides[1]])
 
