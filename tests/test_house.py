@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tftrain"
 
 MOST_FLOORS = 8
-MOST_LINES = 300
-MOST_BODY_LINES = 40
+MOST_LINES = 400
+MOST_BODY_LINES = 60
 EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
 TOP = {"tftrain", "tftrain.__main__", "tftrain.cli", "tftrain.command", "tftrain.looks"}
