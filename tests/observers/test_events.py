@@ -10,6 +10,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 
+from tftrain.observers.descriptions import description_of
 from tftrain.observers.events import EventFile, ScalarValues, float_tensors
 
 METADATA = SummaryMetadata(
@@ -47,10 +48,12 @@ def test_an_event_is_what_protobuf_would_make_of_it(tmp_path, step):
 
     scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in zip(names, numbers, strict=True)]
     for event, described in zip(written(tmp_path), (True, False), strict=True):
-        found = {"metadata": METADATA} if described else {}
         histograms = [
-            Summary.Value(tag=tag, tensor=proto_tensor(table), **found) for tag, table in zip(tags, tables, strict=True)
+            Summary.Value(tag=tag, tensor=proto_tensor(table)) for tag, table in zip(tags, tables, strict=True)
         ]
+        for value in histograms if described else []:
+            value.metadata.MergeFrom(METADATA)
+            value.metadata.summary_description = description_of(value.tag)
         expected = Event(wall_time=event.wall_time, step=step, summary=Summary(value=scalars + histograms))
         assert event == expected
         assert event.wall_time > 1e9

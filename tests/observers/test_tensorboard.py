@@ -20,6 +20,7 @@ from tensorboard.util import grpc_util
 
 from tftrain.core.plan import doubling_then_every
 from tftrain.core.types import Signals
+from tftrain.observers.descriptions import description_of
 from tftrain.observers.notes import text_note
 from tftrain.observers.reservoirs import Reservoirs
 from tftrain.observers.tensorboard import TensorBoard, fenced_yaml, safe_tag, tags
@@ -200,6 +201,21 @@ def test_values_steps_and_runs_come_back(tmp_path, read):
     assert (step, text.tolist()) == (0, [b"```yaml\nmodel: mlp\n```\n"])
 
 
+def test_descriptions_come_back(tmp_path, read):
+    """Of a tag whose first points are not drawn too, for log10 of 0 is not."""
+    board = TensorBoard(tmp_path)
+    for step, norm in enumerate([0.0, 0.0, 1.0, 2.0]):
+        board(step, Signals({"loss": 1.0, "grad_norm": norm, "val_loss": 0.5, "grad_norm/a": 1.0}))
+    board.close()
+    provider = read(tmp_path)
+    found = provider.list_scalars(CONTEXT, experiment_id="", plugin_name="scalars")
+    assert set(found["."]) == {"Overview/loss", "Overview/log10_grad_norm", "log10_grad_norm/a"}
+    assert {tag: series.description for run in found.values() for tag, series in run.items()} == {
+        tag: description_of(tag) for tag in found["."]
+    }
+    assert points(provider, ".", "Overview/log10_grad_norm") == close_to([(2, 0.0), (3, math.log10(2))])
+
+
 def test_histograms_come_back(tmp_path, read):
     head, board = "grad_hist_log10", TensorBoard(tmp_path)
     for step in (0, 7):
@@ -313,7 +329,7 @@ def test_one_event_a_step_and_metadata_once(tmp_path):
     parsed = [event_file_loader.event_pb2.Event.FromString(event) for event in events]
     assert parsed[1].session_log.status == parsed[1].session_log.START
     described = [[value.HasField("metadata") for value in event.summary.value] for event in parsed[2:]]
-    assert described == [[False, False, True], [False, False, False], [False, False, False]]
+    assert described == [[True, True, True], [False, False, False], [False, False, False]]
     board.close()
 
 

@@ -20,16 +20,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
 from tftrain.durable import sync, writing
+from tftrain.observers.descriptions import description_of
 
 _FLOAT = b"\x08\x01"  # TensorProto.dtype
+_SCALAR = SummaryMetadata(
+    plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"), data_class=DATA_CLASS_SCALAR
+).SerializeToString()
 
 
 class ScalarValues:
     """Owns the bytes of one value for each tag, of which only the numbers change."""
 
     def __init__(self, tags: Sequence[str]):
+        self.tags = tuple(tags)
         values = [_scalar(tag) for tag in tags]
         self._sizes = np.array([len(value) for value in values], np.intp)
         self._bytes = np.frombuffer(b"".join(values), np.uint8).copy()
@@ -56,6 +62,7 @@ class EventFile:
             folder.mkdir(exist_ok=True)
             self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
+        self._undescribed: dict[ScalarValues, np.ndarray] = {}  # which of the tags still lack their metadata
         self._add(Event(file_version="brain.Event:2"))
         if start_step is not None:
             # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
@@ -68,7 +75,24 @@ class EventFile:
         if tag in self._tags:
             return _sized(b"\x0a", self._tags[tag] + value)
         self._tags[tag] = _sized(b"\x0a", tag.encode())
-        return _sized(b"\x0a", self._tags[tag] + value + _sized(b"\x4a", metadata))
+        return _sized(b"\x0a", self._tags[tag] + value + _described(tag, metadata))
+
+    def scalars(self, values: ScalarValues, numbers: np.ndarray, kept: np.ndarray) -> bytes:
+        """What `values.encode` gives; a tag's metadata goes with its first value alone."""
+        encoded = values.encode(numbers, kept)
+        undescribed = self._undescribed.setdefault(values, np.full(len(values.tags), True))
+        new = undescribed & kept
+        if not new.any():
+            return encoded
+        undescribed &= ~new
+        summary = Summary.FromString(encoded)
+        new_tags = {values.tags[index] for index in np.flatnonzero(new)} - self._tags.keys()
+        self._tags |= {tag: _sized(b"\x0a", tag.encode()) for tag in new_tags}
+        for value in summary.value:
+            if value.tag in new_tags:
+                value.metadata.MergeFromString(_SCALAR)
+                value.metadata.summary_description = description_of(value.tag)
+        return summary.SerializeToString()
 
     def write(self, step: int, values: bytes) -> None:
         """Writes the values of a summary as one event; none is no event."""
@@ -133,6 +157,11 @@ def _float_tensor(rows: int, columns: int) -> bytes:
 def _scalar(tag: str) -> bytes:
     """The value of a summary that holds a simple value, which is its last 4 bytes."""
     return _sized(b"\x0a", _sized(b"\x0a", tag.encode()) + b"\x15" + bytes(4))
+
+
+def _described(tag: str, metadata: bytes) -> bytes:
+    """The field of a value that holds its metadata, with the tag's description."""
+    return _sized(b"\x4a", metadata + _sized(b"\x1a", description_of(tag).encode()))
 
 
 def _sized(field: bytes, content: bytes) -> bytes:

@@ -66,8 +66,8 @@ class Curves:
         found[self._log10] = np.log10(found[self._log10])
         return found, kept
 
-    def encode(self, scalars: np.ndarray) -> bytes:
-        return self._values.encode(*self.numbers(scalars))
+    def encode(self, scalars: np.ndarray, file: EventFile) -> bytes:
+        return file.scalars(self._values, *self.numbers(scalars))
 
 
 def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -123,7 +123,8 @@ class TensorBoard:
     def _draw(self, step: int, signals: Signals) -> None:
         with np.errstate(all="ignore"):  # what is not finite, or too large for float32, is drawn as such
             numbers = _numbers(signals.scalars)
-            runs = {run: [curves.encode(numbers)] for run, curves in _curves(tuple(signals.scalars)).items()}
+            curves = _curves(tuple(signals.scalars))
+            runs = {run: [drawn.encode(numbers, self._file(run))] for run, drawn in curves.items()}
             table = table_values(self._file(""), signals.scalars, numbers, self._sizes)
             runs.setdefault("", []).extend([*self._others(signals), table])
         for run, values in runs.items():
