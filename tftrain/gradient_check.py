@@ -41,7 +41,8 @@ def check_gradients(config: Config, samples: int, width: int | None = None) -> C
         data, objective = open_objective(replace(config, training=replace(config.training, precision="float64")))
         names = parameter_names(objective.model)
         _expect_float64(config, names, objective.params)
-        batch = data.train.batch(data.train.serve(0, 1), tf.constant(0))
+        with blamed_on(config.data.source, "data"):
+            batch = data.train.batch(data.train.serve(0, 1), tf.constant(0))
         with blamed_on(config.model, "model"):
             _expect_equal_losses(config, objective, batch)
             draw = (samples, config.training.seed)

@@ -13,7 +13,7 @@ from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.parameters import named, parameters
 from tftrain.core.pass_table import PassTable, table_of
 from tftrain.core.passes import passes
-from tftrain.errors import InputError
+from tftrain.errors import InputError, blamed_on
 from tftrain.pass_tables import backward_text, forward_text, model_text
 
 _COLUMNS = ("layer", "kind", "output", "parameters", "trained")
@@ -28,7 +28,8 @@ def inspect(config: Config, trained: Path | None = None) -> str:
     if trained is not None:
         _restore(Checkpoints(trained / run_folder.CHECKPOINTS, run.state), trained)
     step, feed = int(run.state.step.numpy()), run.data.train
-    batch = feed.batch(feed.serve(step, 1), tf.constant(0))
+    with blamed_on(config.data.source, "data"):
+        batch = feed.batch(feed.serve(step, 1), tf.constant(0))
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
     table = table_of(passes(run.objective, batch, scale, run.state.carry))
     head = f"step {step + 1}, a batch of {tf.nest.flatten(batch.x)[0].shape[0]}"

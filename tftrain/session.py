@@ -7,8 +7,8 @@ import shlex
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from tftrain.core.window import new_window
 from tftrain.data.stream import StreamFeed
 from tftrain.dump import dump
 from tftrain.durable import CannotWrite
-from tftrain.errors import TrainingError
+from tftrain.errors import TrainingError, raised_within
 from tftrain.evaluations import Evaluations
 from tftrain.gallery import Gallery
 from tftrain.incidents import Incidents
@@ -43,7 +43,7 @@ from tftrain.monitors import Monitors, monitors
 from tftrain.observers import hparams
 from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
-from tftrain.parts import told_own
+from tftrain.parts import own_parts, told_own
 from tftrain.planning import make_plan
 from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
@@ -155,9 +155,10 @@ class Session:
     def run(self) -> Result:
         began = time.monotonic()
         try:
-            with self._interrupts.put_off():
-                ended = self._trained()
-            return self._finished(ended, began)
+            with self._locating_faults():
+                with self._interrupts.put_off():
+                    ended = self._trained()
+                return self._finished(ended, began)
         except Interrupted as interrupted:
             raise self._broken_off(interrupted.number, began) from None
         except CannotWrite as error:
@@ -166,6 +167,21 @@ class Session:
             raise TrainingError(
                 f"at step {step} {error}; when that is mended, {self._again()} begins {where}"
             ) from error
+
+    @contextmanager
+    def _locating_faults(self) -> Iterator[None]:
+        """Tell errors of functions of the user's that TensorFlow calls with their file and line."""
+        try:
+            yield
+        except (tf.errors.OpError, TrainingError) as error:
+            last = self._memory.saved
+            saved = f"the last checkpoint is of step {last}" if last else "there is no checkpoint yet"
+            remark = f"around step {int(self._run.state.step.numpy())} ({saved})"
+            cause_error = error.__cause__ if isinstance(error, TrainingError) else error
+            raised = raised_within(cause_error, own_parts(self._run.config), remark)
+            if raised is None:
+                raise
+            raise raised from error
 
     def _trained(self) -> Stop | None:
         """Train, and save; why it ended early, where it did."""
