@@ -166,6 +166,29 @@ def trained(
     return found | {metric.name: np.array(metric.result()) for metric in metrics}
 
 
+def looped(optimizer="sgd", steps=20, calls=3):
+    """The weights after calls of many steps each, whose batches touch more and fewer rows of an embedding."""
+    keras.utils.set_random_seed(7)
+    layers = keras.layers
+    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(1000, 5), layers.GlobalAveragePooling1D()]
+    net = keras.Sequential([*stack, layers.Dense(3)])
+    recipe = Recipe(KerasObjective(net, keras.losses.MeanSquaredError()), backprop(), chain([]), constant(0.1))
+    step = make_step(TrainState(net, keras.optimizers.get(optimizer), recipe.transform, recipe.rate), recipe)
+    random = np.random.default_rng(5)
+    x = random.integers(0, random.integers(1, 1000, (steps, 1, 1)), (steps, 13, LENGTH))
+    x, y = tf.constant(x), tf.constant(random.normal(size=(steps, 13, 3)).astype("float32"))
+
+    @tf.function
+    def call():
+        def body(index, total):
+            return index + 1, total + replicas.run(step, Batch(x[index], y[index]))[0]["loss"]
+
+        return tf.while_loop(lambda index, _: index < steps, body, (0, 0.0), parallel_iterations=1)[1]
+
+    losses = [call().numpy() for _ in range(calls)]
+    return {"losses": np.array(losses)} | {f"weight/{index}": value for index, value in enumerate(net.get_weights())}
+
+
 def masks():
     """What a model that drops and adds noise makes of ones on each replica, [calls, replicas, 20]."""
     inner = keras.Sequential([keras.Input((20,)), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(20)])
@@ -220,7 +243,7 @@ def main():
     np.savez(file, **found)
 
 
-TASKS = {one.__name__: one for one in (trained, masks, far)}
+TASKS = {one.__name__: one for one in (trained, looped, masks, far)}
 
 
 if __name__ == "__main__":

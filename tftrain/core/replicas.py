@@ -102,7 +102,39 @@ def total(values: Sequence[Gradient]) -> list[Gradient]:
     """The sums of values over the replicas."""
     if count() == 1:
         return list(values)
-    return [unique_rows(value) if isinstance(value, tf.IndexedSlices) else value for value in _sum(list(values))]
+    sums = iter(_sum([value for value in values if not isinstance(value, tf.IndexedSlices)]))
+    rows = iter(_sum_sparse([value for value in values if isinstance(value, tf.IndexedSlices)]))
+    return [next(rows if isinstance(value, tf.IndexedSlices) else sums) for value in values]
+
+
+def _sum_sparse(grads: list[tf.IndexedSlices]) -> list[tf.IndexedSlices]:
+    """The sums of sparse gradients over the replicas, each row once.
+
+    A batch touches more or fewer rows than the one before it, and a collective that runs in a loop must have the same
+    size each time. So the rows of all replicas are joined without one where this process holds all of them; several
+    workers sum the whole table.
+    """
+    if not grads:
+        return []
+    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy):
+        return [_sum_as_table(grad) for grad in grads]
+
+    def join(strategy: Any, leaves: list) -> list[Tensor]:
+        return [tf.concat(strategy.experimental_local_results(leaf), 0) for leaf in leaves]
+
+    leaves = [leaf for grad in grads for leaf in (grad.values, grad.indices)]
+    joined = tf.distribute.get_replica_context().merge_call(join, args=(leaves,))
+    pairs = zip(joined[::2], joined[1::2], grads, strict=True)
+    return [unique_rows(tf.IndexedSlices(values, indices, grad.dense_shape)) for values, indices, grad in pairs]
+
+
+def _sum_as_table(grad: tf.IndexedSlices) -> tf.IndexedSlices:
+    """The sum over the replicas by way of a dense table, as large as the parameter."""
+    height = tf.cast(grad.dense_shape[0], grad.indices.dtype)
+    touched = tf.ones(tf.shape(grad.indices), grad.values.dtype)
+    table, counts = _sum([tf.math.unsorted_segment_sum(leaf, grad.indices, height) for leaf in (grad.values, touched)])
+    rows = tf.cast(tf.where(counts > 0)[:, 0], grad.indices.dtype)
+    return tf.IndexedSlices(tf.gather(table, rows), rows, grad.dense_shape)
 
 
 def agree(variables: Sequence[tf.Variable], before: Sequence[Tensor], rows: Tensor | None) -> None:
@@ -174,38 +206,42 @@ def _own_seed(draw: Callable, *args: Any, **kwargs: Any) -> Tensor:
     return seed + tf.cast(tf.stack([index, tf.zeros_like(index)]), seed.dtype)
 
 
-def for_apply(grads: Sequence[Gradient]) -> list[Gradient]:
-    """What Keras' optimizer is given: it sums over the replicas once more, and cannot be told not to.
-
-    A dense gradient is shared out. The rows of a sparse one, which that sum only lists one after the other, are all
-    with the first replica: optimizers square what they are given, so a row may not come in parts.
-    """
-    replicas = count()
-    if replicas == 1:
-        return list(grads)
-    first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-    return [_rows_if(first, grad) if isinstance(grad, tf.IndexedSlices) else grad / replicas for grad in grads]
-
-
 @contextmanager
 def summed(optimizer: Any) -> Iterator[None]:
-    """While it lasts, the Keras optimizer of a single replica does not sum over the replicas.
+    """While it lasts, a Keras optimizer takes gradients that are sums over the replicas already.
 
-    TensorFlow keeps the graph of such a sum as long as the process lives, and with it every variable of the run.
+    Keras would sum them once more. With a single replica TensorFlow keeps the graph of such a sum as long as the
+    process lives, and with it every variable of the run.
     """
-    if count() > 1:
-        yield
-        return
-    vars(optimizer)["_all_reduce_sum_gradients"] = list
+    vars(optimizer)["_all_reduce_sum_gradients"] = list if count() == 1 else _equalized
     try:
         yield
     finally:
-        del vars(optimizer)["_all_reduce_sum_gradients"]
+        vars(optimizer).pop("_all_reduce_sum_gradients", None)  # each replica comes here, one after the other
 
 
-def _rows_if(flag: Tensor, grad: tf.IndexedSlices) -> tf.IndexedSlices:
-    stop = tf.where(flag, tf.shape(grad.indices)[0], 0)
-    return tf.IndexedSlices(grad.values[:stop], grad.indices[:stop], grad.dense_shape)
+def _equalized(grads_and_vars: Sequence[tuple[Gradient, Any]]) -> list[tuple[Gradient, Any]]:
+    """The same gradients to the bit on all replicas, which may round in different ways: their mean.
+
+    Of a sparse one, whose rows have no size that a collective could go by, that of the first replica; several workers
+    take the mean of the whole table.
+    """
+    grads, variables = zip(*grads_and_vars, strict=True)
+    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy):
+        grads = [tf.convert_to_tensor(grad) for grad in grads]
+    dense = [grad / count() for grad in grads if not isinstance(grad, tf.IndexedSlices)]
+    means = iter(_sum(dense) if dense else [])
+    grads = [_of_first_replica(grad) if isinstance(grad, tf.IndexedSlices) else next(means) for grad in grads]
+    return list(zip(grads, variables, strict=True))
+
+
+def _of_first_replica(grad: tf.IndexedSlices) -> tf.IndexedSlices:
+    def first(strategy: Any, leaves: list) -> list[Tensor]:
+        return [strategy.experimental_local_results(leaf)[0] for leaf in leaves]
+
+    leaves = [grad.values, grad.indices]
+    values, indices = tf.distribute.get_replica_context().merge_call(first, args=(leaves,))
+    return tf.IndexedSlices(values, indices, grad.dense_shape)
 
 
 def when(flag: Tensor, action: Callable, otherwise: Callable | None, values: Tree) -> None:

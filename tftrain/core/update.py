@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tftrain.core.fused import fused
-from tftrain.core.replicas import for_apply, summed
+from tftrain.core.replicas import summed
 from tftrain.core.sparse import Gradient
 from tftrain.core.types import Tensor
 from tftrain.core.variables import FIRST
@@ -41,7 +41,7 @@ def apply(
         variable if share.rate == 1 else _bare(variable) for variable, share in zip(variables, shares, strict=True)
     ]
     with summed(optimizer), fused(optimizer, rate):
-        optimizer.apply(for_apply(grads), targets)
+        optimizer.apply(list(grads), targets)
     for (variable, share), start in zip(own, before, strict=True):
         variable.value.assign(start + share.rate * (variable.value.read_value() - start))
         if variable.constraint is not None:
