@@ -130,6 +130,13 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(whole, config, tm
     same(tftrain.train(config(), folder, resume=True), whole.result)
 
 
+def test_a_clock_that_is_set_back_between_sessions_loses_no_point(whole, config, tmp_path, monkeypatch):
+    folder = shutil.copytree(whole.copies["save-after-2"], tmp_path / "run")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 86400)
+    same(tftrain.train(config(), folder, resume=True), whole.result)
+
+
 def test_a_run_killed_before_its_first_checkpoint_leaves_nothing_behind(whole, config, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole.copies["flush-after-2"], folder)

@@ -97,16 +97,30 @@ def train(
 
 
 def load_model(
-    run_dir: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
+    run_dir: str | os.PathLike,
+    custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    checkpoint: int | str | None = None,
 ) -> keras.Model:
-    """The trained model of a run's folder, with the users' own parts that the config in the folder names.
+    """Read the model of a run's folder, with the users' own parts that the config in the folder names.
 
     Args:
         run_dir: the run's folder.
         custom_objects: by name, what the run's config does not name, such as a layer that your model function uses.
         trust: run also code that the file holds, such as that of a Lambda layer; otherwise it is refused.
-    """
-    from tftrain import saving
-    from tftrain.run_folder import CONFIG
+        checkpoint: `"best"`, `"latest"` or a step: the weights of that checkpoint, in a model that is built from the
+            config and its data; with `training.ema` the averaged ones. By default `model.keras` is read; where a run
+            has not got to its end, the checkpoint that would become it, with a warning.
 
-    return saving.load_model(load(Path(run_dir) / CONFIG), Path(run_dir), custom_objects, trust)
+    Raises:
+        tftrain.run_folder.RunFolderError: there is no such checkpoint.
+        ValueError: the model cannot be read.
+    """
+    from tftrain.run_folder import CONFIG
+    from tftrain.startup import import_tensorflow
+
+    config = load(Path(run_dir) / CONFIG)
+    import_tensorflow()
+    from tftrain import loading
+
+    return loading.load_model(config, Path(run_dir), custom_objects, trust, checkpoint)

@@ -6,6 +6,7 @@ import json
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def save(model: keras.Model, path: Path) -> None:
             model.save_weights(aside)
         why = " ".join(str(error).split("\n\n")[0].split())
         warnings.warn(f"the model cannot be written whole, so only its weights are, as {weights}: {why}", stacklevel=2)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether there is a saved model at a path, with all of its bytes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        return False
 
 
 def _reserve(path: Path, model: keras.Model) -> None:

@@ -62,7 +62,7 @@ class Sweep:
             self.rows.append(row)
 
     def _one(self, trial: Trial, config: Config, folder: Path) -> Row:
-        began, results, failed = time.time(), {}, None
+        began, start, results, failed = time.time(), time.monotonic(), {}, None
         try:
             found = self._train(config, folder)
             results, failed = found.results, found.stopped if found.failed else None
@@ -72,7 +72,7 @@ class Sweep:
             failed = f"{type(error).__name__}: {error}".splitlines()[0]
         if folder.is_dir():
             write_hparams(folder, self._entry(trial, config, results), failed is None, began)
-        return Row(trial, folder, results, failed, time.time() - began)
+        return Row(trial, folder, results, failed, time.monotonic() - start)
 
     def _entry(self, trial: Trial, config: Config, results: Results) -> Entry:
         """The settings of a run, those that differ in the sweep as numbers, where all of them are."""

@@ -40,6 +40,11 @@ def step_of(name: str) -> int:
     return _order(name)[0]
 
 
+def steps_in(folder: Path) -> list[int]:
+    """The steps that there are checkpoints of, each once, in their order."""
+    return sorted({step_of(name) for name in bundles(folder)})
+
+
 def fresh(folder: Path, step: int) -> str:
     """A name for a checkpoint of this step that no file has."""
     taken, number = {found["name"] for found in _files(folder)}, 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tftrain.core import replicas
-from tftrain.core.bundles import POINTER, bundles, commit, fresh, listed, step_of, sweep
+from tftrain.core.bundles import POINTER, bundles, commit, fresh, listed, step_of, steps_in, sweep
 from tftrain.core.failure import cause
-from tftrain.core.state import TrainState
+from tftrain.core.state import ModelState, TrainState
 from tftrain.core.types import Tensor
 from tftrain.durable import writing
 
@@ -27,7 +27,7 @@ class Checkpoints:
     To be made after the `Programs`, so that every variable exists. `tf.train.load_checkpoint` reads them too.
     """
 
-    def __init__(self, folder: str | os.PathLike, state: TrainState, keep: int = 2):
+    def __init__(self, folder: str | os.PathLike, state: TrainState | ModelState, keep: int = 2):
         self._state, self._keep = state, keep
         self._latest, self._best = Path(folder), Path(folder) / "best"
         self._torn: set[Path] = set()
@@ -47,19 +47,22 @@ class Checkpoints:
 
     def newest(self) -> int | None:
         """The step of the newest checkpoint, or None if there is none."""
-        names = bundles(self._latest)
-        return step_of(names[-1]) if names else None
+        return max(steps_in(self._latest), default=None)
 
     def restore_latest(self) -> int | None:
         """Put the state back to the newest checkpoint that is whole; its step, or None if there is none at all.
 
         Raises ValueError where none is whole, or the newest does not fit; the state is then as it was.
         """
-        return self._restore(self._latest)
+        return self._restore(self._latest, bundles(self._latest))
+
+    def restore_step(self, step: int) -> int | None:
+        """Put the state back to the checkpoint of this step, as `restore_latest` does."""
+        return self._restore(self._latest, [name for name in bundles(self._latest) if step_of(name) == step])
 
     def restore_best(self) -> int | None:
         """Put the state back to the best checkpoint, as `restore_latest` does."""
-        return self._restore(self._best)
+        return self._restore(self._best, bundles(self._best))
 
     def _save(self, folder: Path, step: int, keep: int) -> None:
         with writing(folder, tf.errors.OpError):
@@ -87,8 +90,8 @@ class Checkpoints:
                 tensors=[*values, tf.constant(self._state.host.text)],
             )
 
-    def _restore(self, folder: Path) -> int | None:
-        names, known = bundles(folder), listed(folder)
+    def _restore(self, folder: Path, names: list[str]) -> int | None:
+        known = listed(folder)
         if names and not known:
             warnings.warn(f"{folder / POINTER} is missing or damaged; the checkpoints beside it are used", stacklevel=3)
         for name in reversed(names):
@@ -138,7 +141,9 @@ class Checkpoints:
                 misfits.append(f"{called} has shape {tuple(value.shape)} in the checkpoint, expected {expected}")
             elif value.dtype != variable.dtype:
                 misfits.append(f"{called} is {value.dtype.name} in the checkpoint, expected {variable.dtype.name}")
-        misfits += [f"{name} of shape {tuple(value.shape)} is only in the checkpoint" for name, value in stored.items()]
+        if self._state.is_whole:
+            shapes = {name: tuple(value.shape) for name, value in stored.items()}
+            misfits += [f"{name} of shape {shape} is only in the checkpoint" for name, shape in shapes.items()]
         if misfits:
             more = [f"and {len(misfits) - _MISFITS_SHOWN} more"] if len(misfits) > _MISFITS_SHOWN else []
             raise ValueError(

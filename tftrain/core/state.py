@@ -29,6 +29,8 @@ class TrainState:
     of the parameters are there where the run asks for them; without a NormRange no finite gradient is a spike.
     """
 
+    is_whole = True  # a checkpoint holds nothing else
+
     def __init__(
         self,
         model: Any,
@@ -83,6 +85,28 @@ class TrainState:
             for index, (name, variable) in enumerate(members)
         }
         return named | {"step": self.step}
+
+
+class ModelState:
+    """The model alone of what a checkpoint holds, to be read from there; `averaged` are read from the averages."""
+
+    is_whole = False
+
+    def __init__(self, model: Any, averaged: Sequence[Any] = ()):
+        self.model = model
+        self._averaged = {id(variable): index for index, variable in enumerate(averaged)}
+        self.step = tf.Variable(0, dtype=tf.int64, name="step")
+        self.host = Text("{}")
+
+    def variables_by_name(self) -> dict[str, tf.Variable]:
+        """Every variable of the model, by its name in the checkpoint of a TrainState."""
+        variables = {}
+        for index, variable in enumerate(self.model.variables):
+            name = f"model/{_position(index, variable.name)}"
+            if id(variable.value) in self._averaged:
+                name = f"average/{_position(self._averaged[id(variable.value)], '')}"
+            variables[name] = variable.value
+        return variables | {"step": self.step}
 
 
 def _hold(tree: Tree) -> Tree:

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, Sum
 from tftrain.durable import sync, writing
 from tftrain.observers.descriptions import description_of
 
+_STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.(\d{6})\.")
+_HEAD = struct.Struct("<Q4xBd")
+_MAX_SECONDS = 10**10 - 1  # what the name of a file has room for
 _FLOAT = b"\x08\x01"  # TensorProto.dtype
 _SCALAR = SummaryMetadata(
     plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"), data_class=DATA_CLASS_SCALAR
@@ -48,15 +51,73 @@ class ScalarValues:
         return found.tobytes()
 
 
+class Clock:
+    """The time since 1970, after `earlier` microseconds, which never goes back.
+
+    Where the system's clock is set back, time goes on from where it was.
+    """
+
+    def __init__(self, earlier: int = 0):
+        self._reading = _system_microseconds()
+        self._now = max(self._reading, earlier + 1)
+
+    def microseconds(self) -> int:
+        reading = _system_microseconds()
+        self._now += max(reading - self._reading, 0)
+        self._reading = reading
+        return self._now
+
+    def seconds(self) -> float:
+        return self.microseconds() / 1e6
+
+
+def _system_microseconds() -> int:
+    return max(int(time.time() * 1e6), 0)
+
+
+def _newest(folder: Path) -> int:
+    """The latest time in the names of a folder's event files, or within the last of them, in microseconds; else 0."""
+    stamps = {}
+    for path in folder.glob("events.out.tfevents.*"):
+        stamp = _STAMP.match(path.name)
+        if stamp:
+            stamps[path] = int(stamp[1]) * 10**6 + int(stamp[2])
+    if not stamps:
+        return 0
+    last = max(stamps, key=stamps.get)
+    return max(stamps[last], _last_time(last))
+
+
+def _last_time(path: Path) -> int:
+    """The latest time of the events in a file, in microseconds; 0 where none can be read.
+
+    A record is its length in 8 bytes, their checksum in 4, the event, which begins with its time, and 4 more bytes.
+    """
+    latest = 0
+    if path.is_symlink() or not path.is_file():
+        return latest
+    with suppress(OSError, ValueError), open(path, "rb") as file:  # a place beyond what a file can have is a ValueError
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            length, field, seconds = _HEAD.unpack(head)
+            if field == 0x09 and 0 < seconds < _MAX_SECONDS:
+                latest = max(latest, int(seconds * 1e6))
+            file.seek(length + 16 - _HEAD.size, os.SEEK_CUR)
+    return latest
+
+
 class EventFile:
     """Owns one event file of a run; one event holds all values of a step.
 
-    What earlier ones hold after `start_step` counts no more; without one all of it does.
+    What earlier ones hold after `start_step` counts no more; without one all of it does. Its name and its times come
+    after theirs, also where the system's clock was set back.
     """
 
     def __init__(self, folder: Path, start_step: int | None, ending: str = ""):
+        self._clock = Clock(_newest(folder))
         # TensorBoard reads a folder's files in the order of their names, so the time stands first and in full.
-        name = f"events.out.tfevents.{time.time():017.6f}.{safe_tag(socket.gethostname())}.{os.getpid()}{ending}"
+        seconds, microseconds = divmod(self._clock.microseconds(), 10**6)
+        time_stamp = f"{seconds:010d}.{microseconds:06d}"
+        name = f"events.out.tfevents.{time_stamp}.{safe_tag(socket.gethostname())}.{os.getpid()}{ending}"
         self._path = folder / name
         with self._writing():
             folder.mkdir(exist_ok=True)
@@ -97,7 +158,7 @@ class EventFile:
     def write(self, step: int, values: bytes) -> None:
         """Writes the values of a summary as one event; none is no event."""
         if values:
-            now = struct.pack("<d", time.time())
+            now = struct.pack("<d", self._clock.seconds())
             self._write(b"".join([b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]))
 
     def write_graph(self, graph: Any) -> None:
@@ -117,7 +178,7 @@ class EventFile:
             self._writer.close()
 
     def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
+        event.wall_time = self._clock.seconds()
         self._write(event.SerializeToString())
 
     def _write(self, event: bytes) -> None:
