@@ -100,12 +100,14 @@ class Training:
 class Log:
     """What is written to TensorBoard and metrics.jsonl, and how often."""
 
-    scalars: Annotated[Any, Time(("auto",))] = setting("time between two points of every curve", "auto")
+    scalars: Annotated[Any, Time(("auto",))] = setting("time between two points of every curve of training", "auto")
     histograms: Annotated[list[Literal["gradients", "weights", "updates", "activations"]], Many()] = setting(
         "what there are histograms of", ("gradients",)
     )
     histograms_every: Annotated[Any, Time(("auto", "never"))] = setting(
-        "time between two sets of histograms, and of the figures of weights, updates and activations", "auto"
+        "time between two sets of histograms, and of the figures of weights, updates and activations; auto goes with "
+        "`scalars` where that is given",
+        "auto",
     )
     histogram_axis: Annotated[list[Literal["log10", "value"]], Many()] = setting(
         "x axes of histograms of gradients and updates: log10|g|, g, or both", ("log10",)

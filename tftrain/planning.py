@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from tftrain.config import Training
-from tftrain.core.plan import Cadence, Plan, doubling_then_every, every, thinning
+from tftrain.core.plan import Cadence, Plan, at_multiples, doubling_then_every, either, every, thinning
 from tftrain.core.types import View
 from tftrain.observers.keeper import EarlyStopping
 from tftrain.values import in_steps
@@ -35,7 +35,14 @@ def make_plan(
     scalars, histograms = every(max(1, total // SCALAR_POINTS)), doubling_then_every(max(1, total // HISTOGRAM_SETS))
     if config.training.early_stopping:
         scalars, histograms = thinning(OPEN_SCALARS), thinning(OPEN_HISTOGRAMS)
-    scalars = cadence(config.log.scalars, scalars)
+    if config.log.scalars != "auto":
+        period = in_steps(config.log.scalars, epoch)
+        histograms = doubling_then_every(max(1, total // period // HISTOGRAM_SETS))
+        if config.training.early_stopping:
+            histograms = thinning(OPEN_HISTOGRAMS)
+        scalars, histograms = every(period), at_multiples(histograms, period)
+    else:
+        scalars = either(scalars, *(looks for looks, _ in views))  # beside each validation
     if stopping is not None:
         watched = views[0][0] if stopping.best.monitor.startswith("val_") else scalars
         histograms = _and_where_it_may_end(histograms, watched, stopping)

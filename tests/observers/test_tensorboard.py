@@ -116,6 +116,7 @@ def test_tags_of_house_names():
             "Overview/log10_grad_norm_max": 3.0,
             "Overview/log10_clipped_grad_norm": -2.0,
             "Overview/log10_clip_limit": 1.0,
+            "transforms/clip/00.global_norm/limit": 10.0,
             "transforms/clip/00.global_norm/factor": 0.1,
             "transforms/clip/00.global_norm/log10_norm_before": 2.0,
             "log10_grad_norm/000.dense/kernel": -1.0,
@@ -131,6 +132,8 @@ def test_tags_tell_several_limits_apart():
     assert found[""] == {
         "Overview/log10_clip_limit_0.global_norm": 1.0,
         "Overview/log10_clip_limit_1.percentile": 2.0,
+        "transforms/clip/0.global_norm/limit": 10.0,
+        "transforms/clip/1.percentile/limit": 100.0,
         "transforms/clip/2.value/limit": 1.0,
     }
 
@@ -138,7 +141,7 @@ def test_tags_tell_several_limits_apart():
 def test_tags_of_what_is_measured_in_each_layer():
     found = tags(
         {
-            "depth_ratio": -4.0,
+            "depth_ratio": 1e-4,
             "zero_grad_fraction": 0.25,
             "nonfinite_grads": 0.0,
             "zero_grads/000.a/kernel": 0.5,

@@ -25,12 +25,16 @@ def hidden_ends(names: Sequence[str], params: Sequence[Any]) -> tuple[int, int] 
 
 
 def depth_ratio(norms: np.ndarray, ends: tuple[int, int]) -> float:
-    """log10 of the first hidden kernel's gradient norm over the last one's, in decades; NaN where both are 0.
+    """The first hidden kernel's gradient norm over the last one's; NaN where both are 0.
 
-    A 0 beside a norm that is none counts as the least number above it: nothing arrives, and TensorBoard would draw NaN
-    or infinity at 0 decades, where all is well.
+    A 0 beside a norm that is none counts as the least float32 above it: nothing arrives, and TensorBoard, which is given
+    the log10, would draw infinity at 0 decades, where all is well.
+
+    Args:
+        norms: of each parameter, [parameters] float64.
+        ends: the indices of the two kernels.
     """
     first, last = (float(norms[end]) for end in ends)
     if first == 0 == last:
         return float("nan")
-    return float(np.log10(first or _LEAST) - np.log10(last or _LEAST))
+    return float(np.divide(first or _LEAST, last or _LEAST))

@@ -14,7 +14,7 @@ from tftrain.core.programs import Found, Programs
 from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.trouble import Recent, Trouble
-from tftrain.core.types import Feed, NotFinite, Stop
+from tftrain.core.types import Feed, NotFinite, Signals, Stop
 from tftrain.core.window import Window, new_window
 
 
@@ -97,6 +97,13 @@ def _points(cut: list[tuple[Stretch, Due]], found: Found, window: Window, last_s
     return [(step, point.merged(seen)) for (step, point), seen in zip(folded, found.signals, strict=True)]
 
 
+def _with(points: Points, step: int, signals: Signals) -> Points:
+    """The points with these signals at a step, which is that of the last one or a later one."""
+    if points and points[-1][0] == step:
+        return [*points[:-1], (step, points[-1][1].merged(signals))]
+    return [*points, (step, signals)]
+
+
 def _answer(trouble: Trouble, state: TrainState, plan: Plan, sinks: Sinks) -> Stop | None:
     """Tell of a step that went wrong, and do what is to be done then; the reason to stop, where that is it."""
     with sinks.ledger.timing("writing"):
@@ -117,7 +124,7 @@ def _report(last: tuple[Stretch, Due], points: Points, step: int, sinks: Sinks) 
     if reached and due.views:
         with sinks.ledger.timing("validation"):
             for view in due.views:
-                points[-1] = (step, points[-1][1].merged(view(step)))
+                points = _with(points, step, view(step))
     reason = _deliver(points, sinks)
     if reached and due.pictures:
         sinks.draw(step)

@@ -47,6 +47,16 @@ def thinning(steps: int) -> Cadence:
     return next_after
 
 
+def at_multiples(cadence: Cadence, steps: int) -> Cadence:
+    """At `steps` times what the cadence gives."""
+    return lambda step: steps * cadence(step // steps)
+
+
+def either(*cadences: Cadence) -> Cadence:
+    """Whenever one of them is due."""
+    return lambda step: min(cadence(step) for cadence in cadences)
+
+
 class Due(NamedTuple):
     """The next step at which something is wanted, and what."""
 
@@ -59,15 +69,15 @@ class Due(NamedTuple):
 
     @property
     def point(self) -> bool:
-        """Whatever is shown at a step, its scalars are shown beside it."""
-        return self.scalars or self.histograms or bool(self.views)
+        """Whether there is a point of every curve of training; histograms always have one beside them."""
+        return self.scalars or self.histograms
 
 
 @dataclass(frozen=True)
 class Plan:
     """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
 
-    `scalars` is when there is a point of every curve at the latest: histograms and views have theirs beside them, but
+    `scalars` is when there is a point of every curve of training at the latest: histograms have one beside them, but
     not pictures, with which a run comes to the same numbers as without. At each of the `cuts` a call ends, with nothing
     to be shown.
     """

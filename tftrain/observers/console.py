@@ -108,7 +108,7 @@ class Console:
     def __call__(self, step: int, signals: Signals) -> None:
         scalars = signals.scalars
         self.on_call(step, scalars)
-        if (self._report_every or not self._live) and self._due(step, scalars):
+        if (self._report_every or not self._live) and self._words(scalars) and self._due(step, scalars):
             _say(self._console, self._line(step, scalars))
             self._printed, self._printed_step = True, step
 

@@ -82,9 +82,10 @@ class Reservoirs:
         return always or due or anyway
 
     def _with_carried(self, scalars: dict[str, float]) -> dict[str, float]:
-        joined = {name: fmax(scalars[name], self._carried[name]) for name in _LARGEST if name in self._carried}
-        joined |= {name: scalars[name] + self._carried[name] for name in _SUMMED if name in self._carried}
-        return scalars | joined if scalars else scalars
+        carried = {name: value for name, value in self._carried.items() if name in scalars}
+        joined = {name: fmax(scalars[name], carried[name]) for name in _LARGEST if name in carried}
+        joined |= {name: scalars[name] + carried[name] for name in _SUMMED if name in carried}
+        return scalars | joined
 
 
 def fmax(one: float, other: float) -> float:

@@ -19,7 +19,7 @@ from tftrain.observers.notes import Note, metadata, strings, text_note
 from tftrain.observers.reservoirs import Reservoirs
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
-LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")
+LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")  # `log10_` stands before their names
 PERCENTILES = {"absgrad_p05": "p05", "absgrad_p50": "p50", "absgrad_p95": "p95"}  # log10 too
 GLOBAL_LIMIT = re.compile(r"clip/([^/]*(?:global_norm|percentile)[^/]*)/limit")
 CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
@@ -41,8 +41,9 @@ GROUPS = {
     "saturated": "layer_saturated",
     "zero_activations": "layer_zeros",
 }
+DEPTH_RATIO = "depth_ratio"  # log10 too, which its name tells by the unit
 NAMES = {
-    "depth_ratio": "Overview/depth_ratio_decades",
+    DEPTH_RATIO: "Overview/depth_ratio_decades",
     "zero_grad_fraction": "zero_grads/all",
     "nonfinite_grads": "nonfinite_grads/all",
 }
@@ -174,8 +175,9 @@ def _curves(names: tuple[str, ...]) -> dict[str, Curves]:
     many_limits = sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in names) > 1
     for index, name in enumerate(names):
         if name not in NOT_DRAWN:
-            tag, log10 = _tag(name.removeprefix(VALIDATION), many_limits)
-            runs.setdefault("val" if name.startswith(VALIDATION) else "", {})[tag] = index, log10
+            run = "val" if name.startswith(VALIDATION) else ""
+            for tag, log10 in _tags_of(name.removeprefix(VALIDATION), many_limits):
+                runs.setdefault(run, {})[tag] = index, log10
     return {run: Curves(drawn) for run, drawn in runs.items()}
 
 
@@ -184,21 +186,25 @@ def _numbers(scalars: Mapping[str, float]) -> np.ndarray:
 
 
 @cache
-def _tag(name: str, many_limits: bool) -> tuple[str, bool]:
-    """Returns a scalar's tag, and whether it is drawn as log10."""
+def _tags_of(name: str, many_limits: bool) -> list[tuple[str, bool]]:
+    """A scalar's tags, and whether it is drawn as log10; the limit of all gradients is beside their norms too."""
+    limit = GLOBAL_LIMIT.fullmatch(name)
+    beside = [(safe_tag("Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else "")), True)] if limit else []
+    return [*beside, _tag(name)]
+
+
+def _tag(name: str) -> tuple[str, bool]:
     head, _, rest = name.partition("/")
-    limit, norm = GLOBAL_LIMIT.fullmatch(name), CLIP_NORM.fullmatch(name)
+    norm = CLIP_NORM.fullmatch(name)
     log10 = True
     if head in PERCENTILES:  # which so stand behind the loss: the first page has twelve curves, in the order of letters
         tag = f"Overview/{PERCENTILES[head]}_log10_absgrad"
     elif head in LOG10:
         tag = f"log10_{head}/{rest}" if rest else f"Overview/log10_{head}"
-    elif limit:
-        tag = "Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else "")
     elif norm:
         tag = f"transforms/clip/{norm[1]}/log10_{norm[2]}"
     else:
-        log10 = False
+        log10 = name == DEPTH_RATIO
         tag = f"{GROUPS.get(head, head)}/{rest}" if rest else NAMES.get(name, f"Overview/{name}")
     return safe_tag(tag), log10
 
