@@ -27,8 +27,8 @@ def hidden_ends(names: Sequence[str], params: Sequence[Any]) -> tuple[int, int] 
 def depth_ratio(norms: np.ndarray, ends: tuple[int, int]) -> float:
     """The first hidden kernel's gradient norm over the last one's; NaN where both are 0.
 
-    A 0 beside a norm that is none counts as the least float32 above it: nothing arrives, and TensorBoard, which is given
-    the log10, would draw infinity at 0 decades, where all is well.
+    A 0 beside a norm that is none counts as the least float32 above it: nothing arrives, and TensorBoard, which is
+    given the log10, would draw infinity at 0 decades, where all is well.
 
     Args:
         norms: of each parameter, [parameters] float64.
