@@ -26,11 +26,13 @@ from tftrain.core.types import Probe
 from tftrain.core.update import Averages
 from tftrain.data.chain import Preprocess
 from tftrain.data.feeds import Data, DataOptions, open_data
+from tftrain.data.number_types import FLOAT32, INTEGERS, PLAIN, Numbers
 from tftrain.data.splits import take
 from tftrain.errors import InputError, blamed_on, blaming
 from tftrain.expectations import expect_compilable, expect_within, tell_unknown
 from tftrain.layer_names import fresh_names
 from tftrain.methods import open_method
+from tftrain.model_inputs import keep_whole, tell_rounded
 from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
 from tftrain.probing import open_probes
@@ -72,29 +74,35 @@ def open_objective(config: Config) -> tuple[Data, KerasObjective]:
     """The data, and the model with its loss, without what trains them; raises InputError or UserCodeError."""
     data = _seeded(config)
     with fresh_names():
-        return data, _objective(config, data)[0]
+        objective, _, data = _objective(config, data)
+        return data, objective
 
 
 def _seeded(config: Config) -> Data:
     keras.utils.set_random_seed(config.training.seed)
-    data = windowed(config, _labelled(config, _data(config)))
+    data = _fitting(config, _data(config))
     keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
     return data
 
 
-def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor]:
-    """With the outputs for the sample; what the config freezes is frozen."""
-    model, outputs = _model(config, data)
+def _fitting(config: Config, data: Data) -> Data:
+    """The data as the loss and the gradient method take it."""
+    return windowed(config, _labelled(config, data))
+
+
+def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, Data]:
+    """With the outputs for the sample, and the data as the model takes it; what the config freezes is frozen."""
+    model, outputs, data = _model(config, data)
     ending = losses.ending(model, outputs)
     loss, from_logits, rank = _loss(config, data, outputs, ending)
     to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
     freeze(config.optimizer, model.trainable_variables, names_of(model))
     masks = mask_of(outputs) is not None
-    return KerasObjective(model, loss, to_metrics, masks=masks, loss_rank=rank), outputs
+    return KerasObjective(model, loss, to_metrics, masks=masks, loss_rank=rank), outputs, data
 
 
 def _assemble(config: Config, data: Data, strategy: Any) -> Run:
-    objective, outputs = _objective(config, data)
+    objective, outputs, data = _objective(config, data)
     model = objective.model
 
     def new_metrics() -> list:
@@ -158,22 +166,12 @@ def _preprocess(part: Part) -> Preprocess:
     return step._replace(apply=blaming(step.apply, part), fit=blaming(step.fit, part))
 
 
-def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
-    """The built model and its outputs for the sample; a subclassed model is built by that call."""
-    facts, part = free_of_length(config, data.facts), config.model
+def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
+    """The built model, its outputs for the sample, and the data with the types of numbers that it takes."""
+    part = config.model
     outputs = _outputs(config, data)
     with blamed_on(part, "model"):
-        with _precision(config.training.precision):
-            known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
-            shape = losses.shape_needed(outputs, facts)
-            given = part.call_arguments(**known, output_shape=shape, trust=config.trust)
-            model = part.function()(**given)
-            if not isinstance(model, keras.Model):
-                raise InputError(
-                    problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
-                )
-            found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
-        saving.remember(model, given)
+        model, found, data = _called(config, data, outputs)
         tell_unknown(model)
         found = tf.nest.map_structure(single, found)
         if not isinstance(found, tf.Tensor):
@@ -181,6 +179,51 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor]:
     misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), data.facts)
     if misfit:
         raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
+    return model, found, data
+
+
+def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any, Data]:
+    """A model, called with the sample in the first types of numbers that it computes with, and the data in these."""
+    failure: Exception | None = None
+    for form in _forms(data):
+        given = data if form is PLAIN else _fitting(config, data.cast_for(form))
+        try:
+            with contextlib.nullcontext() if failure is None else fresh_names():
+                model, found = _built(config, given, outputs)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a model raises of types it does not compute with
+            failure = failure or error
+            keras.utils.set_random_seed(config.training.seed)
+            continue
+        if form is FLOAT32:
+            for name in data.large:
+                tell_rounded(name, f"{config.model.name} computes with float32 alone")
+        elif keep_whole(model, given.sample.x, given.large):
+            with _precision(config.training.precision):
+                found = model(tf.nest.map_structure(tf.convert_to_tensor, given.sample.x), training=False)
+        return model, found, given
+    raise failure
+
+
+def _forms(data: Data) -> tuple[Numbers, ...]:
+    return (PLAIN, INTEGERS, FLOAT32) if data.has_whole else (PLAIN,)
+
+
+def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
+    """The model and its outputs for the sample; a subclassed model is built by that call."""
+    facts, part = free_of_length(config, data.facts), config.model
+    with _precision(config.training.precision):
+        known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
+        shape = losses.shape_needed(outputs, facts)
+        given = part.call_arguments(**known, output_shape=shape, trust=config.trust)
+        model = part.function()(**given)
+        if not isinstance(model, keras.Model):
+            raise InputError(
+                problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
+            )
+        found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
+    saving.remember(model, given)
     return model, found
 
 

@@ -15,7 +15,7 @@ LABELS = np.arange(40) % 4
 
 def run(steps, x, y=LABELS, training=False, step=0, classes=4, seed=0, train=None):
     train = Split(Batch(x, y), len(y)) if train is None else train
-    fitted, facts = chain.fit(steps, train, classes, seed)
+    fitted, facts = chain.fit(steps, train, classes, seed, rounded=[False] * len(tf.nest.flatten(x)))
     batch = chain.apply(fitted, Batch(x, y), step, training)
     assert facts == chain.describe(batch, classes)
     return batch

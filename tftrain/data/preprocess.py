@@ -12,12 +12,14 @@ from tftrain.data.chain import Preprocess
 from tftrain.data.errors import DataError
 from tftrain.values import NonNegativeFloat, PositiveInt
 
+FINER = 2.0**-29  # the rounding of float64 beside that of float32
+
 
 def scale(by: float) -> Preprocess:
     """Multiply the features by a number, such as 0.00392156862745098 (1/255) for bytes."""
 
     def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
-        return tf.nest.map_structure(lambda leaf: leaf * by, x), y
+        return tf.nest.map_structure(lambda leaf: _as_floats(leaf) * by, x), y
 
     return Preprocess(apply)
 
@@ -25,20 +27,26 @@ def scale(by: float) -> Preprocess:
 def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
     """Shift and scale each feature, or image channel, to mean 0 and deviation 1 over the training split.
 
-    The statistics are those of the last axis, over all others. A feature whose deviation is at most `epsilon`
-    times its mean is constant up to rounding, and is only shifted.
+    The statistics are those of the last axis, over all others, in float64. A feature whose deviation is at most
+    `epsilon` times its mean is constant up to rounding, and is only shifted; of data in float64 and of whole numbers,
+    which are rounded less, at most 2^-29 times that.
     """
 
     def fit(batches: Iterable[Batch], facts: Facts) -> list[tuple[np.ndarray, np.ndarray]]:
         totals: list[tuple] = []
+        types: list[np.dtype] = []
         for batch in batches:
+            types = [np.asarray(leaf).dtype for leaf in tf.nest.flatten(batch.x)]
             found = [_moments(np.asarray(leaf, np.float64)) for leaf in tf.nest.flatten(batch.x)]
             totals = [_merged(*pair) for pair in zip(totals, found, strict=True)] if totals else found
-        return [_mean_and_deviation(*total, epsilon) for total in totals]
+        roundings = [epsilon if dtype == np.float32 else epsilon * FINER for dtype in types]
+        return [_mean_and_deviation(*total, least) for total, least in zip(totals, roundings, strict=True)]
 
     def apply(x: Tree, y: Tensor, state: list, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
-        parts = [(leaf - mean) / deviation for leaf, (mean, deviation) in zip(tf.nest.flatten(x), state, strict=True)]
-        return tf.nest.pack_sequence_as(x, parts), y
+        # In float64, for a feature such as a time in seconds is far from 0 beside its deviation.
+        pairs = zip(tf.nest.flatten(x), state, strict=True)
+        parts = [(tf.cast(leaf, tf.float64) - mean) / deviation for leaf, (mean, deviation) in pairs]
+        return tf.nest.pack_sequence_as(x, [tf.cast(part, tf.float32) for part in parts]), y
 
     return Preprocess(apply, fit)
 
@@ -108,6 +116,10 @@ def resize(height: PositiveInt, width: PositiveInt) -> Preprocess:
     return _on_images(f"resize to {height} x {width}", change)
 
 
+def _as_floats(leaf: Tensor) -> Tensor:
+    return tf.cast(leaf, tf.float64) if leaf.dtype.is_integer else leaf
+
+
 def _moments(leaf: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Count, mean and sum of squared deviations over all axes but the last; a leaf [batch] is one feature."""
     axes = tuple(range(max(1, leaf.ndim - 1)))
@@ -125,7 +137,7 @@ def _merged(one: tuple, other: tuple) -> tuple[int, np.ndarray, np.ndarray]:
 def _mean_and_deviation(count: int, mean: np.ndarray, squares: np.ndarray, epsilon: float) -> tuple:
     deviation = np.sqrt(squares / count)
     deviation = np.where(deviation <= epsilon * np.abs(mean), 1.0, deviation)
-    return mean.astype(np.float32), deviation.astype(np.float32)
+    return mean, deviation
 
 
 def _kind_of_targets(facts: Facts) -> str:
@@ -158,7 +170,7 @@ def _on_images(
 
     def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
         def changed(leaf: Tensor) -> Tensor:
-            return change(leaf, seed, training) if leaf.shape.rank == 4 else leaf
+            return change(tf.cast(leaf, tf.float32), seed, training) if leaf.shape.rank == 4 else leaf
 
         return tf.nest.map_structure(changed, x), y
 

@@ -73,7 +73,7 @@ def _split(name: str, value: Any) -> Batch | Addressed | tf.data.Dataset:
     x = {key: _array(name, f"x['{key}']", leaf) for key, leaf in x.items()} if isinstance(x, Mapping) else x
     x = x if isinstance(x, dict) else _array(name, "x", x)
     y = _array(name, "y", y)
-    y = y.astype(np.float32 if y.dtype.kind == "f" else np.int64)
+    y = y if y.dtype.kind == "f" else y.astype(np.int64)
     weight = None if weight is None else _array(name, "weight", weight).astype(np.float32)
     batch = Batch(x, y, weight)
     _check_lengths(name, batch)

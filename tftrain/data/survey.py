@@ -14,6 +14,7 @@ from tftrain.core.types import Batch
 from tftrain.data.addressed import THREADS, Addressed, serially, steady
 from tftrain.data.batches import leaves
 from tftrain.data.errors import DataError
+from tftrain.data.number_types import Whole, rounds, whole_numbers
 
 EDGE = np.iinfo(np.int64)
 LOOKED_AT = 256  # examples between two looks at the clock
@@ -24,12 +25,15 @@ MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
 class Survey(NamedTuple):
     """The number of examples, and the lowest and highest target where they are integers.
 
-    Those of shape () or (1,) are `labels`; whether `others` are labels too is for the loss to say.
+    Those of shape () or (1,) are `labels`; whether `others` are labels too is for the loss to say. `features` tells of
+    the whole numbers of each array of x, None where these are floats. `targets` are the labels of a stream, by example.
     """
 
     examples: int
     labels: tuple[int, int] | None
     others: tuple[int, int] | None = None
+    features: tuple[Whole | None, ...] = ()
+    targets: np.ndarray | None = None
 
 
 class NotFinite(NamedTuple):
@@ -94,39 +98,73 @@ def _survey_arrays(name: str, batch: Batch, columns: Sequence[str]) -> Survey:
     bad = first_not_finite(batch, columns)
     if bad:
         _refuse(name, bad)
+    features = tuple(whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x))
     if _are_floats(batch.y) or not batch.y.size:
-        return Survey(len(batch.y), None)
-    return _survey(batch.y[0], len(batch.y), (int(batch.y.min()), int(batch.y.max())))
+        return Survey(len(batch.y), None, features=features)
+    found = _survey(batch.y[0], len(batch.y), (int(batch.y.min()), int(batch.y.max())))
+    return found._replace(features=features)
 
 
 def _survey_stream(name: str, data: Addressed | tf.data.Dataset) -> Survey:
-    whole, dataset = not _are_floats(data.element_spec[1]), serially(data)
+    dataset = serially(data)
+    has_labels = are_labels(data.element_spec[1])
+    kinds = [leaf.dtype for leaf in tf.nest.flatten(data.element_spec[0])]
 
     @tf.autograph.experimental.do_not_convert
     def look(*example):
         batch = Batch(*example)
         bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
-        numbers = tf.cast(batch.y, tf.int64) if whole else tf.constant(0, tf.int64)
-        return bad, tf.reduce_min(numbers), tf.reduce_max(numbers)
+        target = _range_of(batch.y)
+        label = tf.reshape(tf.cast(batch.y, tf.int64), []) if has_labels else tf.constant(0, tf.int64)
+        return bad, target, label, tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
 
-    count, found, first, low, high = 0, 0, -1, EDGE.max, EDGE.min
+    count, bad_count, first, labels = 0, 0, -1, []
+    ranges: list[Whole] | None = None
     patience = time.monotonic() + PATIENCE_SECONDS
     looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(LOOKED_AT)
-    for bad, lows, highs in steady(looked).as_numpy_iterator():
-        if not found and bad.any():
+    for bad, target, label, features in steady(looked).as_numpy_iterator():
+        if not bad_count and bad.any():
             first = count + int(np.argmax(bad > 0))
-        count, found = count + len(bad), found + int(bad.sum())
-        low, high = min(low, int(lows.min())), max(high, int(highs.max()))
+        count, bad_count = count + len(bad), bad_count + int(bad.sum())
+        joined = [_joined(one) for one in (target, *features)]
+        ranges = joined if ranges is None else [one.joined(other) for one, other in zip(ranges, joined, strict=True)]
+        if has_labels:
+            labels.append(label)
         if time.monotonic() > patience:
             patience += PATIENCE_SECONDS
             _tell_progress(name, count, dataset)
-    if not count:
+    if ranges is None:
         raise DataError(f"{name}: there are no examples")
-    if found:
+    if bad_count:
         example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
         part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
-        _refuse(name, NotFinite(found, first, _place(part, places[0])))
-    return _survey(data.element_spec[1], count, (low, high)) if whole else Survey(count, None)
+        _refuse(name, NotFinite(bad_count, first, _place(part, places[0])))
+    features = tuple(one if kind.is_integer else None for one, kind in zip(ranges[1:], kinds, strict=True))
+    if _are_floats(data.element_spec[1]):
+        return Survey(count, None, features=features)
+    found = _survey(data.element_spec[1], count, ranges[0][:2])
+    return found._replace(features=features, targets=np.concatenate(labels) if has_labels else None)
+
+
+def _range_of(leaf: tf.Tensor) -> tf.Tensor:
+    """The lowest and the highest of whole numbers, and how many float32 rounds, [3] int64."""
+    if leaf.dtype.is_floating:
+        return tf.zeros([3], tf.int64)
+    numbers = tf.cast(leaf, tf.int64)
+    inexact = tf.math.count_nonzero(rounds(numbers))
+    return tf.stack([tf.reduce_min(numbers), tf.reduce_max(numbers), inexact])
+
+
+def _joined(ranges: np.ndarray) -> Whole:
+    """The range of several examples, from theirs, [examples, 3]."""
+    return Whole(int(ranges[:, 0].min()), int(ranges[:, 1].max()), bool(ranges[:, 2].any()))
+
+
+def _within_int64(name: str, leaf: np.ndarray) -> np.ndarray:
+    """Whole numbers as they are; raises DataError where int64 does not hold them."""
+    if leaf.dtype.kind == "u" and leaf.size and leaf.max() > EDGE.max:
+        raise DataError(f"{name}: x holds the whole number {leaf.max()}; expected one of at most {EDGE.max} (int64)")
+    return leaf
 
 
 def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:

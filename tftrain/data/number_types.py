@@ -1,0 +1,138 @@
+"""The types of numbers: as exact as the data through preprocessing, float32 or whole numbers for the model."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Tensor, Tree
+
+NOTICED = 1e-3  # rounding that is this share of a feature's deviation is told
+EXACT = 2**24  # float32 holds every whole number up to it
+
+
+class Numbers(enum.Enum):
+    """How whole numbers and float64 are handed on."""
+
+    PLAIN = "whole numbers as float32 where that holds all of them, else as integers"
+    INTEGERS = "whole numbers as integers"
+    FLOAT32 = "everything as float32"
+
+
+PLAIN = Numbers.PLAIN
+INTEGERS = Numbers.INTEGERS
+FLOAT32 = Numbers.FLOAT32
+_FALLBACKS = {
+    Numbers.PLAIN: (Numbers.PLAIN, Numbers.INTEGERS, Numbers.FLOAT32),
+    Numbers.INTEGERS: (Numbers.INTEGERS, Numbers.PLAIN, Numbers.FLOAT32),
+    Numbers.FLOAT32: (Numbers.FLOAT32,),
+}
+
+
+class Whole(NamedTuple):
+    """The lowest and the highest whole number of an array, and whether float32 would round any."""
+
+    low: int
+    high: int
+    is_rounded: bool
+
+    def joined(self, other: Whole) -> Whole:
+        return Whole(min(self.low, other.low), max(self.high, other.high), self.is_rounded or other.is_rounded)
+
+
+def whole_numbers(values: np.ndarray) -> Whole | None:
+    """What there is to know of an array's whole numbers; None where these are floats or truth values."""
+    if values.dtype.kind not in "iu" or not values.size:
+        return None
+    low, high = int(values.min()), int(values.max())
+    small = -EXACT <= low and high <= EXACT
+    return Whole(low, high, not small and bool(tf.reduce_any(rounds(tf.constant(values)))))
+
+
+def rounds(values: Tensor) -> Tensor:
+    """Which whole numbers float32 rounds: those with more than 24 binary digits before their zeros at the end."""
+    size = tf.abs(tf.cast(values, tf.int64))
+    lowest_digit = tf.maximum(tf.bitwise.bitwise_and(size, -size), 1)
+    return size // lowest_digit > EXACT
+
+
+def rounding_of(column: np.ndarray) -> str | None:
+    """What float32 would lose of float64 values, in words; None where that is little beside their deviation."""
+    if column.dtype != np.float64:
+        return None
+    single = column.astype(np.float32)
+    errors = np.abs(column - single)
+    worst = int(np.argmax(errors))
+    if not errors[worst]:
+        return None
+    given = f"holds values such as {float(column[worst])!r}, which float32 rounds to {float(single[worst])!r}"
+    if np.all(column == np.round(column)):
+        return f"{given}; `preprocess: standardize` computes in float64, and identifiers are given as integers (int64)"
+    if np.sqrt(np.mean(errors**2)) > NOTICED * np.std(column) > 0:
+        return f"{given}, although they differ by {np.std(column):.3g}; `preprocess: standardize` computes in float64"
+    return None
+
+
+def settings_of(batch: Batch, numbers: Numbers, rounded: Sequence[bool]) -> Iterator[Numbers]:
+    """The ways to hand a batch on, the preferred one first; those that come to the same types are given once."""
+    seen = []
+    for setting in _FALLBACKS[numbers]:
+        x = _cast_features(batch.x, setting, rounded)
+        types = [leaf.dtype for leaf in (*tf.nest.flatten(x), _cast_target(batch.y, setting))]
+        if types not in seen:
+            seen.append(types)
+            yield setting
+
+
+def cast_numbers(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
+    """The `apply` of a step that hands numbers on to preprocessing, with float64 as it is."""
+
+    def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+        return _cast_features(x, numbers, rounded), _cast_target(y, numbers)
+
+    return apply
+
+
+def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
+    """The `apply` of a step that hands numbers on to the model: floats are float32, and targets float32 or int64."""
+
+    def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+        return tf.nest.map_structure(_single, _cast_features(x, numbers, rounded)), _single(_cast_target(y, numbers))
+
+    return apply
+
+
+def _cast_features(x: Tree, numbers: Numbers, rounded: Sequence[bool]) -> Tree:
+    """Without `rounded`, integers are of a step's making, and stay what they are."""
+    leaves = tf.nest.flatten(x)
+    kept = rounded or [True] * len(leaves)
+    return tf.nest.pack_sequence_as(x, [_cast(*pair, numbers) for pair in zip(leaves, kept, strict=True)])
+
+
+def _cast(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
+    dtype = tf.as_dtype(leaf.dtype)
+    if numbers is Numbers.FLOAT32:
+        return tf.cast(leaf, tf.float32)
+    if dtype.is_floating:
+        return leaf if dtype == tf.float64 else tf.cast(leaf, tf.float32)
+    if numbers is Numbers.PLAIN and not is_rounded:
+        return tf.cast(leaf, tf.float32)
+    if dtype.is_bool:
+        return leaf
+    wide = dtype.size > 4 or dtype == tf.uint32
+    return tf.cast(leaf, tf.int64 if wide else tf.int32)  # so that a step's arithmetic does not overflow bytes
+
+
+def _cast_target(y: Tensor, numbers: Numbers) -> Tensor:
+    dtype = tf.as_dtype(y.dtype)
+    if not dtype.is_floating:
+        return tf.cast(y, tf.int64)
+    return y if dtype == tf.float64 and numbers is not Numbers.FLOAT32 else tf.cast(y, tf.float32)
+
+
+def _single(leaf: Tensor) -> Tensor:
+    return tf.cast(leaf, tf.float32) if leaf.dtype.is_floating else leaf
