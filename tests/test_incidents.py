@@ -126,7 +126,7 @@ def test_folders_that_cannot_be_replayed(exploded, capsys, tmp_path):
     config = copy / "config.yaml"
     assert "no incident folder (it holds no batch.npz)" in said(lambda folder: (folder / "batch.npz").unlink())
     assert "batch.npz cannot be read" in said(lambda folder: (folder / "batch.npz").write_bytes(b"PK\3\4torn"))
-    assert "signals.jsonl cannot be read" in said(lambda folder: (folder / "signals.jsonl").write_text(""))
+    assert "signals.jsonl is empty" in said(lambda folder: (folder / "signals.jsonl").write_text(""))
     assert "holds no config.yaml" in said(lambda folder: config.unlink())
     cut = f"state/step-{int(incident.name) - 1}.data-00000-of-00001"
     assert "state" in said(lambda folder: (folder / cut).write_bytes(b""))

@@ -10,6 +10,9 @@ import sys
 if sys.argv[:1] == ["-m"] and "tftrain" in sys.orig_argv:
     # `python -m tftrain` looks in the working directory first, where a file may be called yaml.py or random.py.
     sys.path.append(sys.path.pop(0))
+    from tftrain.working_directory import guard_working_directory
+
+    guard_working_directory()
 
 import dataclasses
 import os

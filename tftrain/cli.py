@@ -6,16 +6,27 @@ import argparse
 import functools
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from tftrain.command import BAD_INPUT, FAILED, INTERRUPTED, PEER_LOST, Parser, judged
+from tftrain.command import (
+    BAD_INPUT,
+    FAILED,
+    INTERRUPTED,
+    PEER_LOST,
+    Parser,
+    judged,
+    output_path,
+    path,
+    show_warnings_plainly,
+)
 from tftrain.durable import CannotWrite
 from tftrain.looks import check_gradients, inspect, replay
 from tftrain.names import nearest
-from tftrain.run_folder import CONFIG, RunFolderError
+from tftrain.run_folder import CONFIG, RunFolderError, refuse_links
 from tftrain.strict import ConfigError
+from tftrain.terminal import complain, one_line, say
+from tftrain.untrusted import Unreadable, is_file
 
 USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
@@ -36,18 +47,20 @@ def main(words: Sequence[str] | None = None) -> int:
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by who started this, as by `>&-`
             setattr(sys, stream, open(os.devnull, "w"))
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if words is None else words)
     verb = VERBS[words[0]] if words and words[0] in VERBS else train
     try:
         return verb(words[1:] if words and words[0] in VERBS else words)
-    except (ConfigError, RunFolderError) as error:
-        print(error, file=sys.stderr)
+    except (ConfigError, RunFolderError, Unreadable) as error:
+        complain(error)
         return BAD_INPUT
     except CannotWrite as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return FAILED
     except KeyboardInterrupt as error:
-        print(str(error) or "interrupted", file=sys.stderr)
+        complain(str(error) or "interrupted")
         return getattr(error, "status", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,10 +70,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def train(words: Sequence[str]) -> int:
     """Train, or print the resolved config."""
     parser = Parser(prog="python -m tftrain", usage=USAGE, description="Train a Keras model and see its gradients.")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="the YAML file")
+    parser.add_argument("--config", metavar="FILE", type=path, help="the YAML file")
     add = parser.add_argument
     add("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value; repeatable")
-    add("--run-dir", metavar="DIR", type=Path, help="the run's folder (default: runs/NAME-TIME)")
+    add("--run-dir", metavar="DIR", type=path, help="the run's folder (default: runs/NAME-TIME)")
     add("--resume", action="store_true", help="go on from the last checkpoint in --run-dir, or start if there is none")
     add(
         "--allow-changes",
@@ -73,18 +86,19 @@ def train(words: Sequence[str]) -> int:
     config = asked.config
     if config is None and asked.resume and asked.run_dir is not None:
         config = asked.run_dir / CONFIG
-        if not config.is_file():
+        refuse_links(asked.run_dir)
+        if not is_file(config):
             raise RunFolderError(f"run folder {asked.run_dir}: holds no {CONFIG}; say which run with --config FILE")
     if config is None:
         parser.error("--config FILE is missing" if words else "nothing to do: --config FILE is missing")
     return _train(config, asked)
 
 
-def _train(path: Path, asked: argparse.Namespace) -> int:
+def _train(file: Path, asked: argparse.Namespace) -> int:
     from tftrain import load
     from tftrain.dump import dump
 
-    config = load(path, asked.set)
+    config = load(file, asked.set)
     if asked.print_config:
         print(dump(config), end="")
         return 0
@@ -96,19 +110,19 @@ def _train(path: Path, asked: argparse.Namespace) -> int:
 
     if sys.stdout.isatty():
         print("loading TensorFlow, the data and the model ...", flush=True)
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # where in our code it arose says nothing
+    show_warnings_plainly()
     try:
         import_tensorflow()
         with second_kills():
             result = train(config, asked.run_dir, asked.resume, asked.allow_changes, asked.trust)
     except (InputError, UserCodeError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return BAD_INPUT
     except TrainingError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return FAILED
     except PeerLost as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return PEER_LOST
     return FAILED if result.failed else 0
 
@@ -117,10 +131,10 @@ def sweep(words: Sequence[str]) -> int:
     """Train every combination of values; the exit status is 1 where one of the runs failed."""
     parser = Parser(prog="python -m tftrain sweep", description="A run for each combination of values, and a table.")
     add = parser.add_argument
-    add("--config", metavar="FILE", type=Path, required=True, help="the YAML file")
+    add("--config", metavar="FILE", type=path, required=True, help="the YAML file")
     values = "values between commas, each for a run of its own; none leaves the part out; repeatable"
     add("--set", metavar="KEY.PATH=VALUE,VALUE", action="append", default=[], help=values)
-    add("--runs-dir", metavar="DIR", type=Path, help="where the runs' folders are made (default: runs/NAME-sweep-TIME)")
+    add("--runs-dir", metavar="DIR", type=path, help="where the runs' folders are made (default: runs/NAME-sweep-TIME)")
     add("--trust", action="store_true", help="run also the code that a saved model (model: saved) has in its file")
     asked = parser.parse_args(words)
     from tftrain import load
@@ -151,8 +165,8 @@ def plot(words: Sequence[str]) -> int:
     """Draw the curves of runs; TensorFlow is not needed."""
     parser = Parser(prog="python -m tftrain plot", description="The curves of one or several runs as a PNG.")
     add = parser.add_argument
-    add("folders", metavar="RUN", nargs="+", type=Path, help="the folder of a run")
-    add("--out", metavar="FILE.png", type=Path, help="the picture (default: RUN/curves.png, or curves.png)")
+    add("folders", metavar="RUN", nargs="+", type=path, help="the folder of a run")
+    add("--out", metavar="FILE.png", type=output_path, help="the picture (default: RUN/curves.png, or curves.png)")
     add("--curves", metavar="NAMES", default="", help="scalars, such as loss,accuracy,grad_norm (the default)")
     asked = parser.parse_args(words)
     if asked.out is not None and asked.out.suffix.lower() != ".png":
@@ -161,22 +175,22 @@ def plot(words: Sequence[str]) -> int:
 
     wanted = [name.strip() for name in asked.curves.split(",") if name.strip()]
     default = asked.folders[0] / "curves.png" if len(asked.folders) == 1 else Path("curves.png")
-    print(plot(asked.folders, wanted, asked.out or default))
+    say(one_line(plot(asked.folders, wanted, asked.out or default)))
     return 0
 
 
 def report(words: Sequence[str]) -> int:
     """Write an HTML file that tells of runs; TensorFlow is not needed."""
     parser = Parser(prog="python -m tftrain report", description="One HTML file that tells of one or several runs.")
-    parser.add_argument("folders", metavar="RUN", nargs="+", type=Path, help="the folder of a run")
-    parser.add_argument("--out", metavar="FILE.html", type=Path, help="default: RUN/report.html, or report.html")
+    parser.add_argument("folders", metavar="RUN", nargs="+", type=path, help="the folder of a run")
+    parser.add_argument("--out", metavar="FILE.html", type=output_path, help="default: RUN/report.html, or report.html")
     asked = parser.parse_args(words)
     if asked.out is not None and asked.out.suffix.lower() not in (".html", ".htm"):
         parser.error(f"--out {asked.out}: expected a name that ends in .html")
     from tftrain.report.page import report
 
     default = asked.folders[0] / "report.html" if len(asked.folders) == 1 else Path("report.html")
-    print(report(asked.folders, asked.out or default))
+    say(one_line(report(asked.folders, asked.out or default)))
     return 0
 
 
@@ -184,7 +198,7 @@ def board(words: Sequence[str]) -> int:
     """Start TensorBoard, without TensorFlow."""
     parser = Parser(prog="python -m tftrain board", description="TensorBoard with the Gradients tab, on runs.")
     add = parser.add_argument
-    add("folders", metavar="RUN", nargs="*", type=Path, help="a run, or a folder that runs are in (default: runs)")
+    add("folders", metavar="RUN", nargs="*", type=path, help="a run, or a folder that runs are in (default: runs)")
     add("--port", metavar="N", type=int, default=6006, help="the port, or the next free one (default: 6006)")
     add("--host", metavar="HOST", default="localhost", help="0.0.0.0 can be seen from other machines")
     asked = parser.parse_args(words)
@@ -207,7 +221,7 @@ def list_parts(words: Sequence[str]) -> int:
     kind = parser.parse_args(words).kind
     if kind is not None and kind not in KINDS:
         parser.error(f"there is no kind of part '{kind}'; expected one of {', '.join(KINDS)}{nearest(kind, KINDS)}")
-    print(listing(kind))
+    say(listing(kind))
     return 0
 
 

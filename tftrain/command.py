@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from tftrain.names import nearest
+from tftrain.terminal import complain, one_line, printable_lines
+from tftrain.untrusted import Unreadable, check_path, is_folder
 
 FAILED = 1
 BAD_INPUT = 2
@@ -20,11 +23,43 @@ class Parser(argparse.ArgumentParser):
 
     commands: tuple[str, ...] = ()
 
+    def exit(self, status: int = 0, message: str | None = None):
+        if message:
+            complain(message.removesuffix("\n"))
+        super().exit(status)
+
     def error(self, message: str):
         flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
         hint = nearest(unknown, [*flags, *self.commands]) if unknown else ""
-        self.exit(BAD_INPUT, f"{self.prog}: {message}{hint} (--help shows what there is)\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {one_line(message)}{hint} (--help shows what there is)\n")
+
+
+def path(text: str) -> Path:
+    """Return the path that an argument names; raises what argparse takes for a wrong argument."""
+    try:
+        return check_path(text)
+    except Unreadable as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def output_path(text: str) -> Path:
+    """Return the path of a file to write, into a folder that is there or can be made; raises as `path` does."""
+    out = path(text)
+    try:
+        if is_folder(out):
+            raise Unreadable(out, "is a folder; expected the name of a file")
+        above = next((folder for folder in out.parents if os.path.lexists(folder)), Path())
+        if not is_folder(above):
+            raise Unreadable(out, f"is to lie in {above}, which is no folder")
+    except Unreadable as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return out
+
+
+def show_warnings_plainly() -> None:
+    """Show a warning as one line: where in our code it arose says nothing."""
+    warnings.formatwarning = lambda message, *_: f"warning: {printable_lines(message)}\n"
 
 
 def judged(look: Callable[[], int]) -> int:
@@ -32,10 +67,10 @@ def judged(look: Callable[[], int]) -> int:
     from tftrain.errors import InputError, UserCodeError
     from tftrain.startup import import_tensorflow
 
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    show_warnings_plainly()
     import_tensorflow()
     try:
         return look()
     except (InputError, UserCodeError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return BAD_INPUT

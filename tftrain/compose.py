@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tftrain import untrusted
 from tftrain.strict import ConfigError, Node, Place, parse, problem
+from tftrain.untrusted import Unreadable
 from tftrain.wording import given
 
 MAX_BYTES = 250_000
+MAX_BASES = 50  # files that build upon one another
 _SECTIONS = "expected sections such as 'model: ...' and 'data: ...'"
 
 
@@ -25,6 +28,15 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> Node:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
+    return node
+
+
+def read_alone(path: Path) -> Node:
+    """Read a config that builds upon no other file, as that in a run's folder; raises ConfigError."""
+    node = _parsed(path)
+    if "base" in node.value:
+        message = "leads to another file, which the config of a run never does"
+        raise ConfigError([problem(node.value["base"][0], "base", message)])
     return node
 
 
@@ -60,10 +72,15 @@ def _name(node: Node) -> Any:
     return node.value if isinstance(node.value, str) else None
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> Node:
+def _parsed(path: Path) -> Node:
     node = parse(_text(path), str(path))
     if not isinstance(node.value, dict):
         raise ConfigError([problem(node.place, "", f"given {given(node.value, node.text)}; {_SECTIONS}")])
+    return node
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> Node:
+    node = _parsed(path)
     if "base" not in node.value:
         return node
     below = _base(node.value["base"][1], path, above)
@@ -75,7 +92,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Node:
 def _text(path: Path) -> str:
     place = Place(str(path))
     try:
-        with open(path, "rb") as file:
+        with untrusted.open_file(path) as file:
             written = file.read(MAX_BYTES + 1)
         if len(written) > MAX_BYTES:
             raise ConfigError([problem(place, "", f"more than {MAX_BYTES} bytes; expected a config of some lines")])
@@ -85,6 +102,8 @@ def _text(path: Path) -> str:
         place = Place(str(path), before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
         message = f"the byte 0x{written[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
         raise ConfigError([problem(place, "", message)]) from None
+    except Unreadable as error:
+        raise ConfigError([problem(place, "", error.why)]) from None
     except OSError as error:
         raise ConfigError([problem(place, "", f"cannot be read: {error.strerror or error}")]) from None
 
@@ -95,10 +114,16 @@ def _base(node: Node, path: Path, above: tuple[Path, ...]) -> Path:
         message = f"given {given(node.value, node.text)}; expected the path of a config file"
         raise ConfigError([problem(node.place, "base", message)])
     below = path.parent / node.value
-    if below.resolve() in [one.resolve() for one in (*above, path)]:
-        raise ConfigError([problem(node.place, "base", f"'{node.value}' builds upon itself")])
-    if not below.is_file():
-        raise ConfigError([problem(node.place, "base", f"there is no file '{below}'")])
+    try:
+        untrusted.check_path(node.value)
+        if untrusted.real_path(below) in [untrusted.real_path(file) for file in (*above, path)]:
+            raise ConfigError([problem(node.place, "base", f"'{node.value}' builds upon itself")])
+        if not untrusted.is_file(below):
+            raise ConfigError([problem(node.place, "base", f"there is no file '{below}'")])
+    except Unreadable as error:
+        raise ConfigError([problem(node.place, "base", str(error))]) from None
+    if len(above) >= MAX_BASES:
+        raise ConfigError([problem(node.place, "base", f"more than {MAX_BASES} files build upon one another")])
     return below
 
 

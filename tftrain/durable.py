@@ -1,14 +1,20 @@
-"""Files that are there whole or not at all, also after a crash or a power cut."""
+"""Files that are there whole or not at all, also after a crash or a power cut; no link leads a write elsewhere."""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tftrain.terminal import one_line
+
 DRAFT = ".draft."  # begins the name of a file that is not whole yet
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NAME_KEPT = 40  # characters of a file's name that its draft ends with, among them the ending
 _CALL = re.compile(r"\s*\[Op:\w+\]\s*$")
 
 
@@ -23,19 +29,7 @@ def writing(path: str | os.PathLike, *kinds: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, *kinds) as error:
         why = getattr(error, "strerror", None) or _CALL.sub("", str(error)).rpartition("; ")[2]
-        raise CannotWrite(f"{path} cannot be written: {why}") from error
-
-
-def draft(path: Path) -> Path:
-    """Where a file is written before it takes its place; the ending is the same."""
-    return path.with_name(f"{DRAFT}{path.name}")
-
-
-def settle(path: Path) -> None:
-    """The draft of a file, or of a folder, takes its place; both it and its name are on the disk when this returns."""
-    sync(draft(path))
-    os.replace(draft(path), path)
-    sync(path.parent)
+        raise CannotWrite(one_line(f"{path} cannot be written: {why}")) from error
 
 
 @contextmanager
@@ -45,19 +39,61 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises CannotWrite.
     """
     with writing(path):
+        draft = draft_path(path)
+        create(draft)
         try:
-            yield draft(path)
-            settle(path)
+            yield draft
+            settle(draft, path)
         except BaseException:
-            draft(path).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
+
+
+def draft_path(path: Path) -> Path:
+    """Return where to write a file or a folder before it takes its place: a name that nobody can foresee.
+
+    The name ends as that of `path` does.
+    """
+    return path.with_name(f"{DRAFT}{secrets.token_hex(8)}.{path.name[-_NAME_KEPT:]}")
+
+
+def create(path: Path) -> None:
+    """Make an empty file; raises FileExistsError where there is anything, also a link."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o666))
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Put a draft in the place of a file or a folder; it and its name are on the disk when this returns."""
+    sync(draft)
+    os.replace(draft, path)
+    sync(path.parent)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Delete the drafts that a killed process left in a folder."""
+    for draft in folder.glob(f"{DRAFT}*"):
+        if draft.is_dir() and not draft.is_symlink():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder within that of a run, where it is not there yet.
+
+    Raises:
+        OSError: there is something else in its place, such as a link that may lead anywhere.
+    """
+    if path.is_symlink():
+        raise OSError(0, "a symbolic link is in its place, and in a run's folder none is followed")
+    path.mkdir(exist_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there with all of the text or as it was before."""
     content = text.encode()
-    with replaced(Path(path)) as aside:
-        aside.write_bytes(content)
+    with replaced(Path(path)) as draft:
+        draft.write_bytes(content)
 
 
 def sync(path: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from tftrain import run_folder
+from tftrain import run_folder, untrusted
 from tftrain.blame import blame
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.parameters import parameter_names
@@ -25,9 +22,11 @@ from tftrain.core.trouble import Trouble
 from tftrain.core.types import Batch, Signals
 from tftrain.core.window import PER_PARAMETER, Rows
 from tftrain.data.batches import leaves, map_leaves
-from tftrain.durable import draft, settle, write_text
+from tftrain.durable import draft_path, make_folder, settle, sweep_drafts, write_text
 from tftrain.incident_text import incident_text
+from tftrain.npz import read_npz
 from tftrain.observers.records import NOT_FINITE, line_of
+from tftrain.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
@@ -66,12 +65,13 @@ class Incidents:
         return f"; see {self.last / TEXT}" if self.last else ""
 
     def _write(self, trouble: Trouble, final: Path) -> str:
-        run, feed, making = self._run, self._run.data.train, draft(final)
+        run, feed, making = self._run, self._run.data.train, draft_path(final)
         batch = map_leaves(np.asarray, feed.batch(feed.serve(trouble.step - 1, 1), tf.constant(0)))
         scale = float(trouble.rows["loss_scale"][-1]) if run.state.loss_scale else 1.0
         try:
-            shutil.rmtree(making, ignore_errors=True)  # of a session that was killed
-            making.mkdir(parents=True)
+            make_folder(self._folder)
+            sweep_drafts(self._folder)
+            making.mkdir()
             with _before(run, trouble.step, scale):
                 Checkpoints(making / STATE, run.state).save(trouble.step - 1)
                 table = table_of(passes(run.objective, batch, scale, run.state.carry))
@@ -82,7 +82,7 @@ class Incidents:
             write_text(making / TEXT, text)
             if final.exists():  # of a session before, which came to the same step
                 shutil.rmtree(final)
-            settle(final)
+            settle(making, final)
         finally:
             shutil.rmtree(making, ignore_errors=True)
         return text
@@ -99,36 +99,34 @@ def signal_lines(rows: Rows, last_step: int, names: list[str]) -> list[dict[str,
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-class Torn(ValueError):
-    """A folder is no incident, or not all of one."""
-
-
 def read_batch(folder: Path, like: Batch) -> Batch:
-    """The batch of an incident, with the parts and the types of `like`; raises Torn."""
-    expected = leaves(like)
-    try:
-        with np.load(folder / BATCH, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise Torn(f"{folder / BATCH} cannot be read: {error}") from None
-    shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
-    if shapes != {name: list(spec.shape[1:]) for name, spec in expected.items()}:
-        raise Torn(f"{folder / BATCH} holds {shapes}, which the config's data and model do not fit any more")
-    found = iter([tf.constant(arrays[name], spec.dtype) for name, spec in expected.items()])
-    return map_leaves(lambda _: next(found), like)
+    """Read the batch of an incident, with the parts, shapes and types of `like`; raises Unreadable."""
+    expected = {name: ((None, *spec.shape[1:]), spec.dtype.as_numpy_dtype) for name, spec in leaves(like).items()}
+    arrays = read_npz(folder / BATCH, expected, within=folder)
+    sizes = {array.shape[0] for array in arrays.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise Unreadable(folder / BATCH, "holds arrays of different numbers of examples, or of none")
+    values = iter([tf.constant(array) for array in arrays.values()])
+    return map_leaves(lambda _: next(values), like)
 
 
 def read_signals(folder: Path) -> dict[str, float]:
-    """The numbers of the step of an incident; raises Torn."""
+    """Read the numbers of the step of an incident; raises Unreadable."""
+    path = folder / SIGNALS
+    lines = list(untrusted.read_lines(path, within=folder))
+    if not lines:
+        raise Unreadable(path, "is empty")
+    record = untrusted.parse_json(lines[-1], path)
+    if not isinstance(record, dict):
+        raise Unreadable(path, "ends with a line that is no record of a step")
     try:
-        last = json.loads((folder / SIGNALS).read_text().splitlines()[-1])
-        return {name: float(NOT_FINITE.get(value, value)) for name, value in last.items()}
-    except (OSError, ValueError, IndexError, TypeError, AttributeError) as error:
-        raise Torn(f"{folder / SIGNALS} cannot be read: {error}") from None
+        return {name: float(NOT_FINITE.get(value, value)) for name, value in record.items()}
+    except (ValueError, TypeError, OverflowError):
+        raise Unreadable(path, "ends with a line that holds something other than numbers") from None
 
 
 def _there(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*") if path.name.isdigit()] if folder.is_dir() else []
+    return [path for path in folder.glob("*") if run_folder.is_step(path.name)] if folder.is_dir() else []
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from tftrain.core.pass_table import PassTable, table_of
 from tftrain.core.passes import passes
 from tftrain.errors import InputError, blamed_on
 from tftrain.pass_tables import backward_text, forward_text, model_text
+from tftrain.terminal import printable
 
 _COLUMNS = ("layer", "kind", "output", "parameters", "trained")
 
@@ -37,12 +38,13 @@ def inspect(config: Config, trained: Path | None = None) -> str:
 
 
 def _restore(checkpoints: Checkpoints, trained: Path) -> None:
+    run_folder.refuse_links(trained)
     try:
         found = checkpoints.restore_latest()
     except ValueError as error:
         raise InputError(f"cannot look at {trained}: {error}") from None
     if found is None:
-        raise InputError(f"cannot look at {trained}: it holds no checkpoint")
+        raise InputError(printable(f"cannot look at {trained}: it holds no checkpoint"))
 
 
 def _model(model: object, table: PassTable) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ except ImportError:  # Windows has none, and there nothing is locked
     fcntl = None
 
 LOCK = ".lock"
+# Neither a link nor a named pipe in the lock's place leads elsewhere or keeps a process waiting.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _TRIES = 5  # a tenth of a second apart: who only looks has the lock for a moment
 
 
@@ -49,10 +53,12 @@ def locked(folder: Path) -> Iterator[None]:
 def holder(folder: Path) -> str | None:
     """Which process has a folder, such as `process 1234`; None where nobody has."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
-    except OSError:  # there is no lock, or no folder
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS)
+    except OSError:  # there is no lock, or no folder, or a link in the lock's place
         return None
     try:
+        if not _is_regular(descriptor):
+            return None
         return None if _lock(descriptor, shared=True) else _named(descriptor)
     finally:
         os.close(descriptor)
@@ -62,12 +68,19 @@ def _take(path: Path) -> int:
     """The lock's file, opened and locked."""
     for attempt in range(_TRIES):
         time.sleep(0.1 if attempt else 0)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o644)
+        if not _is_regular(descriptor):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, f"{LOCK} is no regular file")
         if _lock(descriptor) and _is_at(path, descriptor):  # else who had it has deleted it meanwhile
             return descriptor
         found = _named(descriptor)
         os.close(descriptor)
     raise Held(found)
+
+
+def _is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _lock(descriptor: int, shared: bool = False) -> bool:

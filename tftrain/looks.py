@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from tftrain.command import FAILED, Parser, judged
+from tftrain.command import FAILED, Parser, judged, path
 from tftrain.run_folder import CONFIG
+from tftrain.terminal import say
 
 
 def inspect(words: Sequence[str]) -> int:
     """Print the model, and what the forward and the backward pass of one batch come to in each layer."""
     parser = Parser(prog="python -m tftrain inspect", description="The model, and one batch through it and back.")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="the YAML file (default: that of --checkpoint)")
+    parser.add_argument("--config", metavar="FILE", type=path, help="the YAML file (default: that of --checkpoint)")
     parser.add_argument("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value")
-    parser.add_argument("--checkpoint", metavar="RUN", type=Path, help="look at the last checkpoint in a run's folder")
+    parser.add_argument("--checkpoint", metavar="RUN", type=path, help="look at the last checkpoint in a run's folder")
     asked = parser.parse_args(words)
     if asked.config is None and asked.checkpoint is None:
         parser.error("--config FILE is missing")
@@ -27,7 +27,7 @@ def inspect(words: Sequence[str]) -> int:
     def look() -> int:
         from tftrain.inspection import inspect
 
-        print(inspect(config, asked.checkpoint), end="")
+        say(inspect(config, asked.checkpoint), end="")
         return 0
 
     return judged(look)
@@ -37,7 +37,7 @@ def check_gradients(words: Sequence[str]) -> int:
     """Compare the gradients with differences of the loss; the exit status is 0 where there are some, and all agree."""
     name = "check-gradients"
     parser = Parser(prog=f"python -m tftrain {name}", description="Gradients against differences of the loss.")
-    parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="the YAML file")
+    parser.add_argument("--config", metavar="FILE", type=path, required=True, help="the YAML file")
     parser.add_argument("--set", metavar="KEY.PATH=VALUE", action="append", default=[], help="change one value")
     parser.add_argument(
         "--samples", metavar="N", type=int, default=20, help="numbers of each parameter, at most (default: 20)"
@@ -54,7 +54,7 @@ def check_gradients(words: Sequence[str]) -> int:
 
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         found = check_gradients(config, asked.samples, width)
-        print(found.text, end="")
+        say(found.text, end="")
         return 0 if found.agrees else FAILED
 
     return judged(look)
@@ -63,7 +63,7 @@ def check_gradients(words: Sequence[str]) -> int:
 def replay(words: Sequence[str]) -> int:
     """Repeat the step of an incident; the exit status is 0 where it came to the same numbers, to the bit."""
     parser = Parser(prog="python -m tftrain replay", description="Repeat a step that went wrong, layer by layer.")
-    parser.add_argument("folder", metavar="RUN/incidents/STEP", type=Path, help="the folder of the incident")
+    parser.add_argument("folder", metavar="RUN/incidents/STEP", type=path, help="the folder of the incident")
     folder = parser.parse_args(words).folder
 
     def look() -> int:
@@ -71,7 +71,7 @@ def replay(words: Sequence[str]) -> int:
         from tftrain.replay import config_of, replay
 
         found = replay(load(config_of(folder)), folder)
-        print(found.text)
+        say(found.text)
         return 0 if found.same else FAILED
 
     return judged(look)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tftrain import run_folder
+from tftrain import run_folder, untrusted
 from tftrain.core import replicas
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.errors import InputError, TrainingError
+from tftrain.terminal import printable
+from tftrain.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
@@ -41,11 +43,15 @@ class Memory:
         if step is None:
             return
         self.start = self.saved = step
-        remembered = json.loads(self._run.state.host.text)
-        for name, owner in self._owners.items():
-            if name in remembered:
-                owner.restore(remembered[name])
-        self.ended = remembered.get("ended")
+        try:
+            remembered = untrusted.parse_json(self._run.state.host.text, folder / run_folder.CHECKPOINTS)
+            for name, owner in self._owners.items():
+                if name in remembered:
+                    owner.restore(remembered[name])
+            self.ended = remembered.get("ended")
+        except (Unreadable, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
+            why = f"what its checkpoint remembers is not what a run writes ({type(error).__name__}: {error})"
+            raise InputError(printable(f"cannot go on with {folder}: {why}")) from None
 
     def save(self, step: int) -> None:
         self._remember()

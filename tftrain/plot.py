@@ -9,7 +9,8 @@ from tftrain import durable
 from tftrain.names import listed, nearest
 from tftrain.observers.records import Series, history
 from tftrain.pictures.curves import draw_curves, found, usual
-from tftrain.run_folder import METRICS, RunFolderError, run_names
+from tftrain.run_folder import METRICS, RunFolderError, check_run, run_names
+from tftrain.untrusted import Unreadable
 
 _SHORT_NAMES = 12  # scalars named in a message are those of the whole run, not of its parameters
 
@@ -35,13 +36,11 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
 
 
 def _history(folder: Path) -> dict[str, Series]:
-    if not folder.is_dir():
-        raise RunFolderError(f"run folder {folder}: there is no such folder")
-    if not (folder / METRICS).is_file():
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
-        hint = f"; runs are within it: {listed(inside)}" if inside else ""
-        raise RunFolderError(f"run folder {folder}: holds no {METRICS}, so it is no run{hint}")
-    read = history(folder / METRICS)
+    check_run(folder, METRICS)
+    try:
+        read = history(folder / METRICS)
+    except Unreadable as error:
+        raise RunFolderError(f"run folder {folder}: {error}") from None
     if not read:
         raise RunFolderError(f"run folder {folder}: {METRICS} has no point yet")
     return read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tftrain import run_folder
+from tftrain import run_folder, untrusted
 from tftrain.assemble import Run, assemble
 from tftrain.blame import blame
 from tftrain.config import Config
@@ -23,9 +22,11 @@ from tftrain.core.programs import Programs
 from tftrain.core.types import Batch, Feed, Tensor, Tree
 from tftrain.data.batches import map_leaves
 from tftrain.errors import InputError
-from tftrain.incidents import BATCH, SIGNALS, STATE, Torn, read_batch, read_signals, signal_lines
+from tftrain.incidents import BATCH, SIGNALS, STATE, read_batch, read_signals, signal_lines
 from tftrain.pass_tables import backward_text, forward_text
 from tftrain.strategy import scope
+from tftrain.terminal import printable
+from tftrain.untrusted import Unreadable
 
 _SHOWN = 10  # numbers that differ
 _OF_THE_HOST = ("step", "finite")  # not computed from the batch; what was applied goes by the steps before as well
@@ -40,14 +41,18 @@ class Replay(NamedTuple):
 
 def config_of(folder: Path) -> Path:
     """The config of the run that an incident folder lies in; raises InputError where it is none."""
-    missing = [name for name in (BATCH, STATE, SIGNALS) if not (folder / name).exists()]
-    if missing or not folder.name.isdigit():
-        lacks = f"it holds no {missing[0]}" if missing else "its name is no step"
-        raise InputError(f"{folder}: no incident folder ({lacks}); expected RUN/{run_folder.INCIDENTS}/STEP")
-    config = folder.absolute().parent.parent / run_folder.CONFIG
-    if not config.is_file():
-        raise InputError(f"{folder}: {config.parent} is no run folder, it holds no {run_folder.CONFIG}")
-    return config
+    try:
+        missing = [name for name in (BATCH, STATE, SIGNALS) if not untrusted.exists(folder / name)]
+        if missing or not run_folder.is_step(folder.name):
+            lacks = f"it holds no {missing[0]}" if missing else "its name is no step"
+            raise Unreadable(folder, f"is no incident folder ({lacks}); expected RUN/{run_folder.INCIDENTS}/STEP")
+        run = folder.absolute().parent.parent
+        if not untrusted.is_file(run / run_folder.CONFIG):
+            raise Unreadable(run, f"is no run folder, it holds no {run_folder.CONFIG}")
+        run_folder.refuse_links(run)
+    except Unreadable as error:
+        raise InputError(str(error)) from None
+    return run / run_folder.CONFIG
 
 
 def replay(config: Config, folder: Path) -> Replay:
@@ -56,7 +61,7 @@ def replay(config: Config, folder: Path) -> Replay:
     try:
         batch, recorded = read_batch(folder, _batch_spec(run.data.train)), read_signals(folder)
         _restore(run, folder)
-    except Torn as error:
+    except Unreadable as error:
         raise InputError(str(error)) from None
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
     table = table_of(passes(run.objective, batch, scale, run.state.carry))
@@ -70,9 +75,9 @@ def _restore(run: Run, folder: Path) -> None:
     try:
         step = Checkpoints(folder / STATE, run.state).restore_latest()
     except (ValueError, IndexError, tf.errors.OpError) as error:
-        raise Torn(f"{folder / STATE} cannot be read: {error}") from None
+        raise Unreadable(folder / STATE, f"cannot be read: {error}") from None
     if step != int(folder.name) - 1:
-        raise Torn(f"{folder / STATE}: given the state of step {step}; expected that of {int(folder.name) - 1}")
+        raise Unreadable(folder / STATE, f"holds the state of step {step}; expected that of {int(folder.name) - 1}")
 
 
 def _repeated(run: Run, batch: Batch) -> dict[str, float]:
@@ -125,14 +130,18 @@ def _different(recorded: Mapping[str, float], found: Mapping[str, float]) -> lis
     """What is not the same float32; numbers that only one of both has are different too."""
     names = [name for name in recorded.keys() | found.keys() if name not in _OF_THE_HOST]
     pairs = {name: (recorded.get(name), found.get(name)) for name in sorted(names)}
-    return [f"{name}: recorded {_shown(a)}, now {_shown(b)}" for name, (a, b) in pairs.items() if _bits(a) != _bits(b)]
+    return [
+        f"{printable(name)}: recorded {_shown(a)}, now {_shown(b)}"
+        for name, (a, b) in pairs.items()
+        if _bits(a) != _bits(b)
+    ]
 
 
 def _bits(value: float | None) -> bytes | None:
     """Of all that is no number there is one kind here."""
     if value is None or value != value:
         return value if value is None else b"NaN"
-    return struct.pack("f", value)
+    return np.float32(value).tobytes()
 
 
 def _shown(value: float | None) -> str:

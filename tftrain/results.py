@@ -12,6 +12,7 @@ import keras
 from tftrain import durable, run_folder
 from tftrain.interrupts import INTERRUPTED
 from tftrain.observers.records import Series
+from tftrain.untrusted import Unreadable
 
 Results = dict[str, dict[str, float]]  # by split: the loss and the metrics
 
@@ -39,9 +40,9 @@ def write(folder: Path, results: Results, steps: int, stopped: str | None, more:
 def read(folder: Path, steps: int) -> Results | None:
     """The figures of a run that ended after so many steps; None where no session got to its end there."""
     try:
-        summary = json.loads((folder / run_folder.RESULTS).read_text())
-    except (OSError, ValueError):
+        summary = run_folder.read_results(folder)
+    except Unreadable:
         return None
-    if summary["steps"] != steps or (summary["stopped"] or "").startswith(INTERRUPTED):
+    if summary.get("steps") != steps or (summary.get("stopped") or "").startswith(INTERRUPTED):
         return None
-    return {split: summary[split] for split in ("train", "validation", "test") if split in summary}
+    return {split: summary[split] for split in run_folder.SPLITS if split in summary}

@@ -11,6 +11,7 @@ from tftrain.dump import changes
 from tftrain.rules import rate_monitors
 from tftrain.run_folder import CONFIG, RunFolderError
 from tftrain.strict import ConfigError
+from tftrain.terminal import say
 
 LENGTH = ("training.steps", "training.epochs")  # what was trained stays as it is
 EVERY = "checkpoint.every"
@@ -36,10 +37,10 @@ def changed(folder: Path, config: Config, allow: bool) -> bool:
         matter = any(not _harmless(line.partition(":")[0], config) for line in found)
     if matter and not allow:
         raise RunFolderError(
-            "\n  ".join([f"run folder {folder}: the config has changed; give --allow-changes to go on with it", *found])
+            f"run folder {folder}: the config has changed; give --allow-changes to go on with it", found
         )
     for line in found:
-        print(f"changed since the last session: {line}")
+        say(f"changed since the last session: {line}")
     return matter
 
 

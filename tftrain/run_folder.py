@@ -9,23 +9,41 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from tftrain.durable import DRAFT, CannotWrite, write_text
+from tftrain import untrusted
+from tftrain.durable import DRAFT, CannotWrite, sweep_drafts, write_text
 from tftrain.lock import LOCK, Held, holder, locked
+from tftrain.names import listed
+from tftrain.terminal import one_line
+from tftrain.untrusted import Unreadable
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 MODEL = "model.keras"
+MODEL_WEIGHTS = "model.weights.h5"
 RESULTS = "results.json"
 INCIDENTS = "incidents"
 PICTURES = "pictures"
+VALIDATION = "val"  # the events of validation
+PLUGINS = "plugins"  # the traces of TensorFlow's profiler
 PATTERN = set("*?[\\") - {os.sep}
+_MOST_DIGITS = 19  # of a step, which is an int64
 PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 
+# What a run writes into its folder; whatever else lies there is the user's.
+OURS = {CONFIG, METRICS, CHECKPOINTS, MODEL, MODEL_WEIGHTS, RESULTS, INCIDENTS, PICTURES, VALIDATION, PLUGINS, LOCK}
+EVENTS = "events.out.tfevents."
+SPLITS = ("train", "validation", "test")
+
+
 class RunFolderError(ValueError):
-    """The folder asked for cannot be this run's; says why and what to do instead."""
+    """The folder asked for cannot be this run's; says why and what to do instead, then a line for each detail."""
+
+    def __init__(self, message: object, details: Sequence[str] = ()):
+        super().__init__("\n  ".join(map(one_line, (message, *details))))
 
 
 def check(run_dir: Path | None, resume: bool) -> None:
@@ -34,30 +52,71 @@ def check(run_dir: Path | None, resume: bool) -> None:
         if resume:
             raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
         return
-    folder = Path(run_dir)
+    try:
+        folder = untrusted.check_path(run_dir)
+    except Unreadable as error:
+        raise RunFolderError(f"run folder {error}; give another --run-dir") from None
+    if any("\ud800" <= char <= "\udfff" for char in str(folder)):
+        raise RunFolderError(f"run folder {folder}: its name is not UTF-8; give another --run-dir")
     if PATTERN.intersection(str(folder)):
         raise RunFolderError(
             f"run folder {folder}: TensorFlow takes *, ?, [ and \\ for patterns; give another --run-dir"
         )
     try:
-        there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
-        if not there.is_dir():
-            raise RunFolderError(f"run folder {folder}: {there} is a file; give another --run-dir")
+        there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+        if not untrusted.is_folder(there):
+            what = "a link to nothing" if there.is_symlink() and not there.exists() else "a file"
+            raise RunFolderError(f"run folder {folder}: {there} is {what}; give another --run-dir")
         other = holder(folder)
         if other is not None:
             raise _in_use(folder, other)
         _check_content(folder, resume)
+        if resume:
+            refuse_links(folder)
+    except Unreadable as error:
+        raise RunFolderError(f"run folder {error}; give another --run-dir") from None
     except OSError as error:  # such as a name that is too long, or a folder that may not be read
         raise RunFolderError(f"run folder {folder}: {error.strerror}; give another --run-dir") from None
 
 
 def _check_content(folder: Path, resume: bool) -> None:
-    ours = LOCK, f"{DRAFT}{CONFIG}"  # left by a run that was killed before it had written anything else
-    occupied = folder.exists() and any(path.name not in ours for path in folder.iterdir())
+    # A lock and drafts were left by a run that was killed before it had written anything else.
+    occupied = any(name != LOCK and not name.startswith(DRAFT) for name in untrusted.list_folder(folder))
     if occupied and not resume:
         raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
     if occupied and not (folder / CONFIG).is_file():
         raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise RunFolderError where something that a run writes is a link, a named pipe or the like.
+
+    Who follows them reads or writes what is no part of the run.
+    """
+    try:
+        for entry in _entries(folder):
+            if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+                what = "a symbolic link" if entry.is_symlink() else "no regular file"
+                raise RunFolderError(f"run folder {folder}: {entry.path} is {what}, which a run never makes")
+    except OSError as error:
+        raise RunFolderError(f"run folder {folder}: {error.filename} cannot be read: {error.strerror}") from None
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry]:
+    """All that a run has written into its folder."""
+    remaining = [folder] if folder.is_dir() else []
+    while remaining:
+        current = remaining.pop()
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if current != folder or _is_ours(entry.name):
+                    yield entry
+                    if entry.is_dir(follow_symlinks=False):
+                        remaining.append(Path(entry.path))
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or name.startswith((DRAFT, EVENTS))
 
 
 @contextmanager
@@ -86,8 +145,7 @@ def claim(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
         except Held as held:
             raise _in_use(folder, held.holder) from None
         _check_content(folder, resume)  # another run may have come and gone since
-        for left in folder.glob(f"{DRAFT}*"):  # by a run that was killed
-            left.unlink()
+        sweep_drafts(folder)  # of a run that was killed
         yield folder
 
 
@@ -103,9 +161,52 @@ def write_config(folder: Path, text: str) -> None:
         raise RunFolderError(f"run folder {folder}: {error}") from None
 
 
+def check_run(folder: Path, *needed: str) -> None:
+    """Raise RunFolderError where a folder holds none of the files that a run has; names the runs within it."""
+    try:
+        if not untrusted.is_folder(folder):
+            raise RunFolderError(f"run folder {folder}: there is no such folder")
+        if any(untrusted.is_file(folder / name) or os.path.islink(folder / name) for name in needed):
+            return
+    except Unreadable as error:
+        raise RunFolderError(f"run folder {error}") from None
+    inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
+    hint = f"; runs are within it: {listed(inside)}" if inside else ""
+    lacking = " and ".join(f"no {name}" for name in needed)
+    raise RunFolderError(f"run folder {folder}: holds {lacking}, so it is no run{hint}")
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """What a run came to, as it wrote it at its end: nothing before; raises Unreadable where the file is damaged."""
+    path = folder / RESULTS
+    if not os.path.lexists(path):
+        return {}
+    found = untrusted.read_json(path, within=folder)
+    if not isinstance(found, dict) or not _is_whole(found):
+        raise Unreadable(path, "is not what a run writes")
+    return found
+
+
+def _is_whole(found: dict[str, Any]) -> bool:
+    """Whether all that a reader counts upon is there, and of the kind that a run writes."""
+    tables = [found.get(name, {}) for name in (*SPLITS, "time")]
+    if not all(isinstance(table, dict) for table in tables):
+        return False
+    counts = [found.get("steps"), *(found.get(name, 0) for name in ("skipped", "rewinds"))]
+    numbers = [found.get("seconds", 0), *(value for table in tables for value in table.values())]
+    return (
+        all(isinstance(count, int) and 0 <= count < 2**63 for count in counts)
+        and all(isinstance(number, float) or isinstance(number, int) and abs(number) < 2**63 for number in numbers)
+        and isinstance(found.get("stopped"), (str, type(None)))
+    )
+
+
 def run_names(folders: Sequence[Path]) -> list[str]:
     """The folders by their last name, or from where they differ on; raises RunFolderError where one is given twice."""
-    resolved = [str(folder.resolve()) for folder in folders]
+    try:
+        resolved = [untrusted.real_path(folder) for folder in folders]
+    except Unreadable as error:
+        raise RunFolderError(f"run folder {error}") from None
     if len(set(resolved)) < len(folders):
         raise RunFolderError("given the same run twice; expected each once")
     last = [Path(one).name for one in resolved]
@@ -120,6 +221,11 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 def new_parent(name: str) -> Path:
     """Makes the folder of a sweep, `runs/NAME-sweep-YYYYmmdd-HHMMSS`, which nobody else has."""
     return _new_folder(Path("runs"), f"{safe_name(name)}-sweep-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def is_step(name: str) -> bool:
+    """Return whether a name is that of an incident's folder: the step in decimal digits."""
+    return name.isascii() and name.isdecimal() and len(name) < _MOST_DIGITS
 
 
 def safe_name(name: str) -> str:

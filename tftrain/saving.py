@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 import zipfile
@@ -13,12 +12,13 @@ from typing import Any
 
 import keras
 
-from tftrain import activation, modules
+from tftrain import activation, modules, untrusted
 from tftrain.config import Config
 from tftrain.core.types import Tree
 from tftrain.durable import CannotWrite, replaced, writing
 from tftrain.parts import own_parts
-from tftrain.run_folder import MODEL
+from tftrain.run_folder import MODEL, MODEL_WEIGHTS, refuse_links
+from tftrain.untrusted import Unreadable
 
 
 def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ def save(model: keras.Model, path: Path) -> None:
 
     The file is there as a whole or not at all. Raises CannotWrite.
     """
-    weights = path.with_suffix(".weights.h5")
+    weights = path.with_name(MODEL_WEIGHTS)
     try:
         with replaced(path) as aside:
             model.save(aside)
@@ -80,6 +80,7 @@ def load_model(
 
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
+    refuse_links(folder)
     return _load(folder / MODEL, _named_by(config), custom_objects or {}, trust)
 
 
@@ -92,13 +93,17 @@ def saved(path: str, parts: list[str] = [], *, input_shape: Tree, trust: bool) -
     Raises:
         ValueError: there is no such file, it cannot be read, or it was made for other inputs.
     """
+    expected = f"expected a model that Keras saved, such as runs/NAME/{MODEL}"
     file = Path(path)
-    if file.suffix != ".keras" or not file.is_file():
-        what = "is no file" if not file.is_file() else "is not named FILE.keras"
-        raise ValueError(f"'{path}' {what}; expected a model that Keras saved, such as runs/NAME/{MODEL}")
+    if file.suffix != ".keras":
+        raise ValueError(f"'{path}' is not named FILE.keras; {expected}")
+    try:
+        untrusted.open_file(path).close()
+    except Unreadable as error:
+        raise ValueError(f"{error}; {expected}") from None
     model = _load(file, [modules.resolve(part) for part in parts], {}, trust)
     with zipfile.ZipFile(file) as inside:
-        remember(model, json.loads(inside.read("config.json"))["config"])
+        remember(model, untrusted.parse_json(inside.read("config.json"), file)["config"])
     made_for = tuple(model.input_shape[1:]) if isinstance(getattr(model, "input_shape", None), tuple) else input_shape
     if made_for != input_shape and None not in made_for:
         raise ValueError(f"'{path}' takes {list(made_for)}; an example of the data has the shape {list(input_shape)}")

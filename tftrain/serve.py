@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import io
-import os
 import signal
 import socket
 import sys
@@ -18,10 +17,13 @@ from types import ModuleType
 from tensorboard import default, program
 from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
 
+from tftrain import untrusted
 from tftrain.board.plugin import Loader
 from tftrain.gradient_map import PLUGIN
 from tftrain.observers.console import print_link, with_pins
 from tftrain.run_folder import RunFolderError, run_names
+from tftrain.terminal import printable
+from tftrain.untrusted import Unreadable
 
 EVENTS = "events.out.tfevents.*"
 MOST_PORTS = 100  # to look at for a free one
@@ -62,18 +64,49 @@ def _plugins() -> list:
 
 
 def _check(folder: Path) -> None:
-    if not folder.is_dir():
-        raise RunFolderError(f"{folder}: there is no such folder; give that of a run, or one that runs are in")
-    if not any(fnmatch.filter(names, EVENTS) for _, _, names in os.walk(folder, followlinks=True)):
-        raise RunFolderError(f"{folder}: holds no run; python -m tftrain --config FILE makes one")
+    try:
+        if not untrusted.is_folder(folder):
+            raise RunFolderError(f"{folder}: there is no such folder; give that of a run, or one that runs are in")
+        if not _hold_events(folder):
+            raise RunFolderError(f"{folder}: holds no run; python -m tftrain --config FILE makes one")
+    except Unreadable as error:
+        raise RunFolderError(error) from None
+
+
+def _hold_events(folder: Path) -> bool:
+    """Whether there are event files within a folder; raises Unreadable for what would keep TensorBoard for ever."""
+    found = False
+    remaining = [(folder, (untrusted.real_path(folder),))]
+    while remaining:
+        current, above = remaining.pop()
+        for name in _names_in(current, folder):
+            path = current / name
+            if path.is_dir():
+                real = untrusted.real_path(path)
+                if real in above:
+                    raise Unreadable(path, "is a link that leads in a circle, which TensorBoard would follow")
+                remaining.append((path, (*above, real)))
+            elif fnmatch.fnmatch(name, EVENTS):
+                untrusted.open_file(path).close()
+                found = True
+    return found
+
+
+def _names_in(folder: Path, given: Path) -> list[str]:
+    try:
+        return untrusted.list_folder(folder)
+    except Unreadable:
+        if folder == given:
+            raise
+        return []  # TensorBoard cannot look into it either
 
 
 def _log_directory(folders: Sequence[Path], made: Path) -> Path:
     """One folder with all runs in it under their names: a run that TensorBoard is given alone has none."""
-    if len(folders) == 1 and next(folders[0].glob(EVENTS), None) is None:
+    if len(folders) == 1 and next(folders[0].glob(EVENTS), None) is None and printable(folders[0]) == str(folders[0]):
         return folders[0]
     for name, folder in zip(run_names(folders), folders, strict=True):
-        link = made / name
+        link = made / printable(name)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(folder.resolve(), target_is_directory=True)
     return made

@@ -49,6 +49,7 @@ from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
 from tftrain.strategy import peers_watched, scope
+from tftrain.terminal import say
 from tftrain.time_spent import time_line
 from tftrain.values import in_steps
 
@@ -89,7 +90,7 @@ def _tell_replay(assembled: Run) -> None:
     """Say at the start what a resume would cost, where the data cannot be positioned."""
     train = assembled.data.train
     if isinstance(train, StreamFeed) and train.replayed and not assembled.config.data.cache:
-        print(
+        say(
             f"data: a tf.data.Dataset cannot be positioned, so a resume reads up to {train.replayed} examples again; "
             "data.cache: true keeps them in memory"
         )
@@ -148,7 +149,7 @@ class Session:
             return None
         ended = self._reason()
         why = f" ({ended})" if ended else ""
-        print(f"the run has ended at step {self._memory.start} already{why}, so nothing is done")
+        say(f"the run has ended at step {self._memory.start} already{why}, so nothing is done")
         self._finish_model()
         return self._result(found, ended)
 
@@ -186,7 +187,7 @@ class Session:
     def _trained(self) -> Stop | None:
         """Train, and save; why it ended early, where it did."""
         if self._is_over():
-            print(f"nothing left to train: the run is at step {self._memory.start} of {self._run.total_steps}")
+            say(f"nothing left to train: the run is at step {self._memory.start} of {self._run.total_steps}")
             return self._reason()
         (self._folder / run_folder.RESULTS).unlink(missing_ok=True)  # the run was shorter then
         files = recorders(self._run, self._folder, self._memory.start, self._reservoirs) if self._chief else ()

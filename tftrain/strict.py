@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
+from tftrain.terminal import one_line
+
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 MAX_DIGITS = 100  # of a number
 MOST_TOLD = 100  # problems of one config
-MOST_CHARACTERS = 2000  # of one problem
 
 
 class Place(NamedTuple):
@@ -48,9 +49,7 @@ class ConfigError(ValueError):
 def problem(place: Place, path: str, message: str) -> str:
     """One line; what a terminal would not print is escaped, and the middle of one that is too long left out."""
     line = f"{place}: {path}: {message}" if path else f"{place}: {message}"
-    if len(line) > MOST_CHARACTERS:
-        line = f"{line[: MOST_CHARACTERS // 2]} ... {line[-MOST_CHARACTERS // 2 :]}"
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+    return one_line(line)
 
 
 _RESOLVERS = [

@@ -21,6 +21,7 @@ from tftrain.observers.hparams import Entry, write_hparams
 from tftrain.observers.tensorboard import tags
 from tftrain.results import Result, Results
 from tftrain.strict import read_scalar
+from tftrain.terminal import say
 
 Train = Callable[[Config, Path], Result]
 # The split that is gone by is the first of these that there is: no setting is chosen by test data where others serve.
@@ -55,10 +56,10 @@ class Sweep:
         for number, (trial, config, folder) in enumerate(
             zip(self._trials, self._configs, self._folders, strict=True), 1
         ):
-            print(f"\nrun {number} of {len(self._trials)}{': ' if trial.label else ''}{trial.label}", flush=True)
+            say(f"\nrun {number} of {len(self._trials)}{': ' if trial.label else ''}{trial.label}", flush=True)
             row = self._one(trial, config, folder)
             if row.failed:
-                print(f"failed: {row.failed}", flush=True)
+                say(f"failed: {row.failed}", flush=True)
             self.rows.append(row)
 
     def _one(self, trial: Trial, config: Config, folder: Path) -> Row:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from tftrain.durable import draft, sync, write_text
+from tftrain.durable import sweep_drafts, sync, write_text
+from tftrain.untrusted import Unreadable, read_text
 
 POINTER = "checkpoint"
 FILES = (".data-00000-of-00001", ".index")
@@ -22,8 +23,8 @@ _LISTED = re.compile(r'^all_model_checkpoint_paths: "(step-\d+(?:-\d+)?)"$', re.
 def listed(folder: Path) -> list[str]:
     """The names in the list; none where it is missing or damaged."""
     try:
-        return _LISTED.findall((folder / POINTER).read_text("utf-8", errors="replace"))
-    except FileNotFoundError:
+        return _LISTED.findall(read_text(folder / POINTER, within=folder))
+    except Unreadable:
         return []
 
 
@@ -67,14 +68,14 @@ def sweep(folder: Path, kept: Collection[str]) -> None:
     for found in _files(folder):
         if found["unfinished"] or found["name"] not in kept:
             (folder / found[0]).unlink()
-    if draft(folder / POINTER).exists():
-        draft(folder / POINTER).unlink()
+    sweep_drafts(folder)
 
 
 def _files(folder: Path) -> list[re.Match]:
     try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
+        with os.scandir(folder) as entries:  # a link or a named pipe is no part of a checkpoint
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [found for found in map(_FILE.fullmatch, names) if found]
 

@@ -13,7 +13,7 @@ from tftrain.core.bundles import POINTER, bundles, commit, fresh, listed, step_o
 from tftrain.core.failure import cause
 from tftrain.core.state import ModelState, TrainState
 from tftrain.core.types import Tensor
-from tftrain.durable import writing
+from tftrain.durable import make_folder, writing
 
 _STORED = "/.ATTRIBUTES/VARIABLE_VALUE"  # how a tf.train.Checkpoint ends the key of a variable
 _HOST = "host"
@@ -67,7 +67,7 @@ class Checkpoints:
     def _save(self, folder: Path, step: int, keep: int) -> None:
         with writing(folder, tf.errors.OpError):
             for each in dict.fromkeys((self._latest, folder)):
-                each.mkdir(exist_ok=True)
+                make_folder(each)
             there = [name for name in bundles(folder) if folder / name not in self._torn]
             sweep(folder, there)
             name = fresh(folder, step)
@@ -115,21 +115,24 @@ class Checkpoints:
         reader = tf.train.load_checkpoint(path)
         shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
         keys = sorted(shapes)
+        stored = {key: tf.TensorSpec(shapes[key], types[key]) for key in keys}
+        host = stored.pop(_HOST, None)
+        if host is None or host.dtype != tf.string or host.shape.rank != 0:
+            raise ValueError(f"the checkpoint {path} was not written by a run: it lacks what the host remembers")
+        self._check(path, {key.removesuffix(_STORED): spec for key, spec in stored.items()})
         with tf.device("CPU"):
             values = tf.raw_ops.RestoreV2(
                 prefix=path, tensor_names=keys, shape_and_slices=[""] * len(keys), dtypes=[types[key] for key in keys]
             )
-        found = dict(zip(keys, values, strict=True))
-        self._check(path, {key.removesuffix(_STORED): value for key, value in found.items() if key != _HOST})
-        return found
+        return dict(zip(keys, values, strict=True))
 
     def _assign(self, values: dict[str, Tensor]) -> None:
         with replicas.scope_of(self._state.step):
             for name, variable in self._state.variables_by_name().items():
                 variable.assign(values[name + _STORED])
-        self._state.host.text = tf.compat.as_str(values[_HOST].numpy())
+        self._state.host.text = values[_HOST].numpy().decode(errors="replace")
 
-    def _check(self, path: str, stored: dict[str, Tensor]) -> None:
+    def _check(self, path: str, stored: dict[str, tf.TensorSpec]) -> None:
         """Raise ValueError where the checkpoint does not hold this state's variables, in their shapes."""
         stored, misfits = dict(stored), []
         for name, variable in self._state.variables_by_name().items():

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tftrain.core.types import Signals
+from tftrain.terminal import printable, printable_lines
 
 PLAIN_LINES = 20  # about how many a run prints between validations
 VALIDATION_LINES = 30  # how many of its validations it prints at most
@@ -161,7 +162,7 @@ class Console:
         self._progress.update(self._task, completed=self._step, epoch=epoch)
         latest = {name: value for name, (_, value) in self._latest.copy().items()}
         words = "  ".join(self._words(latest)) or "building the graph of the first step"
-        return Group(self._progress.get_renderable(), Text(words, no_wrap=True, overflow="ellipsis"))
+        return Group(self._progress.get_renderable(), Text(printable(words), no_wrap=True, overflow="ellipsis"))
 
 
 class _Speed(ProgressColumn):
@@ -261,4 +262,4 @@ def print_table(table: Table, parent: Path, console: rich_console.Console | None
 
 def _say(console: rich_console.Console, text: str) -> None:
     """Prints text as it stands: never wrapped, cut or taken for markup."""
-    console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(printable_lines(text), markup=False, highlight=False, emoji=False, soft_wrap=True)

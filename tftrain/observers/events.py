@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
-from tftrain.durable import sync, writing
+from tftrain.durable import create, sync, writing
 from tftrain.observers.descriptions import description_of
 
 _STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.(\d{6})\.")
@@ -121,6 +121,7 @@ class EventFile:
         self._path = folder / name
         with self._writing():
             folder.mkdir(exist_ok=True)
+            create(self._path)  # so that TensorFlow, which follows links, finds a file of our own
             self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
         self._undescribed: dict[ScalarValues, np.ndarray] = {}  # which of the tags still lack their metadata

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tftrain.core.types import Signals
-from tftrain.durable import replaced, writing
+from tftrain.durable import make_folder, replaced, writing
 
 
 class Pictures:
@@ -20,6 +20,6 @@ class Pictures:
         for name, pixels in signals.images.items():
             path = self._folder / f"{name.rpartition('/')[2]}-{step:08d}.png"
             with writing(path):
-                self._folder.mkdir(exist_ok=True)
+                make_folder(self._folder)
             with replaced(path) as aside:
                 aside.write_bytes(tf.io.encode_png(pixels).numpy())

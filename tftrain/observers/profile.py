@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.terminal import say
+
 
 class Profile:
     """Owns the profiler, from when it is told of the step before `first` until `last`, or until `close()`."""
@@ -43,4 +45,4 @@ class Profile:
             tf.profiler.experimental.stop(save=False)
             return
         tf.profiler.experimental.stop()
-        print(f"profile of steps {self._first} to {self._step}: {self._folder / 'plugins' / 'profile'}")
+        say(f"profile of steps {self._first} to {self._step}: {self._folder / 'plugins' / 'profile'}")

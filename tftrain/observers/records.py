@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tftrain.core.types import Signals
-from tftrain.durable import writing
+from tftrain.durable import NOFOLLOW, writing
+from tftrain.untrusted import Unreadable, parse_json, read_lines
 
+_LAST_STEP = 2**63 - 1
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -36,7 +38,7 @@ class Records:
         self._zero = time.monotonic() - earlier_seconds
         self._path = path
         with writing(path):
-            self._file = open(path, "ab")
+            self._file = open(path, "ab", opener=_open_own)
             # Steps only grow, so what is dropped is the tail: cutting it off is one system call.
             self._file.truncate(kept)
 
@@ -61,21 +63,37 @@ class Records:
 
 
 def history(path: Path) -> dict[str, Series]:
-    """Reads the records of a run, also of one that is being written, as one series for each scalar."""
+    """Reads the records of a run, also of one that is being written, as one series for each scalar.
+
+    Raises Unreadable where the file is a link, no regular file, or has a line without an end.
+    """
     points: dict[str, list[tuple[int, float]]] = {}
     for record, _ in _records(Path(path)):
         step = record.pop("step")
         for name, value in record.items():
-            number = NOT_FINITE.get(value, value) if isinstance(value, str) else value
-            if isinstance(number, (int, float)):
-                points.setdefault(name, []).append((step, float(number)))
+            number = _number_of(value)
+            if number is not None:
+                points.setdefault(name, []).append((step, number))
     return {name: _series(pairs) for name, pairs in points.items()}
 
 
 def unreadable(path: Path) -> int:
     """How many whole lines of a file of records are none; one that a run is writing, or was killed in, has no end."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return sum(line.endswith(b"\n") for line in lines) - sum(1 for _ in _records(path))
+    return sum(line.endswith(b"\n") for line in _lines(path)) - sum(1 for _ in _records(path))
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Opens a file of the run's own, and no link in its place."""
+    return os.open(path, flags | NOFOLLOW, 0o666)
+
+
+def _number_of(value: object) -> float | None:
+    """A value of a record as a number; None where it is none."""
+    number = NOT_FINITE.get(value, value) if isinstance(value, str) else value
+    try:
+        return float(number) if isinstance(number, (int, float)) else None
+    except OverflowError:
+        return None
 
 
 def _series(pairs: list[tuple[int, float]]) -> Series:
@@ -110,15 +128,23 @@ def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
     A killed run can leave a torn last line, and a lost sector any other: what cannot be read is passed over.
     """
     end = 0
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+    for line in _lines(path):
         end += len(line)
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = parse_json(line, path)
+        except Unreadable:
             continue
         if line.endswith(b"\n") and isinstance(record, dict) and _is_point(record):
             yield record, end
 
 
+def _lines(path: Path) -> Iterator[bytes]:
+    return read_lines(path, within=path.parent) if os.path.lexists(path) else iter(())
+
+
 def _is_point(record: dict[str, float | str]) -> bool:
-    return isinstance(record.get("step"), int) and isinstance(record.get("wall_seconds"), (int, float))
+    step = record.get("step")
+    if not isinstance(step, int) or not 0 <= step <= _LAST_STEP:
+        return False
+    seconds = None if isinstance(record.get("wall_seconds"), str) else _number_of(record.get("wall_seconds"))
+    return seconds is not None and math.isfinite(seconds)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_TENSOR
 
 from tftrain.core.types import Signals
+from tftrain.durable import make_folder, writing
 from tftrain.observers.events import EventFile, ScalarValues, float_tensors, safe_tag
 from tftrain.observers.layer_tables import table_values
 from tftrain.observers.notes import Note, metadata, strings, text_note
@@ -158,7 +159,11 @@ class TensorBoard:
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
-            self._files[run] = EventFile(self._folder / run, self._start_step)
+            folder = self._folder / run
+            if run:
+                with writing(folder):
+                    make_folder(folder)
+            self._files[run] = EventFile(folder, self._start_step)
         return self._files[run]
 
     def _histogram_tag(self, name: str) -> str:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tftrain.compose import compose
+from tftrain import untrusted
+from tftrain.compose import MAX_BYTES, read_alone
 from tftrain.convert import plain
 from tftrain.lock import holder
-from tftrain.names import listed
 from tftrain.observers.records import Series, history, unreadable
-from tftrain.run_folder import CONFIG, INCIDENTS, METRICS, RESULTS, RunFolderError, run_names
+from tftrain.run_folder import (
+    CONFIG,
+    INCIDENTS,
+    METRICS,
+    RESULTS,
+    SPLITS,
+    check_run,
+    is_step,
+    read_results,
+    run_names,
+)
 from tftrain.strict import ConfigError
+from tftrain.untrusted import Unreadable
 
-SPLITS = ("train", "validation", "test")
+TEXT = "incident.txt"
+MAX_INCIDENT_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -64,30 +76,42 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _read(name: str, folder: Path) -> Run:
-    if not folder.is_dir():
-        raise RunFolderError(f"run folder {folder}: there is no such folder")
-    if not (folder / CONFIG).is_file() and not (folder / METRICS).is_file():
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
-        hint = f"; runs are within it: {listed(inside)}" if inside else ""
-        raise RunFolderError(f"run folder {folder}: holds no {CONFIG} and no {METRICS}, so it is no run{hint}")
+    check_run(folder, CONFIG, METRICS)
     faults: list[str] = []
-    running, found = holder(folder) is not None, history(folder / METRICS)
+    running = holder(folder) is not None
+    found, lost = _history(folder / METRICS, faults)
     config, text = _config(folder / CONFIG, faults)
-    results = _results(folder)
-    if results is None:
-        faults.append(f"{RESULTS} is damaged")
-    elif not running:
-        faults += _lacking(folder / METRICS, found, results)
-    return Run(name, config, text, found, results or {}, _incidents(folder), running, tuple(faults))
+    try:
+        results = read_results(folder)
+    except Unreadable as error:
+        results = {}
+        faults.append(f"{RESULTS} is damaged: it {error.why}")
+    else:
+        if not running and not lost:
+            faults += _lacking(folder / METRICS, found, results)
+    return Run(name, config, text, found, results, _incidents(folder, faults), running, tuple(faults))
+
+
+def _history(path: Path, faults: list[str]) -> tuple[dict[str, Series], bool]:
+    """The curves, and whether the file that holds them cannot be read."""
+    try:
+        return history(path), False
+    except Unreadable as error:
+        faults.append(f"{METRICS} {error.why}")
+        return {}, True
 
 
 def _config(path: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
     """The config as plain values and as text, both empty where there is none."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}, ""
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
     try:
-        return plain(compose(path)), text
+        text = untrusted.read_text(path, within=path.parent, limit=MAX_BYTES)
+    except Unreadable as error:
+        faults.append(f"{CONFIG} {error.why}")
+        return {}, ""
+    try:
+        return plain(read_alone(path)), text
     except ConfigError as error:
         faults.append(f"{CONFIG} cannot be read: {error.problems[0].removeprefix(f'{path}:')}")
         return {}, text
@@ -105,29 +129,20 @@ def _lacking(path: Path, found: dict[str, Series], results: dict[str, Any]) -> l
     return faults
 
 
-def _results(folder: Path) -> dict[str, Any] | None:
-    """What a run came to; nothing before its end, None where the file is damaged."""
-    path = folder / RESULTS
-    if not path.is_file():
-        return {}
+def _incidents(folder: Path, faults: list[str]) -> dict[str, str]:
+    """The text of each incident by its step; one that cannot be read is among the faults."""
+    texts = {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and _is_whole(found) else None
-
-
-def _is_whole(results: dict[str, Any]) -> bool:
-    """Whether what is read here is of the kind that a run writes."""
-    tables = [results.get(name, {}) for name in (*SPLITS, "time")]
-    numbers = [
-        results.get("steps", 0),
-        *(value for table in tables if isinstance(table, dict) for value in table.values()),
-    ]
-    return all(isinstance(table, dict) for table in tables) and all(isinstance(one, (int, float)) for one in numbers)
-
-
-def _incidents(folder: Path) -> dict[str, str]:
-    texts = sorted(folder.glob(f"{INCIDENTS}/*/incident.txt"))
-    texts = [path for path in texts if path.parent.name.isdecimal()]
-    return {str(int(path.parent.name)): path.read_text(encoding="utf-8", errors="replace") for path in texts}
+        names = untrusted.list_folder(folder / INCIDENTS, within=folder)
+    except Unreadable as error:
+        faults.append(f"{INCIDENTS} {error.why}")
+        return {}
+    for name in names:
+        path = folder / INCIDENTS / name / TEXT
+        if not is_step(name) or not os.path.lexists(path):
+            continue
+        try:
+            texts[str(int(name))] = untrusted.read_text(path, within=folder, limit=MAX_INCIDENT_BYTES)
+        except Unreadable as error:
+            faults.append(f"{INCIDENTS}/{name}/{TEXT} {error.why}")
+    return texts
