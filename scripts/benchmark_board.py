@@ -116,7 +116,7 @@ def waits(log: Path, mode: str, asked: argparse.Namespace) -> dict[str, list[flo
         began = time.monotonic()
         with contextlib.redirect_stderr(io.StringIO()):
             address = server.launch()
-        inside = f"{address}data/plugin/tftrain_gradients/map?run=run&quantity=grad_norm"
+        inside = f"{address}data/plugin/tftrain_gradients/map?run=run&quantity=grad_norm&rows=layers"
         asking = browser.new_page().request
         while (reply := asking.get(inside)).status != 200 or len(reply.json()["steps"]) < POINTS:
             time.sleep(0.2)

@@ -17,12 +17,15 @@ import urllib.request
 import numpy as np
 import pytest
 from tensorboard import program
+from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.plugins.core import core_plugin
 
 from tftrain.board.plugin import POINTS, Loader
 from tftrain.board.replies import FOLDER
 from tftrain.core.types import Signals
 from tftrain.gradient_map import PLUGIN
+from tftrain.observers.events import EventFile, float_tensors
+from tftrain.observers.notes import metadata, strings, text_note
 from tftrain.observers.tensorboard import TensorBoard
 
 KERNEL, BIAS = "000.dense/kernel", "000.dense/bias"
@@ -46,6 +49,7 @@ def write_run(folder):
         if step % 100 == 0:
             scalars |= {f"weight_norm/{KERNEL}": 2.0, f"weight_norm/{BIAS}": 0.0, f"update_ratio/{KERNEL}": 0.25}
             scalars |= {f"zero_grads/{KERNEL}": 0.0, f"zero_grads/{BIAS}": 1.0, "dead_units/000.relu": 0.5}
+            scalars |= {"Overview/depth_ratio_decades": -2.0}
             histograms = {f"gradients/{KERNEL}": ROWS + [0, 0, step]}
         board(step, Signals(scalars, histograms))
     board(LAST, Signals({"val_loss": 0.5}))
@@ -53,12 +57,49 @@ def write_run(folder):
     board.close()
 
 
+def write_map(folder, content, tensor):
+    """A run of one event: a tensor of norms with this content of its metadata."""
+    file = EventFile(folder, 0)
+    file.write(1, file.tensor("gradients/norms", tensor, metadata(PLUGIN, DATA_CLASS_TENSOR, content)))
+    file.close()
+
+
+def write_damaged_runs(logdir):
+    """Runs that others have written, or a disk has damaged, by what is wrong with them."""
+    norms = float_tensors([np.ones((1, 2))])[0]
+    layout = {"version": 1, "parameters": ["a/kernel"], "sizes": [4]}
+    contents = {
+        "no_json": b"{",
+        "no_text": b"\xff\xfe",
+        "nested": b"[" * 100_000,
+        "a_list": b"[]",
+        "nothing": b"",
+        "later": json.dumps(layout | {"version": 2}).encode(),
+        "names_twice": json.dumps(layout | {"parameters": ["a", "a"], "sizes": [1, 1]}).encode(),
+        "no_names": json.dumps(layout | {"parameters": [], "sizes": []}).encode(),
+        "sizes_lack": json.dumps(layout | {"sizes": []}).encode(),
+        "sizes_odd": json.dumps(layout | {"sizes": ["4"]}).encode(),
+    }
+    for name, content in contents.items():
+        write_map(logdir / name, content, norms)
+    good = json.dumps(layout).encode()
+    write_map(logdir / "other_shape", good, float_tensors([np.ones((3, 2))])[0])
+    write_map(logdir / "words", good, strings([b"x", b"y"]))
+    file = EventFile(logdir / "keras", 0)
+    file.write(1, file.tensor(*text_note("config", "a run of another program")))
+    file.close()
+    (logdir / "garbage").mkdir()
+    (logdir / "garbage" / "events.out.tfevents.1.x").write_bytes(bytes(range(256)) * 8)
+    return [*contents, "keras"]
+
+
 @pytest.fixture(scope="module", params=["true", "false"], ids=["data server", "python"])
 def ask(request, tmp_path_factory):
-    """Asks a TensorBoard that shows one run, called `one`, under a path prefix."""
+    """Asks a TensorBoard that shows one run, called `one`, beside damaged ones, under a path prefix."""
     logdir = tmp_path_factory.mktemp("log")
     (logdir / "one").mkdir()
     write_run(logdir / "one")
+    damaged = write_damaged_runs(logdir)
     board = program.TensorBoard([core_plugin.CorePluginLoader(), Loader])
     board.configure(logdir=str(logdir), load_fast=request.param, port=0, path_prefix="/behind", reload_interval=1)
     base = f"{board.launch().rstrip('/')}/data/"
@@ -66,13 +107,20 @@ def ask(request, tmp_path_factory):
     def ask(path, **query):
         return fetch(f"{base}plugin/{PLUGIN}/{path}", query)
 
+    ask.damaged = damaged
     ask.listing = lambda: fetch(f"{base}plugins_listing", {})
     ask.entry = lambda: urllib.request.urlopen(f"{base}plugin_entry.html?name={PLUGIN}").read().decode()
     ask.file = lambda name: urllib.request.urlopen(f"{base}plugin/{PLUGIN}/static/{name}")
     deadline = time.monotonic() + 20
-    while "incidents" not in str(ask("runs") and ask("course", run="one")) and time.monotonic() < deadline:
+    while not is_loaded(ask) and time.monotonic() < deadline:
         time.sleep(0.1)
     return ask
+
+
+def is_loaded(ask):
+    return {"one", "other_shape", "words", *ask.damaged} <= set(ask("runs")) and "incidents" in str(
+        ask("course", run="one")
+    )
 
 
 def fetch(url, query):
@@ -90,24 +138,37 @@ def test_the_runs_with_their_parameters(ask):
 
 
 def test_the_map_has_every_point(ask):
-    found = ask("map", run="one", quantity="grad_norm")
-    assert found == {"steps": [*range(1, LAST + 1)], "values": [[*range(1, LAST + 1)], [0] * LAST]}
-    clipped = ask("map", run="one", quantity="clipped_grad_norm")["values"]
+    found = ask("map", run="one", quantity="grad_norm", rows="parameters")
+    assert found["names"] == [KERNEL, BIAS]
+    assert (found["steps"], found["values"]) == ([*range(1, LAST + 1)], [[*range(1, LAST + 1)], [0] * LAST])
+    clipped = ask("map", run="one", quantity="clipped_grad_norm", rows="parameters")["values"]
     assert clipped[0][-1] == 100
     assert clipped[1][5:9] == [0, "NaN", "Infinity", 0]
 
 
+def test_a_layer_is_all_its_parameters_together(ask):
+    found = ask("map", run="one", quantity="clipped_grad_norm", rows="layers")
+    assert found["names"] == ["000.dense"]
+    assert found["values"][0][5:9] == [6, "NaN", "Infinity", 9]
+    factors = ask("map", run="one", quantity="clip_factor", rows="layers")["values"][0]
+    assert (factors[0], factors[99], factors[199]) == (1, 1, 0.5)
+    zeros = ask("map", run="one", quantity="zero_grads", rows="layers")["values"][0]
+    assert zeros == [0.2] * 3  # 3 of 15 numbers
+
+
 def test_what_is_not_there_is_told_from_what_is_not_finite(ask):
     expected = {"update_ratio": [0.25, None], "weight_norm": [2, 0], "zero_grads": [0, 1], "dead_units": [0.5, 0.5]}
+    expected["saturated"] = [None, None]
     for quantity, values in expected.items():
-        found = ask("map", run="one", quantity=quantity)
-        assert found == {"steps": [100, 200, 300], "values": [[value] * 3 for value in values]}, quantity
+        found = ask("map", run="one", quantity=quantity, rows="parameters")
+        assert (found["steps"], found["values"]) == ([100, 200, 300], [[value] * 3 for value in values]), quantity
 
 
-def test_the_history_of_a_parameter(ask):
-    found = ask("history", run="one", parameter=KERNEL)
+def test_the_history_of_a_row(ask):
+    found = ask("history", run="one", row=KERNEL, rows="parameters")
     assert found["grad_norm"] == {"steps": [*range(1, LAST + 1)], "values": [*range(1, LAST + 1)]}
     assert found["weight_norm"] == {"steps": [100, 200, 300], "values": [2, 2, 2]}
+    assert ask("history", run="one", row="000.dense", rows="layers")["dead_units"]["values"] == [0.5] * 3
 
 
 def test_the_histogram_nearest_to_a_step(ask):
@@ -123,16 +184,50 @@ def test_the_curves_above_the_map(ask):
     assert sum(found["clip_rate"]["values"]) == LAST - 100
     assert found["nonfinite_steps"]["values"].index(1) == 7
     assert found["incidents"] == [{"step": LAST, "text": "the loss was not finite\n"}]
+    assert found["depth_ratio"] == {"steps": [100, 200, 300], "values": [-2, -2, -2]}
+
+
+def test_the_last_point_at_which_all_is_measured(ask):
+    latest = ask("course", run="one")["latest"]
+    expected = {
+        "update_ratio": [0.25],
+        "weight_norm": [2],
+        "zero_grads": [0.2],
+        "dead_units": [0.5],
+        "saturated": [None],
+    }
+    assert latest == {"step": LAST, "values": expected}
+
+
+def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
+    found = ask("runs")
+    faults = {name: run["fault"] for name, run in found.items() if "fault" in run}
+    assert set(faults) - {"garbage"} == set(ask.damaged)
+    assert "another version" in faults["later"] and "no gradients" in faults["keras"]
+    assert all("cannot be read" in faults[name] for name in ask.damaged if name not in ("later", "keras"))
+    for name in ask.damaged:
+        status, _ = ask("map", run=name, quantity="grad_norm", rows="layers")
+        assert status in (404, 422), name
+    for name in ("other_shape", "words"):
+        status, error = ask("map", run=name, quantity="grad_norm", rows="layers")
+        assert status == 422 and "gradients/norms" in error and "1 parameter" in error
+    assert "one/val" not in found and found["one"]["parameters"] == [KERNEL, BIAS]
 
 
 @pytest.mark.parametrize(
     ("path", "query", "words"),
     [
-        ("map", {"run": "two", "quantity": "grad_norm"}, "no run 'two' with gradients in this log"),
-        ("map", {"run": "one", "quantity": "norm"}, "no quantity 'norm'; expected one of grad_norm, clipped_grad_norm"),
-        ("history", {"run": "one", "parameter": "x"}, "no parameter 'x' in run 'one'"),
+        ("map", {"run": "two", "quantity": "grad_norm", "rows": "layers"}, "no run 'two' with gradients in this log"),
+        (
+            "map",
+            {"run": "one", "quantity": "norm", "rows": "layers"},
+            "no quantity 'norm'; expected one of update_ratio",
+        ),
+        ("map", {"run": "one", "quantity": "grad_norm", "rows": "x"}, "no rows 'x'; expected layers or parameters"),
+        ("history", {"run": "one", "row": "x", "rows": "layers"}, "no layer 'x' in run 'one'"),
+        ("histogram", {"run": "one", "parameter": "x", "step": "1"}, "no parameter 'x' in run 'one'"),
         ("histogram", {"run": "one", "parameter": KERNEL, "step": "x"}, "no step 'x'"),
-        ("map", {"run": "one"}, "given run; expected run, quantity"),
+        ("map", {"run": "one"}, "given run; expected run, quantity, rows"),
         ("course", {}, "given nothing; expected run"),
     ],
 )

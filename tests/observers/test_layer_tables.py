@@ -26,6 +26,7 @@ def test_norms_at_every_point_and_the_rest_where_it_is_measured(tmp_path):
     board(1, Signals(norms([1.0, 0.0, math.nan], [0.5, 0.0, math.inf]) | {"loss": 1.0}))
     measured = {f"weight_norm/{NAMES[0]}": 2.0, f"zero_grads/{NAMES[2]}": 0.25}
     measured |= {"dead_units/000.relu": 0.5, "dead_units/001.a b": 1.0}  # one follows its layer, one is within it
+    measured |= {"saturated/000.tanh": 0.75}
     board(2, Signals(norms([3.0] * 3, [3.0] * 3) | measured))
     board(3, Signals({"val_loss": 1.0}))
     board.close()
@@ -39,7 +40,8 @@ def test_norms_at_every_point_and_the_rest_where_it_is_measured(tmp_path):
     np.testing.assert_array_equal(at_first, [[1, 0.5], [0, 0], [math.nan, math.inf]])
     [(step, rest)] = by_tag["gradients/measured"]
     assert step == 2
-    np.testing.assert_array_equal(rest, [[NONE, 2, NONE, 0.5], [NONE, NONE, NONE, 0.5], [NONE, NONE, 0.25, 1]])
+    kernel, bias, other = [NONE, 2, NONE, 0.5, 0.75], [NONE, NONE, NONE, 0.5, 0.75], [NONE, NONE, 0.25, 1, NONE]
+    np.testing.assert_array_equal(rest, [kernel, bias, other])
 
 
 def test_the_names_go_with_the_first_point(tmp_path):

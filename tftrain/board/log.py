@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from tensorboard.context import RequestContext
 from tensorboard.data.provider import DataProvider, RunTagFilter
 
+from tftrain.board.layout import Damaged
+
 MOST_POINTS = 1_000_000  # all that the server has kept
 
 
@@ -29,8 +31,11 @@ class Log(NamedTuple):
         return {one.run_name: one.start_time or 0.0 for one in found}
 
     def tensors(self, plugin: str, run: str, tags: Sequence[str]) -> dict[str, list[Any]]:
-        """Of each tag that the run has its points in order: `step`, and `numpy`, an array."""
-        found = self.provider.read_tensors(self.context, **self._asked(plugin, run, tags))
+        """Of each tag that the run has its points in order: `step`, and `numpy`, an array; raises Damaged."""
+        try:
+            found = self.provider.read_tensors(self.context, **self._asked(plugin, run, tags))
+        except (TypeError, ValueError) as error:  # of bytes that are no tensor
+            raise Damaged(f"{tags[0]} cannot be read: {error}") from error
         return dict(found.get(run, {}))
 
     def scalars(self, run: str, tags: Sequence[str]) -> dict[str, list[Any]]:

@@ -1,7 +1,7 @@
 """The Gradients tab of TensorBoard.
 
 TensorBoard imports this file wherever the package is installed, and would end if that failed: all that is imported here
-and below is the standard library and TensorBoard itself.
+and below is the standard library, TensorBoard itself and NumPy, which TensorBoard needs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tensorboard import plugin_util
 from tensorboard.plugins import base_plugin
 
 from tftrain.board import answers
+from tftrain.board.layout import Damaged
 from tftrain.board.log import Log
 from tftrain.board.replies import BadQuestion, asked, file_reply, json_reply
 from tftrain.gradient_map import PLUGIN
@@ -68,5 +69,7 @@ class Plugin(base_plugin.TBPlugin):
                 return json_reply(environ, start_response, question(log, **asked(environ, question)))
             except (answers.Unknown, BadQuestion) as error:
                 return json_reply(environ, start_response, {"error": str(error)}, HTTPStatus.NOT_FOUND)
+            except Damaged as error:
+                return json_reply(environ, start_response, {"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
         return answer

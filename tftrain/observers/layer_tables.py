@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR, SummaryMetadata
 
-from tftrain.gradient_map import NONE, PLUGIN, TENSORS, VERSION
+from tftrain.gradient_map import NONE, OF_LAYERS, PLUGIN, TENSORS, VERSION
 from tftrain.observers.events import EventFile, float_tensors, safe_tag
 
 
@@ -39,23 +39,29 @@ def _tables(names: tuple[str, ...]) -> list[Table]:
     """Those that scalars with these names have something for."""
     place_of = {name: place for place, name in enumerate(names)}
     parameters = tuple(name.partition("/")[2] for name in names if name.startswith("grad_norm/"))
-    layers = {name.partition("/")[2] for name in names if name.startswith("dead_units/")}
+    layers = {one: [name.partition("/")[2] for name in names if name.startswith(f"{one}/")] for one in OF_LAYERS}
     tables = []
     for tag, quantities in TENSORS.items():
-        rows = [[place_of.get(_scalar(one, parameter, layers), -1) for one in quantities] for parameter in parameters]
+        rows = [
+            [place_of.get(_scalar(one, parameter, layers.get(one, [])), -1) for one in quantities]
+            for parameter in parameters
+        ]
         if any(place >= 0 for row in rows for place in row):
             tables.append(Table(tag, np.array(rows, np.intp), parameters))
     return tables
 
 
-def _scalar(quantity: str, parameter: str, layers: set[str]) -> str:
-    """The name of a parameter's scalar; of an activation it is its layer's, or that of the ReLU that follows it."""
-    if quantity != "dead_units":
+def _scalar(quantity: str, parameter: str, layers: Sequence[str]) -> str:
+    """The name of a parameter's scalar; of an activation it is its layer's, or that of one that follows it.
+
+    `layers` are those that have the quantity, where it is one of layers.
+    """
+    if quantity not in OF_LAYERS:
         return f"{quantity}/{parameter}"
     layer = parameter.rpartition("/")[0]
     number = layer.partition(".")[0]
-    after = (one for one in sorted(layers) if one.partition(".")[0] == number)
-    return f"{quantity}/{layer if layer in layers else next(after, layer)}"
+    following = (name for name in sorted(layers) if name.partition(".")[0] == number)
+    return f"{quantity}/{layer if layer in layers else next(following, layer)}"
 
 
 @lru_cache(maxsize=16)

@@ -4,20 +4,20 @@ export const NONE = -1; // a number that there is not; all quantities are at lea
 
 const PLACE = new URL("../", import.meta.url);
 
+// Of each run when it started, and its parameters and their sizes, or else its fault.
 export async function runs() {
   return ask("runs");
 }
 
-// Of a quantity over a run: steps [points] and values, one Float64Array [points] for each parameter.
-export async function map(run, quantity) {
-  const found = await ask("map", { run, quantity });
-  return { steps: found.steps, values: found.values.map((row) => Float64Array.from(row, number)) };
+// Of a quantity over a run: names [rows], steps [points] and values, one Float64Array [points] for each row.
+export async function map(run, quantity, rows) {
+  const found = await ask("map", { run, quantity, rows });
+  return { ...found, values: found.values.map((row) => Float64Array.from(row, number)) };
 }
 
-// Of each quantity of a parameter: steps and values, [points].
-export async function history(run, parameter) {
-  const found = await ask("history", { run, parameter });
-  return Object.fromEntries(Object.entries(found).map(([name, curve]) => [name, numbers(curve)]));
+// Of each quantity of a row: steps and values, [points].
+export async function history(run, row, rows) {
+  return curves(await ask("history", { run, row, rows }));
 }
 
 export async function histogram(run, parameter, step) {
@@ -26,9 +26,9 @@ export async function histogram(run, parameter, step) {
 }
 
 export async function course(run) {
-  const { incidents, ...curves } = await ask("course", { run });
-  const read = Object.fromEntries(Object.entries(curves).map(([name, curve]) => [name, numbers(curve)]));
-  return { ...read, incidents };
+  const { incidents, latest, ...others } = await ask("course", { run });
+  const values = Object.entries(latest.values).map(([name, row]) => [name, row.map(number)]);
+  return { ...curves(others), incidents, latest: { step: latest.step, values: Object.fromEntries(values) } };
 }
 
 async function ask(route, query = {}) {
@@ -36,9 +36,12 @@ async function ask(route, query = {}) {
   address.search = new URLSearchParams(query);
   const reply = await fetch(address);
   const found = await reply.json().catch(() => ({ error: `status ${reply.status}` }));
-  if (!reply.ok || found.error) throw new Error(found.error);
+  if (!reply.ok || found.error) throw Object.assign(new Error(found.error), { answered: true });
   return found;
 }
 
 const number = (value) => (value === null ? NONE : Number(value)); // "NaN" and "Infinity" come as text
-const numbers = ({ steps, values }) => ({ steps, values: Float64Array.from(values, number) });
+const curves = (found) =>
+  Object.fromEntries(
+    Object.entries(found).map(([name, { steps, values }]) => [name, { steps, values: Float64Array.from(values, number) }]),
+  );

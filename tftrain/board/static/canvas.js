@@ -15,9 +15,26 @@ export function fit(canvas, width, height) {
   return context;
 }
 
+// The pattern of what was not measured: no colour of any scale looks like it.
+export function hatch(context, theme) {
+  const tile = new OffscreenCanvas(12, 12);
+  const lines = tile.getContext("2d");
+  lines.strokeStyle = theme.absent;
+  lines.lineWidth = 2;
+  lines.beginPath();
+  for (const at of [-12, -6, 0, 6, 12]) {
+    lines.moveTo(at - 2, 14);
+    lines.lineTo(at + 14, -2);
+  }
+  lines.stroke();
+  const pattern = context.createPattern(tile, "repeat");
+  pattern.setTransform(new DOMMatrix().scale(0.5));
+  return pattern;
+}
+
 export function theme() {
   const style = getComputedStyle(document.body);
-  const names = ["ground", "ink", "faint", "line", "absent", "first", "second", "third", "alarm"];
+  const names = ["ground", "ink", "faint", "line", "absent", "usual", "first", "second", "third", "alarm"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 

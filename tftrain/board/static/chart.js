@@ -40,6 +40,20 @@ export function drawValueAxis(context, axis, { left, right }, theme) {
   }
 }
 
+// What is usual of a quantity, behind its curve, and the middle of it where there is one.
+export function drawBand(context, { log, usual, mark }, axis, { left, right }, theme) {
+  if (log !== axis.logs) return;
+  const height = (at) => heightOf({ ...axis, logs: false }, at);
+  const [bottom, top] = usual.map(height);
+  context.fillStyle = theme.usual;
+  context.fillRect(left, top, right - left, bottom - top);
+  if (mark === null || mark < axis.low || mark > axis.high) return;
+  context.strokeStyle = theme.faint;
+  context.setLineDash([2, 3]);
+  line(context, left, height(mark), right, height(mark));
+  context.setLineDash([]);
+}
+
 export function drawCurve(context, curve, steps, axis, { colour, dash = [], width = 1.6 }) {
   context.strokeStyle = colour;
   context.lineWidth = width;

@@ -1,114 +1,163 @@
-// One parameter: its norms over the run, its histogram at a step, and all that is known of it there.
+// Beside the maps: the histogram of a cell's gradient, the course of its quantity over the run, and all that is known of it.
 
 import * as api from "./api.js";
 import { drawStepAxis, line, nearest, placeOf, stepAxis } from "./axis.js";
 import { element, fit } from "./canvas.js";
-import { drawCurve, drawNotFinite, drawValueAxis, valueAxis } from "./chart.js";
+import { drawBand, drawCurve, drawNotFinite, drawValueAxis, valueAxis } from "./chart.js";
 import { called, QUANTITIES } from "./quantities.js";
-import { count, power, ticks, words } from "./scale.js";
+import { count, power, SIGNS, standing, ticks, words } from "./scale.js";
 
-const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT] = [220, 12, 192, 52, 24];
+const [HEIGHT, TOP, BOTTOM, LEFT, RIGHT] = [150, 8, 126, 52, 16];
+const NORMS = ["grad_norm", "clipped_grad_norm"];
 
 export class Detail {
+  // `closed` is called when it is to be closed.
   constructor(closed) {
     this.title = element("h2", { id: "detail-title", tabIndex: -1 });
     const close = element("button", { type: "button", className: "close", "aria-label": "Close" }, "×");
     close.addEventListener("click", closed);
-    this.history = element("canvas", { id: "history", role: "img" });
-    this.historyKeys = element("p", { className: "keys" });
+    this.where = element("p", { className: "where" });
+    this.parameters = element("div", { className: "switch", id: "parameters" });
     this.histogram = element("canvas", { id: "histogram", role: "img" });
     this.histogramKeys = element("p", { className: "keys" });
+    this.history = element("canvas", { id: "history", role: "img" });
+    this.historyKeys = element("p", { className: "keys" });
     this.facts = element("dl", { id: "facts" });
     this.text = element("pre", { id: "incident-text" });
     this.charts = element(
       "div",
-      { className: "charts" },
-      element("figure", {}, this.historyKeys, this.history),
+      {},
+      this.parameters,
       element("figure", {}, this.histogramKeys, this.histogram),
+      element("figure", {}, this.historyKeys, this.history),
       this.facts,
     );
     const head = element("header", {}, this.title, close);
-    this.root = element("section", { id: "detail", hidden: true, "aria-labelledby": "detail-title" }, head, this.charts, this.text);
+    this.root = element("aside", { id: "detail", hidden: true, "aria-labelledby": "detail-title" }, head, this.where, this.charts, this.text);
   }
 
-  // What was chosen: { run, parameter, size, step }, or { run, incidents }, or null.
-  async show(chosen) {
+  // What was chosen: a cell { run, row, rows, parameters, step }, or { run, incidents }, or null.
+  async show(chosen, quantity = this.quantity) {
     this.asked = chosen;
+    this.quantity = quantity;
     if (!chosen) {
       this.chosen = null;
       return (this.root.hidden = true);
     }
-    if (chosen.incidents) {
-      this.chosen = chosen;
-      const steps = chosen.incidents.map(({ step }) => count(step)).join(", ");
-      const several = chosen.incidents.length > 1;
-      this.title.textContent = `${several ? "Incidents at steps" : "Incident at step"} ${steps} · ${called(chosen.run)}`;
-      this.text.textContent = chosen.incidents.map(({ text }) => text).join("\n\n");
-      return this.reveal(true);
-    }
+    if (chosen.incidents) return this.showIncidents(chosen);
+    chosen.parameter ??= chosen.parameters[0].name;
     const [curves, bars] = await Promise.all([
-      api.history(chosen.run, chosen.parameter),
+      api.history(chosen.run, chosen.row, chosen.rows),
       api.histogram(chosen.run, chosen.parameter, chosen.step),
     ]);
     if (this.asked !== chosen) return; // something else was chosen meanwhile
     [this.chosen, this.curves, this.bars] = [chosen, curves, bars];
-    const size = chosen.size ? ` · ${count(chosen.size)} numbers` : "";
-    this.title.textContent = `${chosen.parameter} · step ${count(chosen.step)} · ${called(chosen.run)}${size}`;
+    this.title.textContent = chosen.row;
+    const size = chosen.parameters.reduce((sum, one) => sum + (one.size ?? 0), 0);
+    const sized = size ? ` · ${count(size)} numbers` : "";
+    this.where.textContent = `${called(chosen.run)} · step ${count(chosen.step)}${sized}`;
+    this.listParameters();
     this.reveal(false);
     this.draw(this.theme);
+  }
+
+  showIncidents(chosen) {
+    this.chosen = chosen;
+    const steps = chosen.incidents.map(({ step }) => count(step)).join(", ");
+    this.title.textContent = `${chosen.incidents.length > 1 ? "Incidents at steps" : "Incident at step"} ${steps}`;
+    this.where.textContent = called(chosen.run);
+    this.text.textContent = chosen.incidents.map(({ text }) => text).join("\n\n");
+    this.reveal(true);
   }
 
   reveal(incident) {
     [this.root.hidden, this.charts.hidden, this.text.hidden] = [false, incident, !incident];
   }
 
+  // The parameters of a layer, of which each has a histogram.
+  listParameters() {
+    const { chosen } = this;
+    this.parameters.hidden = chosen.parameters.length < 2;
+    const made = chosen.parameters.map(({ name }) => {
+      const input = element("input", { type: "radio", name: "parameter", value: name, checked: name === chosen.parameter });
+      input.addEventListener("change", () => this.turnTo(name));
+      return element("label", {}, input, element("span", {}, name.slice(name.lastIndexOf("/") + 1)));
+    });
+    const shown = [...this.parameters.querySelectorAll("input")].map(({ value }) => value).join();
+    if (shown !== chosen.parameters.map(({ name }) => name).join()) this.parameters.replaceChildren(...made);
+    for (const input of this.parameters.querySelectorAll("input")) input.checked = input.value === chosen.parameter;
+  }
+
+  async turnTo(parameter) {
+    const { chosen } = this;
+    chosen.parameter = parameter;
+    const bars = await api.histogram(chosen.run, parameter, chosen.step);
+    if (this.chosen !== chosen || chosen.parameter !== parameter) return;
+    this.bars = bars;
+    this.draw(this.theme);
+  }
+
   draw(theme) {
     this.theme = theme;
-    if (!this.chosen || this.chosen.incidents || !this.curves) return;
-    this.drawHistory(theme);
+    if (!this.chosen || this.chosen.incidents || !this.curves || this.root.hidden) return;
     this.drawHistogram(theme);
+    this.drawHistory(theme);
     this.facts.replaceChildren(...Object.entries(QUANTITIES).flatMap(([name, quantity]) => this.fact(name, quantity)));
   }
 
-  fact(name, { label, title, lacking }) {
+  fact(name, { label, meaning, lacking, scale }) {
     const curve = this.curves[name];
-    const at = curve?.steps.length ? nearest(curve.steps, this.chosen.step) : -1;
+    const at = curve.steps.length ? nearest(curve.steps, this.chosen.step) : -1;
     const value = at < 0 ? api.NONE : curve.values[at];
     const elsewhere = value !== api.NONE && curve.steps[at] !== this.chosen.step;
-    const when = elsewhere ? element("small", {}, ` step ${count(curve.steps[at])}`) : "";
-    return [element("dt", { title }, label), element("dd", {}, words(value, curve && lacking), when)];
+    const when = elsewhere ? element("small", {}, ` at step ${count(curve.steps[at])}`) : "";
+    const sign = standing(scale, value);
+    const beside = sign === "below" || sign === "above" ? element("span", { className: `finding ${sign}` }, `${SIGNS[sign]}${sign} usual`) : "";
+    return [element("dt", { title: meaning }, label), element("dd", {}, words(value, { lacking, percent: !scale.log }), when, beside)];
   }
 
+  // The quantity that the maps show, over the run; the norm of a gradient before and after clipping.
   drawHistory(theme) {
     const width = this.history.parentElement.clientWidth;
     const context = fit(this.history, width, HEIGHT);
-    const [raw, clipped] = [this.curves.grad_norm, this.curves.clipped_grad_norm];
-    const steps = stepAxis(raw.steps, LEFT, width - RIGHT);
-    const values = valueAxis([raw, clipped], TOP, BOTTOM, positive([raw, clipped]));
+    const { label, scale, lacking } = QUANTITIES[this.quantity];
+    const [raw, clipped] = NORMS.map((name) => this.curves[name]);
+    const isNorm = NORMS.includes(this.quantity);
+    const differ = isNorm && clipped.values.some((value, at) => value !== raw.values[at] && Number.isFinite(value));
+    const curve = isNorm ? raw : this.curves[this.quantity];
+    const shown = differ ? [raw, clipped] : [curve];
+    this.history.hidden = curve.values.every((value) => value === api.NONE);
+    if (this.history.hidden) return this.historyKeys.replaceChildren(`${label}: ${lacking}`);
+    const steps = stepAxis(curve.steps.length ? curve.steps : raw.steps, LEFT, width - RIGHT);
+    const positive = shown.some(({ values }) => values.some((value) => value > 0));
+    const values = valueAxis(shown, TOP, BOTTOM, scale.log ? positive : false);
+    if (scale.usual && values.logs === scale.log) widen(values, scale.usual);
+    if (scale.usual) drawBand(context, scale, values, steps, theme);
     drawValueAxis(context, values, steps, theme);
     drawStepAxis(context, steps, BOTTOM, theme);
-    drawNotFinite(context, raw, steps, values);
-    const differ = clipped.values.some((value, at) => value !== raw.values[at] && Number.isFinite(value));
+    drawNotFinite(context, curve, steps, values);
     if (differ) drawCurve(context, clipped, steps, values, { colour: theme.second, width: 4 });
-    drawCurve(context, raw, steps, values, { colour: theme.first, width: 1.3 }); // on top: where both are one, both show
+    drawCurve(context, curve, steps, values, { colour: theme.first, width: 1.4 }); // on top: where both are one, both show
     context.strokeStyle = theme.ink;
     context.lineWidth = 1;
     const x = Math.round(placeOf(steps, this.chosen.step)) + 0.5;
     line(context, x, TOP, x, BOTTOM);
-    this.history.setAttribute("aria-label", `Gradient norm of ${this.chosen.parameter} over the run`);
+    this.history.setAttribute("aria-label", `${label} of ${this.chosen.row} over the run`);
     const key = (kind, text) => element("span", { className: `key ${kind}` }, text);
-    const after = differ ? key("second", "after") : "nothing clipped";
-    this.historyKeys.replaceChildren(key("first", "gradient norm before clipping"), after);
+    const keys = isNorm ? [key("first", "gradient norm"), differ ? key("second", "after clipping") : "nothing clipped"] : [key("first", `${label} over the run`)];
+    if (scale.usual) keys.push(key("band", "usual"));
+    this.historyKeys.replaceChildren(...keys);
   }
 
   drawHistogram(theme) {
     const width = this.histogram.parentElement.clientWidth;
     const context = fit(this.histogram, width, HEIGHT);
     const { axis, rows, step } = this.bars;
-    const { grad_norm: norms } = this.curves;
+    const norms = this.curves.grad_norm;
     const zero = norms.values[nearest(norms.steps, this.chosen.step)] === 0;
-    this.histogramKeys.textContent = zero ? "all its numbers are exactly 0 at this step" : this.explained();
-    if (zero || !rows.length) return;
+    this.histogramKeys.textContent = zero ? "all numbers of the gradient are exactly 0 at this step" : this.explained();
+    this.histogram.hidden = zero || !rows.length;
+    if (this.histogram.hidden) return;
     const [low, high] = [rows[0][0], rows[rows.length - 1][1]];
     const density = ([left, right, number]) => number / (axis === "log10" ? right - left : 1); // rows differ in width
     const most = Math.max(...rows.map(density));
@@ -127,16 +176,21 @@ export class Detail {
       if (axis === "log10" && !Number.isInteger(at)) continue;
       context.fillText(axis === "log10" ? power(at) : words(at), across(at), BOTTOM + 6);
     }
-    this.histogram.setAttribute("aria-label", `Histogram of ${this.chosen.parameter}'s gradient at step ${step}`);
+    this.histogram.setAttribute("aria-label", `Histogram of the gradient of ${this.chosen.parameter} at step ${step}`);
   }
 
+  // The histogram in words.
   explained() {
     const { axis, rows, step } = this.bars;
-    if (!rows.length) return "no histogram of this gradient";
-    const nearest = step === this.chosen.step ? "" : " (the nearest one)";
-    return `gradient before clipping at step ${count(step)}${nearest}: numbers ${axis === "log10" ? "per decade of their size" : "by value"}`;
+    const name = this.chosen.parameter.slice(this.chosen.parameter.lastIndexOf("/") + 1);
+    if (!rows.length) return `no histogram of the gradient of ${name}: none is written where all its numbers are 0`;
+    const where = step === this.chosen.step ? "" : `, step ${count(step)} (the nearest)`;
+    return `gradient of ${name} before clipping${where}: numbers ${axis === "log10" ? "per decade" : "by value"}`;
   }
 }
 
-// Norms are drawn as log10 wherever one of them is above 0.
-const positive = (curves) => curves.some(({ values }) => values.some((value) => value > 0));
+// Makes an axis reach over what is usual, so that it shows how far off a curve is.
+function widen(axis, usual) {
+  axis.low = Math.min(axis.low, usual[0]);
+  axis.high = Math.max(axis.high, usual[1]);
+}

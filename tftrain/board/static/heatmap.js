@@ -1,22 +1,24 @@
-// The map of one run: a row for each parameter, in the model's order, a column for each point.
+// The map of one run: a row for each layer or parameter, in the model's order, a column for each point, and beside each row
+// its last number.
 
 import { NONE } from "./api.js";
 import { columns, drawStepAxis, nearest, placeOf } from "./axis.js";
-import { element, fit, FONT } from "./canvas.js";
-import { colour } from "./scale.js";
+import { element, fit, FONT, hatch } from "./canvas.js";
+import { brief, colour, distance, SIGNS, standing } from "./scale.js";
 
 const AXIS = 24; // height below the rows
-const [LEAST, MOST, WANTED] = [7, 30, 380]; // height of a row, and of all of them
-const [LABEL, GAPPED] = [15, 13]; // the least height for a label, and of a row that has a gap below it
+const [LEAST, MOST] = [7, 30]; // height of a row
+const [LABEL, GAPPED] = [13, 13]; // the least height for a label, and of a row that has a gap below it
 
 export class HeatMap {
   // `told` hears `point(cell or null)` and `chosen(cell)`, a cell being { row, point } as indices.
   constructor(label, told) {
     this.canvas = element("canvas", { className: "map-canvas", tabIndex: 0, role: "application", "aria-label": label });
     this.cursor = element("div", { className: "cursor", hidden: true });
-    this.root = element("div", { className: "map" }, this.canvas, this.cursor);
+    this.mark = element("div", { className: "mark", hidden: true });
+    this.root = element("div", { className: "map" }, this.canvas, this.mark, this.cursor);
     this.told = told;
-    this.cell = null;
+    this.cell = this.marked = null;
     this.canvas.addEventListener("pointermove", (event) => this.point(this.cellAt(event)));
     this.canvas.addEventListener("pointerleave", () => this.point(null));
     this.canvas.addEventListener("click", (event) => this.choose(this.cellAt(event)));
@@ -25,35 +27,42 @@ export class HeatMap {
     this.canvas.addEventListener("blur", () => this.point(null));
   }
 
-  // `shown`: names and keys [rows], rows [rows] of numbers [points], axis, scale; `look`: width, theme.
+  // `shown`: names [rows], rows [rows] of numbers [points], axis, scale; `look`: width, height of all rows, theme.
   draw(shown, look) {
     this.keep(shown);
     this.shown = shown;
-    this.height = Math.min(Math.max(Math.floor(WANTED / shown.rows.length), LEAST), MOST);
+    this.height = Math.min(Math.max(Math.floor(look.height / shown.rows.length), LEAST), MOST);
     const context = fit(this.canvas, look.width, shown.rows.length * this.height + AXIS);
-    if (!shown.axis.steps.length) return this.drawNothing(context, look);
-    this.drawCells(context, look);
+    if (!shown.axis.steps.length) this.drawNothing(context, look);
+    else {
+      this.drawCells(context, look);
+      this.drawLast(context, look);
+      drawStepAxis(context, shown.axis, shown.rows.length * this.height, look.theme);
+    }
     this.drawLabels(context, look);
-    drawStepAxis(context, shown.axis, shown.rows.length * this.height, look.theme);
     this.place();
   }
 
-  // The cell stays at its parameter and its step, where a quantity has other points or other rows.
-  keep({ axis, rows, keys }) {
-    const layer = (key) => key.slice(0, key.lastIndexOf("/"));
+  // The cell stays at its row and its step, where a quantity has other points, or parameters take the place of layers.
+  keep({ axis, rows, names }) {
+    const layer = (name) => name.slice(0, name.indexOf("/") < 0 ? name.length : name.lastIndexOf("/"));
     const moved = (cell) => {
       if (!cell || !axis.steps.length || !rows.length) return null;
-      const [key, step] = [this.shown.keys[cell.row], this.shown.axis.steps[cell.point]];
-      const row = [keys.indexOf(key), keys.findIndex((one) => layer(one) === layer(key)), Math.min(cell.row, rows.length - 1)];
+      const [name, step] = [this.shown.names[cell.row], this.shown.axis.steps[cell.point]];
+      const row = [names.indexOf(name), names.findIndex((one) => layer(one) === layer(name)), Math.min(cell.row, rows.length - 1)];
       return { row: row.find((one) => one >= 0), point: nearest(axis.steps, step) };
     };
     [this.cell, this.pointed] = [moved(this.cell), moved(this.pointed)];
   }
 
   drawNothing(context, { theme }) {
-    context.fillStyle = theme.faint;
+    const { axis, rows } = this.shown;
+    context.fillStyle = hatch(context, theme);
+    context.fillRect(axis.left, 0, axis.right - axis.left, rows.length * this.height);
     context.textBaseline = "top";
-    context.fillText("not measured yet: a run measures this at its histogram steps", this.shown.axis.left, 8);
+    context.textAlign = "left";
+    context.fillStyle = theme.ink;
+    context.fillText("not measured yet: a run measures this at its histogram steps", axis.left, rows.length * this.height + 6);
   }
 
   drawCells(context, { theme }) {
@@ -65,20 +74,40 @@ export class HeatMap {
     const shows = (this.shows = columns(axis, width));
     rows.forEach((values, row) => {
       const own = Uint32Array.from(values, (value) => colour(scale, value));
+      const far = Float64Array.from(values, (value) => distance(scale, value));
       for (let column = 0; column < width; column++) {
         const [first, last] = [shows[2 * column], shows[2 * column + 1]];
-        colours[row * width + column] = own[first === last ? first : strongest(values, first, last)];
+        colours[row * width + column] = own[first === last ? first : furthest(far, first, last)];
       }
     });
     const small = new OffscreenCanvas(width, rows.length);
     small.getContext("2d").putImageData(pixels, 0, 0);
-    context.fillStyle = theme.absent;
+    context.fillStyle = hatch(context, theme);
     context.fillRect(axis.left, 0, span, rows.length * this.height);
     context.imageSmoothingEnabled = false;
     context.drawImage(small, axis.left, 0, span, rows.length * this.height);
     if (this.height < GAPPED) return;
     context.fillStyle = theme.ground;
     for (let row = 1; row < rows.length; row++) context.fillRect(axis.left, row * this.height - 1, span, 1);
+  }
+
+  // The last number of each row, with a sign where it is not usual.
+  drawLast(context, { theme }) {
+    const { rows, axis, scale } = this.shown;
+    const every = Math.ceil(LABEL / this.height);
+    context.font = FONT;
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    rows.forEach((values, row) => {
+      if (row % every || !values.length) return;
+      const last = values[values.length - 1];
+      const sign = standing(scale, last);
+      context.fillStyle = sign === "below" || sign === "above" || !Number.isFinite(last) ? theme.ink : theme.faint;
+      context.fillText(SIGNS[sign] + lastText(scale, last), axis.right + 6, Math.max((row + 0.5) * this.height, 6));
+    });
+    context.textBaseline = "top";
+    context.fillStyle = theme.faint;
+    context.fillText("last", axis.right + 6, rows.length * this.height + 6);
   }
 
   drawLabels(context, { theme }) {
@@ -100,7 +129,8 @@ export class HeatMap {
     if (row < 0 || row >= rows.length || !axis.steps.length || event.offsetX > axis.right) return null;
     const share = Math.min(Math.max((event.offsetX - axis.left) / (axis.right - axis.left), 0), 1);
     const column = Math.min(Math.floor((share * this.shows.length) / 2), this.shows.length / 2 - 1);
-    return { row, point: strongest(rows[row], this.shows[2 * column], this.shows[2 * column + 1]) }; // as it is drawn
+    const far = Float64Array.from(rows[row], (value) => distance(this.shown.scale, value));
+    return { row, point: furthest(far, this.shows[2 * column], this.shows[2 * column + 1]) }; // as it is drawn
   }
 
   key(event) {
@@ -133,17 +163,29 @@ export class HeatMap {
     if (cell) this.told.chosen(cell);
   }
 
-  // Puts the frame of the cursor where it belongs.
+  // Marks the cell of a row at a step as the one that is open; none for null.
+  markCell(name, step) {
+    this.marked = name === null ? null : { name, step };
+    this.place();
+  }
+
+  // Puts the frames of the cursor and of the mark where they belong.
   place() {
+    const { axis, names } = this.shown;
+    this.frame(this.cursor, this.pointed);
+    const row = this.marked && axis.steps.length ? names.indexOf(this.marked.name) : -1;
+    this.frame(this.mark, row < 0 ? null : { row, point: nearest(axis.steps, this.marked.step) });
+  }
+
+  frame(frame, cell) {
     const { axis, rows } = this.shown;
-    const shown = this.pointed && this.pointed.row < rows.length && this.pointed.point < axis.steps.length;
-    this.cursor.hidden = !shown;
-    if (!shown) return;
-    const [from, to] = this.edges(this.pointed.point);
+    frame.hidden = !(cell && cell.row < rows.length && cell.point < axis.steps.length);
+    if (frame.hidden) return;
+    const [from, to] = this.edges(cell.point);
     const [left, width] = [Math.max(from, axis.left) - 1, Math.max(to - from, 3)];
-    this.cursor.style.transform = `translate(${left}px, ${this.pointed.row * this.height}px)`;
-    this.cursor.style.width = `${width}px`;
-    this.cursor.style.height = `${this.height}px`;
+    frame.style.transform = `translate(${left}px, ${cell.row * this.height}px)`;
+    frame.style.width = `${width}px`;
+    frame.style.height = `${this.height}px`;
   }
 
   edges(point) {
@@ -154,14 +196,18 @@ export class HeatMap {
   }
 }
 
-// Of several points in one column: one that is not finite, or else the largest, so that no spike hides.
-function strongest(values, first, last) {
+// Of several points in one column the one that is furthest from what is usual, so that no spike hides.
+function furthest(far, first, last) {
   let found = first;
-  for (let at = first; at <= last; at++) {
-    if (values[at] !== NONE && !Number.isFinite(values[at])) return at;
-    if (values[at] > values[found]) found = at;
-  }
+  for (let at = first + 1; at <= last; at++) if (far[at] > far[found]) found = at;
   return found;
+}
+
+function lastText(scale, value) {
+  if (value === NONE) return "–";
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return "inf";
+  return scale.log ? brief(value, 2) : `${brief(100 * value, 2)} %`;
 }
 
 // Without its middle where it is too long.

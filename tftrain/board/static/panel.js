@@ -1,59 +1,67 @@
-// One run: its name, the strip and the map, which share an axis of steps.
+// One run: its name, what of it is not usual, the strip and the map, which share an axis of steps.
 
 import { NONE } from "./api.js";
 import { nearest, stepAxis } from "./axis.js";
 import { element, FONT } from "./canvas.js";
+import { findings } from "./findings.js";
 import { HeatMap } from "./heatmap.js";
-import { reach } from "./legend.js";
 import { called } from "./quantities.js";
-import { count, words } from "./scale.js";
+import { count, distance, SIGNS, standing, words } from "./scale.js";
 import { Strip } from "./strip.js";
 
-const [LEAST_LABEL, MOST_LABEL, RIGHT] = [48, 190, 48];
-const EMPTY = { steps: [], values: new Float64Array() };
+const [LEAST_LABEL, MOST_LABEL, RIGHT] = [48, 190, 66];
 
 export class Panel {
-  // `told` hears `hover(cell or null)`, `chosen(cell)` and `incident(run, incident)`; a cell is all that is known of it.
+  // `told` hears `hover(cell or null)`, `chosen(cell)`, `incident(run, incidents)` and `quantity(name)`; a cell is all that is
+  // known of it.
   constructor(run, told) {
     this.run = run;
     this.told = told;
-    this.strip = new Strip(`Loss and clipping of ${called(run)}`, { incident: (one) => told.incident(run, one) });
-    const help = `Gradients of ${called(run)}, parameters by steps. Arrow keys move, Enter shows more.`;
+    this.strip = new Strip(`Loss and clipping of ${called(run)}`, { incident: (incidents) => told.incident(run, incidents) });
+    const help = `Gradients of ${called(run)}, layers by steps. Arrow keys move, Enter shows more.`;
     this.map = new HeatMap(help, {
       point: (cell) => this.point(cell),
       chosen: (cell) => told.chosen(this.known(cell)),
     });
-    this.range = element("small", { className: "range" });
-    this.title = element("h2", {}, called(run), this.range);
-    this.root = element("section", { className: "run" }, this.title, this.strip.root, this.map.root);
+    this.findings = element("p", { className: "findings" });
+    this.fault = element("p", { className: "fault" });
+    this.drawn = element("div", {}, this.findings, this.strip.root, this.map.root);
+    this.root = element("section", { className: "run" }, element("h2", {}, called(run)), this.fault, this.drawn);
     this.root.dataset.run = run;
   }
 
-  // `table` is what api.map gives, `rows` the indices of those that are shown; `apart` says that the scale is the run's own.
-  draw({ facts, table, course, rows, quantity }, { scale, apart }, theme) {
-    [this.facts, this.rows, this.course, this.lacking] = [facts, rows, course, quantity.lacking];
-    this.range.textContent = apart && !scale.nothing && !scale.share ? ` colours from ${reach(scale).join(" to ")}` : "";
-    const names = this.labels(rows.map((row) => facts.parameters[row]));
+  // `table` is what api.map gives, `course` what api.course does; or there is a `fault`, in words.
+  draw({ fault, facts, table, course, rows, quantity }, { heights, theme }) {
+    [this.fault.hidden, this.drawn.hidden] = [!fault, Boolean(fault)];
+    this.fault.textContent = fault ? `⚠ This run cannot be shown: ${fault}` : "";
+    if (fault) return;
+    [this.facts, this.table, this.course, this.quantity, this.kind] = [facts, table, course, quantity, rows];
     const width = this.root.clientWidth;
-    const axis = stepAxis(table.steps, this.labelWidth(names), width - RIGHT, [course.loss.steps, course.val_loss.steps]);
-    const keys = rows.map((row) => facts.parameters[row]);
-    const shown = { names, keys, rows: rows.map((row) => table.values[row] ?? new Float64Array()), scale };
-    this.map.draw({ ...shown, axis }, { width, theme });
-    this.strip.draw(course, axis, { width, theme });
-    this.steps = table.steps;
+    const axis = stepAxis(table.steps, this.labelWidth(), width - RIGHT, [course.loss.steps, course.val_loss.steps]);
+    this.map.draw({ names: table.names, rows: table.values, scale: quantity.scale, axis }, { width, height: heights.map, theme });
+    this.strip.draw(course, axis, { width, height: heights.strip, theme });
+    this.tellFindings();
     if (this.map.pointed) this.point(this.map.pointed); // under a pointer that rests
   }
 
-  // Where each layer has one row, its name is enough.
-  labels(names) {
-    const layers = names.map((name) => name.slice(0, name.lastIndexOf("/")));
-    return new Set(layers).size === layers.length ? layers : names;
+  // What stands outside of what is usual at the last point where all was measured; a click shows where.
+  tellFindings() {
+    const { latest, depth_ratio: ratio } = this.course;
+    if (latest.step === null) return this.findings.replaceChildren();
+    const found = findings(latest, ratio);
+    const buttons = found.map(({ quantity, sign, text }) => {
+      const button = element("button", { type: "button", className: `finding ${sign}` }, text);
+      button.addEventListener("click", () => this.told.quantity(quantity));
+      return button;
+    });
+    const step = `at step ${count(latest.step)}`;
+    this.findings.replaceChildren(...(found.length ? [`Not usual ${step}:`, ...buttons] : [`All within what is usual ${step}`]));
   }
 
-  labelWidth(names) {
+  labelWidth() {
     const context = (this.measure ??= document.createElement("canvas").getContext("2d"));
     context.font = FONT;
-    const widest = Math.max(...names.map((name) => context.measureText(name).width));
+    const widest = Math.max(...this.table.names.map((name) => context.measureText(name).width));
     return Math.ceil(Math.min(Math.max(widest, LEAST_LABEL), MOST_LABEL)) + 14;
   }
 
@@ -64,19 +72,39 @@ export class Panel {
   }
 
   known({ row, point }) {
-    const index = this.rows[row];
-    const value = this.map.shown.rows[row]?.[point] ?? NONE;
-    const said = words(value, this.lacking);
+    const [name, step] = [this.table.names[row], this.table.steps[point]];
+    const value = this.table.values[row]?.[point] ?? NONE;
+    const { scale, lacking } = this.quantity;
+    const sign = standing(scale, value);
+    const said = SIGNS[sign] + words(value, { lacking, percent: !scale.log }) + (sign ? `, ${sign === "usual" ? sign : `${sign} usual`}` : "");
     return {
       run: this.run,
-      parameter: this.facts.parameters[index],
-      size: this.facts.sizes[index],
-      step: this.steps[point],
+      row: name,
+      rows: this.kind,
+      parameters: this.parametersOf(name),
+      step,
       said,
-      beside: this.beside(this.steps[point]),
-      words: `${this.facts.parameters[index]}, step ${count(this.steps[point])}: ${said}`,
+      beside: this.beside(step),
+      words: `${name}, step ${count(step)}: ${said}`,
       frame: this.map.cursor,
     };
+  }
+
+  // The parameters of a row with their sizes, the largest first.
+  parametersOf(row) {
+    const { parameters, sizes } = this.facts;
+    const own = parameters.map((name, at) => ({ name, size: sizes[at] })).filter(({ name }) => name === row || name.startsWith(`${row}/`));
+    const direct = own.filter(({ name }) => name === row || !name.slice(row.length + 1).includes("/"));
+    return direct.sort((one, other) => (other.size ?? 0) - (one.size ?? 0));
+  }
+
+  // The cell that tells most at the last point: that which is furthest from what is usual.
+  foremost() {
+    const { steps, values } = this.table;
+    const point = steps.length - 1;
+    const far = values.map((row) => distance(this.quantity.scale, row[point] ?? NONE));
+    const most = Math.max(...far);
+    return { cell: point < 0 ? null : { row: Math.max(far.indexOf(most), 0), point }, distance: this.quantity.scale.usual ? most : -1 };
   }
 
   // The loss and the share of clipped steps there, in words.
@@ -89,5 +117,3 @@ export class Panel {
     ].filter(Boolean);
   }
 }
-
-export const NOTHING = { loss: EMPTY, val_loss: EMPTY, clip_rate: EMPTY, nonfinite_steps: EMPTY, incidents: [] };

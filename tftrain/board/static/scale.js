@@ -3,66 +3,84 @@
 import { NONE } from "./api.js";
 
 // Viridis (van der Walt and Smith, 2015): even steps look even, also to the colour-blind, and in grey.
-const VIRIDIS = [
-  "440154", "48186a", "472d7b", "424086", "3b528b", "33638d", "2c728e", "26828e", "21918c",
-  "1f9f88", "27ad81", "3dbc74", "5cc863", "81d34d", "aadc32", "d5e21a", "fde725",
-].map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+const VIRIDIS = ramp(
+  "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1f9f88 27ad81 3dbc74 5cc863 81d34d aadc32 d5e21a fde725",
+);
+// Where there is something usual it is pale, what is below is blue and what is above orange, darker the further it is off.
+const BELOW = ramp("8cc0e8 5aa2d8 2f7ebc 0f5ba6 0b3f80");
+const USUAL = ramp("cfe8d8 dbecd0 e8edc6");
+const ABOVE = ramp("fdb46c fd8d3c e6550d a63603 6b2003");
 const SHADES = 1024;
-export const ZERO = "#000000";
 export const NOT_FINITE = "#ff00ff";
 const BLACK = pack([0, 0, 0]);
 const MAGENTA = pack([255, 0, 255]);
-const TABLE = Uint32Array.from({ length: SHADES }, (_, index) => pack(viridis(index / (SHADES - 1))));
+
+function ramp(colours) {
+  return colours.split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+}
 
 function pack([red, green, blue]) {
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
-function viridis(share) {
-  const place = share * (VIRIDIS.length - 1);
-  const below = Math.min(Math.floor(place), VIRIDIS.length - 2);
-  return VIRIDIS[below].map((from, at) => Math.round(from + (place - below) * (VIRIDIS[below + 1][at] - from)));
+function between(colours, share) {
+  const place = Math.min(Math.max(share, 0), 1) * (colours.length - 1);
+  const below = Math.min(Math.floor(place), colours.length - 2);
+  return colours[below].map((from, at) => Math.round(from + (place - below) * (colours[below + 1][at] - from)));
 }
 
-export const css = (share) => `rgb(${viridis(share).join(" ")})`;
-
-const CUT = 0.01; // the share of a run's numbers at either end that has the colour of the end
-const [FURTHER_DOWN, FURTHER_UP] = [6, 3]; // decades by which runs may stretch the scale of at least as many others,
-const [LEAST, MOST] = [-10, 4]; // or up to these
-
-// One scale for these runs, of which each is the rows that are shown. Runs that explode do not make all others look
-// alike: what is too far from the middle one of them has the colour of the end.
-export function colourScale(runs, share) {
-  if (share) return { share, low: 0, high: 1, beyond: [false, false] };
-  const sorted = runs.map(logarithms).filter((logs) => logs.length);
-  if (!sorted.length) return { share, low: -1, high: 0, beyond: [false, false], nothing: true };
-  const cut = (logs) => Math.floor(logs.length * CUT);
-  const lows = sorted.map((logs) => logs[cut(logs)]).sort((one, other) => one - other);
-  const highs = sorted.map((logs) => logs[logs.length - 1 - cut(logs)]).sort((one, other) => other - one);
-  const middle = Math.floor(sorted.length / 2);
-  const low = Math.max(lows[0], Math.min(lows[middle] - FURTHER_DOWN, LEAST));
-  const high = Math.min(highs[0], Math.max(highs[middle] + FURTHER_UP, MOST));
-  const lacking = Math.max(0, 1 - (high - low)) / 2; // a decade at least
-  const ends = { low: low - lacking, high: high + lacking };
-  const beyond = [sorted.some((logs) => logs[0] < ends.low), sorted.some((logs) => logs[logs.length - 1] > ends.high)];
-  return { share, ...ends, beyond };
+// A scale that is the same whatever is shown. `low` and `high` are what its ends stand for, `usual` the two ends of what
+// is usual and `mark` the middle of it, where there is such a thing; `log` makes it logarithmic.
+export function colourScale({ log = false, low, high, usual = null, mark = null }) {
+  const at = (value) => (log ? Math.log10(value) : value);
+  const scale = { log, low: at(low), high: at(high), usual: usual && usual.map(at), mark: mark && at(mark) };
+  scale.shades = Array.from({ length: SHADES }, (_, index) => shade(scale, index / (SHADES - 1)));
+  scale.table = Uint32Array.from(scale.shades, pack);
+  return scale;
 }
 
-function logarithms(rows) {
-  const found = new Float64Array(rows.reduce((sum, row) => sum + row.length, 0));
-  let size = 0;
-  for (const row of rows) for (const value of row) if (value > 0 && value < Infinity) found[size++] = Math.log10(value);
-  return found.subarray(0, size).sort();
+function shade({ low, high, usual }, share) {
+  if (!usual) return between(VIRIDIS, share);
+  const at = low + share * (high - low);
+  if (at < usual[0]) return between(BELOW, (usual[0] - at) / (usual[0] - low));
+  if (at > usual[1]) return between(ABOVE, (at - usual[1]) / (high - usual[1]));
+  return between(USUAL, (at - usual[0]) / (usual[1] - usual[0]));
 }
+
+const shadeAt = (share) => Math.round(Math.min(Math.max(share, 0), 1) * (SHADES - 1));
+const locate = ({ log }, value) => (log ? Math.log10(value) : value);
+
+export const css = (scale, share) => `rgb(${scale.shades[shadeAt(share)].join(" ")})`;
+
+// Where a number lies between the ends of a scale, from 0 to 1, or beyond them.
+export const shareOf = (scale, value) => (locate(scale, value) - scale.low) / (scale.high - scale.low);
 
 // The colour as a number for ImageData; 0, transparent, where there is none.
 export function colour(scale, value) {
   if (value === NONE) return 0;
   if (!Number.isFinite(value)) return MAGENTA;
-  if (!scale.share && value === 0) return BLACK;
-  const place = ((scale.share ? value : Math.log10(value)) - scale.low) / (scale.high - scale.low);
-  return TABLE[Math.round(Math.min(Math.max(place, 0), 1) * (SHADES - 1))];
+  if (scale.log && value === 0) return BLACK;
+  return scale.table[shadeAt(shareOf(scale, value))];
 }
+
+// How far a number is from what is usual, as a share of the scale: above 0 outside of it. Without anything usual the largest
+// is the furthest; what is not finite is further than any other.
+export function distance(scale, value) {
+  if (value === NONE) return -Infinity;
+  if (!Number.isFinite(value)) return Infinity;
+  const at = locate(scale, value);
+  const off = scale.usual ? Math.max(scale.usual[0] - at, at - scale.usual[1]) : at - scale.low;
+  return Math.max(off / (scale.high - scale.low), -1e9); // log10 of 0, where nothing is usual
+}
+
+// "below", "usual" or "above"; "" where nothing is usual, or nothing known.
+export function standing(scale, value) {
+  if (!scale.usual || value === NONE || !Number.isFinite(value)) return "";
+  const at = locate(scale, value);
+  return at < scale.usual[0] ? "below" : at > scale.usual[1] ? "above" : "usual";
+}
+
+export const SIGNS = { below: "▼ ", above: "▲ ", usual: "", "": "" };
 
 // Round numbers between two, at most so many.
 export function ticks(low, high, most) {
@@ -100,10 +118,11 @@ export function power(exponent) {
   return "10" + [...String(exponent)].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("");
 }
 
-export function words(value, lacking = "not measured") {
+export function words(value, { lacking = "not measured", percent = false } = {}) {
   if (value === NONE) return lacking;
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return "infinite";
+  if (percent) return `${brief(100 * value)} %`;
   if (value === 0) return "exactly 0";
   return brief(value);
 }

@@ -4,7 +4,7 @@ import { line, placeOf } from "./axis.js";
 import { element, fit } from "./canvas.js";
 import { drawCurve, drawNotFinite, drawShares, drawValueAxis, valueAxis } from "./chart.js";
 
-const [HEIGHT, TOP, BOTTOM] = [104, 16, 98];
+const [TOP, BELOW] = [16, 6]; // pixels above and below the curves
 const APART = 26; // pixels between two marks
 
 export class Strip {
@@ -17,11 +17,12 @@ export class Strip {
     this.told = told;
   }
 
-  draw(course, axis, { width, theme }) {
-    this.axis = axis;
-    const context = fit(this.canvas, width, HEIGHT);
+  draw(course, axis, { width, height, theme }) {
+    [this.axis, this.bottom] = [axis, height - BELOW];
+    const context = fit(this.canvas, width, height);
+    this.marks.style.bottom = `${height - TOP}px`;
     const losses = [course.loss, course.val_loss].filter((curve) => curve.steps.length);
-    const values = valueAxis(losses, TOP, BOTTOM);
+    const values = valueAxis(losses, TOP, this.bottom);
     drawShares(context, course.clip_rate, axis, values, theme.second);
     drawValueAxis(context, values, axis, theme);
     if (course.clip_rate.steps.length) this.drawPercent(context, theme);
@@ -38,9 +39,9 @@ export class Strip {
     context.textAlign = "left";
     context.fillStyle = theme.faint;
     context.fillText("100 %", this.axis.right + 6, TOP);
-    context.fillText("0 %", this.axis.right + 6, BOTTOM);
+    context.fillText("0 %", this.axis.right + 6, this.bottom);
     context.strokeStyle = theme.line;
-    line(context, this.axis.right + 0.5, TOP, this.axis.right + 0.5, BOTTOM);
+    line(context, this.axis.right + 0.5, TOP, this.axis.right + 0.5, this.bottom);
   }
 
   drawKeys(course) {
