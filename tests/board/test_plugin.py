@@ -187,16 +187,18 @@ def test_the_curves_above_the_map(ask):
     assert found["depth_ratio"] == {"steps": [100, 200, 300], "values": [-2, -2, -2]}
 
 
-def test_the_last_point_at_which_all_is_measured(ask):
+def test_each_quantity_at_its_last_point(ask):
     latest = ask("course", run="one")["latest"]
-    expected = {
+    assert {one["step"] for one in latest.values()} == {LAST}
+    values = {name: one["values"] for name, one in latest.items()}
+    measured = {
         "update_ratio": [0.25],
         "weight_norm": [2],
         "zero_grads": [0.2],
         "dead_units": [0.5],
         "saturated": [None],
     }
-    assert latest == {"step": LAST, "values": expected}
+    assert values == measured | {"grad_norm": [300], "clipped_grad_norm": [100], "clip_factor": [0.33333]}
 
 
 def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
@@ -211,6 +213,7 @@ def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
     for name in ("other_shape", "words"):
         status, error = ask("map", run=name, quantity="grad_norm", rows="layers")
         assert status == 422 and "gradients/norms" in error and "1 parameter" in error
+        assert ask("course", run=name) == (status, error), "so that it is told whatever quantity is shown"
     assert "one/val" not in found and found["one"]["parameters"] == [KERNEL, BIAS]
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from tftrain.board.layout import LAYERS, PARAMETERS, Damaged, Layout, read_layout
 from tftrain.board.log import Log
-from tftrain.board.quantities import MEASURED, QUANTITIES, Quantity, read_columns
-from tftrain.gradient_map import NONE, PLUGIN
+from tftrain.board.quantities import QUANTITIES, Quantity, read_columns
+from tftrain.gradient_map import NONE, PLUGIN, TENSORS
 
 HISTOGRAMS = {"log10": "grad_hist_log10", "value": "grad_hist"}  # by axis
 CURVES = {
@@ -55,7 +55,7 @@ def history(log: Log, run: str, row: str, rows: str) -> dict[str, Any]:
     """Every quantity of one row over a run: `steps` [points] and `values` [points] of each."""
     layout = _known_layout(log, run)
     members = _member_places(layout, run, row, rows)
-    points = {tensor: _points(log, run, tensor, layout) for tensor in {one.tensor for one in QUANTITIES.values()}}
+    points = {tensor: _points(log, run, tensor, layout) for tensor in TENSORS}
     curves = {}
     for name, quantity in QUANTITIES.items():
         steps, tables = points[quantity.tensor]
@@ -80,7 +80,7 @@ def histogram(log: Log, run: str, parameter: str, step: str) -> dict[str, Any]:
 
 
 def course(log: Log, run: str) -> dict[str, Any]:
-    """What stands above the map: curves of training and validation, the incidents, and the last that is measured."""
+    """What stands above the map: curves of training and validation, the incidents, and each quantity at its last."""
     layout = _known_layout(log, run)
     curves = {name: _curve(log, run, tag) for name, tag in CURVES.items()}
     validation = _curve(log, "val" if run == "." else f"{run}/val", CURVES["loss"])
@@ -162,15 +162,15 @@ def _combined(
 
 
 def _latest(log: Log, run: str, layout: Layout) -> dict[str, Any]:
-    """The last point at which all is measured: its `step`, None where there is none, and each quantity by layer."""
-    steps, tables = _points(log, run, MEASURED, layout)
-    members = layout.rows(LAYERS)
-    measured = {name: quantity for name, quantity in QUANTITIES.items() if quantity.tensor == MEASURED}
-    values = {
-        name: _known_numbers(_combined(quantity, tables[-1:], layout, members.values()).ravel().tolist())
-        for name, quantity in measured.items()
-    }
-    return {"step": steps[-1] if steps else None, "values": values}
+    """Each quantity by layer at its last point, with the `step` of that; those that have none are left out."""
+    members, found = layout.rows(LAYERS).values(), {}
+    points = {tensor: _points(log, run, tensor, layout) for tensor in TENSORS}
+    for name, quantity in QUANTITIES.items():
+        steps, tables = points[quantity.tensor]
+        if steps:
+            values = _combined(quantity, tables[-1:], layout, members).ravel()
+            found[name] = {"step": steps[-1], "values": _known_numbers(values.tolist())}
+    return found
 
 
 def _curve(log: Log, run: str, tag: str) -> dict[str, list]:

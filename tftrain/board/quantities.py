@@ -15,8 +15,8 @@ Combine = Callable[..., np.ndarray]
 class Quantity(NamedTuple):
     """What is read of an event file for it, columns of one tensor, and how these come to one row.
 
-    `combine` takes an array [parameters, points] for each of `inputs`, then the sizes of the parameters [parameters, 1],
-    and gives [points].
+    `combine` takes an array [parameters, points] for each of `inputs`, then the sizes of the parameters,
+    [parameters, 1]; it gives [points].
     """
 
     tensor: str

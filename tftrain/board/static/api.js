@@ -27,8 +27,8 @@ export async function histogram(run, parameter, step) {
 
 export async function course(run) {
   const { incidents, latest, ...others } = await ask("course", { run });
-  const values = Object.entries(latest.values).map(([name, row]) => [name, row.map(number)]);
-  return { ...curves(others), incidents, latest: { step: latest.step, values: Object.fromEntries(values) } };
+  const last = Object.entries(latest).map(([name, { step, values }]) => [name, { step, values: values.map(number) }]);
+  return { ...curves(others), incidents, latest: Object.fromEntries(last) };
 }
 
 async function ask(route, query = {}) {

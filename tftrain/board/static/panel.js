@@ -5,7 +5,7 @@ import { nearest, stepAxis } from "./axis.js";
 import { element, FONT } from "./canvas.js";
 import { findings } from "./findings.js";
 import { HeatMap } from "./heatmap.js";
-import { called } from "./quantities.js";
+import { called, QUANTITIES } from "./quantities.js";
 import { count, distance, SIGNS, standing, words } from "./scale.js";
 import { Strip } from "./strip.js";
 
@@ -44,18 +44,18 @@ export class Panel {
     if (this.map.pointed) this.point(this.map.pointed); // under a pointer that rests
   }
 
-  // What stands outside of what is usual at the last point where all was measured; a click shows where.
+  // What stands outside of what is usual at the last point of each quantity; a click shows where.
   tellFindings() {
     const { latest, depth_ratio: ratio } = this.course;
-    if (latest.step === null) return this.findings.replaceChildren();
     const found = findings(latest, ratio);
-    const buttons = found.map(({ quantity, sign, text }) => {
-      const button = element("button", { type: "button", className: `finding ${sign}` }, text);
+    const buttons = found.map(({ quantity, sign, text, step }) => {
+      const title = `at step ${count(step)}; a click shows ${QUANTITIES[quantity].label}`;
+      const button = element("button", { type: "button", className: `finding ${sign}`, title }, text);
       button.addEventListener("click", () => this.told.quantity(quantity));
       return button;
     });
-    const step = `at step ${count(latest.step)}`;
-    this.findings.replaceChildren(...(found.length ? [`Not usual ${step}:`, ...buttons] : [`All within what is usual ${step}`]));
+    const said = "update_ratio" in latest ? "At its last point all is within what is usual" : "Not measured yet";
+    this.findings.replaceChildren(...(found.length ? ["Not usual at its last point:", ...buttons] : [said]));
   }
 
   labelWidth() {
