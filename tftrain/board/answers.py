@@ -142,8 +142,8 @@ def _points(log: Log, run: str, tensor: str, layout: Layout) -> tuple[list[int],
         shape = point.numpy.shape
         if len(shape) != 2 or shape[0] != len(layout.parameters) or point.numpy.dtype.kind != "f":
             raise Damaged(
-                f"{tensor} at step {point.step}: given numbers of shape {list(shape)}, "
-                f"expected a row for each of {len(layout.parameters)} parameters"
+                f"{tensor} at step {point.step}: given an array of shape {list(shape)}, "
+                f"expected numbers of shape [{len(layout.parameters)}, ...], a row for each parameter"
             )
     return [point.step for point in points], [point.numpy for point in points]
 

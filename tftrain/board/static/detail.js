@@ -132,6 +132,7 @@ export class Detail {
     const positive = shown.some(({ values }) => values.some((value) => value > 0));
     const values = valueAxis(shown, TOP, BOTTOM, scale.log ? positive : false);
     if (scale.usual && values.logs === scale.log) widen(values, scale.usual);
+    if (values.logs && shown.some((one) => one.values.includes(0))) values.low -= 0.15 * (values.high - values.low); // zeros lie there
     if (scale.usual) drawBand(context, scale, values, steps, theme);
     drawValueAxis(context, values, steps, theme);
     drawStepAxis(context, steps, BOTTOM, theme);
