@@ -212,7 +212,8 @@ def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
         assert status in (404, 422), name
     for name in ("other_shape", "words"):
         status, error = ask("map", run=name, quantity="grad_norm", rows="layers")
-        assert status == 422 and "gradients/norms at step 1: given" in error and "expected numbers of shape [1, ...]" in error
+        assert status == 422 and error.startswith("gradients/norms at step 1: given an array of shape [")
+        assert "expected numbers of shape [1, ...]" in error
         assert ask("course", run=name) == (status, error), "so that it is told whatever quantity is shown"
     assert "one/val" not in found and found["one"]["parameters"] == [KERNEL, BIAS]
 
