@@ -2,6 +2,6 @@
 
 import sys
 
-from tftrain.cli import main
+from tftrain.cli import run_process
 
-sys.exit(main())
+sys.exit(run_process())

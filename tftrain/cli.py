@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import functools
 import os
 import sys
@@ -14,6 +15,7 @@ from tftrain.command import (
     FAILED,
     INTERRUPTED,
     PEER_LOST,
+    SIGNALLED,
     Parser,
     judged,
     output_path,
@@ -21,6 +23,7 @@ from tftrain.command import (
     show_warnings_plainly,
 )
 from tftrain.durable import CannotWrite
+from tftrain.interrupts import watched
 from tftrain.looks import check_gradients, inspect, replay
 from tftrain.names import nearest
 from tftrain.run_folder import CONFIG, RunFolderError, refuse_links
@@ -50,6 +53,30 @@ def main(words: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if words is None else words)
+    with watched():
+        return _run(words)
+
+
+def run_process() -> int:
+    """Run the command of this process's own words.
+
+    After a signal the process ends when all that was registered for its end is done: what is left to be taken to pieces
+    could wait for a data source that hangs.
+    """
+    status = 0
+
+    def end() -> None:
+        if status > SIGNALLED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    atexit.register(end)  # what is registered first comes last
+    status = main()
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
     verb = VERBS[words[0]] if words and words[0] in VERBS else train
     try:
         return verb(words[1:] if words and words[0] in VERBS else words)
@@ -105,7 +132,6 @@ def _train(file: Path, asked: argparse.Namespace) -> int:
     from tftrain import train
     from tftrain.cluster import PeerLost
     from tftrain.errors import InputError, TrainingError, UserCodeError
-    from tftrain.interrupts import second_kills
     from tftrain.startup import import_tensorflow
 
     if sys.stdout.isatty():
@@ -113,8 +139,7 @@ def _train(file: Path, asked: argparse.Namespace) -> int:
     show_warnings_plainly()
     try:
         import_tensorflow()
-        with second_kills():
-            result = train(config, asked.run_dir, asked.resume, asked.allow_changes, asked.trust)
+        result = train(config, asked.run_dir, asked.resume, asked.allow_changes, asked.trust)
     except (InputError, UserCodeError) as error:
         complain(error)
         return BAD_INPUT

@@ -15,7 +15,8 @@ from tftrain.untrusted import Unreadable, check_path, is_folder
 FAILED = 1
 BAD_INPUT = 2
 PEER_LOST = 3
-INTERRUPTED = 130
+SIGNALLED = 128  # and the number of the signal that ended it
+INTERRUPTED = SIGNALLED + 2
 
 
 class Parser(argparse.ArgumentParser):
