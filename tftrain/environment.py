@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import tensorflow as tf
+
+from tftrain.repository import find_commit, has_changes
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tftrain")
 
@@ -53,14 +55,9 @@ def _device(device: tf.config.PhysicalDevice) -> str:
 
 
 def _commit() -> str:
-    """The commit of the working directory, and whether something was changed since; nothing outside of repositories."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        return f"{head} and changes" if _git("status", "--porcelain", "--untracked-files=no") else head
-    except (OSError, subprocess.SubprocessError):
+    """The commit of the working directory, and whether a file was changed since; nothing outside of repositories."""
+    here = Path()
+    commit = find_commit(here)
+    if commit is None:
         return ""
-
-
-def _git(*words: str) -> str:
-    command = ["git", "--no-optional-locks", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    return f"{commit} and changes" if has_changes(here) else commit
