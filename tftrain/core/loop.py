@@ -113,7 +113,7 @@ def _answer(trouble: Trouble, state: TrainState, plan: Plan, sinks: Sinks) -> St
     with sinks.ledger.timing("checkpoints"):
         reason = sinks.rewind(trouble) if plan.on_nonfinite == "rewind" else None
     if trouble.kind == "spike":
-        state.norm_range.bear(trouble.rows["grad_norm"][-1])  # should there be another one soon, it is a new range
+        state.norm_range.add_spike(trouble.step, trouble.rows["grad_norm"][-1])
     return reason
 
 

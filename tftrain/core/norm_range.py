@@ -9,7 +9,9 @@ from tftrain.core.types import Tensor
 from tftrain.core.variables import FIRST
 
 FIRST_LOOK, LOOKS_EVERY = 10, 1000  # steps
+NEW_RANGE_SPIKES, NEW_RANGE_STEPS = 3, 10  # so many spikes within so many steps are a new range, not accidents
 _ROOM = 2  # a norm up to so many times the largest of the run is never far beyond
+_TOLERANCE = NEW_RANGE_SPIKES  # its row behind those of the spikes
 _MOST = float(tf.float32.max)
 
 
@@ -19,16 +21,23 @@ class NormRange:
     The second, because a gradient that has become tiny may meet one hard example whose norm is as at the start. Recent
     are the steps since the last look but one, as far as they were applied; the graph takes in each, and the host looks
     at the range at fixed steps. Before the first look, and without a factor, no finite norm is a spike.
+
+    A spike leaves the limit as it is: it says nothing of the steps that follow. Only `NEW_RANGE_SPIKES` of them within
+    `NEW_RANGE_STEPS` steps may be a new range: norms up to twice theirs are then tolerated for as many steps. One that
+    is applied belongs to the range like any other; where there is none, the old limit is back.
     """
 
     def __init__(self, factor: float | None = None):
         self._factor = factor
         self._now = tf.Variable([np.inf, 0.0], dtype=tf.float32, name="limit_and_peak", **FIRST)  # peak: largest norm
         self._past = tf.Variable([0.0, 0.0], name="peak_before_and_record", **FIRST)
+        # The last spikes, [step, norm] each, the oldest first; then the last step that tolerates their like, 0 for
+        # none, and the limit before.
+        self._spikes = tf.Variable(np.zeros((NEW_RANGE_SPIKES + 1, 2)), name="spikes_and_tolerance", **FIRST)
 
     @property
     def variables(self) -> list[tf.Variable]:
-        return [self._now, self._past]
+        return [self._now, self._past, self._spikes]
 
     def holds(self, norm: Tensor) -> Tensor:
         """In the graph, whether the norm is finite, and no spike."""
@@ -50,13 +59,35 @@ class NormRange:
         """
         if self._factor is None:
             return LOOKS_EVERY
+        until, limit_before = self._spikes.numpy()[_TOLERANCE]
+        if 0 < until <= step:
+            self._end_tolerance(limit_before)
         if step == FIRST_LOOK or step % LOOKS_EVERY == 0:
-            peak, (before, record) = self._now.numpy()[1], self._past.numpy()
-            if peak > 0:
-                record = max(record, peak)
-                self._now.assign([self._most(max(peak, before), _ROOM * float(record)), 0.0])
-                self._past.assign([peak, record])
-        return FIRST_LOOK - step if step < FIRST_LOOK else LOOKS_EVERY - step % LOOKS_EVERY
+            self._set_limit()
+        until = self._spikes.numpy()[_TOLERANCE, 0]
+        next_look = FIRST_LOOK if step < FIRST_LOOK else (step // LOOKS_EVERY + 1) * LOOKS_EVERY
+        if step < until < next_look:
+            return int(until) - step
+        return next_look - step
+
+    def _set_limit(self) -> None:
+        peak, (previous_peak, record) = self._now.numpy()[1], self._past.numpy()
+        if peak > 0:
+            record = max(record, peak)
+            self._now.assign([self._raised(max(peak, previous_peak), _ROOM * float(record)), 0.0])
+            self._past.assign([peak, record])
+            self._forget_tolerance()
+
+    def _end_tolerance(self, limit_before: float) -> None:
+        peak = self._now.numpy()[1]
+        if peak < limit_before:  # no such norm has come again
+            self._now.assign([self._raised(peak, limit_before), peak])
+        self._forget_tolerance()
+
+    def _forget_tolerance(self) -> None:
+        spikes = self._spikes.numpy()
+        spikes[_TOLERANCE] = 0
+        self._spikes.assign(spikes)
 
     def limit(self) -> float:
         """On the host, the least norm that is a spike."""
@@ -66,10 +97,18 @@ class NormRange:
         """On the host, of the norm of the last step, which was not applied."""
         return self._factor is not None and self.limit() <= norm < np.inf
 
-    def bear(self, norm: float) -> None:
-        """On the host, let norms like this one be no spikes until the next look."""
+    def add_spike(self, step: int, norm: float) -> None:
+        """On the host, take in the norm of a step that was a spike, and was not applied; the first step is 1."""
         limit, peak = self._now.numpy()
-        self._now.assign([self._most(norm, limit), peak])
+        table = self._spikes.numpy()
+        table[:_TOLERANCE] = [*table[1:_TOLERANCE], (step, norm)]
+        spikes = table[:_TOLERANCE]
+        if spikes[0, 0] > max(0, step - NEW_RANGE_STEPS):
+            limit_before = table[_TOLERANCE, 1] or limit
+            table[_TOLERANCE] = step + NEW_RANGE_STEPS, limit_before
+            self._now.assign([min(_ROOM * float(spikes[:, 1].max()), _MOST), peak])
+        self._spikes.assign(table)
 
-    def _most(self, norm: float, limit: float) -> float:
+    def _raised(self, norm: float, limit: float) -> float:
+        """A limit of `factor` times the norm, or a larger one."""
         return min(max(self._factor * float(norm), float(limit)), _MOST)

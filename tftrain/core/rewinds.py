@@ -11,6 +11,7 @@ from tftrain.core.trouble import Trouble
 from tftrain.core.types import NotFinite
 from tftrain.core.variables import read, write
 
+_KEPT = ("metrics/", "norm_range/")  # groups of variables
 MOST = 3  # to one checkpoint; who comes to grief once more will do so again
 
 
@@ -19,7 +20,7 @@ class Rewinds:
 
     What has been learned since the checkpoint is forgotten, but no data is seen twice (Chowdhery et al., 2022, section
     5.1): the count of steps stays, so that the next batches follow, and so do the metrics' counts of the steps that
-    were taken. `tell(line)` is called each time.
+    were taken, and the range of gradient norms with the spikes that were seen. `tell(line)` is called each time.
     """
 
     def __init__(self, state: TrainState, tell: Callable[[str], None] = print):
@@ -31,7 +32,7 @@ class Rewinds:
         """Go back by `restore()`, which gives the checkpoint's step; or the reason to stop."""
         with replicas.scope_of(self._state.step):
             named = self._state.variables_by_name().items()
-            kept = [variable for name, variable in named if name == "step" or name.startswith("metrics/")]
+            kept = [variable for name, variable in named if name == "step" or name.startswith(_KEPT)]
             values = read(kept)
             step = restore()
             write(kept, values)
