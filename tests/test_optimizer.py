@@ -111,6 +111,22 @@ def test_the_decay_that_an_own_optimizer_holds(desk):
         open_optimizer(desk.load(f"{HEAD}optimizer: {text.replace('tenfold', 'called')}\n").optimizer, ALL, 1)
 
 
+def test_several_optimizers_in_one_are_refused(desk):
+    message = r"config.yaml:4:\d+: optimizer: optimizers:several gave a MultiOptimizer, .* and groups for"
+    with pytest.raises(InputError, match=message):
+        open_optimizer(desk.load(f"{HEAD}optimizer: optimizers:several\n").optimizer, ALL, 1)
+
+
+def test_an_own_optimizer_with_rates_of_groups_goes_by_the_rate_that_it_is_given(desk):
+    text = HEAD + "optimizer: {name: 'optimizers:Descent', held: HELD, groups: [{only: output, rate: 0.5}]}\n"
+    optimizer = open_optimizer(desk.load(text.replace("HELD", "false")).optimizer, ALL, 1)
+    assert optimizer.shares == [Shares()] * 3 + [Shares(0.5)] * 2
+    message = "config.yaml:4:.* optimizer.groups: given rate: 0.5, but optimizers:Descent gave a Descent, whose update"
+    with pytest.raises(InputError, match=message):
+        open_optimizer(desk.load(text.replace("HELD", "true")).optimizer, ALL, 1)
+    open_optimizer(desk.load(text.replace("HELD", "true").replace("rate: 0.5", "rate: 1")).optimizer, ALL, 1)
+
+
 def test_boundaries_that_do_not_rise_once_they_are_steps(config):
     rate = "{name: piecewise_constant_decay, boundaries: [2 epochs, 5], values: [3, 2, 1]}"
     part = config(f"{{name: sgd, learning_rate: {rate}}}").optimizer

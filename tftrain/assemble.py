@@ -14,6 +14,7 @@ from tftrain import clips, losses, metrics, saving
 from tftrain.arguments import takes_targets
 from tftrain.config import Config
 from tftrain.core.executor import fitting
+from tftrain.core.freezing import freeze_layers
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
 from tftrain.core.objective import KerasObjective, single, spread
@@ -97,6 +98,7 @@ def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, D
     loss, from_logits, rank = _loss(config, data, outputs, ending)
     to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
     freeze(config.optimizer, model.trainable_variables, names_of(model))
+    freeze_layers(model)
     masks = mask_of(outputs) is not None
     return KerasObjective(model, loss, to_metrics, masks=masks, loss_rank=rank), outputs, data
 

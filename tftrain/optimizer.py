@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -18,7 +18,7 @@ from tftrain.parts import Part, own_parts, rate_boundaries
 from tftrain.rates import as_rate
 from tftrain.selection import selected
 from tftrain.strict import problem
-from tftrain.trials import try_rate
+from tftrain.trials import follows_rate, try_rate
 from tftrain.values import unordered
 
 
@@ -51,17 +51,24 @@ def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
     chosen = part.arguments.get("learning_rate")
     with blamed_on(part, "optimizer"):
         given = part.given | ({"learning_rate": 1.0} if isinstance(chosen, Part) else {})
-        optimizer = dataclasses.replace(part, given=given).build()
+        to_build = dataclasses.replace(part, given=given)
+        optimizer = to_build.build()
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer")
         _refuse_what_the_step_does(part, optimizer)
         shares = _shares(part, names, optimizer)
         own = _taken_rate(optimizer)
+        _expect_own_rates(part, to_build.build, shares)
     return Optimizer(optimizer, _rate(chosen) if isinstance(chosen, Part) else as_rate(own), shares)
 
 
 def _refuse_what_the_step_does(part: Part, optimizer: Any) -> None:
     """What a config is refused as an argument, an optimizer of the user's own may have been given in their code."""
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        message = (
+            f"{part.name} gave a MultiOptimizer, each of whose optimizers has a rate of its own; expected one of them"
+        )
+        raise InputError(problem(part.place, "optimizer", f"{message}, and groups for parameters with other rates"))
     refused = arguments.of(part.kind, part.target).refused
     found = [name for name in refused if name != "ema_momentum" and getattr(optimizer, name, None)]
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -80,6 +87,25 @@ def _taken_rate(optimizer: Any) -> Any:
     optimizer._learning_rate = rate
     optimizer._track_variable(rate)
     return own if isinstance(own, keras.optimizers.schedules.LearningRateSchedule) else lambda step: own()
+
+
+def _expect_own_rates(part: Part, build: Callable[[], Any], shares: Sequence[Shares]) -> None:
+    """Refuse groups with rates for an optimizer of the user's own that does not go by the rate that it is given."""
+    multiples = sorted({share.rate for share in shares} - {0.0, 1.0})
+    if not multiples or type(build()).__module__.startswith("keras."):
+        return
+
+    def fresh() -> Any:
+        optimizer = build()
+        _taken_rate(optimizer)
+        return optimizer
+
+    if not follows_rate(fresh, multiples[0]):
+        message = (
+            f"given rate: {multiples[0]:g}, but {part.name} gave a {type(fresh()).__name__}, whose update_step does "
+            "not go by its argument learning_rate; expected one that does, or no rates of groups"
+        )
+        raise InputError(problem(part.place, "optimizer.groups", message))
 
 
 def _rate(part: Part) -> Rate:

@@ -14,6 +14,7 @@ import keras
 
 from tftrain import activation, modules, untrusted
 from tftrain.config import Config
+from tftrain.core.freezing import as_made
 from tftrain.core.types import Tree
 from tftrain.durable import CannotWrite, replaced, writing
 from tftrain.parts import own_parts
@@ -44,7 +45,7 @@ def save(model: keras.Model, path: Path) -> None:
     """
     weights = path.with_name(MODEL_WEIGHTS)
     try:
-        with replaced(path) as aside:
+        with replaced(path) as aside, as_made(model):
             model.save(aside)
     except CannotWrite:
         raise

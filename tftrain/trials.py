@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +21,7 @@ from tftrain.core.pack import Packing
 from tftrain.core.passes import kept
 from tftrain.core.repeatable import REPEATABLE, Operations, drawing_words
 from tftrain.core.types import Batch, Evaluation, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
+from tftrain.core.update import Shares, apply
 from tftrain.gradients.backprop import whole
 from tftrain.names import listed
 from tftrain.wording import with_article
@@ -61,6 +63,29 @@ def try_rate(found: Any) -> None:
         _expect_number(found(tf.constant(0.0)))
     else:
         _expect_number(found)
+
+
+def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
+    """Whether an optimizer trains a parameter at a multiple of the rate as one like it does that has this rate.
+
+    Both take three steps with a parameter each. Where a step fails, of such parameters nothing can be known: true.
+    """
+    rate = tf.constant(0.01)
+
+    def trained(own_rate: Tensor, share: Shares) -> np.ndarray:
+        optimizer = build()
+        variable = keras.Variable(np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3), name="kernel")
+        optimizer.build([variable])
+        for step in range(3):
+            grad = tf.cos(tf.reshape(tf.range(6.0), [2, 3]) + step)
+            replicas.run(lambda grad: apply(optimizer, [grad], [variable], own_rate, [share]), grad)
+        return variable.numpy()
+
+    try:
+        grouped, alone = trained(rate, Shares(multiple)), trained(rate * multiple, Shares())
+    except Exception:  # whatever a user's optimizer raises; with the model's parameters it may do
+        return True
+    return np.allclose(grouped, alone, rtol=1e-4, atol=1e-7)
 
 
 def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:

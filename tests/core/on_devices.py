@@ -24,6 +24,7 @@ from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
+from tftrain.core.update import Shares
 from tftrain.gradients.backprop import backprop
 from tftrain.gradients.microbatched import microbatched
 from tftrain.gradients.scaled import loss_scaled
@@ -135,10 +136,12 @@ def trained(
     weighted=True,
     optimizer="sgd",
     again=False,
+    multiples=(),
 ):
     """The weights after each step, those before the first among them, and the rows.
 
-    `again` is whether every layer computes its activations again in the backward pass.
+    `again` is whether every layer computes its activations again in the backward pass, `multiples` are those of
+    the rate that the parameters have.
     """
     keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy(precision)
@@ -150,7 +153,8 @@ def trained(
     method = backprop() if scale is None else loss_scaled(backprop(), scale.value)
     method = microbatched(method, pieces) if pieces > 1 else method
     transform = chain([(clip, CLIPS[clip](parameter_names(net)))] if CLIPS[clip] else [])
-    recipe = Recipe(objective, method, transform, constant(1.0 if optimizer == "sgd" else 0.1), metrics)
+    rate, shares = constant(1.0 if optimizer == "sgd" else 0.1), [Shares(multiple) for multiple in multiples]
+    recipe = Recipe(objective, method, transform, rate, metrics, shares)
     state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, metrics=metrics, loss_scale=scale)
     step = make_step(state, recipe)
     data = list(batches(model, weighted))

@@ -42,6 +42,7 @@ TWINS = [one | {"model": "embedding_twin"} for one in SPARSE]
 NORM, CUT_NORM, JOINED_NORM = case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")
 DROPPING = case(model="dropping")
 AGAIN = [(one, one | {"again": True}) for one in (JOINED_NORM, NORM, DROPPING)]
+GROUPED = [case(optimizer=name, multiples=[0.3, 1, 0, 2]) for name in ("adamw", "ftrl", "nadam")]
 MASKS, FAR = {"task": "masks"}, {"task": "far"}
 LOOPED = [{"task": "looped", "optimizer": name} for name in ("sgd", "adam")]
 
@@ -56,6 +57,7 @@ def runs(quick):
         yield from ((replicas, one) for replicas in (1, 2, 4) for one in (NORM, JOINED_NORM, MASKS, FAR, *LOOPED))
         yield from ((2, one) for one in (DROPPING, *(again for _, again in AGAIN)))
         yield from ((1, one) for one in (CUT_NORM, *TWINS))
+        yield from ((replicas, one) for replicas in (1, 2) for one in GROUPED)
 
 
 class Answers:
@@ -271,3 +273,10 @@ def test_sparse_gradients_of_many_sizes_add_up_within_one_call(answers, replicas
     for name, value in expected.items():
         # Float32 sums in another order; Adam divides a gradient near 0 by its own size.
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6 if given["optimizer"] == "sgd" else 3e-3)
+
+
+@pytest.mark.parametrize("given", GROUPED, ids=lambda given: given["optimizer"])
+def test_parameters_with_rates_of_their_own(answers, given):
+    found = answers.of(2, given)
+    assert deviation(found, answers.of(1, given)) < 10 * FLOAT32_ROUNDING  # an adaptive optimizer divides by small sums
+    assert np.array_equal(found["weight/4/2"], found["weight/0/2"]) and path_length(found) > 0.1

@@ -54,15 +54,47 @@ def test_our_decay_is_that_of_keras(kind):
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)  # the same products, in another order
 
 
-@pytest.mark.parametrize("kind", [keras.optimizers.Adam, keras.optimizers.RMSprop, keras.optimizers.Nadam])
-def test_a_multiple_of_the_rate_is_another_rate(kind):
-    ours, theirs = variables([1.0, -2.0]), variables([1.0, -2.0])
-    mine, other = optimizer(ours, kind), optimizer(theirs, kind)
-    for step in range(5):
-        grad = tf.constant([0.3, -0.2]) * (step + 1)
-        apply(mine, [grad], ours, tf.constant(0.05), [Shares(0.25)])
-        apply(other, [grad], theirs, tf.constant(0.0125), [Shares()])
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)  # float32: the change is a difference of the parameters
+VARIANTS = {
+    "SGD": ({}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    "RMSprop": ({"momentum": 0.9, "centered": True},),
+    "Adam": ({}, {"amsgrad": True, "weight_decay": 0.1}),
+    "Ftrl": ({}, {"l1_regularization_strength": 0.1, "beta": 1.0}),
+    "Adafactor": ({}, {"relative_step": False}),
+    "Muon": ({}, {"adam_weight_decay": 0.2, "exclude_layers": ["first"]}),
+    "ScheduleFreeAdamW": ({}, {"warmup_steps": 3, "weight_decay": 0.1}),
+}
+SEVERAL = (keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer)
+KINDS = {
+    name: kind
+    for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+    if kind is not keras.optimizers.Optimizer and kind not in SEVERAL
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [(name, arguments) for name in KINDS for arguments in VARIANTS.get(name, ({},))]
+)
+def test_a_multiple_of_the_rate_is_that_of_an_optimizer_of_its_own(name, arguments):
+    """Of every Keras optimizer, beside a twin for each of two parameters; the second has the plain rate."""
+    random = np.random.default_rng(0)
+    starts = [random.normal(size=(3, 2)).astype(np.float32), random.normal(size=(2, 3)).astype(np.float32)]
+    grads = random.normal(size=(4, 2, 6)).astype(np.float32) / 2
+
+    def trained(*members, rate=0.05, multiple=1.0):
+        ours = [keras.Variable(starts[member], name=("first", "second")[member]) for member in members]
+        made = optimizer(ours, KINDS[name], **arguments)
+        for step in grads:
+            of_step = [tf.reshape(step[member], starts[member].shape) for member in members]
+            apply(made, of_step, ours, tf.constant(rate), [Shares(multiple), Shares()][: len(ours)])
+        assert int(made.iterations) == len(grads) and float(made.learning_rate) == np.float32(rate)
+        return [one.numpy() for one in ours]
+
+    grouped = trained(0, 1, multiple=0.3)
+    # float32; Adam's kernel for small variables has 1 - beta_2 in float32
+    np.testing.assert_allclose(grouped[0], *trained(0, rate=0.05 * 0.3), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(grouped[1], *trained(1), rtol=2e-5, atol=2e-6)
+    assert not np.allclose(grouped[0], *trained(0), rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize(

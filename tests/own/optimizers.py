@@ -23,3 +23,20 @@ def called():
 
 def tenfold(learning_rate: float = 0.1):
     return keras.optimizers.SGD(10 * learning_rate, weight_decay=0.5)
+
+
+@keras.saving.register_keras_serializable(package="own")
+class Descent(keras.optimizers.Optimizer):
+    """Gradient descent by the rate that it is given, or by the one that it holds."""
+
+    def __init__(self, learning_rate: float = 0.1, held: bool = False, name: str = "descent"):
+        super().__init__(learning_rate=learning_rate, name=name)
+        self.held = held
+
+    def update_step(self, gradient, variable, learning_rate):
+        rate = self.learning_rate if self.held else learning_rate
+        self.assign_sub(variable, keras.ops.cast(rate, variable.dtype) * gradient)
+
+
+def several():
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD()))

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tftrain.core.hooks import hooked
 from tftrain.core.types import Tensor
 
 Update = Callable[[Tensor, tf.Variable], None]  # of one variable, by its gradient
 
 
 @contextmanager
-def fused(optimizer: Any, rate: Tensor) -> Iterator[None]:
+def fused(optimizer: Any, rate: Tensor, multiples: Sequence[float] = ()) -> Iterator[None]:
     """While it lasts, `optimizer.apply` updates by such kernels where there are any; the formulas are the same.
 
     (Adam's has 1 - beta_2 in float32: of a usual 0.999 that is off by 5e-5, and the step by half as much.)
     For the optimizers themselves, not for what inherits from them, and not under a tf.distribute strategy.
+    `multiples` are those of the rate that the optimizer's variables have, where not all have the rate itself.
     """
     make, own = _UPDATES.get(type(optimizer)), optimizer.update_step
     if make is None or tf.distribute.has_strategy() or getattr(optimizer, "amsgrad", False):
         yield
         return
-    update = make(optimizer, rate)
+    multiples = multiples or [1.0] * len(optimizer._trainable_variables)
+    updates = {multiple: make(optimizer, rate * multiple) for multiple in sorted(set(multiples) - {0.0})}
 
     def update_step(gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
-        if isinstance(gradient, tf.Tensor) and gradient.dtype == variable.dtype == tf.float32:
+        update = updates.get(multiples[optimizer._get_variable_index(variable)])
+        if update is not None and isinstance(gradient, tf.Tensor) and gradient.dtype == variable.dtype == tf.float32:
             update(gradient, variable)
         else:
             own(gradient, variable, learning_rate)
 
-    vars(optimizer)["update_step"] = update_step
-    try:
+    with hooked([optimizer], lambda _: update_step, "update_step"):
         yield
-    finally:
-        del vars(optimizer)["update_step"]
 
 
 def _sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:

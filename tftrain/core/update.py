@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,31 +27,46 @@ def apply(
     """Change the parameters by one update.
 
     Weight decay is decoupled (Loshchilov & Hutter, 2019): it shrinks a parameter by rate * decay, before the update, as
-    Keras does. A multiple of the rate scales the whole change, which is the same for every optimizer whose update is
-    proportional to its rate. A variable's constraint comes last.
+    Keras does. A parameter with a multiple of the rate is trained as by an optimizer of its own with that rate. (To
+    scale the change would not do: not every update is proportional to its rate. That of Ftrl is not, and schedule-free
+    AdamW averages over its steps.) With a multiple of 0 it is not updated. A variable's constraint comes last.
     """
-    own = [(variable, share) for variable, share in zip(variables, shares, strict=True) if share.rate != 1]
-    before = [variable.value.read_value() for variable, _ in own]
     for variable, share in zip(variables, shares, strict=True):
         if share.weight_decay:
-            variable.value.assign_sub(variable.value * (rate * share.weight_decay))
+            decay = share.rate * share.weight_decay
+            variable.value.assign_sub(variable.value * (rate * decay))
     optimizer.learning_rate.assign(rate)
-    targets = [
-        variable if share.rate == 1 else _bare(variable) for variable, share in zip(variables, shares, strict=True)
-    ]
-    with summed(optimizer), fused(optimizer, rate):
-        optimizer.apply(list(grads), targets)
-    for (variable, share), start in zip(own, before, strict=True):
-        variable.value.assign(start + share.rate * (variable.value.read_value() - start))
-        if variable.constraint is not None:
-            variable.assign(variable.constraint(variable))
+    multiples = [share.rate for share in shares]
+    if set(multiples) != {1.0}:
+        _set_multiples(optimizer, multiples)
+    with summed(optimizer), fused(optimizer, rate, multiples):
+        optimizer.apply(list(grads), list(variables))
 
 
-def _bare(variable: Any) -> Any:
-    """The same variable for Keras, which would constrain it before the change is scaled."""
-    bare = copy.copy(variable)
-    bare.constraint = None
-    return bare
+def _set_multiples(optimizer: Any, multiples: Sequence[float]) -> None:
+    """From now on the optimizer trains each parameter at its multiple of the rate; to say so again changes nothing.
+
+    For good, and not only around an update: several replicas have one optimizer, and none of them ends first.
+    """
+    kind = type(optimizer)
+
+    def multiple_of(variable: Any) -> float:
+        return multiples[optimizer._get_variable_index(variable)]
+
+    def update_step(gradient: Gradient, variable: Any, learning_rate: Any) -> None:
+        multiple = multiple_of(variable)
+        if multiple:
+            kind.update_step(optimizer, gradient, variable, learning_rate * multiple)
+
+    def apply_weight_decay(variables: Sequence[Any]) -> None:
+        rate = optimizer.learning_rate.value.read_value()
+        for multiple in sorted(set(multiples)):
+            optimizer.learning_rate.assign(rate * multiple)  # Keras takes it from there
+            members = [variable for variable in variables if multiple_of(variable) == multiple]
+            kind._apply_weight_decay(optimizer, members)
+        optimizer.learning_rate.assign(rate)
+
+    vars(optimizer).update(update_step=update_step, _apply_weight_decay=apply_weight_decay)
 
 
 class Averages:
