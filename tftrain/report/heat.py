@@ -18,7 +18,7 @@ from tftrain.report.markup import Markup, element
 NORM = "grad_norm/"
 MOST_COLUMNS = 600
 ZERO, NOT_FINITE, LACKING = 0, 1, 2  # of the colours, which go on with the scale
-# As in TensorBoard's Gradients tab:
+# The scale goes by the runs that are compared:
 _ENDS = 0.01  # this share of a run's values at either end has the colour of the end
 _FURTHER_DOWN, _FURTHER_UP = 6, 3  # decades by which runs may stretch the scale of at least as many others,
 _LEAST, _MOST = -10, 4  # or up to these

@@ -107,7 +107,7 @@ export class Controls {
 
   count() {
     const [shown, all] = [this.shown.size, this.names.length];
-    this.counted.textContent = shown === all ? `Runs: all ${all} shown` : `Runs: ${shown} of ${all} shown`;
+    this.counted.textContent = shown === all ? `Runs: ${all > 1 ? "all " : ""}${all} shown` : `Runs: ${shown} of ${all} shown`;
     this.all.hidden = shown === all;
     this.none.hidden = shown === 0 || all === 1;
   }

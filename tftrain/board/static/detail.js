@@ -184,7 +184,7 @@ export class Detail {
   explained() {
     const { axis, rows, step } = this.bars;
     const name = this.chosen.parameter.slice(this.chosen.parameter.lastIndexOf("/") + 1);
-    if (!rows.length) return `no histogram of the gradient of ${name}: none is written where all its numbers are 0`;
+    if (!rows.length) return `no histogram of the gradient of ${name}: log.histograms has no gradients, or all numbers of it are 0`;
     const where = step === this.chosen.step ? "" : `, step ${count(step)} (the nearest)`;
     return `gradient of ${name} before clipping${where}: numbers ${axis === "log10" ? "per decade" : "by value"}`;
   }

@@ -107,7 +107,7 @@ export class HeatMap {
     });
     context.textBaseline = "top";
     context.fillStyle = theme.faint;
-    context.fillText("last", axis.right + 6, rows.length * this.height + 6);
+    context.fillText("last", axis.right + 30, rows.length * this.height + 6);
   }
 
   drawLabels(context, { theme }) {

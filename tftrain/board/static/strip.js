@@ -4,7 +4,7 @@ import { line, placeOf } from "./axis.js";
 import { element, fit } from "./canvas.js";
 import { drawCurve, drawNotFinite, drawShares, drawValueAxis, valueAxis } from "./chart.js";
 
-const [TOP, BELOW] = [16, 6]; // pixels above and below the curves
+const [TOP, BELOW] = [16, 10]; // pixels above and below the curves
 const APART = 26; // pixels between two marks
 
 export class Strip {
