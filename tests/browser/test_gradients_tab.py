@@ -222,6 +222,27 @@ def test_a_colour_is_one_number_whatever_else_is_shown(one_tab):
     assert standings == ["below"] * 4 + ["usual"] * 2 + ["above"] * 2
 
 
+def test_what_is_not_usual_is_counted_by_layer(call):
+    def found(rates=(0.1, 0.1), decades=-1.0, **values):
+        latest = {name: {"step": 7, "values": row} for name, row in values.items()}
+        curves = {
+            "depth_ratio": {"steps": [7], "values": [decades]},
+            "learning_rate": {"steps": [1, 7], "values": rates},
+        }
+        return [(one["quantity"], one["text"]) for one in call("findings", "findings", {"latest": latest, **curves})]
+
+    assert found(update_ratio=[1e-3, 1e-2], dead_units=[0.2, -1], saturated=[0.5, 0.1]) == []
+    assert found(update_ratio=[1e-9, 0, 1e-3, 7, -1]) == [
+        ("update_ratio", "▼ Update ratio: 2 of 4 layers"),
+        ("update_ratio", "▲ Update ratio: 1 of 4 layers"),
+    ]
+    ending = "▼ Update ratio: 1 of 1 layer, as the learning rate is 0.001 of its largest"
+    assert found(update_ratio=[1e-9], rates=(0.1, 1e-4)) == [("update_ratio", ending)]
+    assert found(saturated=[0.9, 0.9]) == [("saturated", "▲ Saturated: 1 of 1 layer")], "the output may be sure"
+    assert found(dead_units=[0.9, -1]) == [("dead_units", "▲ Dead units: 1 of 1 layer")]
+    assert found(decades=-7.2) == [("grad_norm", "▼ Gradient: first layer 10⁻⁷ of the last")]
+
+
 def test_numbers_beside_an_axis_are_told_apart(call):
     assert [one["text"] for one in call("scale", "named", [2.3015, 2.302, 2.3025])] == ["2.3015", "2.302", "2.3025"]
     assert [one["text"] for one in call("scale", "named", [0, 0.5, 1, 150_000])] == ["0", "0.5", "1", "1.5e5"]
@@ -264,7 +285,7 @@ def many(browser, tmp_path_factory):
     logdir = tmp_path_factory.mktemp("many")
     for number in range(24):
         write_points(logdir / f"run_{number:02}", (1e-3, 1e-3))
-    write_points(logdir / "a_bias", (0.0, 1e-3), **{"saturated/000.a": 0.9})
+    write_points(logdir / "a_bias", (0.0, 1e-3), **{"zero_grads/000.a/kernel": 0.9, "zero_grads/000.a/bias": 0.9})
     write_map(logdir / "damaged", b"{", float_tensors([np.ones((1, 2))])[0])
     board = program.TensorBoard([*default.get_plugins(), *([] if Loader in default.get_plugins() else [Loader])])
     board.configure(logdir=str(logdir), port=0, reload_interval=1)
@@ -307,7 +328,7 @@ def test_a_layer_whose_bias_alone_is_alive_is_not_black(many, soon):
     assert min(shown.evaluate(read)) > 150, "the layer moves as is usual, which is pale"
     many.locator("input[name=rows][value=parameters]").check(force=True)
     assert soon(lambda: shown.evaluate(read) == [0, 0, 0, 255]), "the kernel does not move"
-    many.locator(".finding", has_text="Saturated: 1 of 1 layer").click()
+    many.locator(".finding", has_text="Zero gradients: 1 of 1 layer").click()
     assert soon(lambda: shown.evaluate(read)[0] > shown.evaluate(read)[2] + 60), "much is orange"
 
 

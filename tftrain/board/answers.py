@@ -23,6 +23,7 @@ CURVES = {
     "clip_rate": "Overview/clip_rate",
     "nonfinite_steps": "Overview/nonfinite_steps",
     "depth_ratio": "Overview/depth_ratio_decades",
+    "learning_rate": "Overview/learning_rate",
 }
 INCIDENTS = "incidents/"
 NO_MAP = "it has no gradients: tftrain has not written it, or not yet its first point"

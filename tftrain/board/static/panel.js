@@ -46,15 +46,14 @@ export class Panel {
 
   // What stands outside of what is usual at the last point of each quantity; a click shows where.
   tellFindings() {
-    const { latest, depth_ratio: ratio } = this.course;
-    const found = findings(latest, ratio);
+    const found = findings(this.course);
     const buttons = found.map(({ quantity, sign, text, step }) => {
       const title = `at step ${count(step)}; a click shows ${QUANTITIES[quantity].label}`;
       const button = element("button", { type: "button", className: `finding ${sign}`, title }, text);
       button.addEventListener("click", () => this.told.quantity(quantity));
       return button;
     });
-    const said = "update_ratio" in latest ? "At its last point all is within what is usual" : "Not measured yet";
+    const said = "update_ratio" in this.course.latest ? "At its last point all is within what is usual" : "Not measured yet";
     this.findings.replaceChildren(...(found.length ? ["Not usual at its last point:", ...buttons] : [said]));
   }
 

@@ -63,7 +63,8 @@ export const QUANTITIES = {
   saturated: {
     label: "Saturated",
     meaning: "The share of a layer's outputs of sigmoid, tanh and the like within 0.05 of a bound, where the slope is nearly 0.",
-    usual: "More than half is too many (the limit of DeepDiagnosis, 2022).",
+    usual: "More than half is too many (the limit of DeepDiagnosis, 2022), but for an output layer that is sure of its answers.",
+    outputMay: true,
     scale: colourScale({ low: 0, high: 1, usual: [0, 0.5] }),
     ofLayers: true,
     lacking: "no sigmoid, tanh",
