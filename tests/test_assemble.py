@@ -64,7 +64,8 @@ def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_
     """The first loss and metric are those by hand, from the weights that the run starts with."""
     text = (
         "model: {name: rnn, cell: simple, units: [3]}\ndata: {name: 'words:weighted_steps', batch_size: full}\n"
-        "loss: mean_squared_error\nmetrics: [mean_absolute_error]\noptimizer: {name: sgd, learning_rate: 1e-9}\n"
+        "loss: mean_squared_error\noptimizer: {name: sgd, learning_rate: 1e-9}\n"
+        "metrics: [mean_absolute_error, {name: mean_absolute_error, weighted: true}]\n"
         "training: {steps: 1}\nlog: {graph: false}\n"
     )
     result = tftrain.train(desk.load(text), tmp_path / "run")
@@ -74,8 +75,10 @@ def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_
     errors = result.model(x).numpy() - y
     loss = (weight[:, None] * (errors**2).mean(-1)).sum() / (24 * 6)
     np.testing.assert_allclose(result.history["loss"].values, [loss], rtol=1e-5)
-    mean = (weight[:, None] * np.abs(errors).mean(-1)).sum() / (weight.sum() * 6)
-    np.testing.assert_allclose(result.history["mean_absolute_error"].values, [mean], rtol=1e-5)
+    weighted = (weight[:, None] * np.abs(errors).mean(-1)).sum() / (weight.sum() * 6)
+    plain, by_weight = (values for name, values in result.history.items() if name.startswith("mean_absolute_error"))
+    np.testing.assert_allclose(plain.values, [np.abs(errors).mean()], rtol=1e-5)
+    np.testing.assert_allclose(by_weight.values, [weighted], rtol=1e-5)
 
 
 def test_labels_of_each_position_have_a_metric_of_themselves(desk):

@@ -89,10 +89,6 @@ def test_half_precision_trains_as_well(load, tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (
-            ["loss={name: mean_squared_error, reduction: sum}", "data.preprocess=[standardize, one_hot]"],
-            "pieces of a batch are averaged",
-        ),
         (["training.strategy=multi_worker"], "training.strategy: multi_worker: TF_CONFIG does not say who the workers"),
         (["training.strategy=tpu"], "training.strategy: tpu: no TPU answers"),
         (["training.strategy=mirrored", "training.devices=3"], "TensorFlow has already started with 1; start a new"),

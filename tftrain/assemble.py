@@ -17,8 +17,9 @@ from tftrain.core.executor import fitting
 from tftrain.core.freezing import freeze_layers
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
-from tftrain.core.objective import KerasObjective, single, spread
+from tftrain.core.objective import KerasObjective, single, spread, with_mask
 from tftrain.core.parameters import names_of
+from tftrain.core.penalties import ask_penalties
 from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
@@ -99,8 +100,11 @@ def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, D
     to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
     freeze(config.optimizer, model.trainable_variables, names_of(model))
     freeze_layers(model)
-    masks = mask_of(outputs) is not None
-    return KerasObjective(model, loss, to_metrics, masks=masks, loss_rank=rank), outputs, data
+    outputs = with_mask(loss, data.sample.y, outputs)
+    with blamed_on(config.model, "model"):
+        penalties = ask_penalties(model, data.sample.x)
+    options = {"masks": mask_of(outputs) is not None, "loss_rank": rank, "penalties": penalties}
+    return KerasObjective(model, loss, to_metrics, **options), outputs, data
 
 
 def _assemble(config: Config, data: Data, strategy: Any) -> Run:
@@ -108,7 +112,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     model = objective.model
 
     def new_metrics() -> list:
-        return _metrics(config, data, objective.probabilities(outputs), objective.loss_rank)
+        return _metrics(config, data, objective, outputs)
 
     def trial(probe: Probe) -> Any:
         return try_probe(probe, objective, names.trained, data.sample)
@@ -272,7 +276,7 @@ def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple
     return loss, from_logits, rank
 
 
-def _metrics(config: Config, data: Data, outputs: Any, rank: int | None) -> list:
+def _metrics(config: Config, data: Data, objective: KerasObjective, outputs: Any) -> list:
     if config.metrics == "auto":
         chosen = [Part("metric", "accuracy", "tftrain.metrics:accuracy")] if data.facts.classes else []
     else:
@@ -280,14 +284,15 @@ def _metrics(config: Config, data: Data, outputs: Any, rank: int | None) -> list
     found = []
     for part, label in zip(chosen, metric_labels(chosen), strict=True):
         with blamed_on(part, "metrics"):
-            metric = _metric(part, data, outputs, spread(data.sample.weight, rank, outputs))
+            metric = _metric(part, data, objective, outputs)
         metric.name = label  # Keras would number the names of unnamed metrics anew with every object
         found.append(metric)
     return found
 
 
-def _metric(part: Part, data: Data, outputs: Any, weight: Any) -> Any:
+def _metric(part: Part, data: Data, objective: KerasObjective, raw: Any) -> Any:
     """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
+    outputs = objective.probabilities(raw)
     width = outputs.shape[-1] if outputs.shape.rank > 1 else 1
     if takes_targets(part.target):
         try_score(part.function(), data.sample.y, outputs, part.arguments)
@@ -297,6 +302,7 @@ def _metric(part: Part, data: Data, outputs: Any, weight: Any) -> Any:
         expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
     if part.target.startswith("keras.") and data.label_range and not losses.is_one_hot(data.facts):
         metric = metrics.for_labels(metric, width)
-    metric.update_state(data.sample.y, outputs, sample_weight=weight)
+    metric.weighted = bool(part.option("weighted"))
+    objective.score(metric, data.sample, raw)
     metric.reset_state()
     return metric

@@ -104,6 +104,7 @@ KINDS = {
         {"accuracy": "tftrain.metrics:accuracy"},
         keras="metrics",
         house=("outputs", "one_hot"),
+        options={"weighted": bool | None},  # by the weights of the examples
     ),
     "probe": Kind(
         "a measurement of the step, whose numbers are logged",

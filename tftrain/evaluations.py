@@ -55,4 +55,7 @@ class Evaluations:
         return {name: float(curve.values[-1]) for name, curve in curves.items() if name.split("/")[0] in scored}
 
     def _evaluation(self, feed: Feed | None) -> Callable[[], dict[str, float]] | None:
-        return make_evaluation(self._run.objective, self._run.new_metrics(), feed) if feed is not None else None
+        if feed is None:
+            return None
+        run = self._run
+        return make_evaluation(run.objective, run.new_metrics(), feed, run.data.batch_size)

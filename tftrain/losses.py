@@ -13,7 +13,7 @@ import tensorflow as tf
 from tftrain.core.types import Facts, Tree
 from tftrain.values import PROBABILITIES
 
-MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")  # reductions whose pieces can be averaged
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight")  # of which pieces make the whole
 _ALIKE = 1e-3  # of a loss of an example alone and among others; half precision is cast before
 EXACT_SUM = 1e-3  # how far from 1 a row of float16 probabilities may sum
 

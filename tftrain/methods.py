@@ -9,10 +9,11 @@ import keras
 from tftrain import losses
 from tftrain.config import Config
 from tftrain.core import replicas
+from tftrain.core.ahead import is_mask_known_ahead
 from tftrain.core.objective import KerasObjective
 from tftrain.core.parameters import parameter_names
 from tftrain.core.scale import LossScale
-from tftrain.core.types import Carrying, GradientMethod, Tree
+from tftrain.core.types import Batch, Carrying, GradientMethod, Tree
 from tftrain.errors import InputError, blamed_on
 from tftrain.gradients.microbatched import microbatched
 from tftrain.gradients.scaled import loss_scaled
@@ -45,7 +46,7 @@ def open_method(config: Config, objective: KerasObjective, data: Data, loss_scal
     method, carry = method if isinstance(method, Carrying) else (method, ())
     if loss_scale is not None:
         method = loss_scaled(method, loss_scale.value)
-    _refuse_sums(config, objective)
+    _expect_divisible(config, objective, data.sample)
     return Opened(microbatched(method, pieces) if pieces > 1 else method, carry)
 
 
@@ -60,25 +61,38 @@ def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) 
         raise InputError(problem(part.place, part.path, f"given {part.name}, but {found}"))
 
 
-def _refuse_sums(config: Config, objective: KerasObjective) -> None:
-    """A loss that is not a mean cannot be put together from pieces of a batch."""
-    spread = config.gradients.accumulate > 1 or replicas.count() > 1
-    loss = objective.loss
-    reduction = getattr(loss, "reduction", None)
-    if not spread or reduction in losses.MEANS and objective.loss_rank:
+def _expect_divisible(config: Config, objective: KerasObjective, sample: Batch) -> None:
+    """Refuse what cannot be put together from pieces of a batch, where there are such."""
+    if config.gradients.accumulate == 1 and replicas.count() == 1:
         return
     where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
-    if isinstance(loss, keras.losses.Loss) and reduction not in losses.MEANS:
-        path, given = "loss.reduction", f"'{reduction}' does not go with {where}"
-        expected = ", ".join(losses.MEANS)
-    elif objective.loss_rank == 0:
-        path, given = "loss", f"{config.loss.name} gives no number for each example by itself, as {where} needs it"
-        expected = "such numbers, [batch], in place of their mean or of what else joins the examples"
-    else:
-        path, given = "loss", f"{config.loss.name} gave {shown(loss)}, of which nobody knows how it adds up for {where}"
+    loss = objective.loss
+    reduction = getattr(loss, "reduction", None)
+    if isinstance(loss, keras.losses.Loss) and reduction not in losses.REDUCTIONS:
+        path, fault = "loss.reduction", f"'{reduction}' does not go with {where}"
+        expected = ", ".join(losses.REDUCTIONS)
+    elif objective.loss_rank is None:
+        path, fault = "loss", f"{config.loss.name} gave {shown(loss)}, of which nobody knows how it adds up for {where}"
         expected = "a keras.losses.Loss, or a function (y_true, y_pred, ...) in place of what gives one"
-    message = f"{given}: pieces of a batch are averaged; expected {expected}"
+    elif objective.loss_rank == 0:
+        path, fault = "loss", f"{config.loss.name} gives no number for each example by itself, as {where} needs it"
+        expected = "such numbers, [batch], in place of their mean or of what else joins the examples"
+    elif objective.masks and not is_mask_known_ahead(objective, sample):
+        path, fault = "loss", f"what counts in {config.loss.name} goes by what the model computes or draws in the pass"
+        expected = f"a mask of the inputs and the targets alone, or no {where}, which needs to know it before"
+    else:
+        _expect_divisible_penalties(config, objective, where)
+        return
+    message = f"{fault}: pieces of a batch are put together; expected {expected}"
     raise InputError(problem(config.loss.place, path, message))
+
+
+def _expect_divisible_penalties(config: Config, objective: KerasObjective, where: str) -> None:
+    joining = [owner.layer.name for owner, kind in objective.penalties.items() if kind == "neither"]
+    if joining:
+        fault = f"what {joining[0]} adds to the loss is neither a mean nor a sum over the examples of a batch"
+        expected = f"one of them, or no {where}, which puts the loss together from pieces"
+        raise InputError(problem(config.model.place, "model", f"{fault}; expected {expected}"))
 
 
 def _refuse_joined(config: Config, model: keras.Model) -> None:

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tftrain.core import replicas
 from tftrain.core.objective import KerasObjective
 from tftrain.core.parameters import parameter_names
+from tftrain.core.penalties import ask_penalties
 from tftrain.core.recompute import Blocks, recomputing
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
@@ -66,6 +67,21 @@ def masked():
     return keras.Sequential([*stack, layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")])
 
 
+class SumPenalty(keras.layers.Layer):
+    """Adds a sum over the batch to the loss."""
+
+    def call(self, x):
+        self.add_loss(0.01 * keras.ops.sum(x**2))
+        return x
+
+
+def void():
+    """A number for each of three classes at each step, with what is a mean and what is a sum added to the loss."""
+    layers = keras.layers
+    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(WORDS, 5, mask_zero=True)]
+    return keras.Sequential([*stack, layers.Dense(4, "tanh", activity_regularizer="l2"), SumPenalty(), layers.Dense(3)])
+
+
 class Called(keras.layers.Layer):
     """Keeps whether and how often it was called in training."""
 
@@ -111,18 +127,24 @@ def embedding_twin():
     return net
 
 
-MODELS = {one.__name__: one for one in (dense, embedding, embedding_twin, masked, batch_norm, synchronized, dropping)}
+MODELS = {
+    one.__name__: one for one in (dense, embedding, embedding_twin, masked, void, batch_norm, synchronized, dropping)
+}
 
 
 def batches(model, weighted):
     random = np.random.default_rng(5)
     for size in SIZES:
-        if model in ("embedding", "embedding_twin", "masked"):
+        if model in ("embedding", "embedding_twin", "masked", "void"):
             x = random.integers(0, 5, (size, LENGTH))  # few words, many times each
         else:
             x = random.normal(size=(size, 5)).astype("float32")
         steps = (LENGTH,) if model == "masked" else ()
         y = 3 * random.normal(size=(size, *steps, 3)).astype("float32")
+        if model == "void":
+            y = random.integers(-1, 3, (size, LENGTH)) * (np.arange(size)[:, None] > 2) - (
+                np.arange(size)[:, None] <= 2
+            )
         weight = random.uniform(0, 2, (size, *[1] * len(steps))).astype("float32")
         yield Batch(tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None)
 
@@ -147,8 +169,14 @@ def trained(
     keras.config.set_dtype_policy(precision)
     net = MODELS[model]()
     loss = keras.losses.MeanSquaredError(reduction=reduction)
-    objective = KerasObjective(net, loss, masks=model == "masked")
-    metrics = [keras.metrics.MeanSquaredError()] if model == "masked" else []
+    data = list(batches(model, weighted))
+    options = {"masks": model in ("masked", "void")}
+    if model == "void":
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1, reduction=reduction)
+        options |= {"loss_rank": 2, "penalties": ask_penalties(net, data[0].x)}
+    objective = KerasObjective(net, loss, **options)
+    metrics = {"masked": [keras.metrics.MeanSquaredError()], "void": [keras.metrics.SparseCategoricalAccuracy()]}
+    metrics = metrics.get(model, [])
     scale = LossScale() if precision == "mixed_float16" else None
     method = backprop() if scale is None else loss_scaled(backprop(), scale.value)
     method = microbatched(method, pieces) if pieces > 1 else method
@@ -157,7 +185,6 @@ def trained(
     recipe = Recipe(objective, method, transform, rate, metrics, shares)
     state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, metrics=metrics, loss_scale=scale)
     step = make_step(state, recipe)
-    data = list(batches(model, weighted))
     signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]
     program = tf.function(lambda *parts: replicas.run(step, Batch(*parts))[0], input_signature=signature)
     with recomputing(Blocks(net.layers if again else ())):

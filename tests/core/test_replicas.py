@@ -38,6 +38,10 @@ MASKED = [
     case(model="masked", weighted=False),
     case(model="masked", reduction="mean_with_sample_weight"),
 ]
+VOID = [
+    case(model="void", reduction=name, clip=clip)
+    for name, clip in [("sum_over_batch_size", "none"), ("mean_with_sample_weight", "none"), ("sum", "global_norm")]
+]
 TWINS = [one | {"model": "embedding_twin"} for one in SPARSE]
 NORM, CUT_NORM, JOINED_NORM = case(model="batch_norm"), case(model="batch_norm", pieces=2), case(model="synchronized")
 DROPPING = case(model="dropping")
@@ -49,7 +53,7 @@ LOOPED = [{"task": "looped", "optimizer": name} for name in ("sgd", "adam")]
 
 def runs(quick):
     """Pairs of a number of replicas and a case."""
-    for cases in (FLOAT32, WEIGHTED, SPARSE, ADAPTIVE, MASKED, HALF):
+    for cases in (FLOAT32, WEIGHTED, SPARSE, ADAPTIVE, MASKED, VOID, HALF):
         at_once = () if cases is HALF else QUICK
         places = [place for place in GRID if (place in at_once) == quick]
         yield from ((replicas, one | {"pieces": pieces}) for one in cases for replicas, pieces in places)
@@ -212,6 +216,16 @@ def test_masked_sequences(answers, replicas, given):
     answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
     assert deviation(answer, reference) < FLOAT32_ROUNDING * max(1, path_length(reference))
     np.testing.assert_allclose(answer["mean_squared_error"], reference["mean_squared_error"], rtol=1e-5)
+
+
+@table(VOID)
+def test_what_the_loss_leaves_out_and_what_is_a_sum(answers, replicas, given):
+    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
+    assert deviation(answer, reference) < FLOAT32_ROUNDING * max(1, path_length(reference))
+    for step in range(1, STEPS + 1):
+        np.testing.assert_allclose(answer[f"row/{step}/loss"], reference[f"row/{step}/loss"], rtol=1e-5)
+    name = "sparse_categorical_accuracy"
+    np.testing.assert_allclose(answer[name], reference[name], rtol=1e-6)
 
 
 def test_batch_statistics_are_those_of_each_replica(answers):

@@ -11,22 +11,27 @@ import tensorflow as tf
 from tftrain.core.types import Batch, Feed, Objective, Tensor
 
 
-def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) -> Callable[[], dict[str, float]]:
+def make_evaluation(
+    objective: Objective, metrics: Sequence[Any], feed: Feed, batch_size: int | None = None
+) -> Callable[[], dict[str, float]]:
     """A function that gives `loss` and the value of each metric; nothing is trained.
 
     The loss is that of all examples in one batch: the mean over what counts in it (`objective.masses`), and penalties
-    as a mean over the examples. The metrics belong to the evaluation: they must not be those of a training run.
+    as a mean over the examples. What is a sum over the examples of a batch is that of `batch_size` of them, as in
+    training, or of all where none is given. The metrics belong to the evaluation: they must not be those of a training
+    run.
     """
+    size = float(batch_size or feed.examples)
 
     def add(batch: Batch) -> Tensor:
-        found = objective.terms(batch, training=False)
-        weight = objective.weights(batch, found.outputs)
+        terms = objective.terms(batch, training=False)
         for metric in metrics:
-            metric.update_state(batch.y, objective.probabilities(found.outputs), sample_weight=weight)
-        masses = tf.cast(objective.masses(batch, found.outputs), tf.float64)
+            objective.score(metric, batch, terms.outputs)
+        masses = tf.cast(objective.masses(batch, terms.outputs), tf.float64)
         mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)
-        loss, *penalties = (tf.cast(term, tf.float64) for term in (found.loss, *found.penalties))
-        return tf.stack([loss * mass, mass, sum(penalties, 0.0) * examples, examples])
+        loss, penalties, sums = (_total(values) for values in ([terms.loss], terms.penalties, terms.sums))
+        means = [loss * size, examples] if objective.adds_up else [loss * mass, mass]
+        return tf.stack([*means, penalties * examples + sums * size, examples])
 
     @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False)
     def chunk(handle, count):
@@ -49,6 +54,10 @@ def make_evaluation(objective: Objective, metrics: Sequence[Any], feed: Feed) ->
         return {"loss": (loss / mass if mass else 0.0) + penalties / examples} | metric_values(metrics)
 
     return evaluate
+
+
+def _total(values: Sequence[Tensor]) -> Tensor:
+    return tf.add_n([tf.zeros([], tf.float64), *(tf.cast(value, tf.float64) for value in values)])
 
 
 def metric_values(metrics: Sequence[Any]) -> dict[str, float]:

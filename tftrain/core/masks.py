@@ -21,6 +21,13 @@ def masked(outputs: Tensor, mask: Tensor | None) -> Tensor:
     return outputs
 
 
+def both(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """The mask of what counts by both of two masks, each of which may be missing."""
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return tf.cast(mask, tf.bool) & tf.cast(other, tf.bool)
+
+
 def leaves_and_masks(outputs: Tree) -> list[Tensor]:
     """The tensors of a tree, and behind them the masks of those that have one."""
     leaves = tf.nest.flatten(outputs)

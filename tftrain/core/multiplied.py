@@ -1,25 +1,39 @@
-"""A multiple of an objective."""
+"""A multiple of an objective, and its share in that of a larger batch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Objective, Tensor, Terms, Tree
 
 
-class Multiplied:
-    """An objective whose loss is multiplied, and its gradients with it; its penalties by another factor, if given."""
+class Share(NamedTuple):
+    """What a piece is of a whole batch: its part of what counts in the loss, and of the examples.
 
-    def __init__(self, inner: Objective, factor: Tensor, of_penalties: Tensor | None = None):
-        self._inner, self._factor = inner, factor
-        self._of_penalties = factor if of_penalties is None else of_penalties
+    `present` is 1, or 0 for a piece whose examples do not count at all.
+    """
+
+    mass: Tensor
+    examples: Tensor
+    present: Tensor | float = 1.0
+
+
+class Multiplied:
+    """An objective whose loss is multiplied, and its gradients with it."""
+
+    def __init__(self, inner: Objective, factor: Tensor):
+        self._inner = inner
+        self._loss = self._penalties = self._sums = factor
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
-        found = self._inner.terms(batch, carry, training)
-        penalties = [penalty * tf.cast(self._of_penalties, penalty.dtype) for penalty in found.penalties]
-        return found._replace(loss=found.loss * tf.cast(self._factor, found.loss.dtype), penalties=penalties)
+        terms = self._inner.terms(batch, carry, training)
+        return terms._replace(
+            loss=_times(terms.loss, self._loss),
+            penalties=[_times(penalty, self._penalties) for penalty in terms.penalties],
+            sums=[_times(penalty, self._sums) for penalty in terms.sums],
+        )
 
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
         return added(self.terms(batch, carry, training))
@@ -28,6 +42,19 @@ class Multiplied:
         return getattr(self._inner, name)
 
 
+class Portion(Multiplied):
+    """The objective of a piece of a batch, such that those of all pieces add up to that of the whole."""
+
+    def __init__(self, inner: Objective, share: Share):
+        self._inner = inner
+        self._loss = share.present if inner.adds_up else share.mass
+        self._penalties, self._sums = share.examples, share.present
+
+
 def added(terms: Terms) -> tuple[Tensor, Tree, Tree]:
-    """The loss with the penalties, the outputs and the carry."""
-    return tf.add_n([terms.loss, *terms.penalties]), terms.outputs, terms.carry
+    """The loss with all that is added to it, the outputs and the carry."""
+    return tf.add_n([terms.loss, *terms.penalties, *terms.sums]), terms.outputs, terms.carry
+
+
+def _times(value: Tensor, factor: Tensor | float) -> Tensor:
+    return value * tf.cast(factor, value.dtype)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from tftrain.core import replicas
 from tftrain.core.hooks import hooked, layers_of
-from tftrain.core.masks import mask_of, masked
+from tftrain.core.loss_owners import Kind, Owner, loss_owners
+from tftrain.core.masks import both, mask_of, masked
 from tftrain.core.multiplied import added
 from tftrain.core.recurrent import continued, recurrent_layers
+from tftrain.core.scores import update_metric
 from tftrain.core.types import Batch, Carry, Tensor, Terms, Tree
 
 
@@ -33,8 +35,10 @@ class KerasObjective:
     """The loss of a Keras model, its regularisers included; the only caller of the model.
 
     `to_metrics` turns outputs into what metrics expect, such as logits into probabilities. `masks` says that the model
-    gives masks with its outputs, as layers behind an Embedding with `mask_zero` do. `loss_rank` is the rank of what the
-    loss gives before it is reduced, 2 where it gives a number for each time step; None where that is not known.
+    gives masks with its outputs, as layers behind an Embedding with `mask_zero` do, or that the loss does with what it
+    gives, as those with `ignore_class` do. `loss_rank` is the rank of what the loss gives before it is reduced, 2 where
+    it gives a number for each time step; None where that is not known. `penalties` tells how the losses that layers add
+    go with the examples (`core.penalties`); those of which it does not tell are taken for means.
     """
 
     def __init__(
@@ -45,13 +49,17 @@ class KerasObjective:
         *,
         masks: bool = False,
         loss_rank: int | None = None,
+        penalties: Mapping[Owner, Kind] | None = None,
     ):
         replicas.draw_apart(model)
         self.model = model
         self.loss = loss
         self.to_metrics = to_metrics
         self.loss_rank = loss_rank
-        self._masks = masks
+        self.penalties = penalties or {}
+        self._sums = {owner for owner, kind in self.penalties.items() if kind == "sum"}
+        self.adds_up = getattr(loss, "reduction", None) == "sum"
+        self.masks = masks
 
     @property
     def params(self) -> list:
@@ -67,10 +75,8 @@ class KerasObjective:
 
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor:
         """What each example counts in the loss, [batch]: one, or the sum of its weights, or its unmasked steps."""
-        if outputs is None and self._masks:
-            # A mask comes from the inputs alone, as a rule, and of this call a graph keeps what the mask is made of.
-            outputs = self.model(batch.x, training=False)
-        counts, mask = [], mask_of(outputs)
+        mask = self.mask_ahead(batch) if outputs is None else mask_of(outputs)
+        counts = []
         if mask is not None:
             counts.append(tf.cast(mask, tf.float32))
         if batch.weight is not None and getattr(self.loss, "reduction", None) == "mean_with_sample_weight":
@@ -80,14 +86,38 @@ class KerasObjective:
         rank = max(count.shape.rank for count in counts)
         return tf.reduce_sum(functools.reduce(tf.multiply, [_of_rank(count, rank) for count in counts]), range(1, rank))
 
+    def mask_ahead(self, batch: Batch, training: bool = False) -> Tensor | None:
+        """What counts in the loss, as it is known before the pass whose loss it is; None where all does.
+
+        That is where a mask comes from inputs and targets alone (`core.ahead`): of the call of the model a graph then
+        keeps what its mask is made of, and the loss is given zeros for the outputs.
+        """
+        if not self.masks:
+            return None
+        outputs = self.model(batch.x, training=training)
+        zeros = masked(_zeros_like(outputs, tf.shape(tf.nest.flatten(batch.x)[0])[0]), mask_of(outputs))
+        return mask_of(self._scored(batch._replace(weight=None), zeros)[1])
+
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
         outputs, carry = self._called(batch, carry, training)
-        loss = self.loss(batch.y, outputs, sample_weight=self.weights(batch, outputs))
-        loss = loss * replicas.count()  # Keras divides by it, but the mean over replicas is taken elsewhere
+        loss, outputs = self._scored(batch, outputs)
+        if not self.adds_up:
+            loss = loss * replicas.count()  # Keras divides a mean by it, but that over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
-        return Terms(loss, [tf.cast(penalty, loss.dtype) for penalty in self.model.losses], outputs, carry)
+        added = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
+        summed = [owner in self._sums for owner in loss_owners(self.model)] if self._sums else []
+        summed += [False] * (len(added) - len(summed))  # regularizers of weights
+        penalties = [penalty for penalty, is_sum in zip(added, summed, strict=True) if not is_sum]
+        sums = [penalty for penalty, is_sum in zip(added, summed, strict=True) if is_sum]
+        return Terms(loss, penalties, sums, outputs, carry)
+
+    def _scored(self, batch: Batch, outputs: Tree) -> tuple[Tensor, Tree]:
+        """The loss, and the outputs with a mask of what counts in it."""
+        with masks_given(self.loss) as masks:
+            loss = self.loss(batch.y, outputs, sample_weight=self.weights(batch, outputs))
+        return loss, _hidden(outputs, masks)
 
     def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
         """The weights of the examples, each as often as the loss gives a number of its example."""
@@ -104,9 +134,45 @@ class KerasObjective:
     def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
         return added(self.terms(batch, carry, training))
 
+    def score(self, metric: Any, batch: Batch, outputs: Tree) -> None:
+        """Update a metric by what counts in the loss, with the weights of the examples if it is `weighted`."""
+        weight = self.weights(batch, outputs) if getattr(metric, "weighted", False) else None
+        update_metric(metric, batch.y, self.probabilities(outputs), weight)
+
     def probabilities(self, outputs: Tree) -> Tree:
         """The outputs as metrics see them: probabilities where the model gives logits."""
         return masked(self.to_metrics(outputs), mask_of(outputs))
+
+
+def with_mask(loss: Any, y: Tree, outputs: Tree) -> Tree:
+    """The outputs with a mask of what counts in the loss, where the model or the loss hides any of it."""
+    with masks_given(loss) as masks:
+        loss(y, outputs)
+    return _hidden(outputs, masks)
+
+
+@contextmanager
+def masks_given(loss: Any) -> Iterator[list[Tensor]]:
+    """The masks that a Keras loss gives with what it computes, while this lasts; it then leaves out what they hide."""
+    masks: list[Tensor] = []
+    if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is not keras.losses.Loss.__call__:
+        yield masks
+        return
+
+    def noting(loss: Any) -> Callable:
+        call = loss.call
+
+        @functools.wraps(call)
+        def note(y: Tree, outputs: Tree) -> Tensor:
+            values = call(y, outputs)
+            mask = mask_of(values)
+            masks.extend([] if mask is None else [mask])
+            return values
+
+        return note
+
+    with hooked([loss], noting):
+        yield masks
 
 
 def single(output: Tensor) -> Tensor:
@@ -114,6 +180,20 @@ def single(output: Tensor) -> Tensor:
     if output.dtype not in (tf.float16, tf.bfloat16):
         return output
     return masked(tf.cast(output, tf.float32), mask_of(output))
+
+
+def _hidden(outputs: Tree, masks: list[Tensor]) -> Tree:
+    """The outputs with what the last of the masks hides hidden too."""
+    if not masks or not tf.is_tensor(outputs):
+        return outputs
+    return masked(tf.identity(outputs), both(mask_of(outputs), masks[-1]))
+
+
+def _zeros_like(outputs: Tensor, rows: Tensor) -> Tensor:
+    """Zeros of the shape of outputs, which are not computed for it where the rest of their shape is known."""
+    inner = outputs.shape[1:]
+    shape = tf.shape(outputs) if None in inner.as_list() else tf.stack([rows, *inner.as_list()])
+    return tf.ensure_shape(tf.zeros(shape), outputs.shape)
 
 
 def _of_rank(count: Tensor, rank: int) -> Tensor:

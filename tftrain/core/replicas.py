@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tftrain.core.gate import once
-from tftrain.core.multiplied import Multiplied
+from tftrain.core.multiplied import Portion, Share
 from tftrain.core.recurrent import beside
 from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Objective, Tensor, Tree
@@ -95,7 +95,7 @@ def as_share(objective: Objective, batch: Batch, rows: Tensor | None) -> Objecti
     if rows is None:
         return objective
     mass = tf.where(rows > 0, tf.reduce_sum(objective.masses(batch)), 0)
-    return Multiplied(objective, *_shares([mass, rows]))
+    return Portion(objective, Share(*_shares([mass, rows]), present=tf.cast(rows > 0, tf.float32)))
 
 
 def total(values: Sequence[Gradient]) -> list[Gradient]:

@@ -103,8 +103,7 @@ def _keep(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
 
 def _count(recipe: Recipe, update: Update) -> None:
     for metric in recipe.metrics:
-        found = recipe.objective.probabilities(update.outputs)
-        metric.update_state(update.batch.y, found, sample_weight=recipe.objective.weights(update.batch, update.outputs))
+        recipe.objective.score(metric, update.batch, update.outputs)
 
 
 def _scaling(state: TrainState, loss: Tensor, norm: Tensor) -> Row:

@@ -84,14 +84,18 @@ class Evaluation(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What an objective finds: a loss, which is a mean over what counts, and penalties, each a mean over the examples.
+    """What an objective finds: a loss, which is a mean over what counts, and what the layers add to it.
 
-    So the loss of a batch is the mean of those of its pieces weighted by their masses (`Objective.masses`), a penalty
-    the mean weighted by their examples.
+    `penalties` are those that are the same for any batch, or a mean over the examples; `sums` are sums over them. So
+    the loss of a batch is the mean of those of its pieces weighted by their masses (`Objective.masses`), a penalty the
+    mean weighted by their examples, and a sum their sum. A loss of which `Objective.adds_up` is a sum, too.
+
+    The mask of the outputs tells what counts in the loss: what the model and what the loss itself leave out.
     """
 
     loss: Tensor
     penalties: list[Tensor]
+    sums: list[Tensor]
     outputs: Tree
     carry: Tree
 
@@ -99,9 +103,11 @@ class Terms(NamedTuple):
 class Objective(Protocol):
     """A model and its loss as one function of a batch; the only caller of the model.
 
-    `masses` tells what each example counts in the loss, [batch]; the outputs spare the model another call, for masks.
+    `masses` tells what each example counts in the loss, [batch]; outputs that `terms` gave spare the model another
+    call, for masks. `adds_up` is whether the loss is a sum over the batch, not a mean.
     `loss_rank` is the rank of what the loss gives before it is reduced, 2 where that is a number for each time step.
     `weights` has the weight of each number that the loss is made of, [batch] or [batch, time, ...], if there are any.
+    `score` updates a Keras metric with the outputs that `terms` gave.
     While `at(values)` lasts, the parameters have other values, and what a forward pass changes, such as moving averages
     and the seed of dropout, is not kept: all passes there draw the same numbers. While `unrolled()` lasts, recurrent
     layers stand in the graph step by step.
@@ -109,6 +115,7 @@ class Objective(Protocol):
 
     params: list
     loss_rank: int | None
+    adds_up: bool
 
     def at(self, values: list[Tensor]) -> AbstractContextManager: ...
 
@@ -117,6 +124,8 @@ class Objective(Protocol):
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor: ...
 
     def weights(self, batch: Batch, outputs: Tree) -> Tensor | None: ...
+
+    def score(self, metric: Any, batch: Batch, outputs: Tree) -> None: ...
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms: ...
 

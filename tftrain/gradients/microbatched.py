@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tftrain.core.masks import leaves_and_masks, packed_like
-from tftrain.core.multiplied import Multiplied
+from tftrain.core.multiplied import Portion, Share
 from tftrain.core.sparse import joined
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
@@ -15,9 +15,10 @@ from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Ten
 def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
     """The same gradient as `method` gives for the whole batch, holding the activations of one piece at a time.
 
-    A piece counts by its share of the batch (`objective.masses`), so that uneven pieces, weighted examples and masked
-    steps come out as in the whole. Batch normalization sees each piece alone, and dropout draws for each. There are as
-    few pieces as are no larger than a batch cut into `pieces` needs; the first of them may be smaller than the others.
+    A piece counts by its share of the batch (`objective.masses`), so that uneven pieces, weighted examples and what a
+    mask or the loss itself leaves out come out as in the whole; what is a sum over the batch adds up. Batch
+    normalization sees each piece alone, and dropout draws for each. There are as few pieces as are no larger than a
+    batch cut into `pieces` needs; the first of them may be smaller than the others.
     """
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
@@ -30,8 +31,8 @@ def microbatched(method: GradientMethod, pieces: int) -> GradientMethod:
             rows = start + tf.range(size)
             part, mass = Batch(*(_rows(part, rows) for part in batch)), tf.reduce_sum(tf.gather(masses, rows))
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
-            share = Multiplied(objective, tf.math.divide_no_nan(mass, whole), size / examples)
-            loss, grads, outputs, after = method(share, part, _rows(carry, rows))
+            share = Share(tf.math.divide_no_nan(mass, whole), size / examples)
+            loss, grads, outputs, after = method(Portion(objective, share), part, _rows(carry, rows))
             return loss, grads, (outputs, after)
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
