@@ -35,6 +35,7 @@ GROUND = {
     "tftrain.terminal",
     "tftrain.untrusted",
     "tftrain.gradient_map",
+    "tftrain.alignment",
     "tftrain.core.types",
     "tftrain.core.flat",
     "tftrain.core.elements",
@@ -47,7 +48,7 @@ GROUND = {
     "tftrain.core.recurrent",
 }
 SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "pictures", "doctor", "board"}
-SHELVES |= {"losses", "metrics", "rates", "strategy", "views", "startup", "run_folder"}  # of one file each
+SHELVES |= {"metrics", "rates", "strategy", "views", "startup", "run_folder"}  # of one file each
 FLOORS = {"the top": 4, "assemble": 3, "the desk": 2, "the machine": 1, "the ground": 0}  # every shelf is at 1
 
 

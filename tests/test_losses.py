@@ -10,6 +10,7 @@ import tensorflow as tf
 from tftrain import losses, metrics
 from tftrain.assemble import assemble
 from tftrain.core.types import Facts
+from tftrain.metrics import Compared
 
 LABELS, BINARY, ROWS, NUMBERS = (Facts((4,), (), 3), Facts((4,), (), 2), Facts((4,), (3,), 3), Facts((4,), (2,), None))
 
@@ -77,7 +78,9 @@ def test_misfit(shape, facts, fits):
 def test_labels_of_each_position(shape, facts, said):
     found = losses.misfit("keras.losses:SparseCategoricalCrossentropy", shape, facts)
     assert found is None if said is None else re.search(said, found)
-    assert not losses.is_one_hot(STEPS) and losses.outputs_needed("keras.losses:SparseCategorical", STEPS) == 3
+    assert (
+        not losses.is_one_hot(STEPS) and losses.outputs_needed("keras.losses:SparseCategoricalCrossentropy", STEPS) == 3
+    )
 
 
 def test_labels_of_positions_are_counted_from_0():
@@ -95,50 +98,15 @@ def test_auto_goes_by_the_targets(facts, loss):
     assert type(found).__name__ == loss
 
 
-class Hidden(keras.Model):
-    """Keeps its last activation to itself."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
-
-
-@pytest.mark.parametrize(
-    "model, ending",
-    [
-        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), "linear"),
-        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")]), "softmax"),
-        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Softmax()]), "softmax"),
-        (keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Activation("sigmoid")]), "sigmoid"),
-        (
-            keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(3, activation="sigmoid")])]),
-            "sigmoid",
-        ),
-        (Hidden(tf.nn.softmax), "softmax"),
-        (Hidden(tf.identity), None),
-    ],
-)
-def test_ending(model, ending):
-    outputs = model(np.random.default_rng(0).normal(size=(6, 4)).astype("float32"))
-    assert losses.ending(model, outputs) == ending
-
-
 def test_to_probabilities():
     logits = tf.constant([[1.0, 2.0], [0.0, -1.0]])
-
-    def probabilities(loss, from_logits=True, classes=2):
-        return losses.to_probabilities(loss, from_logits, logits, classes)(logits)
-
-    sparse, auto = "keras.losses:SparseCategoricalCrossentropy", "tftrain.losses:auto"
-    np.testing.assert_allclose(probabilities(sparse), tf.nn.softmax(logits))
-    np.testing.assert_allclose(probabilities(auto), tf.nn.softmax(logits))
-    np.testing.assert_allclose(probabilities("keras.losses:BinaryCrossentropy"), tf.nn.sigmoid(logits))
-    assert probabilities(sparse, from_logits=False) is logits
-    assert probabilities("keras.losses:MeanSquaredError") is logits
-    assert probabilities(auto, classes=None) is logits  # the targets are numbers
+    np.testing.assert_allclose(losses.to_probabilities(True, logits)(logits), tf.nn.softmax(logits))
+    np.testing.assert_allclose(losses.to_probabilities(True, logits, axis=0)(logits), tf.nn.softmax(logits, 0))
+    np.testing.assert_allclose(losses.to_probabilities(True, logits, binary=True)(logits), tf.nn.sigmoid(logits))
+    np.testing.assert_allclose(
+        losses.to_probabilities(True, logits[:, :1])(logits[:, :1]), tf.nn.sigmoid(logits[:, :1])
+    )
+    assert losses.to_probabilities(False, logits)(logits) is logits
 
 
 def test_a_function_as_loss_is_averaged_and_weighted():
@@ -152,12 +120,16 @@ Y = np.array([0, 1, 2, 1])
 P = (np.eye(3)[[0, 1, 1, 1]] * 0.8 + 0.1).astype("float32")
 
 
+THREE = Compared(3, False, 3)
+
+
 @pytest.mark.parametrize(
     "name", ["AUC", "Precision", "CategoricalAccuracy", "TopKCategoricalAccuracy", "MeanSquaredError"]
 )
 def test_metrics_of_rows_take_labels(name):
     given = {"k": 2} if name.startswith("TopK") else {}
-    plain, wrapped = getattr(keras.metrics, name)(**given), metrics.for_labels(getattr(keras.metrics, name)(**given), 3)
+    plain = getattr(keras.metrics, name)(**given)
+    wrapped = metrics.fitted(getattr(keras.metrics, name)(**given), THREE)
     plain.update_state(np.eye(3)[Y], P)
     wrapped.update_state(Y, P)
     assert float(wrapped.result()) == float(plain.result())
@@ -169,13 +141,7 @@ def test_metrics_of_rows_take_labels(name):
 
 def test_metrics_of_labels_stay_as_they_are():
     metric = keras.metrics.SparseCategoricalAccuracy()
-    assert metrics.for_labels(metric, 3) is metric
-
-
-def test_f1_of_one_output():
-    metric = metrics.for_labels(keras.metrics.F1Score(threshold=0.5), 1)
-    metric.update_state(np.array([0, 1, 1, 0]), np.array([[0.2], [0.9], [0.3], [0.6]], "float32"))
-    np.testing.assert_allclose(metric.result(), [0.5], rtol=1e-6)  # float32; one hit, one miss, one false alarm
+    assert metrics.fitted(metric, THREE) is metric
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain import clips, losses, metrics, saving
-from tftrain.arguments import takes_targets
+from tftrain import clips, losses, saving
 from tftrain.config import Config
 from tftrain.core.executor import fitting
 from tftrain.core.freezing import freeze_layers
 from tftrain.core.masks import mask_of
 from tftrain.core.norm_range import NormRange
-from tftrain.core.objective import KerasObjective, single, spread, with_mask
+from tftrain.core.objective import KerasObjective, single, with_mask
 from tftrain.core.parameters import names_of
 from tftrain.core.penalties import ask_penalties
 from tftrain.core.programs import Programs
@@ -31,18 +30,26 @@ from tftrain.data.feeds import Data, DataOptions, open_data
 from tftrain.data.number_types import FLOAT32, INTEGERS, PLAIN, Numbers
 from tftrain.data.splits import take
 from tftrain.errors import InputError, blamed_on, blaming
-from tftrain.expectations import expect_compilable, expect_within, tell_unknown
+from tftrain.expectations import (
+    expect_adapted,
+    expect_compilable,
+    expect_plain_training,
+    expect_scopes,
+    expect_within,
+    tell_unknown,
+)
 from tftrain.layer_names import fresh_names
+from tftrain.loss_kinds import loss_kind
 from tftrain.methods import open_method
 from tftrain.model_inputs import keep_whole, tell_rounded
 from tftrain.optimizer import freeze, open_optimizer
 from tftrain.parts import Part
 from tftrain.probing import open_probes
 from tftrain.recomputation import expect_repeatable, open_blocks
-from tftrain.rules import logits_clash, metric_labels
+from tftrain.scoring import labelled, open_loss, open_metrics, tell_whole_numbers
 from tftrain.strategy import open_strategy, scope
 from tftrain.strict import problem
-from tftrain.trials import expect, try_probe, try_score
+from tftrain.trials import expect, try_probe
 from tftrain.windows import free_of_length, windowed
 
 
@@ -82,22 +89,22 @@ def open_objective(config: Config) -> tuple[Data, KerasObjective]:
 
 def _seeded(config: Config) -> Data:
     keras.utils.set_random_seed(config.training.seed)
-    data = _fitting(config, _data(config))
+    data = _data(config)
+    tell_whole_numbers(config, data)
+    data = _fitting(config, data)
     keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
     return data
 
 
 def _fitting(config: Config, data: Data) -> Data:
     """The data as the loss and the gradient method take it."""
-    return windowed(config, _labelled(config, data))
+    return windowed(config, labelled(config, data))
 
 
 def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, Data]:
     """With the outputs for the sample, and the data as the model takes it; what the config freezes is frozen."""
     model, outputs, data = _model(config, data)
-    ending = losses.ending(model, outputs)
-    loss, from_logits, rank = _loss(config, data, outputs, ending)
-    to_metrics = losses.to_probabilities(config.loss.target, from_logits, outputs, data.facts.classes)
+    loss, to_metrics, rank = open_loss(config, data, model, outputs)
     freeze(config.optimizer, model.trainable_variables, names_of(model))
     freeze_layers(model)
     outputs = with_mask(loss, data.sample.y, outputs)
@@ -112,7 +119,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     model = objective.model
 
     def new_metrics() -> list:
-        return _metrics(config, data, objective, outputs)
+        return open_metrics(config, data, objective, outputs)
 
     def trial(probe: Probe) -> Any:
         return try_probe(probe, objective, names.trained, data.sample)
@@ -154,15 +161,9 @@ def _data(config: Config) -> Data:
             one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"
         }
         prepared = tuple(map(_preprocess, options.preprocess))
-        return open_data(source, DataOptions(**named, preprocess=prepared), config.training.seed)
-
-
-def _labelled(config: Config, data: Data) -> Data:
-    """With integer targets of many values as labels, where the loss takes them so."""
-    if data.integer_range is None or not losses.takes_labels(config.loss.target, data.facts, data.integer_range):
-        return data
-    with blamed_on(config.loss, "loss"):
-        return data._replace(facts=losses.by_position(data.facts, data.integer_range), label_range=data.integer_range)
+        regression = loss_kind(config.loss.target).compares in ("numbers", "margins", "own")
+        options = DataOptions(**named, preprocess=prepared)
+        return open_data(source, options, config.training.seed, regression=regression)
 
 
 def _preprocess(part: Part) -> Preprocess:
@@ -228,6 +229,9 @@ def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
             raise InputError(
                 problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
             )
+        expect_plain_training(part, model)
+        expect_scopes(part, model)
+        expect_adapted(part, model)
         found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
     saving.remember(model, given)
     return model, found
@@ -250,59 +254,3 @@ def _outputs(config: Config, data: Data) -> int:
         return losses.outputs_needed(config.loss.target, data.facts)
     except ValueError as error:
         raise InputError(problem(config.loss.place, "loss", f"{config.loss.name}: {error}")) from None
-
-
-def _loss(config: Config, data: Data, outputs: Any, ending: str | None) -> tuple[Any, bool, int | None]:
-    """The loss, whether it takes logits, and the rank of what it gives before it is reduced."""
-    part, sample = config.loss, data.sample
-    asked = part.given.get("from_logits", "auto")
-    clash = logits_clash(ending, asked)
-    if clash:
-        raise InputError(problem(part.place, "loss.from_logits", clash))
-    from_logits = asked if asked != "auto" else not losses.gives_probabilities(ending)
-    if "from_logits" in part.arguments:
-        part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
-    with blamed_on(part, "loss"):
-        if takes_targets(part.target):
-            try_score(part.function(), sample.y, outputs, part.arguments)
-            loss = losses.FunctionLoss(part.function(), part.arguments)
-        else:
-            one_hot = losses.is_one_hot(data.facts)
-            loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
-            expect(loss, Callable, "a keras.losses.Loss")
-        rank = losses.rank_of(loss, sample.y, outputs)
-        weight = spread(sample.weight, rank, outputs)
-        loss(sample.y, outputs, sample_weight=weight)  # one that does not fit is told before training
-    return loss, from_logits, rank
-
-
-def _metrics(config: Config, data: Data, objective: KerasObjective, outputs: Any) -> list:
-    if config.metrics == "auto":
-        chosen = [Part("metric", "accuracy", "tftrain.metrics:accuracy")] if data.facts.classes else []
-    else:
-        chosen = config.metrics
-    found = []
-    for part, label in zip(chosen, metric_labels(chosen), strict=True):
-        with blamed_on(part, "metrics"):
-            metric = _metric(part, data, objective, outputs)
-        metric.name = label  # Keras would number the names of unnamed metrics anew with every object
-        found.append(metric)
-    return found
-
-
-def _metric(part: Part, data: Data, objective: KerasObjective, raw: Any) -> Any:
-    """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
-    outputs = objective.probabilities(raw)
-    width = outputs.shape[-1] if outputs.shape.rank > 1 else 1
-    if takes_targets(part.target):
-        try_score(part.function(), data.sample.y, outputs, part.arguments)
-        metric = keras.metrics.MeanMetricWrapper(part.function(), **part.arguments)
-    else:
-        metric = part.build(outputs=width, one_hot=losses.is_one_hot(data.facts))
-        expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
-    if part.target.startswith("keras.") and data.label_range and not losses.is_one_hot(data.facts):
-        metric = metrics.for_labels(metric, width)
-    metric.weighted = bool(part.option("weighted"))
-    objective.score(metric, data.sample, raw)
-    metric.reset_state()
-    return metric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Facts, Tree
-from tftrain.values import PROBABILITIES
+from tftrain.alignment import aligned
+from tftrain.core.types import Facts, Tensor, Tree
+from tftrain.loss_kinds import LossKind, loss_kind
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight")  # of which pieces make the whole
 _ALIKE = 1e-3  # of a loss of an example alone and among others; half precision is cast before
-EXACT_SUM = 1e-3  # how far from 1 a row of float16 probabilities may sum
 
 
 def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.losses.Loss:
@@ -28,14 +29,17 @@ def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.loss
 
 
 class FunctionLoss(keras.losses.Loss):
-    """A function (y_true, y_pred, ...) as a loss, averaged over the examples."""
+    """A function (y_true, y_pred, ...) as a loss, averaged over the examples.
+
+    It is given what Keras gives it in `model.fit`: targets as floats, of the same rank as the outputs.
+    """
 
     def __init__(self, function: Callable, arguments: dict[str, Any]):
         super().__init__(name=function.__name__)
         self._function, self._arguments = function, arguments
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return keras.ops.convert_to_tensor(self._function(y_true, y_pred, **self._arguments))
+        return keras.ops.convert_to_tensor(self._function(*aligned(y_true, y_pred), **self._arguments))
 
 
 def rank_of(loss: Any, y: Any, outputs: Any) -> int | None:
@@ -64,10 +68,38 @@ def takes_labels(loss: str, facts: Facts, integers: tuple[int, int]) -> bool:
 
     A loss can say so; one that goes by the targets takes one of three and more for each time step of the input as such.
     """
-    if loss != "tftrain.losses:auto":
-        return "SparseCategorical" in loss
+    compares = loss_kind(loss).compares
+    if compares != "targets":
+        return compares == "labels"
     steps = facts.input_shape[:1] if isinstance(facts.input_shape, tuple) and len(facts.input_shape) == 2 else None
     return facts.target_shape == steps and integers[0] >= 0 and integers[1] > 1
+
+
+def are_numbers(loss: str, facts: Facts, labels: tuple[int, int]) -> bool:
+    """Whether whole numbers, one for each example, are those of a regression, as to its losses all but 0 and 1 are."""
+    if facts.classes is None or is_one_hot(facts):
+        return False
+    return labels[1] > 1 and loss_kind(loss).compares == "numbers"
+
+
+def expect_classes(labels: tuple[int, int], count: int) -> None:
+    """Refuse whole numbers that are no classes, where nothing but the targets tells.
+
+    Args:
+        labels: The lowest and the highest target.
+        count: How many targets there are to learn from.
+
+    Raises:
+        ValueError: there are fewer targets than classes, or more than half of the classes are below the lowest one.
+    """
+    low, high = labels
+    if high < count and low <= high - low + 1:
+        return
+    raise ValueError(
+        f"takes whole-number targets for class labels, and those from {low} to {high} would be labels of {high + 1} "
+        f"classes, with {count} training targets; for a regression write loss: mean_squared_error, or give the targets "
+        "as floats; for classes write loss: sparse_categorical_crossentropy, or count the labels from 0"
+    )
 
 
 def by_position(facts: Facts, integers: tuple[int, int]) -> Facts:
@@ -79,7 +111,10 @@ def by_position(facts: Facts, integers: tuple[int, int]) -> Facts:
     low, high = integers
     if low < 0 or high < 1:
         raise ValueError(f"its labels are counted from 0, and the targets go from {low} to {high}")
-    return facts._replace(classes=high + 1, by_position=True)
+    positions = facts.target_shape
+    if len(positions) > 1 and positions[-1] == 1:
+        positions = positions[:-1]
+    return facts._replace(classes=high + 1, by_position=True, target_shape=positions)
 
 
 def outputs_needed(loss: str, facts: Facts) -> int:
@@ -88,11 +123,12 @@ def outputs_needed(loss: str, facts: Facts) -> int:
     Raises:
         ValueError: the loss compares single numbers, and the targets are more than two classes; or the other way round.
     """
-    if "SparseCategorical" in loss and facts.classes is None:
+    kind = loss_kind(loss)
+    if kind.compares == "labels" and facts.classes is None:
         raise ValueError("needs labels, and the targets are floats; give labels as whole numbers, such as int64")
     if facts.classes is None or is_one_hot(facts):
         return max(1, math.prod(facts.target_shape))
-    if not loss.startswith("keras.") or "Categorical" in loss:
+    if kind.compares in ("labels", "rows", "targets", "own") or not kind.keras and facts.classes > 2:
         return facts.classes
     if facts.classes > 2:
         raise ValueError(
@@ -110,12 +146,19 @@ def shape_needed(outputs: int, facts: Facts) -> tuple[int, ...]:
 
 
 def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
-    """What is wrong where outputs of this shape cannot be compared with the targets; shapes without the batch axis."""
+    """What is wrong where outputs of this shape cannot be compared with the targets; shapes without the batch axis.
+
+    What a loss of the user's own compares, it alone knows.
+    """
+    kind = loss_kind(loss)
+    if not kind.keras:
+        return None
     if facts.classes is not None and not is_one_hot(facts) and outputs_needed(loss, facts) > 1:
         if not shape or shape[-1] < facts.classes:
-            return f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
+            told = f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
+            return told + _hint_of_one_output(kind, shape, facts)
         positions = facts.target_shape if facts.by_position else ()
-        if shape[:-1] != positions and loss.startswith(("keras.", "tftrain.")):
+        if shape[:-1] != positions:
             return f"gives outputs of shape {list(shape)}, but the labels need {[*positions, facts.classes]}"
         return None
     squeezed = [size for size in shape if size != 1]
@@ -126,39 +169,32 @@ def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
     return None
 
 
-def ending(model: keras.Model, outputs: Any) -> str | None:
-    """The activation a model ends in, 'linear' for none; None where it cannot be known."""
-    found = _last_activation(model)
-    if found is None and outputs.shape.rank >= 2 and outputs.shape[-1] > 1:
-        sums = tf.reduce_sum(outputs, -1)  # a subclassed model does not tell, its outputs do
-        if tf.reduce_all(outputs >= 0) and tf.reduce_all(tf.abs(sums - 1) < EXACT_SUM):
-            return "softmax"
-    return found
+def _hint_of_one_output(kind: LossKind, shape: tuple, facts: Facts) -> str:
+    """What goes with a single output, where a loss for several classes does not."""
+    if shape != (1,) or kind.compares not in ("targets", "labels"):
+        return ""
+    if facts.classes == 2:
+        return "; write loss: binary_crossentropy for one output, or give the model 2 outputs"
+    return f"; give the model {facts.classes} outputs, or for a regression write loss: mean_squared_error"
 
 
-def gives_probabilities(ending: str | None) -> bool:
-    return ending in PROBABILITIES
+def to_probabilities(logits: bool, outputs: Any, axis: int = -1, *, binary: bool = False) -> Callable[[Tree], Tree]:
+    """What turns a model's outputs into what metrics expect.
+
+    Args:
+        logits: Whether the outputs are logits; they stay as they are where not.
+        outputs: Those for a few examples.
+        axis: The one of the classes.
+        binary: Whether each output is a yes or no of its own.
+    """
+    if not logits:
+        return lambda given: given
+    if binary or len(outputs.shape) < 2 or outputs.shape[axis] == 1:
+        return tf.nn.sigmoid
+    return functools.partial(tf.nn.softmax, axis=axis)
 
 
-def to_probabilities(loss: str, from_logits: bool, outputs: Any, classes: int | None) -> Callable[[Tree], Tree]:
-    """What turns a model's outputs into what metrics expect."""
-    if not from_logits or not _is_crossentropy(loss, classes):
-        return lambda found: found
-    return tf.nn.sigmoid if "Binary" in loss or outputs.shape[-1] == 1 else tf.nn.softmax
-
-
-def _is_crossentropy(loss: str, classes: int | None) -> bool:
-    return "Crossentropy" in loss or (loss == "tftrain.losses:auto" and classes is not None)
-
-
-def _last_activation(model: keras.Model) -> str | None:
-    while (
-        hasattr(model, "inputs") and model.layers
-    ):  # a subclassed model has neither symbolic inputs nor an order of layers
-        last = model.layers[-1]
-        if isinstance(last, keras.layers.Softmax):
-            return "softmax"
-        if not isinstance(last, keras.Model):
-            return getattr(getattr(last, "activation", None), "__name__", None)
-        model = last
-    return None
+def are_zero_or_one(y: Tensor) -> bool:
+    """Whether a few targets are all 0 or 1."""
+    values = np.asarray(y)
+    return bool(np.isin(values, (0, 1)).all())

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tftrain.names import nearest
+from tftrain.logged import metric_labels, unlogged
+from tftrain.logits import logits_clash, output_activation
 from tftrain.parts import Part, rate_boundaries, schedules
-from tftrain.values import PROBABILITIES, unordered
-
-# What every run logs beside its loss and its metrics.
-LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
-_TAKEN = ("loss", "epoch", "step", "wall_seconds", "step_ms", "loss_scale", "depth_ratio", "nonfinite_grads", *LOGGED)
+from tftrain.values import unordered
 
 
 class Rule(NamedTuple):
@@ -23,54 +19,6 @@ class Rule(NamedTuple):
     broken: Callable[..., str | None]
 
 
-def logits_clash(ends: str | None, from_logits: bool | str) -> str | None:
-    """What is wrong between a model's last activation and the loss, with the fix; None where they agree."""
-    if ends in PROBABILITIES and from_logits is True:
-        return (
-            f"given true, but the model ends in {ends}, so it gives probabilities, not logits; write from_logits: "
-            "false, or leave it out, or end the model without an activation (output_activation: linear)"
-        )
-    if ends == "linear" and from_logits is False:
-        return (
-            "given false, but the model ends without an activation, so it gives logits, not probabilities; write "
-            "from_logits: true, or leave it out, or end the model in an activation such as softmax or sigmoid"
-        )
-    return None
-
-
-def output_activation(model: Part) -> str | None:
-    """The last activation where the config tells: 'linear' for none, else None for not known."""
-    if "output_activation" in model.arguments:
-        return _activation_name(model.arguments["output_activation"])
-    layers = model.given.get("layers")
-    if model.name != "sequential" or not layers:
-        return None
-    last = layers[-1]
-    if last.name == "softmax":
-        return "softmax"
-    return _activation_name(last.given.get("activation")) if last.name == "dense" else None
-
-
-def metric_labels(metrics: Sequence[Part]) -> list[str]:
-    """The names under which metrics are logged, numbered where one before, or what every run logs, has it already.
-
-    What begins with `val_` is of validation.
-    """
-    labels: list[str] = []
-    for metric in metrics:
-        label = metric.name.rpartition(":")[2]
-        label = f"metric_{label}" if label.startswith("val_") else label
-        numbered = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
-        labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
-    return labels
-
-
-def _activation_name(activation: Any) -> str | None:
-    if activation is None:
-        return "linear"
-    return activation.name if isinstance(activation, Part) else activation
-
-
 def _two_lengths(epochs: int | None, steps: int | None) -> str | None:
     return "given beside training.epochs; expected one of the two" if epochs and steps else None
 
@@ -79,15 +27,6 @@ def _nothing_to_train_on(validation: float, test: float) -> str | None:
     if validation + test < 1:
         return None
     return f"given {test} beside data.validation: {validation}; expected less than 1 in all, to train on the rest"
-
-
-def unlogged(name: str, labels: Sequence[str]) -> str | None:
-    """What is wrong with a scalar's name where it is not logged, beside metrics of these names."""
-    scored = ["loss", *labels]
-    known = [*scored, *(f"val_{label}" for label in scored), *LOGGED]
-    if name.split("/")[0] in known:
-        return None
-    return f"given '{name}', which is not logged; expected one of {', '.join(known)}{nearest(name, known)}"
 
 
 def _unwatchable(name: str | None, metrics: list[Part] | str) -> str | None:

@@ -65,14 +65,15 @@ class Data(NamedTuple):
     cast_for: Callable[[Numbers], Data]
 
 
-def open_data(source: Any, options: DataOptions, seed: int) -> Data:
+def open_data(source: Any, options: DataOptions, seed: int, *, regression: bool = False) -> Data:
     """Check, split and prepare a source; raises DataError for data that cannot be trained on.
 
-    `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing.
+    `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing;
+    `regression` says that whole numbers which can be no class labels are targets too.
     """
-    known = _surveyed(source, options.cache)
+    known = _surveyed(source, options.cache, regression)
     splits = split(known.splits, options.validation, options.test, options.split_seed)
-    if known.labels and known.labels[0] == known.labels[1]:
+    if known.labels and known.labels[0] == known.labels[1] and not regression:
         raise DataError(f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart")
     return _prepared(splits, known, options, seed, PLAIN)
 
@@ -135,22 +136,24 @@ class _Known(NamedTuple):
     features: tuple[Whole | None, ...]
 
 
-def _surveyed(source: Any, cache: bool) -> _Known:
+def _surveyed(source: Any, cache: bool, regression: bool) -> _Known:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
     splits, surveys, columns = {}, {}, column_names(source)
     for name, data in read(source).items():
         data = serially(data).cache() if cache and not isinstance(data, Batch) else data
-        surveys[name] = survey(name, data, columns.get(name, ()))
+        surveys[name] = survey(name, data, columns.get(name, ()), regression=regression)
         splits[name] = Split(data, surveys[name].examples)
     _check_alike({name: one.data for name, one in splits.items()})
     labels = {name: one.labels for name, one in surveys.items()}
-    _tell_unseen_labels(splits, labels)
+    joined = _joined([*labels.values()])
+    if not regression or joined and joined[1] == 1:
+        _tell_unseen_labels(splits, labels)
     others = _joined([one.others for one in surveys.values()])
     features = [
         functools.reduce(Whole.joined, each) if None not in each else None
         for each in zip(*(one.features for one in surveys.values()), strict=True)
     ]
-    return _Known(splits, _joined([*labels.values()]), others, tuple(features))
+    return _Known(splits, joined, others, tuple(features))
 
 
 def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:

@@ -44,12 +44,17 @@ class NotFinite(NamedTuple):
     place: str
 
 
-def survey(name: str, data: Batch | Addressed | tf.data.Dataset, columns: Sequence[str] = ()) -> Survey:
+def survey(
+    name: str, data: Batch | Addressed | tf.data.Dataset, columns: Sequence[str] = (), *, regression: bool = False
+) -> Survey:
     """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
 
-    `columns` are the names of those of x, where they have any.
+    `columns` are the names of those of x, where they have any; `regression` says that integers which can be no labels are
+    targets too.
     """
     found = _survey_arrays(name, data, columns) if isinstance(data, Batch) else _survey_stream(name, data)
+    if found.labels and regression and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES:
+        return found._replace(labels=None, targets=None)
     if found.labels:
         _check_labels(name, data, *found.labels)
     return found

@@ -1,0 +1,80 @@
+"""Targets and outputs of one rank, as Keras gives them to a loss function; and what goes wrong where they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tftrain.core.types import Tensor
+
+_ROWS = 1009  # examples of a trace: a prime that is no other axis' length
+Compare = Callable[[Tensor, Tensor], Any]
+
+
+def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the same rank, where one has a last axis of length 1 more than the other; as Keras' own losses do.
+
+    Of [n] and [n, 1] both become [n, 1]; of [n, time] and [n, time, 1] both become [n, time].
+    """
+    ranks = len(y.shape), len(outputs.shape)
+    if ranks[0] == ranks[1] + 1 and y.shape[-1] == 1:
+        if ranks[1] == 1:
+            return y, outputs[..., tf.newaxis]
+        return tf.squeeze(y, -1), outputs
+    if ranks[1] == ranks[0] + 1 and outputs.shape[-1] == 1:
+        if ranks[0] == 1:
+            return y[..., tf.newaxis], outputs
+        return y, tf.squeeze(outputs, -1)
+    return y, outputs
+
+
+def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
+    """Refuse a function that compares each target with the outputs of every example, by an oversight.
+
+    That is what broadcasting makes of [n] and [n, 1]. A function that does so with targets of either shape means it.
+
+    Raises:
+        ValueError: it does so with these shapes, and would not with others of the same numbers.
+    """
+    others = [aligned(y, outputs)]
+    if len(y.shape) > 1 and y.shape[-1] == 1:
+        others.append((tf.squeeze(y, -1), outputs))
+    others = [other for other in others if _shapes(*other) != _shapes(y, outputs)]
+    if not others or _pairs(compare, y, outputs) is False:
+        return
+    if any(_pairs(compare, *other) is False for other in others):
+        targets, found = (list(part.shape) for part in (y, outputs))
+        raise ValueError(
+            f"is given targets of the shape {targets} and outputs of the shape {found}, and compares each target with "
+            "the outputs of all examples, for these shapes broadcast; bring both to one shape in it, such as y_true = "
+            "keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
+        )
+
+
+def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
+    """The function, or where it broadcasts targets and outputs of such shapes by an oversight, one that aligns them."""
+    if _pairs(compare, y, outputs) is False or _pairs(compare, *aligned(y, outputs)) is not False:
+        return compare
+    return lambda y_true, y_pred, **arguments: compare(*aligned(y_true, y_pred), **arguments)
+
+
+def _shapes(*tensors: Tensor) -> list:
+    return [tuple(tensor.shape) for tensor in tensors]
+
+
+def _pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
+    """Whether values for pairs of examples come up on the way, [n, n]; None where it cannot be traced."""
+    specs = [tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype) for part in (y, outputs)]
+
+    def trace(y_true: Tensor, y_pred: Tensor) -> int:
+        compare(y_true, y_pred)
+        return 0
+
+    try:
+        graph = tf.function(trace, autograph=False).get_concrete_function(*specs).graph
+    except Exception:  # a user's function may raise whatever it likes; trying it on the sample tells of that
+        return None
+    shapes = [tensor.shape for operation in graph.get_operations() for tensor in operation.outputs]
+    return any(shape.rank is not None and shape.as_list().count(_ROWS) > 1 for shape in shapes)

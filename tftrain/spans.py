@@ -1,0 +1,187 @@
+"""Between which values the outputs of a graph can lie: interval arithmetic, from an output back to what makes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+Bounds = tuple[float, float]
+
+
+class Span(NamedTuple):
+    """The lowest and highest value that a tensor can have, and how it comes about.
+
+    `activation` is 'softmax' or 'sigmoid' where the values are those of it, only moved about; `weighted` says that
+    weights of the model are added to or multiplied with what comes in, as at the end of a Dense layer; `exact` that
+    both bounds can be reached, where an operation on two dependent tensors may make the true ones narrower.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    exact: bool = False
+    activation: str | None = None
+    weighted: bool = False
+
+    def within(self, low: float, high: float) -> bool:
+        return low <= self.low and self.high <= high
+
+
+_UNKNOWN = Span()
+_ROUNDING = 1e-6  # of an interval's bounds
+_BOUNDED = {  # operations whose results lie between two numbers, whatever comes in
+    "Sigmoid": Span(0.0, 1.0, exact=True, activation="sigmoid"),
+    "Softmax": Span(0.0, 1.0, exact=True, activation="softmax"),
+    "LogSoftmax": Span(-math.inf, 0.0),
+    "Tanh": Span(-1.0, 1.0, exact=True),
+    "Softsign": Span(-1.0, 1.0, exact=True),
+    "Sin": Span(-1.0, 1.0, exact=True),
+    "Cos": Span(-1.0, 1.0, exact=True),
+    "Softplus": Span(0.0, math.inf),
+    "Elu": Span(-1.0, math.inf),
+}
+_MOVING = {  # operations that move the values of their first input about, and leave them as they are
+    *("Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot", "EnsureShape"),
+    *("Reshape", "Squeeze", "ExpandDims", "Transpose", "Cast", "StridedSlice", "Slice", "GatherV2", "GatherNd"),
+    *("Tile", "BroadcastTo", "ReverseV2", "Unpack", "SpaceToDepth", "DepthToSpace", "SpaceToBatchND", "BatchToSpaceND"),
+}
+_MIXING = {"Mean", "Max", "Min", "MaxPool", "AvgPool", "ResizeBilinear", "ResizeNearestNeighbor", "Split", "SplitV"}
+_PRODUCTS = {
+    *("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "BiasAdd", "Conv2D", "Conv3D", "DepthwiseConv2dNative"),
+    *("Conv2DBackpropInput", "Conv3DBackpropInputV2", "AddV2", "Add", "Sub", "Mul"),
+}
+
+
+def span_of(tensor: tf.Tensor) -> Span:
+    """Follow a symbolic tensor of a graph back to bounds on its values; unbounded where an operation is not known."""
+    known: dict[str, Span] = {}
+    waiting = [tensor]  # no recursion: a graph can be deeper than Python's stack
+    while waiting:
+        current = waiting[-1]
+        missing = [one for one in _inputs(current) if one.name not in known]
+        if current.name not in known and missing:
+            known[current.name] = _UNKNOWN  # where a graph goes round, this is what stands there
+            waiting += missing
+            continue
+        known[current.name] = _bounded(current, [known[one.name] for one in _inputs(current)])
+        waiting.pop()
+    return known[tensor.name]
+
+
+def _inputs(tensor: tf.Tensor) -> list[tf.Tensor]:
+    """Those that the values of a tensor are made of, as far as its operation is known."""
+    kind, given = tensor.op.type, list(tensor.op.inputs)
+    if kind in _BOUNDED or kind not in (_MOVING | _MIXING | _OTHERS.keys()):
+        return []
+    if kind == "IdentityN":
+        return [given[tensor.value_index]]
+    if kind == "ConcatV2":
+        return given[:-1]
+    if kind == "Split":
+        return given[1:]
+    if kind in ("Select", "SelectV2"):
+        return given[1:]
+    return given if kind in _OTHERS else given[:1]
+
+
+def _bounded(tensor: tf.Tensor, inputs: list[Span]) -> Span:
+    kind = tensor.op.type
+    if kind == "Const":
+        value = np.asarray(tf.get_static_value(tensor))
+        return Span(float(value.min()), float(value.max()), exact=True) if _is_numeric(value) else _UNKNOWN
+    if kind in _BOUNDED:
+        return _BOUNDED[kind]
+    if kind in _MOVING and inputs:
+        return inputs[0]
+    if kind in _MIXING and inputs:
+        return Span(inputs[0].low, inputs[0].high, inputs[0].exact)
+    if kind in _PRODUCTS and any(map(_is_weight, tensor.op.inputs)):
+        return Span(weighted=True)
+    if kind not in _OTHERS:
+        return _UNKNOWN
+    low, high = _OTHERS[kind](*[(one.low, one.high) for one in inputs])
+    constants = [one for one in inputs if one.low == one.high]
+    exact = all(one.exact for one in inputs) and len(inputs) - len(constants) <= 1
+    return Span(low, high, exact) if not math.isnan(low + high) else _UNKNOWN
+
+
+def _is_numeric(value: np.ndarray) -> bool:
+    return value.dtype.kind in "fiub" and value.size > 0
+
+
+def _is_weight(tensor: tf.Tensor) -> bool:
+    """Whether it is a variable of the model, in whatever shape and precision."""
+    while tensor.op.type in _MOVING and tensor.op.inputs:
+        tensor = tensor.op.inputs[0]
+    return tensor.op.type in ("ReadVariableOp", "VariableV2")
+
+
+def _add(one: Bounds, other: Bounds) -> Bounds:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _subtract(one: Bounds, other: Bounds) -> Bounds:
+    return one[0] - other[1], one[1] - other[0]
+
+
+def _multiply(one: Bounds, other: Bounds) -> Bounds:
+    products = [0.0 if 0.0 in (a, b) else a * b for a in one for b in other]
+    return min(products), max(products)
+
+
+def _divide(one: Bounds, other: Bounds) -> Bounds:
+    if other[0] <= 0 <= other[1]:
+        return -math.inf, math.inf
+    return _multiply(one, (1 / other[1], 1 / other[0]))
+
+
+def _hull(*spans: Bounds) -> Bounds:
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def _least(one: Bounds, other: Bounds) -> Bounds:
+    return min(one[0], other[0]), min(one[1], other[1])
+
+
+def _most(one: Bounds, other: Bounds) -> Bounds:
+    return max(one[0], other[0]), max(one[1], other[1])
+
+
+def _clip(one: Bounds, low: Bounds, high: Bounds) -> Bounds:
+    return _most(_least(one, high), low)
+
+
+def _square(one: Bounds) -> Bounds:
+    _, high = _multiply(one, one)
+    return (0.0 if one[0] <= 0 <= one[1] else min(one[0] ** 2, one[1] ** 2)), high
+
+
+def _absolute(one: Bounds) -> Bounds:
+    high = max(abs(one[0]), abs(one[1]))
+    return (0.0 if one[0] <= 0 <= one[1] else min(abs(one[0]), abs(one[1]))), high
+
+
+def _exponential(one: Bounds) -> Bounds:
+    low, high = np.exp(np.clip(one, -700.0, 700.0))
+    return (0.0 if one[0] < -700 else float(low)), (math.inf if one[1] > 700 else float(high))
+
+
+_OTHERS: dict[str, Callable[..., Bounds]] = {
+    **dict.fromkeys(("AddV2", "Add"), _add),
+    **dict.fromkeys(("ConcatV2", "Pack", "Select", "SelectV2"), _hull),
+    "Sub": _subtract,
+    "Mul": _multiply,
+    "RealDiv": _divide,
+    "Minimum": _least,
+    "Maximum": _most,
+    "ClipByValue": _clip,
+    "Neg": lambda one: (-one[1], -one[0]),
+    "Square": _square,
+    "Abs": _absolute,
+    "Exp": _exponential,
+    "Relu": lambda one: (max(one[0], 0.0), max(one[1], 0.0)),
+    "Relu6": lambda one: (min(max(one[0], 0.0), 6.0), min(max(one[1], 0.0), 6.0)),
+}
