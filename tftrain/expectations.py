@@ -51,7 +51,7 @@ def expect_plain_training(part: Part, model: keras.Model) -> None:
     if model.loss is None or part.target == "tftrain.saving:saved":
         given = [name for name in ("loss", "optimizer", "metrics") if (model.get_compile_config() or {}).get(name)]
         warnings.warn(
-            f"the model comes compiled; its {listed(given)} are not used here, and those of the config are",
+            f"the model comes compiled with {', '.join(given)}, which are not used here: those of the config are",
             stacklevel=2,
         )
         return
@@ -90,9 +90,10 @@ def _not_adapted(layer: Any) -> str | None:
     """What a preprocessing layer lacks, and where it comes from; None where it lacks nothing."""
     where = "call its adapt(x) where the model is made"
     if isinstance(layer, keras.layers.Normalization):
-        if layer.input_mean is not None or not layer.built:
+        if layer.input_mean is not None:
             return None
-        is_identity = not np.any(layer.adapt_mean) and np.all(np.equal(layer.adapt_variance, 1))
+        # What adapts a layer builds it, and one that is built anew moves nothing.
+        is_identity = not layer.built or not np.any(layer.adapt_mean) and np.all(np.equal(layer.adapt_variance, 1))
         told = f"was never adapted, so it changes nothing; {where}, give it mean and variance, or write data: "
         return told + "{preprocess: standardize} in its place" if is_identity else None
     if isinstance(layer, keras.layers.Discretization):

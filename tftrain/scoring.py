@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tftrain import losses, metrics
-from tftrain.alignment import aligning, expect_no_pairs
+from tftrain.alignment import aligned, aligning, expect_no_pairs
 from tftrain.arguments import takes_targets
 from tftrain.config import Config
 from tftrain.core.objective import KerasObjective, spread, unchanged
@@ -124,15 +124,15 @@ def _try_loss(loss: Callable, part: Part, y: Any, outputs: tf.Tensor) -> None:
     """A user's loss is tried on the sample; raises TypeError or ValueError."""
     if part.target.startswith(("keras.", "tftrain.")):
         return
-    is_keras = isinstance(loss, keras.losses.Loss)
-    dtype = loss.dtype if is_keras else outputs.dtype
-    given = tf.convert_to_tensor(y)
-    if is_keras:
-        given, outputs = tf.cast(given, dtype), tf.cast(outputs, dtype)
+    compare, targets = loss, tf.convert_to_tensor(y)
+    if isinstance(loss, keras.losses.Loss) and type(loss).__call__ is keras.losses.Loss.__call__:
+        compare = loss.call
+        targets, outputs = tf.cast(targets, loss.dtype), tf.cast(outputs, loss.dtype)
     if isinstance(loss, losses.FunctionLoss):
-        try_score(loss.call, given, outputs, {})
-    compare = loss.call if is_keras and type(loss).__call__ is keras.losses.Loss.__call__ else loss
-    expect_no_pairs(compare, given, outputs)
+        compare = functools.partial(part.function(), **part.arguments)
+        targets, outputs = aligned(targets, outputs)
+        try_score(compare, targets, outputs, {})
+    expect_no_pairs(compare, targets, outputs)
 
 
 def _to_metrics(config: Config, data: Data, outputs: tf.Tensor, logits: bool) -> Callable[[Tree], Tree]:
