@@ -49,7 +49,7 @@ def survey(
 ) -> Survey:
     """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
 
-    `columns` are the names of those of x, where they have any; `regression` says that integers which can be no labels are
+    `columns` are the names of those of x, where they have any; `regression` says that integers that are no labels are
     targets too.
     """
     found = _survey_arrays(name, data, columns) if isinstance(data, Batch) else _survey_stream(name, data)
