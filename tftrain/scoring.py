@@ -208,7 +208,7 @@ def _metric(
 
 def _score(part: Part, data: Data, outputs: Any) -> Callable:
     """A user's function (y_true, y_pred) as a metric calls it; raises TypeError or ValueError where it does not fit."""
-    function = functools.partial(part.function(), **part.arguments)
+    function = functools.partial(part.function(), **part.call_arguments())
     is_number = data.facts.classes is None and data.facts.target_shape in ((), (1,))
 
     def compare(y_true: Any, y_pred: Any) -> Any:

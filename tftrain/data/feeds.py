@@ -73,6 +73,7 @@ def open_data(source: Any, options: DataOptions, seed: int, *, regression: bool 
     """
     known = _surveyed(source, options.cache, regression)
     splits = split(known.splits, options.validation, options.test, options.split_seed)
+    _batch_size(options.batch_size, splits["train"])  # too few examples are told before what they hold
     if known.labels and known.labels[0] == known.labels[1] and not regression:
         raise DataError(f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart")
     return _prepared(splits, known, options, seed, PLAIN)
