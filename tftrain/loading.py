@@ -18,9 +18,9 @@ from tftrain.core.bundles import bundles, steps_in
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.state import ModelState
 from tftrain.names import nearest
-from tftrain.run_folder import CHECKPOINTS, MODEL, RunFolderError
+from tftrain.run_folder import BEST, CHECKPOINTS, MODEL, RunFolderError, refuse_links
 
-BEST, LATEST = "best", "latest"
+LATEST = "latest"
 
 
 def load_model(
@@ -39,6 +39,7 @@ def load_model(
         RunFolderError: there is no such checkpoint.
         ValueError: the model cannot be read.
     """
+    refuse_links(folder)
     if checkpoint is not None:
         return _load_checkpoint(dataclasses.replace(config, trust=trust), folder, checkpoint)
     saved, substitute = folder / MODEL, _substitute(config, folder)

@@ -69,6 +69,10 @@ class Memory:
         except ValueError as error:
             raise TrainingError(f"cannot go back: {error}") from None
 
+    def has_best(self) -> bool:
+        """Whether there is a best checkpoint."""
+        return self._checkpoints.has_best()
+
     def restore_best(self) -> None:
         try:
             self._checkpoints.restore_best()

@@ -37,12 +37,22 @@ def write(folder: Path, results: Results, steps: int, stopped: str | None, more:
     durable.write_text(folder / run_folder.RESULTS, json.dumps(summary, indent=1) + "\n")
 
 
-def read(folder: Path, steps: int) -> Results | None:
-    """The figures of a run that ended after so many steps; None where no session got to its end there."""
+def read_end(folder: Path) -> tuple[int, str | None] | None:
+    """The steps after which a run ended, and why before its last one; None where it was interrupted, or goes on."""
     try:
         summary = run_folder.read_results(folder)
     except Unreadable:
         return None
-    if summary.get("steps") != steps or (summary.get("stopped") or "").startswith(INTERRUPTED):
+    stopped = summary.get("stopped")
+    if not summary or (stopped or "").startswith(INTERRUPTED):
         return None
+    return summary["steps"], stopped
+
+
+def read(folder: Path, steps: int) -> Results | None:
+    """The figures of a run that ended after so many steps; None where no session got to its end there."""
+    end = read_end(folder)
+    if end is None or end[0] != steps:
+        return None
+    summary = run_folder.read_results(folder)
     return {split: summary[split] for split in run_folder.SPLITS if split in summary}

@@ -61,9 +61,9 @@ def save(model: keras.Model, path: Path) -> None:
 def is_whole(path: Path) -> bool:
     """Whether there is a saved model at a path, with all of its bytes."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with untrusted.open_file(path) as file, zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except (Unreadable, OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
         return False
 
 

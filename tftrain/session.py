@@ -38,6 +38,7 @@ from tftrain.evaluations import Evaluations
 from tftrain.gallery import Gallery
 from tftrain.incidents import Incidents
 from tftrain.interrupts import Asked, Interrupted, Interrupts, heard, said
+from tftrain.lost import lost_lines
 from tftrain.memory import Memory
 from tftrain.monitors import Monitors, monitors
 from tftrain.observers import hparams
@@ -74,10 +75,12 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
         session = new_session(folder)
         if resume:
             session.restore(folder, changed)
-            left = session.left(folder) if not changed else None
+            left = session.left(folder, changed)
             if left is not None:
                 return left
-        run_folder.write_config(folder, dump(config))
+            session.keep_changes(changed)
+        if not session.is_over():  # else the config stays the one that was trained with
+            run_folder.write_config(folder, dump(config))
         _tell_replay(assembled)
         print_start(folder)
         with hparams.shown(folder, lone(assembled, folder)) as outcome:
@@ -105,9 +108,10 @@ def _work(new_session: Callable[..., Session], resumed: Path | None, changed: bo
         session = new_session(Path(folder), chief=False)
         if resumed is not None:
             session.restore(resumed, changed)
-            left = session.left(resumed) if not changed else None
+            left = session.left(resumed, changed)
             if left is not None:
                 return left
+            session.keep_changes(changed)
         return session.run()
 
 
@@ -142,16 +146,74 @@ class Session:
             self._memory.ended = None
             self._window.clear()  # what the steps tell may be something else now
 
-    def left(self, folder: Path) -> Result | None:
-        """What an earlier session left in a run's folder, where it took the run to its end."""
-        found = results.read(folder, self._memory.start) if self._is_over() else None
+    def left(self, folder: Path, changed: bool) -> Result | None:
+        """What an earlier session left in a run's folder, where it took the run to its end; None where it did not.
+
+        The folder stays as it is, but for a `model.keras` that is lost, which is written again. Of other files that are
+        lost a line says so.
+
+        Raises:
+            RunFolderError: what is left to do cannot be done with a changed config, or without checkpoints.
+        """
+        left = self._left_without_checkpoint(folder, changed) if not self._memory.start else None
+        if left is not None:
+            return left
+        if self._chief:
+            self._tell_lost(folder)
+        found = results.read(folder, self._memory.start) if self.is_over() else None
         if found is None:
+            if changed and self.is_over():
+                fault = "all steps are trained, but there are no results; resume it without changes, or with more steps"
+                raise run_folder.RunFolderError(f"run folder {folder}: {fault}")
             return None
         ended = self._reason()
         why = f" ({ended})" if ended else ""
         say(f"the run has ended at step {self._memory.start} already{why}, so nothing is done")
+        if changed:
+            say("the changes are not taken; more training.steps or epochs would be trained with them")
         self._finish_model()
+        if self._chief and not changed:
+            self._restore_model_file()
         return self._result(found, ended)
+
+    def keep_changes(self, changed: bool) -> None:
+        """Save the state as it is to be gone on from, before the changed config is written: a kill may come then."""
+        if changed and self._memory.saved is not None:
+            self._memory.save(self._memory.saved)
+
+    def _left_without_checkpoint(self, folder: Path, changed: bool) -> Result | None:
+        """The result of a run that ended and whose checkpoints are lost; to train it anew would overwrite its model."""
+        end, model = results.read_end(folder), folder / run_folder.MODEL
+        if end is None or not saving.is_whole(model):
+            return None
+        steps, stopped = end
+        lost = f"at step {steps}, and its checkpoints are lost, so it cannot go on"
+        if changed or stopped is not None or steps < self._run.total_steps:
+            raise run_folder.RunFolderError(f"run folder {folder}: the run has ended {lost}; give another --run-dir")
+        say(f"the run has ended {lost}; nothing is done")
+        self._run.state.model.load_weights(model)
+        return self._result(results.read(folder, steps), None)
+
+    def _restore_model_file(self) -> None:
+        """Write `model.keras` again where it is missing or damaged."""
+        path = self._folder / run_folder.MODEL
+        if saving.is_whole(path) or path.with_name(run_folder.MODEL_WEIGHTS).is_file():
+            return
+        fault = "is damaged" if path.exists() else "is lost"
+        say(f"{path} {fault}; it is written again from the checkpoint")
+        saving.save(self._run.state.model, path)
+
+    def _tell_lost(self, folder: Path) -> None:
+        start = self._memory.start
+        validate_every = in_steps(self._run.config.training.validate_every, self._run.data.train.steps_per_epoch)
+        is_validated = self._evaluations.validated and start >= validate_every
+        lines = lost_lines(folder, start, start - self._window.waiting, is_validated)
+        best = self._monitored.best
+        if best is not None and best.value is not None and not self._memory.has_best():
+            lost = folder / run_folder.CHECKPOINTS / run_folder.BEST
+            lines.append(f"{lost} is lost: there is one again once {best.monitor} is better than {best.value:.4g}")
+        for line in lines:
+            say(line)
 
     def run(self) -> Result:
         began = time.monotonic()
@@ -186,7 +248,7 @@ class Session:
 
     def _trained(self) -> Stop | None:
         """Train, and save; why it ended early, where it did."""
-        if self._is_over():
+        if self.is_over():
             say(f"nothing left to train: the run is at step {self._memory.start} of {self._run.total_steps}")
             return self._reason()
         (self._folder / run_folder.RESULTS).unlink(missing_ok=True)  # the run was shorter then
@@ -297,7 +359,7 @@ class Session:
         heeding = self._run.recipe.rate.heed is not None and not rate_monitors(self._run.config.optimizer, "optimizer")
         return heeding or any(not name.startswith("val_") for name in scalars)
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether a run that is resumed has nothing left to train."""
         return self._memory.start >= self._run.total_steps or self._reason() is not None
 

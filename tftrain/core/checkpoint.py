@@ -32,6 +32,10 @@ class Checkpoints:
         self._latest, self._best = Path(folder), Path(folder) / "best"
         self._torn: set[Path] = set()
 
+    def has_best(self) -> bool:
+        """Whether there is a best checkpoint."""
+        return bool(bundles(self._best))
+
     def save(self, step: int) -> None:
         """Write a checkpoint; the oldest go when it is on the disk. Raises CannotWrite."""
         self._save(self._latest, step, self._keep)

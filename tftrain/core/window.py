@@ -53,6 +53,11 @@ class Window:
         waiting = _decoded(state["waiting"])
         self._waiting, self._last = [waiting] if waiting else [], _decoded(state["last"])
 
+    @property
+    def waiting(self) -> int:
+        """How many steps no point has taken in yet."""
+        return sum(len(next(iter(rows.values()))) for rows in self._waiting)
+
     def clear(self) -> None:
         """Forget what no point has taken in yet."""
         self._waiting, self._last = [], {}

@@ -77,6 +77,15 @@ def history(path: Path) -> dict[str, Series]:
     return {name: _series(pairs) for name, pairs in points.items()}
 
 
+def last_step(path: Path, limit: int | None = None) -> int:
+    """The last step that there is a record of, up to a limit where one is given; 0 where there is none."""
+    last = 0
+    for record, _ in _records(path):
+        if limit is None or record["step"] <= limit:
+            last = record["step"]
+    return last
+
+
 def unreadable(path: Path) -> int:
     """How many whole lines of a file of records are none; one that a run is writing, or was killed in, has no end."""
     return sum(line.endswith(b"\n") for line in _lines(path)) - sum(1 for _ in _records(path))
