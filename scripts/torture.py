@@ -1,4 +1,4 @@
-"""Strikes runs with kills, full disks and damaged files, and compares the bits of what they come to."""
+"""Strikes runs with kills, full disks, odd clocks and damaged or lost files, and compares the bits of their ends."""
 
 from __future__ import annotations
 

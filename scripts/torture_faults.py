@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from torture_session import Operations, die_at_byte, full_at_byte
+from torture_session import Operations, die_at_byte, full_at_byte, shift_clock
 from torture_victim import FIRST_STEP, Victim
 
 SOON = 0.15  # share of the kills that come before the first step
@@ -18,6 +19,15 @@ STOPPED = {signal.SIGTERM: 143, signal.SIGINT: 130}
 PATIENT = 30.0  # seconds for a second process to be refused
 CHANGED = ("cut", "emptied", "flipped", "removed")
 POINTER = "checkpoint"
+DAY = 86400.0
+CHECKPOINTS = "checkpoints"
+LOSABLE = {  # with what the next session says
+    "metrics.jsonl": (b"metrics.jsonl is lost",),
+    "events*": (b"the event file in",),
+    "val/events*": (),  # there may have been no validation yet
+    CHECKPOINTS: (b"begins anew",),
+}
+LINKED = ("metrics.jsonl", CHECKPOINTS, "val", "model.keras", "results.json", "pictures", "checkpoints/best")
 
 
 def kill(victim: Victim) -> bool:
@@ -114,6 +124,79 @@ def points(victim: Victim) -> bool:
     return True
 
 
+def clock(victim: Victim) -> bool:
+    """SIGKILL in a session whose clock is off, such as after a battery was changed."""
+    offset = victim.random.choice((-1, -1, 1)) * DAY * victim.random.uniform(0, 3000)
+    session = victim.start(lambda: shift_clock(offset))
+    session.prints(FIRST_STEP)
+    session.prints(b"\0", victim.some_seconds())
+    session.signal(signal.SIGKILL)
+    return victim.settle(session, (-signal.SIGKILL,))
+
+
+def lost(victim: Victim) -> bool:
+    """A file is gone; the next session says so."""
+    if not kill(victim):
+        return False
+    patterns = [pattern for pattern in LOSABLE if any(victim.folder.glob(pattern))]
+    if victim.broken or not patterns or not victim.checkpoints():
+        return True
+    pattern = victim.random.choice(patterns)
+    for path in victim.folder.glob(pattern):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    victim.torn |= pattern != CHECKPOINTS
+    session = victim.start()
+    session.prints(FIRST_STEP)
+    if not all(words in session.output for words in LOSABLE[pattern]):
+        victim.complain(f"{pattern} was lost, and the next session does not say so")
+    session.signal(signal.SIGKILL)
+    return victim.settle(session, (-signal.SIGKILL,))
+
+
+def link(victim: Victim) -> bool:
+    """Somebody puts a link into the run's folder, to a file or a folder of others."""
+    if not kill(victim):
+        return False
+    names = [name for name in LINKED if (victim.folder / name).parent.is_dir()]
+    if victim.broken or not names or not (victim.folder / "config.yaml").is_file():
+        return True
+    name = victim.random.choice(names)
+    place, aside = victim.folder / name, victim.folder.with_name("aside")
+    outside = victim.folder.with_name("outside")
+    outside.mkdir()
+    (outside / "file").write_text("of others\n")
+    if place.exists():
+        place.rename(aside)
+    place.symlink_to(outside if victim.random.random() < 0.5 else outside / "file")
+    session = victim.start()
+    struck = victim.settle(session, (REFUSED,))
+    if b"link" not in session.output:
+        victim.complain(f"{name} was a link, and the next session does not say so: {session.last_words()}")
+    if [path.name for path in outside.iterdir()] != ["file"] or (outside / "file").read_text() != "of others\n":
+        victim.complain(f"{name} was a link, and something was written where it led")
+    place.unlink()
+    if aside.exists():
+        aside.rename(place)
+    shutil.rmtree(outside)
+    return struck
+
+
+def model(victim: Victim) -> bool:
+    """The model is lost after the end of the run; one more session writes it again."""
+    file = victim.folder / "model.keras"
+    way = victim.random.choice(("removed", "cut", "emptied"))
+    if way == "removed":
+        file.unlink()
+    else:
+        os.truncate(file, victim.random.randrange(file.stat().st_size) if way == "cut" else 0)
+    session = victim.start()
+    if victim.settle(session, ()):
+        victim.broken = True
+    if b"written again" not in session.output:
+        victim.complain(f"model.keras was {way}, and the next session does not say so")
+    return True
+
+
 def second(victim: Victim) -> bool:
     """Another process comes to the folder; it is refused, and changes nothing."""
     session = victim.start()
@@ -144,7 +227,11 @@ FAULTS: dict[str, tuple[Callable[[Victim], bool], int]] = {  # with how often ea
     "full": (full, 2),
     "checkpoint": (checkpoint, 2),
     "points": (points, 1),
+    "clock": (clock, 3),
+    "lost": (lost, 2),
+    "link": (link, 1),
     "second": (second, 1),
+    "model": (model, 0),  # after the end of each run
 }
 
 

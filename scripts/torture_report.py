@@ -15,6 +15,10 @@ KINDS = {
     "full": "a disk without space, or a limit on the size of files: exit status 1 or 2 and no traceback",
     "checkpoint": "the newest checkpoint is damaged: named, and the one before is taken",
     "points": "an event file or the records are damaged: no point is wrong or stands twice",
+    "clock": "a session whose clock is set back or forth, then SIGKILL: all points are shown, in their order",
+    "lost": "the records, an event file or all checkpoints are gone: named, and no point is wrong or stands twice",
+    "link": "a symbolic link in the place of a file or folder: refused, and nothing is written where it leads",
+    "model": "model.keras is gone or cut after the end: written again, the same",
     "second": "another process in the same folder: refused, and nothing changed",
 }
 

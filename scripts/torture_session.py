@@ -109,6 +109,8 @@ def _become(words: Sequence[str], folder: Path, arm: Callable[[], None], output:
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
+        # Those that were made for a file would look for a place in it.
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(folder)
         sys.path[0] = str(folder)
@@ -160,6 +162,12 @@ class Operations:
         self._count += 1
         if self._count == self._fatal:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def shift_clock(seconds: float) -> None:
+    """This process's clock is off by so many seconds."""
+    real = time.time
+    time.time = lambda: real() + seconds
 
 
 def die_at_byte(size: int) -> None:

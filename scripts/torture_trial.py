@@ -16,6 +16,7 @@ from torture_report import Report
 from torture_session import Operations, Session
 from torture_victim import FIRST_STEP, Disk, Peace, Victim
 
+MODEL = "model"  # the fault that comes after the end
 ON_A_DISK = 0.3  # share of the runs on a small file system of their own, where one can be mounted
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 
@@ -91,6 +92,10 @@ class Trial:
                 struck.append(kind)
             victim.problems[complaints:] = [f"{kind}: {problem}" for problem in victim.problems[complaints:]]
             victim.patience = 1.0 if victim.checkpoints()[:1] != before else victim.patience * 1.5
+        if not victim.broken and self._report.tried.total() < faults:
+            self._report.tried[MODEL] += 1
+            struck.append(MODEL)
+            FAULTS[MODEL][0](victim)
         return struck
 
     def _draw(self) -> str:
