@@ -30,6 +30,7 @@ GROUND = {
     "tftrain.cluster",
     "tftrain.durable",
     "tftrain.lock",
+    "tftrain.zip_clock",
     "tftrain.names",
     "tftrain.npz",
     "tftrain.terminal",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 
 import keras
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain import cli
+from tftrain import cli, saving
 from tftrain.errors import InputError
+from tftrain.zip_clock import zip_clock
 
 SAVED = """
 model: {{name: saved, path: {path}{more}}}
@@ -119,6 +121,21 @@ def test_trust_lets_a_saved_model_run_its_code(folder, config):
     with pytest.raises(ValueError, match="holds code of its own"):
         tftrain.load_model("run")
     assert tftrain.load_model("run", trust=True).count_params() == 13 * 3 + 3
+
+
+@pytest.mark.parametrize("seconds", [100.0, 4.5e9], ids=["never set", "far ahead"])
+def test_a_model_is_saved_whole_whatever_the_clock_shows(tmp_path, monkeypatch, seconds):
+    """A zip file holds no time before 1980 or after 2107."""
+    model = dense()
+    monkeypatch.setattr(time, "time", lambda: seconds)
+    with zip_clock():
+        np.savez(tmp_path / "batch.npz", x=np.arange(3))
+    saving.save(model, tmp_path / "model.keras")
+    monkeypatch.undo()
+    assert saving.is_whole(tmp_path / "model.keras") and np.load(tmp_path / "batch.npz")["x"][2] == 2
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for weights, expected in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
 
 
 @pytest.mark.parametrize("function", ["os:system", "keras.utils:get_file", "keras.activations:types.os", "bends:bent"])

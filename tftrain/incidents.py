@@ -27,6 +27,7 @@ from tftrain.incident_text import incident_text
 from tftrain.npz import read_npz
 from tftrain.observers.records import NOT_FINITE, line_of
 from tftrain.untrusted import Unreadable
+from tftrain.zip_clock import zip_clock
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
@@ -76,7 +77,8 @@ class Incidents:
                 Checkpoints(making / STATE, run.state).save(trouble.step - 1)
                 table = table_of(passes(run.objective, batch, scale, run.state.carry))
             text = incident_text(trouble, blame(table, batch), table, run.config, final)
-            np.savez(making / BATCH, **leaves(batch))
+            with zip_clock():
+                np.savez(making / BATCH, **leaves(batch))
             lines = signal_lines(trouble.rows, trouble.step, parameter_names(run.state.model))
             (making / SIGNALS).write_bytes(b"".join(map(line_of, lines)))
             write_text(making / TEXT, text)

@@ -20,11 +20,9 @@ def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list
     """
     if not start:
         has_begun = (folder / RESULTS).is_file() or last_step(folder / METRICS) > 0
-        return (
-            [f"{folder / CHECKPOINTS} holds no checkpoint, although the run had begun, so it begins anew"]
-            if has_begun
-            else []
-        )
+        if has_begun:
+            return [f"{folder / CHECKPOINTS} holds no checkpoint, although the run had begun, so it begins anew"]
+        return []
     if not point:
         return []
     lines = []

@@ -20,6 +20,7 @@ from tftrain.durable import CannotWrite, replaced, writing
 from tftrain.parts import own_parts
 from tftrain.run_folder import MODEL, MODEL_WEIGHTS, refuse_links
 from tftrain.untrusted import Unreadable
+from tftrain.zip_clock import zip_clock
 
 
 def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
@@ -45,7 +46,7 @@ def save(model: keras.Model, path: Path) -> None:
     """
     weights = path.with_name(MODEL_WEIGHTS)
     try:
-        with replaced(path) as aside, as_made(model):
+        with replaced(path) as aside, as_made(model), zip_clock():
             model.save(aside)
     except CannotWrite:
         raise
