@@ -162,8 +162,9 @@ def _data(config: Config) -> Data:
         }
         prepared = tuple(map(_preprocess, options.preprocess))
         regression = loss_kind(config.loss.target).compares in ("numbers", "margins", "own")
+        ignored = config.loss.given.get("ignore_class") if config.loss.target.startswith("keras.") else None
         options = DataOptions(**named, preprocess=prepared)
-        return open_data(source, options, config.training.seed, regression=regression)
+        return open_data(source, options, config.training.seed, regression=regression, ignored_label=ignored)
 
 
 def _preprocess(part: Part) -> Preprocess:

@@ -88,9 +88,19 @@ def open_loss(config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
             expect(loss, Callable, "a keras.losses.Loss")
         _try_loss(loss, part, sample.y, outputs)
         rank = losses.rank_of(loss, sample.y, outputs)
+        _expect_weight_of_numbers(config, data, rank)
         weight = spread(sample.weight, rank, outputs)
         loss(sample.y, outputs, sample_weight=weight)  # one that does not fit is told before training
     return OpenedLoss(loss, _to_metrics(config, data, outputs, from_logits), rank)
+
+
+def _expect_weight_of_numbers(config: Config, data: Data, rank: int | None) -> None:
+    """Refuse weights of positions where the loss gives a number for each example alone."""
+    weight = data.sample.weight
+    if weight is not None and rank is not None and weight.ndim > max(rank, 1):
+        fault = f"a weight of an example has the shape {list(weight.shape[1:])}"
+        expected = f"one for each number that {config.loss.name} gives, which is one for each example"
+        raise InputError(problem(config.data.source.place, "data", f"{fault}; expected {expected}"))
 
 
 def _from_logits(config: Config, data: Data, ending: Ending, takes_logits: bool) -> bool:

@@ -34,7 +34,9 @@ def windowed(config: Config, data: Data) -> Data:
         raise InputError(problem(part.place, part.path, message))
     feed = WindowFeed(data.train, data.facts.input_shape[0] // window)
     whole = data.sample
-    sample = whole._replace(x=whole.x[:, :window], y=whole.y[:, :window], starts=np.ones(len(whole.y), bool))
+    weight = whole.weight if whole.weight is None or whole.weight.ndim == 1 else whole.weight[:, :window]
+    starts = np.ones(len(whole.y), bool)
+    sample = whole._replace(x=whole.x[:, :window], y=whole.y[:, :window], weight=weight, starts=starts)
     return data._replace(train=feed, facts=_of_length(window, data.facts), sample=sample)
 
 

@@ -89,3 +89,26 @@ def test_a_dataset_that_shuffles_itself_is_told_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(dataset.shuffle(6, seed=0, reshuffle_each_iteration=False))
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "shape"),
+    [
+        ((6,), (6,), (6,)),
+        ((6,), (6, 1), (6,)),
+        ((6, 4), (6, 4), (6, 4)),
+        ((6, 4, 1), (6, 4), (6, 4)),
+        ((6, 4), (6,), (6,)),
+    ],
+)
+def test_weights_are_of_examples_or_of_positions(y, weight, shape):
+    splits = read((X, np.zeros(y), np.ones(weight)))
+    assert splits["train"].weight.shape == shape
+    stream = tf.data.Dataset.from_tensor_slices((X, np.zeros(y), np.ones(shape)))
+    assert read(stream)["train"].element_spec[2].shape == shape[1:]
+
+
+def test_weights_of_other_positions_are_refused():
+    stream = tf.data.Dataset.from_tensor_slices((X, np.zeros((6, 4)), np.ones((6, 3))))
+    with pytest.raises(DataError, match=r"data: weight of an example has the shape \[3\], and y \[4\]; expected one"):
+        read(stream)

@@ -57,7 +57,10 @@ def of_last_step(objective: Objective, batch: Batch) -> Batch:
     counts = tf.ones(tf.shape(batch.y)[:2]) if mask is None else tf.cast(mask, tf.float32)  # [batch, time]
     steps = tf.shape(counts)[1]
     last = tf.one_hot(steps - 1 - tf.argmax(counts[:, ::-1], 1, tf.int32), steps)
-    return batch._replace(weight=last if batch.weight is None else last * batch.weight[:, tf.newaxis])
+    if batch.weight is None:
+        return batch._replace(weight=last)
+    weight = batch.weight if len(batch.weight.shape) > 1 else batch.weight[:, tf.newaxis]
+    return batch._replace(weight=last * weight)
 
 
 def _names(model: Any) -> dict[int, str]:

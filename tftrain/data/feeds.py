@@ -65,13 +65,16 @@ class Data(NamedTuple):
     cast_for: Callable[[Numbers], Data]
 
 
-def open_data(source: Any, options: DataOptions, seed: int, *, regression: bool = False) -> Data:
+def open_data(
+    source: Any, options: DataOptions, seed: int, *, regression: bool = False, ignored_label: int | None = None
+) -> Data:
     """Check, split and prepare a source; raises DataError for data that cannot be trained on.
 
     `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing;
-    `regression` says that whole numbers which can be no class labels are targets too.
+    `regression` says that whole numbers which can be no class labels are targets too. What the loss ignores among
+    integer targets is no label.
     """
-    known = _surveyed(source, options.cache, regression)
+    known = _surveyed(source, options.cache, regression, ignored_label)
     splits = split(known.splits, options.validation, options.test, options.split_seed)
     _batch_size(options.batch_size, splits["train"])  # too few examples are told before what they hold
     if known.labels and known.labels[0] == known.labels[1] and not regression:
@@ -137,12 +140,12 @@ class _Known(NamedTuple):
     features: tuple[Whole | None, ...]
 
 
-def _surveyed(source: Any, cache: bool, regression: bool) -> _Known:
+def _surveyed(source: Any, cache: bool, regression: bool, ignored_label: int | None) -> _Known:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
     splits, surveys, columns = {}, {}, column_names(source)
     for name, data in read(source).items():
         data = serially(data).cache() if cache and not isinstance(data, Batch) else data
-        surveys[name] = survey(name, data, columns.get(name, ()), regression=regression)
+        surveys[name] = survey(name, data, columns.get(name, ()), regression=regression, ignored=ignored_label)
         splits[name] = Split(data, surveys[name].examples)
     _check_alike({name: one.data for name, one in splits.items()})
     labels = {name: one.labels for name, one in surveys.items()}

@@ -74,12 +74,23 @@ def _split(name: str, value: Any) -> Batch | Addressed | tf.data.Dataset:
     x = x if isinstance(x, dict) else _array(name, "x", x)
     y = _array(name, "y", y)
     y = y if y.dtype.kind == "f" else y.astype(np.int64)
-    weight = None if weight is None else _array(name, "weight", weight).astype(np.float32)
+    weight = None if weight is None else _weights(name, weight, y)
     batch = Batch(x, y, weight)
     _check_lengths(name, batch)
     for part, leaf in leaves(batch).items():
         _refuse_hollow(name, part, leaf.shape[1:])
     return batch
+
+
+def _weights(name: str, value: Any, y: np.ndarray) -> np.ndarray:
+    """Weights of the examples, [examples], or of positions of the targets, such as time steps, [examples, time]."""
+    weight = _array(name, "weight", value).astype(np.float32)
+    while weight.ndim > 1 and weight.shape[-1] == 1 and weight.ndim >= y.ndim:
+        weight = weight[..., 0]
+    if weight.shape[1:] != y.shape[1 : weight.ndim]:
+        message = f"{name}: weight has the shape {list(weight.shape)}, and y {list(y.shape)}"
+        raise DataError(f"{message}; expected one number for each example, or for each of the first axes of y")
+    return weight
 
 
 def _kind(value: Any) -> str:
@@ -108,8 +119,6 @@ def _check_lengths(name: str, batch: Batch) -> None:
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{part} has {count}" for part, count in lengths.items())
         raise DataError(f"{name}: the numbers of examples differ: {said}")
-    if batch.weight is not None and batch.weight.ndim != 1:
-        raise DataError(f"{name}: weight has the shape {list(batch.weight.shape)}; one number per example is expected")
 
 
 def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
@@ -151,3 +160,8 @@ def _check_spec(name: str, spec: Any) -> None:
         if leaf.shape.rank is None:
             raise DataError(f"{name}: the shape of {part} is not known; set it with tf.ensure_shape")
         _refuse_hollow(name, part, leaf.shape)
+    if len(spec) == 3:
+        weight, y = spec[2].shape, spec[1].shape
+        if weight.rank and not y[: weight.rank].is_compatible_with(weight):
+            message = f"{name}: weight of an example has the shape {weight.as_list()}, and y {y.as_list()}"
+            raise DataError(f"{message}; expected one number, or one for each of the first axes of y")

@@ -45,14 +45,22 @@ class NotFinite(NamedTuple):
 
 
 def survey(
-    name: str, data: Batch | Addressed | tf.data.Dataset, columns: Sequence[str] = (), *, regression: bool = False
+    name: str,
+    data: Batch | Addressed | tf.data.Dataset,
+    columns: Sequence[str] = (),
+    *,
+    regression: bool = False,
+    ignored: int | None = None,
 ) -> Survey:
     """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
 
     `columns` are the names of those of x, where they have any; `regression` says that integers that are no labels are
-    targets too.
+    targets too; `ignored` is a target that is no label.
     """
-    found = _survey_arrays(name, data, columns) if isinstance(data, Batch) else _survey_stream(name, data)
+    if isinstance(data, Batch):
+        found = _survey_arrays(name, data, columns, ignored)
+    else:
+        found = _survey_stream(name, data, ignored)
     if found.labels and regression and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES:
         return found._replace(labels=None, targets=None)
     if found.labels:
@@ -97,7 +105,7 @@ def are_labels(target: Any) -> bool:
     return not _are_floats(target) and tuple(target.shape) in ((), (1,))
 
 
-def _survey_arrays(name: str, batch: Batch, columns: Sequence[str]) -> Survey:
+def _survey_arrays(name: str, batch: Batch, columns: Sequence[str], ignored: int | None) -> Survey:
     if not len(batch.y):
         raise DataError(f"{name}: there are no examples")
     bad = first_not_finite(batch, columns)
@@ -106,11 +114,12 @@ def _survey_arrays(name: str, batch: Batch, columns: Sequence[str]) -> Survey:
     features = tuple(whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x))
     if _are_floats(batch.y) or not batch.y.size:
         return Survey(len(batch.y), None, features=features)
-    found = _survey(batch.y[0], len(batch.y), (int(batch.y.min()), int(batch.y.max())))
+    known = batch.y if ignored is None else batch.y[batch.y != ignored]
+    found = _survey(batch.y[0], len(batch.y), (int(known.min()), int(known.max())) if known.size else (0, 0))
     return found._replace(features=features)
 
 
-def _survey_stream(name: str, data: Addressed | tf.data.Dataset) -> Survey:
+def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | None) -> Survey:
     dataset = serially(data)
     has_labels = are_labels(data.element_spec[1])
     kinds = [leaf.dtype for leaf in tf.nest.flatten(data.element_spec[0])]
@@ -119,7 +128,7 @@ def _survey_stream(name: str, data: Addressed | tf.data.Dataset) -> Survey:
     def look(*example):
         batch = Batch(*example)
         bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
-        target = _range_of(batch.y)
+        target = _range_of(batch.y, ignored)
         label = tf.reshape(tf.cast(batch.y, tf.int64), []) if has_labels else tf.constant(0, tf.int64)
         return bad, target, label, tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
 
@@ -147,17 +156,22 @@ def _survey_stream(name: str, data: Addressed | tf.data.Dataset) -> Survey:
     features = tuple(one if kind.is_integer else None for one, kind in zip(ranges[1:], kinds, strict=True))
     if _are_floats(data.element_spec[1]):
         return Survey(count, None, features=features)
-    found = _survey(data.element_spec[1], count, ranges[0][:2])
+    low, high = ranges[0][:2]
+    found = _survey(data.element_spec[1], count, (low, high) if low <= high else (0, 0))
     return found._replace(features=features, targets=np.concatenate(labels) if has_labels else None)
 
 
-def _range_of(leaf: tf.Tensor) -> tf.Tensor:
-    """The lowest and the highest of whole numbers, and how many float32 rounds, [3] int64."""
+def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
+    """The lowest and the highest of whole numbers, but for one, and how many float32 rounds, [3] int64."""
     if leaf.dtype.is_floating:
         return tf.zeros([3], tf.int64)
     numbers = tf.cast(leaf, tf.int64)
     inexact = tf.math.count_nonzero(rounds(numbers))
-    return tf.stack([tf.reduce_min(numbers), tf.reduce_max(numbers), inexact])
+    low = high = numbers
+    if ignored is not None:
+        low = tf.where(numbers == ignored, tf.constant(EDGE.max, tf.int64), numbers)
+        high = tf.where(numbers == ignored, tf.constant(EDGE.min, tf.int64), numbers)
+    return tf.stack([tf.reduce_min(low), tf.reduce_max(high), inexact])
 
 
 def _joined(ranges: np.ndarray) -> Whole:

@@ -33,7 +33,10 @@ class WindowFeed:
         at = handle["place"] + index
         whole, window = self._feed.batch(handle["batches"], at // self._windows), at % self._windows
         starts = tf.fill(tf.shape(whole.y)[:1], window == 0)
-        return Batch(self._window(whole.x, window), self._window(whole.y, window), whole.weight, starts)
+        weight = whole.weight
+        if weight is not None and weight.shape.rank > 1:
+            weight = self._window(weight, window)
+        return Batch(self._window(whole.x, window), self._window(whole.y, window), weight, starts)
 
     def _window(self, sequences: Tensor, window: Tensor) -> Tensor:
         length = sequences.shape[1] // self._windows
