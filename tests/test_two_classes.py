@@ -110,3 +110,45 @@ def test_accuracy_of_what_are_no_classes(desk):
     text = TEXT.replace("scored:rare", "scored:flat").replace(NAMES, "[accuracy]")
     with pytest.raises(InputError, match="compares classes, and the targets are none.*binary_accuracy"):
         assemble(desk.load(f"model: {ONE}}}\n{text}"))
+
+
+def test_margins_of_a_hinge_loss(desk, tmp_path):
+    names = "[accuracy, precision, auc, hinge]"
+    text = f"model: {ONE}}}\nloss: hinge\n{TEXT}".replace(NAMES, names)
+    result = tftrain.train(desk.load(text), tmp_path / "run")
+    import scored
+
+    margins, y = result.model(scored.X).numpy()[:, 0], scored.RARE
+    found = {name: result.history[name].values[0] for name in ("accuracy", "precision", "hinge")}
+    assert found == pytest.approx(
+        {
+            "accuracy": right.accuracy_score(y, margins > 0),
+            "precision": right.precision_score(y, margins > 0),
+            "hinge": np.maximum(0, 1 - (2 * y - 1) * margins).mean(),
+        },
+        rel=1e-5,
+    )
+    assert result.history["auc"].values[0] == pytest.approx(right.roc_auc_score(y, margins), abs=0.01)
+
+
+def test_thresholds_need_probabilities(desk):
+    with pytest.raises(InputError, match="metrics: auc goes through thresholds from 0 to 1, .* mean_squared_error"):
+        assemble(desk.load(f"model: {ONE}}}\nloss: mean_squared_error\n{TEXT}"))
+    probabilities = f"model: {ONE}, activation: sigmoid}}\nloss: mean_squared_error\n{TEXT}"
+    assert assemble(desk.load(probabilities)).recipe.metrics
+
+
+def test_rows_of_two_yes_or_no(desk):
+    """A loss that takes each value of a row by itself says that they are no classes to choose from."""
+    rows, outputs = np.eye(2)[Y], np.stack([P, P], 1)
+    metric = metrics.fitted(keras.metrics.Precision(), Compared(2, True, 2, binary=True, apart=True))
+    metric.update_state(rows, outputs)
+    assert float(metric.result()) == pytest.approx(right.precision_score(rows.ravel(), outputs.ravel() > 0.5))
+
+
+def test_f1_of_several_yes_or_no():
+    """Keras alone takes the largest of each row for the one yes."""
+    y, outputs = np.array([[1, 1], [0, 1], [1, 0]]), np.array([[0.9, 0.8], [0.4, 0.3], [0.6, 0.7]], "float32")
+    metric = metrics.fitted(keras.metrics.F1Score(), Compared(None, False, 2, binary=True))
+    metric.update_state(y, outputs)
+    np.testing.assert_allclose(metric.result(), right.f1_score(y, outputs > 0.5, average=None), rtol=1e-5)

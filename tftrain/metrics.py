@@ -20,6 +20,7 @@ _BINARY = (
     *(keras.metrics.PrecisionAtRecall, keras.metrics.RecallAtPrecision, keras.metrics.FBetaScore),
     *(keras.metrics.BinaryCrossentropy, keras.metrics.BinaryIoU),
 )
+_RANKING = ("AUC", "SensitivityAtSpecificity", "SpecificityAtSensitivity", "PrecisionAtRecall", "RecallAtPrecision")
 # By these a config asks for several classes, or for another one.
 _CHOICES = ("class_id", "top_k", "average", "multi_label")
 _ROWS = (keras.metrics.OneHotIoU, keras.metrics.OneHotMeanIoU, keras.metrics.BinaryIoU)
@@ -31,13 +32,16 @@ class Compared(NamedTuple):
 
     `classes` is the number of classes that exclude each other, None where there are none; `one_hot` whether targets are
     rows of them, and not labels; `outputs` the length of the outputs' last axis; `binary` whether targets of no classes
-    are 0 or 1.
+    are 0 or 1; `apart` whether the loss takes each value of a row as a yes or no of its own; `margins` whether outputs
+    are those of a hinge loss, of which 0 is between no and yes.
     """
 
     classes: int | None
     one_hot: bool
     outputs: int
     binary: bool = False
+    apart: bool = False
+    margins: bool = False
 
 
 def accuracy(*, outputs: int, one_hot: bool) -> keras.metrics.Metric:
@@ -80,6 +84,12 @@ def needs_probabilities(target: str) -> bool:
     return target == ACCURACY or isinstance(metric, type) and issubclass(metric, _BINARY)
 
 
+def ranks(target: str) -> bool:
+    """Whether the part is a metric of Keras that goes through thresholds from 0 to 1, as that of a curve does."""
+    module, _, name = target.partition(":")
+    return module == "keras.metrics" and name in _RANKING
+
+
 def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Metric:
     """A metric of Keras that is given targets and outputs in the form that it compares.
 
@@ -87,6 +97,8 @@ def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Me
     of classes are one-hot rows for all that compare rows.
     """
     form = _form(metric, compared)
+    if compared.margins and isinstance(metric, _BINARY):
+        form = _of_margins(form)
     return metric if form is None else Fitted(metric, form)
 
 
@@ -112,15 +124,18 @@ class Fitted(keras.metrics.Metric):
 
 def _form(metric: keras.metrics.Metric, compared: Compared) -> Form | None:
     """How a metric is given targets and outputs; None for as they are."""
-    classes, one_hot, outputs, binary = compared
+    classes, one_hot, outputs = compared.classes, compared.one_hot, compared.outputs
     if isinstance(metric, keras.metrics.IoU) and not isinstance(metric, _ROWS):
         return _classes_form(metric, compared)
     chosen = any(getattr(metric, choice, None) not in (None, False) for choice in _CHOICES)
     is_score = isinstance(metric, keras.metrics.FBetaScore)
-    if isinstance(metric, _BINARY) and not chosen and (classes == 2 or outputs == 1 and (is_score or binary)):
+    is_second_class = classes == 2 and not compared.apart or outputs == 1 and (is_score or compared.binary)
+    if isinstance(metric, _BINARY) and not chosen and is_second_class:
         if is_score and metric.threshold is None:
             metric.threshold = 0.5  # the larger of two probabilities, for there is no other output to compare with
         return _second_class(one_hot)
+    if is_score and metric.threshold is None and classes is None and compared.binary:
+        metric.threshold = 0.5  # outputs that are each a yes or no have no largest
     if classes is None or one_hot or type(metric).__name__.startswith("Sparse"):
         return None
     if outputs > 1:
@@ -168,3 +183,13 @@ def _both_classes(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of both classes, of which there is the probability of class 1 alone."""
     columns = keras.ops.concatenate([1 - outputs, outputs], -1)
     return _as_rows(2)(y, columns)
+
+
+def _of_margins(form: Form | None) -> Form:
+    """A form for margins as probabilities: 0 is one half."""
+
+    def scaled(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = keras.ops.sigmoid(outputs)
+        return (y, probabilities) if form is None else form(y, probabilities)
+
+    return scaled

@@ -77,6 +77,7 @@ def open_loss(config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
     if takes_logits or data.facts.classes or losses.are_zero_or_one(sample.y):
         ending = read_ending(model, sample.x, outputs, output_activation(config.model))
     from_logits = _from_logits(config, data, ending, takes_logits)
+    _expect_ranked(config, ending)
     if "from_logits" in part.arguments:
         part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
     with blamed_on(part, "loss"):
@@ -128,6 +129,17 @@ def _from_logits(config: Config, data: Data, ending: Ending, takes_logits: bool)
     if clash:
         raise InputError(problem(part.place, "loss.from_logits", clash))
     return asked
+
+
+def _expect_ranked(config: Config, ending: Ending) -> None:
+    """Refuse metrics that go through thresholds from 0 to 1 where outputs are numbers of any size."""
+    if config.metrics == "auto" or loss_kind(config.loss.target).compares != "numbers" or not ending.logits:
+        return
+    for part in config.metrics:
+        if metrics.ranks(part.target):
+            told = f"{part.name} goes through thresholds from 0 to 1, and beside {config.loss.name} the outputs are no "
+            told += "probabilities; end the model in sigmoid, or write loss: binary_crossentropy"
+            raise InputError(problem(part.place, "metrics", told))
 
 
 def _try_loss(loss: Callable, part: Part, y: Any, outputs: tf.Tensor) -> None:
@@ -184,13 +196,17 @@ def open_metrics(config: Config, data: Data, objective: KerasObjective, outputs:
     return opened
 
 
-def _compared(config: Config, data: Data, outputs: Any) -> metrics.Compared:
-    facts, width = data.facts, outputs.shape[-1] if outputs.shape.rank > 1 else 1
+def _compared(config: Config, data: Data, outputs: tf.Tensor) -> metrics.Compared:
+    facts, compares = data.facts, loss_kind(config.loss.target).compares
     one_hot = losses.is_one_hot(facts)
-    classes = facts.classes if data.label_range or one_hot else None
-    if one_hot and loss_kind(config.loss.target).compares == "binary" and not data.label_range:
-        classes, one_hot = None, False  # of such rows each value is a yes or no of its own
-    return metrics.Compared(classes, one_hot, width, losses.are_zero_or_one(data.sample.y))
+    return metrics.Compared(
+        classes=facts.classes if data.label_range or one_hot else None,
+        one_hot=one_hot,
+        outputs=outputs.shape[-1] if outputs.shape.rank > 1 else 1,
+        binary=losses.are_zero_or_one(data.sample.y),
+        apart=one_hot and compares == "binary",
+        margins=compares == "margins",
+    )
 
 
 def _metric(
@@ -206,7 +222,7 @@ def _metric(
             metrics.expect_scores(compared)
         metric = part.build(outputs=compared.outputs, one_hot=compared.one_hot)
         expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
-    if part.target.startswith("keras."):
+    if part.target.startswith("keras.") or part.target == metrics.ACCURACY and compared.margins:
         metric = metrics.fitted(metric, compared)
     metric.weighted = bool(part.option("weighted"))
     objective.score(metric, data.sample, outputs)
