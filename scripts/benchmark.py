@@ -23,6 +23,8 @@ from benchmark_startup import startup
 from benchmark_table import ratio_table, ratios, speed_table
 from benchmark_worker import SETTLE_SECONDS, Chunk, Worker
 
+from tftrain import __version__
+
 OURS = "tftrain"
 WORKLOADS = ("iris_mlp", "digits_mlp", "deep_mlp", "mnist_cnn", "lstm", "wide_mlp")
 PEERS = {  # with the packages each one needs
@@ -68,6 +70,7 @@ def speed(asked: argparse.Namespace) -> dict[str, Any]:
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"tftrain {__version__}")
     add = parser.add_argument
     add(
         "what",

@@ -135,6 +135,7 @@ def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mu
 
 def parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Checks mutations of the example configs.")
+    parser.add_argument("--version", action="version", version=f"tftrain {tftrain.__version__}")
     add = parser.add_argument
     add("--cases", type=int, default=5000, help="how many mutations (default: 5000)")
     add("--seed", type=int, default=1, help="of the mutations (default: 1)")

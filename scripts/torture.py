@@ -14,6 +14,8 @@ from typing import Any
 from torture_configs import CONFIGS, write_configs
 from torture_report import KINDS, Report, summed
 
+from tftrain import __version__
+
 EPILOG = "\n".join(["faults:", *(f"  {kind:12}{meaning}" for kind, meaning in KINDS.items())])
 
 
@@ -43,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("scripts/torture", description=__doc__, epilog=EPILOG, formatter_class=form)
+    parser.add_argument("--version", action="version", version=f"tftrain {__version__}")
     add = parser.add_argument
     add("--kills", type=int, default=23, metavar="N", help="faults for each config, kills among them (default: 23)")
     add("--seed", type=int, default=0, help="of the faults and their times (default: 0)")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tftrain import __version__
 from tftrain.catalogue import KINDS
 from tftrain.cli import main
 
@@ -109,3 +110,10 @@ print(status, sorted({"tensorflow", "keras", "tensorboard", "sklearn", "numpy"} 
 def test_output_may_be_closed(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["list", "model"]) == 0 and not sys.stdout.isatty()
+
+
+@pytest.mark.parametrize("words", [["--version"], ["train", "--version"], ["plot", "--version"], ["list", "--version"]])
+def test_every_command_tells_the_version(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0 and capsys.readouterr().out == f"tftrain {__version__}\n"

@@ -151,3 +151,13 @@ def test_without_a_word_there_is_a_point_beside_each_validation_and_each_histogr
 def test_histograms_that_are_asked_for_have_their_point_beside_them(tmp_path):
     train(tmp_path / "run", SMALL, "training.epochs=4", "log.scalars=10", "log.histograms_every=8")
     assert steps_of(tmp_path / "run") == [8, 10, 16, 20]
+
+
+def test_what_is_counted_is_the_sum_since_the_last_point(tmp_path):
+    text = SMALL.replace("optimizer", "metrics: [true_positives]\noptimizer", 1)
+    totals = {}
+    for cadence in ("1 epoch", "4", "auto"):
+        folder = tmp_path / cadence.replace(" ", "_")
+        totals[cadence] = train(folder, text, "training.epochs=4", f"log.scalars={cadence}").history["true_positives"]
+    assert len({series.values.sum() for series in totals.values()}) == 1, "no step is lost or counted twice"
+    assert len(totals["1 epoch"].values) == 4 and totals["1 epoch"].values.sum() > 0

@@ -14,6 +14,7 @@ from PIL import Image
 from tftrain import cli
 from tftrain.observers.records import line_of
 from tftrain.pictures.curves import curves, draw_curves, found, running, usual
+from tftrain.pictures.style import BLUE, ORANGE
 
 
 def write_run(folder, steps=100, slope=0.05, validated=True):
@@ -164,3 +165,20 @@ def test_it_answers_without_tensorflow(tmp_path):
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL)
     assert done.returncode == 0
+
+
+def test_a_colour_of_the_legend_means_the_same_in_every_panel():
+    steps = np.arange(1, 6)
+    names = ["loss", "val_loss", "val_accuracy", "grad_norm/a", "grad_norm/b", "nonfinite_grads/b", "val_loss_only"]
+    history = {name: (steps, steps * 1.0) for name in names}
+    wanted = ["loss", "val_accuracy", "val_loss", "grad_norm/", "nonfinite_grads/"]
+    for runs in ({"": history}, {"one": history, "two": history}):
+        looks = {}
+        for axes in draw_curves(runs, wanted, "title").axes:
+            for line in axes.lines:
+                look = (line.get_color(), line.get_linestyle(), line.get_alpha())
+                looks.setdefault(line.get_label(), set()).add(look)
+        assert {label: len(found) for label, found in looks.items()} == dict.fromkeys(looks, 1)
+    legend = draw_curves({"": history}, ["val_loss", "loss"], "title").legends[0]
+    pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    assert {text.get_text(): line.get_color() for text, line in pairs} == {"train": BLUE, "validation": ORANGE}

@@ -19,32 +19,25 @@ def run(tmp_path, *changed):
     return assemble(tftrain.load(tmp_path / "a.yaml", changed))
 
 
+FIGURES = [f"results/{split}/{name}" for split in ("validation", "train", "test") for name in ("accuracy", "loss")]
+
+
 def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
-    shown = lone(run(tmp_path, "training.seed=3"), tmp_path / "runs" / "a")
+    shown = lone(run(tmp_path, "training.seed=3"))
     assert shown.first == [
         *("training.seed", "optimizer.learning_rate", "optimizer", "data.batch_size", "gradients.clip")
     ]
     assert set(shown.first) <= shown.settings.keys() and shown.settings["training.seed"] == 3
-    assert shown.metrics == [
-        *("val/Overview/accuracy", "val/Overview/loss", "Overview/accuracy", "Overview/loss"),
-        "Overview/log10_grad_norm",
-    ]
+    assert shown.metrics == [*FIGURES, "Overview/log10_grad_norm"]
 
 
-def test_a_run_that_tensorboard_is_given_alone_has_its_own_curves_first(tmp_path):
-    shown = lone(run(tmp_path), tmp_path / "a")
-    assert shown.metrics[:2] == ["Overview/accuracy", "Overview/loss"]
-    bare = lone(run(tmp_path, "data.validation=0"), tmp_path / "runs" / "a")
-    assert bare.metrics == shown.metrics, "one record stands for all runs, and others may have validation"
-
-
-def test_three_figures_of_a_run_are_compared_also_where_nothing_but_the_loss_is_told(tmp_path):
-    shown = lone(run(tmp_path, "data.validation=0", "metrics=[]"), tmp_path / "a")
-    assert shown.metrics == [
-        "Overview/loss",
-        "val/Overview/loss",
-        "Overview/log10_grad_norm",
-        "Overview/log10_grad_norm_max",
+def test_the_first_figure_is_of_a_split_that_the_run_has(tmp_path):
+    bare = lone(run(tmp_path, "data.validation=0"))
+    assert bare.metrics[0] == "results/train/accuracy"
+    assert {*bare.metrics} == {*FIGURES, "Overview/log10_grad_norm"}, "one record stands for all runs"
+    nothing_but_loss = lone(run(tmp_path, "metrics=[]", "data.test=0.2"))
+    assert nothing_but_loss.metrics == [
+        *("results/validation/loss", "results/test/loss", "results/train/loss", "Overview/log10_grad_norm")
     ]
 
 

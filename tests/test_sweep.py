@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -12,7 +13,6 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from tftrain import cli
-from tftrain.observers.records import history
 
 TEXT = """
 model: {name: mlp, hidden: [8]}
@@ -77,9 +77,12 @@ def test_tensorboard_shows_settings_figures_and_how_runs_ended(swept):
     assert [group.sessions[0].status for group in groups] == [done, failed, done, failed]
     assert groups[2].hparams["gradients.clip.limit"].string_value == "none"
     values = {(one.name.group, one.name.tag): one.value for one in groups[0].metric_values}
-    curves = history(swept[2] / NAMES[0] / "metrics.jsonl")
-    assert values["val", "Overview/accuracy"] == pytest.approx(curves["val_accuracy"].values[-1])
-    assert values["", "Overview/loss"] == pytest.approx(curves["loss"].values[-1])
+    results = json.loads((swept[2] / NAMES[0] / "results.json").read_text())
+    for split in ("train", "validation"):
+        for name in ("loss", "accuracy"):
+            assert values["", f"results/{split}/{name}"] == pytest.approx(results[split][name], rel=1e-6)  # float32
+    row = next(line for line in swept[1].splitlines() if line.endswith(f" {NAMES[0]}"))
+    assert row.split()[2] == f"{results['validation']['loss']:.4g}"
 
 
 def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(tmp_path, capsys):

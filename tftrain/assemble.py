@@ -150,7 +150,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
     training = config.training
-    return training.steps or (training.epochs or 10) * steps_per_epoch
+    return training.steps or training.epochs * steps_per_epoch
 
 
 def _data(config: Config) -> Data:

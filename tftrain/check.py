@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from tftrain.choose import Chosen, Unchosen, choose, spread, unwanted
-from tftrain.config import Config
+from tftrain.config import DEFAULT_EPOCHS, Config
 from tftrain.convert import Wrong, advice, convert
 from tftrain.findings import INVALID, Findings
 from tftrain.names import nearest, one_of
@@ -35,6 +35,8 @@ def check(root: Node, source: str) -> Config:
             findings.report(findings.place(rule.blamed), rule.blamed, broken)
     if findings.problems():
         raise ConfigError(findings.problems())
+    if found.training.epochs is None and found.training.steps is None:
+        found = dataclasses.replace(found, training=dataclasses.replace(found.training, epochs=DEFAULT_EPOCHS))
     return dataclasses.replace(found, source=source, places=findings.places())
 
 

@@ -7,7 +7,9 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from tftrain import __version__
 from tftrain.names import nearest
 from tftrain.terminal import complain, one_line, printable_lines
 from tftrain.untrusted import Unreadable, check_path, is_folder
@@ -23,6 +25,10 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors name the nearest right flag, or one of the commands that there are."""
 
     commands: tuple[str, ...] = ()
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self.add_argument("--version", action="version", version=f"tftrain {__version__}", help="print it and stop")
 
     def exit(self, status: int = 0, message: str | None = None):
         if message:

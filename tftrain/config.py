@@ -28,6 +28,8 @@ from tftrain.values import (
     setting,
 )
 
+DEFAULT_EPOCHS = 10
+
 
 @Section
 class Data:
@@ -73,7 +75,9 @@ class EarlyStopping:
 class Training:
     """How long, with which seed, and when to look."""
 
-    epochs: PositiveInt | None = setting("passes over the training split (10 where `steps` is not given)", None)
+    epochs: PositiveInt | None = setting(
+        f"passes over the training split; {DEFAULT_EPOCHS} where neither this nor `steps` is given", None
+    )
     steps: PositiveInt | None = setting("updates, in place of `epochs`", None)
     seed: Seed = setting("seed of weights, shuffling, dropout and augmentation", 0)
     validate_every: Duration = setting("time between two validations", "1 epoch")

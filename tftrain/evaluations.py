@@ -1,4 +1,4 @@
-"""The model's figures on the splits that it is not trained on."""
+"""The model's figures on each split: validation while it is trained, and all of them at the end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from tftrain.core import replicas
 from tftrain.core.evaluate import make_evaluation
 from tftrain.core.types import Feed, Signals
-from tftrain.observers.records import Series
+from tftrain.data.feeds import evaluation_batch
 from tftrain.results import Results
 
 if TYPE_CHECKING:
     from tftrain.assemble import Run
+
+
+TRAIN_SAMPLE = 10_000  # training examples that the results are of: a pass over more might take longer than the run
 
 
 class Evaluations:
@@ -20,6 +23,7 @@ class Evaluations:
 
     def __init__(self, run: Run):
         self._run = run
+        self.train_sample: tuple[int, int] | None = None  # examples that the results are of, and all; None of all
         self._validate = self._evaluation(run.data.validation)
 
     @property
@@ -40,19 +44,24 @@ class Evaluations:
         values = replicas.of_first(list(found.values()), self._run.strategy)
         return Signals({f"val_{name}": value for name, value in zip(found, values, strict=True)})
 
-    def results(self, curves: dict[str, Series]) -> Results:
-        """The last point of training, and the figures of the model as it is now over the other splits."""
-        found, test = {"train": self.last_point(curves)}, self._run.data.test
+    def results(self) -> Results:
+        """The figures of the model as it is now over each split, that of training among them."""
+        figures, test = {"train": self._evaluate_train()}, self._run.data.test
         if self._validate is not None:
-            found["validation"] = self._validate()
+            figures["validation"] = self._validate()
         if test is not None:
-            found["test"] = self._evaluation(test)()
-        return found
+            figures["test"] = self._evaluation(test)()
+        return figures
 
-    def last_point(self, curves: dict[str, Series]) -> dict[str, float]:
-        """The loss and the metrics of training where they were last told."""
-        scored = ("loss", *(metric.name for metric in self._run.recipe.metrics))
-        return {name: float(curve.values[-1]) for name, curve in curves.items() if name.split("/")[0] in scored}
+    def _evaluate_train(self) -> dict[str, float]:
+        """A pass over the training split as over the others; of a large one a sample, drawn by the seed."""
+        run, batch_size = self._run, evaluation_batch(self._run.data.batch_size)
+        feed, max_batches = run.data.train.evaluating(batch_size, TRAIN_SAMPLE), None
+        if feed.examples > TRAIN_SAMPLE:
+            max_batches = max(TRAIN_SAMPLE // batch_size, 1)
+            sample = max_batches * batch_size
+            self.train_sample = (sample, feed.examples) if sample < feed.examples else None
+        return make_evaluation(run.objective, run.new_metrics(), feed, run.data.batch_size, max_batches)()
 
     def _evaluation(self, feed: Feed | None) -> Callable[[], dict[str, float]] | None:
         if feed is None:

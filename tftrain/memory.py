@@ -73,9 +73,10 @@ class Memory:
         """Whether there is a best checkpoint."""
         return self._checkpoints.has_best()
 
-    def restore_best(self) -> None:
+    def restore_best(self) -> int | None:
+        """Put the state back to the best checkpoint; its step, or None where there is none."""
         try:
-            self._checkpoints.restore_best()
+            return self._checkpoints.restore_best()
         except ValueError as error:
             raise InputError(f"checkpoint.restore_best: {error}") from None
 

@@ -16,8 +16,8 @@ from tftrain.core.parameters import parameter_names
 from tftrain.dump import dump, settings
 from tftrain.environment import environment, markdown
 from tftrain.observers.charts import charts_note
-from tftrain.observers.console import Console, Course, is_shown_alone
-from tftrain.observers.hparams import Lone
+from tftrain.observers.console import Console, Course
+from tftrain.observers.hparams import Lone, result_tags
 from tftrain.observers.notes import Note, keras_note, text_note
 from tftrain.observers.records import Records
 from tftrain.observers.reservoirs import HISTOGRAMS, IMAGES, SCALARS, Reservoirs
@@ -103,10 +103,10 @@ def _layers(model: keras.Model) -> str | None:
         return None
 
 
-def lone(run: Run, folder: Path) -> Lone:
-    """What the table of runs shows of the one in this folder."""
+def lone(run: Run) -> Lone:
+    """What the table of runs shows of one."""
     found = settings(run.config)
-    return Lone(found, _told_first(run.config, found), _compared(run, is_shown_alone(folder)), LOOKED_FOR)
+    return Lone(found, _told_first(run.config, found), _compared(run), LOOKED_FOR)
 
 
 def _told_first(config: Config, names: Collection[str]) -> list[str]:
@@ -115,14 +115,12 @@ def _told_first(config: Config, names: Collection[str]) -> list[str]:
     return list(dict.fromkeys([*changed, *LOOKED_FOR]))[: len(LOOKED_FOR)]
 
 
-def _compared(run: Run, alone: bool) -> list[str]:
-    """The tags of loss, metric and gradient norm, three at least, the first of which is shown.
+def _compared(run: Run) -> list[str]:
+    """The tags of the figures of the final table, those of the first metric before the loss, and of the gradient norm.
 
-    TensorBoard finds no validation of a run that it is given alone, which it calls `.`: it looks for `./val`.
+    The first is shown, of a split that this run has.
     """
-    scored = [f"Overview/{name}" for name in (*(metric.name for metric in run.recipe.metrics[:1]), "loss")]
-    validated = [f"val/{tag}" for tag in scored]
-    first, second = (scored, validated) if alone or run.data.validation is None else (validated, scored)
-    norms = ["Overview/log10_grad_norm", "Overview/log10_grad_norm_max"]
-    known = len(scored) * (1 if run.data.validation is None else 2)
-    return [*first, *second, *norms[: max(1, 3 - known)]]
+    names = [*(metric.name for metric in run.recipe.metrics[:1]), "loss"]
+    feeds = {"validation": run.data.validation, "test": run.data.test, "train": run.data.train}
+    splits = [split for split, feed in feeds.items() if feed is not None]
+    return [*result_tags(names, splits), "Overview/log10_grad_norm"]

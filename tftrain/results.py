@@ -14,7 +14,7 @@ from tftrain.interrupts import INTERRUPTED
 from tftrain.observers.records import Series
 from tftrain.untrusted import Unreadable
 
-Results = dict[str, dict[str, float]]  # by split: the loss and the metrics
+Results = dict[str, dict[str, float]]  # by split: the loss and the metrics, of the weights in model.keras
 
 
 class Result(NamedTuple):
@@ -29,6 +29,22 @@ class Result(NamedTuple):
     folder: Path
     stopped: str | None  # why it ended before its last step, where it did
     failed: bool  # whether that was a NaN or an infinity
+
+    def last_step(self) -> int:
+        """Return the last step that was logged, 0 where none was."""
+        return max((int(series.steps[-1]) for series in self.history.values()), default=0)
+
+    def __repr__(self) -> str:
+        """Describe the run in a few lines, without the numbers of its curves."""
+        points = len(self.history["loss"].steps) if "loss" in self.history else 0
+        lines = [
+            f"folder={str(self.folder)!r}",
+            f"results={self.results}",
+            f"history={len(self.history)} scalars, {points} points of the loss up to step {self.last_step()}",
+            f"model=<{type(self.model).__name__} {self.model.name!r}, {self.model.count_params()} parameters>",
+            f"stopped={self.stopped!r}, failed={self.failed}",
+        ]
+        return f"Result({', '.join(lines)})"
 
 
 def write(folder: Path, results: Results, steps: int, stopped: str | None, more: Mapping[str, Any]) -> None:

@@ -83,9 +83,9 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
             run_folder.write_config(folder, dump(config))
         _tell_replay(assembled)
         print_start(folder)
-        with hparams.shown(folder, lone(assembled, folder)) as outcome:
+        with hparams.shown(folder, lone(assembled)) as outcome:
             result = session.run()
-            outcome.succeeded = not result.failed
+            outcome.succeeded, outcome.results, outcome.step = not result.failed, result.results, result.last_step()
         return result
 
 
@@ -138,6 +138,7 @@ class Session:
         owners |= {"reservoirs": self._reservoirs, **monitored.by_name()}
         self._memory = Memory(assembled, folder, owners)
         self._evaluations = Evaluations(assembled)
+        self._restored: int | None = None  # the step whose weights the model has at the end, where not the last
 
     def restore(self, folder: Path, changed: bool) -> None:
         """Go on from the last checkpoint in a run's folder, where there is one."""
@@ -292,7 +293,8 @@ class Session:
         self._finish_model()
         if self._chief:
             saving.save(self._run.state.model, self._folder / run_folder.MODEL)
-        found = self._evaluations.results(self._curves())
+        with self._ledger.timing("validation"):
+            found = self._evaluations.results()
         if self._chief:
             self._write(found, steps, ended and str(ended), began)
             remark = self._skips.remark(steps) if not isinstance(ended, NotFinite) else None
@@ -300,15 +302,15 @@ class Session:
                 warnings.warn(remark, stacklevel=2)
             streamed = isinstance(self._run.data.train, StreamFeed)
             spent_line = time_line(self._ledger.spent(), self._run.config.data, streamed)
-            print_results(found, self._folder, ended and str(ended), spent_line)
+            notes = [line for line in (self._weights_line(steps), self._sample_line(), spent_line) if line]
+            print_results(found, self._folder, ended and str(ended), notes)
         return self._result(found, ended)
 
     def _broken_off(self, number: int, began: float) -> Interrupted:
         """What to raise after a signal; with results that say so."""
-        steps, total, found = self._memory.saved, self._run.total_steps, {"train": {}}
+        steps, total = self._memory.saved, self._run.total_steps
         if self._chief:
-            found["train"] = self._evaluations.last_point(self._curves())
-            self._write(found, steps, said(number), began)
+            self._write({}, steps, said(number), began)
         return Interrupted(number, f"at step {steps} of {total}; saved, so that it can go on with {self._again()}")
 
     def _again(self) -> str:
@@ -317,14 +319,34 @@ class Session:
     def _finish_model(self) -> None:
         """The model becomes the one to be saved: the best, the averaged."""
         if self._run.config.checkpoint.restore_best:
-            self._memory.restore_best()
+            self._restored = self._memory.restore_best()
         if self._run.state.averages is not None:
             self._run.state.averages.swap()
+
+    def _weights_line(self, steps: int) -> str:
+        """Which weights the saved model has, of a run that ended after so many steps."""
+        best, step = self._monitored.best, steps if self._restored is None else self._restored
+        weights = "the weights" if self._run.state.averages is None else "the average of the weights"
+        line = f"{run_folder.MODEL}: {weights} at step {step}"
+        if best is None or best.step is None:
+            return f"{line}, the last"
+        value = f"{best.monitor} {best.value:.4g}"
+        if step == best.step:
+            return f"{line}, {'the last and ' if step == steps else ''}the best ({value})"
+        return f"{line}, the last; the best, at step {best.step} ({value}), with checkpoint.restore_best: true"
+
+    def _sample_line(self) -> str | None:
+        sample = self._evaluations.train_sample
+        return None if sample is None else f"train: of {sample[0]} examples drawn from {sample[1]}"
 
     def _write(self, found: Results, steps: int, stopped: str | None, began: float) -> None:
         spent = {kind: round(took, 3) for kind, took in self._ledger.spent().items()}
         seconds = round(time.monotonic() - began, 3)
         counts = {"skipped": self._skips.count, "rewinds": self._rewinds.count}
+        if found:
+            counts["model_step"] = steps if self._restored is None else self._restored
+        if self._evaluations.train_sample is not None:
+            counts["train_examples"] = self._evaluations.train_sample[0]
         results.write(self._folder, found, steps, stopped, {"seconds": seconds, "time": spent, **counts})
 
     def _curves(self) -> dict[str, Series]:

@@ -17,15 +17,14 @@ from tftrain.direction import direction
 from tftrain.dump import settings
 from tftrain.errors import InputError, TrainingError, UserCodeError
 from tftrain.grid import Trial, shortest
-from tftrain.observers.hparams import Entry, write_hparams
-from tftrain.observers.tensorboard import tags
+from tftrain.observers.hparams import Entry, Outcome, result_tags, write_hparams
 from tftrain.results import Result, Results
 from tftrain.strict import read_scalar
 from tftrain.terminal import say
 
 Train = Callable[[Config, Path], Result]
 # The split that is gone by is the first of these that there is: no setting is chosen by test data where others serve.
-_ASKED = ("validation", "test", "train")
+ASKED = ("validation", "test", "train")
 
 
 class Row(NamedTuple):
@@ -63,17 +62,20 @@ class Sweep:
             self.rows.append(row)
 
     def _one(self, trial: Trial, config: Config, folder: Path) -> Row:
-        began, start, results, failed = time.time(), time.monotonic(), {}, None
+        began, start = time.time(), time.monotonic()
+        outcome, failed = Outcome(), None
         try:
             found = self._train(config, folder)
-            results, failed = found.results, found.stopped if found.failed else None
+            outcome.results, outcome.step = found.results, found.last_step()
+            failed = found.stopped if found.failed else None
         except (InputError, UserCodeError, TrainingError, run_folder.RunFolderError) as error:
             failed = str(error).splitlines()[0]
         except Exception as error:  # one that nobody thought of, such as memory that ran out, costs this run alone
             failed = f"{type(error).__name__}: {error}".splitlines()[0]
         if folder.is_dir():
-            write_hparams(folder, self._entry(trial, config, results), failed is None, began)
-        return Row(trial, folder, results, failed, time.monotonic() - start)
+            outcome.succeeded = failed is None
+            write_hparams(folder, self._entry(trial, config, outcome.results), outcome, began)
+        return Row(trial, folder, outcome.results, failed, time.monotonic() - start)
 
     def _entry(self, trial: Trial, config: Config, results: Results) -> Entry:
         """The settings of a run, those that differ in the sweep as numbers, where all of them are."""
@@ -90,7 +92,7 @@ class Sweep:
 def table(rows: Sequence[Row]) -> Table:
     """The runs, the best first by the first metric and then the loss; those that failed last."""
     done = next((row for row in rows if row.results), None)
-    split = next((one for one in _ASKED if done and one in done.results), "train")
+    split = next((one for one in ASKED if done and one in done.results), "train")
     scored = list(done.results[split]) if done else []
     first = next((name for name in scored if name != "loss"), "loss")
     keys = list(rows[0].trial.values) if rows else []
@@ -115,8 +117,6 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def _tags(results: Results) -> list[str]:
-    """The tags of the curves whose last values are shown: of validation where there is any, and the gradient norm."""
-    scored = {name: 1.0 for name in results.get("train", {"loss": 1.0})}
-    validated = {f"val_{name}": 1.0 for name in results.get("validation", {})}
-    found = tags(scored | validated | {"grad_norm": 1.0})
-    return [*(f"val/{tag}" for tag in found["val"]), *found[""]]
+    """The tags of the figures that each run came to, those of validation first, and of the gradient norm."""
+    names = list(results.get("train", {"loss": 0.0}))
+    return [*result_tags(names, [split for split in ASKED if split in results]), "Overview/log10_grad_norm"]

@@ -3,11 +3,12 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from tftrain.core.types import Signals
-from tftrain.observers.hparams import Entry, Lone, shown, write_hparams
+from tftrain.observers.hparams import Entry, Lone, Outcome, shown, write_hparams
 from tftrain.observers.tensorboard import TensorBoard
 
 SETTINGS = {"optimizer": "adam", "optimizer.learning_rate": 0.01, "data.shuffle": True, "data.batch_size": 32}
-LONE = Lone(SETTINGS, ["optimizer.learning_rate"], ["val/Overview/loss", "Overview/loss"], ["gradients.clip.limit"])
+FIGURES = ["results/validation/loss", "results/train/loss", "Overview/log10_grad_norm"]
+LONE = Lone(SETTINGS, ["optimizer.learning_rate"], FIGURES, ["gradients.clip.limit"])
 
 
 def read(folder, tag):
@@ -30,7 +31,7 @@ def folder(tmp_path):
         board(1, Signals({"loss": 1.0}))
         board(2, Signals({"loss": 0.5}))
         board.close()
-        ended.succeeded = True
+        ended.succeeded, ended.results, ended.step = True, {"train": {"loss": 0.4}, "validation": {"loss": 0.6}}, 2
     return folder
 
 
@@ -43,9 +44,27 @@ def test_settings_and_compared_scalars_come_back(folder):
     assert [info.name for info in experiment.hparam_infos] == [*SETTINGS, "gradients.clip.limit"]
     assert [info.differs for info in experiment.hparam_infos] == [False, True, False, False, False]
     assert [(one.name.group, one.name.tag, one.display_name) for one in experiment.metric_infos] == [
-        ("val", "Overview/loss", "val loss"),
-        ("", "Overview/loss", "loss"),
+        ("", "results/validation/loss", "validation loss"),
+        ("", "results/train/loss", "train loss"),
+        ("", "Overview/log10_grad_norm", "log10_grad_norm"),
     ]
+
+
+def test_the_figures_of_an_end_are_those_of_the_last_end_alone(folder):
+    def figures():
+        found = plugin_event_accumulator.EventAccumulator(str(folder)).Reload()
+        tags = [tag for tag in found.Tags()["tensors"] if tag.startswith("results/")]
+        return {tag: [(event.step, event.tensor_proto.float_val[0]) for event in found.Tensors(tag)] for tag in tags}
+
+    first = {"results/train/loss": [(2, pytest.approx(0.4))], "results/validation/loss": [(2, pytest.approx(0.6))]}
+    assert figures() == first
+    with pytest.raises(KeyboardInterrupt), shown(folder, LONE):  # the run goes on, and has none until its end
+        assert figures() == {}
+        raise KeyboardInterrupt
+    assert figures() == {}
+    outcome = Outcome(True, {"train": {"loss": 0.25}}, 3)
+    write_hparams(folder, Entry({"limit": 0.1}, {}, ["results/train/loss"]), outcome, began=1.0)
+    assert figures() == {"results/train/loss": [(3, 0.25)]}
 
 
 def test_no_run_with_other_numbers_is_out_of_the_domain(folder):
@@ -75,7 +94,7 @@ def test_the_last_outcome_counts_and_no_point_is_lost(folder):
 
 
 def test_a_sweep_has_the_last_word(folder):
-    write_hparams(folder, Entry({"limit": 0.1}, {"limit": [0.1, 1.0]}, ["Overview/loss"]), False, began=1.0)
+    write_hparams(folder, Entry({"limit": 0.1}, {"limit": [0.1, 1.0]}, ["Overview/loss"]), Outcome(False), began=1.0)
     assert [*read(folder, metadata.SESSION_START_INFO_TAG).hparams] == ["limit"]
     [info] = read(folder, metadata.EXPERIMENT_TAG).hparam_infos
     assert info.differs

@@ -11,7 +11,7 @@ from tftrain.core.passes import LayerPass
 from tftrain.core.types import Batch, Facts
 from tftrain.pictures.decision import decision_map
 from tftrain.pictures.lag import lag_norms, time_lag
-from tftrain.pictures.layers import _decades, gradient_flow, gradient_map, signal_flow
+from tftrain.pictures.layers import _decades, gradient_flow, gradient_map, layer_names, signal_flow
 from tftrain.pictures.matrices import gradients, weights
 from tftrain.pictures.style import pixels
 
@@ -220,3 +220,10 @@ def test_what_is_no_picture_is_told():
         pixels(np.zeros((0, 0, 3), np.uint8))
     with pytest.raises(TypeError, match=r"gave float64 \[2, 3\]; expected a figure of matplotlib, or uint8"):
         pixels(np.zeros((2, 3)))
+
+
+def test_a_gradient_map_has_the_first_layer_at_the_top():
+    figure = gradient_map(scene(history=history(np.ones((4, 2)))))
+    axes = figure.axes[0]
+    assert axes.yaxis_inverted()
+    assert [label.get_text() for label in axes.get_yticklabels()][0] == layer_names(scene().names)[0]

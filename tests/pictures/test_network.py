@@ -93,3 +93,20 @@ def test_other_networks_are_refused():
     several.batch = Batch({"a": X, "b": X}, Y)
     with pytest.raises(ValueError, match=rf"with 000.hidden \(Dense\){ends}"):
         network(several)
+
+
+@pytest.mark.parametrize("size", [1.0, 1.2345e-5, -12345.0])
+def test_no_label_covers_another_one_or_a_unit(size):
+    """However long the numbers are."""
+    given = scene()
+    rows = [row._replace(delta=row.delta * size) for row in given.passes.layers]
+    grads = [grad * size for grad in given.passes.grads]
+    figure = network(scene(passes=given.passes._replace(layers=rows, grads=grads)))
+    figure.draw_without_rendering()
+    artists = [*figure.axes[0].texts, *figure.axes[0].patches]
+    labels = [one for one in figure.axes[0].texts if one.get_text().startswith("w ")]
+    assert len(labels) == 9
+    for label in labels:
+        extent = label.get_window_extent()
+        covered = [one for one in artists if one is not label and extent.overlaps(one.get_window_extent())]
+        assert not covered, label.get_text()

@@ -12,14 +12,18 @@ from tftrain.core.types import Batch, Feed, Objective, Tensor
 
 
 def make_evaluation(
-    objective: Objective, metrics: Sequence[Any], feed: Feed, batch_size: int | None = None
+    objective: Objective,
+    metrics: Sequence[Any],
+    feed: Feed,
+    batch_size: int | None = None,
+    max_batches: int | None = None,
 ) -> Callable[[], dict[str, float]]:
     """A function that gives `loss` and the value of each metric; nothing is trained.
 
     The loss is that of all examples in one batch: the mean over what counts in it (`objective.masses`), and penalties
     as a mean over the examples. What is a sum over the examples of a batch is that of `batch_size` of them, as in
     training, or of all where none is given. The metrics belong to the evaluation: they must not be those of a training
-    run.
+    run. A pass ends after `max_batches`, where that is given.
     """
     size = float(batch_size or feed.examples)
 
@@ -41,13 +45,15 @@ def make_evaluation(
         start = (0, tf.zeros([4], tf.float64))
         return tf.while_loop(lambda index, _: index < count, body, start, parallel_iterations=1)[1]
 
+    batches = feed.steps_per_epoch if max_batches is None else min(max_batches, feed.steps_per_epoch)
+
     def evaluate() -> dict[str, float]:
         chunk.get_concrete_function()  # traced by a call, TensorFlow would warn of it in a process of many runs
         for metric in metrics:
             metric.reset_state()
         step, sums = 0, np.zeros(4)
-        while step < feed.steps_per_epoch:
-            count = min(feed.run_length(step), feed.steps_per_epoch - step)
+        while step < batches:
+            count = min(feed.run_length(step), batches - step)
             step, sums = step + count, sums + chunk(feed.serve(step, count), count).numpy()
         loss, mass, penalties, examples = sums.tolist()
         # Where nothing counts, Keras' losses are 0.

@@ -42,7 +42,7 @@ class Feed(Protocol):
     `batch(handle, index)` gives batch `index` of that handle. One call never spans more than
     `run_length(step)` steps. `prepared` is whether batches lie in memory as they are; where they do not, it is told how
     long they take. Where a feed is `in_order`, the batches of a handle must be asked for one after the other,
-    each once.
+    each once. `evaluating` gives a feed of the same examples as validation serves them, without augmentation.
     """
 
     signature: Tree  # the tf.TypeSpec of a handle
@@ -50,6 +50,8 @@ class Feed(Protocol):
     examples: int
     prepared: bool
     in_order: bool
+
+    def evaluating(self, batch_size: int, max_in_order: int) -> Feed: ...
 
     def run_length(self, step: int) -> int: ...
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,10 +26,24 @@ class ArrayFeed:
     in_order = False
 
     def __init__(self, data: Batch, order: Order, fitted: list[Fitted]):
-        self._order = order
         ready, self._rest = apply_ahead(fitted, data, order.training)
         self._arrays = map_leaves(tf.constant, ready)
         self.prepared = not self._rest
+        self._arrange(order)
+
+    def evaluating(self, batch_size: int, max_in_order: int) -> ArrayFeed:
+        """The same examples, which are not held a second time, as validation serves them.
+
+        Args:
+            batch_size: examples of a batch, those of the last one may be fewer.
+            max_in_order: of more examples than these the order is drawn from the seed: the first are a sample.
+        """
+        feed = copy.copy(self)
+        feed._arrange(self._order.evaluating(batch_size, max_in_order))
+        return feed
+
+    def _arrange(self, order: Order) -> None:
+        self._order = order
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int32))
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
         self._epochs_drawn = max(1, DRAWN_ROWS // order.examples)

@@ -99,7 +99,7 @@ def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, see
         shuffle_buffer=options.shuffle_buffer,
     )
     held_out = {
-        name: _feed(one, chain.fitted, training=False, batch_size=min(one.examples, max(batch_size, EVALUATION_BATCH)))
+        name: _feed(one, chain.fitted, training=False, batch_size=min(one.examples, evaluation_batch(batch_size)))
         for name, one in splits.items()
         if name != "train"
     }
@@ -124,6 +124,11 @@ def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, see
         {name: one for name, one in features.items() if one is not None and one.is_rounded},
         functools.partial(_prepared, splits, known, options, seed),
     )
+
+
+def evaluation_batch(batch_size: int) -> int:
+    """The examples of a batch that is evaluated, where training has batches of this size."""
+    return max(batch_size, EVALUATION_BATCH)
 
 
 def _example_of(data: Batch | Addressed | tf.data.Dataset) -> tuple:

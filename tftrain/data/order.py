@@ -18,6 +18,12 @@ class Order(NamedTuple):
     drop_remainder: bool = False
     shuffle_buffer: int = 1  # examples a stream is shuffled within
 
+    def evaluating(self, batch_size: int, max_in_order: int) -> Order:
+        """The order in which the same examples are evaluated: each once, in batches of up to `batch_size`."""
+        shuffle = self.examples > max_in_order
+        size = min(batch_size, self.examples)
+        return self._replace(batch_size=size, training=False, shuffle=shuffle, drop_remainder=False)
+
     @property
     def steps_per_epoch(self) -> int:
         whole, short = divmod(self.examples, self.batch_size)

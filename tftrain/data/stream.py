@@ -26,6 +26,7 @@ class StreamFeed:
 
     def __init__(self, data: tf.data.Dataset | Addressed, order: Order, fitted: list[Fitted]):
         self._source = Sought(data, order) if isinstance(data, Addressed) else Replayed(data, order)
+        self._data = data
         self._order, self._fitted = order, fitted
         self._next_step = -1
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
@@ -48,6 +49,10 @@ class StreamFeed:
     def replayed(self) -> int:
         """How many examples are read again at most when a run goes on within an epoch, and are not in memory."""
         return self.examples if isinstance(self._source, Replayed) else 0
+
+    def evaluating(self, batch_size: int, max_in_order: int) -> StreamFeed:
+        """The same examples as validation serves them; of more than `max_in_order` the order is drawn from the seed."""
+        return StreamFeed(self._data, self._order.evaluating(batch_size, max_in_order), self._fitted)
 
     def run_length(self, step: int) -> int:
         return self.steps_per_epoch - step % self.steps_per_epoch

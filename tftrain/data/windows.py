@@ -21,6 +21,10 @@ class WindowFeed:
         self.prepared, self.in_order = feed.prepared, False
         self.signature = {"place": tf.TensorSpec([], tf.int32), "batches": feed.signature}
 
+    def evaluating(self, batch_size: int, max_in_order: int) -> Feed:
+        """Whole sequences, as validation serves them."""
+        return self._feed.evaluating(batch_size, max_in_order)
+
     def run_length(self, step: int) -> int:
         batch, place = divmod(step, self._windows)
         return self._feed.run_length(batch) * self._windows - place

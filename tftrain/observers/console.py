@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import urlencode
@@ -194,16 +194,19 @@ def print_results(
     rows: Mapping[str, Mapping[str, float]],
     run_dir: Path,
     stopped: str | None = None,
-    spent: str | None = None,
+    notes: Sequence[str] = (),
     console: rich_console.Console | None = None,
 ) -> None:
-    """Prints why the run ended early, the table of results, where the time went, and how to open the run's folder."""
+    """Prints why the run ended early, the table of results, lines beneath it, and how to open the run's folder.
+
+    `notes` say which weights the table is of, and where the time went.
+    """
     console = console or screen()
     if stopped:
         _say(console, f"\nstopped early: {stopped}")
     _say(console, f"\n{results_table(rows)}\n")
-    if spent:
-        _say(console, f"{spent}\n")
+    for note in notes:
+        _say(console, f"{note}\n")
     _say(console, f"run folder: {run_dir}")
     _say(console, board_line(run_dir))
 
@@ -241,11 +244,6 @@ def print_link(
     console.print(before, end="", highlight=False)
     console.print(shown, style=Style(link=link), end="", highlight=False)
     console.print(behind, highlight=False)
-
-
-def is_shown_alone(run_dir: Path) -> bool:
-    """Whether the command that is printed opens TensorBoard on this run and no others."""
-    return _log_directory(run_dir) == run_dir
 
 
 def _log_directory(run_dir: Path) -> Path:

@@ -32,8 +32,9 @@ DESCRIPTIONS = {
         "How many steps since the last point had a loss or a gradient that is NaN or infinite."
     ),
     "Overview/*": (
-        "A metric that the config names, or a scalar of your own: in training since the last point, in the run "
-        "`val` over the validation examples."
+        "A metric that the config names, or a scalar of your own: in training over the examples since the last point, "
+        "in the run `val` over those of validation. One that counts, such as `true_positives`, is the sum over them, "
+        "so in training it goes by how far apart points are."
     ),
     "transforms/clip/*/log10_norm_before": (
         "log10 of the gradient norm that a clip is given, over the parameters it is for."
@@ -94,6 +95,9 @@ DESCRIPTIONS = {
         "What a probe of `log.probes` measures, such as `probes/weight/000.output/kernel.0.2`: the weight of row "
         "0 and column 2 before the update, of `{name: weights, only: output, most: 10}`, the first ten of each "
         "parameter."
+    ),
+    "results/*": (
+        "A figure of the table at the end of the run: of the weights in `model.keras`, over a split. HParams shows it."
     ),
     "pictures/*": "A picture that `log.pictures` names.",
     "config": "The config as it was resolved, every default filled in.",

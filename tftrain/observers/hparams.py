@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.metadata import (
@@ -25,10 +26,11 @@ from tensorboard.plugins.hparams.metadata import (
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from tftrain.durable import CannotWrite
-from tftrain.observers.events import EventFile
+from tftrain.observers.events import EventFile, ScalarValues, safe_tag
 from tftrain.observers.notes import Note, metadata
 
 Setting = bool | float | str
+SPLITS = ("validation", "test", "train")
 ENDING = ".hparams"  # of the names of these files
 _WIDEST = 1e308  # TensorBoard asks for a range, and hides what is out of it
 
@@ -41,15 +43,14 @@ class Lone(NamedTuple):
 
     settings: Mapping[str, Setting]
     first: Sequence[str]
-    metrics: Sequence[str]  # tags, those of validation `val/TAG`; the first one is shown
+    metrics: Sequence[str]  # tags; the first one is shown
     others: Sequence[str] = ()
 
 
 class Entry(NamedTuple):
     """A run among those of a sweep.
 
-    `choices` are all values of each setting that differs there, of one type; `metrics` are tags, those of validation
-    `val/TAG`.
+    `choices` are all values of each setting that differs there, of one type; `metrics` are tags.
     """
 
     settings: Mapping[str, Setting]
@@ -59,9 +60,14 @@ class Entry(NamedTuple):
 
 @dataclass
 class Outcome:
-    """How a run ended; None where it was interrupted, and may go on."""
+    """How a run ended; `succeeded` is None where it was interrupted, and may go on.
+
+    `results` are its figures by split, after `step` steps.
+    """
 
     succeeded: bool | None = False
+    results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    step: int = 0
 
 
 @contextmanager
@@ -83,17 +89,28 @@ def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
     finally:
         if folder.is_dir() and found.succeeded is not None:
             with suppress(CannotWrite):  # the run says so already
-                _write(folder, [_ended(found.succeeded)])
+                _write(folder, [_ended(found.succeeded)], found)
 
 
-def write_hparams(folder: Path, entry: Entry, succeeded: bool, began: float) -> None:
+def write_hparams(folder: Path, entry: Entry, outcome: Outcome, began: float) -> None:
     """Show a run that has ended among those of a sweep; `began` is in seconds since 1970."""
     _forget(folder)
     others = {name: value for name, value in entry.settings.items() if name not in entry.choices}
     infos = [_limited(name, values) for name, values in entry.choices.items()]
     infos += [_unlimited(name, value, False) for name, value in others.items()]
-    notes = [_experiment(infos, entry.metrics), _started(folder.name, entry.settings, began), _ended(succeeded)]
-    _write(folder, notes)
+    notes = [_experiment(infos, entry.metrics), _started(folder.name, entry.settings, began)]
+    _write(folder, [*notes, _ended(bool(outcome.succeeded))], outcome)
+
+
+def result_tag(split: str, name: str) -> str:
+    """The tag of a figure at the end of a run."""
+    return safe_tag(f"results/{split}/{name}")
+
+
+def result_tags(names: Sequence[str], splits: Sequence[str]) -> list[str]:
+    """The tags of loss and metrics over each split, those of the splits named first."""
+    order = dict.fromkeys([*splits, *SPLITS])
+    return [result_tag(split, name) for split in order for name in names]
 
 
 def _forget(folder: Path) -> None:
@@ -101,18 +118,23 @@ def _forget(folder: Path) -> None:
         path.unlink()
 
 
-def _write(folder: Path, notes: Iterable[Note]) -> None:
+def _write(folder: Path, notes: Iterable[Note], outcome: Outcome | None = None) -> None:
+    """Write notes, and the figures of a run that has ended: nothing of an earlier end is left then."""
     file = EventFile(folder, None, ENDING)
     file.write(0, b"".join(file.tensor(*note) for note in notes))
+    figures = outcome.results.items() if outcome else ()
+    values = {result_tag(split, name): value for split, row in figures for name, value in row.items()}
+    if values:
+        numbers = np.array([*values.values()])
+        file.write(outcome.step, file.scalars(ScalarValues([*values]), numbers, np.full(len(values), True)))
     file.close()
 
 
 def _experiment(infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]) -> Note:
     found = api_pb2.Experiment(hparam_infos=infos, time_created_secs=time.time())
     for tag in metrics:
-        group, tag = ("val", tag.removeprefix("val/")) if tag.startswith("val/") else ("", tag)
-        label = f"{group} {tag.rpartition('/')[2]}".strip()
-        found.metric_infos.add(name=api_pb2.MetricName(group=group, tag=tag), display_name=label)
+        label = " ".join(tag.split("/")[1:])
+        found.metric_infos.add(name=api_pb2.MetricName(tag=tag), display_name=label)
     return _note(EXPERIMENT_TAG, HParamsPluginData(experiment=found))
 
 

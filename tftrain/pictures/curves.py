@@ -75,14 +75,22 @@ def draw_curves(runs: Mapping[str, History], wanted: Sequence[str], title: str) 
     columns = min(len(wanted), _MOST_COLUMNS)
     rows = -(-len(wanted) // columns)
     sheet = Sheet(title, rows, columns, (max(WIDTH, columns * _PANEL[0]), rows * _PANEL[1] + 0.8))
+    groups = {run: _members(history, wanted) for run, history in runs.items()}
     for axes, name in zip(sheet.axes, wanted, strict=False):
         for number, (run, history) in enumerate(runs.items()):
             curves = found(history, name)
-            for split, style in _styles(name, [*curves], number if len(runs) > 1 else None).items():
+            members = groups[run] if name.endswith("/") else [*curves]
+            styles = _styles(name, members, number if len(runs) > 1 else None)
+            for split, style in ((split, styles[split]) for split in curves):
                 _line(axes, curves[split], label=" ".join(filter(None, [run, split])), **style)
         _dress(axes, name)
     _explain(sheet)
     return sheet.finished()
+
+
+def _members(history: History, wanted: Sequence[str]) -> list[str]:
+    """All parameters and layers of the groups that are drawn, so that each looks the same in every panel."""
+    return list(dict.fromkeys(one for name in wanted if name.endswith("/") for one in found(history, name)))
 
 
 def _styles(name: str, splits: Sequence[str], number: int | None) -> dict[str, dict[str, Any]]:
@@ -100,7 +108,7 @@ def _styles(name: str, splits: Sequence[str], number: int | None) -> dict[str, d
             styles = [{"color": mine, "alpha": 0.3 + 0.7 * depth} for depth in depths]
         return dict(zip(splits, styles, strict=True))
     if number is None:
-        return {split: {"color": colour} for split, colour in zip(splits, (BLUE, ORANGE), strict=False)}
+        return {split: {"color": ORANGE if split == "validation" else BLUE} for split in splits}
     return {split: {"color": mine, "linestyle": "--" if split == "validation" else "-"} for split in splits}
 
 

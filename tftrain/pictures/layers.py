@@ -18,7 +18,10 @@ _MOST_COLUMNS = 600  # of the map
 
 
 def gradient_map(scene: Scene) -> Any:
-    """Layer by layer and step by step log10 of the gradient norm; black is exactly zero, magenta not finite."""
+    """Layer by layer and step by step log10 of the gradient norm, the first layer at the top.
+
+    Black is exactly zero, magenta not finite.
+    """
     steps, norms = _norms(scene, RAW)
     if not len(steps):
         return None
@@ -35,6 +38,7 @@ def gradient_map(scene: Scene) -> Any:
     axes.set_xlabel("step")
     axes.xaxis.get_major_locator().set_params(integer=True)
     _name_layers(axes.yaxis, scene)
+    axes.invert_yaxis()  # the first layer at the top, as in the Gradients tab and in reports
     sheet.figure.colorbar(shown, pad=0.02)
     _tell_colours(axes, norms)
     return sheet.finished()

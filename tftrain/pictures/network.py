@@ -8,10 +8,11 @@ import numpy as np
 
 from tftrain.core.types import Scene
 from tftrain.pictures.chain import Dense, layers
+from tftrain.pictures.placing import place_along
 from tftrain.pictures.style import NOT_FINITE, Sheet, diverging, short
 from tftrain.values import NonNegativeInt, PositiveInt
 
-_COLUMN, _ROW, _RADIUS = 2.6, 1.55, 0.4  # inches: from layer to layer, from unit to unit, and of a unit
+_COLUMN, _ROW, _RADIUS = 3.1, 1.55, 0.4  # inches: from layer to layer, from unit to unit, and of a unit
 _SIDE, _TOP, _BOTTOM = 0.9, 0.5, 0.75  # inches around the units
 _CAPTION = 6.2  # inches that the words below take
 _MOST_LABELS = 8  # weights between two layers that are told in numbers
@@ -44,8 +45,9 @@ def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -
     axes.set_aspect("equal")
     axes.set_axis_off()
     most = max(_largest(_terms(layer, example)) for layer in found), max(_largest(layer.kernel) for layer in found)
+    labels: list[tuple[Any, tuple]] = []
     for place, layer in enumerate(found):
-        _lines(axes, layer, (place, widths[place], widths[place + 1]), (example, *most))
+        labels += _lines(axes, layer, (place, widths[place], widths[place + 1]), (example, *most))
     for unit in range(widths[0]):
         _circle(axes, _at(0, unit, widths[0]), [_told(found[0].before[example, unit])], "")
     for place, layer in enumerate(found, 1):
@@ -53,6 +55,8 @@ def network(scene: Scene, example: NonNegativeInt = 0, units: PositiveInt = 8) -
             _unit(axes, layer, (example, unit), _at(place, unit, widths[place]))
     _head(axes, found, widths)
     _tell(axes, scene, (example, examples), len(found))
+    texts = [label for label, _ in labels]
+    place_along(texts, [line for _, line in labels], [*axes.patches, *(one for one in axes.texts if one not in texts)])
     return sheet.finished()
 
 
@@ -74,10 +78,11 @@ def _at(place: int, unit: int, width: int) -> tuple[float, float]:
     return place * _COLUMN, ((width - 1) / 2 - unit) * _ROW
 
 
-def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float, float]) -> None:
-    """A line for each weight between the units at a place and those at the next one."""
+def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float, float]) -> list[tuple]:
+    """A line for each weight between the units at a place and those at the next one; the labels, each with its line."""
     place, sources, targets = span
     example, most, largest = shown
+    labels = []
     kernel, terms = layer.kernel[:sources, :targets], _terms(layer, example)[:sources, :targets]
     for source, target in np.ndindex(kernel.shape):
         (x, y), (to_x, to_y) = _at(place, source, sources), _at(place + 1, target, targets)
@@ -88,12 +93,12 @@ def _lines(axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int
         axes.plot([x, to_x], [y, to_y], color="#9a9a9a", linewidth=width + 1.2, zorder=1)
         axes.plot([x, to_x], [y, to_y], color=colour, linewidth=width, zorder=1.1)
         if kernel.size <= _MOST_LABELS:
-            # At places of their own, so that few lines that cross hide them.
-            share = 0.3 + 0.32 * source / (sources - 1) if sources > 1 else 0.5
             text = f"w {_told(weight)}\ndw {_told(term)}"
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
-            at = (x + share * (to_x - x), y + share * (to_y - y))
-            axes.text(*at, text, fontsize=8, ha="center", va="center", bbox=box, zorder=2)
+            middle = ((x + to_x) / 2, (y + to_y) / 2)
+            label = axes.text(*middle, text, fontsize=8, ha="center", va="center", bbox=box, zorder=2)
+            labels.append((label, ((x, y), (to_x, to_y))))
+    return labels
 
 
 def _unit(axes: Any, layer: Dense, which: tuple[int, int], at: tuple[float, float]) -> None:

@@ -45,7 +45,7 @@ def _order(key: tuple[str, str]) -> int:
 def _counts(runs: Sequence[Run]) -> list[list[object]]:
     """Steps, seconds and the like, a row each, of those that are known of any run."""
     rows = [["steps", *(run.steps for run in runs)]]
-    for name in ("seconds", "skipped", "rewinds"):
+    for name in ("model_step", "train_examples", "seconds", "skipped", "rewinds"):
         values = [run.results.get(name) for run in runs]
         if any(values) or name == "seconds":
             rows.append([name, *map(_shown, values)])
