@@ -22,7 +22,7 @@ EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
 TOP = {"tftrain", "tftrain.__main__", "tftrain.cli", "tftrain.command", "tftrain.looks"}
 HALL = {"assemble", "audience", "evaluations", "gallery", "incidents", "inspection", "memory", "recorders", "replay"}
-HALL |= {"gradient_check", "loading", "planning", "scenes", "session", "sweep"}
+HALL |= {"prepared", "gradient_check", "loading", "planning", "scenes", "session", "sweep"}
 HALL = {f"tftrain.{name}" for name in HALL}
 GROUND = {
     "tftrain.values",

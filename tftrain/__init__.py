@@ -104,8 +104,12 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
     checkpoint: int | str | None = None,
+    preprocess: bool = True,
 ) -> keras.Model:
     """Read the model of a run's folder, with the users' own parts that the config in the folder names.
+
+    Where the config has preprocessing, the model takes examples as the data has them: it prepares them with what was
+    learned in training, and its `network` is the trained model itself.
 
     Args:
         run_dir: the run's folder.
@@ -114,6 +118,7 @@ def load_model(
         checkpoint: `"best"`, `"latest"` or a step: the weights of that checkpoint, in a model that is built from the
             config and its data; with `training.ema` the averaged ones. By default `model.keras` is read; where a run
             has not got to its end, the checkpoint that would become it, with a warning.
+        preprocess: whether to prepare what the model is given; false gives the network, for examples that are prepared.
 
     Raises:
         tftrain.run_folder.RunFolderError: there is no such checkpoint.
@@ -126,4 +131,4 @@ def load_model(
     import_tensorflow()
     from tftrain import loading
 
-    return loading.load_model(config, Path(run_dir), custom_objects, trust, checkpoint)
+    return loading.load_model(config, Path(run_dir), custom_objects, trust, checkpoint, preprocess)

@@ -160,11 +160,15 @@ def _data(config: Config) -> Data:
         named = {
             one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"
         }
-        prepared = tuple(map(_preprocess, options.preprocess))
         regression = loss_kind(config.loss.target).compares in ("numbers", "margins", "own")
         ignored = config.loss.given.get("ignore_class") if config.loss.target.startswith("keras.") else None
-        options = DataOptions(**named, preprocess=prepared)
+        options = DataOptions(**named, preprocess=preprocessing(config))
         return open_data(source, options, config.training.seed, regression=regression, ignored_label=ignored)
+
+
+def preprocessing(config: Config) -> tuple[Preprocess, ...]:
+    """The steps that a config names, built; raises InputError or UserCodeError."""
+    return tuple(map(_preprocess, config.data.preprocess))
 
 
 def _preprocess(part: Part) -> Preprocess:

@@ -15,6 +15,7 @@ from tftrain.values import (
     Method,
     Metric,
     NonNegativeFloat,
+    NonNegativeInt,
     PartOf,
     Pattern,
     Picture,
@@ -40,6 +41,16 @@ class Data:
     shuffle: bool = setting("a new seeded order of the training examples in every epoch", True)
     validation: Share = setting("share of all examples held out for validation", 0.0)
     test: Share = setting("share of all examples held out for the final test", 0.0)
+    split: Literal["auto", "shuffled", "stratified", "tail"] = setting(
+        "how these are drawn: shuffled, stratified by class, or tail, the last examples of a series; auto shuffles, "
+        "and stratifies where a part would lack a class",
+        "auto",
+    )
+    groups: str | NonNegativeInt | None = setting(
+        "the feature (a key, or the name or number of a column) that says which examples stay together in one split; "
+        "it is not trained on",
+        None,
+    )
     split_seed: Seed = setting("seed of the split (scikit-learn's random_state)", 0)
     drop_remainder: bool = setting("leave out the short last batch of an epoch", False)
     preprocess: Annotated[list[Preprocess], Many()] = setting("changes of the examples, in order", ())

@@ -12,12 +12,13 @@ from typing import Any
 import keras
 
 from tftrain import saving
-from tftrain.assemble import open_objective
+from tftrain.assemble import open_objective, preprocessing
 from tftrain.config import Config
 from tftrain.core.bundles import bundles, steps_in
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.state import ModelState
 from tftrain.names import nearest
+from tftrain.prepared import read_prepared
 from tftrain.run_folder import BEST, CHECKPOINTS, MODEL, RunFolderError, refuse_links
 
 LATEST = "latest"
@@ -29,8 +30,9 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
     checkpoint: int | str | None = None,
+    preprocess: bool = True,
 ) -> keras.Model:
-    """Read the model of a run back.
+    """Read the model of a run back, behind the run's preprocessing unless `preprocess` is false.
 
     Without a `checkpoint` that is `model.keras`. Where there is none, or it is damaged, it is the checkpoint that would
     become `model.keras` if the run ended there, with a warning.
@@ -40,6 +42,13 @@ def load_model(
         ValueError: the model cannot be read.
     """
     refuse_links(folder)
+    network = _load_network(config, folder, custom_objects, trust, checkpoint)
+    return read_prepared(folder, network, preprocessing(config)) if preprocess else network
+
+
+def _load_network(
+    config: Config, folder: Path, custom_objects: Mapping[str, Any] | None, trust: bool, checkpoint: int | str | None
+) -> keras.Model:
     if checkpoint is not None:
         return _load_checkpoint(dataclasses.replace(config, trust=trust), folder, checkpoint)
     saved, substitute = folder / MODEL, _substitute(config, folder)
@@ -47,7 +56,7 @@ def load_model(
         return saving.load_model(config, folder, custom_objects, trust)
     fault = "is damaged" if saved.exists() else "is not there: the run has not ended"
     model = _load_checkpoint(dataclasses.replace(config, trust=trust), folder, substitute)
-    warnings.warn(f"{saved} {fault}; the {substitute} checkpoint is loaded in its place", stacklevel=3)
+    warnings.warn(f"{saved} {fault}; the {substitute} checkpoint is loaded in its place", stacklevel=4)
     return model
 
 

@@ -49,6 +49,12 @@ def rate_rules(rate: Any) -> list[Rule]:
     ]
 
 
+def _split_twice(groups: str | int | None, how: str) -> str | None:
+    if groups is None or how in ("auto", "shuffled"):
+        return None
+    return f"given {groups!r} beside data.split: {how}, which goes by single examples; expected one of the two"
+
+
 def _divided_by_zero(optimizer: Part) -> str | None:
     if optimizer.target != "keras.optimizers:Ftrl" or optimizer.given.get("learning_rate") != 0:
         return None
@@ -109,6 +115,7 @@ RULES = (
     Rule("training.jit_compile", ("training.jit_compile", "training.strategy"), _spread),
     Rule("gradients.method", ("gradients.method", "training.precision"), _drowned),
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
+    Rule("data.groups", ("data.groups", "data.split"), _split_twice),
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
     Rule("log.profile", ("log.profile",), _backwards),

@@ -23,6 +23,7 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 MODEL = "model.keras"
 MODEL_WEIGHTS = "model.weights.h5"
+PREPROCESS = "preprocess.npz"  # what the preprocessing learned
 RESULTS = "results.json"
 INCIDENTS = "incidents"
 PICTURES = "pictures"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -83,7 +85,21 @@ def load_model(
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
     refuse_links(folder)
-    return _load(folder / MODEL, _named_by(config), custom_objects or {}, trust)
+    parts = _named_by(config)
+    return _load(folder / MODEL, parts, _defined_beside(parts) | dict(custom_objects or {}), trust)
+
+
+def _defined_beside(parts: Iterable[str]) -> dict[str, Any]:
+    """What Keras can build of the modules that parts are in, such as a layer that a model function uses."""
+    beside = {}
+    for part in parts:
+        modules.load(part)
+        name = part.partition(":")[0]
+        own = {key: value for key, value in vars(sys.modules[name]).items() if getattr(value, "__module__", "") == name}
+        beside |= {
+            key: value for key, value in own.items() if inspect.isfunction(value) or hasattr(value, "get_config")
+        }
+    return beside
 
 
 def saved(path: str, parts: list[str] = [], *, input_shape: Tree, trust: bool) -> keras.Model:  # noqa: B006

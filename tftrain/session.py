@@ -46,6 +46,7 @@ from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
 from tftrain.parts import own_parts, told_own
 from tftrain.planning import make_plan
+from tftrain.prepared import prepared_model, write_learned
 from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
@@ -81,6 +82,9 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
             session.keep_changes(changed)
         if not session.is_over():  # else the config stays the one that was trained with
             run_folder.write_config(folder, dump(config))
+        if not session.is_over() or not (folder / run_folder.PREPROCESS).exists():
+            names = [part.name for part in config.data.preprocess]
+            write_learned(folder, assembled.data.chain, assembled.data.target, names)
         _tell_replay(assembled)
         print_start(folder)
         with hparams.shown(folder, lone(assembled)) as outcome:
@@ -353,7 +357,8 @@ class Session:
         return history(self._folder / run_folder.METRICS)
 
     def _result(self, found: Results, ended: Stop | None) -> Result:
-        model, stopped = self._run.state.model, ended and str(ended)
+        data, stopped = self._run.data, ended and str(ended)
+        model = prepared_model(self._run.state.model, data.chain, data.target)
         return Result(self._curves(), model, found, self._folder, stopped, isinstance(ended, NotFinite))
 
     def _train(self, sinks: Sinks) -> Stop | None:

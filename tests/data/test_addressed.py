@@ -28,12 +28,12 @@ def test_addresses_are_those_of_the_format(files):
     np.testing.assert_array_equal(record_addresses(files[0]), np.cumsum([0, *(16 + i for i in range(5))]))
 
 
-def test_ranges_of_files_are_read_in_order_and_cut_anywhere(files):
+def test_ranges_of_files_are_read_in_order_and_selected_from(files):
     whole = opened((files[0], 1, 5), (files[1], 0, 3), (files[0], 0, 2))
     expected = ["a", "aa", "aaa", "aaaa", "", "b", "bb", "", "a"]
     assert whole.examples == 9 and texts(whole) == expected
-    for start, stop in ((0, 4), (3, 6), (4, 5), (2, 9)):
-        assert texts(whole.cut(start, stop)) == expected[start:stop]
+    for numbers in (range(4), range(3, 6), [4], range(2, 9), [0, 2, 3, 7]):
+        assert texts(whole.select(np.array(numbers, int))) == [expected[number] for number in numbers]
 
 
 def test_chunks_end_with_their_file_and_are_read_alone(files):

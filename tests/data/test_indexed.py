@@ -28,7 +28,7 @@ def test_examples_come_by_their_numbers_with_the_sizes_they_share():
 
 def test_features_may_have_names():
     found = read({"train": Items([({"a": 1.0, "b": [i, i]}, i) for i in range(3)])})["train"]
-    x, y = list(found.cut(2, 3).dataset().as_numpy_iterator())[0]
+    x, y = list(found.select(np.array([2])).dataset().as_numpy_iterator())[0]
     assert set(x) == {"a", "b"} and x["b"].tolist() == [2, 2] and y == 2
 
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from tftrain.core.types import Batch
 from tftrain.data.bundled import digits, iris
 from tftrain.data.errors import DataError
+from tftrain.data.feeds import DataOptions, open_data
 from tftrain.data.splits import Split, split
 
 
@@ -42,12 +43,161 @@ def test_validation_is_drawn_from_the_rest_as_scikit_learn_draws():
     np.testing.assert_array_equal(parts["validation"].data.x, train_test_split(rest, test_size=15, random_state=42)[1])
 
 
-def test_streams_are_cut_in_order_with_the_test_examples_last():
-    data = tf.data.Dataset.range(10).map(lambda i: (i, i))
-    parts = split({"train": Split(data, 10)}, 0.2, 0.3, 0)
-    found = {name: [int(x) for x, _ in part.data.as_numpy_iterator()] for name, part in parts.items()}
+SEED = 0  # with which the last four of fifty examples are all drawn for training
+
+
+class Rows:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts[-1])
+
+    def __getitem__(self, number):
+        return tf.nest.map_structure(lambda leaf: leaf[number], self.parts)
+
+
+def arrays(*parts):
+    return parts
+
+
+def stream(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts)
+
+
+def indexed(*parts):
+    return Rows(*parts)
+
+
+FORMS = pytest.mark.parametrize("form", [arrays, stream, indexed])
+
+
+def numbers_of(form, y, x=None, **options):
+    """Which examples are in each split; their numbers are the feature, or its part `number`."""
+    x = np.arange(len(y))[:, None] if x is None else x
+    data = open_data(form(x, y), DataOptions(batch_size=1, shuffle=False, **options), 0)
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    found = {}
+    for name, feed in parts.items():
+        if feed is None:
+            continue
+        batches = []
+        for step in range(feed.steps_per_epoch):
+            batches.append(feed.batch(feed.serve(step, 1), tf.constant(0)).x)
+        leaves = [batch["number"] if isinstance(batch, dict) else batch for batch in batches]
+        found[name] = np.concatenate([np.asarray(leaf).ravel() for leaf in leaves]).astype(int).tolist()
+    assert sorted(number for part in found.values() for number in part) == list(range(len(y)))
+    return found
+
+
+@FORMS
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_shuffled_split_is_that_of_scikit_learn_whatever_the_data(form, seed):
+    found = numbers_of(form, np.zeros(30), validation=0.2, test=0.1, split_seed=seed)
+    rest, test = train_test_split(np.arange(30), test_size=0.1, random_state=seed)
+    train, validation = train_test_split(rest, test_size=6, random_state=seed)
+    for name, twin in {"train": train, "validation": validation, "test": test}.items():
+        assert sorted(found[name]) == sorted(twin)
+
+
+@FORMS
+def test_the_tail_is_held_out_of_a_series(form):
+    found = numbers_of(form, np.zeros(10), validation=0.2, test=0.3, split="tail")
     assert found == {"train": [0, 1, 2, 3, 4], "validation": [5, 6], "test": [7, 8, 9]}
-    assert [part.examples for part in parts.values()] == [5, 2, 3]
+
+
+@FORMS
+def test_stratified_parts_have_the_share_of_each_class(form):
+    y = np.repeat([0, 1, 2], [30, 20, 10])
+    found = numbers_of(form, y, validation=0.2, test=0.1, split="stratified")
+    counts = {name: np.bincount(y[part]).tolist() for name, part in found.items()}
+    assert counts == {"train": [21, 14, 7], "validation": [6, 4, 2], "test": [3, 2, 1]}
+    twin = train_test_split(np.arange(60), test_size=6, stratify=y, random_state=0)[1]
+    assert sorted(found["test"]) == sorted(twin)
+
+
+@FORMS
+def test_a_class_at_the_end_is_in_every_part(form):
+    y = np.repeat([0, 1], [46, 4])
+    plain = train_test_split(np.arange(50), test_size=0.2, random_state=SEED)[1]
+    assert not np.any(y[plain] == 1)
+    found = numbers_of(form, y, validation=0.2, split_seed=SEED)
+    assert all(1 in y[part] for part in found.values())
+    shuffled = numbers_of(form, y, validation=0.2, split_seed=SEED, split="shuffled")
+    assert sorted(shuffled["validation"]) == sorted(plain)
+
+
+def test_one_hot_targets_are_classes_too():
+    y = np.repeat([0, 1], [46, 4])
+    found = numbers_of(arrays, np.eye(2)[y], validation=0.2, split_seed=SEED)
+    assert all(1 in y[part] for part in found.values())
+
+
+def test_a_class_of_one_example_is_trained_on():
+    y = np.repeat([0, 1, 2], [20, 20, 1])
+    assert 40 in numbers_of(arrays, y, validation=0.2, split="stratified")["train"]
+
+
+def test_classes_that_cannot_be_stratified_are_told():
+    with pytest.raises(DataError, match="split: stratified needs a class for each example; the targets are none"):
+        numbers_of(arrays, np.zeros(10), validation=0.2, split="stratified")
+    with pytest.raises(DataError, match="validation: 1 examples cannot have the same share of each of 2 classes"):
+        numbers_of(arrays, np.arange(10) % 2, validation=0.1, split="stratified")
+
+
+@FORMS
+@pytest.mark.parametrize("kind", [int, str])
+def test_no_group_is_in_two_parts(form, kind):
+    patients = np.arange(40) % 10
+    x = {"number": np.arange(40)[:, None], "patient": patients.astype(kind)}
+    found = numbers_of(form, np.zeros(40), x, validation=0.2, test=0.1, groups="patient")
+    groups = {name: set(patients[part]) for name, part in found.items()}
+    assert [len(groups[name]) for name in ("train", "validation", "test")] == [7, 2, 1]
+    draw = GroupShuffleSplit(n_splits=1, test_size=0.1, random_state=0)
+    assert sorted(found["test"]) == next(draw.split(patients, groups=patients))[1].tolist()
+
+
+@FORMS
+def test_groups_in_a_column_are_no_feature(form):
+    x = np.stack([np.arange(12), np.arange(12) // 3], 1).astype("float32")
+    found = numbers_of(form, np.zeros(12), x, validation=0.25, groups=1)
+    assert {number // 3 for number in found["validation"]}.isdisjoint(number // 3 for number in found["train"])
+
+
+@pytest.mark.parametrize(
+    "x, groups, message",
+    [
+        ({"number": np.arange(4), "patient": np.arange(4)}, "patent", "no feature 'patent'; .*did you mean 'patient'?"),
+        (np.zeros((4, 2)), 2, r"groups: 2 is no column of x, an example of which has the shape \[2\]"),
+        (np.zeros((4, 2)), "patient", "groups: 'patient' is no column of x"),
+        ({"number": np.arange(4), "pair": np.zeros((4, 2))}, "pair", "'pair' has 2 numbers for each example"),
+        ({"number": np.arange(4), "same": np.zeros(4)}, "same", "0.5 for validation of 1 groups leaves none"),
+    ],
+)
+def test_groups_that_are_none(x, groups, message):
+    with pytest.raises(DataError, match=message):
+        numbers_of(arrays, np.zeros(4), x, validation=0.5, groups=groups)
+
+
+def _drawn_anew():
+    def rows():
+        order = np.random.permutation(80)
+        yield from ((np.full(1, number, np.float32), number % 7) for number in order)
+
+    return tf.data.Dataset.from_generator(rows, output_signature=(tf.TensorSpec([1]), tf.TensorSpec([], tf.int64)))
+
+
+@pytest.mark.parametrize("make", [lambda: stream(np.zeros((80, 1)), np.arange(80) % 7).shuffle(80), _drawn_anew])
+def test_shares_of_what_shuffles_itself_are_refused(make):
+    with pytest.raises(DataError, match="order each time it is read, so that shares held out of it overlap"):
+        open_data(make(), DataOptions(batch_size=4, validation=0.2), 0)
+    open_data(make(), DataOptions(batch_size=4, validation=0.2, cache=True), 0)  # in memory the order stays
+
+
+def test_what_is_drawn_anew_within_examples_may_be_divided():
+    source = stream(np.zeros((80, 1), np.float32), np.arange(80) % 7)
+    noisy = source.map(lambda x, y: (x + tf.random.uniform([1]), y))
+    assert open_data(noisy, DataOptions(batch_size=4, validation=0.2), 0).validation.examples == 16
 
 
 def test_splits_of_the_source_are_kept():

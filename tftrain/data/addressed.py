@@ -47,13 +47,14 @@ class Addressed:
     def examples(self) -> int:
         return sum(piece.examples for piece in self.pieces)
 
-    def cut(self, start: int, stop: int) -> Addressed:
-        """The examples from number `start` to before `stop`."""
+    def select(self, numbers: np.ndarray) -> Addressed:
+        """The examples with these numbers, which ascend."""
         kept, first = [], 0
         for piece in self.pieces:
-            low, high = max(start - first, 0), min(stop - first, piece.examples)
-            if low < high:
-                kept.append(piece._replace(addresses=piece.addresses[low : high + 1]))
+            low, high = np.searchsorted(numbers, [first, first + piece.examples])
+            own = numbers[low:high] - first
+            runs = np.split(own, np.flatnonzero(np.diff(own) != 1) + 1) if len(own) else []
+            kept += [piece._replace(addresses=piece.addresses[run[0] : run[-1] + 2]) for run in runs]
             first += piece.examples
         return replace(self, pieces=tuple(kept))
 

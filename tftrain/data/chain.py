@@ -84,9 +84,14 @@ def fit(
     for place, step in enumerate(steps, 1):
         own_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
         fitted = _fitted_with(step, own_seed, fitted, train, first, classes, numbers, rounded)
-    ready = Fitted(Preprocess(cast_ready(numbers, () if fitted else rounded)), (), 0)
+    ready = _cast(cast_ready, numbers, () if fitted else rounded)
     chain = [*fitted, ready]
     return Chain(chain, describe(apply(chain, first, 0, False), classes))
+
+
+def _cast(make: Callable, numbers: Numbers, rounded: Sequence[bool]) -> Fitted:
+    """A cast, whose state says which it is."""
+    return Fitted(Preprocess(make(numbers, rounded)), (numbers.name, list(rounded)), 0)
 
 
 def _fitted_with(
@@ -102,7 +107,7 @@ def _fitted_with(
     """The chain with one step more, which is given the first types of numbers that it can compute with."""
     failure: Exception | None = None
     for setting in settings_of(apply(before, first, 0, False), numbers, () if before else rounded):
-        chain = [*before, Fitted(Preprocess(cast_numbers(setting, () if before else rounded)), (), 0)]
+        chain = [*before, _cast(cast_numbers, setting, () if before else rounded)]
         try:
             batches = (apply(chain, batch, 0, False) for batch in _chunks(train, CHUNK))
             state = step.fit(batches, describe(apply(chain, first, 0, False), classes))

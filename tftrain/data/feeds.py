@@ -15,14 +15,15 @@ from tftrain.core.types import Batch, Facts, Feed
 from tftrain.data.addressed import Addressed, serially
 from tftrain.data.arrays import ArrayFeed
 from tftrain.data.batches import leaves, map_leaves
-from tftrain.data.chain import Fitted, Preprocess, fit, tell_rounding
+from tftrain.data.chain import Chain, Fitted, Preprocess, fit, tell_rounding
 from tftrain.data.errors import DataError
+from tftrain.data.groups import take_groups
 from tftrain.data.number_types import PLAIN, Numbers, Whole
 from tftrain.data.order import Order
 from tftrain.data.source import column_names, read
-from tftrain.data.splits import Split, split, take
+from tftrain.data.splits import How, Split, split, take
 from tftrain.data.stream import StreamFeed
-from tftrain.data.survey import first_not_finite, record_of, survey
+from tftrain.data.survey import Survey, first_not_finite, record_of, survey
 
 EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
 SAMPLE_EXAMPLES = 32
@@ -36,6 +37,8 @@ class DataOptions:
     shuffle: bool = True
     validation: float = 0.0
     test: float = 0.0
+    split: How = "auto"
+    groups: str | int | None = None  # the feature that says which examples stay together
     split_seed: int = 0
     drop_remainder: bool = False
     preprocess: tuple[Preprocess, ...] = ()
@@ -60,6 +63,8 @@ class Data(NamedTuple):
     label_range: tuple[int, int] | None
     integer_range: tuple[int, int] | None
     batch_size: int  # of training
+    chain: Chain
+    target: tf.TensorSpec  # of an example, before preprocessing
     has_whole: bool  # whether x holds whole numbers or truth values
     large: dict[str, Whole]
     cast_for: Callable[[Numbers], Data]
@@ -74,8 +79,12 @@ def open_data(
     `regression` says that whole numbers which can be no class labels are targets too. What the loss ignores among
     integer targets is no label.
     """
-    known = _surveyed(source, options.cache, regression, ignored_label)
-    splits = split(known.splits, options.validation, options.test, options.split_seed)
+    groups = None
+    if options.groups is not None:
+        source, groups = take_groups(source, options.groups)
+    known = _surveyed(source, options, regression, ignored_label)
+    draw = (options.validation, options.test, options.split_seed, options.split)
+    splits = split(known.splits, *draw, known.targets, groups)
     _batch_size(options.batch_size, splits["train"])  # too few examples are told before what they hold
     if known.labels and known.labels[0] == known.labels[1] and not regression:
         raise DataError(f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart")
@@ -120,6 +129,8 @@ def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, see
         known.labels,
         known.others,
         batch_size,
+        chain,
+        _target_of(example),
         any(not tf.as_dtype(leaf.dtype).is_floating for leaf in tf.nest.flatten(example.x)),
         {name: one for name, one in features.items() if one is not None and one.is_rounded},
         functools.partial(_prepared, splits, known, options, seed),
@@ -136,6 +147,12 @@ def _example_of(data: Batch | Addressed | tf.data.Dataset) -> tuple:
     return data[:3] if isinstance(data, Batch) else data.element_spec
 
 
+def _target_of(example: Batch) -> tf.TensorSpec:
+    """The shape and the type of a target, without the batch axis that arrays have."""
+    shape = example.y.shape[1:] if isinstance(example.y, np.ndarray) else example.y.shape
+    return tf.TensorSpec(shape, example.y.dtype)
+
+
 class _Known(NamedTuple):
     """What looking through a source told: of each split, and over all of them."""
 
@@ -143,12 +160,14 @@ class _Known(NamedTuple):
     labels: tuple[int, int] | None
     others: tuple[int, int] | None
     features: tuple[Whole | None, ...]
+    targets: np.ndarray | None  # the classes of the training examples, where they have some
 
 
-def _surveyed(source: Any, cache: bool, regression: bool, ignored_label: int | None) -> _Known:
+def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label: int | None) -> _Known:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
     splits, surveys, columns = {}, {}, column_names(source)
-    for name, data in read(source).items():
+    cache = options.cache
+    for name, data in read(source, is_divided=bool(options.validation or options.test) and not cache).items():
         data = serially(data).cache() if cache and not isinstance(data, Batch) else data
         surveys[name] = survey(name, data, columns.get(name, ()), regression=regression, ignored=ignored_label)
         splits[name] = Split(data, surveys[name].examples)
@@ -162,7 +181,17 @@ def _surveyed(source: Any, cache: bool, regression: bool, ignored_label: int | N
         functools.reduce(Whole.joined, each) if None not in each else None
         for each in zip(*(one.features for one in surveys.values()), strict=True)
     ]
-    return _Known(splits, joined, others, tuple(features))
+    targets = None if regression else _classes_of(splits["train"].data, surveys["train"])
+    return _Known(splits, joined, others, tuple(features), targets)
+
+
+def _classes_of(data: Batch | Addressed | tf.data.Dataset, known: Survey) -> np.ndarray | None:
+    """The class of each example, [examples]; None where the targets are no classes."""
+    if not isinstance(data, Batch):
+        return known.targets
+    if known.labels:
+        return data.y.reshape(len(data.y))
+    return data.y.argmax(axis=1) if _one_hot_classes(data) else None
 
 
 def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:

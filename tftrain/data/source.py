@@ -17,40 +17,43 @@ from tftrain.data.errors import DataError
 from tftrain.data.indexed import indexed, is_indexed
 
 SPLITS = ("train", "validation", "test")
+READ_TWICE = 64  # examples
+OVERLAP = "so that shares held out of it overlap with training; give it in one order, the run shuffles"
 EXPECTED = (
     "a data builder returns arrays (x, y) or (x, y, weight), a tf.data.Dataset of such tuples, an object with "
     "__len__ and __getitem__ that gives them, or a dict of train, validation and test with one of these each"
 )
 
 
-def read(source: Any) -> dict[str, Batch | Addressed | tf.data.Dataset]:
+def read(source: Any, is_divided: bool = False) -> dict[str, Batch | Addressed | tf.data.Dataset]:
     """The splits of a source, `train` first; data that is not split is all `train`.
 
     A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, an object that gives them by
     their numbers, a dict or a named tuple of `train`, `validation` and `test`, or a pair of tuples: train, test. `x`
-    may be a dict of arrays.
+    may be a dict of arrays. Where `is_divided`, shares are to be held out of the training examples.
     """
-    source = _by_split(source)
+    source = by_split(source)
     if not isinstance(source, Mapping):
-        return {"train": _split("data", source)}
+        return {"train": _split("data", source, is_divided)}
     for name in source:
         if name not in SPLITS:
             close = difflib.get_close_matches(str(name), SPLITS, 1)
             raise DataError(f"unknown split '{name}'; {f'did you mean {close[0]!r}?' if close else EXPECTED}")
     if source.get("train") is None:
         raise DataError(f"there is no split 'train' among {', '.join(source) or 'none'}; {EXPECTED}")
-    return {name: _split(name, source[name]) for name in SPLITS if source.get(name) is not None}
+    there = [name for name in SPLITS if source.get(name) is not None]
+    return {name: _split(name, source[name], is_divided and name == "train") for name in there}
 
 
 def column_names(source: Any) -> dict[str, list[str]]:
     """The names of the columns of x by split, where it is a table that has them, as those of pandas do."""
-    source = _by_split(source)
+    source = by_split(source)
     splits = source if isinstance(source, Mapping) else {"train": source}
     tables = {name: parts[0] for name, parts in splits.items() if isinstance(parts, tuple)}
     return {name: [str(one) for one in x.columns] for name, x in tables.items() if hasattr(x, "columns")}
 
 
-def _by_split(source: Any) -> Any:
+def by_split(source: Any) -> Any:
     """The source as a mapping of its splits, where it has several."""
     if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(SPLITS):
         return source._asdict()
@@ -59,9 +62,9 @@ def _by_split(source: Any) -> Any:
     return source
 
 
-def _split(name: str, value: Any) -> Batch | Addressed | tf.data.Dataset:
+def _split(name: str, value: Any, is_divided: bool) -> Batch | Addressed | tf.data.Dataset:
     if isinstance(value, tf.data.Dataset):
-        return _dataset(name, value)
+        return _dataset(name, value, is_divided)
     if is_indexed(value):
         value = indexed(name, value)
     if isinstance(value, Addressed):
@@ -126,7 +129,7 @@ def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
         raise DataError(f"{name}: {part} of an example has the shape {list(shape)}, so there is nothing in it")
 
 
-def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
+def _dataset(name: str, dataset: tf.data.Dataset, is_divided: bool) -> tf.data.Dataset:
     _check_spec(name, dataset.element_spec)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError(
@@ -134,12 +137,23 @@ def _dataset(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
             "take(n) say how many examples an epoch has"
         )
     if _shuffles_anew(dataset):
-        warnings.warn(
-            f"{name}: shuffle() of the tf.data.Dataset gives another order each time it is read, so shares held out of "
-            "it overlap and a resumed run differs; remove it, the run shuffles",
-            stacklevel=2,
+        fault = f"{name}: shuffle() of the tf.data.Dataset gives another order each time it is read"
+        if is_divided:
+            raise DataError(f"{fault}, {OVERLAP}")
+        warnings.warn(f"{fault}, so a resumed run differs; remove it, the run shuffles", stacklevel=2)
+    dataset = steady(dataset)
+    if is_divided and not _repeats(dataset):
+        raise DataError(
+            f"{name}: the tf.data.Dataset gives its targets in another order each time it is read, {OVERLAP}"
         )
-    return steady(dataset)
+    return dataset
+
+
+def _repeats(dataset: tf.data.Dataset) -> bool:
+    """Whether the first targets are the same in two readings."""
+    first = dataset.take(READ_TWICE).map(lambda *example: example[1])
+    readings = [[target.tobytes() for target in map(np.asarray, first.as_numpy_iterator())] for _ in range(2)]
+    return readings[0] == readings[1]
 
 
 def _shuffles_anew(dataset: tf.data.Dataset) -> bool:

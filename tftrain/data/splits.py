@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,9 @@ from tftrain.data.addressed import Addressed
 from tftrain.data.batches import map_leaves
 from tftrain.data.errors import DataError
 
+How = Literal["auto", "shuffled", "stratified", "tail"]
+LEAST_CHUNKS = 64  # that each share is made of, where neighbors on the disk are drawn together
+
 
 class Split(NamedTuple):
     """Some of the data, and how many examples it has."""
@@ -21,12 +24,34 @@ class Split(NamedTuple):
     examples: int
 
 
-def split(splits: dict[str, Split], validation: float, test: float, seed: int) -> dict[str, Split]:
+def split(
+    splits: dict[str, Split],
+    validation: float,
+    test: float,
+    seed: int,
+    how: How = "auto",
+    labels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> dict[str, Split]:
     """Take shares of the training examples for validation and test; a share of 0 takes nothing.
 
-    Both shares are of all the examples that are divided. Arrays: the test examples are those of scikit-learn's
-    `train_test_split(x, y, test_size=test, random_state=seed)`, then the validation examples are drawn from the
-    rest in the same way. Anything else is cut in its own order: training, validation, test.
+    Both shares are of all the examples that are divided. The test examples are those of scikit-learn's
+    `train_test_split(x, y, test_size=test, random_state=seed)`, then the validation examples are drawn from the rest
+    in the same way.
+
+    Args:
+        splits: the source's own.
+        validation: the share for validation.
+        test: the share for the test.
+        seed: of the draw.
+        how: `shuffled`; `stratified`, with the same share of each class; `auto`, which stratifies where a class would
+            be missing in a part; `tail`, the last examples for the test and those before them for validation.
+        labels: of the training examples, where they are classes, [examples].
+        groups: of the training examples, [examples]; shares are then of the groups, as of scikit-learn's
+            `GroupShuffleSplit`, and no group is in two parts.
+
+    Raises:
+        DataError: the data has its own split of this name, or cannot be divided so.
     """
     shares = {name: share for name, share in (("test", test), ("validation", validation)) if share}
     for name, share in shares.items():
@@ -35,13 +60,13 @@ def split(splits: dict[str, Split], validation: float, test: float, seed: int) -
     if not shares:
         return splits
     whole = splits["train"]
-    counts = {name: math.ceil(share * whole.examples) for name, share in shares.items()}
-    if whole.examples - sum(counts.values()) < 1:
-        said = " and ".join(f"{shares[name]:g} for {name}" for name in shares)
-        raise DataError(f"{said} of {whole.examples} examples leaves none for training")
-    cut = _cut_arrays if isinstance(whole.data, Batch) else _cut_stream
-    found = {**splits, **cut(whole, counts, seed)}
-    return {name: found[name] for name in ("train", "validation", "test") if name in found}
+    if groups is not None:
+        rows = _draw_groups(groups, shares, seed)
+    else:
+        counts = _counts_of(shares, whole.examples, "examples")
+        rows = _draw(whole, counts, seed, how, labels)
+    parts = {**splits, **{name: Split(_select(whole.data, part), len(part)) for name, part in rows.items()}}
+    return {name: parts[name] for name in ("train", "validation", "test") if name in parts}
 
 
 def take(batch: Batch, rows: np.ndarray | slice) -> Batch:
@@ -49,24 +74,100 @@ def take(batch: Batch, rows: np.ndarray | slice) -> Batch:
     return map_leaves(lambda leaf: leaf[rows], batch)
 
 
-def _cut_arrays(whole: Split, counts: dict[str, int], seed: int) -> dict[str, Split]:
-    rest, parts = np.arange(whole.examples), {}
+def _counts_of(shares: dict[str, float], total: int, things: str) -> dict[str, int]:
+    counts = {name: math.ceil(share * total) for name, share in shares.items()}
+    if total - sum(counts.values()) < 1:
+        asked = " and ".join(f"{share:g} for {name}" for name, share in shares.items())
+        raise DataError(f"{asked} of {total} {things} leaves none for training")
+    return counts
+
+
+def _draw(
+    whole: Split, counts: dict[str, int], seed: int, how: How, labels: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """The numbers of the examples of each part."""
+    if how == "tail":
+        return _draw_tail(whole.examples, counts)
+    if how == "stratified":
+        if labels is None:
+            raise DataError("split: stratified needs a class for each example; the targets are none")
+        return _draw_stratified(labels, counts, seed)
+    together = whole.data.together if isinstance(whole.data, Addressed) else 1
+    rows = _draw_shuffled(whole.examples, counts, seed, max(1, min(together, min(counts.values()) // LEAST_CHUNKS)))
+    if how == "auto" and labels is not None and _lacks_class(labels, rows):
+        return _draw_stratified(labels, counts, seed)
+    return rows
+
+
+def _draw_tail(examples: int, counts: dict[str, int]) -> dict[str, np.ndarray]:
+    rest, parts = np.arange(examples), {}
+    for name in ("test", "validation"):
+        if name in counts:
+            rest, parts[name] = rest[: -counts[name]], rest[-counts[name] :]
+    return {"train": rest, **parts}
+
+
+def _draw_shuffled(examples: int, counts: dict[str, int], seed: int, chunk: int) -> dict[str, np.ndarray]:
+    """Draw chunks of neighbors, which are read at once from the disk; of arrays a chunk is one example."""
+    rest, parts = np.arange(examples), {}
     for name, count in counts.items():
         # The legacy generator, whose stream NumPy has frozen, is the one that scikit-learn draws from.
-        drawn = rest[np.random.RandomState(seed).permutation(len(rest))]
+        chunks = np.random.RandomState(seed).permutation(math.ceil(len(rest) / chunk))
+        drawn = (
+            rest[chunks] if chunk == 1 else np.concatenate([rest[one * chunk : (one + 1) * chunk] for one in chunks])
+        )
         parts[name], rest = drawn[:count], drawn[count:]
-    return {name: Split(take(whole.data, rows), len(rows)) for name, rows in {"train": rest, **parts}.items()}
+    return {"train": rest, **parts}
 
 
-def _cut_stream(whole: Split, counts: dict[str, int], seed: int) -> dict[str, Split]:
-    sizes = {"train": whole.examples - sum(counts.values())}
-    sizes |= {name: counts[name] for name in ("validation", "test") if name in counts}
-    parts, start = {}, 0
-    for name, size in sizes.items():
-        parts[name] = Split(_range(whole.data, start, size), size)
-        start += size
-    return parts
+def _draw_stratified(labels: np.ndarray, counts: dict[str, int], seed: int) -> dict[str, np.ndarray]:
+    """Draw the same share of each class; a class with fewer examples than there are parts stays in training."""
+    from sklearn.model_selection import train_test_split  # takes a second, which only this needs
+
+    classes, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    is_rare = sizes[places] <= len(counts)
+    rest, parts = np.flatnonzero(~is_rare), {}
+    for name, count in counts.items():
+        try:
+            rest, parts[name] = train_test_split(rest, test_size=count, stratify=labels[rest], random_state=seed)
+        except ValueError as error:
+            message = f"{name}: {count} examples cannot have the same share of each of {len(classes)} classes"
+            raise DataError(f"{message} ({error})") from error
+    return {"train": np.concatenate([rest, np.flatnonzero(is_rare)]), **parts}
 
 
-def _range(data: Addressed | tf.data.Dataset, start: int, size: int) -> Addressed | tf.data.Dataset:
-    return data.cut(start, start + size) if isinstance(data, Addressed) else data.skip(start).take(size)
+def _draw_groups(groups: np.ndarray, shares: dict[str, float], seed: int) -> dict[str, np.ndarray]:
+    names, places = np.unique(groups, return_inverse=True)
+    drawn = _draw_shuffled(len(names), _counts_of(shares, len(names), "groups"), seed, 1)
+    return {part: np.flatnonzero(np.isin(places, chosen)) for part, chosen in drawn.items()}
+
+
+def _lacks_class(labels: np.ndarray, rows: dict[str, np.ndarray]) -> bool:
+    """Whether a part lacks a class that stratification would give it."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    common = classes[sizes > len(rows) - 1]
+    smallest = min(len(part) for part in rows.values())
+    if smallest < len(classes):  # too few for one of each
+        return False
+    return not all(np.isin(common, labels[part]).all() for part in rows.values())
+
+
+def _select(data: Batch | Addressed | tf.data.Dataset, rows: np.ndarray) -> Batch | Addressed | tf.data.Dataset:
+    if isinstance(data, Batch):
+        return take(data, rows)
+    if isinstance(data, Addressed):
+        return data.select(np.sort(rows))
+    chosen = np.zeros(int(rows.max()) + 1, bool)
+    chosen[rows] = True
+    if chosen.all():
+        return data.take(len(chosen))
+    first = int(np.argmax(chosen))
+    if chosen[first:].all():
+        return data.skip(first).take(len(chosen) - first)
+
+    @tf.autograph.experimental.do_not_convert
+    def is_chosen(number: tf.Tensor, example: tuple) -> tf.Tensor:
+        return tf.gather(chosen, number)
+
+    numbered = data.take(len(chosen)).enumerate().filter(is_chosen)
+    return numbered.map(tf.autograph.experimental.do_not_convert(lambda number, example: example))

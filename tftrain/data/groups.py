@@ -1,0 +1,116 @@
+"""The feature that says which examples belong together, such as those of one patient."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.data.addressed import Addressed, serially
+from tftrain.data.errors import DataError
+from tftrain.data.indexed import is_indexed
+from tftrain.data.source import by_split
+
+
+def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:
+    """Take the feature that names the groups out of a source.
+
+    Args:
+        source: what a data builder returned.
+        feature: the key of a dict x, the name of a column, or the number of one.
+
+    Returns:
+        The source without the feature, which is none to learn from, and the group of each training example.
+
+    Raises:
+        DataError: there is no such feature.
+    """
+    splits = by_split(source)
+    if not isinstance(splits, Mapping):
+        groups = _groups_of(splits, feature)
+        return _without(splits, feature), groups
+    groups = _groups_of(splits.get("train"), feature)
+    return {name: None if data is None else _without(data, feature) for name, data in splits.items()}, groups
+
+
+def _groups_of(data: Any, feature: str | int) -> np.ndarray:
+    """The group of each example, [examples]."""
+    if isinstance(data, tuple):
+        groups = np.asarray(_part(data[0], feature, axis=1))
+    elif isinstance(data, (tf.data.Dataset, Addressed)):
+        chosen = serially(data).map(lambda *example: _part(example[0], feature, axis=0))
+        groups = np.array(list(chosen.as_numpy_iterator()))
+    elif not is_indexed(data):
+        raise DataError(f"groups: {feature!r} cannot be looked up in a value of type {type(data).__name__}")
+    else:
+        groups = np.array([np.asarray(_part(data[number][0], feature, axis=0)) for number in range(len(data))])
+    groups = groups.reshape(len(groups), -1)
+    if groups.shape[1] != 1:
+        raise DataError(f"groups: feature {feature!r} has {groups.shape[1]} numbers for each example; expected one")
+    return groups[:, 0]
+
+
+def _without(data: Any, feature: str | int) -> Any:
+    if isinstance(data, tuple):
+        return (_rest(data[0], feature, axis=1), *data[1:])
+    if isinstance(data, tf.data.Dataset):
+        return data.map(lambda *example: (_rest(example[0], feature, axis=0), *example[1:]))
+    if isinstance(data, Addressed):
+        rest = _without(data.dataset(), feature)
+
+        def decode(raw: tf.Tensor) -> tuple:
+            x, *others = data.decode(raw)
+            return (_rest(x, feature, axis=0), *others)
+
+        return replace(data, decode=decode, element_spec=rest.element_spec)
+    return _Ungrouped(data, feature)
+
+
+class _Ungrouped:
+    """Examples by number, without the feature."""
+
+    def __init__(self, examples: Any, feature: str | int):
+        self._examples, self._feature = examples, feature
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, number: int) -> tuple:
+        x, *others = self._examples[number]
+        return (_rest(x, self._feature, axis=0), *others)
+
+
+def _part(x: Any, feature: str | int, axis: int) -> Any:
+    if isinstance(x, Mapping) or hasattr(x, "columns"):
+        _check_known(feature, list(x.columns if hasattr(x, "columns") else x))
+        return x[feature]
+    _check_column(x, feature, axis)
+    return x[(slice(None),) * axis + (feature,)]
+
+
+def _rest(x: Any, feature: str | int, axis: int) -> Any:
+    if isinstance(x, Mapping):
+        return {name: leaf for name, leaf in x.items() if name != feature}
+    if hasattr(x, "columns"):
+        return x.drop(columns=[feature])
+    if tf.is_tensor(x):
+        return tf.concat([x[:feature], x[feature + 1 :]], 0)
+    return np.delete(np.asarray(x), feature, axis)
+
+
+def _check_known(feature: str | int, names: list) -> None:
+    if feature not in names:
+        close = difflib.get_close_matches(str(feature), map(str, names), 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise DataError(f"groups: x has no feature {feature!r}; expected one of {', '.join(map(str, names))}{hint}")
+
+
+def _check_column(x: Any, feature: str | int, axis: int) -> None:
+    shape = tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    if not isinstance(feature, int) or len(shape) != axis + 1 or not 0 <= feature < shape[axis]:
+        shown = list(shape[axis:])
+        raise DataError(f"groups: {feature!r} is no column of x, an example of which has the shape {shown}")

@@ -1,0 +1,167 @@
+"""A trained model behind the preprocessing of its run, and what the preprocessing learned, in a file of the run."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Tree
+from tftrain.data.chain import CHUNK, Chain, Fitted, Preprocess, apply
+from tftrain.data.number_types import Numbers, cast_numbers, cast_ready
+from tftrain.durable import replaced
+from tftrain.run_folder import PREPROCESS
+
+_DESCRIPTION = "description"
+
+
+class PreparedModel(keras.Model):
+    """A model that takes examples as the data has them: they go through the preprocessing, as in evaluation, first.
+
+    `network` is the trained model itself, which takes examples that are prepared.
+    """
+
+    def __init__(self, network: keras.Model, fitted: Sequence[Fitted], target: tf.TensorSpec):
+        super().__init__(name=network.name, autocast=False)  # float64 is for the preprocessing to round
+        self.network = network
+        self._fitted, self._target = list(fitted), target
+        self.built = True
+
+    def prepare(self, x: Tree) -> Tree:
+        """Preprocess examples.
+
+        Args:
+            x: an array [examples, ...], or a dict of them, as the data has them.
+
+        Returns:
+            What the network takes.
+        """
+        examples = tf.shape(tf.nest.flatten(x)[0])[0]
+        unknown = tf.zeros(tf.concat([[examples], self._target.shape.as_list()], 0), self._target.dtype)
+        return apply(self._fitted, Batch(x, unknown), 0, False).x
+
+    def call(self, x: Tree, training: bool = False) -> Any:
+        return self.network(self.prepare(x), training=training)
+
+    def predict(self, x: Any, *given: Any, **named: Any) -> Any:
+        """Predict as `keras.Model.predict` does, which would round float64 before it is prepared."""
+        if not isinstance(x, Mapping) and not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
+            return super().predict(x, *given, **named)
+        arrays = {name: np.asarray(leaf) for name, leaf in x.items()} if isinstance(x, Mapping) else np.asarray(x)
+        pieces = [tf.nest.map_structure(np.asarray, self.prepare(piece)) for piece in _pieces(arrays)]
+        prepared = tf.nest.map_structure(lambda *leaves: np.concatenate(leaves), *pieces)
+        return self.network.predict(prepared, *given, **named)
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError(
+            "the preprocessing is a part of the run's folder and is not written with the model; save `model.network`, "
+            "and read both back by tftrain.load_model"
+        )
+
+
+def _pieces(arrays: Tree) -> Iterator[Tree]:
+    for start in range(0, len(tf.nest.flatten(arrays)[0]), CHUNK):
+        rows = slice(start, start + CHUNK)
+        yield tf.nest.map_structure(lambda leaf, rows=rows: leaf[rows], arrays)
+
+
+def prepared_model(network: keras.Model, chain: Chain, target: tf.TensorSpec) -> keras.Model:
+    """The model behind its preprocessing; the model itself where there is none."""
+    return PreparedModel(network, chain.fitted, target) if chain.steps else network
+
+
+def write_learned(folder: Path, chain: Chain, target: tf.TensorSpec, names: Sequence[str]) -> None:
+    """Write what the preprocessing learned; a state that is no numbers is told, and not written.
+
+    Args:
+        folder: the run's folder.
+        chain: the preprocessing.
+        target: a target as the data has it, without the batch axis.
+        names: of the steps, for messages.
+    """
+    if not chain.steps:
+        return
+    arrays: list[np.ndarray] = []
+    try:
+        states = [_described(one.state, arrays) for one in chain.fitted]
+    except TypeError as error:
+        warnings.warn(
+            f"what preprocess ({', '.join(names)}) learned cannot be written, so load_model will give the model "
+            f"without it: {error}; expected arrays, numbers and text, in dicts, lists and tuples",
+            stacklevel=2,
+        )
+        return
+    description = {"states": states, "target": [target.shape.as_list(), target.dtype.name]}
+    held = io.BytesIO()
+    numbered = {str(place): array for place, array in enumerate(arrays)}
+    np.savez(held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))})
+    with replaced(folder / PREPROCESS) as aside:
+        aside.write_bytes(held.getvalue())
+
+
+def read_prepared(folder: Path, network: keras.Model, steps: Sequence[Preprocess]) -> keras.Model:
+    """Put a run's preprocessing in front of its network; raises ValueError where what it learned cannot be read."""
+    if not steps:
+        return network
+    file = folder / PREPROCESS
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            description = json.loads(str(held[_DESCRIPTION]))
+            states = [_rebuilt(one, held) for one in description["states"]]
+        shape, dtype = description["target"]
+        fitted = _chain_of(steps, states)
+        target = tf.TensorSpec(shape, dtype)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"'{file}', what the preprocessing learned, cannot be read: {why}; preprocess=False gives the model without"
+        ) from error
+    return PreparedModel(network, fitted, target)
+
+
+def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:
+    """Each step behind its cast, and the cast for the model at the end, as `data.chain.fit` makes them."""
+    if len(states) != 2 * len(steps) + 1:
+        raise ValueError(f"it holds {len(states)} states, and the config names {len(steps)} steps")
+    fitted = []
+    for place, state in enumerate(states):
+        if place % 2:
+            fitted.append(Fitted(steps[place // 2], state, 0))
+            continue
+        make = cast_ready if place == len(states) - 1 else cast_numbers
+        numbers, rounded = state
+        fitted.append(Fitted(Preprocess(make(Numbers[numbers], rounded)), state, 0))
+    return fitted
+
+
+def _described(state: Any, arrays: list[np.ndarray]) -> Any:
+    """A state as JSON, with the arrays in it by their numbers; raises TypeError for what is neither."""
+    if isinstance(state, dict) and all(isinstance(key, str) for key in state):
+        return {"dict": {key: _described(value, arrays) for key, value in state.items()}}
+    if type(state) in (list, tuple):
+        return {type(state).__name__: [_described(value, arrays) for value in state]}
+    if state is None or type(state) in (bool, int, float, str):
+        return {"value": state}
+    if not (tf.is_tensor(state) or isinstance(state, (np.ndarray, np.generic))) or np.asarray(state).dtype.hasobject:
+        raise TypeError(f"a {type(state).__name__}")
+    arrays.append(np.asarray(state))
+    return {"array": len(arrays) - 1}
+
+
+def _rebuilt(described: Any, held: Mapping[str, np.ndarray]) -> Any:
+    [(kind, value)] = described.items()
+    if kind == "dict":
+        return {key: _rebuilt(one, held) for key, one in value.items()}
+    if kind in ("list", "tuple"):
+        parts = [_rebuilt(one, held) for one in value]
+        return tuple(parts) if kind == "tuple" else parts
+    return held[str(value)] if kind == "array" else value
