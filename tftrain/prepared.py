@@ -6,7 +6,6 @@ import io
 import json
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from tftrain.core.types import Batch, Tree
 from tftrain.data.chain import CHUNK, Chain, Fitted, Preprocess, apply
 from tftrain.data.number_types import Numbers, cast_numbers, cast_ready
 from tftrain.durable import replaced
+from tftrain.npz import MAX_ARRAY_BYTES
 from tftrain.run_folder import PREPROCESS
+from tftrain.untrusted import read_bytes
 
 _DESCRIPTION = "description"
 
@@ -114,18 +115,27 @@ def read_prepared(folder: Path, network: keras.Model, steps: Sequence[Preprocess
         return network
     file = folder / PREPROCESS
     try:
-        with np.load(file, allow_pickle=False) as held:
+        with np.load(_stored(file, folder), allow_pickle=False) as held:
             description = json.loads(str(held[_DESCRIPTION]))
             states = [_rebuilt(one, held) for one in description["states"]]
         shape, dtype = description["target"]
         fitted = _chain_of(steps, states)
         target = tf.TensorSpec(shape, dtype)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # zipfile, NumPy and JSON raise errors of many kinds for what is damaged
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"'{file}', what the preprocessing learned, cannot be read: {why}; preprocess=False gives the model without"
         ) from error
     return PreparedModel(network, fitted, target)
+
+
+def _stored(file: Path, folder: Path) -> io.BytesIO:
+    """The content of a file whose arrays take no more memory than the file, for they are not compressed."""
+    content = io.BytesIO(read_bytes(file, within=folder, limit=MAX_ARRAY_BYTES))
+    with zipfile.ZipFile(content) as archive:
+        if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+            raise ValueError("its arrays are compressed")
+    return content
 
 
 def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:

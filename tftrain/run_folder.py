@@ -35,7 +35,8 @@ PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 
 # What a run writes into its folder; whatever else lies there is the user's.
-OURS = {CONFIG, METRICS, CHECKPOINTS, MODEL, MODEL_WEIGHTS, RESULTS, INCIDENTS, PICTURES, VALIDATION, PLUGINS, LOCK}
+OURS = {CONFIG, METRICS, CHECKPOINTS, MODEL, MODEL_WEIGHTS, PREPROCESS, RESULTS, INCIDENTS, PICTURES}
+OURS |= {VALIDATION, PLUGINS, LOCK}
 BEST = "best"  # within the checkpoints
 EVENTS = "events.out.tfevents."
 SPLITS = ("train", "validation", "test")
