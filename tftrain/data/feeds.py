@@ -181,7 +181,8 @@ def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label
         functools.reduce(Whole.joined, each) if None not in each else None
         for each in zip(*(one.features for one in surveys.values()), strict=True)
     ]
-    targets = None if regression else _classes_of(splits["train"].data, surveys["train"])
+    are_classes = not regression or options.split == "stratified" or (joined is not None and joined[1] == 1)
+    targets = _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
     return _Known(splits, joined, others, tuple(features), targets)
 
 
