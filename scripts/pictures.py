@@ -38,10 +38,16 @@ def main() -> int:
 
 
 def train(config: str, folder: Path) -> None:
-    """Train an example; one that ends with a NaN, as is its point, has its pictures too."""
+    """Train an example; one that ends with a NaN, as is its point, has its pictures too.
+
+    Raises:
+        RuntimeError: it drew none.
+    """
     command = [sys.executable, "-m", "tftrain", "--config", f"configs/{config}.yaml", "--run-dir", str(folder)]
     print(config, flush=True)
-    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if not (folder / "pictures").is_dir():
+        raise RuntimeError(f"{' '.join(command)} drew nothing:\n{done.stderr}")
 
 
 def read(folder: Path, config: str, name: str, step: int) -> Image.Image:
