@@ -22,6 +22,7 @@ TIMES = {"wall_seconds", "step_ms", "seconds", "time", "Overview/step_ms"}
 NOT_STATE = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
 NOT_CURVES = ("text", "graphs", "graph_keras_model", "hparams", "custom_scalars")
 UNLIMITED = {TENSORS: 0}
+HOST = "host"
 SHOWN = 3
 logging.getLogger("tensorboard").setLevel(logging.ERROR)  # that a run was restarted is no news here
 
@@ -74,8 +75,17 @@ def _checkpoint(name: str, prefix: str) -> Iterator[tuple[str, Any]]:
     reader = tf.train.load_checkpoint(prefix)
     yield f"{name}/step", _numbers(prefix)[0]
     for key in reader.get_variable_to_shape_map():
-        if not key.startswith(NOT_STATE):
+        if key == HOST:
+            yield f"{name}/{key}", _without_times(json.loads(reader.get_tensor(key)))
+        elif not key.startswith(NOT_STATE):
             yield f"{name}/{key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}", _value(reader.get_tensor(key))
+
+
+def _without_times(remembered: Any) -> Any:
+    """What the host remembers, without how long each step took."""
+    if isinstance(remembered, dict):
+        return {name: _without_times(value) for name, value in remembered.items() if name not in TIMES}
+    return remembered
 
 
 def _value(tensor: Any) -> Any:

@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -60,6 +61,19 @@ def test_every_difference_is_found():
     assert differences(missing, expected, torn=True) == []  # of a torn file points may be missing, and nothing else
     assert len(differences(expected | {"model/w": "others"}, expected, torn=True)) == 1
     assert len(differences(twice, expected, torn=True)) == 1
+
+
+def test_how_long_steps_took_is_no_difference():
+    remembered = {"window": {"waiting": {"loss": [1], "seconds": [2]}}, "best": {"best": 0.5}}
+    expected = {"window": {"waiting": {"loss": [1]}}, "best": {"best": 0.5}}
+    assert load("torture_compare")._without_times(remembered) == expected
+
+
+def test_a_clock_is_off_in_one_process(monkeypatch):
+    session = load("torture_session")
+    monkeypatch.setattr(time, "time", lambda: 100.0)
+    session.shift_clock(-40.0)
+    assert time.time() == 60.0
 
 
 def test_damage_changes_a_file(tmp_path):
