@@ -35,6 +35,7 @@ GROUND = {
     "tftrain.npz",
     "tftrain.terminal",
     "tftrain.untrusted",
+    "tftrain.working_directory",
     "tftrain.gradient_map",
     "tftrain.alignment",
     "tftrain.core.types",

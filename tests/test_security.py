@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
 
 import pytest
 
 import tftrain
+from tftrain.working_directory import GuardedFinder
 
 ROOT = Path(__file__).resolve().parent.parent
 # Modules of Python and of ours that a run imports, and packages that TensorFlow asks for where they are not installed.
 NAMES = ("yaml", "random", "json", "numpy", "pandas", "jax", "cv2", "IPython", "keras", "rich", "sklearn", "simplejson")
+# Those that joblib, tensorflow-datasets, matplotlib, TensorBoard and Python itself ask for.
+NAMES += ("lz4", "msvcrt", "_winapi", "winreg", "org", "zstandard", "brotli", "chardet", "snappy", "pydot", "cython")
+NAMES += ("tensorboard_plugin_profile", "tensorboard_plugin_wit", "googleapiclient", "dill", "objgraph", "socks")
+OWN = """
+import joblib
+import numpy as np
+from helper import ROWS
+
+
+def data():
+    import late
+
+    return np.eye(ROWS), late.LABELS
+"""
 EVIL = """
 import keras
 
@@ -36,17 +53,57 @@ climb.__name__ = "../../climb"
 """
 
 
+@pytest.mark.long
 def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text(f"open('{name} was run', 'w')\nraise SystemExit('{name}')\n")
-    (tmp_path / "own.py").write_text("import numpy as np\n\n\ndef data():\n    return np.eye(4), [0, 1, 0, 1]\n")
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "helper.py").write_text("ROWS = 4\n")
+    (tmp_path / "late.py").write_text("LABELS = [0, 1, 0, 1]\n")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: module://lz4\n")
+    packaged = tmp_path / "evil-1.0.dist-info"
+    packaged.mkdir()
+    (packaged / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    (packaged / "entry_points.txt").write_text("[tensorboard_plugins]\nevil = lz4:Plugin\n")
     config = tmp_path / "config.yaml"
     config.write_text("model: mlp\ndata: {name: 'own:data', batch_size: 2}\noptimizer: sgd\ntraining: {steps: 2}\n")
-    command = [sys.executable, "-m", "tftrain", "--config", "config.yaml", "--run-dir", "run"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+
+    def run(*words):
+        command = [sys.executable, "-m", "tftrain", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+
+    done = run("--config", "config.yaml", "--run-dir", "run", "--set", "log.pictures=[curves]")
     assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "run" / "model.keras").is_file()
+    for words in (("plot", "run"), ("report", "run")):
+        done = run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+    board = [sys.executable, "-m", "tftrain", "board", "run", "--port", "16006"]
+    with subprocess.Popen(board, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as shown:
+        assert b"TensorBoard: " in shown.stdout.readline()
+        shown.send_signal(signal.SIGINT)
     assert not list(tmp_path.glob("* was run"))
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "allowed"),
+    [
+        ("own.py", "own", True),
+        ("pack/inner.py", "pack.inner", True),
+        (".venv/lib/joblib/compressor.py", "joblib.compressor", False),
+        ("../elsewhere/joblib.py", "joblib", False),
+        ("tftrain/plot.py", "tftrain.plot", False),
+        ("tftrain/modules.py", "tftrain.modules", True),
+    ],
+)
+def test_who_may_import_from_the_working_directory(tmp_path, monkeypatch, file, name, allowed):
+    for entry in (tmp_path, tmp_path / ".venv" / "lib"):
+        monkeypatch.syspath_prepend(str(entry))
+    (tmp_path / "wanted_here.py").write_text("")
+    finder = GuardedFinder(str(tmp_path), FileFinder(str(tmp_path), (SourceFileLoader, [".py"])))
+    space = {"__name__": name, "__file__": str(tmp_path / file), "finder": finder}
+    exec("spec = finder.find_spec('wanted_here')", space)
+    assert (space["spec"] is not None) == allowed
 
 
 def test_names_do_not_lead_out_of_the_run_folder(tmp_path, monkeypatch):

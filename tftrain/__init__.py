@@ -121,12 +121,13 @@ def load_model(
         preprocess: whether to prepare what the model is given; false gives the network, for examples that are prepared.
 
     Raises:
-        tftrain.run_folder.RunFolderError: there is no such checkpoint.
+        tftrain.run_folder.RunFolderError: there is no such checkpoint, or a file of the run is a link.
         ValueError: the model cannot be read.
     """
-    from tftrain.run_folder import CONFIG
+    from tftrain.run_folder import CONFIG, refuse_links
     from tftrain.startup import import_tensorflow
 
+    refuse_links(Path(run_dir))
     config = load(Path(run_dir) / CONFIG)
     import_tensorflow()
     from tftrain import loading

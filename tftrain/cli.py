@@ -30,6 +30,7 @@ from tftrain.run_folder import CONFIG, RunFolderError, refuse_links
 from tftrain.strict import ConfigError
 from tftrain.terminal import complain, one_line, say
 from tftrain.untrusted import Unreadable, is_file
+from tftrain.working_directory import leave_out_working_directory
 
 USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
@@ -229,6 +230,7 @@ def board(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     if not 0 < asked.port < 2**16:
         parser.error(f"--port {asked.port}: expected 1 to 65535")
+    leave_out_working_directory()
     from tftrain.serve import serve
 
     serve(asked.folders or [Path("runs")], asked.host, asked.port)

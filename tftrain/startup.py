@@ -131,7 +131,10 @@ def import_tensorflow():
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.get("TFTRAIN_VERBOSE") != "1":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # leaves out INFO alone, such as "End of sequence"
+    from tftrain.working_directory import import_matplotlib
+
     with quiet_start(), without("sklearn"), installed_only(), kept("tensorflow"):
+        import_matplotlib()  # which Keras would import
         import keras  # noqa: F401
         import tensorflow as tf
 

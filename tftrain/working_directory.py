@@ -1,4 +1,4 @@
-"""Who may import files of the working directory: a config that names them, and the user's own modules.
+"""What is taken from the working directory: modules that a config names, and what those import themselves.
 
 Python looks for every module in the working directory too, and packages try to import others that need not be there: a
 file called lz4.py would run as soon as joblib is imported.
@@ -23,6 +23,8 @@ _MACHINERY = {
     "importlib.util",
     __name__,
 }
+
+_guarded: set[str] = set()  # folders
 
 
 class GuardedFinder:
@@ -69,10 +71,33 @@ def guard_working_directory() -> None:
             raise ImportError(f"only the working directory is guarded, not {entry}")
         return GuardedFinder(folder, _plain_finder(entry))
 
+    _guarded.add(folder)
     sys.path_hooks.insert(0, make_finder)
     for entry in [entry for entry in sys.path_importer_cache if os.path.realpath(entry) == folder]:
         del sys.path_importer_cache[entry]
     importlib.invalidate_caches()
+
+
+def leave_out_working_directory() -> None:
+    """Take the working directory off sys.path, for commands that run no code of the user's.
+
+    There packages would find the entry points of others that are not installed, such as plugins of TensorBoard.
+    """
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in _guarded]
+
+
+def import_matplotlib() -> ModuleType:
+    """Import Matplotlib, without what a matplotlibrc in the working directory sets, unless it is imported already.
+
+    Such a file may have LaTeX run, which reads and writes files.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    import matplotlib
+
+    if os.path.dirname(os.path.realpath(matplotlib.matplotlib_fname())) == os.path.realpath(os.curdir):
+        matplotlib.rcdefaults()
+    return matplotlib
 
 
 def _plain_finder(entry: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tftrain.core.types import Scene
-from tftrain.pictures.style import BLUE, COLOURS, NOT_FINITE, ORANGE, WIDTH, Sheet
+from tftrain.pictures.style import BLUE, COLOURS, NOT_FINITE, ORANGE, WIDTH, Sheet, plain_label
+from tftrain.working_directory import import_matplotlib
 
 VALIDATION = "val_"
 _NORMS = ("grad_norm", "clipped_grad_norm", "grad_norm_max", "update_ratio", "weight_norm")
@@ -82,7 +83,7 @@ def draw_curves(runs: Mapping[str, History], wanted: Sequence[str], title: str) 
             members = groups[run] if name.endswith("/") else [*curves]
             styles = _styles(name, members, number if len(runs) > 1 else None)
             for split, style in ((split, styles[split]) for split in curves):
-                _line(axes, curves[split], label=" ".join(filter(None, [run, split])), **style)
+                _line(axes, curves[split], label=plain_label(" ".join(filter(None, [run, split]))), **style)
         _dress(axes, name)
     _explain(sheet)
     return sheet.finished()
@@ -100,8 +101,7 @@ def _styles(name: str, splits: Sequence[str], number: int | None) -> dict[str, d
     """
     mine = COLOURS[(number or 0) % len(COLOURS)]
     if name.endswith("/"):
-        import matplotlib
-
+        matplotlib = import_matplotlib()
         depths, dark_to_bright = np.linspace(0, 1, len(splits)), matplotlib.colormaps["viridis"]
         styles = [{"color": dark_to_bright(0.9 * depth)} for depth in depths]
         if number is not None:
@@ -146,7 +146,7 @@ def running(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _dress(axes: Any, name: str) -> None:
-    axes.set_title(name, loc="left")
+    axes.set_title(plain_label(name), loc="left")
     axes.set_xlabel("step")
     axes.grid(True)
     values = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
@@ -161,7 +161,9 @@ def _dress(axes: Any, name: str) -> None:
 
 def _explain(sheet: Sheet) -> None:
     """One legend for all panels, where there is anything to be told apart."""
-    lines = {line.get_label(): line for axes in sheet.axes for line in axes.lines if line.get_label()[0] != "_"}
+    lines = {
+        line.get_label(): line for axes in sheet.axes for line in axes.lines if not line.get_label().startswith("_")
+    }
     if len(lines) > _MOST_TOLD:
         names = [*lines]
         lines = {name: lines[name] for name in [*names[: _MOST_TOLD - 1], names[-1]]}

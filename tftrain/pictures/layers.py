@@ -10,6 +10,7 @@ import numpy as np
 from tftrain.core.types import Scene
 from tftrain.pictures.style import BLUE, HEIGHT, NOT_FINITE, ORANGE, WIDTH, ZERO, Sheet
 from tftrain.values import PositiveInt
+from tftrain.working_directory import import_matplotlib
 
 RAW, CLIPPED = "grad_norm", "clipped_grad_norm"
 _MOST_LABELS = 30
@@ -29,7 +30,7 @@ def gradient_map(scene: Scene) -> Any:
     [axes] = sheet.axes
     stride = -(-len(steps) // _MOST_COLUMNS)
     cells, low, high = _decades(norms[::stride])
-    import matplotlib
+    matplotlib = import_matplotlib()
 
     colours = matplotlib.colormaps["viridis"].with_extremes(under=ZERO, bad=NOT_FINITE)
     edges = np.concatenate([[0], steps[::stride]]) if steps[0] > 0 else np.append(steps[::stride], steps[-1] + 1)
@@ -49,7 +50,7 @@ def gradient_flow(scene: Scene, lines: PositiveInt = 5) -> Any:
     steps, norms = _norms(scene, RAW)
     if not len(steps):
         return None
-    import matplotlib
+    matplotlib = import_matplotlib()
 
     sheet = Sheet(f"gradient flow, step {scene.step}", size=(WIDTH, HEIGHT))
     [axes] = sheet.axes

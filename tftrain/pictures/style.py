@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tftrain.terminal import printable
+from tftrain.working_directory import import_matplotlib
+
 WIDTH, HEIGHT = 6.4, 4.8  # inches
 DOTS = 125  # an inch
 # Okabe and Ito (2008): colours that the colour-blind tell apart; blue and orange first, black and yellow left out.
@@ -22,16 +25,21 @@ _STYLE = {
 }
 
 
+def plain_label(text: str) -> str:
+    """Return a label in which nothing is taken for mathematics."""
+    return printable(text).replace("$", r"\$")
+
+
 class Sheet:
     """Owns a figure with `rows` x `columns` of axes on white, which stands out from light and dark pages alike."""
 
     def __init__(self, title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (WIDTH, HEIGHT)):
-        import matplotlib
+        matplotlib = import_matplotlib()
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context(_STYLE):
             self.figure = Figure(size, DOTS, facecolor="white", layout="constrained")
-            self.figure.suptitle(title)
+            self.figure.suptitle(plain_label(title))
             self.axes = self.figure.subplots(rows, columns, squeeze=False).ravel().tolist()
 
     def finished(self) -> Any:
@@ -56,6 +64,7 @@ def pixels(drawn: Any) -> np.ndarray:
     is_image = isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
     if is_image and drawn.size and drawn.shape[2] in (1, 3, 4):
         return drawn
+    import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
