@@ -1,6 +1,7 @@
-"""Mutations of the example configs: each must be taken, or refused in clear lines; prints how many gave what.
+"""Mutations of the example configs and of runs: each must be taken, or refused in clear lines; prints the counts.
 
-A fault is a traceback, a hang, an unknown key that is not told, or a config that reads differently once it is printed.
+A fault is a traceback, a hang, an unknown key that is not told, a config that reads differently once it is printed, a
+line that is not clear, or a command that a run leads to what lies outside of it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
+import fuzz_runs  # noqa: E402
 from fuzz_mutations import Mutant, mutant  # noqa: E402
 
 import tftrain  # noqa: E402
 from tftrain.dump import dump  # noqa: E402
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-FAULTS = ("traceback", "hang", "not told", "reads differently")
+FAULTS = ("traceback", "hang", "not told", "reads differently", "unclear", "led out")
 READ_SECONDS, ASSEMBLE_SECONDS = 20.0, 120.0
 LARGEST = 300  # of the numbers in a model that is made: there is memory for whatever has these sizes
-LONGEST_LINE = 2500
+RUN_SECONDS = 60.0
 
 
 class Found(NamedTuple):
@@ -77,7 +79,7 @@ def read(case: Mutant, path: Path) -> Found:
     try:
         config = tftrain.load(path)
     except tftrain.ConfigError as error:
-        bad = [line for line in str(error).splitlines() if not line.isprintable() or len(line) > LONGEST_LINE]
+        bad = [line for line in str(error).splitlines() if not line.isprintable() or len(line) > fuzz_runs.LONGEST_LINE]
         if bad:
             return Found("traceback", f"no clear line: {bad[0][:200]!r}")
         if case.told and not any(case.unknown in line for line in error.problems):
@@ -133,6 +135,18 @@ def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mu
         yield "assembled", number, case, guarded(lambda config=config: assembled(config), ASSEMBLE_SECONDS)
 
 
+def checked_runs(cases: int, seed: int) -> Iterator[tuple[int, fuzz_runs.RunCase, Found]]:
+    """(number, case, what it gave): commands given mutated runs, and odd paths."""
+    from tftrain.cli import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Path(folder) / "desk"
+        for number in range(cases):
+            fuzz_runs.make_desk(desk)
+            case = fuzz_runs.mutate(desk, seed, number)
+            yield number, case, guarded(lambda case=case: Found(*fuzz_runs.outcome(case, desk, main)), RUN_SECONDS)
+
+
 def parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Checks mutations of the example configs.")
     parser.add_argument("--version", action="version", version=f"tftrain {tftrain.__version__}")
@@ -140,6 +154,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
     add("--cases", type=int, default=5000, help="how many mutations (default: 5000)")
     add("--seed", type=int, default=1, help="of the mutations (default: 1)")
     add("--assemble", type=int, default=100, help="how many of the accepted ones to make runs of (default: 100)")
+    add("--runs", type=int, default=500, help="how many mutated runs and odd paths (default: 500)")
     add("--show", type=int, metavar="CASE", help="print the mutation of this number and stop")
     return parser.parse_args(words)
 
@@ -163,6 +178,12 @@ def main(words: list[str]) -> int:
             print(
                 f"case {number} of seed {asked.seed} ({case.kind}), {stage}: {found.outcome}: {found.words}", flush=True
             )
+    for number, case, found in checked_runs(asked.runs, asked.seed):
+        counts["run", found.outcome] += 1
+        kinds.setdefault(case.kind, collections.Counter())[found.outcome] += 1
+        if found.outcome in FAULTS:
+            words = f"{' '.join(case.words)[:300]!r}: {found.outcome}"
+            print(f"run {number} of seed {asked.seed} ({case.kind}: {case.done!r}), {words}: {found.words}", flush=True)
     for kind, gave in kinds.items():
         print(f"{kind:>16}: " + ", ".join(f"{gave[outcome]} {outcome}" for outcome in gave if gave[outcome]))
     for (stage, outcome), count in sorted(counts.items()):

@@ -118,10 +118,11 @@ def test_the_bytes_of_a_file(desk, written, message):
 
 
 def test_files_that_cannot_be_read(desk, tmp_path):
-    for path, reason in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
+    missing = tmp_path / "none.yaml", "cannot be read: No such file or directory"
+    for path, reason in (missing, (tmp_path, "is a folder; expected a file")):
         with pytest.raises(tftrain.ConfigError) as caught:
             tftrain.load(path)
-        assert caught.value.problems == [f"{path}: cannot be read: {reason}"]
+        assert caught.value.problems == [f"{path}: {reason}"]
 
 
 def test_what_is_composed_holds_no_base(desk):

@@ -82,3 +82,33 @@ def test_the_sizes_of_what_is_assembled(fuzz, desk):
 def test_a_case_can_be_shown_again(fuzz, capfdbinary):
     assert fuzz.main(["--seed", "2", "--show", "9"]) == 0
     assert capfdbinary.readouterr().out.strip()
+
+
+def test_mutated_runs_and_odd_paths_have_no_fault(fuzz):
+    runs = importlib.import_module("fuzz_runs")
+    gave, kinds = collections.Counter(), set()
+    for number, case, found in fuzz.checked_runs(25, 2):
+        assert found.outcome in ("accepted", "refused"), f"run {number}: {case}: {found.words}"
+        gave[found.outcome] += 1
+        kinds.add(case.kind)
+    assert min(gave["accepted"], gave["refused"]) > 3 and kinds == set(runs.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome"),
+    [
+        (lambda words: print("\x1b[31m") or 2, "unclear"),
+        (lambda words: 1, "unclear"),
+        (lambda words: 2, "unclear"),
+        (lambda words: Path("outside/file").write_text("x") and 0, "led out"),
+        (lambda words: Path("outside/new").mkdir() or 0, "led out"),
+        (lambda words: Path("out.html").write_text(Path("outside/file").read_text()) and 0, "led out"),
+        (lambda words: print("no") or sys.exit(2), "refused"),
+        (lambda words: 0, "accepted"),
+    ],
+)
+def test_what_a_run_may_lead_a_command_to_is_seen(fuzz, tmp_path, call, outcome):
+    runs = importlib.import_module("fuzz_runs")
+    runs.make_desk(tmp_path / "desk")
+    case = runs.mutate(tmp_path / "desk", 1, 1)
+    assert runs.outcome(case, tmp_path / "desk", call)[0] == outcome

@@ -120,6 +120,7 @@ def _base(node: Node, path: Path, above: tuple[Path, ...]) -> Path:
             raise ConfigError([problem(node.place, "base", f"'{node.value}' builds upon itself")])
         if not untrusted.is_file(below):
             raise ConfigError([problem(node.place, "base", f"there is no file '{below}'")])
+        untrusted.open_file(below).close()
     except Unreadable as error:
         raise ConfigError([problem(node.place, "base", str(error))]) from None
     if len(above) >= MAX_BASES:

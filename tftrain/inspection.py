@@ -38,7 +38,6 @@ def inspect(config: Config, trained: Path | None = None) -> str:
 
 
 def _restore(checkpoints: Checkpoints, trained: Path) -> None:
-    run_folder.refuse_links(trained)
     try:
         found = checkpoints.restore_latest()
     except ValueError as error:

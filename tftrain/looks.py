@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tftrain.command import FAILED, Parser, judged, path
-from tftrain.run_folder import CONFIG
+from tftrain.run_folder import CONFIG, refuse_links
 from tftrain.terminal import say
 
 
@@ -22,6 +22,8 @@ def inspect(words: Sequence[str]) -> int:
         parser.error("--config FILE is missing")
     from tftrain import load
 
+    if asked.checkpoint is not None:
+        refuse_links(asked.checkpoint)
     config = load(asked.config or asked.checkpoint / CONFIG, asked.set)
 
     def look() -> int:

@@ -22,7 +22,7 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
         RunFolderError: a folder is no run, or holds nothing of what is wanted.
     """
     runs = {name: _history(folder) for name, folder in zip(run_names(folders), folders, strict=True)}
-    wanted = list(wanted) or list(dict.fromkeys(name for one in runs.values() for name in usual(one)))
+    wanted = list(wanted) or _usual(runs)
     for name in wanted:
         if not any(found(one, name) for one in runs.values()):
             raise RunFolderError(f"--curves: no run has a scalar '{name}'; {_there(runs, name)}")
@@ -44,6 +44,14 @@ def _history(folder: Path) -> dict[str, Series]:
     if not read:
         raise RunFolderError(f"run folder {folder}: {METRICS} has no point yet")
     return read
+
+
+def _usual(runs: dict[str, dict[str, Series]]) -> list[str]:
+    """Those that any run has of loss, metrics and gradient norm."""
+    names = dict.fromkeys(name for one in runs.values() for name in usual(one) if found(one, name))
+    if not names:
+        raise RunFolderError(f"{', '.join(runs)}: there is no loss and no gradient norm; give --curves NAMES")
+    return list(names)
 
 
 def _there(runs: dict[str, dict[str, Series]], name: str) -> str:

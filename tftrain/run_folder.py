@@ -73,9 +73,9 @@ def check(run_dir: Path | None, resume: bool) -> None:
         other = holder(folder)
         if other is not None:
             raise _in_use(folder, other)
-        _check_content(folder, resume)
         if resume:
             refuse_links(folder)
+        _check_content(folder, resume)
     except Unreadable as error:
         raise RunFolderError(f"run folder {error}; give another --run-dir") from None
     except OSError as error:  # such as a name that is too long, or a folder that may not be read

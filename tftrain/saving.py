@@ -20,7 +20,7 @@ from tftrain.core.freezing import as_made
 from tftrain.core.types import Tree
 from tftrain.durable import CannotWrite, replaced, writing
 from tftrain.parts import own_parts
-from tftrain.run_folder import MODEL, MODEL_WEIGHTS, refuse_links
+from tftrain.run_folder import MODEL, MODEL_WEIGHTS
 from tftrain.untrusted import Unreadable
 from tftrain.zip_clock import zip_clock
 
@@ -84,7 +84,6 @@ def load_model(
 
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
-    refuse_links(folder)
     parts = _named_by(config)
     return _load(folder / MODEL, parts, _defined_beside(parts) | dict(custom_objects or {}), trust)
 

@@ -118,12 +118,11 @@ def open_file(path: str | os.PathLike, within: Path | None = None) -> BinaryIO:
         descriptor = os.open(path, _OPEN | (_NOFOLLOW if within else 0))
     except OSError as error:
         raise Unreadable(path, f"cannot be read: {_reason(error, path)}") from None
-    file = os.fdopen(descriptor, "rb")
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        file.close()
+        os.close(descriptor)
         raise Unreadable(path, f"is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}; expected a file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES) -> bytes:

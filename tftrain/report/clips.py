@@ -26,7 +26,7 @@ class Clip(NamedTuple):
 
 def clips(history: Mapping[str, Series]) -> list[Clip]:
     """Each clip of a run, in their order."""
-    names = [match[1] for name in history if (match := _BEFORE.fullmatch(name))]
+    names = [match[1] for name in history if (match := _BEFORE.fullmatch(name)) and f"{match[1]}/rate" in history]
     return [
         Clip(
             name.removeprefix("clip/"),
