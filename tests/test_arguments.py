@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from tftrain import arguments, values
+from tftrain.catalogue import KINDS, find, names
 from tftrain.convert import fits
 from tftrain.modules import PartError
 from tftrain.signature import REQUIRED
@@ -35,6 +36,11 @@ def hint(kind, target, name):
         ("model", "mine:typed", "guessed", float),
         ("model", "mine:typed", "anything", Any),
         ("model", "mine:typed", "mode", Literal["soft", "hard"]),
+        ("optimizer", "optimizers:falling", "learning_rate", float | values.Schedule),
+        ("layer", "keras.layers:Bidirectional", "backward_layer", values.Layer | None),
+        ("layer", "keras.layers:LayerNormalization", "axis", int | list[int] | None),
+        ("layer", "keras.layers:Conv1D", "dilation_rate", int | list[int]),
+        ("layer", "keras.layers:RNN", "cell", values.Layer | list[values.Layer]),
     ],
 )
 def test_the_best_annotation_there_is(own_parts, kind, target, name, expected):
@@ -97,3 +103,35 @@ def test_an_option_of_the_kind_is_given_beside_the_arguments(own_parts):
 def test_an_argument_of_the_name_of_an_option_is_the_part_s_own(own_parts):
     found = arguments.of("clip", "clips:choosy")
     assert found.options == () and found.given["only"].hint is int
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "argument", "value", "is_right"),
+    [
+        ("optimizer", "muon", "adam_lr_ratio", 0.5, True),
+        ("constraint", "max_norm", "max_value", 1.5, True),
+        ("activation", "squareplus", "b", 0.5, True),
+        ("optimizer", "muon", "ns_steps", 2.5, False),
+        ("metric", "top_k_categorical_accuracy", "k", 2.5, False),
+        ("metric", "auc", "num_thresholds", 2.5, False),
+        ("layer", "conv2d", "groups", 1.5, False),
+        ("layer", "layer_normalization", "axis", 1.5, False),
+        ("layer", "normalization", "axis", None, True),
+        ("layer", "up_sampling1d", "size", 1.5, False),
+    ],
+)
+def test_a_whole_number_as_keras_default_may_mean_any_number(kind, name, argument, value, is_right):
+    _, target = find(kind, name)
+    assert fits(value, hint(kind, target, argument)) == is_right
+
+
+def test_keras_counts_and_axes_are_the_only_whole_numbers_by_their_defaults():
+    """A new release of Keras may bring arguments with such a default: what each of them means is to be looked up."""
+    reals = set()
+    for kind in KINDS:
+        for name in names(kind):
+            _, target = find(kind, name)
+            given = arguments.of(kind, target).given if target.startswith("keras.") else {}
+            found = [one for one in given.values() if type(one.default) is int and one.hint == (int | float)]
+            reals |= {f"{name}.{one.name}" for one in found}
+    assert reals <= {"muon.adam_lr_ratio", "max_norm.max_value", "squareplus.b", "max_num_bounding_boxes.fill_value"}

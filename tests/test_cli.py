@@ -41,6 +41,12 @@ def test_the_kinds_are_listed(capsys):
         ([], "nothing to do: --config FILE is missing"),
         (["--print-config"], "--config FILE is missing"),
         (["--config"], "argument --config: expected one argument"),
+        (["--config", "a.yaml", "--config", "b.yaml"], "--config is given more than once; expected one value"),
+        (["--config", "a.yaml", "--run-dir", "a", "--run-dir=a"], "--run-dir is given more than once"),
+        (["sweep", "--config", "a", "--conf", "b"], "--config is given more than once"),
+        (["inspect", "--config", "a", "--config", "b"], "--config is given more than once"),
+        (["plot", "run", "--out", "a.png", "--out", "b.png"], "--out is given more than once"),
+        (["board", "--port", "6006", "--port", "6006"], "--port is given more than once"),
     ],
 )
 def test_wrong_words(capsys, words, message):

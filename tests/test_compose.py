@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -65,6 +66,26 @@ def test_naming_another_part_starts_its_section_afresh(desk):
 def test_a_section_left_empty_leaves_the_base_as_it_is(desk):
     desk.write(desk.good + "training: {epochs: 7}\n", "base.yaml")
     assert desk.load("base: base.yaml\ntraining:\n").training.epochs == 7
+
+
+@pytest.mark.parametrize("empty", ["trainig:", "trainig: null", "trainig: ~", "trainig: {}"])
+def test_an_unknown_section_is_an_error_wherever_it_stands_and_whatever_it_holds(desk, empty):
+    said = "trainig: unknown section; expected one of .*; did you mean 'training'"
+    desk.write(desk.good, "below.yaml")
+    desk.write(f"base: below.yaml\n{empty}\n", "wrong.yaml")
+    desk.write("base: wrong.yaml\n", "above.yaml")
+    for text in (f"base: below.yaml\n{empty}\n", "base: wrong.yaml\n", "base: above.yaml\ntraining:\n"):
+        (problem,) = desk.refused(text).problems
+        file = "config" if empty in text else "wrong"
+        assert re.match(f"{file}.yaml:2:1: {said}", problem)
+
+
+def test_an_unknown_key_without_a_value_is_an_error_below_a_base_too(desk):
+    desk.write(f"{desk.good}training: {{epohcs: }}\n", "below.yaml")
+    text = "base: below.yaml\noptimizer: {learning_rat: }\nmodel: {hiden: }\nlog: {scalar: }\n"
+    problems = "\n".join(desk.refused(text).problems)
+    for key in ("training.epohcs", "optimizer.learning_rat", "model.hiden", "log.scalar"):
+        assert re.search(f"{key}: unknown .*did you mean", problems)
 
 
 def test_nothing_turns_off_what_the_base_turned_on(desk):

@@ -71,3 +71,12 @@ def test_a_loss_that_draws_anew_is_not_for_methods_of_many_passes(desk, method):
     for kind in ("{name: 'gradients:Blended', seeded: true}", "'gradients:Shared'", "{name: dropout, rate: 0.5}"):
         assemble(desk.load(text.replace("LAYER", kind)))
     assemble(desk.load(text.replace("LAYER", "'gradients:Blended'"), "gradients.method=backprop"))
+
+
+@pytest.mark.parametrize("method", ["numeric", "forward"])
+def test_a_cell_that_draws_at_each_time_step_is_not_for_methods_of_many_passes(desk, method):
+    text = f"{HEAD}gradients: {{method: {method}}}\nmodel: 'gradients:forgetful'\n"
+    said = f"config.yaml:3:21: gradients.method: given {method}, but the loss of a batch is .* reader .RNN. draws other"
+    with pytest.raises(InputError, match=f"^{said}.*at each time step"):
+        assemble(desk.load(text))
+    assemble(desk.load(text, "gradients.method=backprop"))

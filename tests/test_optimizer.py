@@ -103,6 +103,25 @@ def test_the_rate_that_an_own_optimizer_holds(desk, tmp_path, optimizer, rates):
     np.testing.assert_array_equal(found.history["learning_rate"].values, rates)
 
 
+@pytest.mark.parametrize("name", ["Descent", "sgd", "Inherited"])
+def test_an_own_optimizer_with_a_schedule(desk, tmp_path, name):
+    rate = "{name: warmup, steps: 3, then: 0.3}"
+    text = f"{HEAD}optimizer: {{name: 'optimizers:{name}', learning_rate: {rate}}}\nlog: {{scalars: 1}}\n"
+    result = tftrain.train(desk.load(text), tmp_path / "run")
+    np.testing.assert_allclose(result.history["learning_rate"].values, [0.1, 0.2, 0.3], rtol=1e-6)  # float32
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("tenfold", "makes 10 of a learning_rate of 1"), ("falling", "holds a schedule of its own")]
+)
+def test_a_schedule_is_refused_where_an_own_optimizer_makes_another_rate_of_it(desk, name, why):
+    text = f"{HEAD}optimizer: {{name: 'optimizers:{name}', learning_rate: {{name: warmup, steps: 3, then: 0.3}}}}\n"
+    with pytest.raises(
+        InputError, match=f"optimizer.learning_rate: given a schedule, but optimizers:{name} {why}; exp"
+    ):
+        open_optimizer(desk.load(text).optimizer, ALL, 1)
+
+
 def test_the_decay_that_an_own_optimizer_holds(desk):
     text = "{name: 'optimizers:tenfold', weight_decay_only: kernel}"
     found = open_optimizer(desk.load(f"{HEAD}optimizer: {text}\n").optimizer, ALL, 1)

@@ -80,6 +80,17 @@ _KERAS_HINTS = {
     "output_dim": values.PositiveInt,
     "seed": int | None,
 }
+_LAYER_HINTS = {
+    "layer": values.Layer,
+    "backward_layer": values.Layer,
+    "cell": values.Layer | list[values.Layer],
+    "cells": list[values.Layer],
+    "layers": list[values.Layer],
+}
+# Where Keras says no more than by a default of 1 or so, any number will do, but for what counts and what names axes.
+_WHOLE = {"bins", "chain_depth", "depth_multiplier", "fft_length", "frame_length", "groups", "k", "ns_steps"}
+_WHOLE |= {"oov_token", "power_iterations", "sampling_rate", "sequence_stride"}
+_WHOLE_OR_SEVERAL = {"axis", "dilation_rate", "padding", "size"}
 _DROPOUT_RATE = Annotated[float, Range(0, 1, below=True)]
 _PART_SUFFIXES = {
     "activation": values.Activation,
@@ -126,10 +137,15 @@ def takes_step(target: str) -> bool:
 def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
     """The argument with the best annotation there is: its own, else what its name or its default tells."""
     name, default = argument.name, argument.default
+    if kind == "optimizer" and name == "learning_rate" and not keras:
+        return argument._replace(hint=_with_schedules(argument))
     if keras and name == "from_logits" and kind == "loss":
         return argument._replace(hint=values.FromLogits, default="auto")
     if argument.hint is not Any:
         return argument
+    if keras and kind == "layer" and name in _LAYER_HINTS:
+        hint = _LAYER_HINTS[name]
+        return argument._replace(hint=hint if default is REQUIRED else hint | None)
     part = _PART_SUFFIXES.get(name.rpartition("_")[2])
     if part is not None:
         return argument._replace(hint=part if default is REQUIRED else part | None)
@@ -137,7 +153,22 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
         hint = _DROPOUT_RATE if kind == "layer" and name == "rate" else _KERAS_HINTS.get(name, Any)
         if hint is not Any:
             return argument._replace(hint=hint | None if default is None else hint)
-    return argument._replace(hint=_from_default(default, keras))
+    if keras and type(default) is int:
+        return argument._replace(hint=_whole_or_real(name))
+    return argument._replace(hint=_from_default(default))
+
+
+def _with_schedules(argument: Argument) -> Any:
+    """The annotation of a user's optimizer's rate, which may be a schedule: the step sets the rate, whatever it is."""
+    if argument.hint is Any:
+        return values.LearningRate | None if argument.default is None else values.LearningRate
+    return argument.hint | values.Schedule
+
+
+def _whole_or_real(name: str) -> Any:
+    if name in _WHOLE_OR_SEVERAL:
+        return int | list[int] | None if name == "axis" else int | list[int]
+    return int if name in _WHOLE or name.startswith("num_") else int | float
 
 
 def _taking_default(argument: Argument) -> Argument:
@@ -153,9 +184,9 @@ def _taking_default(argument: Argument) -> Argument:
         return argument._replace(hint=hint | (None if default is None else Literal[default]))
 
 
-def _from_default(default: Any, keras: bool) -> Any:
+def _from_default(default: Any) -> Any:
     if default is REQUIRED or default is UNREAD or default is None or isinstance(default, (list, dict)):
         return Any
     if type(default) is int:
-        return int if keras else int | float  # a user's `rate=0` may well mean a real number
+        return int | float  # a user's `rate=0` may well mean a real number
     return str | None if isinstance(default, str) else type(default)  # such as `weights="imagenet"`

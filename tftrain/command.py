@@ -21,14 +21,30 @@ SIGNALLED = 128  # and the number of the signal that ended it
 INTERRUPTED = SIGNALLED + 2
 
 
+class _Once(argparse._StoreAction):
+    """A flag with a value, which may be given once: of two values one would count for nothing."""
+
+    def __call__(self, parser: Parser, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+        given_flags = vars(namespace).setdefault("_given_flags", set())
+        if flag is not None and self.dest in given_flags:
+            parser.error(f"{flag} is given more than once; expected one value")
+        given_flags.add(self.dest)
+        super().__call__(parser, namespace, values, flag)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors name the nearest right flag, or one of the commands that there are."""
+    """An argument parser whose errors name the nearest right flag, or one of the commands that there are.
+
+    A flag with a value is refused where it is given twice, unless it is made to be repeated.
+    """
 
     commands: tuple[str, ...] = ()
 
     def __init__(self, **settings: Any):
         super().__init__(**settings)
         self.add_argument("--version", action="version", version=f"tftrain {__version__}", help="print it and stop")
+        self.register("action", None, _Once)
+        self.register("action", "store", _Once)
 
     def exit(self, status: int = 0, message: str | None = None):
         if message:

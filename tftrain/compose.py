@@ -83,10 +83,14 @@ def _read(path: Path, above: tuple[Path, ...]) -> Node:
     node = _parsed(path)
     if "base" not in node.value:
         return node
-    below = _base(node.value["base"][1], path, above)
-    # A section left empty says nothing, so what the base says of it stands.
-    said = {key: pair for key, pair in node.value.items() if key != "base" and pair[1].value is not None}
-    return merged(_read(below, (*above, path)), Node(said, node.place))
+    below = _read(_base(node.value["base"][1], path, above), (*above, path))
+    # A section left empty says nothing, so what the base says of it stands; one that the base lacks is checked.
+    said = {
+        key: pair
+        for key, pair in node.value.items()
+        if key != "base" and (pair[1].value is not None or key not in below.value)
+    }
+    return merged(below, Node(said, node.place))
 
 
 def _text(path: Path) -> str:

@@ -58,6 +58,8 @@ def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
         _refuse_what_the_step_does(part, optimizer)
         shares = _shares(part, names, optimizer)
         own = _taken_rate(optimizer)
+        if isinstance(chosen, Part) and own != 1:
+            _refuse_schedule(part, own)
         _expect_own_rates(part, to_build.build, shares)
     return Optimizer(optimizer, _rate(chosen) if isinstance(chosen, Part) else as_rate(own), shares)
 
@@ -87,6 +89,18 @@ def _taken_rate(optimizer: Any) -> Any:
     optimizer._learning_rate = rate
     optimizer._track_variable(rate)
     return own if isinstance(own, keras.optimizers.schedules.LearningRateSchedule) else lambda step: own()
+
+
+def _refuse_schedule(part: Part, own: Any) -> None:
+    """Of a user's optimizer that makes something else of its learning_rate, a schedule would be another one."""
+    if callable(own):
+        made = "holds a schedule of its own"
+    else:
+        made = f"makes {own:g} of a learning_rate of 1"
+    message = (
+        f"given a schedule, but {part.name} {made}; expected a number, or an optimizer that takes the rate as it is"
+    )
+    raise InputError(problem(part.place, "optimizer.learning_rate", message))
 
 
 def _expect_own_rates(part: Part, build: Callable[[], Any], shares: Sequence[Shares]) -> None:

@@ -156,7 +156,8 @@ def _measured(found: Any) -> Tree:
 def unequal(objective: Objective, batch: Batch) -> str | None:
     """How the losses of equal passes differ by more than rounding, in words; None where they are equal or not finite.
 
-    The pass is traced twice and run twice, for an operation may draw at either; nothing is changed.
+    The pass is traced twice and run twice, for an operation may draw at either, and once as in training, which may draw
+    where the others draw once for all, such as at each time step; nothing is changed.
     """
     batch = _as_tensors(batch)
 
@@ -167,6 +168,7 @@ def unequal(objective: Objective, batch: Batch) -> str | None:
     with kept(objective.model), replicas.first_of(objective.model.variables[0].value):
         both = tf.function(lambda: [once(), once()], autograph=False).get_concrete_function()
         losses = [loss.numpy() for _ in range(2) for loss in both()]
+        losses.append(tf.function(lambda: objective(batch)[0], autograph=False)().numpy())
         least, most = float(min(losses)), float(max(losses))
         rounding = _ROUNDINGS * float(np.finfo(losses[0].dtype).eps) * max(abs(least), abs(most))
         if not all(map(math.isfinite, losses)) or most - least <= rounding:
@@ -203,7 +205,17 @@ def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
         found.extend([f": {drawing}"] if drawing else [])
 
     tf.function(trace, autograph=False).get_concrete_function()
-    return next(iter(found), "")  # an inner layer is through before the one around it
+    return next(iter([*found, *_drawing_cells(model)]), "")  # an inner layer is through before the one around it
+
+
+def _drawing_cells(model: Any) -> list[str]:
+    """The recurrent layers that draw numbers anew at each time step, as dropout of the layer itself does not."""
+    recurrent = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
+    return [
+        f": {layer.name} ({type(layer).__name__}) draws other random numbers at each time step"
+        for layer in recurrent
+        if any(inner._seed_generators for inner in layers_of(layer.cell) if not hasattr(inner, "get_dropout_mask"))
+    ]
 
 
 def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]) -> None:

@@ -80,7 +80,8 @@ Metric = Annotated[Any, PartOf("metric")]
 Picture = Annotated[Any, PartOf("picture")]
 Probe = Annotated[Any, PartOf("probe")]
 Moment = NonNegativeInt | Duration  # 0 is before the first step
-LearningRate = NonNegativeFloat | Annotated[Any, PartOf("schedule")]
+Schedule = Annotated[Any, PartOf("schedule")]
+LearningRate = NonNegativeFloat | Schedule
 FromLogits = bool | Literal["auto"]
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "sparsemax")  # activations that end in them

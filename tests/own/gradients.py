@@ -165,3 +165,26 @@ def branches(*, outputs):
     left, right = Squared(name="square")(left), keras.layers.Dense(5, name="right_2")(keras.layers.ReLU()(right))
     joined = keras.layers.Add()([left, right])
     return keras.Model(inputs, keras.layers.Dense(outputs, name="top")(joined))
+
+
+@keras.saving.register_keras_serializable()
+class Forgetful(keras.layers.Layer):
+    """A cell of a recurrent layer that drops some of what it gives, anew at each time step."""
+
+    def __init__(self, units: int = 4, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+        self.cell, self.dropout = keras.layers.SimpleRNNCell(units), keras.layers.Dropout(0.5, seed=3)
+
+    def build(self, shape):
+        self.cell.build(shape)
+
+    def call(self, x, states, training=False):
+        output, states = self.cell(x, states)
+        return self.dropout(output, training=training), states
+
+
+def forgetful(*, input_shape: tuple, outputs: int):
+    layers = keras.layers
+    stack = [keras.Input(input_shape), layers.Reshape((4, 1)), layers.RNN(Forgetful(), name="reader")]
+    return keras.Sequential([*stack, layers.Dense(outputs)])

@@ -38,5 +38,9 @@ class Descent(keras.optimizers.Optimizer):
         self.assign_sub(variable, keras.ops.cast(rate, variable.dtype) * gradient)
 
 
+class Inherited(keras.optimizers.Adam):
+    """Takes the arguments of the optimizer that it inherits from."""
+
+
 def several():
     return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD()))

@@ -11,11 +11,11 @@ import keras
 import tensorflow as tf
 
 from tftrain.core import replicas
-from tftrain.core.hooks import hooked, layers_of
+from tftrain.core.hooks import hooked
 from tftrain.core.loss_owners import Kind, Owner, loss_owners
 from tftrain.core.masks import both, mask_of, masked
 from tftrain.core.multiplied import added
-from tftrain.core.recurrent import continued, recurrent_layers
+from tftrain.core.recurrent import continued, recurrent_layers, unrolled
 from tftrain.core.scores import update_metric
 from tftrain.core.types import Batch, Carry, Tensor, Terms, Tree
 
@@ -70,8 +70,7 @@ class KerasObjective:
         return keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True)
 
     def unrolled(self) -> AbstractContextManager:
-        recurrent = [layer for layer in layers_of(self.model) if isinstance(layer, keras.layers.RNN)]
-        return hooked(recurrent, lambda layer: True, "unroll")
+        return unrolled(self.model)
 
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor:
         """What each example counts in the loss, [batch]: one, or the sum of its weights, or its unmasked steps."""

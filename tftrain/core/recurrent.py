@@ -47,6 +47,39 @@ def _first_states(layer: Any, rows: int) -> list[Tensor]:
 
 
 @contextmanager
+def unrolled(model: Any) -> Iterator[None]:
+    """While it lasts the recurrent layers of a model stand in the graph step by step; the values are those of a loop.
+
+    Raises ValueError where a layer gets sequences of a length that is not fixed.
+    """
+    layers = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
+    with hooked(layers, _unrolled_loop, LOOP):
+        yield
+
+
+def _unrolled_loop(layer: Any) -> Callable:
+    """The layer's loop, step by step, and forward through what is reversed where the layer goes backwards.
+
+    Keras' own would set outputs to zero by the mask as it is, though it goes through the mask from its end.
+    """
+    inner = getattr(layer, LOOP)
+
+    def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
+        if sequences.shape[1] is None:
+            error = ValueError(f"{layer.name} gets sequences of a length that is not fixed, and cannot be unrolled")
+            error._keras_call_info_injected = True  # else Keras adds all arguments of the layer's call
+            raise error
+        mask = tf.nest.flatten(mask)[0]
+        if layer.go_backwards:
+            sequences = tf.reverse(sequences, [1])
+            mask = None if mask is None else mask[:, ::-1]
+        with hooked([layer], lambda _: True, "unroll"), hooked([layer], lambda _: False, "go_backwards"):
+            return inner(sequences, initial_state, mask, training)
+
+    return loop
+
+
+@contextmanager
 def continued(layers: Sequence[Any], states: Sequence[list], starts: Tensor) -> Iterator[list[list]]:
     """While it lasts each layer goes on from its states, afresh in the rows that start; the list fills with the next.
 
