@@ -90,8 +90,9 @@ def draw_curves(runs: Mapping[str, History], wanted: Sequence[str], title: str) 
 
 
 def _members(history: History, wanted: Sequence[str]) -> list[str]:
-    """All parameters and layers of the groups that are drawn, so that each looks the same in every panel."""
-    return list(dict.fromkeys(one for name in wanted if name.endswith("/") for one in found(history, name)))
+    """All parameters and layers of the groups that are drawn, by depth, so that each looks the same in every panel."""
+    members = dict.fromkeys(one for name in wanted if name.endswith("/") for one in found(history, name))
+    return sorted(members, key=lambda name: name.partition(".")[0])  # as layers are numbered
 
 
 def _styles(name: str, splits: Sequence[str], number: int | None) -> dict[str, dict[str, Any]]:
