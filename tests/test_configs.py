@@ -218,7 +218,9 @@ def test_cifar_cnn_runs_on_images_of_that_size_made_on_the_spot(tmp_path, monkey
     made |= {"train": "train[:160]", "validation": "train[160:]"}
     overrides = {f"data.{name}": value for name, value in made.items()} | {"training.epochs": 10}
     result = tftrain.train(tftrain.load(ROOT / "configs" / "cifar_cnn.yaml", overrides), tmp_path / "run")
-    maps = [layer.output.shape[1:] for layer in result.model.layers if "conv" in layer.name or "pool" in layer.name]
+    maps = [
+        layer.output.shape[1:] for layer in result.model.network.layers if "conv" in layer.name or "pool" in layer.name
+    ]
     assert maps == [(30, 30, 32), (15, 15, 32), (13, 13, 64), (6, 6, 64), (4, 4, 64)]
     assert result.model.count_params() == 122570  # that of the network in TensorFlow's tutorial
     assert result.results["test"]["accuracy"] > 0.3  # one of ten by chance

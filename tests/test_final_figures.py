@@ -129,13 +129,16 @@ def test_averaged_weights_are_named_and_a_run_without_validation_has_its_last(tm
 def own(tmp_path, monkeypatch):
     (tmp_path / "parts_of_figures.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    return "data: {name: 'parts_of_figures:%s', batch_size: 8%s}\n" + """
+    return (
+        "data: {name: 'parts_of_figures:%s', batch_size: 8%s}\n"
+        + """
 model: {name: sequential, layers: [{name: dense, units: 1}]}
 loss: mean_squared_error
 optimizer: {name: sgd, learning_rate: 0.01}
 training: {steps: 3}
 log: {graph: false, histograms: []}
 """
+    )
 
 
 @pytest.mark.parametrize("kind", ["arrays", "stream"])
