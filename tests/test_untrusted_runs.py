@@ -242,6 +242,31 @@ PLANTED = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(
+            (name, "a folder")
+            for name in ("metrics.jsonl", "results.json", "model.keras", ".lock", "checkpoints/x.index")
+        ),
+        *(
+            (name, "a folder")
+            for name in ("events.out.tfevents.1.x.hparams", "events.out.tfevents.1", "preprocess.npz")
+        ),
+        *((name, "a file") for name in ("checkpoints", "checkpoints/best", "incidents", "val", "pictures", "plugins")),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_is_told(desk, capsys, name, kind):
+    path = Path("run", name)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.mkdir() if kind == "a folder" else path.write_text("x")
+    status, _, err = run(capsys, READERS["resume"])
+    assert (status, err.count("\n")) == (2, 1) and f"run/{name} is {kind}, where a run has " in err
+    assert run(capsys, READERS["report"])[0] == 0
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["file", "folder", "pipe", "nothing"])
 def test_what_leads_out_of_a_run_is_refused_before_anything_is_read_or_written(desk, capsys, made, kind):

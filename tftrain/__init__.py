@@ -124,10 +124,10 @@ def load_model(
         tftrain.run_folder.RunFolderError: there is no such checkpoint, or a file of the run is a link.
         ValueError: the model cannot be read.
     """
-    from tftrain.run_folder import CONFIG, refuse_links
+    from tftrain.run_folder import CONFIG, refuse_foreign_entries
     from tftrain.startup import import_tensorflow
 
-    refuse_links(Path(run_dir))
+    refuse_foreign_entries(Path(run_dir))
     config = load(Path(run_dir) / CONFIG)
     import_tensorflow()
     from tftrain import loading

@@ -26,7 +26,7 @@ from tftrain.durable import CannotWrite
 from tftrain.interrupts import watched
 from tftrain.looks import check_gradients, inspect, replay
 from tftrain.names import nearest
-from tftrain.run_folder import CONFIG, RunFolderError, refuse_links
+from tftrain.run_folder import CONFIG, RunFolderError, refuse_foreign_entries
 from tftrain.strict import ConfigError
 from tftrain.terminal import complain, one_line, say
 from tftrain.untrusted import Unreadable, is_file
@@ -114,7 +114,7 @@ def train(words: Sequence[str]) -> int:
     config = asked.config
     if config is None and asked.resume and asked.run_dir is not None:
         config = asked.run_dir / CONFIG
-        refuse_links(asked.run_dir)
+        refuse_foreign_entries(asked.run_dir)
         if not is_file(config):
             raise RunFolderError(f"run folder {asked.run_dir}: holds no {CONFIG}; say which run with --config FILE")
     if config is None:

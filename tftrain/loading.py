@@ -19,7 +19,7 @@ from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.state import ModelState
 from tftrain.names import nearest
 from tftrain.prepared import read_prepared
-from tftrain.run_folder import BEST, CHECKPOINTS, MODEL, RunFolderError, refuse_links
+from tftrain.run_folder import BEST, CHECKPOINTS, MODEL, RunFolderError
 
 LATEST = "latest"
 
@@ -41,7 +41,6 @@ def load_model(
         RunFolderError: there is no such checkpoint.
         ValueError: the model cannot be read.
     """
-    refuse_links(folder)
     network = _load_network(config, folder, custom_objects, trust, checkpoint)
     return read_prepared(folder, network, preprocessing(config)) if preprocess else network
 

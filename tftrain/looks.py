@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tftrain.command import FAILED, Parser, judged, path
-from tftrain.run_folder import CONFIG, refuse_links
+from tftrain.run_folder import CONFIG, refuse_foreign_entries
 from tftrain.terminal import say
 
 
@@ -23,7 +23,7 @@ def inspect(words: Sequence[str]) -> int:
     from tftrain import load
 
     if asked.checkpoint is not None:
-        refuse_links(asked.checkpoint)
+        refuse_foreign_entries(asked.checkpoint)
     config = load(asked.config or asked.checkpoint / CONFIG, asked.set)
 
     def look() -> int:

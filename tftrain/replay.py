@@ -49,7 +49,7 @@ def config_of(folder: Path) -> Path:
         run = folder.absolute().parent.parent
         if not untrusted.is_file(run / run_folder.CONFIG):
             raise Unreadable(run, f"is no run folder, it holds no {run_folder.CONFIG}")
-        run_folder.refuse_links(run)
+        run_folder.refuse_foreign_entries(run)
     except Unreadable as error:
         raise InputError(str(error)) from None
     return run / run_folder.CONFIG

@@ -35,8 +35,8 @@ PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 
 # What a run writes into its folder; whatever else lies there is the user's.
-OURS = {CONFIG, METRICS, CHECKPOINTS, MODEL, MODEL_WEIGHTS, PREPROCESS, RESULTS, INCIDENTS, PICTURES}
-OURS |= {VALIDATION, PLUGINS, LOCK}
+FOLDERS = {CHECKPOINTS, INCIDENTS, PICTURES, VALIDATION, PLUGINS}
+OURS = {CONFIG, METRICS, MODEL, MODEL_WEIGHTS, PREPROCESS, RESULTS, LOCK, *FOLDERS}
 BEST = "best"  # within the checkpoints
 EVENTS = "events.out.tfevents."
 SPLITS = ("train", "validation", "test")
@@ -74,7 +74,7 @@ def check(run_dir: Path | None, resume: bool) -> None:
         if other is not None:
             raise _in_use(folder, other)
         if resume:
-            refuse_links(folder)
+            refuse_foreign_entries(folder)
         _check_content(folder, resume)
     except Unreadable as error:
         raise RunFolderError(f"run folder {error}; give another --run-dir") from None
@@ -91,8 +91,8 @@ def _check_content(folder: Path, resume: bool) -> None:
         raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
 
 
-def refuse_links(folder: Path) -> None:
-    """Raise RunFolderError where something that a run writes is a link, a named pipe or the like.
+def refuse_foreign_entries(folder: Path) -> None:
+    """Raise RunFolderError where something that a run writes is a link, a named pipe, or a folder in a file's place.
 
     Who follows them reads or writes what is no part of the run.
     """
@@ -101,6 +101,10 @@ def refuse_links(folder: Path) -> None:
             if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
                 what = "a symbolic link" if entry.is_symlink() else "no regular file"
                 raise RunFolderError(f"run folder {folder}: {entry.path} is {what}, which a run never makes")
+            expected = _kind_of(Path(entry.path).relative_to(folder).parts)
+            kind = "a folder" if entry.is_dir(follow_symlinks=False) else "a file"
+            if expected is not None and kind != expected:
+                raise RunFolderError(f"run folder {folder}: {entry.path} is {kind}, where a run has {expected}")
     except OSError as error:
         raise RunFolderError(f"run folder {folder}: {error.filename} cannot be read: {error.strerror}") from None
 
@@ -116,6 +120,17 @@ def _entries(folder: Path) -> Iterator[os.DirEntry]:
                     yield entry
                     if entry.is_dir(follow_symlinks=False):
                         remaining.append(Path(entry.path))
+
+
+def _kind_of(parts: tuple[str, ...]) -> str | None:
+    """What a run makes of this path within its folder; None where that may be a file or a folder."""
+    if parts[-1].startswith(DRAFT):
+        return None
+    if len(parts) == 1:
+        return "a folder" if parts[0] in FOLDERS else "a file"
+    if parts[0] == CHECKPOINTS and parts[1] == BEST and len(parts) == 2:
+        return "a folder"
+    return "a file" if parts[0] == CHECKPOINTS else None
 
 
 def _is_ours(name: str) -> bool:
