@@ -68,6 +68,17 @@ def test_a_section_left_empty_leaves_the_base_as_it_is(desk):
     assert desk.load("base: base.yaml\ntraining:\n").training.epochs == 7
 
 
+def test_the_later_of_epochs_and_steps_stands(desk):
+    desk.write(desk.good + "training: {epochs: 3, seed: 7}\n", "base.yaml")
+    child = "base: base.yaml\ntraining: {steps: 20}\n"
+    training = desk.load(child).training
+    assert (training.epochs, training.steps, training.seed) == (None, 20, 7)
+    training = desk.load(child, "training.epochs=2").training
+    assert (training.epochs, training.steps) == (2, None)
+    assert desk.load(child, "training.epochs=null").training.steps == 20
+    assert "given beside training.epochs" in desk.problems(child, "training={epochs: 1, steps: 2}")[0]
+
+
 @pytest.mark.parametrize("empty", ["trainig:", "trainig: null", "trainig: ~", "trainig: {}"])
 def test_an_unknown_section_is_an_error_wherever_it_stands_and_whatever_it_holds(desk, empty):
     said = "trainig: unknown section; expected one of .*; did you mean 'training'"

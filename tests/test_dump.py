@@ -145,7 +145,7 @@ def test_only_the_value_that_differs_is_told(desk, one, other, told):
 def test_where_two_configs_differ(desk):
     before, after = desk.load(desk.good), desk.load(desk.good, "training.epochs=3", "optimizer={name: sgd}")
     told = changes(before, after)
-    assert "training.epochs: None -> 3" in told and "optimizer.name: adam -> sgd" in told
+    assert "training.epochs: 10 -> 3" in told and "optimizer.name: adam -> sgd" in told
     assert "optimizer.beta_1: 0.9 -> not there" in told and "optimizer.momentum: not there -> 0.0" in told
     assert changes(before, before) == []
 

@@ -15,6 +15,7 @@ from tftrain.wording import given
 MAX_BYTES = 250_000
 MAX_BASES = 50  # files that build upon one another
 _SECTIONS = "expected sections such as 'model: ...' and 'data: ...'"
+_ALTERNATIVES = {"training": ("epochs", "steps")}  # two ways to say one thing
 
 
 def compose(path: Path, overrides: Sequence[str] = ()) -> Node:
@@ -53,7 +54,10 @@ def _written(value: Any) -> str:
 
 
 def merged(below: Node, above: Node) -> Node:
-    """Mappings are merged key by key, all else is replaced; naming another part starts its section afresh."""
+    """Mappings are merged key by key, all else is replaced; naming another part starts its section afresh.
+
+    Of two ways to say one thing, such as `training.epochs` and `training.steps`, that of the later config stands.
+    """
     if not isinstance(above.value, dict) or _name(above) not in (None, _name(below)):
         return above
     if isinstance(below.value, str) and above.value:
@@ -62,8 +66,22 @@ def merged(below: Node, above: Node) -> Node:
         return above
     entries = dict(below.value)
     for key, (place, node) in above.value.items():
-        entries[key] = (place, merged(entries[key][1], node) if key in entries else node)
+        if key in entries:
+            previous = _without_alternatives(entries[key][1], node, _ALTERNATIVES.get(key, ()))
+            node = merged(previous, node)
+        entries[key] = (place, node)
     return Node(entries, below.place if below.place.line else above.place)
+
+
+def _without_alternatives(below: Node, above: Node, names: Sequence[str]) -> Node:
+    """The section below, without what the section above says in another of these ways."""
+    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
+        return below
+    chosen = {name for name in names if name in above.value and above.value[name][1].value is not None}
+    if not chosen:
+        return below
+    entries = {key: entry for key, entry in below.value.items() if key not in names or key in chosen}
+    return Node(entries, below.place)
 
 
 def _name(node: Node) -> Any:
