@@ -94,16 +94,52 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
         ("../elsewhere/joblib.py", "joblib", False),
         ("tftrain/plot.py", "tftrain.plot", False),
         ("tftrain/modules.py", "tftrain.modules", True),
+        ("linked.py", "linked", True),
+        ("shared/inner.py", "shared.inner", True),
+        ("linked_env/joblib.py", "joblib", False),
     ],
 )
 def test_who_may_import_from_the_working_directory(tmp_path, monkeypatch, file, name, allowed):
-    for entry in (tmp_path, tmp_path / ".venv" / "lib"):
+    elsewhere = tmp_path.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    for link, target in (("linked.py", "own.py"), ("shared", "shared"), ("linked_env", "env")):
+        (tmp_path / link).symlink_to(elsewhere / target)
+    for entry in (tmp_path, tmp_path / ".venv" / "lib", tmp_path / "linked_env"):
         monkeypatch.syspath_prepend(str(entry))
     (tmp_path / "wanted_here.py").write_text("")
     finder = GuardedFinder(str(tmp_path), FileFinder(str(tmp_path), (SourceFileLoader, [".py"])))
     space = {"__name__": name, "__file__": str(tmp_path / file), "finder": finder}
     exec("spec = finder.find_spec('wanted_here')", space)
     assert (space["spec"] is not None) == allowed
+
+
+def test_code_of_no_file_imports_as_who_runs_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wanted_here.py").write_text("")
+    finder = GuardedFinder(str(tmp_path), FileFinder(str(tmp_path), (SourceFileLoader, [".py"])))
+    runs = "exec(\"spec = finder.find_spec('wanted_here')\", made)"
+    for file, allowed in (("own.py", True), ("../elsewhere/joblib.py", False)):
+        made = {"__name__": "made", "finder": finder}
+        exec(runs, {"__name__": "maker", "__file__": str(tmp_path / file), "made": made})
+        assert (made["spec"] is not None) == allowed
+
+
+@pytest.mark.parametrize("kind", ["settings", "garbage", "pipe"])
+def test_a_matplotlibrc_of_the_working_directory_is_never_opened(tmp_path, kind):
+    file = tmp_path / "matplotlibrc"
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.write_bytes({"settings": b"text.usetex: True\n", "garbage": b"\xff\xfe\0 no setting"}[kind])
+    code = (
+        "import os, tftrain.working_directory as w; here = os.getcwd(); m = w.import_matplotlib(); "
+        "assert os.getcwd() == here; print(m.rcParams['text.usetex'])"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 
 def test_names_do_not_lead_out_of_the_run_folder(tmp_path, monkeypatch):

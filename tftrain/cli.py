@@ -23,7 +23,6 @@ from tftrain.command import (
     show_warnings_plainly,
 )
 from tftrain.durable import CannotWrite
-from tftrain.interrupts import watched
 from tftrain.looks import check_gradients, inspect, replay
 from tftrain.names import nearest
 from tftrain.run_folder import CONFIG, RunFolderError, refuse_foreign_entries
@@ -54,8 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if words is None else words)
-    with watched():
-        return _run(words)
+    return _run(words)
 
 
 def run_process() -> int:
@@ -119,7 +117,10 @@ def train(words: Sequence[str]) -> int:
             raise RunFolderError(f"run folder {asked.run_dir}: holds no {CONFIG}; say which run with --config FILE")
     if config is None:
         parser.error("--config FILE is missing" if words else "nothing to do: --config FILE is missing")
-    return _train(config, asked)
+    from tftrain.interrupts import watched
+
+    with watched():
+        return _train(config, asked)
 
 
 def _train(file: Path, asked: argparse.Namespace) -> int:

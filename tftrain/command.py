@@ -88,12 +88,14 @@ def show_warnings_plainly() -> None:
 def judged(look: Callable[[], int]) -> int:
     """What `look` returns, or the exit status of what it raises."""
     from tftrain.errors import InputError, UserCodeError
+    from tftrain.interrupts import watched
     from tftrain.startup import import_tensorflow
 
     show_warnings_plainly()
-    import_tensorflow()
     try:
-        return look()
+        with watched():
+            import_tensorflow()
+            return look()
     except (InputError, UserCodeError) as error:
         complain(error)
         return BAD_INPUT

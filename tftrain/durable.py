@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ def draft_path(path: Path) -> Path:
 
     The name ends as that of `path` does.
     """
-    return path.with_name(f"{DRAFT}{secrets.token_hex(8)}.{path.name[-_NAME_KEPT:]}")
+    return path.with_name(f"{DRAFT}{os.urandom(8).hex()}.{path.name[-_NAME_KEPT:]}")
 
 
 def create(path: Path) -> None:

@@ -35,7 +35,8 @@ class GuardedFinder:
 
     def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of a module; None where there is none, or another package asks for it."""
-        return self._finder.find_spec(name, target) if self._may_import(_importer()) else None
+        spec = self._finder.find_spec(name, target)
+        return spec if spec is not None and self._may_import(_importer()) else None
 
     def invalidate_caches(self) -> None:
         """Have the folder read again."""
@@ -47,16 +48,18 @@ class GuardedFinder:
         name = importer.f_globals.get("__name__", "")
         if name.partition(".")[0] == "tftrain":
             return name == READER
-        file = importer.f_globals.get("__file__") or importer.f_code.co_filename
-        return self._is_own(os.path.realpath(file))
+        return self._is_own(_file(importer))
 
     def _is_own(self, file: str) -> bool:
-        """Whether a file was found in the folder, and not by another entry of sys.path, such as a .venv within it."""
+        """Whether a file was found in the folder, and not by another entry of sys.path, such as a .venv within it.
+
+        The file itself may be a link: it counts where it was found.
+        """
         entries = {os.path.realpath(entry) for entry in sys.path}
-        above = os.path.dirname(file)
-        while above not in entries and above != os.path.dirname(above):
+        above = os.path.dirname(os.path.abspath(file))
+        while os.path.realpath(above) not in entries and above != os.path.dirname(above):
             above = os.path.dirname(above)
-        return above == self._folder
+        return os.path.realpath(above) == self._folder
 
 
 def guard_working_directory() -> None:
@@ -87,17 +90,19 @@ def leave_out_working_directory() -> None:
 
 
 def import_matplotlib() -> ModuleType:
-    """Import Matplotlib, without what a matplotlibrc in the working directory sets, unless it is imported already.
+    """Import Matplotlib without reading a matplotlibrc in the working directory.
 
-    Such a file may have LaTeX run, which reads and writes files.
+    Such a file may have LaTeX run, which reads and writes files; a damaged one, or a named pipe, would end or hold up
+    the import.
     """
-    if "matplotlib" in sys.modules:
-        return sys.modules["matplotlib"]
-    import matplotlib
-
-    if os.path.dirname(os.path.realpath(matplotlib.matplotlib_fname())) == os.path.realpath(os.curdir):
-        matplotlib.rcdefaults()
-    return matplotlib
+    if not os.path.lexists("matplotlibrc"):
+        return importlib.import_module("matplotlib")
+    here = os.getcwd()
+    os.chdir(os.path.dirname(__file__))
+    try:
+        return importlib.import_module("matplotlib")
+    finally:
+        os.chdir(here)
 
 
 def _plain_finder(entry: str) -> Any:
@@ -111,8 +116,13 @@ def _plain_finder(entry: str) -> Any:
 
 
 def _importer() -> FrameType | None:
-    """The frame that an import statement or a call of importlib stands in."""
+    """The frame that an import statement or a call of importlib stands in; that of who made code of no file."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__") in _MACHINERY:
+    while frame is not None and (frame.f_globals.get("__name__") in _MACHINERY or _file(frame).startswith("<")):
         frame = frame.f_back
     return frame
+
+
+def _file(frame: FrameType) -> str:
+    """The file that a frame's code is from, such as `<string>` where it is from none."""
+    return frame.f_globals.get("__file__") or frame.f_code.co_filename
