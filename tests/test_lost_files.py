@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -87,6 +88,20 @@ def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fa
     assert_same_weights(result.model, whole.model)
     after = contents(folder)
     assert {path for path in after if after[path] != before.get(path)} <= {model.relative_to(folder)}
+
+
+@pytest.mark.parametrize("fault", ["lost", "damaged", "empty"])
+def test_what_preprocessing_learned_is_written_again(config, folder, capsys, fault):
+    before = contents(folder)
+    file = folder / "preprocess.npz"
+    file.unlink() if fault == "lost" else cut(file, 0.5 if fault == "damaged" else 0.0)
+    tftrain.train(config(), folder, resume=True)
+    word = "lost" if fault == "lost" else "damaged"
+    assert f"{file} is {word}; it is written again from the data\n" in capsys.readouterr().out
+    with np.load(file) as held, np.load(io.BytesIO(before[file.relative_to(folder)])) as expected:
+        assert sorted(held) == sorted(expected) and all(np.array_equal(held[name], expected[name]) for name in held)
+    after = contents(folder)
+    assert {path for path in after if after[path] != before.get(path)} <= {file.relative_to(folder)}
 
 
 LOST = {

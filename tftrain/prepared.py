@@ -7,6 +7,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tftrain.data.number_types import Numbers, cast_numbers, cast_ready
 from tftrain.durable import replaced
 from tftrain.npz import MAX_ARRAY_BYTES
 from tftrain.run_folder import PREPROCESS
+from tftrain.terminal import say
 from tftrain.untrusted import read_bytes
 
 _DESCRIPTION = "description"
@@ -91,9 +93,8 @@ def write_learned(folder: Path, chain: Chain, target: tf.TensorSpec, names: Sequ
     """
     if not chain.steps:
         return
-    arrays: list[np.ndarray] = []
     try:
-        states = [_described(one.state, arrays) for one in chain.fitted]
+        content = _learned(chain, target)
     except TypeError as error:
         warnings.warn(
             f"what preprocess ({', '.join(names)}) learned cannot be written, so load_model will give the model "
@@ -101,32 +102,55 @@ def write_learned(folder: Path, chain: Chain, target: tf.TensorSpec, names: Sequ
             stacklevel=2,
         )
         return
-    description = {"states": states, "target": [target.shape.as_list(), target.dtype.name]}
-    held = io.BytesIO()
-    numbered = {str(place): array for place, array in enumerate(arrays)}
-    np.savez(held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))})
     with replaced(folder / PREPROCESS) as aside:
-        aside.write_bytes(held.getvalue())
+        aside.write_bytes(content)
+
+
+def restore_learned(folder: Path, chain: Chain, target: tf.TensorSpec) -> None:
+    """Write what the preprocessing learned again, and say so, where it is missing or damaged."""
+    file = folder / PREPROCESS
+    if not chain.steps:
+        return
+    try:
+        _read_learned(file, folder, chain.steps)
+    except ValueError:
+        with suppress(TypeError):  # a state that is no numbers was never written
+            content = _learned(chain, target)
+            fault = "is damaged" if file.exists() else "is lost"
+            say(f"{file} {fault}; it is written again from the data")
+            with replaced(file) as aside:
+                aside.write_bytes(content)
 
 
 def read_prepared(folder: Path, network: keras.Model, steps: Sequence[Preprocess]) -> keras.Model:
     """Put a run's preprocessing in front of its network; raises ValueError where what it learned cannot be read."""
-    if not steps:
-        return network
-    file = folder / PREPROCESS
+    return PreparedModel(network, *_read_learned(folder / PREPROCESS, folder, steps)) if steps else network
+
+
+def _learned(chain: Chain, target: tf.TensorSpec) -> bytes:
+    """The file of what the preprocessing learned; raises TypeError for a state that is no numbers."""
+    arrays: list[np.ndarray] = []
+    states = [_described(one.state, arrays) for one in chain.fitted]
+    description = {"states": states, "target": [target.shape.as_list(), target.dtype.name]}
+    held = io.BytesIO()
+    numbered = {str(place): array for place, array in enumerate(arrays)}
+    np.savez(held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))})
+    return held.getvalue()
+
+
+def _read_learned(file: Path, folder: Path, steps: Sequence[Preprocess]) -> tuple[list[Fitted], tf.TensorSpec]:
+    """The fitted preprocessing, and a target as the data has it; raises ValueError."""
     try:
         with np.load(_stored(file, folder), allow_pickle=False) as held:
             description = json.loads(str(held[_DESCRIPTION]))
             states = [_rebuilt(one, held) for one in description["states"]]
         shape, dtype = description["target"]
-        fitted = _chain_of(steps, states)
-        target = tf.TensorSpec(shape, dtype)
+        return _chain_of(steps, states), tf.TensorSpec(shape, dtype)
     except Exception as error:  # zipfile, NumPy and JSON raise errors of many kinds for what is damaged
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"'{file}', what the preprocessing learned, cannot be read: {why}; preprocess=False gives the model without"
         ) from error
-    return PreparedModel(network, fitted, target)
 
 
 def _stored(file: Path, folder: Path) -> io.BytesIO:

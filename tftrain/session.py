@@ -46,7 +46,7 @@ from tftrain.observers.console import print_results, print_start
 from tftrain.observers.records import Series, history
 from tftrain.parts import own_parts, told_own
 from tftrain.planning import make_plan
-from tftrain.prepared import prepared_model, write_learned
+from tftrain.prepared import prepared_model, restore_learned, write_learned
 from tftrain.recorders import lone, new_reservoirs, recorders
 from tftrain.results import Result, Results
 from tftrain.rules import rate_monitors
@@ -82,9 +82,8 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
             session.keep_changes(changed)
         if not session.is_over():  # else the config stays the one that was trained with
             run_folder.write_config(folder, dump(config))
-        if not session.is_over() or not (folder / run_folder.PREPROCESS).exists():
-            names = [part.name for part in config.data.preprocess]
-            write_learned(folder, assembled.data.chain, assembled.data.target, names)
+        names = [part.name for part in config.data.preprocess]
+        write_learned(folder, assembled.data.chain, assembled.data.target, names)
         _tell_replay(assembled)
         print_start(folder)
         with hparams.shown(folder, lone(assembled)) as outcome:
@@ -154,8 +153,8 @@ class Session:
     def left(self, folder: Path, changed: bool) -> Result | None:
         """What an earlier session left in a run's folder, where it took the run to its end; None where it did not.
 
-        The folder stays as it is, but for a `model.keras` that is lost, which is written again. Of other files that are
-        lost a line says so.
+        The folder stays as it is, but for `model.keras` and what the preprocessing learned, which are written again
+        where they are lost. Of other files that are lost a line says so.
 
         Raises:
             RunFolderError: what is left to do cannot be done with a changed config, or without checkpoints.
@@ -179,6 +178,7 @@ class Session:
         self._finish_model()
         if self._chief and not changed:
             self._restore_model_file()
+            restore_learned(folder, self._run.data.chain, self._run.data.target)
         return self._result(found, ended)
 
     def keep_changes(self, changed: bool) -> None:

@@ -43,3 +43,11 @@ def test_xor_is_the_truth_table():
     x, y = toy.xor()
     np.testing.assert_array_equal(y, [int(a) ^ int(b) for a, b in x])
     assert x.shape == (4, 2) and y.shape == (4,)
+
+
+def test_they_are_read_also_where_the_working_directory_was_deleted(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert bundled.iris()[0].shape == (150, 4) and bundled.digits()[0].shape == (1797, 8, 8, 1)

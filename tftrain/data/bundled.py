@@ -5,6 +5,7 @@ They are read from its folder, because importing scikit-learn takes about a seco
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 from pathlib import Path
 
@@ -37,6 +38,9 @@ def breast_cancer():
 
 def _table(file: str, header_lines: int = 1):
     """The columns of one of scikit-learn's files, float32; the last has the labels."""
-    folder = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "data"
-    table = np.loadtxt(folder / file, delimiter=",", skiprows=header_lines)
+    path = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "data" / file
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    # NumPy, given a path, asks for the working directory, which may have been deleted.
+    table = np.loadtxt(text.splitlines(), delimiter=",", skiprows=header_lines)
     return table[:, :-1].astype(np.float32), table[:, -1].astype(np.int64)
