@@ -152,3 +152,40 @@ def test_f1_of_several_yes_or_no():
     metric = metrics.fitted(keras.metrics.F1Score(), Compared(None, False, 2, binary=True))
     metric.update_state(y, outputs)
     np.testing.assert_allclose(metric.result(), right.f1_score(y, outputs > 0.5, average=None), rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
+def test_outputs_of_no_axis_but_the_examples(desk, tmp_path, activation):
+    """Keras' losses and metrics would take [n] for one row of n outputs."""
+    text = f'model: {{name: "scored:flat_linear", activation: {activation}}}\nloss: binary_crossentropy\n{TEXT}'
+    text = text.replace('"scored:rare", batch_size: full', '"scored:weighted", batch_size: 20')
+    text = text.replace("f1_score,", "{name: f1_score, weighted: true},") + "gradients: {accumulate: 3}\n"
+    result = tftrain.train(desk.load(text), tmp_path / "run")
+    import scored
+
+    for prefix, rows in (("", slice(20)), ("val_", slice(None))):
+        x, y, weight = (part[rows] for part in scored.weighted()["train"])
+        p = result.model(x).numpy().astype("float64")
+        p = p if activation == "sigmoid" else 1 / (1 + np.exp(-p))
+        losses = -np.log(np.where(y == 1, p, 1 - p))
+        wanted = {
+            "loss": (losses * weight).mean(),
+            "binary_crossentropy": losses.mean(),
+            "accuracy": right.accuracy_score(y, p > 0.5),
+            "precision": right.precision_score(y, p > 0.5, zero_division=0),
+            "f1_score": right.f1_score(y, p > 0.5, sample_weight=weight),
+        }
+        found = {name: result.history[prefix + name].values[0] for name in wanted}
+        assert found == pytest.approx(wanted, rel=1e-4)  # float32
+
+
+def test_positive_scores_that_the_loss_divides_by_their_sum(desk, tmp_path):
+    loss = "{name: categorical_crossentropy, from_logits: false}"
+    text = f'model: {{name: "scored:positive"}}\nloss: {loss}\n{TEXT}'.replace(NAMES, "[categorical_accuracy]")
+    result = tftrain.train(desk.load(text.replace("scored:rare", "scored:thirds")), tmp_path / "run")
+    import scored
+
+    scores, rows = result.model(scored.X).numpy(), scored.thirds()[1]
+    assert scores.max() > 1.1
+    shares = (scores * rows).sum(1) / scores.sum(1)
+    assert result.history["loss"].values[0] == pytest.approx(-np.log(shares).mean(), rel=1e-4)  # float32

@@ -30,6 +30,11 @@ def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     return y, outputs
 
 
+def columns(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets [n] or [n, 1] and outputs [n], both as [n, 1]."""
+    return tf.reshape(y, [-1, 1]), tf.reshape(outputs, [-1, 1])
+
+
 def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
     """Refuse a function that compares each target with the outputs of every example, by an oversight.
 

@@ -28,6 +28,7 @@ class Ending(NamedTuple):
     certain: bool = True
     why: str = ""
     outside: bool = False  # whether values beyond 0 and 1 were seen
+    negative: bool = False  # whether some of these were below 0
 
 
 def read_ending(model: keras.Model, x: Tree, outputs: Tensor, known: str | None = None) -> Ending:
@@ -47,11 +48,12 @@ def read_ending(model: keras.Model, x: Tree, outputs: Tensor, known: str | None 
     values = outputs.numpy()
     low, high = float(values.min()), float(values.max())
     seen = f"for the first {len(values)} examples they lie between {low:.3g} and {high:.3g}"
-    outside = low < -_ROUNDING or high > 1 + EXACT_SUM
+    negative = low < -_ROUNDING
+    outside = negative or high > 1 + EXACT_SUM
     if known == "linear" or span.weighted:
-        return Ending(True, "linear", why=seen, outside=outside)
+        return Ending(True, "linear", why=seen, outside=outside, negative=negative)
     if outside:
-        return Ending(True, why=seen, outside=True)
+        return Ending(True, why=seen, outside=True, negative=negative)
     if span.within(-_ROUNDING, 1 + _ROUNDING) or _sum_to_one(values):
         return Ending(False, why=seen)
     if span.exact and np.isfinite([span.low, span.high]).all():

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.alignment import aligned
+from tftrain.alignment import aligned, columns
 from tftrain.core.types import Facts, Tensor, Tree
 from tftrain.loss_kinds import LossKind, loss_kind
 
@@ -40,6 +40,17 @@ class FunctionLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return keras.ops.convert_to_tensor(self._function(*aligned(y_true, y_pred), **self._arguments))
+
+
+class ColumnLoss(keras.losses.Loss):
+    """A loss of Keras for outputs [n], which it is given as [n, 1]; of [n] it would take all examples for one row."""
+
+    def __init__(self, loss: keras.losses.Loss):
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
+        self._loss = loss
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._loss.call(*columns(y_true, y_pred))
 
 
 def rank_of(loss: Any, y: Any, outputs: Any) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tftrain.alignment import columns
 from tftrain.core.masks import mask_of, masked
 from tftrain.core.types import Tensor
 
@@ -33,7 +34,7 @@ class Compared(NamedTuple):
     `classes` is the number of classes that exclude each other, None where there are none; `one_hot` whether targets are
     rows of them, and not labels; `outputs` the length of the outputs' last axis; `binary` whether targets of no classes
     are 0 or 1; `apart` whether the loss takes each value of a row as a yes or no of its own; `margins` whether outputs
-    are those of a hinge loss, of which 0 is between no and yes.
+    are those of a hinge loss, of which 0 is between no and yes; `flat` whether outputs are [n], and not [n, 1].
     """
 
     classes: int | None
@@ -42,6 +43,7 @@ class Compared(NamedTuple):
     binary: bool = False
     apart: bool = False
     margins: bool = False
+    flat: bool = False
 
 
 def accuracy(*, outputs: int, one_hot: bool) -> keras.metrics.Metric:
@@ -99,6 +101,8 @@ def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Me
     form = _form(metric, compared)
     if compared.margins and isinstance(metric, _BINARY):
         form = _of_margins(form)
+    if compared.flat:
+        form = _of_columns(form)
     return metric if form is None else Fitted(metric, form)
 
 
@@ -193,3 +197,13 @@ def _of_margins(form: Form | None) -> Form:
         return (y, probabilities) if form is None else form(y, probabilities)
 
     return scaled
+
+
+def _of_columns(form: Form | None) -> Form:
+    """A form for outputs [n], of which Keras would take all for one row."""
+
+    def column(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        rows = columns(y, outputs)
+        return rows if form is None else form(*rows)
+
+    return column

@@ -87,6 +87,8 @@ def open_loss(config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
             one_hot = losses.is_one_hot(data.facts)
             loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
             expect(loss, Callable, "a keras.losses.Loss")
+            if outputs.shape.rank == 1 and isinstance(loss, keras.losses.Loss) and loss_kind(part.target).keras:
+                loss = losses.ColumnLoss(loss)
         _try_loss(loss, part, sample.y, outputs)
         rank = losses.rank_of(loss, sample.y, outputs)
         _expect_weight_of_numbers(config, data, rank)
@@ -124,7 +126,8 @@ def _from_logits(config: Config, data: Data, ending: Ending, takes_logits: bool)
     clash = None
     if ending.activation != "linear" or ending.outside:
         clash = logits_clash(ending.activation, asked)
-    if clash is None and asked is False and ending.outside:
+    is_scaled = loss_kind(part.target).compares == "rows" and not ending.negative  # Keras divides rows by their sum
+    if clash is None and asked is False and ending.outside and not is_scaled:
         clash = f"given false, but the model's outputs are no probabilities: {ending.why}; write from_logits: true"
     if clash:
         raise InputError(problem(part.place, "loss.from_logits", clash))
@@ -206,6 +209,7 @@ def _compared(config: Config, data: Data, outputs: tf.Tensor) -> metrics.Compare
         binary=losses.are_zero_or_one(data.sample.y),
         apart=one_hot and compares == "binary",
         margins=compares == "margins",
+        flat=outputs.shape.rank == 1,
     )
 
 
@@ -222,7 +226,7 @@ def _metric(
             metrics.expect_scores(compared)
         metric = part.build(outputs=compared.outputs, one_hot=compared.one_hot)
         expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
-    if part.target.startswith("keras.") or part.target == metrics.ACCURACY and compared.margins:
+    if part.target.startswith("keras.") or part.target == metrics.ACCURACY and (compared.margins or compared.flat):
         metric = metrics.fitted(metric, compared)
     metric.weighted = bool(part.option("weighted"))
     objective.score(metric, data.sample, outputs)

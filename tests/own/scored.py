@@ -179,3 +179,27 @@ def looking_up(kind: str):
 def named(layer: str = "dense", model: str = "model"):
     inputs = keras.Input((2,))
     return keras.Model(inputs, keras.layers.Dense(1, name=layer)(inputs), name=model)
+
+
+def flat_linear(activation: str = "linear"):
+    """A model that gives [n]."""
+    inputs = keras.Input((2,))
+    dense = keras.layers.Dense(1, kernel_initializer=weights(1))(inputs)
+    return keras.Model(inputs, keras.activations.get(activation)(keras.ops.squeeze(dense, -1)))
+
+
+def weighted():
+    """Targets [n] with weights of the examples, to validate by too."""
+    examples = X, RARE, np.linspace(0, 2, len(X), dtype="float32")
+    return {"train": examples, "validation": examples}
+
+
+def positive(units: int = 3):
+    """Scores of any size above 0, which categorical cross-entropy divides by their sum."""
+    inputs = keras.Input((2,))
+    dense = keras.layers.Dense(units, kernel_initializer=weights(1))(inputs)
+    return keras.Model(inputs, keras.ops.relu(4 * dense) + 0.5)
+
+
+def thirds():
+    return X, np.eye(3, dtype="float32")[np.arange(len(X)) % 3]
