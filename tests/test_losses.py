@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tftrain import losses, metrics
 from tftrain.assemble import assemble
+from tftrain.core.masks import masked
 from tftrain.core.types import Facts
 from tftrain.metrics import Compared
 
@@ -157,3 +158,25 @@ def test_labels_at_each_time_step_are_found_out(desk):
     assert run.data.facts.by_position and run.data.facts.classes == 5
     assert [metric.name for metric in run.recipe.metrics] == ["accuracy"]
     assert run.objective.model.output.shape == (None, 26, 5)
+
+
+@pytest.mark.parametrize("kind", [keras.losses.BinaryCrossentropy, keras.losses.MeanAbsoluteError])
+def test_targets_of_each_step_beside_outputs_with_an_axis_more(kind):
+    """Keras would average over all steps, and then not know what a mask or weights of steps are of."""
+    random = np.random.default_rng(0)
+    y, p = random.integers(0, 2, (4, 5)), random.uniform(0.1, 0.9, (4, 5, 1))
+    mask, weight = random.random((4, 5)) < 0.6, random.random((4, 5))
+    outputs = masked(tf.constant(p, tf.float32), tf.constant(mask))
+    loss = losses.by_column(kind(), y, p)
+    if kind is keras.losses.BinaryCrossentropy:
+        each = -np.log(np.where(y == 1, p[..., 0], 1 - p[..., 0]))
+    else:
+        each = np.abs(y - p[..., 0])
+    wanted = (each * weight)[mask].sum() / mask.sum()
+    assert float(loss(y, outputs, sample_weight=weight)) == pytest.approx(wanted, rel=1e-5)  # float32
+
+
+def test_losses_of_whole_rows_stay_as_they_are():
+    y, outputs = np.zeros((4, 5)), np.zeros((4, 5, 1))
+    for loss in (keras.losses.CosineSimilarity(), keras.losses.KLDivergence(), len):
+        assert losses.by_column(loss, y, outputs) is loss

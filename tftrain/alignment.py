@@ -30,9 +30,17 @@ def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     return y, outputs
 
 
+def are_columns(y: Tensor, outputs: Tensor) -> bool:
+    """Whether there is an output for each target, but no last axis of length 1 in both: [n], or [n, time, 1] of one."""
+    ranks = len(y.shape), len(outputs.shape)
+    return ranks[1] == 1 or ranks[1] > 2 and ranks[0] == ranks[1] - 1 and outputs.shape[-1] == 1
+
+
 def columns(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets [n] or [n, 1] and outputs [n], both as [n, 1]."""
-    return tf.reshape(y, [-1, 1]), tf.reshape(outputs, [-1, 1])
+    """Both with a last axis of length 1: outputs [n] as [n, 1], and targets of the shape of the outputs."""
+    if len(outputs.shape) == 1:
+        outputs = outputs[:, tf.newaxis]
+    return tf.reshape(y, tf.shape(outputs)), outputs
 
 
 def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:

@@ -11,12 +11,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.alignment import aligned, columns
+from tftrain.alignment import aligned, are_columns, columns
 from tftrain.core.types import Facts, Tensor, Tree
 from tftrain.loss_kinds import LossKind, loss_kind
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight")  # of which pieces make the whole
 _ALIKE = 1e-3  # of a loss of an example alone and among others; half precision is cast before
+
+_ELEMENTWISE = (  # losses of each output by itself, averaged over the last axis
+    *(keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy),
+    *(keras.losses.Hinge, keras.losses.SquaredHinge, keras.losses.Huber, keras.losses.LogCosh, keras.losses.Poisson),
+    *(keras.losses.MeanSquaredError, keras.losses.MeanAbsoluteError),
+    *(keras.losses.MeanAbsolutePercentageError, keras.losses.MeanSquaredLogarithmicError),
+)
 
 
 def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.losses.Loss:
@@ -43,7 +50,10 @@ class FunctionLoss(keras.losses.Loss):
 
 
 class ColumnLoss(keras.losses.Loss):
-    """A loss of Keras for outputs [n], which it is given as [n, 1]; of [n] it would take all examples for one row."""
+    """A loss of each output by itself, given targets and outputs as [..., 1], so that it has a number for each.
+
+    Of outputs [n] it would take all examples for one row, and of targets [n, time] all time steps.
+    """
 
     def __init__(self, loss: keras.losses.Loss):
         super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
@@ -51,6 +61,11 @@ class ColumnLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self._loss.call(*columns(y_true, y_pred))
+
+
+def by_column(loss: Any, y: Any, outputs: Any) -> Any:
+    """A loss with a number for each output where there is one for each target; others as they are."""
+    return ColumnLoss(loss) if type(loss) in _ELEMENTWISE and are_columns(y, outputs) else loss
 
 
 def rank_of(loss: Any, y: Any, outputs: Any) -> int | None:

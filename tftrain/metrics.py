@@ -24,6 +24,7 @@ _BINARY = (
 _RANKING = ("AUC", "SensitivityAtSpecificity", "SpecificityAtSensitivity", "PrecisionAtRecall", "RecallAtPrecision")
 # By these a config asks for several classes, or for another one.
 _CHOICES = ("class_id", "top_k", "average", "multi_label")
+_OF_ROWS = (keras.metrics.CosineSimilarity, keras.metrics.KLDivergence)  # sums over the last axis
 _ROWS = (keras.metrics.OneHotIoU, keras.metrics.OneHotMeanIoU, keras.metrics.BinaryIoU)
 Form = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -34,7 +35,8 @@ class Compared(NamedTuple):
     `classes` is the number of classes that exclude each other, None where there are none; `one_hot` whether targets are
     rows of them, and not labels; `outputs` the length of the outputs' last axis; `binary` whether targets of no classes
     are 0 or 1; `apart` whether the loss takes each value of a row as a yes or no of its own; `margins` whether outputs
-    are those of a hinge loss, of which 0 is between no and yes; `flat` whether outputs are [n], and not [n, 1].
+    are those of a hinge loss, of which 0 is between no and yes; `flat` whether outputs are [n], or [n, time, 1] beside
+    targets [n, time].
     """
 
     classes: int | None
@@ -101,7 +103,7 @@ def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Me
     form = _form(metric, compared)
     if compared.margins and isinstance(metric, _BINARY):
         form = _of_margins(form)
-    if compared.flat:
+    if compared.flat and not isinstance(metric, _OF_ROWS):
         form = _of_columns(form)
     return metric if form is None else Fitted(metric, form)
 
@@ -200,7 +202,7 @@ def _of_margins(form: Form | None) -> Form:
 
 
 def _of_columns(form: Form | None) -> Form:
-    """A form for outputs [n], of which Keras would take all for one row."""
+    """A form for an output of each target, where Keras would take all examples or time steps for one row."""
 
     def column(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         rows = columns(y, outputs)

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tftrain import losses, metrics
-from tftrain.alignment import aligned, aligning, expect_no_pairs
+from tftrain.alignment import aligned, aligning, are_columns, expect_no_pairs
 from tftrain.arguments import takes_targets
 from tftrain.config import Config
 from tftrain.core.objective import KerasObjective, spread, unchanged
@@ -87,8 +87,7 @@ def open_loss(config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
             one_hot = losses.is_one_hot(data.facts)
             loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
             expect(loss, Callable, "a keras.losses.Loss")
-            if outputs.shape.rank == 1 and isinstance(loss, keras.losses.Loss) and loss_kind(part.target).keras:
-                loss = losses.ColumnLoss(loss)
+            loss = losses.by_column(loss, sample.y, outputs)
         _try_loss(loss, part, sample.y, outputs)
         rank = losses.rank_of(loss, sample.y, outputs)
         _expect_weight_of_numbers(config, data, rank)
@@ -209,7 +208,7 @@ def _compared(config: Config, data: Data, outputs: tf.Tensor) -> metrics.Compare
         binary=losses.are_zero_or_one(data.sample.y),
         apart=one_hot and compares == "binary",
         margins=compares == "margins",
-        flat=outputs.shape.rank == 1,
+        flat=are_columns(data.sample.y, outputs),
     )
 
 
