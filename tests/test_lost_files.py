@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import tftrain
 from tftrain.core.checkpoint import Checkpoints
@@ -83,6 +84,7 @@ def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fa
     output = capsys.readouterr().out
     word = "lost" if fault == "lost" else "damaged"
     assert f"{model} is {word}; it is written again from the checkpoint\n" in output
+    assert output.count("written again") == 1
     assert "the run has ended at step 20 already, so nothing is done" in output
     assert_same_weights(tftrain.load_model(folder), whole.model)
     assert_same_weights(result.model, whole.model)
@@ -117,7 +119,8 @@ def test_a_file_that_is_gone_is_told(config, folder, capsys, pattern):
     remove(folder, pattern)
     before = contents(folder)
     tftrain.train(config(), folder, resume=True)
-    assert [line for line in capsys.readouterr().out.splitlines() if LOST[pattern] in line]
+    output = capsys.readouterr().out
+    assert LOST[pattern] in output and "written again" not in output
     assert contents(folder) == before
 
 
@@ -133,11 +136,32 @@ def test_records_that_are_cut_are_told(config, interrupted, tmp_path, capsys):
     assert "val is lost: TensorBoard shows no curves of it up to step 10\n" in output
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (
+            lambda file: os.truncate(file, file.stat().st_size - 1),
+            "run end at step {last}: TensorBoard lacks the points to step 20",
+        ),
+        (lambda file: cut(file, 0.0), "run is lost: TensorBoard shows no curves of it up to step 20"),
+        (lambda file: file.write_bytes(bytes(range(256)) * 40), "run is lost: TensorBoard shows no curves"),
+    ],
+    ids=["cut", "empty", "garbage"],
+)
+def test_event_files_that_are_damaged_are_told(config, folder, capsys, damage, told):
+    (file,) = (path for path in folder.glob("events*") if not path.name.endswith(".hparams"))
+    damage(file)
+    steps = [event.step for event in EventFileLoader(str(file)).Load()]
+    tftrain.train(config(), folder, resume=True)
+    assert told.format(last=max(steps, default=0)) in capsys.readouterr().out
+
+
 def test_of_a_run_that_lost_nothing_nothing_is_told(whole, config, interrupted, tmp_path, capsys):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     capsys.readouterr()
     result = tftrain.train(config(), folder, resume=True)
-    assert " lost" not in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert " lost" not in output and "event files" not in output
     assert_same_weights(result.model, whole.model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tftrain.observers.events import last_event_step
 from tftrain.observers.hparams import ENDING
 from tftrain.observers.records import last_step
 from tftrain.run_folder import CHECKPOINTS, EVENTS, METRICS, RESULTS, VALIDATION
@@ -32,6 +33,11 @@ def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list
     elif reached < point:
         lines.append(f"{folder / METRICS} ends at step {reached}: its points from there to step {point} are lost")
     for events in (folder, folder / VALIDATION) if is_validated else (folder,):
-        if not any(not path.name.endswith(ENDING) for path in events.glob(f"{EVENTS}*")):
+        files = [path for path in events.glob(f"{EVENTS}*") if not path.name.endswith(ENDING)]
+        shown = max(map(last_event_step, files), default=0)
+        if not shown:
             lines.append(f"the event file in {events} is lost: TensorBoard shows no curves of it up to step {start}")
+        elif shown < point and events == folder:
+            lacking = f"TensorBoard lacks the points to step {point}"
+            lines.append(f"the event files in {events} end at step {shown}: {lacking}")
     return lines

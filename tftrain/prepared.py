@@ -112,7 +112,7 @@ def restore_learned(folder: Path, chain: Chain, target: tf.TensorSpec) -> None:
     if not chain.steps:
         return
     try:
-        _read_learned(file, folder, chain.steps)
+        _read_learned(file, folder, [one.step for one in chain.fitted[1::2]])  # every other one is a cast
     except ValueError:
         with suppress(TypeError):  # a state that is no numbers was never written
             content = _learned(chain, target)

@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from tftrain.observers.descriptions import description_of
 
 _STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.(\d{6})\.")
 _HEAD = struct.Struct("<Q4xBd")
+_HEAD_BYTES = _HEAD.size + 11  # with the step
 _MAX_SECONDS = 10**10 - 1  # what the name of a file has room for
 _FLOAT = b"\x08\x01"  # TensorProto.dtype
 _SCALAR = SummaryMetadata(
@@ -88,21 +89,44 @@ def _newest(folder: Path) -> int:
     return max(stamps[last], _last_time(last))
 
 
-def _last_time(path: Path) -> int:
-    """The latest time of the events in a file, in microseconds; 0 where none can be read.
+def last_event_step(path: Path) -> int:
+    """The largest step of the events that a file holds whole; 0 where there is none."""
+    return max((step for _, step in _events(path)), default=0)
 
-    A record is its length in 8 bytes, their checksum in 4, the event, which begins with its time, and 4 more bytes.
+
+def _last_time(path: Path) -> int:
+    """The latest time of the events in a file, in microseconds; 0 where none can be read."""
+    return max((int(seconds * 1e6) for seconds, _ in _events(path) if 0 < seconds < _MAX_SECONDS), default=0)
+
+
+def _events(path: Path) -> Iterator[tuple[float, int]]:
+    """Yield the time, in seconds, and the step of each event that a file holds whole; nothing more from damage on.
+
+    A record is its length in 8 bytes, their checksum in 4, the event, which begins with its time and, where that is not
+    0, its step, and 4 more bytes.
     """
-    latest = 0
     if path.is_symlink() or not path.is_file():
-        return latest
+        return
     with suppress(OSError, ValueError), open(path, "rb") as file:  # a place beyond what a file can have is a ValueError
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            length, field, seconds = _HEAD.unpack(head)
-            if field == 0x09 and 0 < seconds < _MAX_SECONDS:
-                latest = max(latest, int(seconds * 1e6))
-            file.seek(length + 16 - _HEAD.size, os.SEEK_CUR)
-    return latest
+        size, end = os.fstat(file.fileno()).st_size, 0
+        while len(head := file.read(_HEAD_BYTES)) >= _HEAD.size:
+            length, field, seconds = _HEAD.unpack_from(head)
+            end += length + 16
+            if field != 0x09 or end > size:
+                return
+            yield seconds, _step(head[_HEAD.size :])
+            file.seek(end)
+
+
+def _step(content: bytes) -> int:
+    """The step of an event, whose time these bytes follow."""
+    step = 0
+    if content[:1] == b"\x10":
+        for place, byte in enumerate(content[1:]):
+            step |= (byte & 127) << 7 * place
+            if byte < 128:
+                break
+    return step
 
 
 class EventFile:
