@@ -49,7 +49,8 @@ class PreparedModel(keras.Model):
             What the network takes.
         """
         examples = tf.shape(tf.nest.flatten(x)[0])[0]
-        unknown = tf.zeros(tf.concat([[examples], self._target.shape.as_list()], 0), self._target.dtype)
+        shape = tf.constant(self._target.shape.as_list(), tf.int32)
+        unknown = tf.zeros(tf.concat([[examples], shape], 0), self._target.dtype)
         return apply(self._fitted, Batch(x, unknown), 0, False).x
 
     def call(self, x: Tree, training: bool = False) -> Any:

@@ -212,3 +212,28 @@ def test_splits_of_the_source_are_kept():
 def test_shares_must_leave_training_examples():
     with pytest.raises(DataError, match="0.5 for test and 0.5 for validation of 4 examples leaves none for training"):
         split(whole(np.zeros((4, 1)), np.zeros(4)), 0.5, 0.5, 0)
+
+
+@FORMS
+@pytest.mark.parametrize("encode", [np.float32, lambda y: y[:, None].astype(float), lambda y: np.eye(2)[y]])
+def test_floats_of_0_and_1_and_one_hot_rows_are_classes_in_every_form(form, encode):
+    y = np.repeat([0, 1], [46, 4])
+    for how in ("auto", "stratified"):
+        found = numbers_of(form, encode(y), validation=0.2, split_seed=SEED, split=how)
+        assert all(1 in y[part] for part in found.values())
+    twin = train_test_split(np.arange(50), test_size=0.2, stratify=y, random_state=SEED)[1]
+    assert sorted(found["validation"]) == sorted(twin)
+
+
+@FORMS
+@pytest.mark.parametrize("y", [np.arange(40.0), np.repeat([0.0, 0.5], 20), np.tile([[1.0, 1.0], [0.0, 1.0]], (20, 1))])
+def test_other_numbers_are_no_classes(form, y):
+    with pytest.raises(DataError, match="split: stratified needs a class for each example; the targets are none"):
+        numbers_of(form, y, validation=0.2, split="stratified")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_class_that_a_test_leaves_too_few_of_is_trained_on(seed):
+    y = np.repeat([0, 1, 2], [40, 3, 4])
+    found = numbers_of(arrays, y, validation=0.2, test=0.6, split="stratified", split_seed=seed)
+    assert all(1 in y[found[part]] for part in ("train", "test"))

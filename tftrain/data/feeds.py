@@ -23,7 +23,7 @@ from tftrain.data.order import Order
 from tftrain.data.source import column_names, read
 from tftrain.data.splits import How, Split, split, take
 from tftrain.data.stream import StreamFeed
-from tftrain.data.survey import Survey, first_not_finite, record_of, survey
+from tftrain.data.survey import Survey, all_classes, classes_of, first_not_finite, record_of, survey
 
 EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
 SAMPLE_EXAMPLES = 32
@@ -189,10 +189,11 @@ def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label
 def _classes_of(data: Batch | Addressed | tf.data.Dataset, known: Survey) -> np.ndarray | None:
     """The class of each example, [examples]; None where the targets are no classes."""
     if not isinstance(data, Batch):
-        return known.targets
+        return known.classes
     if known.labels:
         return data.y.reshape(len(data.y))
-    return data.y.argmax(axis=1) if _one_hot_classes(data) else None
+    found = None if known.others is not None and data.y.ndim != 2 else classes_of(tf.constant(data.y))
+    return None if found is None else all_classes(found.numpy())
 
 
 def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Literal, NamedTuple
 
@@ -95,7 +96,8 @@ def _draw(
     together = whole.data.together if isinstance(whole.data, Addressed) else 1
     rows = _draw_shuffled(whole.examples, counts, seed, max(1, min(together, min(counts.values()) // LEAST_CHUNKS)))
     if how == "auto" and labels is not None and _lacks_class(labels, rows):
-        return _draw_stratified(labels, counts, seed)
+        with contextlib.suppress(DataError):  # of classes that are too small for it, at random is as well as can be
+            return _draw_stratified(labels, counts, seed)
     return rows
 
 
@@ -121,19 +123,25 @@ def _draw_shuffled(examples: int, counts: dict[str, int], seed: int, chunk: int)
 
 
 def _draw_stratified(labels: np.ndarray, counts: dict[str, int], seed: int) -> dict[str, np.ndarray]:
-    """Draw the same share of each class; a class with fewer examples than there are parts stays in training."""
+    """Draw the same share of each class; what a class has too few examples for, to be divided again, stays in training."""
     from sklearn.model_selection import train_test_split  # takes a second, which only this needs
 
-    classes, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    is_rare = sizes[places] <= len(counts)
-    rest, parts = np.flatnonzero(~is_rare), {}
+    _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    rest, parts = np.arange(len(labels)), {}
+    kept = sizes[places] <= len(counts)
     for name, count in counts.items():
+        rest = rest[~kept[rest]]
         try:
             rest, parts[name] = train_test_split(rest, test_size=count, stratify=labels[rest], random_state=seed)
         except ValueError as error:
-            message = f"{name}: {count} examples cannot have the same share of each of {len(classes)} classes"
+            classes = len(np.unique(labels[rest]))
+            message = f"{name}: {count} examples cannot have the same share of each of {classes} classes"
             raise DataError(f"{message} ({error})") from error
-    return {"train": np.concatenate([rest, np.flatnonzero(is_rare)]), **parts}
+        left = np.bincount(places[rest], minlength=len(sizes))
+        kept[rest] = left[places[rest]] < 2
+    taken = np.zeros(len(labels), bool)
+    taken[np.concatenate([*parts.values(), rest])] = True
+    return {"train": np.concatenate([rest, np.flatnonzero(~taken)]), **parts}
 
 
 def _draw_groups(groups: np.ndarray, shares: dict[str, float], seed: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Batch
+from tftrain.core.types import Batch, Tensor
 from tftrain.data.addressed import THREADS, Addressed, serially, steady
 from tftrain.data.batches import leaves
 from tftrain.data.errors import DataError
@@ -26,14 +26,15 @@ class Survey(NamedTuple):
     """The number of examples, and the lowest and highest target where they are integers.
 
     Those of shape () or (1,) are `labels`; whether `others` are labels too is for the loss to say. `features` tells of
-    the whole numbers of each array of x, None where these are floats. `targets` are the labels of a stream, by example.
+    the whole numbers of each array of x, None where these are floats. `classes` are those of the examples of a stream,
+    where all targets are classes.
     """
 
     examples: int
     labels: tuple[int, int] | None
     others: tuple[int, int] | None = None
     features: tuple[Whole | None, ...] = ()
-    targets: np.ndarray | None = None
+    classes: np.ndarray | None = None
 
 
 class NotFinite(NamedTuple):
@@ -62,7 +63,7 @@ def survey(
     else:
         found = _survey_stream(name, data, ignored)
     if found.labels and regression and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES:
-        return found._replace(labels=None, targets=None)
+        return found._replace(labels=None, classes=None)
     if found.labels:
         _check_labels(name, data, *found.labels)
     return found
@@ -105,6 +106,31 @@ def are_labels(target: Any) -> bool:
     return not _are_floats(target) and tuple(target.shape) in ((), (1,))
 
 
+def classes_of(y: Tensor) -> Tensor | None:
+    """The class of each target, -1 where it is none; None where targets of such a shape are no classes.
+
+    Args:
+        y: [examples] or [examples, 1] of labels, or of floats, of which 0 and 1 are classes; or [examples, classes],
+            rows with a single 1.
+    """
+    shape = y.shape[1:]
+    if shape == [] or shape == [1]:
+        single = tf.reshape(y, [-1])
+        known = (single == 0) | (single == 1) if y.dtype.is_floating else tf.ones_like(single, tf.bool)
+        return tf.where(known, tf.cast(single, tf.int64), -1)
+    if shape.rank != 1 or not shape.is_fully_defined():
+        return None
+    numbers = tf.cast(y, tf.int64) if y.dtype.is_bool else y
+    ones = tf.cast(numbers == 1, tf.int64)
+    is_one_hot = tf.reduce_all((numbers == 0) | (numbers == 1), 1) & (tf.reduce_sum(ones, 1) == 1)
+    return tf.where(is_one_hot, tf.argmax(ones, 1), -1)
+
+
+def all_classes(classes: np.ndarray) -> np.ndarray | None:
+    """The classes of targets that are no labels; None where some are none, or where there is one alone."""
+    return None if classes.min() < 0 or classes.min() == classes.max() else classes
+
+
 def _survey_arrays(name: str, batch: Batch, columns: Sequence[str], ignored: int | None) -> Survey:
     if not len(batch.y):
         raise DataError(f"{name}: there are no examples")
@@ -122,6 +148,7 @@ def _survey_arrays(name: str, batch: Batch, columns: Sequence[str], ignored: int
 def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | None) -> Survey:
     dataset = serially(data)
     has_labels = are_labels(data.element_spec[1])
+    has_classes = data.element_spec[1].shape.rank < 2
     kinds = [leaf.dtype for leaf in tf.nest.flatten(data.element_spec[0])]
 
     @tf.autograph.experimental.do_not_convert
@@ -129,21 +156,22 @@ def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | 
         batch = Batch(*example)
         bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
         target = _range_of(batch.y, ignored)
-        label = tf.reshape(tf.cast(batch.y, tf.int64), []) if has_labels else tf.constant(0, tf.int64)
-        return bad, target, label, tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
+        classes = classes_of(batch.y[tf.newaxis])
+        single = tf.constant(-1, tf.int64) if classes is None else classes[0]
+        return bad, target, single, tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
 
-    count, bad_count, first, labels = 0, 0, -1, []
+    count, bad_count, first, seen = 0, 0, -1, []
     ranges: list[Whole] | None = None
     patience = time.monotonic() + PATIENCE_SECONDS
     looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(LOOKED_AT)
-    for bad, target, label, features in steady(looked).as_numpy_iterator():
+    for bad, target, single, features in steady(looked).as_numpy_iterator():
         if not bad_count and bad.any():
             first = count + int(np.argmax(bad > 0))
         count, bad_count = count + len(bad), bad_count + int(bad.sum())
         joined = [_joined(one) for one in (target, *features)]
         ranges = joined if ranges is None else [one.joined(other) for one, other in zip(ranges, joined, strict=True)]
-        if has_labels:
-            labels.append(label)
+        if has_classes:
+            seen.append(single)
         if time.monotonic() > patience:
             patience += PATIENCE_SECONDS
             _tell_progress(name, count, dataset)
@@ -154,11 +182,14 @@ def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | 
         part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
         _refuse(name, NotFinite(bad_count, first, _place(part, places[0])))
     features = tuple(one if kind.is_integer else None for one, kind in zip(ranges[1:], kinds, strict=True))
+    classes = np.concatenate(seen) if seen else None
+    if classes is not None and not has_labels:
+        classes = all_classes(classes)
     if _are_floats(data.element_spec[1]):
-        return Survey(count, None, features=features)
+        return Survey(count, None, features=features, classes=classes)
     low, high = ranges[0][:2]
     found = _survey(data.element_spec[1], count, (low, high) if low <= high else (0, 0))
-    return found._replace(features=features, targets=np.concatenate(labels) if has_labels else None)
+    return found._replace(features=features, classes=classes)
 
 
 def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
