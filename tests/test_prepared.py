@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tftrain
 from tftrain.data.bundled import digits, wine
@@ -46,6 +49,40 @@ def test_rows_are_prepared_with_what_was_learned_of_the_training_split(trained):
     np.testing.assert_allclose(model.predict(x, verbose=0), twin, atol=1e-5)  # some roundings of float32
     np.testing.assert_array_equal(model(x), trained.model(x))
     np.testing.assert_array_equal(model.predict(x[:5].tolist(), verbose=0), model.predict(x[:5], verbose=0))
+
+
+def test_a_graph_and_a_stream_give_what_arrays_do(trained):
+    x, _ = wine()
+    model = trained.model
+    twin = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(tf.function(model)(tf.constant(x)), twin)
+    np.testing.assert_array_equal(model.predict_on_batch(x), twin)
+    np.testing.assert_array_equal(model.predict(tf.data.Dataset.from_tensor_slices(x).batch(50), verbose=0), twin)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
+def test_rows_of_other_types_are_given_that_of_the_data(kind, tmp_path, monkeypatch):
+    (tmp_path / "deltas.py").write_text(
+        "import numpy as np\nfrom tftrain.data.chain import Preprocess\n\n\ndef least():\n"
+        "    fit = lambda batches, facts: np.min([np.asarray(batch.x).min(0) for batch in batches], 0)\n"
+        "    return Preprocess(lambda x, y, state, seed, training: (x * 2 - state.astype(x.dtype.name), y), fit)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = WINE.replace("standardize", '"deltas:least"').replace("epochs: 3", "steps: 1")
+    (tmp_path / "deltas.yaml").write_text(text)
+    model = tftrain.train(tftrain.load(tmp_path / "deltas.yaml"), tmp_path / "run").model
+    rows = wine()[0][:5].round().astype(kind)
+    twin = model.network.predict(model.prepare(rows.astype(np.float32)), verbose=0)
+    loaded = tftrain.load_model(tmp_path / "run")
+    for found in (model(rows), model.predict(rows, verbose=0), loaded(rows), loaded.predict(rows.tolist(), verbose=0)):
+        np.testing.assert_array_equal(found, twin)
+
+
+def test_rows_of_another_shape_are_told(trained):
+    x, _ = wine()
+    for rows, shown in ((x[0], "[13]"), (x[:, :12], "[178, 12]"), (x[None], "[1, 178, 13]")):
+        with pytest.raises(ValueError, match=re.escape(f"x has the shape {shown}; expected [examples, 13]")):
+            tftrain.load_model(trained.folder).predict(rows, verbose=0)
 
 
 @pytest.mark.parametrize("checkpoint", [None, "latest"])
@@ -90,6 +127,19 @@ def test_own_steps_parts_of_the_model_and_float64(desk, tmp_path):
     found = model.predict(x, verbose=0)
     np.testing.assert_allclose(found, model.network.predict({"both": both}, verbose=0), atol=1e-5)
     np.testing.assert_array_equal(found, result.model.predict(x, verbose=0))
+
+
+def test_evaluation_is_of_float64_as_it_is_and_of_features_alone(desk, tmp_path):
+    from learners import timed
+
+    x, y = timed()
+    model = tftrain.train(desk.load(TIMED), tmp_path / "run").model
+    model.compile(loss="mse")
+    twin = np.mean((np.ravel(model.predict(x, verbose=0)) - np.ravel(y)) ** 2)
+    more = {**x, "patient": np.array(["a"] * len(y))}
+    assert model.evaluate(more, y, verbose=0) == pytest.approx(twin, rel=1e-5)
+    with pytest.raises(ValueError, match="x has no feature 'kind'; expected a dict of time, kind, as the data"):
+        model.predict({"time": x["time"]}, verbose=0)
 
 
 def test_what_cannot_be_written_is_told(desk, tmp_path):

@@ -83,7 +83,7 @@ def run(config: Config, run_dir: Path | None = None, resume: bool = False, chang
         if not session.is_over():  # else the config stays the one that was trained with
             run_folder.write_config(folder, dump(config))
         names = [part.name for part in config.data.preprocess]
-        write_learned(folder, assembled.data.chain, assembled.data.target, names)
+        write_learned(folder, assembled.data.chain, assembled.data.example, names)
         _tell_replay(assembled)
         print_start(folder)
         with hparams.shown(folder, lone(assembled)) as outcome:
@@ -178,7 +178,7 @@ class Session:
         self._finish_model()
         if self._chief and not changed:
             self._restore_model_file()
-            restore_learned(folder, self._run.data.chain, self._run.data.target)
+            restore_learned(folder, self._run.data.chain, self._run.data.example)
         return self._result(found, ended)
 
     def keep_changes(self, changed: bool) -> None:
@@ -358,7 +358,7 @@ class Session:
 
     def _result(self, found: Results, ended: Stop | None) -> Result:
         data, stopped = self._run.data, ended and str(ended)
-        model = prepared_model(self._run.state.model, data.chain, data.target)
+        model = prepared_model(self._run.state.model, data.chain, data.example)
         return Result(self._curves(), model, found, self._folder, stopped, isinstance(ended, NotFinite))
 
     def _train(self, sinks: Sinks) -> Stop | None:

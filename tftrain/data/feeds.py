@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Facts, Feed
+from tftrain.core.types import Batch, Facts, Feed, Tree
 from tftrain.data.addressed import Addressed, serially
 from tftrain.data.arrays import ArrayFeed
 from tftrain.data.batches import leaves, map_leaves
@@ -64,7 +64,7 @@ class Data(NamedTuple):
     integer_range: tuple[int, int] | None
     batch_size: int  # of training
     chain: Chain
-    target: tf.TensorSpec  # of an example, before preprocessing
+    example: tuple[Tree, tf.TensorSpec]  # the specs of its features and target, before preprocessing
     has_whole: bool  # whether x holds whole numbers or truth values
     large: dict[str, Whole]
     cast_for: Callable[[Numbers], Data]
@@ -130,7 +130,7 @@ def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, see
         known.others,
         batch_size,
         chain,
-        _target_of(example),
+        _specs_of(splits["train"].data),
         any(not tf.as_dtype(leaf.dtype).is_floating for leaf in tf.nest.flatten(example.x)),
         {name: one for name, one in features.items() if one is not None and one.is_rounded},
         functools.partial(_prepared, splits, known, options, seed),
@@ -147,10 +147,11 @@ def _example_of(data: Batch | Addressed | tf.data.Dataset) -> tuple:
     return data[:3] if isinstance(data, Batch) else data.element_spec
 
 
-def _target_of(example: Batch) -> tf.TensorSpec:
-    """The shape and the type of a target, without the batch axis that arrays have."""
-    shape = example.y.shape[1:] if isinstance(example.y, np.ndarray) else example.y.shape
-    return tf.TensorSpec(shape, example.y.dtype)
+def _specs_of(data: Batch | Addressed | tf.data.Dataset) -> tuple[Tree, tf.TensorSpec]:
+    """The shapes and the types of an example's features and target, without the batch axis that arrays have."""
+    if not isinstance(data, Batch):
+        return data.element_spec[:2]
+    return tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), tuple(data[:2]))
 
 
 class _Known(NamedTuple):

@@ -123,7 +123,7 @@ def _draw_shuffled(examples: int, counts: dict[str, int], seed: int, chunk: int)
 
 
 def _draw_stratified(labels: np.ndarray, counts: dict[str, int], seed: int) -> dict[str, np.ndarray]:
-    """Draw the same share of each class; what a class has too few examples for, to be divided again, stays in training."""
+    """Draw the same share of each class; one with too few examples to be divided, or divided again, is trained on."""
     from sklearn.model_selection import train_test_split  # takes a second, which only this needs
 
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
