@@ -28,14 +28,24 @@ with interrupts.{context}():
 """
 LETS_RUN, KEEPS = "CDLL", "PyDLL"
 WORKS = """
-import hashlib, sys
+import hashlib, sys, time
+from pathlib import Path
 from tftrain import interrupts
+from tftrain.durable import writing
+
+def compute():
+    for _ in range(3):
+        hashlib.pbkdf2_hmac("sha256", b"a", b"b", 3_000_000)
+
+def wait_for_the_disk():
+    with writing(Path("model.keras")):
+        time.sleep(2)
+
 interrupts.IDLE_SECONDS, interrupts.TICK_SECONDS = 0.5, 0.1
 try:
     with interrupts.heard() as heard, heard.put_off():
         print("works", flush=True)
-        for _ in range(3):
-            hashlib.pbkdf2_hmac("sha256", b"a", b"b", 3_000_000)
+        {work}()
         print("done", flush=True)
 except interrupts.Interrupted as interrupted:
     sys.exit(interrupted.status)
@@ -116,8 +126,9 @@ def test_one_signal_ends_a_process_that_hangs_for_some_time(context, number):
     ]
 
 
-def test_one_signal_waits_for_work_that_is_done():
-    process = start(["-c", WORKS])
+@pytest.mark.parametrize("work", ["compute", "wait_for_the_disk"])
+def test_one_signal_waits_for_work_that_is_done(work):
+    process = start(["-c", WORKS.format(work=work)])
     run_until(process, "works")
     assert ended(process, [TERM], 60) == (128 + TERM, "done\n")
 

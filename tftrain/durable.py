@@ -15,6 +15,7 @@ DRAFT = ".draft."  # begins the name of a file that is not whole yet
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NAME_KEPT = 40  # characters of a file's name that its draft ends with, among them the ending
 _CALL = re.compile(r"\s*\[Op:\w+\]\s*$")
+_open_writes: set[object] = set()  # one entry for each `writing` that lasts
 
 
 class CannotWrite(RuntimeError):
@@ -24,11 +25,20 @@ class CannotWrite(RuntimeError):
 @contextmanager
 def writing(path: str | os.PathLike, *kinds: type[Exception]) -> Iterator[None]:
     """What goes wrong inside is told as CannotWrite; TensorFlow's kinds of errors are to be named beside OSError."""
+    entry = object()
+    _open_writes.add(entry)
     try:
         yield
     except (OSError, *kinds) as error:
         why = getattr(error, "strerror", None) or _CALL.sub("", str(error)).rpartition("; ")[2]
         raise CannotWrite(one_line(f"{path} cannot be written: {why}")) from error
+    finally:
+        _open_writes.discard(entry)
+
+
+def is_writing() -> bool:
+    """Return whether any thread is writing a file of a run, which a slow disk may hold up for long."""
+    return bool(_open_writes)
 
 
 @contextmanager

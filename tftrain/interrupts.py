@@ -16,11 +16,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from tftrain.core.types import Stop
+from tftrain.durable import is_writing
 from tftrain.once import Once
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # not on Windows
 INTERRUPTED = "interrupted by"
-IDLE_SECONDS = 20.0  # after a signal, without any work of the processor: the run hangs
+IDLE_SECONDS = 20.0  # after a signal, without any work of the processor or writing of a file: the run hangs
 BUSY_SECONDS = 600.0  # after a signal, whatever the processor does
 NOTICE_SECONDS = 3.0  # after a signal that Python has not answered
 TICK_SECONDS = 0.5
@@ -171,7 +172,7 @@ class Watch:
                 os._exit(128 + number)
             now = time.monotonic()
             used_before, used = used, time.process_time()
-            if used - used_before > BUSY_SHARE * TICK_SECONDS:
+            if used - used_before > BUSY_SHARE * TICK_SECONDS or is_writing():
                 last_busy = now
             if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
                 is_noticed = True
