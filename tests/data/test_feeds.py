@@ -336,3 +336,12 @@ def test_a_dataset_of_batches_is_no_dataset_of_examples():
 def test_full_takes_the_whole_training_split_in_one_step():
     data = open_data(iris(), DataOptions(batch_size="full", test=0.2, split_seed=42), 0)
     assert data.train.steps_per_epoch == 1 and data.train.examples == 120 and data.test.examples == 30
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_rows_with_a_single_1_are_of_classes_in_a_stream_too(kind):
+    x, y = X[:20], np.eye(4, dtype=kind)[Y[:20] % 4]
+    several = np.tile(np.array([[1, 1, 0, 0], [0, 1, 0, 0]], kind), (10, 1))
+    for form in (arrays, stream):
+        assert open_data(form(x, y), DataOptions(batch_size=4), 0).facts.classes == 4
+        assert open_data(form(x, several), DataOptions(batch_size=4), 0).facts.classes is None

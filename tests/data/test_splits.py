@@ -164,6 +164,13 @@ def test_groups_in_a_column_are_no_feature(form):
     assert {number // 3 for number in found["validation"]}.isdisjoint(number // 3 for number in found["train"])
 
 
+@pytest.mark.parametrize("kind", [np.ndarray.tolist, tf.constant])
+def test_groups_in_a_column_of_lists_and_tensors(kind):
+    x = np.stack([np.arange(12), np.arange(12) // 3], 1).astype("float32")
+    twin = numbers_of(arrays, np.zeros(12), x, validation=0.25, groups=1)
+    assert numbers_of(lambda x, y: (kind(x), kind(y)), np.zeros(12), x, validation=0.25, groups=1) == twin
+
+
 @pytest.mark.parametrize(
     "x, groups, message",
     [

@@ -93,7 +93,7 @@ def open_data(
 
 def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, seed: int, numbers: Numbers) -> Data:
     batch_size = _batch_size(options.batch_size, splits["train"])
-    classes = known.labels[1] + 1 if known.labels else _one_hot_classes(splits["train"].data)
+    classes = known.labels[1] + 1 if known.labels else _one_hot_classes(splits["train"].data, known.classes)
     rounded = [one is not None and one.is_rounded for one in known.features]
     chain = fit(options.preprocess, splits["train"], classes, seed, numbers, rounded)
     train = _feed(
@@ -161,7 +161,8 @@ class _Known(NamedTuple):
     labels: tuple[int, int] | None
     others: tuple[int, int] | None
     features: tuple[Whole | None, ...]
-    targets: np.ndarray | None  # the classes of the training examples, where they have some
+    targets: np.ndarray | None  # the classes of the training examples, where they are divided by class
+    classes: np.ndarray | None  # of the training examples of a stream
 
 
 def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label: int | None) -> _Known:
@@ -184,7 +185,7 @@ def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label
     ]
     are_classes = not regression or options.split == "stratified" or (joined is not None and joined[1] == 1)
     targets = _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
-    return _Known(splits, joined, others, tuple(features), targets)
+    return _Known(splits, joined, others, tuple(features), targets, surveys["train"].classes)
 
 
 def _classes_of(data: Batch | Addressed | tf.data.Dataset, known: Survey) -> np.ndarray | None:
@@ -232,9 +233,12 @@ def _shapes(data: Batch | Addressed | tf.data.Dataset) -> dict[str, list | None]
     return {name: spec.shape.as_list() for name, spec in specs.items()}
 
 
-def _one_hot_classes(data: Batch | Addressed | tf.data.Dataset) -> int | None:
-    """How many classes there are where the targets of arrays are rows with one 1 in them."""
-    if not isinstance(data, Batch) or data.y.ndim != 2 or data.y.shape[1] < 2:
+def _one_hot_classes(data: Batch | Addressed | tf.data.Dataset, classes: np.ndarray | None) -> int | None:
+    """How many classes there are where targets are rows with one 1 in them; `classes` are those of a stream."""
+    if not isinstance(data, Batch):
+        shape = data.element_spec[1].shape
+        return shape[0] if classes is not None and shape.rank == 1 and shape[0] > 1 else None
+    if data.y.ndim != 2 or data.y.shape[1] < 2:
         return None
     is_one_hot = np.all((data.y == 0) | (data.y == 1)) and np.all(data.y.sum(axis=1) == 1)
     return data.y.shape[1] if is_one_hot else None

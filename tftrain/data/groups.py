@@ -88,6 +88,7 @@ def _part(x: Any, feature: str | int, axis: int) -> Any:
     if isinstance(x, Mapping) or hasattr(x, "columns"):
         _check_known(feature, list(x.columns if hasattr(x, "columns") else x))
         return x[feature]
+    x = x if hasattr(x, "shape") else np.asarray(x)
     _check_column(x, feature, axis)
     return x[(slice(None),) * axis + (feature,)]
 
@@ -97,7 +98,7 @@ def _rest(x: Any, feature: str | int, axis: int) -> Any:
         return {name: leaf for name, leaf in x.items() if name != feature}
     if hasattr(x, "columns"):
         return x.drop(columns=[feature])
-    if tf.is_tensor(x):
+    if tf.is_tensor(x) and axis == 0:  # in the graph of a tf.data.Dataset
         return tf.concat([x[:feature], x[feature + 1 :]], 0)
     return np.delete(np.asarray(x), feature, axis)
 
