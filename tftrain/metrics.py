@@ -99,13 +99,26 @@ def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Me
 
     Of two classes, a metric of yes or no is about class 1, unless it was made for another class or for several. Labels
     of classes are one-hot rows for all that compare rows.
+
+    Raises:
+        ValueError: it counts fewer classes than there are, and would leave the others out in silence.
     """
+    _expect_all_classes(metric, compared)
     form = _form(metric, compared)
     if compared.margins and isinstance(metric, _BINARY):
         form = _of_margins(form)
     if compared.flat and not isinstance(metric, _OF_ROWS):
         form = _of_columns(form)
     return metric if form is None else Fitted(metric, form)
+
+
+def _expect_all_classes(metric: keras.metrics.Metric, compared: Compared) -> None:
+    if not isinstance(metric, keras.metrics.IoU) or compared.classes is None:
+        return
+    is_last_ignored = metric.ignore_class == compared.classes - 1
+    needed = compared.classes - is_last_ignored
+    if metric.num_classes < needed:
+        raise ValueError(f"counts {metric.num_classes} classes, and the targets are of {needed}; num_classes: {needed}")
 
 
 class Fitted(keras.metrics.Metric):
