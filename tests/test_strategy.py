@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+
+from tftrain.strategy import open_strategy, scope
 
 ROOT = Path(__file__).parent.parent
 SUMS = """
@@ -62,3 +65,16 @@ def test_what_joins_the_devices_is_tried_on_one_and_refused_to_pictures(tmp_path
     command = [sys.executable, "-c", TOGETHER]
     found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert found.returncode == 0, found.stderr[-2000:]
+
+
+def test_a_strategy_can_be_entered_after_a_function_has_failed_within_a_loop_of_tensorflow():
+    @tf.function(autograph=False)
+    def fail(x):
+        return tf.map_fn(lambda value: tf.ensure_shape(value, [2]), x)
+
+    with pytest.raises(ValueError, match="must be rank 1"):
+        fail(tf.ones([3]))
+    assert tf.compat.v1.get_variable_scope().caching_device is not None, "TensorFlow cleans up by itself by now"
+    with scope(open_strategy("mirrored", 1)):
+        assert tf.distribute.has_strategy()
+    assert not tf.distribute.has_strategy()

@@ -49,7 +49,20 @@ def open_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | No
 
 
 def scope(strategy: tf.distribute.Strategy | None) -> AbstractContextManager[Any]:
-    return contextlib.nullcontext() if strategy is None else strategy.scope()
+    """Return the scope of a strategy, in which a run is made."""
+    if strategy is None:
+        return contextlib.nullcontext()
+    _clear_caching_device()
+    return strategy.scope()
+
+
+def _clear_caching_device() -> None:
+    """Undo what TensorFlow leaves where a function raised within `tf.map_fn` or `tf.scan` in a graph.
+
+    With it no scope can be entered any more, and one that was half entered is never left: all later runs of the
+    process would take themselves for replicas.
+    """
+    tf.compat.v1.get_variable_scope()._caching_device = None  # the public setter is for graphs alone
 
 
 @contextlib.contextmanager
