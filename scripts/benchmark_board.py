@@ -103,7 +103,7 @@ def waits(log: Path, mode: str, asked: argparse.Namespace) -> dict[str, list[flo
     from playwright.sync_api import sync_playwright
     from tensorboard import default, program
 
-    from tftrain.board.plugin import Loader
+    from tftrain.reporting.tensorboard_plugin.plugin import Loader
 
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:

@@ -13,9 +13,9 @@ from benchmark_gradient import finish, mean_seconds
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.forward import forward
-from tftrain.gradients.numeric import numeric
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.finite_difference import numeric
+from tftrain.optim.gradients.forward_mode import forward
 
 WIDTHS = (3, 12, 35, 75, 155)  # of two hidden layers between 10 inputs and an output
 EXAMPLES = 32

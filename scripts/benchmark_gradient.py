@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.norms import norms
+from tftrain.core.numerics import norms
 from tftrain.core.types import Moment
-from tftrain.probes.gradients import gradient_counts
+from tftrain.diagnostics.probes.gradient_stats import gradient_counts
 
 MOMENT_SECONDS = 0.3
 

@@ -11,8 +11,8 @@ from typing import Any
 from benchmark_gradient import kilobytes
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.core.plan import GOES_ON, Stretch
+from tftrain.core.schedule import GOES_ON, Stretch
+from tftrain.trainer.build import assemble
 
 STEPS = 3  # that are timed
 

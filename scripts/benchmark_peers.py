@@ -18,12 +18,12 @@ STEPS_PER_CALL = 256  # of the bare loop
 def tftrain(entry: Entry, observed: bool = True) -> Runner:
     """What `python -m tftrain` runs, with its files."""
     import tftrain
-    from tftrain import session
+    from tftrain.trainer import trainer
 
     log_every = entry.log_every if observed else None
     path = write_config(entry.folder / "config.yaml", entry.workload_name, log_every)
     config = tftrain.load(path, entry.settings)
-    assemble, facts, runs = session.assemble, {}, []
+    assemble, facts, runs = trainer.assemble, {}, []
 
     def assemble_and_keep(config):
         began = time.perf_counter()
@@ -31,7 +31,7 @@ def tftrain(entry: Entry, observed: bool = True) -> Runner:
         facts["assemble_seconds"] = time.perf_counter() - began
         return runs[0]
 
-    session.assemble = assemble_and_keep  # a run does not show its step from outside
+    trainer.assemble = assemble_and_keep  # a run does not show its step from outside
     train = functools.partial(tftrain.train, config, entry.folder / "run")
     return Runner(train, lambda: int(runs[0].state.step.numpy()) if runs else 0, facts)
 

@@ -28,7 +28,7 @@ import fuzz_runs  # noqa: E402
 from fuzz_mutations import Mutant, mutant  # noqa: E402
 
 import tftrain  # noqa: E402
-from tftrain.dump import dump  # noqa: E402
+from tftrain.config.export import dump  # noqa: E402
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 FAULTS = ("traceback", "hang", "not told", "reads differently", "unclear", "led out")
@@ -96,8 +96,8 @@ def read(case: Mutant, path: Path) -> Found:
 
 def assembled(config: tftrain.Config) -> Found:
     """What making the run gives, which is all that comes before its first step."""
-    from tftrain.assemble import assemble
-    from tftrain.errors import InputError, UserCodeError
+    from tftrain.config.error_context import InputError, UserCodeError
+    from tftrain.trainer.build import assemble
 
     try:
         assemble(config)
@@ -128,7 +128,7 @@ def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mu
                 accepted.setdefault(case.data, (number, case, found.config))
     if not assemble:
         return
-    from tftrain.startup import import_tensorflow
+    from tftrain.runtime.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     for number, case, config in list(accepted.values())[:assemble]:
@@ -137,7 +137,7 @@ def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mu
 
 def checked_runs(cases: int, seed: int) -> Iterator[tuple[int, fuzz_runs.RunCase, Found]]:
     """(number, case, what it gave): commands given mutated runs, and odd paths."""
-    from tftrain.cli import main
+    from tftrain.cli.main import main
 
     with tempfile.TemporaryDirectory() as folder:
         desk = Path(folder) / "desk"

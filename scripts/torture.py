@@ -21,7 +21,7 @@ EPILOG = "\n".join(["faults:", *(f"  {kind:12}{meaning}" for kind, meaning in KI
 
 def main(words: Sequence[str] | None = None) -> int:
     asked = parsed(words)
-    from tftrain.startup import import_tensorflow
+    from tftrain.runtime.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     from torture_trial import Trial, can_mount  # needs TensorFlow

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tensorflow.python.lib.io import _pywrap_file_io
 
-from tftrain import cli
+from tftrain.cli import main
 
 HANGS = 180.0  # seconds after which a session is held to hang
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -115,7 +115,7 @@ def _become(words: Sequence[str], folder: Path, arm: Callable[[], None], output:
         os.chdir(folder)
         sys.path[0] = str(folder)
         arm()
-        status = cli.main(words)
+        status = main.main(words)
     except SystemExit as left:
         status = left.code
     except BaseException:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras.src.losses.loss import squeeze_or_expand_to_same_rank
 
 import tftrain
-from tftrain.alignment import aligned
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.models.alignment import aligned
 
 TEXT = """
 model: {name: "scored:linear"}
@@ -54,7 +54,7 @@ def test_an_own_loss_and_metric_are_as_in_fit(desk, tmp_path):
     + ["metrics: ['scored:Deviation']"],
 )
 def test_what_broadcasts_is_refused(desk, scores):
-    from tftrain.assemble import assemble
+    from tftrain.trainer.build import assemble
 
     base = desk.write(TEXT, "base.yaml")
     with pytest.raises(InputError, match=r"targets of the shape \[20(, 1)?\] and outputs of the shape \[20, 1\]"):
@@ -63,6 +63,6 @@ def test_what_broadcasts_is_refused(desk, scores):
 
 @pytest.mark.parametrize("loss", ["scored:Reshaping", "scored:ranked", "mean_squared_error"])
 def test_what_is_meant_so_is_not(desk, loss):
-    from tftrain.assemble import assemble
+    from tftrain.trainer.build import assemble
 
     assert assemble(desk.load(f"{TEXT}loss: '{loss}'\n")).objective.loss

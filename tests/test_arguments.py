@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from tftrain import arguments, values
-from tftrain.catalogue import KINDS, find, names
-from tftrain.convert import fits
-from tftrain.modules import PartError
-from tftrain.signature import REQUIRED
+from tftrain.config import arguments, field_types
+from tftrain.config.conversion import fits
+from tftrain.config.importing import PartError
+from tftrain.config.registry import KINDS, find, names
+from tftrain.config.signature import REQUIRED
 
 
 def hint(kind, target, name):
@@ -18,29 +18,34 @@ def hint(kind, target, name):
 @pytest.mark.parametrize(
     ("kind", "target", "name", "expected"),
     [
-        ("optimizer", "keras.optimizers:Adam", "learning_rate", values.LearningRate),
+        ("optimizer", "keras.optimizers:Adam", "learning_rate", field_types.LearningRate),
         ("optimizer", "keras.optimizers:Adam", "amsgrad", bool),
-        ("optimizer", "keras.optimizers:SGD", "momentum", values.Fraction),
-        ("schedule", "keras.optimizers.schedules:CosineDecay", "decay_steps", values.Duration),
-        ("loss", "keras.losses:BinaryCrossentropy", "from_logits", values.FromLogits),
-        ("layer", "keras.layers:Dense", "units", values.PositiveInt),
-        ("picture", "tftrain.pictures.decision:decision_map", "resolution", Annotated[int, values.Range(2, 1000)]),
-        ("clip", "tftrain.transforms.percentile:clip_percentile", "percent", Annotated[float, values.Range(0, 100)]),
-        ("data", "tftrain.data.planes:blobs", "examples", Annotated[int, values.Range(4)]),
-        ("model", "mine:bounded", "share", Annotated[float, values.Range(-1, 1, above=True)]),
+        ("optimizer", "keras.optimizers:SGD", "momentum", field_types.Fraction),
+        ("schedule", "keras.optimizers.schedules:CosineDecay", "decay_steps", field_types.Duration),
+        ("loss", "keras.losses:BinaryCrossentropy", "from_logits", field_types.FromLogits),
+        ("layer", "keras.layers:Dense", "units", field_types.PositiveInt),
+        (
+            "picture",
+            "tftrain.reporting.plots.decision_map:decision_map",
+            "resolution",
+            Annotated[int, field_types.Range(2, 1000)],
+        ),
+        ("clip", "tftrain.optim.percentile:clip_percentile", "percent", Annotated[float, field_types.Range(0, 100)]),
+        ("data", "tftrain.data.datasets.synthetic:blobs", "examples", Annotated[int, field_types.Range(4)]),
+        ("model", "mine:bounded", "share", Annotated[float, field_types.Range(-1, 1, above=True)]),
         ("model", "mine:bounded", "called", float),
-        ("layer", "keras.layers:Dense", "activation", values.Activation | None),
-        ("layer", "keras.layers:Dense", "kernel_regularizer", values.Regularizer | None),
+        ("layer", "keras.layers:Dense", "activation", field_types.Activation | None),
+        ("layer", "keras.layers:Dense", "kernel_regularizer", field_types.Regularizer | None),
         ("activation", "keras.activations:leaky_relu", "negative_slope", float),
-        ("model", "mine:typed", "activation", values.Activation | None),
+        ("model", "mine:typed", "activation", field_types.Activation | None),
         ("model", "mine:typed", "guessed", float),
         ("model", "mine:typed", "anything", Any),
         ("model", "mine:typed", "mode", Literal["soft", "hard"]),
-        ("optimizer", "optimizers:falling", "learning_rate", float | values.Schedule),
-        ("layer", "keras.layers:Bidirectional", "backward_layer", values.Layer | None),
+        ("optimizer", "optimizers:falling", "learning_rate", float | field_types.Schedule),
+        ("layer", "keras.layers:Bidirectional", "backward_layer", field_types.Layer | None),
         ("layer", "keras.layers:LayerNormalization", "axis", int | list[int] | None),
         ("layer", "keras.layers:Conv1D", "dilation_rate", int | list[int]),
-        ("layer", "keras.layers:RNN", "cell", values.Layer | list[values.Layer]),
+        ("layer", "keras.layers:RNN", "cell", field_types.Layer | list[field_types.Layer]),
     ],
 )
 def test_the_best_annotation_there_is(own_parts, kind, target, name, expected):
@@ -95,7 +100,7 @@ def test_an_argument_without_default_is_required():
 
 
 def test_an_option_of_the_kind_is_given_beside_the_arguments(own_parts):
-    found = arguments.of("clip", "tftrain.transforms.clip:clip_layer_norm")
+    found = arguments.of("clip", "tftrain.optim.clip:clip_layer_norm")
     assert list(found.given) == ["limit", "only"]
     assert (found.house, found.options) == (("names",), ("only",))
     assert arguments.of("clip", "mine:decorated").options == ("only",)

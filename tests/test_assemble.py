@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.core.parameters import names_of
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.core.variables import names_of
+from tftrain.trainer.build import assemble
 
 TEXT = "model: {name: sequential, layers: [{name: dense, units: 4}, {name: dense, units: 3}]}\ndata: iris\n"
 

@@ -8,13 +8,13 @@ import sys
 import keras
 import pytest
 
-from tftrain import arguments, catalogue, modules
-from tftrain.convert import fits
-from tftrain.parts import Part, built
-from tftrain.signature import REQUIRED, UNREAD
-from tftrain.values import part_kind
+from tftrain.config import arguments, importing, registry
+from tftrain.config.component import Part, built
+from tftrain.config.conversion import fits
+from tftrain.config.field_types import part_kind
+from tftrain.config.signature import REQUIRED, UNREAD
 
-NAMED = [(kind, name, target) for kind in catalogue.KINDS for name, target in catalogue.names(kind).items()]
+NAMED = [(kind, name, target) for kind in registry.KINDS for name, target in registry.names(kind).items()]
 MET_BY_KERAS = ("optimizer", "schedule", "loss", "metric", "activation", "initializer", "regularizer", "constraint")
 HOUSE = {"classes": 3, "outputs": 3, "one_hot": False, "from_logits": True}
 
@@ -38,12 +38,12 @@ def test_the_shelves_are_full():
         "initializer": 15,
         "layer": 100,
     }
-    assert {kind: len(catalogue.names(kind)) >= count for kind, count in least.items()} == dict.fromkeys(least, True)
+    assert {kind: len(registry.names(kind)) >= count for kind, count in least.items()} == dict.fromkeys(least, True)
 
 
 @pytest.mark.parametrize(("kind", "name", "target"), NAMED, ids=[f"{kind}-{name}" for kind, name, _ in NAMED])
 def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
-    assert catalogue.find(kind, name) == (name, target)
+    assert registry.find(kind, name) == (name, target)
     for one in arguments.of(kind, target).given.values():
         if one.default not in (REQUIRED, UNREAD) and not isinstance(one.default, list) and not part_kind(one.hint):
             assert fits(one.default, one.hint) or isinstance(one.default, dict), one
@@ -70,13 +70,13 @@ def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
     ],
 )
 def test_other_spellings(kind, written, listed):
-    assert catalogue.find(kind, written) == (listed, catalogue.names(kind)[listed])
+    assert registry.find(kind, written) == (listed, registry.names(kind)[listed])
 
 
 def test_every_second_name_of_keras_is_one_of_those_listed():
-    for kind in catalogue.KINDS:
-        for alias, listed in catalogue._aliases(kind).items():
-            assert catalogue.find(kind, alias) == (listed, catalogue.names(kind)[listed])
+    for kind in registry.KINDS:
+        for alias, listed in registry._aliases(kind).items():
+            assert registry.find(kind, alias) == (listed, registry.names(kind)[listed])
 
 
 def example(kind, name, target):
@@ -89,7 +89,7 @@ def example(kind, name, target):
 
 @pytest.mark.parametrize("kind", MET_BY_KERAS)
 def test_keras_takes_every_default(kind):
-    for name, target in catalogue.names(kind).items():
+    for name, target in registry.names(kind).items():
         part = example(kind, name, target)
         if kind in ("optimizer", "schedule", "loss", "metric"):
             part.build(**HOUSE)
@@ -99,21 +99,21 @@ def test_keras_takes_every_default(kind):
 
 
 def test_every_initializer_gives_its_shape():
-    for name, target in catalogue.names("initializer").items():
+    for name, target in registry.names("initializer").items():
         made = keras.initializers.get(built(example("initializer", name, target)))
         shape = (4, 1, 3) if name == "stft" else (3, 3)
         assert made(shape).shape == shape, name
 
 
 def test_every_activation_keeps_the_shape():
-    for name, target in catalogue.names("activation").items():
+    for name, target in registry.names("activation").items():
         made = keras.activations.get(built(example("activation", name, target)))
         kept = (2, 4) if name != "glu" else (2, 2)
         assert made(keras.ops.ones((2, 4))).shape == kept, name
 
 
 def test_every_optimizer_makes_a_step():
-    for name, target in catalogue.names("optimizer").items():
+    for name, target in registry.names("optimizer").items():
         if name == "muon" and keras.__version__ < "3.13":
             continue  # which fails there on every variable of TensorFlow
         variable = keras.Variable([[1.0, 2.0], [3.0, 4.0]])
@@ -123,7 +123,7 @@ def test_every_optimizer_makes_a_step():
 
 def test_at_rate_zero_only_ftrl_moves_what_it_should_not():
     moved = set()
-    for name, target in catalogue.names("optimizer").items():
+    for name, target in registry.names("optimizer").items():
         if name == "muon" and keras.__version__ < "3.13":
             continue
         variable = keras.Variable([[1.0, -2.0], [0.5, 0.0]])
@@ -148,12 +148,12 @@ sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))
 
 
 def test_a_dotted_path_stands_for_itself():
-    assert catalogue.find("optimizer", "keras.optimizers.Adam") == ("keras.optimizers:Adam", "keras.optimizers:Adam")
+    assert registry.find("optimizer", "keras.optimizers.Adam") == ("keras.optimizers:Adam", "keras.optimizers:Adam")
 
 
 def test_an_unknown_name_is_told_with_the_nearest_or_with_some():
-    with pytest.raises(modules.PartError, match="^there is no optimizer 'adm'; did you mean 'adam'?"):
-        catalogue.find("optimizer", "adm")
-    with pytest.raises(modules.PartError) as caught:
-        catalogue.find("layer", "zzzzz")
+    with pytest.raises(importing.PartError, match="^there is no optimizer 'adm'; did you mean 'adam'?"):
+        registry.find("optimizer", "adm")
+    with pytest.raises(importing.PartError) as caught:
+        registry.find("layer", "zzzzz")
     assert len(str(caught.value)) < 400 and "more (python -m tftrain list layer)" in str(caught.value)

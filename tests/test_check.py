@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.parts import Part
+from tftrain.config.component import Part
 
 FILE = Path(__file__).parent / "wrong_configs.txt"
 

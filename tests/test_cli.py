@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tftrain import __version__
-from tftrain.catalogue import KINDS
-from tftrain.cli import main
+from tftrain.cli.main import main
+from tftrain.config.registry import KINDS
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -98,7 +98,7 @@ def test_nothing_of_this_imports_tensorflow_or_keras(desk):
     desk.write("model: {name: 'mine:typed', widht: 3}\ndata: iris\noptimizer: keras.optimizers.Adamm\n", "wrong.yaml")
     code = """
 import contextlib, io, sys
-from tftrain.cli import main
+from tftrain.cli.main import main
 status = []
 for line in ("--help", "list", "schema", "--config wrong.yaml", "--config config.yaml --print-config"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

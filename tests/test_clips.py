@@ -8,9 +8,9 @@ import math
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.core.plan import Stretch
-from tftrain.errors import InputError, UserCodeError
+from tftrain.config.error_context import InputError, UserCodeError
+from tftrain.core.schedule import Stretch
+from tftrain.trainer.build import assemble
 
 SMALL = """
 model: {name: mlp, hidden: [4]}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain import cluster
+from tftrain.runtime import cluster
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """
@@ -28,9 +28,9 @@ checkpoint: {every: 5}
 # The command line with another time-out; with DIE it is killed when it is through.
 WORKER = """
 import os, signal, sys
-import tftrain.cluster
-tftrain.cluster.PEER_SECONDS, tftrain.cluster._PATIENCE_SECONDS = float(sys.argv.pop(1)), 0
-from tftrain.cli import main
+import tftrain.runtime.cluster
+tftrain.runtime.cluster.PEER_SECONDS, tftrain.runtime.cluster._PATIENCE_SECONDS = float(sys.argv.pop(1)), 0
+from tftrain.cli.main import main
 status = main()
 if "DIE" in os.environ:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.compose import MAX_BYTES, compose, flags
-from tftrain.convert import plain
+from tftrain.config.compose import MAX_BYTES, compose, flags
+from tftrain.config.conversion import plain
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.conditions import followed
+from tftrain.config.component import Part
+from tftrain.config.conditions import followed
 from tftrain.core.types import Rate, Transform
-from tftrain.parts import Part
 
 
 def halved_while_long(grads, state, params):
@@ -51,9 +51,9 @@ def test_what_is_no_function_stays_as_it_is():
 @pytest.mark.parametrize("kind, name", [("schedule", "speeds:sawtooth"), ("clip", "clips:choosy")])
 def test_users_parts_that_run_in_the_graph_are_followed(own_parts, kind, name):
     made = Part(kind, name, name).build(names=[])
-    assert (made.update if kind == "clip" else made).__module__ == "tftrain.conditions"
+    assert (made.update if kind == "clip" else made).__module__ == "tftrain.config.conditions"
 
 
 def test_our_own_parts_are_not():
-    made = Part("clip", "value", "tftrain.transforms.clip:clip_value", {"limit": 1.0}).build()
-    assert made.update.__module__ == "tftrain.transforms.clip"
+    made = Part("clip", "value", "tftrain.optim.clip:clip_value", {"limit": 1.0}).build()
+    assert made.update.__module__ == "tftrain.optim.clip"

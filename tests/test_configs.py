@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.data.series import series_stream, sine
+from tftrain.data.datasets.sequences import series_stream, sine
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.trainer.build import assemble
 
 RARE = """
 model: {{name: mlp, hidden: [4]}}

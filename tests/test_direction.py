@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.direction import direction
+from tftrain.runtime.metric_mode import direction
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import tftrain
-from tftrain import arguments, catalogue
-from tftrain.dump import changes, dump, settings
-from tftrain.parts import Part
-from tftrain.signature import REQUIRED
-from tftrain.values import part_kind
+from tftrain.config import arguments, registry
+from tftrain.config.component import Part
+from tftrain.config.export import changes, dump, settings
+from tftrain.config.field_types import part_kind
+from tftrain.config.signature import REQUIRED
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -100,14 +100,14 @@ def test_two_ways_to_say_the_same_do_not_differ(desk, one, other):
     assert changes(desk.load(dump(before)), after) == [] == changes(desk.load(dump(after)), before)
 
 
-@pytest.mark.parametrize("kind", catalogue.KINDS)
+@pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_part_is_read_back_as_it_was(kind):
-    for name, target in catalogue.names(kind).items():
+    for name, target in registry.names(kind).items():
         known = arguments.of(kind, target).given
         part = Part(kind, name, target, {name: 1 for name, one in known.items() if one.default is REQUIRED})
         for key, value in part.plain().items() if known else ():
             if key in known and isinstance(value, str) and part_kind(known[key].hint):
-                assert catalogue.find(part_kind(known[key].hint), value)[0] == value, (name, key)
+                assert registry.find(part_kind(known[key].hint), value)[0] == value, (name, key)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tftrain.durable import CannotWrite, sync, write_text, writing
+from tftrain.runtime.atomic_files import CannotWrite, sync, write_text, writing
 
 
 def test_a_text_is_replaced_whole_and_leaves_no_draft(tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.endings import read_ending
-from tftrain.spans import span_of
+from tftrain.models.endings import read_ending
+from tftrain.models.spans import span_of
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")

@@ -2,7 +2,7 @@ import subprocess
 
 import tensorflow as tf
 
-from tftrain.environment import environment, markdown
+from tftrain.runtime.environment import environment, markdown
 
 
 def test_versions_devices_and_commit(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import re
 import pytest
 
 import tftrain
-from tftrain.errors import InputError, TrainingError, UserCodeError, blamed_on
-from tftrain.parts import Part
+from tftrain.config.component import Part
+from tftrain.config.error_context import InputError, TrainingError, UserCodeError, blamed_on
 
 
 def test_a_step_that_fails(desk, tmp_path):

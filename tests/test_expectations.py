@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tftrain.assemble import assemble
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.trainer.build import assemble
 
 TEXT = """
 data: {name: "scored:flat", batch_size: 20}

@@ -9,9 +9,9 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import plugin_event_accumulator
 
 import tftrain
-import tftrain.schema
-from tftrain import evaluations
-from tftrain.observers.console import short
+import tftrain.config.more_schema
+from tftrain.reporting.console import short
+from tftrain.trainer import evaluator
 
 TEXT = """
 model: {name: mlp, hidden: [16], dropout: 0.5, batch_norm: true}
@@ -63,7 +63,7 @@ def best(tmp_path_factory):
     folder = tmp_path_factory.mktemp("best") / "run"
     with pytest.MonkeyPatch.context() as patch:
         lines = []
-        patch.setattr("tftrain.observers.console._say", lambda console, text: lines.append(text))
+        patch.setattr("tftrain.reporting.console._say", lambda console, text: lines.append(text))
         result = train(folder, TEXT, "checkpoint.restore_best=true", "training.seed=1")
     return result, "\n".join(lines)
 
@@ -93,7 +93,7 @@ def test_they_are_those_of_the_saved_model_as_keras_evaluates_it(best):
     """`train` too: all 90 examples, also those that drop_remainder leaves out, without dropout."""
     import keras
 
-    from tftrain.assemble import assemble
+    from tftrain.trainer.build import assemble
 
     result, _ = best
     data = assemble(tftrain.load(result.folder / "config.yaml")).data
@@ -152,8 +152,8 @@ def test_the_training_split_is_evaluated_whole_and_without_augmentation(tmp_path
 
 @pytest.mark.parametrize("kind", ["arrays", "stream"])
 def test_of_a_large_split_there_is_a_sample_which_is_said(tmp_path, own, kind, monkeypatch, capsys):
-    monkeypatch.setattr(evaluations, "TRAIN_SAMPLE", 40)
-    monkeypatch.setattr("tftrain.data.feeds.EVALUATION_BATCH", 16)
+    monkeypatch.setattr(evaluator, "TRAIN_SAMPLE", 40)
+    monkeypatch.setattr("tftrain.data.loader.EVALUATION_BATCH", 16)
     result = train(tmp_path / kind, own % (kind, ""))
     assert "train: of 32 examples drawn from 70" in capsys.readouterr().out
     assert json.loads((result.folder / "results.json").read_text())["train_examples"] == 32
@@ -183,16 +183,18 @@ def test_a_result_tells_of_a_run_in_few_words(best):
 
 
 def test_the_default_length_is_told_where_a_config_is_read(tmp_path, capsys):
-    from tftrain import cli
+    from tftrain.cli import main
 
     path = tmp_path / "config.yaml"
     path.write_text("model: mlp\ndata: {name: iris}\noptimizer: sgd\n")
-    assert cli.main(["--config", str(path), "--print-config"]) == 0
+    assert main.main(["--config", str(path), "--print-config"]) == 0
     printed = capsys.readouterr().out
     assert "epochs: 10, steps: null" in re.sub(r"\s+", " ", printed)
     path.write_text(printed)
     assert tftrain.load(path).training.epochs == 10
     path.write_text("model: mlp\ndata: {name: iris}\noptimizer: sgd\ntraining: {steps: 7}\n")
     assert (tftrain.load(path).training.epochs, tftrain.load(path).training.steps) == (None, 7)
-    described = json.loads(json.dumps(tftrain.schema.schema()))["properties"]["training"]["properties"]["epochs"]
+    described = json.loads(json.dumps(tftrain.config.more_schema.schema()))["properties"]["training"]["properties"][
+        "epochs"
+    ]
     assert "10 where neither" in described["description"]

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain import run_folder, saving
+from tftrain.config.error_context import InputError, TrainingError
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.durable import CannotWrite
-from tftrain.errors import InputError, TrainingError
+from tftrain.models import serialization
+from tftrain.runtime import run_dir
+from tftrain.runtime.atomic_files import CannotWrite
 
 CONFIG = """
 model: {name: mlp, hidden: [8]}
@@ -42,7 +43,7 @@ def room(most_bytes):
 @pytest.fixture(autouse=True)
 def begun(monkeypatch):
     """A run that there was room enough to begin."""
-    monkeypatch.setattr(run_folder, "PROBE_BYTES", 1)
+    monkeypatch.setattr(run_dir, "PROBE_BYTES", 1)
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +138,8 @@ class Odd(keras.layers.Dense):
 def test_weights_that_find_no_room_end_no_process(tmp_path):
     model = keras.Sequential([keras.Input((2,)), Odd(3)])
     with room(10_000), pytest.raises(CannotWrite, match=r"model.weights.h5 cannot be written: File too large$"):
-        saving.save(model, tmp_path / "model.keras")
+        serialization.save(model, tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
     with pytest.warns(UserWarning, match="only its weights are"):
-        saving.save(model, tmp_path / "model.keras")
+        serialization.save(model, tmp_path / "model.keras")
     assert [path.name for path in Path(tmp_path).iterdir()] == ["model.weights.h5"]

@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.errors import InputError, UserCodeError
-from tftrain.observers.records import history
-from tftrain.scenes import Scenes
+from tftrain.config.error_context import InputError, UserCodeError
+from tftrain.reporting.metrics_file import history
+from tftrain.trainer.build import assemble
+from tftrain.trainer.plot_context import Scenes
 
 # Dropout, moving averages, a rate that goes by the points logged: what a picture could disturb.
 TEXT = """

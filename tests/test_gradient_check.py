@@ -9,12 +9,12 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tftrain import cli
-from tftrain.assemble import open_objective
+from tftrain.cli import main
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradient_table import text_of
-from tftrain.gradients.compare import Compared, compare
+from tftrain.diagnostics.gradient_compare import Compared, compare
+from tftrain.diagnostics.gradient_table import text_of
+from tftrain.trainer.build import open_objective
 
 HEAD = "data: {name: iris, batch_size: 8}\noptimizer: sgd\n"
 
@@ -27,7 +27,7 @@ def model(*layers):
 def checked(desk, capsys, text, *words):
     """(exit status, the rows of the table by parameter, standard output, standard error)"""
     desk.write(HEAD + text, "checked.yaml")
-    status = cli.main(["check-gradients", "--config", "checked.yaml", *words])
+    status = main.main(["check-gradients", "--config", "checked.yaml", *words])
     out, err = capsys.readouterr()
     rows = {line.split()[0]: line.split() for line in out.splitlines() if re.match(r"\d{3}\.", line)}
     assert max(map(len, out.splitlines()), default=0) <= 100
@@ -75,7 +75,7 @@ def test_a_loss_that_is_not_finite_is_told(desk, capsys):
     text = model("{name: dense, units: 5, activation: exponential}", "{name: dense, units: 1}")
     text += "loss: mean_squared_error\n"
     desk.write(text + "data: {name: large_features, largest: 1e6, batch_size: 8}\noptimizer: sgd\n", "inf.yaml")
-    assert cli.main(["check-gradients", "--config", "inf.yaml"]) == 2
+    assert main.main(["check-gradients", "--config", "inf.yaml"]) == 2
     said = capsys.readouterr().err
     assert re.search("the loss of the first batch is (nan|inf), so there is nothing to compare", said)
     assert said.count("\n") == 1
@@ -85,7 +85,7 @@ def test_kinks_are_not_called_wrong(desk, capsys):
     """Biases start at 0, where the point (0, 0) of XOR puts each ReLU at its kink."""
     text = "model: {name: mlp, hidden: [4]}\ndata: {name: xor, batch_size: full}\noptimizer: sgd\n"
     desk.write(text, "kinks.yaml")
-    assert cli.main(["check-gradients", "--config", "kinks.yaml"]) == 0
+    assert main.main(["check-gradients", "--config", "kinks.yaml"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^000\.hidden_1/bias .* 4 +not checked$", out, re.MULTILINE)
     assert re.search(r"^000\.hidden_1/kernel .* agrees$", out, re.MULTILINE)
@@ -169,7 +169,7 @@ def test_crowded_kinks(desk, capsys):
     """Empty corners of images hold thousands of ReLUs at their kink, and more of them near it."""
     network = "model: {name: cnn, filters: [8, 8], hidden: [8], dropout: 0.25}\n"
     desk.write(f"{network}data: {{name: digits, batch_size: 32}}\noptimizer: sgd\n", "crowded.yaml")
-    status = cli.main(["check-gradients", "--config", "crowded.yaml"])
+    status = main.main(["check-gradients", "--config", "crowded.yaml"])
     assert status == 0, capsys.readouterr().out
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_checked(desk, capsys):
     status, _, out, err = checked(desk, capsys, "model: 'gradients:single'\n")
     assert (status, out) == (2, "") and "000.dense/kernel is in float32 by the model's own choice" in err
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
+        main.main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
     assert "--samples 0: expected a whole number of at least 1" in capsys.readouterr().err
 
 

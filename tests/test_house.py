@@ -20,33 +20,33 @@ MOST_LINES = 400
 MOST_BODY_LINES = 60
 EMPTY_NAMES = {"utils", "helpers", "common", "manager"}
 
-TOP = {"tftrain", "tftrain.__main__", "tftrain.cli", "tftrain.command", "tftrain.looks"}
+TOP = {"tftrain", "tftrain.__main__", "tftrain.cli.main", "tftrain.cli.parsing", "tftrain.cli.tools"}
 HALL = {"assemble", "audience", "evaluations", "gallery", "incidents", "inspection", "memory", "recorders", "replay"}
 HALL |= {"prepared", "gradient_check", "loading", "planning", "scenes", "session", "sweep"}
 HALL = {f"tftrain.{name}" for name in HALL}
 GROUND = {
-    "tftrain.values",
-    "tftrain.direction",
-    "tftrain.cluster",
-    "tftrain.durable",
-    "tftrain.lock",
-    "tftrain.zip_clock",
-    "tftrain.names",
-    "tftrain.npz",
-    "tftrain.terminal",
-    "tftrain.untrusted",
-    "tftrain.working_directory",
-    "tftrain.gradient_map",
-    "tftrain.alignment",
+    "tftrain.config.field_types",
+    "tftrain.runtime.metric_mode",
+    "tftrain.runtime.cluster",
+    "tftrain.runtime.atomic_files",
+    "tftrain.runtime.lock",
+    "tftrain.runtime.zip_clock",
+    "tftrain.runtime.names",
+    "tftrain.runtime.npz",
+    "tftrain.runtime.terminal",
+    "tftrain.runtime.untrusted",
+    "tftrain.runtime.working_directory",
+    "tftrain.reporting.tensorboard.protocol",
+    "tftrain.models.alignment",
     "tftrain.core.types",
-    "tftrain.core.flat",
+    "tftrain.core.activation_ranges",
     "tftrain.core.elements",
     "tftrain.core.gate",
-    "tftrain.core.norms",
+    "tftrain.core.numerics",
     "tftrain.core.sparse",
     "tftrain.core.masks",
-    "tftrain.core.multiplied",
-    "tftrain.core.hooks",
+    "tftrain.core.scaled_objective",
+    "tftrain.core.layer_hooks",
     "tftrain.core.recurrent",
 }
 SHELVES = {"models", "data", "gradients", "transforms", "probes", "observers", "pictures", "doctor", "board"}
@@ -204,16 +204,16 @@ def test_nothing_is_left_to_do():
 @pytest.mark.parametrize(
     ("importer", "imported", "allowed"),
     [
-        ("tftrain.cli", "tftrain.strict", True),
-        ("tftrain.assemble", "tftrain.core.step", True),
-        ("tftrain.data.feeds", "tftrain.data.order", True),
-        ("tftrain.transforms.clip", "tftrain.core.norms", True),
-        ("tftrain.models.cnn", "tftrain.values", True),
-        ("tftrain.core.step", "tftrain.transforms.clip", False),
-        ("tftrain.probes.histograms", "tftrain.core.step", False),
-        ("tftrain.data.feeds", "tftrain.models.cnn", False),
-        ("tftrain.models.cnn", "tftrain.catalogue", False),
-        ("tftrain.strict", "tftrain.assemble", False),
+        ("tftrain.cli.main", "tftrain.config.yaml_parser", True),
+        ("tftrain.trainer.build", "tftrain.core.step", True),
+        ("tftrain.data.loader", "tftrain.data.sampler", True),
+        ("tftrain.optim.clip", "tftrain.core.numerics", True),
+        ("tftrain.models.cnn", "tftrain.config.field_types", True),
+        ("tftrain.core.step", "tftrain.optim.clip", False),
+        ("tftrain.diagnostics.probes.histograms", "tftrain.core.step", False),
+        ("tftrain.data.loader", "tftrain.models.cnn", False),
+        ("tftrain.models.cnn", "tftrain.config.registry", False),
+        ("tftrain.config.yaml_parser", "tftrain.trainer.build", False),
         ("tftrain.core.types", "tftrain.core.step", False),
     ],
 )

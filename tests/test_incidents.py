@@ -12,8 +12,8 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain import cli
-from tftrain.incidents import MOST
+from tftrain.cli import main
+from tftrain.trainer.incidents import MOST
 
 LOG = "log: {histograms_every: never, graph: false}\n"
 HEAD = f"{LOG}data: {{name: 'faults:records', batch_size: 20}}\noptimizer: {{name: sgd, learning_rate: 0.01}}\n"
@@ -64,7 +64,7 @@ def run_of(desk, text, folder):
 
 
 def replayed(capsys, folder):
-    status = cli.main(["replay", str(folder)])
+    status = main.main(["replay", str(folder)])
     told = capsys.readouterr()
     return status, told.out, told.err
 
@@ -219,17 +219,17 @@ def test_an_incident_that_cannot_be_written_is_a_warning(desk, tmp_path, monkeyp
 
 def test_inspect_shows_a_model_and_both_passes(desk, tmp_path, capsys):
     desk.write(dense_between("{name: dense, units: 5, activation: relu}"), "seen.yaml")
-    assert cli.main(["inspect", "--config", "seen.yaml"]) == 0
+    assert main.main(["inspect", "--config", "seen.yaml"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^000\.dense +Dense +\[batch, 6\] +30 +30$", out, re.MULTILINE)
     assert re.search(r"^all +83 +83$", out, re.MULTILINE)
     assert re.search(r"^  relu +a ", out, re.MULTILINE) and "backward pass, gradient norm" in out
     assert max(map(len, out.splitlines())) <= 100
-    assert cli.main(["--config", "seen.yaml", "--run-dir", str(tmp_path / "run")]) == 0
+    assert main.main(["--config", "seen.yaml", "--run-dir", str(tmp_path / "run")]) == 0
     capsys.readouterr()
-    assert cli.main(["inspect", "--checkpoint", str(tmp_path / "run")]) == 0
+    assert main.main(["inspect", "--checkpoint", str(tmp_path / "run")]) == 0
     assert "step 41, a batch of 20" in capsys.readouterr().out
-    assert cli.main(["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)]) == 2
+    assert main.main(["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)]) == 2
     assert "it holds no checkpoint" in capsys.readouterr().err
 
 

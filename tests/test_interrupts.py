@@ -31,7 +31,7 @@ WORKS = """
 import hashlib, sys, time
 from pathlib import Path
 from tftrain import interrupts
-from tftrain.durable import writing
+from tftrain.runtime.atomic_files import writing
 
 def compute():
     for _ in range(3):
@@ -151,12 +151,12 @@ def test_what_was_ignored_stays_ignored(context):
 
 
 def test_signals_are_answered_as_before_once_nobody_watches():
-    from tftrain import interrupts
+    from tftrain.trainer import signals
 
-    before = [signal.getsignal(number) for number in interrupts.SIGNALS]
-    with interrupts.watched() as outer, interrupts.heard(), interrupts.watched() as inner:
+    before = [signal.getsignal(number) for number in signals.SIGNALS]
+    with signals.watched() as outer, signals.heard(), signals.watched() as inner:
         assert outer is inner
-    assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
+    assert [signal.getsignal(number) for number in signals.SIGNALS] == before
     assert signal.set_wakeup_fd(-1) == -1
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), INT)

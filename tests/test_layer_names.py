@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras.src.backend.common.name_scope import current_path, name_scope
 
-from tftrain.layer_names import fresh_names
+from tftrain.models.layer_names import fresh_names
 
 
 def test_names_inside_and_after():

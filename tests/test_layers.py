@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
+from tftrain.trainer.build import assemble
 
 HEAD = """
 data: {name: iris, batch_size: full}

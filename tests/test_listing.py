@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from tftrain import catalogue
-from tftrain.listing import listing
+from tftrain.config import registry
+from tftrain.config.listing import listing
 
 
 def test_every_kind_and_every_name_is_in_it():
     text = listing()
-    for kind, entry in catalogue.KINDS.items():
+    for kind, entry in registry.KINDS.items():
         assert f"{kind}: {entry.says}" in text
-        for name in catalogue.names(kind):
+        for name in registry.names(kind):
             assert f"\n  {name} " in text or f"\n  {name}\n" in text, name
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import tftrain
 from tftrain.core.skips import Skips
-from tftrain.run_folder import RunFolderError
+from tftrain.runtime.run_dir import RunFolderError
 
 TEXT = """
 model: {name: 'nets:Net', units: 5}

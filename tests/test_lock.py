@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tftrain import lock
-from tftrain.lock import Held, holder, locked
+from tftrain.runtime import lock
+from tftrain.runtime.lock import Held, holder, locked
 
-HOLD = "import sys, time; from pathlib import Path; from tftrain.lock import locked\n"
+HOLD = "import sys, time; from pathlib import Path; from tftrain.runtime.lock import locked\n"
 HOLD += "with locked(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
 
 

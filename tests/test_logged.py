@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain.observers.records import history
+from tftrain.reporting.metrics_file import history
 
 RICH = """
 model: {name: mlp, hidden: [8, 8, 8], activation: relu}

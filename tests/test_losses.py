@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain import losses, metrics
-from tftrain.assemble import assemble
 from tftrain.core.masks import masked
 from tftrain.core.types import Facts
-from tftrain.metrics import Compared
+from tftrain.models import losses, metrics
+from tftrain.models.metrics import Compared
+from tftrain.trainer.build import assemble
 
 LABELS, BINARY, ROWS, NUMBERS = (Facts((4,), (), 3), Facts((4,), (), 2), Facts((4,), (3,), 3), Facts((4,), (2,), None))
 
@@ -19,10 +19,10 @@ LABELS, BINARY, ROWS, NUMBERS = (Facts((4,), (), 3), Facts((4,), (), 2), Facts((
 @pytest.mark.parametrize(
     "loss, facts, outputs",
     [
-        ("tftrain.losses:auto", LABELS, 3),
-        ("tftrain.losses:auto", BINARY, 2),
-        ("tftrain.losses:auto", ROWS, 3),
-        ("tftrain.losses:auto", NUMBERS, 2),
+        ("tftrain.models.losses:auto", LABELS, 3),
+        ("tftrain.models.losses:auto", BINARY, 2),
+        ("tftrain.models.losses:auto", ROWS, 3),
+        ("tftrain.models.losses:auto", NUMBERS, 2),
         ("keras.losses:SparseCategoricalCrossentropy", BINARY, 2),
         ("keras.losses:BinaryCrossentropy", BINARY, 1),
         ("keras.losses:MeanSquaredError", BINARY, 1),
@@ -58,7 +58,7 @@ def test_shape_needed(outputs, facts, shape):
     + [((4,), ROWS, False), ((2,), NUMBERS, True), ((1, 2), NUMBERS, True), ((3,), NUMBERS, False)],
 )
 def test_misfit(shape, facts, fits):
-    assert (losses.misfit("tftrain.losses:auto", shape, facts) is None) == fits
+    assert (losses.misfit("tftrain.models.losses:auto", shape, facts) is None) == fits
 
 
 @pytest.mark.parametrize(

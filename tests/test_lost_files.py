@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 import tftrain
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.skips import Skips
-from tftrain.run_folder import RunFolderError
-from tftrain.session import Session
+from tftrain.runtime.run_dir import RunFolderError
+from tftrain.trainer.trainer import Session
 
 TEXT = """
 model: {name: mlp, hidden: [8], dropout: 0.2}
@@ -199,7 +199,7 @@ def test_a_run_begins_anew_where_its_checkpoints_are_gone_before_its_end(whole, 
 def test_changes_of_a_run_with_nothing_left_to_do_change_nothing(config, folder, capsys, overrides):
     before = contents(folder)
     if "metrics=[]" in overrides:
-        with pytest.raises(tftrain.errors.InputError):
+        with pytest.raises(tftrain.config.error_context.InputError):
             tftrain.train(config(*overrides), folder, resume=True, allow_changes=True)
     else:
         result = tftrain.train(config(*overrides), folder, resume=True, allow_changes=True)
@@ -247,7 +247,7 @@ def test_a_kill_between_the_changed_config_and_the_next_checkpoint_loses_no_chan
 
     with monkeypatch.context() as patch:
         if moment == "before the config":
-            patch.setattr("tftrain.run_folder.write_config", die)
+            patch.setattr("tftrain.runtime.run_dir.write_config", die)
         else:
             patch.setattr(Session, "run", die)
         with pytest.raises(RuntimeError, match="killed"):
@@ -268,6 +268,6 @@ def test_a_resume_that_fails_leaves_the_config_as_it_was(config, interrupted, tm
         raise ValueError("does not fit")
 
     monkeypatch.setattr(Checkpoints, "restore_latest", fail)
-    with pytest.raises(tftrain.errors.InputError, match="does not fit"):
+    with pytest.raises(tftrain.config.error_context.InputError, match="does not fit"):
         tftrain.train(config("optimizer.learning_rate=0.01"), folder, resume=True, allow_changes=True)
     assert contents(folder) == before

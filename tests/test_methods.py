@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tftrain.assemble import assemble
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.trainer.build import assemble
 
 HEAD = "data: {name: iris, batch_size: 30}\noptimizer: sgd\n"
 
@@ -31,13 +31,13 @@ def test_a_loss_that_tells_nothing_of_its_examples(desk, loss, message):
 @pytest.mark.parametrize("loss", ["losses:mean_of_all", "losses:of_outputs", "dice", "circle"])
 def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(desk, monkeypatch, loss, devices):
     spread = "gradients: {accumulate: 2}" if devices == 1 else "training: {strategy: mirrored}"
-    monkeypatch.setattr("tftrain.methods.replicas.count", lambda: devices)
+    monkeypatch.setattr("tftrain.trainer.build_gradients.replicas.count", lambda: devices)
     text = "data: {name: large_features, batch_size: 4}\noptimizer: sgd\nmodel: mlp\n"
     where = spread.partition(":")[0] + (".accumulate" if "accumulate" in spread else ".strategy")
     said = f"{loss} gives no number for each example by itself, as {where} needs it"
     with pytest.raises(InputError, match=f"config.yaml:4:7: loss: {said}: pieces .*expected such numbers"):
         assemble(desk.load(f"{text}loss: '{loss}'\n{spread}\n"))
-    monkeypatch.setattr("tftrain.methods.replicas.count", lambda: 1)
+    monkeypatch.setattr("tftrain.trainer.build_gradients.replicas.count", lambda: 1)
     assemble(desk.load(f"{text}loss: '{loss}'\n"))
     assemble(desk.load(f"{text}loss: 'losses:each'\n{spread}\n"))
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tftrain import load, untrusted
-from tftrain.cli import main
-from tftrain.strict import ConfigError
-from tftrain.untrusted import Unreadable
+from tftrain import load
+from tftrain.cli.main import main
+from tftrain.config.yaml_parser import ConfigError
+from tftrain.runtime import untrusted
+from tftrain.runtime.untrusted import Unreadable
 
 GOOD = "model: mlp\ndata: iris\noptimizer: adam\n"
 POINT = '{"step": 1, "wall_seconds": 1, "loss": 1}\n'

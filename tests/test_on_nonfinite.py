@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain import run_folder
+from tftrain.runtime import run_dir
 
 TEXT = """
 model: {name: mlp, hidden: [8], dropout: 0.2}
@@ -28,7 +28,7 @@ def config(tmp_path_factory):
 
 
 def counts(result):
-    told = json.loads((result.folder / run_folder.RESULTS).read_text())
+    told = json.loads((result.folder / run_dir.RESULTS).read_text())
     return told["steps"], told["skipped"], told["rewinds"]
 
 

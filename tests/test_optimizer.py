@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.core.parameters import Names
+from tftrain.config.error_context import InputError
 from tftrain.core.update import Shares
-from tftrain.errors import InputError
-from tftrain.optimizer import freeze, open_optimizer
+from tftrain.core.variables import Names
+from tftrain.trainer.build import assemble
+from tftrain.trainer.build_optimizer import freeze, open_optimizer
 
 NAMES = ["000.conv/kernel", "000.conv/bias", "001.norm/gamma", "002.output/kernel", "002.output/bias"]
 ALL = Names(NAMES, [])

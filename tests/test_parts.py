@@ -3,8 +3,8 @@ from __future__ import annotations
 import keras
 import pytest
 
-from tftrain.activation import Activation
-from tftrain.parts import Part, built, own_parts, plain
+from tftrain.config.component import Part, built, own_parts, plain
+from tftrain.config.keras_objects import Activation
 
 
 def test_every_argument_has_its_value(desk):

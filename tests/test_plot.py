@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tftrain import cli
-from tftrain.observers.records import line_of
-from tftrain.pictures.curves import curves, draw_curves, found, running, usual
-from tftrain.pictures.style import BLUE, ORANGE
+from tftrain.cli import main
+from tftrain.reporting.metrics_file import line_of
+from tftrain.reporting.plots.curves import curves, draw_curves, found, running, usual
+from tftrain.reporting.plots.style import BLUE, ORANGE
 
 
 def write_run(folder, steps=100, slope=0.05, validated=True):
@@ -37,8 +37,8 @@ def ink(path):
 def test_curves_of_one_run_and_of_two(tmp_path, monkeypatch, capsys):
     one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two", slope=0.02)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["plot", "one"]) == 0 and capsys.readouterr().out == "one/curves.png\n"
-    assert cli.main(["plot", "one", "two", "--out", "new/both.png", "--curves", "loss,grad_norm"]) == 0
+    assert main.main(["plot", "one"]) == 0 and capsys.readouterr().out == "one/curves.png\n"
+    assert main.main(["plot", "one", "two", "--out", "new/both.png", "--curves", "loss,grad_norm"]) == 0
     with Image.open(one / "curves.png") as alone, Image.open("new/both.png") as both:
         assert (alone.format, both.format) == ("PNG", "PNG")
         assert (alone.size, both.size) == ((1650, 525), (1100, 525)), "three panels, and two"
@@ -145,7 +145,7 @@ def test_what_cannot_be_drawn(tmp_path, monkeypatch, capsys, words, told):
     (tmp_path / "empty" / "metrics.jsonl").touch()
     monkeypatch.chdir(tmp_path)
     try:
-        status = cli.main(["plot", *words])
+        status = main.main(["plot", *words])
     except SystemExit as end:
         status = end.code
     said = capsys.readouterr().err
@@ -155,7 +155,7 @@ def test_what_cannot_be_drawn(tmp_path, monkeypatch, capsys, words, told):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     write_run(tmp_path / "one", steps=2)
-    assert cli.main(["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"]) == 1
+    assert main.main(["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"]) == 1
     assert "/proc/nowhere/curves.png cannot be written" in capsys.readouterr().err
 
 

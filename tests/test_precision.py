@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
 
 ROOT = Path(__file__).parent.parent
 # All that a resume must bring back: moving averages, dropout, the loss scale, past norms, averaged weights.
@@ -101,7 +101,7 @@ def test_what_cannot_be_done(load, tmp_path, monkeypatch, overrides, message):
 
 
 def test_pieces_are_not_joined_over_devices(load, tmp_path, monkeypatch):
-    monkeypatch.setattr("tftrain.core.replicas.count", lambda: 2)
+    monkeypatch.setattr("tftrain.core.replication.count", lambda: 2)
     model = (
         "model={name: sequential, layers: [{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]}"
     )
@@ -113,7 +113,7 @@ def test_pieces_are_not_joined_over_devices(load, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", ["numeric", "forward"])
 def test_methods_of_many_passes_do_not_join_devices(load, tmp_path, monkeypatch, method):
-    monkeypatch.setattr("tftrain.core.replicas.count", lambda: 2)
+    monkeypatch.setattr("tftrain.core.replication.count", lambda: 2)
     layers = "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
     changed = [f"model={{name: sequential, layers: {layers}}}", "gradients.accumulate=1", f"gradients.method={method}"]
     with pytest.raises(InputError, match=rf"gradients.method: {method} does not go with synchronized"):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.data.bundled import digits, wine
+from tftrain.data.datasets.bundled import digits, wine
 
 WINE = """
 model: {name: mlp, hidden: [8]}

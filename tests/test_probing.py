@@ -7,9 +7,9 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain.errors import InputError, TrainingError, UserCodeError
-from tftrain.observers.records import history
-from tftrain.strict import ConfigError
+from tftrain.config.error_context import InputError, TrainingError, UserCodeError
+from tftrain.config.yaml_parser import ConfigError
+from tftrain.reporting.metrics_file import history
 
 TEXT = """
 model: {name: mlp, hidden: [4], dropout: 0.2, batch_norm: true}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain import catalogue
+from tftrain.config import registry
+from tftrain.core.core_variables import read, write
 from tftrain.core.types import Rate
-from tftrain.core.variables import read, write
-from tftrain.rates import as_rate, backoff, constant, inverse_norm, plateau, scheduled, warmup
+from tftrain.optim.schedules import as_rate, backoff, constant, inverse_norm, plateau, scheduled, warmup
 
 
 class Held:
@@ -130,7 +130,7 @@ def rate_of(desk, text):
 
 
 def test_every_schedule_of_keras_is_compared():
-    listed = {name for name, target in catalogue.names("schedule").items() if target.startswith("keras.")}
+    listed = {name for name, target in registry.names("schedule").items() if target.startswith("keras.")}
     assert {name.partition(" ")[0] for name in KERAS} == listed
 
 

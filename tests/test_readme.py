@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 import tftrain
-from tftrain import catalogue, cli
-from tftrain.config import Config
+from tftrain.cli import main
+from tftrain.config import registry
+from tftrain.config.schema import Config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -87,7 +88,7 @@ def test_the_mistakes_shown_are_told_as_shown(desk, capsys):
     (desk / "wrong.yaml").write_text(
         "model: {name: cnn, filtres: [32]}\ndata: digits\noptimizer: {name: adam, learning_rate: -1}\n"
     )
-    assert cli.main(["--config", "wrong.yaml"]) == 2
+    assert main.main(["--config", "wrong.yaml"]) == 2
     said = capsys.readouterr().err.splitlines()
     for line, pattern in zip(said, shown.splitlines(), strict=True):
         assert re.fullmatch(re.escape(pattern).replace(r"\.\.\.", ".*"), line)
@@ -105,7 +106,7 @@ def test_every_section_and_its_settings_are_in_the_table():
 
 def test_every_clip_is_in_its_table_and_the_example_is_valid(desk):
     (section,) = re.findall(r"^### Clipping\n(.*?)^##", README, re.MULTILINE | re.DOTALL)
-    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(catalogue.names("clip"))
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(registry.names("clip"))
     (shown,) = re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     (desk / "clips.yaml").write_text("model: cnn\ndata: digits\noptimizer: adam\n" + shown)
     assert [part.name for part in tftrain.load("clips.yaml").gradients.clip] == ["adaptive", "global_norm"]
@@ -124,7 +125,7 @@ def test_the_commands_shown_are_understood(desk, capsys):
     for command in commands:
         words = shlex.split(command)
         words += ["--print-config"] if "--set" in words else []
-        assert cli.main(words) == 0, command
+        assert main.main(words) == 0, command
     assert "learning_rate: 0.0003" in capsys.readouterr().out
 
 

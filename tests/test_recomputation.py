@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.trainer.build import assemble
 
 MLP = """
 model: {name: mlp, hidden: [8, 8, 8, 8, 8, 8], batch_norm: true, residual: true, dropout: 0.3}

@@ -3,8 +3,8 @@ import warnings
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.recorders import lone, new_reservoirs
+from tftrain.trainer.build import assemble
+from tftrain.trainer.loggers import lone, new_reservoirs
 
 TEXT = """
 model: {name: mlp, hidden: [4]}

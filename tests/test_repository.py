@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tftrain.repository import find_commit, has_changes
+from tftrain.runtime.repository import find_commit, has_changes
 
 IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.com")
 

@@ -16,13 +16,16 @@ from tensorboard.backend.event_processing import data_provider, plugin_event_mul
 from tensorboard.context import RequestContext
 
 import tftrain
-from tftrain import cli, dump, durable, interrupts, resuming
-from tftrain.core.aside import Aside
+from tftrain.cli import main
+from tftrain.config import export
+from tftrain.core.background import Aside
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.skips import Skips
-from tftrain.evaluations import Evaluations
-from tftrain.observers.tensorboard import TensorBoard
-from tftrain.run_folder import RunFolderError
+from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.runtime import atomic_files
+from tftrain.runtime.run_dir import RunFolderError
+from tftrain.trainer import resume, signals
+from tftrain.trainer.evaluator import Evaluations
 
 # Points, validations and checkpoints fall apart, so that there are checkpoints in the middle of a point.
 TEXT = """
@@ -160,13 +163,13 @@ def test_a_run_that_has_ended_is_left_as_it_is(whole, config, capsys):
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_is_answered_after_the_call(whole, config, tmp_path, monkeypatch, capsys, number, status):
     monkeypatch.setattr(Skips, "add", lambda self, step, row: os.kill(os.getpid(), number) if step == 8 else None)
-    before = [signal.getsignal(one) for one in interrupts.SIGNALS]
+    before = [signal.getsignal(one) for one in signals.SIGNALS]
     folder, path = tmp_path / "run", tmp_path / "small.yaml"
     path.write_text(TEXT)
-    assert cli.main(["--config", str(path), "--run-dir", str(folder), "--set", "training.steps_per_call=1"]) == status
+    assert main.main(["--config", str(path), "--run-dir", str(folder), "--set", "training.steps_per_call=1"]) == status
     line = f"interrupted by {number.name} at step 8 of 20; saved, so that it can go on with "
     assert capsys.readouterr().err.endswith(f"{line}python -m tftrain --resume --run-dir {folder}\n")
-    assert [signal.getsignal(one) for one in interrupts.SIGNALS] == before
+    assert [signal.getsignal(one) for one in signals.SIGNALS] == before
     assert told(folder)[1] | {"train": None} == {
         "steps": 8,
         "stopped": f"interrupted by {number.name}",
@@ -230,16 +233,16 @@ def test_a_changed_config_is_refused_with_every_change(whole, config):
     ],
 )
 def test_what_may_change(config, tmp_path, capsys, overrides, matters):
-    durable.write_text(tmp_path / "config.yaml", dump.dump(config()))
-    assert resuming.changed(tmp_path, config(*overrides), allow=True) is matters
+    atomic_files.write_text(tmp_path / "config.yaml", export.dump(config()))
+    assert resume.changed(tmp_path, config(*overrides), allow=True) is matters
     assert capsys.readouterr().out.startswith("changed since the last session: ")
-    assert resuming.changed(tmp_path, config(), allow=False) is False
+    assert resume.changed(tmp_path, config(), allow=False) is False
 
 
 def test_how_often_checkpoints_are_made_may_not_change_where_a_run_goes_back_to_them(config, tmp_path):
-    durable.write_text(tmp_path / "config.yaml", dump.dump(config("training.on_nonfinite=rewind")))
+    atomic_files.write_text(tmp_path / "config.yaml", export.dump(config("training.on_nonfinite=rewind")))
     with pytest.raises(RunFolderError, match="checkpoint.every: 3 -> 9"):
-        resuming.changed(tmp_path, config("training.on_nonfinite=rewind", "checkpoint.every=9"), allow=False)
+        resume.changed(tmp_path, config("training.on_nonfinite=rewind", "checkpoint.every=9"), allow=False)
 
 
 def test_signals_to_a_process(tmp_path):

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tftrain.rules import RULES, logits_clash, metric_labels, output_activation
-from tftrain.values import PROBABILITIES
+from tftrain.config.field_types import PROBABILITIES
+from tftrain.config.rules import RULES, logits_clash, metric_labels, output_activation
 
 
 @pytest.mark.parametrize("ends", PROBABILITIES)

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from tftrain import lock, run_folder
-from tftrain.run_folder import RunFolderError, check, claim, safe_name
+from tftrain.runtime import lock
+from tftrain.runtime import run_dir as run_folder
+from tftrain.runtime.run_dir import RunFolderError, check, claim, safe_name
 
 
 def claimed(run_dir, name="x", resume=False):

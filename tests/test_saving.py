@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain import cli, saving
-from tftrain.errors import InputError
-from tftrain.zip_clock import zip_clock
+from tftrain.cli import main
+from tftrain.config.error_context import InputError
+from tftrain.models import serialization
+from tftrain.runtime.zip_clock import zip_clock
 
 SAVED = """
 model: {{name: saved, path: {path}{more}}}
@@ -117,7 +118,7 @@ def test_what_cannot_be_gone_on_from(config, make, message):
 def test_trust_lets_a_saved_model_run_its_code(folder, config):
     dense(keras.layers.Lambda(lambda x: x * 2)).save("x.keras")
     config("x.keras")
-    assert cli.main(["--config", "go_on.yaml", "--run-dir", "run", "--trust"]) == 0
+    assert main.main(["--config", "go_on.yaml", "--run-dir", "run", "--trust"]) == 0
     with pytest.raises(ValueError, match="holds code of its own"):
         tftrain.load_model("run")
     assert tftrain.load_model("run", trust=True).count_params() == 13 * 3 + 3
@@ -130,9 +131,9 @@ def test_a_model_is_saved_whole_whatever_the_clock_shows(tmp_path, monkeypatch, 
     monkeypatch.setattr(time, "time", lambda: seconds)
     with zip_clock():
         np.savez(tmp_path / "batch.npz", x=np.arange(3))
-    saving.save(model, tmp_path / "model.keras")
+    serialization.save(model, tmp_path / "model.keras")
     monkeypatch.undo()
-    assert saving.is_whole(tmp_path / "model.keras") and np.load(tmp_path / "batch.npz")["x"][2] == 2
+    assert serialization.is_whole(tmp_path / "model.keras") and np.load(tmp_path / "batch.npz")["x"][2] == 2
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for weights, expected in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(weights, expected)
@@ -145,8 +146,8 @@ def test_a_file_names_no_function_that_no_config_names(folder, config, function)
     said = {"function": function, "arguments": {}}
     ours = {"module": "builtins", "class_name": "Activation", "config": said, "registered_name": "tftrain>Activation"}
     path = altered("x.keras", lambda text: text.replace('"relu"', json.dumps(ours)), folder)
-    from tftrain import activation
+    from tftrain.config import keras_objects
 
-    activation._named.discard(function)
+    keras_objects._named.discard(function)
     with pytest.raises(InputError, match=f"it names the function '{function}', which no config names"):
         tftrain.train(config(path))

@@ -7,9 +7,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tftrain.convert import plain
-from tftrain.schema import schema
-from tftrain.strict import parse
+from tftrain.config.conversion import plain
+from tftrain.config.more_schema import schema
+from tftrain.config.yaml_parser import parse
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 COMMITTED = CONFIGS / "schema.json"

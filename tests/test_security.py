@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tftrain
-from tftrain.working_directory import GuardedFinder
+from tftrain.runtime.working_directory import GuardedFinder
 
 ROOT = Path(__file__).resolve().parent.parent
 # Modules of Python and of ours that a run imports, and packages that TensorFlow asks for where they are not installed.
@@ -92,8 +92,8 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
         ("pack/inner.py", "pack.inner", True),
         (".venv/lib/joblib/compressor.py", "joblib.compressor", False),
         ("../elsewhere/joblib.py", "joblib", False),
-        ("tftrain/plot.py", "tftrain.plot", False),
-        ("tftrain/modules.py", "tftrain.modules", True),
+        ("tftrain/reporting/plot_curves.py", "tftrain.reporting.plot_curves", False),
+        ("tftrain/config/importing.py", "tftrain.config.importing", True),
         ("linked.py", "linked", True),
         ("shared/inner.py", "shared.inner", True),
         ("linked_env/joblib.py", "joblib", False),
@@ -133,7 +133,7 @@ def test_a_matplotlibrc_of_the_working_directory_is_never_opened(tmp_path, kind)
     else:
         file.write_bytes({"settings": b"text.usetex: True\n", "garbage": b"\xff\xfe\0 no setting"}[kind])
     code = (
-        "import os, tftrain.working_directory as w; here = os.getcwd(); m = w.import_matplotlib(); "
+        "import os, tftrain.runtime.working_directory as w; here = os.getcwd(); m = w.import_matplotlib(); "
         "assert os.getcwd() == here; print(m.rcParams['text.usetex'])"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.cli import main
+from tftrain.cli.main import main
 from tftrain.core.types import Signals
-from tftrain.gradient_map import PLUGIN
-from tftrain.observers.tensorboard import TensorBoard
-from tftrain.serve import _check, _log_directory
+from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.reporting.tensorboard.protocol import PLUGIN
+from tftrain.reporting.tensorboard_plugin.serve import _check, _log_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain import cli
-from tftrain.errors import InputError, UserCodeError
-from tftrain.observers.records import history
-from tftrain.run_folder import RunFolderError
+from tftrain.cli import main
+from tftrain.config.error_context import InputError, UserCodeError
+from tftrain.reporting.metrics_file import history
+from tftrain.runtime.run_dir import RunFolderError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 GROUPS = ("grad_hist_log10", "update_hist_log10", "weight_hist", "layer_hist")
@@ -189,7 +189,7 @@ def test_a_resumed_run_ends_like_an_unbroken_one(finished, config, tmp_path, fir
 def test_resume_starts_where_there_is_nothing_yet_and_needs_no_config(config, tmp_path, capsys):
     short = config("training.epochs=2")
     first = tftrain.train(short, tmp_path / "run", resume=True)
-    assert cli.main(["--resume", "--run-dir", str(tmp_path / "run")]) == 0
+    assert main.main(["--resume", "--run-dir", str(tmp_path / "run")]) == 0
     assert "changed since" not in capsys.readouterr().out
     assert first.history["loss"].steps[-1] == 8
     tftrain.train(config("training.epochs=3"), tmp_path / "run", resume=True)

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from tftrain.modules import PartError, load, resolve, source_file
-from tftrain.signature import REQUIRED, UNREAD, read
+from tftrain.config.importing import PartError, load, resolve, source_file
+from tftrain.config.signature import REQUIRED, UNREAD, read
 
 
 def arguments(target):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tftrain.startup import pass_on
+from tftrain.runtime.tensorflow_import import pass_on
 
 posix = pytest.mark.skipif(os.name != "posix", reason="descriptors are filtered on POSIX alone")
 NOISE = [
@@ -39,7 +39,7 @@ def test_pass_on_drops_known_noise_alone():
 
 def test_tensorflow_comes_in_silence_and_leaves_scikit_learn_usable():
     code = """
-from tftrain.startup import import_tensorflow
+from tftrain.runtime.tensorflow_import import import_tensorflow
 tf = import_tensorflow()
 import sys
 assert "sklearn" not in sys.modules
@@ -55,7 +55,7 @@ print(model(load_iris().data[:5]).shape, keras.backend.backend())
 def test_what_a_package_makes_is_not_looked_through_for_garbage():
     code = """
 import gc
-from tftrain.startup import kept
+from tftrain.runtime.tensorflow_import import kept
 with kept("decimal"):
     assert not gc.isenabled()
     made = [[number] for number in range(10_000)]
@@ -73,7 +73,7 @@ assert gc.get_freeze_count() == before
 def test_lines_come_through_whole_and_in_order():
     code = """
 import os, sys
-from tftrain.startup import quiet_start
+from tftrain.runtime.tensorflow_import import quiet_start
 print("before", file=sys.stderr)
 with quiet_start():
     for number in range(3000):
@@ -94,7 +94,7 @@ except ChildProcessError:
 def test_the_last_words_of_an_abort_come_through():
     code = """
 import os
-from tftrain.startup import quiet_start
+from tftrain.runtime.tensorflow_import import quiet_start
 with quiet_start():
     os.write(2, b"oneDNN custom operations are on\\nF0000 check failed: the real error\\n")
     os.abort()
@@ -108,7 +108,7 @@ with quiet_start():
 def test_an_exception_comes_through_and_the_descriptor_is_given_back():
     code = """
 import os
-from tftrain.startup import quiet_start
+from tftrain.runtime.tensorflow_import import quiet_start
 try:
     with quiet_start():
         raise ValueError("mine")
@@ -122,7 +122,7 @@ except ValueError as error:
 def test_verbose_shows_all():
     code = """
 import os
-from tftrain.startup import quiet_start
+from tftrain.runtime.tensorflow_import import quiet_start
 with quiet_start():
     os.write(2, b"oneDNN custom operations are on")
 """
@@ -133,7 +133,7 @@ with quiet_start():
 def test_control_c_ends_the_block_and_loses_nothing():
     code = """
 import os, sys, time
-from tftrain.startup import quiet_start
+from tftrain.runtime.tensorflow_import import quiet_start
 try:
     with quiet_start():
         os.write(2, b"said before\\n")

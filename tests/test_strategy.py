@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tftrain.strategy import open_strategy, scope
+from tftrain.runtime.distribution import open_strategy, scope
 
 ROOT = Path(__file__).parent.parent
 SUMS = """
 import tensorflow as tf
-from tftrain.strategy import open_strategy
+from tftrain.runtime.distribution import open_strategy
 
 def total(count, size):
     strategy = open_strategy("mirrored", count)

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tftrain.convert import plain
-from tftrain.strict import ConfigError, Place, parse, problem, read_scalar
+from tftrain.config.conversion import plain
+from tftrain.config.yaml_parser import ConfigError, Place, parse, problem, read_scalar
 
 
 def failure(text):

@@ -12,7 +12,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
-from tftrain import cli
+from tftrain.cli import main
 
 TEXT = """
 model: {name: mlp, hidden: [8]}
@@ -33,7 +33,7 @@ def swept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         printed = []
         patch.setattr("sys.stdout", _Kept(printed))
-        status = cli.main(["sweep", "--config", str(folder / "run.yaml"), *words, "--runs-dir", str(folder / "all")])
+        status = main.main(["sweep", "--config", str(folder / "run.yaml"), *words, "--runs-dir", str(folder / "all")])
     return status, "".join(printed), folder / "all"
 
 
@@ -88,7 +88,7 @@ def test_tensorboard_shows_settings_figures_and_how_runs_ended(swept):
 def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text(TEXT)
     words = ["--config", str(tmp_path / "run.yaml"), "--set", "data.batch_size=1000,20", "--set", "metrics=[]"]
-    assert cli.main(["sweep", *words, "--runs-dir", str(tmp_path / "all")]) == 1
+    assert main.main(["sweep", *words, "--runs-dir", str(tmp_path / "all")]) == 1
     told = capsys.readouterr().out
     assert "batch_size 1000 is more than the 120 examples" in told
     assert [path.name for path in (tmp_path / "all").iterdir()] == ["1-batch_size-20"]
@@ -97,9 +97,9 @@ def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(tmp_path, capsys)
 def test_mistakes_are_told_before_anything_runs(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text(TEXT)
     words = ["sweep", "--config", str(tmp_path / "run.yaml"), "--runs-dir", str(tmp_path / "all")]
-    assert cli.main([*words, "--set", "training.seed=1,x"]) == 2
+    assert main.main([*words, "--set", "training.seed=1,x"]) == 2
     assert "--set training.seed=x: training.seed: given the text 'x'" in capsys.readouterr().err
     (tmp_path / "all" / "1-seed-1").mkdir(parents=True)
     (tmp_path / "all" / "1-seed-1" / "file").touch()
-    assert cli.main([*words, "--set", "training.seed=0,1"]) == 2
+    assert main.main([*words, "--set", "training.seed=0,1"]) == 2
     assert "1-seed-1: not empty" in capsys.readouterr().err and len(list((tmp_path / "all").iterdir())) == 1

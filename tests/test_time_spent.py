@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.time_spent import time_line
+from tftrain.reporting.timing_summary import time_line
 
 
 @pytest.fixture

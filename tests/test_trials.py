@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.assemble import assemble
-from tftrain.core.plan import Stretch
-from tftrain.errors import InputError, UserCodeError
-from tftrain.trials import shown
+from tftrain.config.error_context import InputError, UserCodeError
+from tftrain.core.schedule import Stretch
+from tftrain.trainer.build import assemble
+from tftrain.trainer.user_code import shown
 
 HEAD = "model: {name: mlp, hidden: [4]}\ndata: {name: iris, batch_size: 30}\ntraining: {steps: 2}\n"
 RATE = "optimizer: {{name: sgd, learning_rate: {}}}".format

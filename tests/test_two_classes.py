@@ -8,10 +8,10 @@ import pytest
 from sklearn import metrics as right
 
 import tftrain
-from tftrain import metrics
-from tftrain.assemble import assemble
-from tftrain.errors import InputError
-from tftrain.metrics import Compared
+from tftrain.config.error_context import InputError
+from tftrain.models import metrics
+from tftrain.models.metrics import Compared
+from tftrain.trainer.build import assemble
 
 NAMES = "[accuracy, auc, precision, recall, f1_score, true_positives, binary_accuracy, binary_crossentropy]"
 TEXT = f"""

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tftrain import load_model
-from tftrain.cli import main
-from tftrain.incidents import read_signals
-from tftrain.untrusted import Unreadable
+from tftrain.cli.main import main
+from tftrain.runtime.untrusted import Unreadable
+from tftrain.trainer.incidents import read_signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes are made as on POSIX")
 CONFIG = """\

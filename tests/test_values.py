@@ -4,8 +4,18 @@ from typing import Any, Literal
 
 import pytest
 
-from tftrain import values
-from tftrain.values import Many, Range, in_steps, is_time, members, parse_time, part_kind, pattern_error, split
+from tftrain.config import field_types
+from tftrain.config.field_types import (
+    Many,
+    Range,
+    in_steps,
+    is_time,
+    members,
+    parse_time,
+    part_kind,
+    pattern_error,
+    split,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +65,11 @@ def test_a_stretch_in_steps_of_epochs_of_forty(time, steps):
 @pytest.mark.parametrize(
     ("hint", "kind", "time", "count"),
     [
-        (values.Activation, "activation", False, 1),
-        (values.Activation | None, "activation", False, 2),
-        (values.LearningRate, "schedule", False, 2),
-        (values.Duration, None, True, 1),
-        (values.Duration | None, None, True, 2),
+        (field_types.Activation, "activation", False, 1),
+        (field_types.Activation | None, "activation", False, 2),
+        (field_types.LearningRate, "schedule", False, 2),
+        (field_types.Duration, None, True, 1),
+        (field_types.Duration | None, None, True, 2),
         (int | Literal["auto"], None, False, 2),
         (Any, None, False, 1),
     ],
@@ -69,9 +79,9 @@ def test_what_an_annotation_asks_for(hint, kind, time, count):
 
 
 def test_marks_are_told_from_the_annotation():
-    assert split(values.PositiveInt) == (int, (Range(1),))
+    assert split(field_types.PositiveInt) == (int, (Range(1),))
     assert split(list[int]) == (list[int], ())
-    assert Many() in split(values.Annotated[list[int], Many()])[1]
+    assert Many() in split(field_types.Annotated[list[int], Many()])[1]
 
 
 def test_what_is_wrong_with_a_pattern():

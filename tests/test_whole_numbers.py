@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain import losses
-from tftrain.assemble import assemble
-from tftrain.errors import InputError
+from tftrain.config.error_context import InputError
+from tftrain.models import losses
+from tftrain.trainer.build import assemble
 
 TEXT = """
 model: mlp

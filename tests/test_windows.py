@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.assemble import assemble
-from tftrain.data.windows import WindowFeed
-from tftrain.errors import InputError
-from tftrain.replay import replay
+from tftrain.config.error_context import InputError
+from tftrain.data.window_source import WindowFeed
+from tftrain.trainer.build import assemble
+from tftrain.trainer.replay import replay
 
 HEAD = """
 model: {name: rnn, units: [4, 3], cell: lstm, dropout: 0.2}

@@ -4,32 +4,32 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from tftrain import values
-from tftrain.config import Data, Training
-from tftrain.names import listed, nearest, one_of
-from tftrain.values import Time
-from tftrain.wording import describe, given, with_article
+from tftrain.config import field_types
+from tftrain.config.field_types import Time
+from tftrain.config.schema import Data, Training
+from tftrain.config.wording import describe, given, with_article
+from tftrain.runtime.names import listed, nearest, one_of
 
 
 @pytest.mark.parametrize(
     ("hint", "words"),
     [
         (int, "a whole number"),
-        (values.PositiveFloat, "a number above 0"),
-        (values.Fraction, "a number from 0 to 1"),
+        (field_types.PositiveFloat, "a number above 0"),
+        (field_types.Fraction, "a number from 0 to 1"),
         (bool, "true or false"),
         (bool | Literal["auto"], "true, false or 'auto'"),
         (str | None, "text or null"),
-        (values.Pattern | None, "a regular expression or null"),
+        (field_types.Pattern | None, "a regular expression or null"),
         (Literal["a", 3, None], "'a', 3 or null"),
-        (list[values.PositiveInt], "a list (each item a whole number of at least 1)"),
+        (list[field_types.PositiveInt], "a list (each item a whole number of at least 1)"),
         (tuple[int, float], "a list of 2"),
         (tuple[int, ...], "a list (each item a whole number)"),
         (dict[str, int], "a mapping"),
         (list, "a list"),
         (Any, "a value"),
-        (values.Activation | None, "an activation or null"),
-        (values.LearningRate, "a number of at least 0 or a schedule"),
+        (field_types.Activation | None, "an activation or null"),
+        (field_types.LearningRate, "a number of at least 0 or a schedule"),
         (Annotated[Any, Time(("auto",))], "a number of steps above 0, text such as '2 epochs' or 'auto'"),
         (Data, "a data set"),
         (Training | None, "a mapping or null"),

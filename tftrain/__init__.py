@@ -10,7 +10,7 @@ import sys
 if sys.argv[:1] == ["-m"] and "tftrain" in sys.orig_argv:
     # `python -m tftrain` looks in the working directory first, where a file may be called yaml.py or random.py.
     sys.path.append(sys.path.pop(0))
-    from tftrain.working_directory import guard_working_directory
+    from tftrain.runtime.working_directory import guard_working_directory
 
     guard_working_directory()
 
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-    from tftrain.config import Config
-    from tftrain.results import Result
-    from tftrain.strict import ConfigError
+    from tftrain.config.schema import Config
+    from tftrain.config.yaml_parser import ConfigError
+    from tftrain.trainer.results import Result
 
 __version__ = "0.1.0"
 __all__ = ["Config", "ConfigError", "load", "load_model", "train"]
@@ -34,11 +34,11 @@ __all__ = ["Config", "ConfigError", "load", "load_model", "train"]
 def __getattr__(name: str) -> Any:
     # TensorBoard imports this package with its plugin, and would end where anything that is imported here is broken.
     if name == "Config":
-        from tftrain.config import Config
+        from tftrain.config.schema import Config
 
         return Config
     if name == "ConfigError":
-        from tftrain.strict import ConfigError
+        from tftrain.config.yaml_parser import ConfigError
 
         return ConfigError
     raise AttributeError(f"module 'tftrain' has no attribute '{name}'")
@@ -54,9 +54,9 @@ def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] =
     Raises:
         ConfigError: every problem of the file, a line each.
     """
-    from tftrain.check import check
-    from tftrain.compose import compose, flags
-    from tftrain.modules import see_working_directory
+    from tftrain.config.compose import compose, flags
+    from tftrain.config.importing import see_working_directory
+    from tftrain.config.validation import check
 
     see_working_directory()
     return check(compose(Path(path), flags(overrides)), Path(path).stem)
@@ -80,21 +80,22 @@ def train(
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint is saved.
-        tftrain.errors.InputError: the config or the data cannot be trained on.
-        tftrain.errors.UserCodeError: a part of the user's raised.
-        tftrain.run_folder.RunFolderError: the folder is another run's, or cannot be written, or the config changed.
-        tftrain.cluster.PeerLost: of several workers one is missing, or has gone.
+        tftrain.config.error_context.InputError: the config or the data cannot be trained on.
+        tftrain.config.error_context.UserCodeError: a part of the user's raised.
+        tftrain.runtime.run_dir.RunFolderError: the folder is another run's, or cannot be written, or the config changed.
+        tftrain.runtime.cluster.PeerLost: of several workers one is missing, or has gone.
     """
-    from tftrain import resuming, run_folder
-    from tftrain.cluster import is_chief
-    from tftrain.startup import import_tensorflow
+    from tftrain.runtime import run_dir as run_folder
+    from tftrain.runtime.cluster import is_chief
+    from tftrain.runtime.tensorflow_import import import_tensorflow
+    from tftrain.trainer import resume as resuming
 
     folder = None if run_dir is None else Path(run_dir)
     if is_chief(config.training.strategy):
         run_folder.check(folder, resume)
     changed = resume and resuming.changed(folder, config, allow_changes)
     import_tensorflow()  # takes seconds, so not done by `import tftrain`
-    from tftrain.session import run
+    from tftrain.trainer.trainer import run
 
     return run(dataclasses.replace(config, trust=trust), folder, resume, changed)
 
@@ -121,15 +122,15 @@ def load_model(
         preprocess: whether to prepare what the model is given; false gives the network, for examples that are prepared.
 
     Raises:
-        tftrain.run_folder.RunFolderError: there is no such checkpoint, or a file of the run is a link.
+        tftrain.runtime.run_dir.RunFolderError: there is no such checkpoint, or a file of the run is a link.
         ValueError: the model cannot be read.
     """
-    from tftrain.run_folder import CONFIG, refuse_foreign_entries
-    from tftrain.startup import import_tensorflow
+    from tftrain.runtime.run_dir import CONFIG, refuse_foreign_entries
+    from tftrain.runtime.tensorflow_import import import_tensorflow
 
     refuse_foreign_entries(Path(run_dir))
     config = load(Path(run_dir) / CONFIG)
     import_tensorflow()
-    from tftrain import loading
+    from tftrain.trainer import loading
 
     return loading.load_model(config, Path(run_dir), custom_objects, trust, checkpoint, preprocess)

@@ -20,13 +20,13 @@ from tensorboard import program
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.plugins.core import core_plugin
 
-from tftrain.board.plugin import POINTS, Loader
-from tftrain.board.replies import FOLDER
 from tftrain.core.types import Signals
-from tftrain.gradient_map import PLUGIN
-from tftrain.observers.events import EventFile, float_tensors
-from tftrain.observers.notes import metadata, strings, text_note
-from tftrain.observers.tensorboard import TensorBoard
+from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors
+from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.reporting.tensorboard.protocol import PLUGIN
+from tftrain.reporting.tensorboard.summaries import metadata, strings, text_note
+from tftrain.reporting.tensorboard_plugin.http import FOLDER
+from tftrain.reporting.tensorboard_plugin.plugin import POINTS, Loader
 
 KERNEL, BIAS = "000.dense/kernel", "000.dense/bias"
 ROWS = np.array([[-3.0, -2.0, 4.0], [-2.0, -1.0, 12.0]])
@@ -274,9 +274,14 @@ def test_all_points_are_kept_unless_the_user_says_how_many(given, expected):
 
 def test_the_plugin_needs_nothing_that_tensorboard_does_not():
     """What fails while TensorBoard imports it would end every TensorBoard of the environment."""
-    code = "import sys, tftrain.board.plugin; print(*{name.split('.')[0] for name in sys.modules})"
+    code = (
+        "import sys, tftrain.reporting.tensorboard_plugin.plugin; print(*{name.split('.')[0] for name in sys.modules})"
+    )
     found = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert not {"tensorflow", "keras", "yaml", "sklearn", "matplotlib", "rich", "pandas"} & found
-    ours = "import sys, tftrain.board.plugin; print(*(one for one in sys.modules if one.startswith('tftrain')))"
+    ours = "import sys, tftrain.reporting.tensorboard_plugin.plugin; print(*(one for one in sys.modules if one.startswith('tftrain')))"
     modules = subprocess.check_output([sys.executable, "-c", ours], text=True).split()
-    assert {name for name in modules if not name.startswith("tftrain.board")} == {"tftrain", "tftrain.gradient_map"}
+    assert {name for name in modules if not name.startswith("tftrain.reporting.tensorboard_plugin")} == {
+        "tftrain",
+        "tftrain.reporting.tensorboard.protocol",
+    }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tftrain.board.quantities import QUANTITIES, read_columns
-from tftrain.gradient_map import NONE, OF_LAYERS, TENSORS
+from tftrain.reporting.tensorboard.protocol import NONE, OF_LAYERS, TENSORS
+from tftrain.reporting.tensorboard_plugin.quantities import QUANTITIES, read_columns
 
 
 @pytest.fixture(scope="module")

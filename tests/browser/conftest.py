@@ -16,8 +16,8 @@ import pytest
 from tensorboard import default, program
 
 import tftrain
-from tftrain.board.plugin import Loader
-from tftrain.errors import TrainingError
+from tftrain.config.error_context import TrainingError
+from tftrain.reporting.tensorboard_plugin.plugin import Loader
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]

@@ -13,11 +13,11 @@ import pytest
 from tensorboard import default, program
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 
-from tftrain.board.plugin import Loader
 from tftrain.core.types import Signals
-from tftrain.observers.events import EventFile, float_tensors
-from tftrain.observers.notes import metadata
-from tftrain.observers.tensorboard import TensorBoard
+from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors
+from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.reporting.tensorboard.summaries import metadata
+from tftrain.reporting.tensorboard_plugin.plugin import Loader
 
 MODES = ("data server", "python")
 TAB = "#tftrain_gradients"

@@ -9,10 +9,10 @@ from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.rates import constant
-from tftrain.transforms.chain import chain
-from tftrain.transforms.clip import clip_global_norm
+from tftrain.optim.chain import chain
+from tftrain.optim.clip import clip_global_norm
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.schedules import constant
 
 
 class ListFeed:

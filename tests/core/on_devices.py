@@ -16,25 +16,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core import replicas
+from tftrain.core import replication
 from tftrain.core.objective import KerasObjective
-from tftrain.core.parameters import parameter_names
 from tftrain.core.penalties import ask_penalties
-from tftrain.core.recompute import Blocks, recomputing
+from tftrain.core.remat import Blocks, recomputing
 from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
 from tftrain.core.update import Shares
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.microbatched import microbatched
-from tftrain.gradients.scaled import loss_scaled
-from tftrain.rates import constant
-from tftrain.strategy import open_strategy
-from tftrain.transforms.adaptive import clip_adaptive
-from tftrain.transforms.chain import chain
-from tftrain.transforms.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
-from tftrain.transforms.percentile import clip_percentile
+from tftrain.core.variables import parameter_names
+from tftrain.optim.adaptive import clip_adaptive
+from tftrain.optim.chain import chain
+from tftrain.optim.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
+from tftrain.optim.gradients.accumulation import microbatched
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.scaled import loss_scaled
+from tftrain.optim.percentile import clip_percentile
+from tftrain.optim.schedules import constant
+from tftrain.runtime.distribution import open_strategy
 
 LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.05, 0.05, 0.1, 30.0, 3
 CLIPS = {
@@ -186,7 +186,7 @@ def trained(
     state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, metrics=metrics, loss_scale=scale)
     step = make_step(state, recipe)
     signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]
-    program = tf.function(lambda *parts: replicas.run(step, Batch(*parts))[0], input_signature=signature)
+    program = tf.function(lambda *parts: replication.run(step, Batch(*parts))[0], input_signature=signature)
     with recomputing(Blocks(net.layers if again else ())):
         program.get_concrete_function()
     found = {f"weight/0/{index}": value for index, value in enumerate(net.get_weights())}
@@ -212,7 +212,7 @@ def looped(optimizer="sgd", steps=20, calls=3):
     @tf.function
     def call():
         def body(index, total):
-            return index + 1, total + replicas.run(step, Batch(x[index], y[index]))[0]["loss"]
+            return index + 1, total + replication.run(step, Batch(x[index], y[index]))[0]["loss"]
 
         return tf.while_loop(lambda index, _: index < steps, body, (0, 0.0), parallel_iterations=1)[1]
 
@@ -247,17 +247,17 @@ def far():
     net, objective, optimizer = line(keras.optimizers.SGD(1.0, global_clipnorm=1.0))
 
     def by_keras(batch):
-        own, _ = replicas.own_share(batch)
+        own, _ = replication.own_share(batch)
         with tf.GradientTape() as tape:
-            loss = objective(own)[0] / replicas.count()
+            loss = objective(own)[0] / replication.count()
         optimizer.apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
 
     optimizer.build(net.trainable_variables)
-    tf.function(lambda: replicas.run(by_keras, batch))()
+    tf.function(lambda: replication.run(by_keras, batch))()
     ours, objective, optimizer = line(keras.optimizers.SGD())
     recipe = Recipe(objective, backprop(), chain([("global_norm", clip_global_norm(1.0))]), constant(1.0))
     step = make_step(TrainState(ours, optimizer, recipe.transform, recipe.rate), recipe)
-    tf.function(lambda: replicas.run(step, batch))()
+    tf.function(lambda: replication.run(step, batch))()
     return {"keras": np.abs(1 - net.get_weights()[0].item()), "ours": np.abs(1 - ours.get_weights()[0].item())}
 
 

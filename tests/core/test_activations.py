@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tftrain.core.activations import recording, telling
+from tftrain.core.layer_calls import recording, telling
 
 
 def seen_in(model, x, run=None):

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from tftrain.core.aside import Aside
+from tftrain.core.background import Aside
 from tftrain.core.types import Signals
 
 
@@ -122,7 +122,7 @@ def test_the_thread_that_trains_gets_the_interpreter_between_two_points():
 def test_nothing_is_lost_or_hangs_where_the_interpreter_ends_without_a_close(tmp_path, end):
     program = f"""
 import sys, time
-from tftrain.core.aside import Aside
+from tftrain.core.background import Aside
 file = open({str(tmp_path / "written")!r}, "w")
 class Slow:
     def __call__(self, step, signals):

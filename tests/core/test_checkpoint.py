@@ -12,13 +12,13 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.plan import Stretch
-from tftrain.core.programs import Programs
+from tftrain.core.compiled_steps import Programs
+from tftrain.core.schedule import Stretch
 from tftrain.core.state import TrainState
 from tftrain.core.types import Transform
-from tftrain.durable import CannotWrite
-from tftrain.rates import constant
-from tftrain.transforms.chain import chain
+from tftrain.optim.chain import chain
+from tftrain.optim.schedules import constant
+from tftrain.runtime.atomic_files import CannotWrite
 
 
 @pytest.fixture

@@ -4,19 +4,19 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.commit import size
+from tftrain.core.compiled_steps import Programs
+from tftrain.core.guards import NormRange
 from tftrain.core.loop import train
-from tftrain.core.norm_range import NormRange
 from tftrain.core.objective import KerasObjective
-from tftrain.core.plan import Plan, every
-from tftrain.core.programs import Programs
+from tftrain.core.schedule import Plan, every
 from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
 from tftrain.core.update import Averages
-from tftrain.gradients.backprop import backprop
-from tftrain.rates import constant, scheduled
-from tftrain.transforms.chain import chain
+from tftrain.optim.chain import chain
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.schedules import constant, scheduled
 
 
 class Dividing(keras.optimizers.Optimizer):

@@ -1,4 +1,4 @@
-from tftrain.core.programs import Programs
+from tftrain.core.compiled_steps import Programs
 
 STAGES = {"batch", "gradients", "gradient_tape", "norms", "transforms", "rate", "update", "signals"}
 

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from tftrain.core.executor import DEFAULT, SERIAL, SMALL, executed, fitting
-from tftrain.core.plan import MEASURED, Stretch
-from tftrain.core.programs import Programs
+from tftrain.core.compiled_steps import Programs
+from tftrain.core.execution import DEFAULT, SERIAL, SMALL, executed, fitting
+from tftrain.core.schedule import MEASURED, Stretch
 
 
 def dense(*sizes):

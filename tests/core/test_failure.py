@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from tftrain.core.failure import cause
+from tftrain.runtime.tf_errors import cause
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from tftrain.core.executor import DEFAULT, SERIAL, executed
+from tftrain.core.execution import DEFAULT, SERIAL, executed
 from tftrain.core.gate import once
 
 

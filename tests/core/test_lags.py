@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.lags import gradients_through_time
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
+from tftrain.diagnostics.temporal_gradients import gradients_through_time
 
 LAYERS = keras.layers
 BATCH = Batch(tf.constant(np.random.default_rng(0).normal(size=(5, 6, 2)), tf.float32), tf.ones((5, 1)))

@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.core.ledger import Ledger
+from tftrain.core.timing import Ledger
 
 
 class Clock:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.norm_range import LOOKS_EVERY, NormRange
+from tftrain.core.guards import LOOKS_EVERY, NormRange
 
 
 class Twin:

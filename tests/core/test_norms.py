@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.norms import global_norm, norms, square_sums
+from tftrain.core.numerics import global_norm, norms, square_sums
 
 
 def test_parts_and_whole():

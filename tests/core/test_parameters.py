@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tftrain.core.parameters import Names, names_of, parameter_names, parameters, unknown_to_keras
+from tftrain.core.variables import Names, names_of, parameter_names, parameters, unknown_to_keras
 
 
 class Twins(keras.Model):

@@ -5,9 +5,9 @@ import tensorflow as tf
 from keras import layers
 
 from tftrain.core.objective import KerasObjective
-from tftrain.core.pass_table import length, spread, table_of
-from tftrain.core.passes import passes
 from tftrain.core.types import Batch
+from tftrain.diagnostics.layer_stats import length, spread, table_of
+from tftrain.diagnostics.layer_trace import passes
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 Y = np.array([0, 1, 2, 2, 1, 0])

@@ -14,8 +14,8 @@ from tftrain.core.masks import mask_of, masked
 from tftrain.core.objective import KerasObjective
 from tftrain.core.penalties import ask_penalties
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.microbatched import microbatched
+from tftrain.optim.gradients.accumulation import microbatched
+from tftrain.optim.gradients.backprop import backprop
 
 EXAMPLES, STEPS, VOID = 7, 5, 9
 ROUNDING = {"rtol": 1e-5, "atol": 1e-7}  # float32 sums over at most 35 numbers in another order

@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.core.plan import Due, Plan, doubling_then_every, every, thinning
+from tftrain.core.schedule import Due, Plan, doubling_then_every, every, thinning
 from tftrain.core.types import Signals
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.plan import Stretch
-from tftrain.core.programs import Programs
-from tftrain.core.variables import read, write
-from tftrain.rates import backoff, inverse_norm, plateau, warmup
+from tftrain.core.compiled_steps import Programs
+from tftrain.core.core_variables import read, write
+from tftrain.core.schedule import Stretch
+from tftrain.optim.schedules import backoff, inverse_norm, plateau, warmup
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.activations import recording, telling
+from tftrain.core.layer_calls import recording, telling
 from tftrain.core.objective import KerasObjective
-from tftrain.core.recompute import Blocks, Unrepeatable, recomputing
-from tftrain.core.segments import segments_of
+from tftrain.core.remat import Blocks, Unrepeatable, recomputing
+from tftrain.core.remat_segments import segments_of
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.microbatched import microbatched
+from tftrain.optim.gradients.accumulation import microbatched
+from tftrain.optim.gradients.backprop import backprop
 
 layers = keras.layers
 

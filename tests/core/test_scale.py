@@ -6,21 +6,21 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core import scale as bounds
+from tftrain.core.compiled_steps import Programs
 from tftrain.core.loop import train
 from tftrain.core.objective import KerasObjective
-from tftrain.core.plan import Plan, Stretch, every
-from tftrain.core.programs import Programs
 from tftrain.core.scale import LossScale
+from tftrain.core.schedule import Plan, Stretch, every
 from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import NotFinite
 from tftrain.core.update import Averages
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.scaled import loss_scaled
-from tftrain.rates import constant
-from tftrain.transforms.chain import chain
-from tftrain.transforms.percentile import clip_percentile
+from tftrain.optim.chain import chain
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.scaled import loss_scaled
+from tftrain.optim.percentile import clip_percentile
+from tftrain.optim.schedules import constant
 
 
 def sizes(found, finite, loss=1.0):

@@ -2,12 +2,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.norms import global_norm, square_sums
+from tftrain.core.numerics import global_norm, square_sums
 from tftrain.core.objective import KerasObjective
 from tftrain.core.sparse import joined, unique_rows, values_of, with_values
 from tftrain.core.types import Batch, Moment
-from tftrain.gradients.backprop import backprop
-from tftrain.probes.histograms import histograms
+from tftrain.diagnostics.probes.histograms import histograms
+from tftrain.optim.gradients.backprop import backprop
 
 
 def rows(values, indices, height=5):

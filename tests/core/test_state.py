@@ -2,11 +2,11 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tftrain.core.core_variables import read, write
 from tftrain.core.state import TrainState
 from tftrain.core.types import Transform
-from tftrain.core.variables import read, write
-from tftrain.rates import constant
-from tftrain.transforms.chain import chain
+from tftrain.optim.chain import chain
+from tftrain.optim.schedules import constant
 
 
 def test_every_variable_once_under_a_stable_name(house):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.norm_range import NormRange
+from tftrain.core.guards import NormRange
 from tftrain.core.trouble import STEPS_KEPT, Recent
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tftrain.core.window import Window
+from tftrain.core.metric_aggregator import Window
 
 
 def rows(**values):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.data.addressed import record_addresses, tfrecords
-from tftrain.data.errors import DataError
+from tftrain.data.records import record_addresses, tfrecords
+from tftrain.runtime.errors import DataError
 
 
 @pytest.fixture

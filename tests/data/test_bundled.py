@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from tftrain.data import bundled, toy
+from tftrain.data.datasets import bundled, toy
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_digits_are_images_or_rows_of_the_same_raw_values():
 
 
 def test_scikit_learn_itself_is_not_imported():
-    code = "import sys; from tftrain.data.bundled import iris; iris(); sys.exit('sklearn' in sys.modules)"
+    code = "import sys; from tftrain.data.datasets.bundled import iris; iris(); sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

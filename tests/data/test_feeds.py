@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data import preprocess
-from tftrain.data.addressed import tfrecords
-from tftrain.data.arrays import CALL_ROWS, ArrayFeed
-from tftrain.data.bundled import digits, iris
+from tftrain.data import preprocessors
+from tftrain.data.array_source import CALL_ROWS, ArrayFeed
 from tftrain.data.chain import Preprocess
-from tftrain.data.errors import DataError
-from tftrain.data.feeds import DataOptions, open_data
-from tftrain.data.order import Order
-from tftrain.data.toy import xor
+from tftrain.data.datasets.bundled import digits, iris
+from tftrain.data.datasets.toy import xor
+from tftrain.data.loader import DataOptions, open_data
+from tftrain.data.records import tfrecords
+from tftrain.data.sampler import Order
+from tftrain.runtime.errors import DataError
 
 
 def noise():
@@ -30,7 +30,7 @@ def noise():
 
 X = np.arange(23, dtype=np.float32)[:, None]
 Y = np.arange(23)
-CROPPED = (preprocess.scale(0.1), preprocess.crop(5, 5), preprocess.flip())
+CROPPED = (preprocessors.scale(0.1), preprocessors.crop(5, 5), preprocessors.flip())
 
 
 def arrays(x, y):
@@ -171,7 +171,7 @@ def test_going_back_serves_the_same_again(form):
 @FORMS
 def test_augmentation_differs_from_epoch_to_epoch(form):
     x, y = (part[:16] for part in digits())
-    feed = opened(form, x=x, y=y, batch_size=16, shuffle=False, preprocess=(preprocess.flip(),)).train
+    feed = opened(form, x=x, y=y, batch_size=16, shuffle=False, preprocess=(preprocessors.flip(),)).train
     one, other = collected(feed, 0, 2)
     assert not np.array_equal(one.x, other.x)
 
@@ -208,7 +208,7 @@ def test_dicts_and_weights_go_along(form):
 
 @FORMS
 def test_facts_and_sample_are_of_the_prepared_data(form):
-    steps = (preprocess.resize(4, 4), preprocess.one_hot())
+    steps = (preprocessors.resize(4, 4), preprocessors.one_hot())
     x, y = (part[:40] for part in digits())
     data = opened(form, x=x, y=y, batch_size=40, preprocess=steps)
     assert data.facts[:3] == ((4, 4, 1), (10,), 10) and data.label_range == (0, 9)
@@ -244,7 +244,7 @@ def test_one_call_serves_what_many_do(options, monkeypatch):
 
 def test_orders_of_small_data_are_drawn_many_at_once(monkeypatch):
     """Whatever is drawn together, an epoch is its own permutation, and the first is that of its seed."""
-    monkeypatch.setattr("tftrain.data.arrays.DRAWN_ROWS", 3 * 23)
+    monkeypatch.setattr("tftrain.data.array_source.DRAWN_ROWS", 3 * 23)
     order = Order(23, 5, training=True, seed=7, shuffle=True)
     feed = ArrayFeed(Batch(X, Y), order, [])
     epochs = [np.concatenate([b.y for b in collected(feed, 5 * e, 5 * e + 5)]).tolist() for e in range(9)]
@@ -257,7 +257,7 @@ def test_orders_of_small_data_are_drawn_many_at_once(monkeypatch):
 
 def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
     x, y = (part[:20] for part in digits())
-    steps = (preprocess.resize(32, 32), preprocess.standardize())
+    steps = (preprocessors.resize(32, 32), preprocessors.standardize())
     ahead = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
     monkeypatch.setattr("tftrain.data.chain.AHEAD_BYTES", 2 * x.nbytes)
     within = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
@@ -269,7 +269,7 @@ def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
 def test_images_of_many_sizes_are_prepared_one_by_one(form):
     source = form([np.full((4 + i % 3, 5, 1), i, np.uint8) for i in range(12)], np.arange(12))
     options = DataOptions(
-        batch_size=5, preprocess=(preprocess.resize(6, 6), preprocess.standardize(), preprocess.flip())
+        batch_size=5, preprocess=(preprocessors.resize(6, 6), preprocessors.standardize(), preprocessors.flip())
     )
     data = open_data(source, options, 0)
     whole = collected(data.train, 0, 6)

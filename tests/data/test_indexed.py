@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from tftrain.data.errors import DataError
 from tftrain.data.source import read
+from tftrain.runtime.errors import DataError
 
 
 class Items:

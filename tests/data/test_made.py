@@ -5,9 +5,9 @@ import inspect
 import numpy as np
 import pytest
 
-from tftrain.data import memory, planes, scales, series, toy
+from tftrain.data.datasets import memory, scales, sequences, synthetic, toy
 
-MADE = [planes.blobs, planes.xor_blobs, planes.moons, planes.spirals, series.sine, series.series]
+MADE = [synthetic.blobs, synthetic.xor_blobs, synthetic.moons, synthetic.spirals, sequences.sine, sequences.series]
 MADE += [memory.adding, memory.copy, scales.large_features]
 
 
@@ -41,23 +41,23 @@ def test_planes_have_two_classes_that_neighbors_share_and_no_line_parts(builder)
 
 
 def test_the_island_lies_inside_the_ring():
-    x, y = planes.blobs(seed=0, spread=0.1)
+    x, y = synthetic.blobs(seed=0, spread=0.1)
     assert np.linalg.norm(x[y == 1], axis=1).max() < 1 < np.linalg.norm(x[y == 0], axis=1).min()
 
 
 def test_sine_is_a_sine_and_its_targets_are_the_next_values():
-    x, y = series.sine(examples=3, length=40, period=20, noise=0.0, seed=0)
+    x, y = sequences.sine(examples=3, length=40, period=20, noise=0.0, seed=0)
     assert x.shape == (3, 40, 1) and y.shape == (3, 1)
     np.testing.assert_allclose(x[:, :20], x[:, 20:], atol=1e-6)  # float32
     np.testing.assert_allclose(y, x[:, 20], atol=1e-6)
-    each = series.sine(examples=3, length=40, period=20, noise=0.5, targets="each", seed=0)
+    each = sequences.sine(examples=3, length=40, period=20, noise=0.5, targets="each", seed=0)
     np.testing.assert_array_equal(each[0][:, 1:], each[1][:, :-1])
-    one, same = series.sine(noise=0.1, seed=0), series.sine(noise=0.0, seed=0)
+    one, same = sequences.sine(noise=0.1, seed=0), sequences.sine(noise=0.0, seed=0)
     assert np.std(one[0] - same[0]) == pytest.approx(0.1, rel=0.02)  # 50 000 draws
 
 
 def test_series_is_three_periods_and_a_trend_with_noise_of_two_sizes():
-    x, _ = series.series(examples=50, length=500, seed=0)
+    x, _ = sequences.series(examples=50, length=500, seed=0)
     time = np.arange(500)
     waves = [wave(2 * np.pi * time / period) for period in (12.5, 31, 77) for wave in (np.sin, np.cos)]
     parts = np.stack([np.ones(500), time, *waves], 1)
@@ -69,7 +69,7 @@ def test_series_is_three_periods_and_a_trend_with_noise_of_two_sizes():
 
 
 def test_a_stream_is_one_series_in_lanes():
-    x, y = series.series_stream(lanes=3, length=7, seed=0)
+    x, y = sequences.series_stream(lanes=3, length=7, seed=0)
     assert x.shape == y.shape == (3, 7, 1)
     np.testing.assert_array_equal(x.ravel()[1:], y.ravel()[:-1])
 

@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.assemble import open_objective
 from tftrain.data.chain import Preprocess
-from tftrain.data.errors import DataError
-from tftrain.data.feeds import DataOptions, open_data
+from tftrain.data.loader import DataOptions, open_data
 from tftrain.data.number_types import INTEGERS, rounds, whole_numbers
-from tftrain.data.preprocess import one_hot, scale, standardize
+from tftrain.data.preprocessors import one_hot, scale, standardize
+from tftrain.runtime.errors import DataError
+from tftrain.trainer.build import open_objective
 
 NOISE = np.random.default_rng(0)
 LABELS = np.arange(40) % 2
@@ -192,6 +192,7 @@ def test_whole_numbers_that_a_model_rounds_are_told(desk, tmp_path):
     with pytest.warns(UserWarning, match="x holds whole numbers above 16777216 that float32 rounds, and the model's"):
         lookup(desk, tmp_path / "run", "dense")
     with pytest.raises(
-        tftrain.errors.InputError, match="x goes from 2147483648 to 2147483651, and the model's Input '.*' is int32"
+        tftrain.config.error_context.InputError,
+        match="x goes from 2147483648 to 2147483651, and the model's Input '.*' is int32",
     ):
         lookup(desk, tmp_path / "narrow", "narrow", 2**31)

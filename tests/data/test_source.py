@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.data.errors import DataError
 from tftrain.data.source import column_names, read
+from tftrain.runtime.errors import DataError
 
 X, Y = np.zeros((6, 2)), np.arange(6)
 

@@ -4,10 +4,10 @@ import tensorflow as tf
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from tftrain.core.types import Batch
-from tftrain.data.bundled import digits, iris
-from tftrain.data.errors import DataError
-from tftrain.data.feeds import DataOptions, open_data
+from tftrain.data.datasets.bundled import digits, iris
+from tftrain.data.loader import DataOptions, open_data
 from tftrain.data.splits import Split, split
+from tftrain.runtime.errors import DataError
 
 
 def whole(x, y, weight=None):

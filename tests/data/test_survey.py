@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data.errors import DataError
-from tftrain.data.survey import Survey, record_of, survey
+from tftrain.data.summary import Survey, record_of, survey
+from tftrain.runtime.errors import DataError
 
 
 def stream(batch):
@@ -85,7 +85,7 @@ def test_the_record_of_a_label(form, y):
 
 
 def test_what_takes_long_is_told_with_a_way_out_of_what_never_ends(monkeypatch, capsys):
-    monkeypatch.setattr("tftrain.data.survey.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("tftrain.data.summary.PATIENCE_SECONDS", 0)
     numbers = tf.data.Dataset.range(300).map(lambda i: (tf.cast(i, tf.float32), i))
     assert survey("train", numbers).labels == (0, 299)
     survey("train", numbers.filter(lambda x, y: y >= 0))

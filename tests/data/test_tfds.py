@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as library
 
-from tftrain.data.addressed import Addressed
-from tftrain.data.bundled import digits
-from tftrain.data.errors import DataError
-from tftrain.data.feeds import DataOptions, open_data
-from tftrain.data.preprocess import flip
-from tftrain.data.tfds import tfds
+from tftrain.data.datasets.bundled import digits
+from tftrain.data.datasets.tfds import tfds
+from tftrain.data.loader import DataOptions, open_data
+from tftrain.data.preprocessors import flip
+from tftrain.data.records import Addressed
+from tftrain.runtime.errors import DataError
 
 BUILDER = """
 import numpy as np
@@ -96,7 +96,7 @@ def test_it_feeds_a_run(place):
 def test_small_splits_are_read_into_arrays_and_large_ones_are_streamed(place, monkeypatch, inputs):
     asked = {"data_dir": place, "inputs": inputs, "target": "label"}
     small = tfds("local_digits", **asked)["train"]
-    monkeypatch.setattr("tftrain.data.tfds.SMALL_BYTES", 100 * 64)  # the images alone, without their labels
+    monkeypatch.setattr("tftrain.data.datasets.tfds.SMALL_BYTES", 100 * 64)  # the images alone, without their labels
     large = tfds("local_digits", **asked)["train"]
     assert isinstance(small, tuple) and small[1].shape == (100,) and isinstance(large, Addressed)
     for ours, theirs in zip(listed(small), listed(large), strict=True):
@@ -121,7 +121,7 @@ def test_what_is_streamed_is_positioned_and_equals_what_is_read_into_arrays(plac
     asked = {"dataset": "local_digits", "train": "train[10:80]", "data_dir": str(tmp_path)}
     images, labels = tfds(**asked)["train"]
     for limit in ("SMALL_BYTES", "ARRAY_BYTES"):
-        monkeypatch.setattr(f"tftrain.data.tfds.{limit}", 0)
+        monkeypatch.setattr(f"tftrain.data.datasets.tfds.{limit}", 0)
     options = DataOptions(batch_size=16, shuffle_buffer=32, preprocess=(flip(),))
     feed = open_data(tfds(**asked), options, 0).train
     whole = [feed.batch(feed.serve(step, 1), tf.constant(0)) for step in range(10)]
@@ -195,7 +195,7 @@ def test_what_is_not_there_is_said_at_once(offline, tmp_path, arguments, message
 
 
 def test_a_silent_network_is_given_up(monkeypatch, tmp_path):
-    monkeypatch.setattr("tftrain.data.tfds.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("tftrain.data.datasets.tfds.PROBE_SECONDS", 0.2)
     monkeypatch.setattr(socket, "create_connection", lambda *args: time.sleep(20) or socket.socket())
     start = time.monotonic()
     with pytest.raises(DataError, match="no network to download it"):

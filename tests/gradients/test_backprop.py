@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
+from tftrain.optim.gradients.backprop import backprop
 
 
 class Objective:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain import catalogue
+from tftrain.config import registry
+from tftrain.config.component import Part
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.parts import Part
+from tftrain.optim.gradients.backprop import backprop
 
 layers = keras.layers
 
@@ -98,7 +98,7 @@ def worst(grads, exact):
 
 @pytest.mark.parametrize("given, make, limit", CASES)
 def test_agrees_with_backprop(float64, own_parts, given, make, limit):
-    name, target = catalogue.find("method", given["name"])
+    name, target = registry.find("method", given["name"])
     arguments = {key: value for key, value in given.items() if key != "name"}
     loss, grads, after, outputs = evaluated(Part("method", name, target, arguments).build, make)
     exact_loss, exact, exact_after, exact_outputs = reference(make)

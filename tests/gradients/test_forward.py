@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.lags import gradients_through_time
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.forward import forward
+from tftrain.diagnostics.temporal_gradients import gradients_through_time
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.forward_mode import forward
 
 pytestmark = pytest.mark.usefixtures("float64")
 LAYERS = keras.layers

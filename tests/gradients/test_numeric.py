@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.microbatched import microbatched
-from tftrain.gradients.numeric import numeric
+from tftrain.optim.gradients.accumulation import microbatched
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.finite_difference import numeric
 
 
 def wave():

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.gradients.rtrl import rtrl
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.rtrl import rtrl
 
 LAYERS = keras.layers
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.data import memory, series
+from tftrain.data.datasets import memory, sequences
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def run(tmp_path):
 def test_numbers(run, targets):
     data = f"{{name: series, examples: 100, length: 20, targets: {targets}, batch_size: 25}}"
     result = run(data, "model: {name: rnn, units: [8]}", "metrics: [mean_absolute_error]", "training: {epochs: 2}")
-    x, y = series.series(examples=100, length=20, targets=targets, seed=0)
+    x, y = sequences.series(examples=100, length=20, targets=targets, seed=0)
     assert result.model.output_shape == (None, *y.shape[1:])
     errors = result.model(x) - y
     assert result.history["loss"].values[-1] < result.history["loss"].values[0]

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 
-from tftrain.observers.events import Clock, EventFile, ScalarValues
+from tftrain.reporting.tensorboard.event_file import Clock, EventFile, ScalarValues
 
 DAY = 86400.0
 SESSIONS = {

@@ -11,7 +11,7 @@ import pytest
 import rich.console
 
 from tftrain.core.types import Signals
-from tftrain.observers.console import (
+from tftrain.reporting.console import (
     Console,
     Course,
     board_line,
@@ -21,7 +21,7 @@ from tftrain.observers.console import (
     results_table,
     screen,
 )
-from tftrain.observers.tensorboard import tags
+from tftrain.reporting.tensorboard.logger import tags
 
 LONG_PATH = Path("runs/" + "a-very-long-name/" * 12 + "end")
 

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto.event_pb2 import Event
 
 import tftrain
-from tftrain.observers.descriptions import DESCRIPTIONS, OWN, description_of, markdown_rows
+from tftrain.reporting.tensorboard.descriptions import DESCRIPTIONS, OWN, description_of, markdown_rows
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 RICH = """

@@ -10,8 +10,8 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 
-from tftrain.observers.descriptions import description_of
-from tftrain.observers.events import EventFile, ScalarValues, float_tensors
+from tftrain.reporting.tensorboard.descriptions import description_of
+from tftrain.reporting.tensorboard.event_file import EventFile, ScalarValues, float_tensors
 
 METADATA = SummaryMetadata(
     plugin_data=SummaryMetadata.PluginData(plugin_name="histograms"), data_class=DATA_CLASS_TENSOR

@@ -3,8 +3,8 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from tftrain.core.types import Signals
-from tftrain.observers.hparams import Entry, Lone, Outcome, shown, write_hparams
-from tftrain.observers.tensorboard import TensorBoard
+from tftrain.reporting.tensorboard.hparams import Entry, Lone, Outcome, shown, write_hparams
+from tftrain.reporting.tensorboard.logger import TensorBoard
 
 SETTINGS = {"optimizer": "adam", "optimizer.learning_rate": 0.01, "data.shuffle": True, "data.batch_size": 32}
 FIGURES = ["results/validation/loss", "results/train/loss", "Overview/log10_grad_norm"]

@@ -5,8 +5,8 @@ import numpy as np
 from tensorboard.backend.event_processing import event_accumulator
 
 from tftrain.core.types import Signals
-from tftrain.gradient_map import NONE, PLUGIN, TENSORS
-from tftrain.observers.tensorboard import TensorBoard
+from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.reporting.tensorboard.protocol import NONE, PLUGIN, TENSORS
 
 NAMES = ("000.dense/kernel", "000.dense/bias", "001.a b/kernel")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.observers.profile import Profile
+from tftrain.reporting.tensorboard.profiler import Profile
 
 
 def work():

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from tftrain.core.types import Signals
-from tftrain.observers.records import Records, history
+from tftrain.reporting.metrics_file import Records, history
 
 
 def strict(text):

@@ -1,8 +1,8 @@
 import pytest
 
-from tftrain.core.plan import doubling_then_every, every, thinning
+from tftrain.core.schedule import doubling_then_every, every, thinning
 from tftrain.core.types import Signals
-from tftrain.observers.reservoirs import HISTOGRAMS, SCALARS, Reservoirs
+from tftrain.reporting.tensorboard.reservoirs import HISTOGRAMS, SCALARS, Reservoirs
 
 
 def points(total, validate, scalars=None, start=0):

@@ -18,12 +18,12 @@ from tensorboard.data import provider as base
 from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
-from tftrain.core.plan import doubling_then_every
+from tftrain.core.schedule import doubling_then_every
 from tftrain.core.types import Signals
-from tftrain.observers.descriptions import description_of
-from tftrain.observers.notes import text_note
-from tftrain.observers.reservoirs import Reservoirs
-from tftrain.observers.tensorboard import TensorBoard, fenced_yaml, safe_tag, tags
+from tftrain.reporting.tensorboard.descriptions import description_of
+from tftrain.reporting.tensorboard.logger import TensorBoard, fenced_yaml, safe_tag, tags
+from tftrain.reporting.tensorboard.reservoirs import Reservoirs
+from tftrain.reporting.tensorboard.summaries import text_note
 
 ROWS = np.array([[-3.0, -2.0, 4.0], [-2.0, -1.0, 12.0], [-1.0, 0.0, 1.0]])
 CONTEXT = context.RequestContext()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tftrain.pictures.differences import _STEPS, difference_error, difference_errors
+from tftrain.reporting.plots.difference_error import _STEPS, difference_error, difference_errors
 
 PARAMS = [np.array([[0.3, -0.7], [1.1, 0.2]]), np.array([0.5])]
 

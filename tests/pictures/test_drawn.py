@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tftrain.core.passes import LayerPass
 from tftrain.core.types import Batch, Facts
-from tftrain.pictures.decision import decision_map
-from tftrain.pictures.lag import lag_norms, time_lag
-from tftrain.pictures.layers import _decades, gradient_flow, gradient_map, layer_names, signal_flow
-from tftrain.pictures.matrices import gradients, weights
-from tftrain.pictures.style import pixels
+from tftrain.diagnostics.layer_trace import LayerPass
+from tftrain.reporting.plots.decision_map import decision_map
+from tftrain.reporting.plots.heatmaps import gradients, weights
+from tftrain.reporting.plots.layers import _decades, gradient_flow, gradient_map, layer_names, signal_flow
+from tftrain.reporting.plots.style import pixels
+from tftrain.reporting.plots.time_lag import lag_norms, time_lag
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.patches import Circle
 
-from tftrain.core.passes import LayerPass, Passes
 from tftrain.core.types import Batch
-from tftrain.pictures.chain import layers
-from tftrain.pictures.network import network
-from tftrain.pictures.style import pixels
+from tftrain.diagnostics.layer_trace import LayerPass, Passes
+from tftrain.reporting.plots.chain import layers
+from tftrain.reporting.plots.network import network
+from tftrain.reporting.plots.style import pixels
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]
 X, Y = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([[1.0], [0.0]])

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tftrain.pictures.style import pixels
-from tftrain.pictures.surface import _losses, _path, _side, loss_surface
+from tftrain.reporting.plots.loss_surface import _losses, _path, _side, loss_surface
+from tftrain.reporting.plots.style import pixels
 
 NAMES = ["000.a/bias", "000.a/kernel"]
 PARAMS = [np.array([0.5]), np.array([[1.0, 2.0], [3.0, 4.0]])]

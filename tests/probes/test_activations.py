@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tftrain.probes.activations import activation_signals
+from tftrain.diagnostics.probes.activation_stats import activation_signals
 
 
 def twin(function, values):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.probes import buckets
+from tftrain.diagnostics.probes import bucket_counts
 
 
 def in_graph(count, values, jit_compile=False):
@@ -12,20 +12,20 @@ def in_graph(count, values, jit_compile=False):
 
 
 def log10_rows(values, **options):
-    (rows,) = buckets.log10_rows(in_graph(buckets.half_octaves, values, **options))
+    (rows,) = bucket_counts.log10_rows(in_graph(bucket_counts.half_octaves, values, **options))
     return rows
 
 
 def value_rows(values, **options):
-    (rows,) = buckets.value_rows(in_graph(buckets.equal_buckets, values, **options))
+    (rows,) = bucket_counts.value_rows(in_graph(bucket_counts.equal_buckets, values, **options))
     return rows
 
 
 @pytest.fixture(params=[(5000, False), (5000, True), (100_000, False), (100_000, True)], ids=str)
 def elements(request, monkeypatch):
     """How many, so that they are counted at once or in four pieces, and whether by XLA."""
-    monkeypatch.setattr(buckets, "_PIECE", 30_000)
-    monkeypatch.setattr(buckets, "_WIDE_PIECE", 30_000)
+    monkeypatch.setattr(bucket_counts, "_PIECE", 30_000)
+    monkeypatch.setattr(bucket_counts, "_WIDE_PIECE", 30_000)
     return request.param
 
 
@@ -58,8 +58,8 @@ def test_log10_against_numpy_over_all_magnitudes(elements):
 def test_zeros_and_what_is_not_finite_are_counted(elements):
     size, jit_compile = elements
     values = np.resize([0.0, -0.0, 1e-40, 2.0, np.nan, -np.nan, np.inf, -np.inf, -3.0, 3e38], size)
-    counts = in_graph(buckets.half_octaves, values, jit_compile)["counts"]
-    assert 10 * buckets.zeros_of(counts) == 3 * size and 10 * buckets.nonfinite_of(counts) == 4 * size
+    counts = in_graph(bucket_counts.half_octaves, values, jit_compile)["counts"]
+    assert 10 * bucket_counts.zeros_of(counts) == 3 * size and 10 * bucket_counts.nonfinite_of(counts) == 4 * size
     assert counts.sum() == size
 
 
@@ -93,7 +93,7 @@ def test_the_whole_range_of_float32():
 
 def test_tensors_are_counted_apart():
     tables = [[1.0, 2.0, 2.0, np.nan], [np.nan, np.inf, -np.inf, np.nan], [7.0, 7.0, 7.0, 7.0]]
-    found = {name: tensor.numpy() for name, tensor in buckets.equal_buckets(tf.constant(tables)).items()}
-    first, nothing, single = buckets.value_rows(found)
+    found = {name: tensor.numpy() for name, tensor in bucket_counts.equal_buckets(tf.constant(tables)).items()}
+    first, nothing, single = bucket_counts.value_rows(found)
     assert (first[0, 2], first[-1, 2], first[0, 0], first[-1, 1], len(nothing)) == (1, 2, 1, 2, 0)
     np.testing.assert_array_equal(single, [[7, 7 + 7 / 64, 4]])

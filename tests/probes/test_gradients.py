@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tftrain.probes.gradients import gradient_counts
-from tftrain.probes.histograms import histograms
+from tftrain.diagnostics.probes.gradient_stats import gradient_counts
+from tftrain.diagnostics.probes.histograms import histograms
 
 
 def test_zeros_and_what_is_not_finite_by_hand(shelf):

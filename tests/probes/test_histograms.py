@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tftrain.probes.histograms import histograms
+from tftrain.diagnostics.probes.histograms import histograms
 
 A, B = np.array([[1.0, 4.0], [0.0, -2.0]]), np.array([0.5, 0.25])
 LAYERS = {"000.hidden": ("relu", np.float32([[0, 1], [0, 3]])), "001.out": ("tanh", np.float32([[0, 0.5], [-0.5, 0]]))}

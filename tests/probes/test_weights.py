@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tftrain.probes.weights import weight_norms
+from tftrain.diagnostics.probes.weight_stats import weight_norms
 
 
 def test_by_hand(shelf):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tftrain.observers.records import line_of
+from tftrain.reporting.metrics_file import line_of
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from tftrain.report.axis import Axis, brief, decades, power, round_numbers, spanning
-from tftrain.report.chart import MOST_POINTS, Curve, chart, thinned
+from tftrain.reporting.html.axis import Axis, brief, decades, power, round_numbers, spanning
+from tftrain.reporting.html.chart import MOST_POINTS, Curve, chart, thinned
 
 
 def points(svg, which=0):

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tftrain.gradient_map import NONE
-from tftrain.observers.records import Series
-from tftrain.report.heat import (
+from tftrain.reporting.html.heat import (
     LACKING,
     NOT_FINITE,
     ZERO,
@@ -26,6 +24,8 @@ from tftrain.report.heat import (
     shades,
     shared_scale,
 )
+from tftrain.reporting.metrics_file import Series
+from tftrain.reporting.tensorboard.protocol import NONE
 
 STEPS = np.array([1, 2, 4, 8])
 

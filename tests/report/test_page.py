@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tftrain import cli
-from tftrain.lock import locked
-from tftrain.report.page import page
-from tftrain.report.runs import read_runs
+from tftrain.cli import main
+from tftrain.reporting.html.page import page
+from tftrain.reporting.html.run_record import read_runs
+from tftrain.runtime.lock import locked
 
 HOSTILE = """<script>alert(1)</script>"'&<b>"""
 VOID = {"img", "meta", "wbr"}
@@ -269,12 +269,12 @@ def test_the_command(tmp_path, write_run, monkeypatch, capsys):
     write_run(tmp_path / "one", list(records()), results=RESULTS)
     write_run(tmp_path / "two", list(records()), results=RESULTS)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["report", "one"]) == 0 and capsys.readouterr().out == "one/report.html\n"
-    assert cli.main(["report", "one", "two"]) == 0 and capsys.readouterr().out == "report.html\n"
-    assert cli.main(["report", "one", "--out", "new/it.html"]) == 0
+    assert main.main(["report", "one"]) == 0 and capsys.readouterr().out == "one/report.html\n"
+    assert main.main(["report", "one", "two"]) == 0 and capsys.readouterr().out == "report.html\n"
+    assert main.main(["report", "one", "--out", "new/it.html"]) == 0
     assert (tmp_path / "new" / "it.html").read_bytes() == (tmp_path / "one" / "report.html").read_bytes()
     assert not list(tmp_path.rglob(".draft*"))
-    assert cli.main(["report", "one", "--out", "/proc/nowhere/it.html"]) == 1
+    assert main.main(["report", "one", "--out", "/proc/nowhere/it.html"]) == 1
     assert "/proc/nowhere/it.html cannot be written" in capsys.readouterr().err
 
 
@@ -291,7 +291,7 @@ def test_what_cannot_be_told_of(tmp_path, write_run, monkeypatch, capsys, words,
     write_run(tmp_path / "one", list(records(2)))
     monkeypatch.chdir(tmp_path)
     try:
-        status = cli.main(["report", *words])
+        status = main.main(["report", *words])
     except SystemExit as end:
         status = end.code
     said = capsys.readouterr().err

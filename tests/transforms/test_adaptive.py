@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tftrain.transforms.adaptive import clip_adaptive
+from tftrain.optim.adaptive import clip_adaptive
 
 
 def update(grads, params, **arguments):

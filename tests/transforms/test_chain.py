@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.transforms.chain import chain
-from tftrain.transforms.clip import clip_global_norm, clip_value
+from tftrain.optim.chain import chain
+from tftrain.optim.clip import clip_global_norm, clip_value
 
 
 def running_sum():

@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain import catalogue
+from tftrain.config import registry
 from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.compiled_steps import Programs
 from tftrain.core.objective import KerasObjective
-from tftrain.core.parameters import parameter_names
-from tftrain.core.plan import Stretch
-from tftrain.core.programs import Programs
+from tftrain.core.schedule import Stretch
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import Batch
-from tftrain.gradients.backprop import backprop
-from tftrain.rates import constant
-from tftrain.transforms.adaptive import clip_adaptive
-from tftrain.transforms.chain import chain
-from tftrain.transforms.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
-from tftrain.transforms.percentile import clip_percentile
+from tftrain.core.variables import parameter_names
+from tftrain.optim.adaptive import clip_adaptive
+from tftrain.optim.chain import chain
+from tftrain.optim.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
+from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.percentile import clip_percentile
+from tftrain.optim.schedules import constant
 
 LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.3, 0.05, 1e-3, 40.0, 3
 SHAPES = {
@@ -43,7 +43,7 @@ every_clip = pytest.mark.parametrize("name", CLIPS)
 
 
 def test_the_table_is_the_catalogue():
-    assert set(CLIPS) == set(catalogue.names("clip"))
+    assert set(CLIPS) == set(registry.names("clip"))
 
 
 # The definitions once more, in NumPy and float64. All gradients lie in one vector; a clip scales pieces of it down,

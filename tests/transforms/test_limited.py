@@ -2,9 +2,9 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.transforms.chain import chain
-from tftrain.transforms.clip import clip_global_norm
-from tftrain.transforms.limited import limited
+from tftrain.optim.chain import chain
+from tftrain.optim.clip import clip_global_norm
+from tftrain.optim.limited import limited
 
 GRADS = [tf.constant([3.0]), tf.constant([100.0]), tf.constant([4.0])]
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.transforms.clip import clip_global_norm
-from tftrain.transforms.measured import measured
+from tftrain.optim.clip import clip_global_norm
+from tftrain.optim.measured import measured
 
 
 def told(update, grads):

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core import replicas
+from tftrain.core import replication
 from tftrain.core.masks import mask_of
 from tftrain.core.types import Batch, Objective
 
@@ -21,7 +21,7 @@ def is_mask_known_ahead(objective: Objective, batch: Batch) -> bool:
     the model is sure of, or where it is drawn, as that of a layer which hides other steps in each pass. Nothing is
     computed for this: a pass is traced, and the operations are followed that lead to its mask.
     """
-    with replicas.first_of(objective.model.variables[0].value):
+    with replication.first_of(objective.model.variables[0].value):
         return all(_is_independent(objective, batch, training) for training in (False, True))
 
 

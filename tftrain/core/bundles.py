@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from tftrain.durable import sweep_drafts, sync, write_text
-from tftrain.untrusted import Unreadable, read_text
+from tftrain.runtime.atomic_files import sweep_drafts, sync, write_text
+from tftrain.runtime.untrusted import Unreadable, read_text
 
 POINTER = "checkpoint"
 FILES = (".data-00000-of-00001", ".index")

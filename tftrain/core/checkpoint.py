@@ -8,12 +8,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tftrain.core import replicas
+from tftrain.core import replication
 from tftrain.core.bundles import POINTER, bundles, commit, fresh, listed, step_of, steps_in, sweep
-from tftrain.core.failure import cause
 from tftrain.core.state import ModelState, TrainState
 from tftrain.core.types import Tensor
-from tftrain.durable import make_folder, writing
+from tftrain.runtime.atomic_files import make_folder, writing
+from tftrain.runtime.tf_errors import cause
 
 _STORED = "/.ATTRIBUTES/VARIABLE_VALUE"  # how a tf.train.Checkpoint ends the key of a variable
 _HOST = "host"
@@ -83,7 +83,7 @@ class Checkpoints:
 
     def _write(self, path: str) -> None:
         variables = self._state.variables_by_name()
-        with replicas.scope_of(self._state.step):
+        with replication.scope_of(self._state.step):
             values = [variable.read_value() for variable in variables.values()]
         # A tf.train.Checkpoint writes the same, but goes through all objects each time, which takes ten times as long.
         with tf.device("CPU"):
@@ -131,7 +131,7 @@ class Checkpoints:
         return dict(zip(keys, values, strict=True))
 
     def _assign(self, values: dict[str, Tensor]) -> None:
-        with replicas.scope_of(self._state.step):
+        with replication.scope_of(self._state.step):
             for name, variable in self._state.variables_by_name().items():
                 variable.assign(values[name + _STORED])
         self._state.host.text = values[_HOST].numpy().decode(errors="replace")

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core import replicas
+from tftrain.core import replication
+from tftrain.core.core_variables import read, write
 from tftrain.core.types import Batch, Tensor, Tree
-from tftrain.core.variables import read, write
 
 # Keras' optimizers that make finite numbers of finite ones, where their epsilon is well above 0; with the power of the
 # gradient that must be finite too.
@@ -69,12 +69,12 @@ def make_commit(
 
     def commit(sound: Tensor, update: Update) -> Tensor:
         if not risky:
-            replicas.when(sound, both, undo if state.buffers else None, update)
+            replication.when(sound, both, undo if state.buffers else None, update)
             return sound
         update = update._replace(before=read(changed))
-        replicas.when(sound, change, None, update)
+        replication.when(sound, change, None, update)
         sound &= _unspoilt(read(changed), update.before)
-        replicas.when(sound, keep, undo, update)
+        replication.when(sound, keep, undo, update)
         return sound
 
     return commit

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from tftrain.core.failure import cause
 from tftrain.core.types import Tree
+from tftrain.runtime.tf_errors import cause
 
 
 def obstacle(function: Any, argument: Tree) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.hooks import hooked
+from tftrain.core.layer_hooks import hooked
 from tftrain.core.types import Tensor
 
 Update = Callable[[Tensor, tf.Variable], None]  # of one variable, by its gradient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tftrain.core.parameters import named
+from tftrain.core.variables import named
 
 
 class Labels:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tftrain.core.aside import Points
-from tftrain.core.ledger import Ledger
+from tftrain.core.background import Points
+from tftrain.core.compiled_steps import Found, Programs
+from tftrain.core.metric_aggregator import Window, new_window
 from tftrain.core.pace import Pace
-from tftrain.core.parameters import parameter_names
-from tftrain.core.plan import GOES_ON, MEASURED, Due, Plan, Stretch
-from tftrain.core.programs import Found, Programs
+from tftrain.core.schedule import GOES_ON, MEASURED, Due, Plan, Stretch
 from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
+from tftrain.core.timing import Ledger
 from tftrain.core.trouble import Recent, Trouble
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
-from tftrain.core.window import Window, new_window
+from tftrain.core.variables import parameter_names
 
 
 def train(

@@ -10,12 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core import replicas
-from tftrain.core.hooks import hooked
+from tftrain.core import replication
+from tftrain.core.layer_hooks import hooked
 from tftrain.core.loss_owners import Kind, Owner, loss_owners
 from tftrain.core.masks import both, mask_of, masked
-from tftrain.core.multiplied import added
 from tftrain.core.recurrent import continued, recurrent_layers, unrolled
+from tftrain.core.scaled_objective import added
 from tftrain.core.scores import update_metric
 from tftrain.core.types import Batch, Carry, Tensor, Terms, Tree
 
@@ -51,7 +51,7 @@ class KerasObjective:
         loss_rank: int | None = None,
         penalties: Mapping[Owner, Kind] | None = None,
     ):
-        replicas.draw_apart(model)
+        replication.draw_apart(model)
         self.model = model
         self.loss = loss
         self.to_metrics = to_metrics
@@ -102,7 +102,7 @@ class KerasObjective:
         outputs, carry = self._called(batch, carry, training)
         loss, outputs = self._scored(batch, outputs)
         if not self.adds_up:
-            loss = loss * replicas.count()  # Keras divides a mean by it, but that over replicas is taken elsewhere
+            loss = loss * replication.count()  # Keras divides a mean by it, but that over replicas is taken elsewhere
         if loss.shape.rank:
             raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
         added = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core import replicas
+from tftrain.core import replication
 from tftrain.core.loss_owners import Kind, Owner, loss_owners
-from tftrain.core.passes import kept
 from tftrain.core.types import Tree
+from tftrain.diagnostics.layer_trace import kept
 
 _ROWS, _FIRST = 8, 3  # examples of a pass, and how many of them its first piece has: uneven, so that means are weighted
 _TOLERANCE = 1e-3  # of float32 values summed in another order
@@ -35,7 +35,7 @@ def ask_penalties(model: keras.Model, x: Tree) -> dict[Owner, Kind]:
         model: a built model.
         x: some examples of its inputs, [batch, ...].
     """
-    with kept(model), replicas.first_of(model.variables[0].value):
+    with kept(model), replication.first_of(model.variables[0].value):
         model(tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[:1]), x), training=True)
         owners = loss_owners(model)
         if not owners:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.hooks import hooked, layers_of
+from tftrain.core.layer_hooks import hooked, layers_of
 from tftrain.core.types import Carry, Tensor, Tree
 
 LOOP = "inner_loop"  # of a Keras layer: (sequences, initial_state, mask, training) -> (last output, outputs, states)

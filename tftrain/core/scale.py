@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tftrain.core.core_variables import FIRST
 from tftrain.core.types import Tensor
-from tftrain.core.variables import FIRST
 
 START, LEAST, MOST = 2.0**15, 1.0, 2.0**40
 GROWTH_STEPS = 2000  # good steps after which twice the scale is tried

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tftrain.core.aside import Points
-from tftrain.core.ledger import Ledger
+from tftrain.core.background import Points
+from tftrain.core.metric_aggregator import Rows
+from tftrain.core.timing import Ledger
 from tftrain.core.types import Observer, Stop
-from tftrain.core.window import Rows
 
 if TYPE_CHECKING:
     from tftrain.core.trouble import Trouble

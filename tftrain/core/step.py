@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tftrain.core import replicas
-from tftrain.core.activations import recording
+from tftrain.core import replication
 from tftrain.core.commit import Update, make_commit, size
-from tftrain.core.norms import global_norm, square_sums
-from tftrain.core.parameters import parameter_names
-from tftrain.core.recompute import Blocks
+from tftrain.core.core_variables import read, write
+from tftrain.core.layer_calls import recording
+from tftrain.core.numerics import global_norm, square_sums
+from tftrain.core.remat import Blocks
 from tftrain.core.state import TrainState
 from tftrain.core.types import Batch, GradientMethod, Moment, Objective, Probe, Rate, Tensor, Transform
 from tftrain.core.update import Shares, apply
-from tftrain.core.variables import read, write
+from tftrain.core.variables import parameter_names
 
 Row = dict[str, Tensor]
 Step = Callable[[Batch], tuple[Row, list]]
@@ -49,15 +49,15 @@ def make_step(state: TrainState, recipe: Recipe, probes: Sequence[Probe] = ()) -
 
     def step(batch: Batch) -> tuple[Row, list]:
         params, whole, before_it = objective.params, batch, read(state.carry)
-        batch, rows = replicas.own_share(whole)
+        batch, rows = replication.own_share(whole)
         buffers = read(state.buffers)  # the forward pass already changes them, and a NaN there would stay for ever
         with tf.name_scope("gradients"):
             with recording() as activations:
-                share = replicas.as_share(objective, batch, rows)
-                loss, raw, outputs, carry = recipe.method(share, batch, replicas.own_carry(before_it, whole))
-                carry = replicas.whole_carry(carry, before_it, whole)
-            loss, *raw = replicas.total([loss, *raw])
-            replicas.agree(state.buffers, buffers, rows)
+                share = replication.as_share(objective, batch, rows)
+                loss, raw, outputs, carry = recipe.method(share, batch, replication.own_carry(before_it, whole))
+                carry = replication.whole_carry(carry, before_it, whole)
+            loss, *raw = replication.total([loss, *raw])
+            replication.agree(state.buffers, buffers, rows)
         with tf.name_scope("norms"):
             squares = square_sums(raw)
             norm = global_norm(squares)
@@ -96,7 +96,7 @@ def _keep(state: TrainState, recipe: Recipe) -> Callable[[Update], None]:
         state.norm_range.add(update.norm)
         if state.averages is not None:
             state.averages.advance()
-        replicas.where_rows(update.rows, lambda: _count(recipe, update))
+        replication.where_rows(update.rows, lambda: _count(recipe, update))
 
     return keep
 

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tftrain.core.norm_range import NormRange
+from tftrain.core.guards import NormRange
+from tftrain.core.metric_aggregator import Rows
 from tftrain.core.skips import overflowed
-from tftrain.core.window import Rows
 
 STEPS_KEPT = 100
 _NAMES_SHOWN = 5

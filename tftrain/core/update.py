@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tftrain.core.core_variables import FIRST
 from tftrain.core.fused import fused
-from tftrain.core.replicas import summed
+from tftrain.core.replication import summed
 from tftrain.core.sparse import Gradient
 from tftrain.core.types import Tensor
-from tftrain.core.variables import FIRST
 
 
 class Shares(NamedTuple):

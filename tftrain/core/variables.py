@@ -1,19 +1,91 @@
-"""Variables outside of the model: how they are made, and trees of them read and written."""
+"""The parameters of a model, which are its weights that are made to be trained, and what they are called."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 
-from tftrain.core.types import Tree
 
-FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all replicas write the same
+class Names(NamedTuple):
+    """What the parameters are called, each list in the model's order."""
 
-
-def read(tree: Tree) -> Tree:
-    """The present values of a tree of variables."""
-    return tf.nest.map_structure(lambda variable: variable.read_value(), tree)
+    trained: list[str]
+    frozen: list[str]
 
 
-def write(tree: Tree, values: Tree) -> None:
-    """Give a tree of variables new values."""
-    tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
+def parameters(model: Any) -> list:
+    """Every parameter in the model's order, those of frozen layers too."""
+    made = {id(variable) for layer in model._flatten_layers() for variable in layer._trainable_variables}
+    return [variable for variable in model.weights if variable.trainable or id(variable) in made]
+
+
+def buffers_of(model: Any) -> list:
+    """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
+    frozen = {id(variable) for variable in parameters(model)}
+    return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
+
+
+def unknown_to_keras(model: Any) -> dict[str, tf.Variable]:
+    """The variables that layers hold beside their weights, such as a plain tf.Variable, by the layer's name and theirs.
+
+    Keras neither trains nor saves them.
+    """
+    known, found = {id(variable.value) for variable in model.variables}, {}
+    for layer in model._flatten_layers():
+        for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
+            for one in _variables_in(value):
+                if id(one) not in known:
+                    known.add(id(one))
+                    found[f"{layer.name}.{name}"] = one
+    return found
+
+
+def _variables_in(value: Any) -> Iterator[tf.Variable]:
+    if isinstance(value, tf.Variable):
+        yield value
+    elif isinstance(value, tf.random.Generator):
+        yield value.state
+    elif isinstance(value, tf.Module):
+        yield from value.variables
+    elif isinstance(value, (list, tuple, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _variables_in(one)
+
+
+def named(model: Any) -> dict[int, str]:
+    """A name such as `002.encoder.dense/kernel` for each parameter, by the variable's id.
+
+    The number counts the layers that own parameters, in order, those that are frozen too, so that freezing changes no
+    name. Two layers may have one path, and two variables of a layer one name.
+    """
+    owners = {id(variable): layer for layer in reversed(model._flatten_layers()) for variable in _own(layer)}
+    labels: dict[int, str] = {}  # by the owner's id
+    names: dict[int, str] = {}
+    for variable in parameters(model):
+        owner = owners.get(id(variable), model)
+        path, _, name = variable.path.removeprefix(f"{model.name}/").rpartition("/")
+        label = labels.setdefault(id(owner), f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/")
+        names[id(variable)] = _unlike(names.values(), label + name)
+    return names
+
+
+def _own(layer: Any) -> list:
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def _unlike(taken: Iterable[str], name: str) -> str:
+    numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(one for one in numbered if one not in taken)
+
+
+def names_of(model: Any) -> Names:
+    by_id, trained = named(model), [id(variable) for variable in model.trainable_variables]
+    return Names([by_id[one] for one in trained], [name for one, name in by_id.items() if one not in set(trained)])
+
+
+def parameter_names(model: Any) -> list[str]:
+    """The names of the parameters that are trained."""
+    return names_of(model).trained

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Facts, Tensor, Tree
-from tftrain.data.addressed import Addressed, serially
 from tftrain.data.batches import leaves, map_leaves
-from tftrain.data.errors import DataError
 from tftrain.data.number_types import PLAIN, Numbers, cast_numbers, cast_ready, rounding_of, settings_of
+from tftrain.data.records import Addressed, serially
 from tftrain.data.splits import Split, take
+from tftrain.runtime.errors import DataError
 
 CHUNK = 1024  # examples looked at together while fitting
 LOOKED_AT = 2**16  # examples whose rounding to float32 is looked at

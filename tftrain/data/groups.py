@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrain.data.addressed import Addressed, serially
-from tftrain.data.errors import DataError
 from tftrain.data.indexed import is_indexed
+from tftrain.data.records import Addressed, serially
 from tftrain.data.source import by_split
+from tftrain.runtime.errors import DataError
 
 
 def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:

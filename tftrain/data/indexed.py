@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Tensor
-from tftrain.data.addressed import Addressed, Piece, spec_of
-from tftrain.data.errors import DataError
+from tftrain.data.records import Addressed, Piece, spec_of
+from tftrain.runtime.errors import DataError
 
 LOOKED_AT = 8  # examples whose shapes are compared
 

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Tensor, Tree
-from tftrain.data.addressed import Addressed
-from tftrain.data.order import Order
+from tftrain.data.records import Addressed
+from tftrain.data.sampler import Order
 
 NUMBER = tf.TensorSpec([], tf.int64)
 CHUNKS_IN_GROUP = 16  # at least, where examples are shuffled

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data.addressed import Addressed, steady
 from tftrain.data.batches import leaves
-from tftrain.data.errors import DataError
 from tftrain.data.indexed import indexed, is_indexed
+from tftrain.data.records import Addressed, steady
+from tftrain.runtime.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 READ_TWICE = 64  # examples

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data.addressed import Addressed
 from tftrain.data.batches import map_leaves
-from tftrain.data.errors import DataError
+from tftrain.data.records import Addressed
+from tftrain.runtime.errors import DataError
 
 How = Literal["auto", "shuffled", "stratified", "tail"]
 LEAST_CHUNKS = 64  # that each share is made of, where neighbors on the disk are drawn together

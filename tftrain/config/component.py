@@ -1,0 +1,184 @@
+"""A part as a config chose it: its name, where it comes from, its checked arguments."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tftrain.config import arguments, field_types, importing, registry
+from tftrain.config.signature import UNREAD
+from tftrain.config.yaml_parser import Place
+
+_IN_GRAPH = ("clip", "schedule", "method", "preprocess", "probe")  # what is built there runs in the graph, called by us
+
+
+@dataclass(frozen=True)
+class Part:
+    kind: str
+    name: str  # as it is listed; a dotted path stands for itself
+    target: str  # "package.module:name"
+    given: dict[str, Any] = field(default_factory=dict)  # the arguments the config wrote
+    place: Place = field(default=Place("default"), compare=False)
+    path: str = field(default="", compare=False)  # its key path in the config
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Every argument with its value, the defaults filled in."""
+        known = arguments.of(self.kind, self.target).given
+        return {
+            name: self.given.get(name, one.default)
+            for name, one in known.items()
+            if name in self.given or one.default is not UNREAD
+        }
+
+    def plain(self, short: bool = False) -> Any:
+        """As YAML would say it; `short` leaves the defaults out."""
+        known = arguments.of(self.kind, self.target).given
+        shown = self.given if short else self.arguments
+        written = {name: _as_listed(value, known[name].hint) for name, value in shown.items()}
+        return {"name": self.name, **written} if written else self.name
+
+    def with_steps(self, steps_per_epoch: int) -> Part:
+        """The same part with every stretch such as '2 epochs' among its arguments, however deep, as steps."""
+        hints = {name: one.hint for name, one in arguments.of(self.kind, self.target).given.items()}
+        given = {name: _in_steps(value, hints[name], steps_per_epoch) for name, value in self.given.items()}
+        return replace(self, given=given)
+
+    def function(self) -> Any:
+        """What the part names, itself."""
+        return importing.load(self.target)
+
+    def build(self, **house: Any) -> Any:
+        """Call the part; `house` holds what a builder can ask for by keyword-only arguments.
+
+        A picture, or a schedule that is a plain function of the step, is not called yet: that function is built.
+        """
+        function, given = self.function(), self.call_arguments(**house)
+        later = self.kind == "picture" or self.kind == "schedule" and arguments.takes_step(self.target)
+        made = functools.partial(function, **given) if later else function(**given)
+        if self.kind not in _IN_GRAPH or self.target.startswith(importing.OURS):
+            return made
+        from tftrain.config.conditions import followed  # TensorFlow is imported only when something is built
+
+        return followed(made)
+
+    def call_arguments(self, **house: Any) -> dict[str, Any]:
+        """What the part is called with: its own arguments, built, and what it asks of the house."""
+        known = arguments.of(self.kind, self.target)
+        own = {name: value for name, value in self.arguments.items() if name not in known.options}
+        return built(own) | {name: house[name] for name in known.house if name in house}
+
+    def option(self, name: str) -> Any:
+        """What the config gave for an option of the kind; None where nothing, or where the part means its own by it."""
+        return self.given.get(name) if name in arguments.of(self.kind, self.target).options else None
+
+
+def _as_listed(value: Any, hint: Any) -> Any:
+    """An argument as YAML would say it; the name of a part that is a default as reading it back will give it."""
+    if isinstance(value, list):
+        return [_as_listed(one, field_types.item_hint(hint)) for one in value]
+    if isinstance(value, str) and field_types.part_kind(hint):
+        with contextlib.suppress(importing.PartError):
+            return registry.find(field_types.part_kind(hint), value)[0]
+    return plain(value)
+
+
+# Parts that Keras takes as objects of its own, by name, or as functions.
+_BY_NAME = {"activation", "initializer", "regularizer", "constraint"}
+
+
+def _in_steps(value: Any, hint: Any, steps_per_epoch: int) -> Any:
+    if isinstance(value, Part):
+        return value.with_steps(steps_per_epoch)
+    if isinstance(value, list):
+        return [_in_steps(one, field_types.item_hint(hint), steps_per_epoch) for one in value]
+    return (
+        field_types.in_steps(value, steps_per_epoch) if field_types.is_time(hint) and isinstance(value, str) else value
+    )
+
+
+def built(value: Any) -> Any:
+    """A value with every part in it built."""
+    if isinstance(value, Part):
+        if value.kind in _BY_NAME and value.target.startswith("keras."):
+            return _keras_object(value)
+        if value.kind in _BY_NAME:
+            return _own_object(value)
+        return value.build()
+    if isinstance(value, list):
+        return [built(item) for item in value]
+    if isinstance(value, dict):
+        return {key: built(item) for key, item in value.items()}
+    return value
+
+
+def _keras_object(part: Part) -> Any:
+    """What Keras takes: a name where it can, of which it makes a new object for every use, as random weights need."""
+    known = arguments.of(part.kind, part.target)
+    if not part.given and (known.kind == "function" or "seed" in known.given):
+        return part.target.partition(":")[2]
+    if known.kind == "class":
+        return part.build()
+    from tftrain.config.keras_objects import Activation  # Keras is imported only when something is built
+
+    return Activation(part.target, part.arguments)
+
+
+def _own_object(part: Part) -> Any:
+    """A user's function is what Keras calls; a class is made first."""
+    from tftrain.config.keras_objects import Activation
+
+    found = part.function()
+    if arguments.of(part.kind, part.target).kind == "class":
+        return found(**built(part.arguments))
+    by_name = inspect.isfunction(found) or hasattr(found, "get_config")  # what tf.custom_gradient makes is neither
+    return found if by_name and not part.given else Activation(part.target, part.arguments)
+
+
+def own_parts(value: Any) -> list[Part]:
+    """The users' own parts in a config or a value of one, however deep."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, Part):
+        return [part for one in dataclasses.fields(value) for part in own_parts(getattr(value, one.name))]
+    if isinstance(value, Part):
+        inner = [part for one in value.given.values() for part in own_parts(one)]
+        return inner if value.target.startswith(importing.OURS) else [value, *inner]
+    return [part for one in value for part in own_parts(one)] if isinstance(value, list) else []
+
+
+def told_own(value: Any) -> str:
+    """Which of the users' own parts run in a step, for the end of a line about a fault there."""
+    found = [f"{part.path} ({part.name})" for part in own_parts(value) if part.kind not in ("data", "picture")]
+    return f"; of your own run in a step: {', '.join(found)}" if found else ""
+
+
+def schedules(value: Any, path: str) -> dict[str, Part]:
+    """Every learning rate in a part, however deep, by its key path."""
+    if not isinstance(value, Part):
+        return {}
+    found = {path: value} if value.kind == "schedule" else {}
+    for name, one in value.arguments.items():
+        found |= schedules(one, f"{path}.{name}")
+    return found
+
+
+def rate_boundaries(value: Any, path: str) -> dict[str, list[int | str]]:
+    """Those of Keras' piecewise rates, under their key paths."""
+    stepped = {key: one for key, one in schedules(value, path).items() if one.target.startswith("keras.")}
+    return {f"{key}.boundaries": one.given["boundaries"] for key, one in stepped.items() if "boundaries" in one.given}
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML would say it."""
+    if isinstance(value, Part):
+        return value.plain(short=value.kind in _BY_NAME)
+    if dataclasses.is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value

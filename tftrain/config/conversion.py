@@ -1,0 +1,119 @@
+"""Plain values by their annotations: words, numbers, stretches of training, lists of anything."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal, get_args, get_origin
+
+from tftrain.config.field_types import PartOf, Range, Regex, Time, members, parse_time, part_kind, pattern_error, split
+from tftrain.config.wording import describe, given
+from tftrain.config.yaml_parser import Node, Place, read_scalar
+from tftrain.runtime.names import nearest
+
+_MISFIT = object()
+_LARGEST = 2**63  # of whole numbers: what TensorFlow can hold
+_YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
+
+
+class Wrong(ValueError):
+    """A value that does not fit; the message says what was given and what was expected."""
+
+
+def convert(node: Node, hint: Any) -> Any:
+    """A plain value by its annotation; parts, records and lists of checked items are for others. Raises Wrong."""
+    for member in members(hint):
+        value = _fitted(node, member)
+        if value is not _MISFIT:
+            return value
+    raise Wrong(misfit(node, hint))
+
+
+def misfit(node: Node, hint: Any) -> str:
+    """What was given, what was expected, and how to write what was probably meant."""
+    return f"given {given(node.value, node.text)}; expected {describe(hint)}{advice(node, hint)}"
+
+
+def advice(node: Node, hint: Any) -> str:
+    """How to write what was probably meant, empty where it cannot be told."""
+    value, choices = node.value, members(hint)
+    for member in choices:
+        items = get_args(member) if get_origin(member) in (list, tuple) else ()
+        if len(items) == 1 and value is not None and fits(value, *items):
+            return f"; write [{node.text}]"
+    if not isinstance(value, str):
+        return "; write its name, or {name: ...} with its arguments" if part_kind(choices[0]) else ""
+    if any(isinstance(one, Regex) for member in choices for one in split(member)[1]) and pattern_error(value):
+        return f"; {pattern_error(value)}"
+    if bool in choices and value.lower() in (*_YES, *_NO):
+        return f"; write {'true' if value.lower() in _YES else 'false'}"
+    if type(None) in choices and value.lower() in ("none", "nil"):
+        return "; write null"
+    if fits(read_scalar(value), hint):
+        return f"; write {value} without quotes"
+    number = re.sub(r"^([-+]?)0+(?=\d)", r"\1", value.replace(",", ""))
+    if not isinstance(read_scalar(number), str) and fits(read_scalar(number), hint):
+        return f"; write {number}"
+    return nearest(value, [word for member in choices for word in _words_of(member)])
+
+
+def plain(node: Node) -> Any:
+    """The value of a node without its places."""
+    if isinstance(node.value, list):
+        return [plain(one) for one in node.value]
+    if isinstance(node.value, dict):
+        return {key: plain(one) for key, (_, one) in node.value.items()}
+    return node.value
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a scalar is one that the annotation allows."""
+    return any(_fitted(Node(value, Place("")), member) is not _MISFIT for member in members(hint))
+
+
+def _fitted(node: Node, hint: Any) -> Any:
+    bare, marks = split(hint)
+    time = next((one for one in marks if isinstance(one, Time)), None)
+    if time:
+        return _time(node.value, time)
+    if bare is Any:
+        return _MISFIT if any(isinstance(one, PartOf) for one in marks) else plain(node)
+    if get_origin(bare) is Literal:
+        allowed = any(node.value == word and type(node.value) is type(word) for word in get_args(bare))
+        return node.value if allowed else _MISFIT
+    if bare is None or bare is type(None):
+        return None if node.value is None else _MISFIT
+    if bare in (int, float):
+        return _number(node, bare, [one for one in marks if isinstance(one, Range)])
+    if isinstance(node.value, str) and any(isinstance(one, Regex) for one in marks):
+        return _MISFIT if pattern_error(node.value) else node.value
+    wanted = {tuple: list}.get(bare, get_origin(bare) if get_origin(bare) is dict else bare)
+    return plain(node) if wanted in (bool, str, list, dict) and isinstance(node.value, wanted) else _MISFIT
+
+
+def _number(node: Node, wanted: type, ranges: list[Range]) -> Any:
+    value = node.value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return _MISFIT
+    if wanted is float:
+        value = float(value)
+    elif isinstance(value, float):
+        if not value.is_integer() or "e" not in node.text.lower():  # 1e5 is a whole number, 1.0 is not meant as one
+            return _MISFIT
+        value = int(value)
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        return _MISFIT
+    return value if all(one.holds(value) for one in ranges) else _MISFIT
+
+
+def _time(value: Any, allowed: Time) -> Any:
+    if type(value) is int:
+        return value if 0 < value < _LARGEST else _MISFIT
+    return value if isinstance(value, str) and (value in allowed.words or parse_time(value)) else _MISFIT
+
+
+def _words_of(hint: Any) -> list[str]:
+    bare, marks = split(hint)
+    if get_origin(bare) is Literal:
+        return [word for word in get_args(bare) if isinstance(word, str)]
+    return [word for one in marks if isinstance(one, Time) for word in one.words]

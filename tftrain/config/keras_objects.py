@@ -1,0 +1,43 @@
+"""A function that was given arguments."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import keras
+from keras.src.saving.serialization_lib import in_safe_mode  # there is no public way to ask
+
+from tftrain.config import importing
+
+_BUILT_IN = re.compile(r"keras\.(activations|initializers|regularizers|constraints):\w+")
+_named: set[str] = set()  # the functions that configs have named in this process
+
+
+def allow(function: str) -> None:
+    """Let saved models call this function, a dotted path, because a config names it."""
+    _named.add(function)
+
+
+@keras.saving.register_keras_serializable(package="tftrain")
+class Activation:
+    """A function together with its arguments, such as leaky_relu with its slope; also an initializer or a penalty."""
+
+    def __init__(self, function: str, arguments: dict[str, Any]):
+        self.function, self.arguments = function, arguments
+        self.__name__ = function.rpartition(":")[2]
+        self._call = importing.load(function)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self._call(*given, **named, **self.arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"function": self.function, "arguments": self.arguments}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Activation:
+        """Raises ValueError for a function that a saved model alone names: it could be any in all of Python."""
+        function = config["function"]
+        if in_safe_mode() and function not in _named and not _BUILT_IN.fullmatch(function):
+            raise ValueError(f"it names the function '{function}', which no config names, so it is not called")
+        return cls(**config)

@@ -1,0 +1,225 @@
+"""What a config can name: plain tables of our own parts, and what the installed Keras offers; TensorFlow-free."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tftrain.config import importing
+from tftrain.config.field_types import Duration, Group, Moment, Pattern
+from tftrain.config.wording import noun
+from tftrain.runtime.names import listed, nearest
+
+
+class Kind(NamedTuple):
+    """One kind of part: our own names, the Keras module that adds more, and how such a part is called."""
+
+    says: str
+    own: dict[str, str] = {}
+    keras: str = ""
+    house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
+    options: dict[str, Any] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
+    skip: int = 0  # leading arguments of a function that the caller gives, such as the tensor of an activation
+
+
+KINDS = {
+    "model": Kind(
+        "a network, built for the data's shape",
+        {
+            "mlp": "tftrain.models.mlp:mlp",
+            "cnn": "tftrain.models.cnn:cnn",
+            "rnn": "tftrain.models.rnn:rnn",
+            "sequential": "tftrain.models.sequential:sequential",
+            "saved": "tftrain.models.serialization:saved",
+        },
+        house=("input_shape", "classes", "outputs", "output_shape", "trust"),
+    ),
+    "data": Kind(
+        "a data set",
+        {
+            "digits": "tftrain.data.datasets.bundled:digits",
+            "iris": "tftrain.data.datasets.bundled:iris",
+            "wine": "tftrain.data.datasets.bundled:wine",
+            "breast_cancer": "tftrain.data.datasets.bundled:breast_cancer",
+            "xor": "tftrain.data.datasets.toy:xor",
+            "points": "tftrain.data.datasets.toy:points",
+            **{name: f"tftrain.data.datasets.synthetic:{name}" for name in ("blobs", "xor_blobs", "moons", "spirals")},
+            **{name: f"tftrain.data.datasets.sequences:{name}" for name in ("sine", "series", "series_stream")},
+            **{name: f"tftrain.data.datasets.memory:{name}" for name in ("adding", "copy")},
+            "large_features": "tftrain.data.datasets.scales:large_features",
+            "tfds": "tftrain.data.datasets.tfds:tfds",
+        },
+        house=("seed",),
+    ),
+    "preprocess": Kind(
+        "a change of the examples before the model sees them",
+        {
+            name: f"tftrain.data.preprocessors:{name}"
+            for name in ("scale", "standardize", "one_hot", "pad", "crop", "flip", "resize")
+        },
+    ),
+    "clip": Kind(
+        "a bound on the gradients, applied before the update",
+        {
+            "value": "tftrain.optim.clip:clip_value",
+            "norm": "tftrain.optim.clip:clip_norm",
+            "global_norm": "tftrain.optim.clip:clip_global_norm",
+            "layer_norm": "tftrain.optim.clip:clip_layer_norm",
+            "adaptive": "tftrain.optim.adaptive:clip_adaptive",
+            "percentile": "tftrain.optim.percentile:clip_percentile",
+        },
+        house=("names",),
+        options={"only": Pattern | None},  # to the parameters in whose names it is found
+    ),
+    "method": Kind(
+        "a way to get the gradients",
+        {
+            **{name: f"tftrain.optim.gradients.{name}:{name}" for name in ("backprop", "numeric", "forward", "rtrl")},
+            "truncated_bptt": "tftrain.optim.gradients.truncated_bptt:truncated_bptt",
+        },
+        house=("names", "model", "rows"),
+    ),
+    "optimizer": Kind(
+        "a rule for the update",
+        keras="optimizers",
+        options={"groups": list[Group] | None, "weight_decay_only": Pattern | None},
+    ),
+    "schedule": Kind(
+        "a learning rate that changes during the run",
+        {name: f"tftrain.optim.schedules:{name}" for name in ("warmup", "plateau", "inverse_norm", "backoff")},
+        keras="optimizers.schedules",
+    ),
+    "loss": Kind(
+        "what training makes small",
+        {"auto": "tftrain.models.losses:auto"},
+        keras="losses",
+        house=("classes", "one_hot", "from_logits"),
+    ),
+    "metric": Kind(
+        "what is reported beside the loss",
+        {"accuracy": "tftrain.models.metrics:accuracy"},
+        keras="metrics",
+        house=("outputs", "one_hot"),
+        options={"weighted": bool | None},  # by the weights of the examples
+    ),
+    "probe": Kind(
+        "a measurement of the step, whose numbers are logged",
+        {"weights": "tftrain.diagnostics.probes.weight_stats:weights"},
+        options={"only": Pattern | None},  # of the parameters in whose names it is found
+    ),
+    "picture": Kind(
+        "a picture of the run, as a PNG and in TensorBoard",
+        {
+            "decision_map": "tftrain.reporting.plots.decision_map:decision_map",
+            **{name: f"tftrain.reporting.plots.heatmaps:{name}" for name in ("weights", "gradients")},
+            **{
+                name: f"tftrain.reporting.plots.layers:{name}"
+                for name in ("gradient_map", "gradient_flow", "signal_flow")
+            },
+            "network": "tftrain.reporting.plots.network:network",
+            "loss_surface": "tftrain.reporting.plots.loss_surface:loss_surface",
+            "difference_error": "tftrain.reporting.plots.difference_error:difference_error",
+            "time_lag": "tftrain.reporting.plots.time_lag:time_lag",
+            "curves": "tftrain.reporting.plots.curves:curves",
+        },
+        options={"every": Duration | None, "at": list[Moment] | None},
+        skip=1,  # the scene
+    ),
+    "activation": Kind("a nonlinearity", keras="activations", skip=1),
+    "initializer": Kind("the first values of a weight", keras="initializers", skip=2),
+    "regularizer": Kind("a penalty on a weight", keras="regularizers", skip=1),
+    "constraint": Kind("a condition on a weight", keras="constraints", skip=1),
+    "layer": Kind("a layer of a `sequential` model", keras="layers"),
+}
+
+# Keras names that are no parts: base classes, and wrappers that need an object.
+_NO_PARTS = {
+    *("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap", "LearningRateSchedule", "Loss", "Metric"),
+    *("MeanMetricWrapper", "Layer", "Wrapper", "Initializer", "Regularizer", "Constraint", "InputLayer", "Input"),
+    *("Mean", "Sum", "deserialize", "get", "serialize", "InputSpec", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"),
+    *("FlaxLayer", "Lambda", "STFTInitializer"),
+}
+_FUNCTIONS = {"activation"}  # kinds whose Keras parts are functions; elsewhere they are classes
+_LISTED_AS = {"adam_w": "adamw", "rm_sprop": "rmsprop", "mean_io_u": "mean_iou", "io_u": "iou", "re_lu": "relu"}
+_SHORT = {
+    "loss": {
+        "mse": "mean_squared_error",
+        "mae": "mean_absolute_error",
+        "mape": "mean_absolute_percentage_error",
+        "msle": "mean_squared_logarithmic_error",
+        "bce": "binary_crossentropy",
+        "kld": "kl_divergence",
+    },
+    "metric": {"mse": "mean_squared_error", "mae": "mean_absolute_error", "acc": "accuracy"},
+    "initializer": {"uniform": "random_uniform", "normal": "random_normal"},
+}
+
+
+def find(kind: str, name: str) -> tuple[str, str]:
+    """The name as it is listed, and its target; a dotted path stands for itself. Raises PartError."""
+    if ":" in name or "." in name:
+        target = importing.resolve(name)
+        return target, target
+    short = _SHORT.get(kind, {}).get(name.lower(), name)
+    known = names(kind)
+    for own, target in known.items():
+        if _squashed(own) == _squashed(short):
+            return own, target
+    for alias, real in _aliases(kind).items():
+        if _squashed(alias) == _squashed(short):
+            return real, known[real]
+    others = f"; known are {listed(known)} (python -m tftrain list {kind}), and your own as module:name"
+    raise importing.PartError(f"there is no {noun(kind)} '{name}'{nearest(name, known) or others}")
+
+
+@functools.cache
+def names(kind: str) -> dict[str, str]:
+    """Every name of a kind with its target, our own first; those of Keras come from its public modules' source."""
+    found = dict(KINDS[kind].own)
+    taken = {_squashed(name) for name in found}
+    for public, real in _exported(kind):
+        name = _snake(public)
+        if public == real and _squashed(name) not in taken:
+            found[name] = f"keras.{KINDS[kind].keras}:{public}"
+    return found
+
+
+def _aliases(kind: str) -> dict[str, str]:
+    """Second names that Keras itself gives, with those they are listed by, such as max_pool2d: max_pooling2d."""
+    return {_snake(public): _snake(real) for public, real in _exported(kind) if public != real}
+
+
+def _squashed(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _snake(name: str) -> str:
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+    for odd, better in _LISTED_AS.items():
+        words = re.sub(rf"(^|_){odd}$", rf"\1{better}", words)
+    return words
+
+
+@functools.cache
+def _exported(kind: str) -> list[tuple[str, str]]:
+    """(name, first name) of the classes, or functions, that a Keras module exports, sorted; Keras is not imported."""
+    module = KINDS[kind].keras
+    spec = importlib.util.find_spec("keras") if module else None
+    if spec is None or spec.origin is None:
+        return []
+    path = Path(spec.origin).parent.joinpath(*module.split("."), "__init__.py")
+    found: dict[str, str] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ImportFrom) or not node.module.startswith("keras.src"):
+            continue
+        for alias in node.names:
+            public = alias.asname or alias.name
+            wanted = alias.name[0].islower() == (kind in _FUNCTIONS)
+            if wanted and alias.name not in _NO_PARTS and public[0].islower() == alias.name[0].islower():
+                found[public] = alias.name
+    return sorted((public, real if real in found else public) for public, real in found.items())

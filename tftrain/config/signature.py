@@ -1,0 +1,189 @@
+"""Reads the signature of anything a dotted path names, from its source, so that checking a config runs no code.
+
+What the source does not tell (a constructor inherited from elsewhere, a part made at run time) is asked of the
+imported object instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tftrain.config.annotations import annotation_value, is_checkable
+from tftrain.config.importing import (
+    PartError,
+    imported,
+    last_binding,
+    parse_source,
+    refuse_unbound,
+    source_file,
+    source_text,
+    source_tree,
+)
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Absent()  # the argument has no default
+UNREAD = type("_Unread", (), {"__repr__": lambda self: "..."})()  # it has one that is not a plain value
+
+
+class Argument(NamedTuple):
+    name: str
+    hint: Any  # an annotation made of tftrain.config.field_types, builtins and typing; Any where there is none
+    default: Any
+    keyword_only: bool = False
+
+
+class Signature(NamedTuple):
+    target: str  # "package.module:name"
+    kind: str  # "class" or "function"
+    arguments: tuple[Argument, ...]
+    summary: str  # the first sentence of the docstring
+
+
+@functools.cache
+def read(target: str) -> Signature:
+    """The signature of "package.module:name"; raises PartError where there is no such thing."""
+    module, _, name = target.partition(":")
+    found = _static(module, name, 0)
+    if found:
+        return found._replace(target=target)
+    refuse_unbound(module, name)
+    return _dynamic(target)
+
+
+def _excerpt(path: Path, name: str) -> ast.Module | None:
+    """A function of Keras, or a class up to its constructor's body: to parse all of its files takes half a second."""
+    definition = rf"^(?:class|def) {re.escape(name)}\b.*?(?=^[^\s)#]|\Z)"
+    found = re.search(definition, source_text(path), re.MULTILINE | re.DOTALL)
+    if not found:
+        return None
+    text = found[0]
+    constructor = re.search(r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n", text, re.MULTILINE | re.DOTALL)
+    if text.startswith("class"):
+        if not constructor:
+            return None
+        text = text[: constructor.end()] + "        pass\n"
+    return parse_source(text)
+
+
+def _static(module: str, name: str, depth: int) -> Signature | None:
+    path = source_file(module)
+    if path is None or depth > 8:
+        return None
+    found = (_excerpt(path, name) if module.startswith("keras.") else None) or source_tree(path)
+    return _defined(module, found.body, name, depth) if found else None
+
+
+def _defined(module: str, body: list[ast.stmt], name: str, depth: int) -> Signature | None:
+    """What the name stands for after these statements of the module; None where they do not tell."""
+    node = last_binding(body, name)
+    if isinstance(node, ast.FunctionDef):
+        return Signature("", "function", _arguments(node, False), _summary(node))
+    if isinstance(node, ast.ClassDef):
+        return _class(module, body[: body.index(node)], node, depth)
+    if isinstance(node, ast.ImportFrom):
+        there = next(alias.name for alias in reversed(node.names) if (alias.asname or alias.name) == name)
+        return _static(_absolute(module, source_file(module), node), there, depth + 1)
+    return None
+
+
+def _absolute(module: str, path: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    base = package[: len(package) - node.level + 1]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def _class(module: str, above: list[ast.stmt], node: ast.ClassDef, depth: int) -> Signature | None:
+    constructor = last_binding(node.body, "__init__")
+    if isinstance(constructor, ast.FunctionDef):
+        return Signature("", "class", _arguments(constructor, True), _summary(node))
+    if constructor or any("dataclass" in ast.unparse(one) for one in node.decorator_list):
+        return None
+    if not node.bases and not node.keywords:
+        return Signature("", "class", (), _summary(node))
+    inherited = _base(module, above, node.bases[0], depth) if len(node.bases) == 1 else None  # the import tells of more
+    return inherited._replace(summary=_summary(node) or inherited.summary) if inherited else None
+
+
+def _base(module: str, above: list[ast.stmt], base: ast.expr, depth: int) -> Signature | None:
+    """That of a base class, which is a name defined above in the module, or `imported.module.Name`."""
+    if isinstance(base, ast.Name):
+        return _defined(module, above, base.id, depth)
+    head, _, rest = ast.unparse(base).partition(".")
+    node = last_binding(above, head)
+    for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) and rest else []:
+        if (alias.asname or alias.name.partition(".")[0]) == head:
+            start = alias.name if alias.asname else head
+            start = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else start
+            middle, _, last = rest.rpartition(".")
+            return _static(".".join(filter(None, [start, middle])), last, depth + 1)
+    return None
+
+
+def _arguments(node: ast.FunctionDef, method: bool) -> tuple[Argument, ...]:
+    spec = node.args
+    plain = [*spec.posonlyargs, *spec.args]
+    defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
+    found = [_argument(one, default, False) for one, default in zip(plain, defaults, strict=True)][1 if method else 0 :]
+    found += [_argument(one, default, True) for one, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]
+    return tuple(found)
+
+
+def _argument(node: ast.arg, default: ast.expr | None, keyword_only: bool) -> Argument:
+    value: Any = REQUIRED
+    if default is not None:
+        try:
+            value = ast.literal_eval(default)
+        except (ValueError, TypeError):
+            value = UNREAD
+    return Argument(node.arg, annotation_value(node.annotation), _plain(value), keyword_only)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples become lists, as YAML writes them; what YAML cannot write is UNREAD."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float, str)) or value is REQUIRED else UNREAD
+
+
+def _summary(node: ast.AST) -> str:
+    return _first_sentence(ast.get_docstring(node))
+
+
+def _first_sentence(doc: str | None) -> str:
+    paragraph = " ".join((doc or "").strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[a-z)`])\.(?: |$)", paragraph)[0].rstrip(".")
+
+
+def _dynamic(target: str) -> Signature:
+    found = imported(target)
+    if not callable(found):
+        raise PartError(f"'{target}' is of type {type(found).__name__}; expected a function or a class")
+    try:
+        parameters = inspect.signature(found).parameters
+    except ValueError:
+        raise PartError(f"'{target}' does not tell its arguments; expected what is written in Python") from None
+    hints = getattr(found.__init__ if inspect.isclass(found) else found, "__annotations__", {})
+    arguments = []
+    for name, one in parameters.items():
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            continue
+        default = REQUIRED if one.default is one.empty else _plain(one.default)
+        hint = hints.get(name, Any)
+        hint = annotation_value(ast.Constant(hint)) if isinstance(hint, str) else hint if is_checkable(hint) else Any
+        arguments.append(Argument(name, hint, default, one.kind is one.KEYWORD_ONLY))
+    kind = "class" if inspect.isclass(found) else "function"
+    return Signature(target, kind, tuple(arguments), _first_sentence(inspect.getdoc(found)))

@@ -1,0 +1,82 @@
+"""The two ways in which TensorFlow runs the operations of a graph, and which of them fits a model."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.types import Tensor, Tree
+
+DEFAULT = ""  # several threads take what is ready, and loops become part of the graph: for large operations
+SERIAL = "SINGLE_THREADED_EXECUTOR"  # one after another, without a queue between them: for small ones
+
+# Multiplications in an operation, on the average of a model. Measured on 2 cores: dense layers of 0.3 million are up to
+# twice as fast in series, a convolution of 6 million half as fast, which is also given other kernels by TensorFlow.
+SMALL = 2**19
+
+
+@contextlib.contextmanager
+def executed(executor: str) -> Iterator[None]:
+    """While it lasts, this thread's graphs are made for this executor, and run by it."""
+    if executor == DEFAULT:
+        yield
+        return
+    with context.function_executor_type(executor):
+        options = context.context().function_call_options
+        config = tf.compat.v1.ConfigProto.FromString(options.config_proto_serialized)
+        # The rewriting of graphs does not enter loops that stay loops, but reads all of them: 3 s for 200 layers.
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        options.config_proto_serialized = config
+        yield
+
+
+def fitting(model: Any, sample: Tree, batch_size: int) -> str:
+    """The executor for a model: a rule, not a race, because kernels differ in their last bits.
+
+    The serial one knows neither several devices nor accelerators. Calls the model once, on `sample`.
+    """
+    if tf.distribute.has_strategy() or tf.config.list_logical_devices("GPU"):
+        return DEFAULT
+    with _counting(model, batch_size) as products:
+        model(sample, training=False)
+    return SERIAL if products and sum(products) / len(products) < SMALL else DEFAULT
+
+
+@contextlib.contextmanager
+def _counting(model: Any, batch_size: int) -> Iterator[list[int]]:
+    """How many multiplications each kernel takes part in, in one call of the model on a batch."""
+    products: list[int] = []
+    layers = [layer for layer in layers_of(model) if not layer._layers]
+    with hooked(layers, lambda layer: _counted(layer, layer.call, batch_size, products)):
+        yield products
+
+
+def _counted(layer: Any, call: Callable, batch_size: int, products: list[int]) -> Callable:
+    @functools.wraps(call)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        places = _places(outputs) * batch_size
+        products.extend(places * math.prod(weight.shape) for weight in _kernels(layer))
+        return outputs
+
+    return counted
+
+
+def _places(outputs: Any) -> int:
+    """At how many places of an example a kernel is used, such as pixels; the first and the last axis are not such."""
+    first: Tensor = tf.nest.flatten(outputs)[0]
+    return int(tf.TensorShape(first.shape[1:-1]).num_elements() or 1)
+
+
+def _kernels(layer: Any) -> list:
+    if isinstance(layer, keras.layers.Embedding):  # which multiplies nothing
+        return []
+    return [weight for weight in layer.weights if len(weight.shape) > 1]

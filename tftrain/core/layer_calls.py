@@ -1,0 +1,129 @@
+"""What the layers of a model give in a step, taken down while the step is traced: nothing is computed again."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tftrain.core.labels import Labels
+from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.types import Activation, Tensor
+
+Call = tuple[Any, Tensor]  # a layer, and what it gave
+
+_PASSES_ON = "IdentityN"
+_OPS = {
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+}
+_NOT_BY_UNIT = ("linear", "softmax", "log_softmax", "sparsemax")  # none at all, or one for all units together
+_LAYERS = {keras.layers.ReLU: "relu", keras.layers.PReLU: "prelu"}  # those that hold no activation and are many ops
+
+
+class _Trace(threading.local):
+    """What is being traced in this thread; replicas are traced by turns, each in a thread of its own."""
+
+    graph: Any = None
+    calls: list[Call]
+    found: dict[str, Activation]
+
+
+_TRACE = _Trace()
+
+
+@contextmanager
+def telling(model: Any) -> Iterator[None]:
+    """While it lasts, every layer of the model tells each `recording` what it gives."""
+    labels = Labels(model)
+    with hooked(layers_of(model), lambda layer: _telling(layer, labels if layer is model else None)):
+        yield
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, Activation]]:
+    """The activations of the model's calls in the present graph, by layer, where the model is `telling`.
+
+    Of a layer that is called more than once the last call stays. What is computed in an inner graph, such as the body
+    of a loop, cannot be seen from outside and is left out.
+    """
+    _TRACE.graph, _TRACE.calls, _TRACE.found = tf.compat.v1.get_default_graph(), [], {}
+    try:
+        yield _TRACE.found
+    finally:
+        _TRACE.graph = None
+
+
+def _telling(layer: Any, labels: Labels | None) -> Callable:
+    call = layer.call
+
+    @functools.wraps(call)
+    def tell(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        if _TRACE.graph is not None and getattr(outputs, "graph", None) is _TRACE.graph:
+            _TRACE.calls.append((layer, outputs))
+            if labels is not None:  # the whole model has been called
+                _TRACE.found.update(_activations(_TRACE.calls, labels))
+                _TRACE.calls.clear()
+        return outputs
+
+    return tell
+
+
+def _activations(calls: list[Call], labels: Labels) -> dict[str, Activation]:
+    """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
+    outputs = {output.name for _, output in calls}
+    found, seen, depth = {}, set(), 0
+    for layer, output in calls:
+        depth = labels.depth(layer, depth)
+        activation = None if output.name in seen else activation_of(layer, output, outputs)
+        seen.add(output.name)
+        if activation is not None:
+            found[labels.label(layer, depth)] = activation
+    return found
+
+
+def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
+    """What stands last in the layer, or, in models that call functions themselves, alone right behind it."""
+    ends_in_it = not layer._layers or isinstance(layer, keras.layers.RNN)  # any other may use it somewhere inside
+    function = getattr(layer, "activation", None) if ends_in_it else None
+    name = _OPS.get(output.op.type) or _LAYERS.get(type(layer))
+    if name is None and callable(function):
+        name = getattr(function, "__name__", "custom")
+    if name in _NOT_BY_UNIT:
+        name = None
+    if name is not None:
+        return Activation(name, output)
+    behind = _behind(output)
+    if len(behind) == 1 and behind[0].type in _OPS and not _names(behind[0].outputs[0]) & outputs:
+        return Activation(_OPS[behind[0].type], behind[0].outputs[0])
+    return None
+
+
+def _behind(output: Tensor) -> list:
+    """The operations that get it, also where a custom gradient stands between."""
+    found = [op for op in output.consumers() if op.type != _PASSES_ON]
+    return found + [op for one in _passed_on(output) for op in _behind(one)]
+
+
+def _names(output: Tensor) -> set[str]:
+    """Its name, and those that it has behind a custom gradient."""
+    return {output.name}.union(*map(_names, _passed_on(output)))
+
+
+def _passed_on(output: Tensor) -> list[Tensor]:
+    """The same numbers, as custom gradients give them."""
+    gates = [op for op in output.consumers() if op.type == _PASSES_ON]
+    return [op.outputs[place] for op in gates for place, one in enumerate(op.inputs) if one.name == output.name]

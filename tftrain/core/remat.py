@@ -1,0 +1,188 @@
+"""Layers that keep no activations for the backward pass, but compute them again there (Chen et al., 2016)."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common import global_state  # there is no public way to call a layer as within another one
+from tensorflow.python.ops import control_flow_util
+
+from tftrain.core.determinism import REPEATABLE, Operations, Unrepeatable, drawing_words
+from tftrain.core.layer_hooks import hooked
+from tftrain.core.masks import leaves_and_masks, mask_of, masked, packed_like
+from tftrain.core.remat_segments import Segment, Segments
+from tftrain.core.types import Tensor, Tree
+
+_AROUND = ("current_call_ctx", "autocast_scope")  # what Keras' layers are told by the layers around them
+
+
+class Blocks(NamedTuple):
+    """What is computed again: layers, each by itself, and stretches of a functional model."""
+
+    layers: Sequence[Any] = ()
+    segments: Sequence[Segments] = ()
+
+
+@contextmanager
+def recomputing(blocks: Blocks) -> Iterator[None]:
+    """While it lasts, what is traced of the blocks keeps their inputs alone, and computes the rest again.
+
+    The gradient is the same to the bit: a second time the same random numbers are drawn, from the seeds of the first,
+    and moving averages and the like stay. Raises Unrepeatable, when a gradient is traced.
+    """
+    by_functional = {segments.functional: segments for segments in blocks.segments}
+    with (
+        hooked(blocks.layers, lambda layer: recomputed(layer.call, [layer])),
+        hooked(by_functional, lambda one: _in_segments(by_functional[one]), "_run_through_graph"),
+    ):
+        yield
+
+
+def _in_segments(segments: Segments) -> Callable:
+    def run(inputs: Tree, operation_fn: Callable) -> Tree:
+        known = segments.given(inputs)
+        for segment in segments.all:
+            call = functools.partial(segments.run, segment, operation_fn)
+            known |= (recomputed(call, segment.layers) if segment.again else call)(_needed(segment, known))
+        return segments.packed(known)
+
+    return run
+
+
+def _needed(segment: Segment, known: dict[int, Tensor]) -> dict[int, Tensor]:
+    return {key: known[key] for key in segment.needs}
+
+
+def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
+    """The function, which calls these layers, with its activations computed again in the backward pass."""
+    variables = list({id(one): one for layer in layers for one in layer.variables}.values())
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Tree:
+        given, repeated = _Given(args, kwargs), _as_now(function)
+        before = [(variable, tf.identity(variable._value)) for variable in variables]
+        shown: list[Tree] = []
+
+        @tf.custom_gradient
+        def forward(*flowing: Tensor) -> tuple:
+            shown[:] = [given.to(function, flowing)]
+
+            def backward(*arriving: Tensor, variables: Sequence[tf.Variable] = ()) -> Any:
+                work = functools.partial(_again, repeated, given, before, (flowing, arriving, variables))
+                found = _unmerged(work, [*flowing, *variables], arriving)
+                inner, own = found[: len(flowing)], found[len(flowing) :]
+                return (inner, own) if variables else inner
+
+            return _flowing(tf.nest.flatten(shown[0])), backward
+
+        found = iter(forward(*given.flowing))
+        leaves = [next(found) if _flows(leaf) else leaf for leaf in tf.nest.flatten(shown[0])]
+        return packed_like(shown[0], leaves + leaves_and_masks(shown[0])[len(leaves) :])
+
+    return call
+
+
+class _Given:
+    """What a function was called with; gradients flow to some of it."""
+
+    def __init__(self, args: tuple, kwargs: dict):
+        self._all, self._leaves = (args, kwargs), tf.nest.flatten((args, kwargs))
+        self.flowing = _flowing(self._leaves)
+
+    def to(self, function: Callable, flowing: Sequence[Tensor]) -> Tree:
+        """What the function gives for other tensors in the place of those."""
+        others = iter(flowing)
+        leaves = [masked(next(others), mask_of(leaf)) if _flows(leaf) else leaf for leaf in self._leaves]
+        args, kwargs = tf.nest.pack_sequence_as(self._all, leaves)
+        return function(*args, **kwargs)
+
+
+def _again(function: Callable, given: _Given, before: list[tuple], flows: tuple[Sequence, Sequence, Sequence]) -> list:
+    """The gradients that flow on to inputs and to variables, from those that arrive, with all as it was before."""
+    inputs, arriving, variables = flows
+    ops, trained = Operations(), {id(one.handle) for one in variables}
+    # What could begin before a gradient arrives, or be taken for what the forward pass did, would save no memory.
+    with tf.control_dependencies(arriving):
+        inputs = [tf.identity(one) for one in inputs]
+        # Weights are read as they are: nothing has changed them since, and a function with a gradient of its own that
+        # takes one from around it has to find the variable there.
+        others = [pair for pair in before if id(pair[0]._value.handle) not in trained]
+        state = [(variable, tf.identity(value)) for variable, value in others]
+        scope = keras.StatelessScope(state, collect_losses=True, initialize_variables=False)
+        known = set(scope.state_mapping)
+        with tf.GradientTape(watch_accessed_variables=False) as tape, scope:
+            tape.watch([*inputs, *variables])
+            outputs = _flowing(tf.nest.flatten(given.to(function, inputs)))
+    changed = scope.state_mapping.keys() - known
+    _expect_standing(changed, [variable for variable, _ in before if id(variable._value.handle) in trained])
+    _expect_repeatable(ops.since(), changed)
+    return tape.gradient(outputs, [*inputs, *variables], arriving)
+
+
+def _unmerged(work: Callable[[], list], like: Sequence[Tensor], arriving: Sequence[Tensor]) -> list:
+    """What `work` gives, tensors like those; XLA goes by no control dependencies, but enters a branch when it must."""
+    if not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return work()
+    first = tf.math.real(tf.reshape(arriving[0], [-1])[:1])
+    always = tf.reduce_all((first <= 0) | (first > 0) | (first != first))  # which XLA does not know
+    return tf.cond(
+        always,
+        lambda: [
+            tf.zeros_like(one) if grad is None else tf.convert_to_tensor(grad)
+            for grad, one in zip(work(), like, strict=True)
+        ],
+        lambda: [tf.zeros_like(one) for one in like],
+    )
+
+
+def _expect_repeatable(nodes: Sequence[Any], changed: Iterable[int]) -> None:
+    drawing = drawing_words(nodes)
+    if drawing:
+        raise Unrepeatable(f"{drawing}; expected such as {REPEATABLE}")
+    if list(changed):
+        raise Unrepeatable(
+            "a variable is changed that is none of the layer's own, such as the seed that keras.random takes where it "
+            "is given none; expected a keras.random.SeedGenerator, or a weight, as an attribute of the layer"
+        )
+
+
+def _expect_standing(changed: Iterable[int], trained: Iterable[Any]) -> None:
+    moved = [variable.path for variable in trained if id(variable) in changed]
+    if moved:
+        raise Unrepeatable(
+            f"the layer changes a weight that is trained, {moved[0]}, in its forward pass, like SpectralNormalization"
+        )
+
+
+def _flows(leaf: Any) -> bool:
+    return isinstance(leaf, tf.Tensor) and (leaf.dtype.is_floating or leaf.dtype.is_complex)
+
+
+def _flowing(leaves: Iterable[Any]) -> list[Tensor]:
+    return [leaf for leaf in leaves if _flows(leaf)]
+
+
+def _as_now(function: Callable) -> Callable:
+    """The function, always called among the layers that are around it now; Keras changes what it knows of them."""
+    around = [copy.copy(global_state.get_global_attribute(name)) for name in _AROUND]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        before = [global_state.get_global_attribute(name) for name in _AROUND]
+        try:
+            _set(around)
+            return function(*args, **kwargs)
+        finally:
+            _set(before)
+
+    return call
+
+
+def _set(around: Sequence[Any]) -> None:
+    for name, value in zip(_AROUND, around, strict=True):
+        global_state.set_global_attribute(name, value)

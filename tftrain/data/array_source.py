@@ -1,0 +1,110 @@
+"""Serves batches from arrays in memory."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Tensor, Tree
+from tftrain.data.batches import map_leaves
+from tftrain.data.chain import Fitted, apply, apply_ahead
+from tftrain.data.sampler import Order
+
+CALL_ROWS = 2**22  # row numbers in one handle at most: 16 MiB
+DRAWN_ROWS = 2**16  # of small data, the orders of several epochs are drawn at once: that many row numbers
+
+
+class ArrayFeed:
+    """A feed over arrays held by TensorFlow; a handle holds row numbers only, and the number of its first step.
+
+    The order of an epoch is a permutation drawn from the seed and the epoch. A handle may span epochs: where these end
+    in a short batch it also says where the rows of each batch start. A batch that is all the data needs no rows.
+    """
+
+    in_order = False
+
+    def __init__(self, data: Batch, order: Order, fitted: list[Fitted]):
+        ready, self._rest = apply_ahead(fitted, data, order.training)
+        self._arrays = map_leaves(tf.constant, ready)
+        self.prepared = not self._rest
+        self._arrange(order)
+
+    def evaluating(self, batch_size: int, max_in_order: int) -> ArrayFeed:
+        """The same examples, which are not held a second time, as validation serves them.
+
+        Args:
+            batch_size: examples of a batch, those of the last one may be fewer.
+            max_in_order: of more examples than these the order is drawn from the seed: the first are a sample.
+        """
+        feed = copy.copy(self)
+        feed._arrange(self._order.evaluating(batch_size, max_in_order))
+        return feed
+
+    def _arrange(self, order: Order) -> None:
+        self._order = order
+        self._drawn: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int32))
+        self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
+        self._epochs_drawn = max(1, DRAWN_ROWS // order.examples)
+        self._is_whole = order.batch_size == order.examples and not order.shuffle
+        self.signature = {"step": tf.TensorSpec([], tf.int64)}
+        if not self._is_whole:
+            self.signature["rows"] = tf.TensorSpec([None, order.batch_size] if order.is_even else [None], tf.int32)
+        if not order.is_even:
+            self.signature["starts"] = tf.TensorSpec([None], tf.int32)
+
+    def run_length(self, step: int) -> int:
+        return max(1, CALL_ROWS // self._order.batch_size)
+
+    def serve(self, step: int, count: int) -> Tree:
+        handle = {"step": tf.constant(step, tf.int64)}
+        if not self._is_whole:
+            rows = self._rows(step, step + count)
+            handle["rows"] = tf.constant(rows.reshape(count, -1) if self._order.is_even else rows)
+        if not self._order.is_even:
+            handle["starts"] = tf.constant(self._starts(step, count))
+        return handle
+
+    def batch(self, handle: Tree, index: Tensor) -> Batch:
+        step = handle["step"] + tf.cast(index, tf.int64)
+        if self._is_whole:
+            return apply(self._rest, self._arrays, step, self._order.training)
+        if self._order.is_even:
+            rows = tf.gather(handle["rows"], index)
+        else:
+            start, stop = tf.unstack(tf.slice(handle["starts"], [index], [2]))
+            rows = tf.slice(handle["rows"], [start], [stop - start])
+        batch = map_leaves(lambda leaf: tf.gather(leaf, rows), self._arrays)
+        return apply(self._rest, batch, step, self._order.training)
+
+    def _rows(self, start: int, stop: int) -> np.ndarray:
+        """The row numbers of the steps from `start` to before `stop`, one batch after the other."""
+        first, place = self._order.place(start)
+        last, end = self._order.place(stop - 1)
+        size, used = self._order.batch_size, min(self.steps_per_epoch * self._order.batch_size, self.examples)
+        rows = [self._epoch_rows(epoch)[:used] for epoch in range(first, last + 1)]
+        rows[-1] = rows[-1][: (end + 1) * size]
+        rows[0] = rows[0][place * size :]
+        return np.concatenate(rows) if len(rows) > 1 else rows[0]
+
+    def _starts(self, step: int, count: int) -> np.ndarray:
+        """Where each batch starts among the rows of a handle, and where the last one ends."""
+        epochs, places = np.divmod(np.arange(step, step + count + 1), self.steps_per_epoch)
+        starts = epochs * self.examples + places * self._order.batch_size
+        return (starts - starts[0]).astype(np.int32)
+
+    def _epoch_rows(self, epoch: int) -> np.ndarray:
+        """All row numbers in the order of an epoch."""
+        block, place = divmod(epoch, self._epochs_drawn) if self._order.shuffle else (0, 0)
+        if self._drawn[0] != block:
+            self._drawn = (block, self._draw(block))
+        return self._drawn[1][place]
+
+    def _draw(self, block: int) -> np.ndarray:
+        """The row numbers of a block of epochs, [epochs, examples]."""
+        rows = np.arange(self.examples, dtype=np.int32)[np.newaxis]
+        if not self._order.shuffle:
+            return rows
+        random = np.random.default_rng(self._order.epoch_seed(block))
+        return random.permuted(np.repeat(rows, self._epochs_drawn, axis=0), axis=1)

@@ -1,0 +1,68 @@
+"""Series of numbers, to be continued; drawn from the run's seed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from tftrain.config.field_types import NonNegativeFloat, PositiveFloat, PositiveInt
+
+PERIODS = (12.5, 31.0, 77.0)  # of `series`, in time steps; no two have a common beat
+STORMS = (0.02, 0.2)  # the noise of its calm and of its stormy regime, as standard deviations
+CHANGE = 0.05  # the chance that its regime changes, at each time step
+
+
+def sine(
+    examples: PositiveInt = 500,
+    length: PositiveInt = 100,
+    period: PositiveFloat = 25.0,
+    noise: NonNegativeFloat = 0.1,
+    targets: Literal["last", "each"] = "last",
+    *,
+    seed: int,
+):
+    """Windows of a sine of amplitude 1, each from a phase of its own: x `[examples, length, 1]`, y the next value.
+
+    `length` and `period` are in time steps, `noise` is the standard deviation of what is added to every value, the
+    targets' too, so that no mean squared error is below its square. With targets of `each` step y is
+    `[examples, length, 1]`: the value after each.
+    """
+    rng = np.random.default_rng(seed)
+    phase = rng.uniform(0, 2 * np.pi, (examples, 1))
+    values = np.sin(2 * np.pi * np.arange(length + 1) / period + phase)
+    return _windows(values + rng.normal(0, noise, values.shape), targets)
+
+
+def series(
+    examples: PositiveInt = 500, length: PositiveInt = 100, targets: Literal["last", "each"] = "last", *, seed: int
+):
+    """Windows of a harder series: three periods (12.5, 31 and 77 steps), a trend, and noise that is calm or stormy.
+
+    Shapes and targets are as of `sine`; phases, amplitudes and the trend's slope are drawn for each window. The noise
+    has a standard deviation of 0.02 or of 0.2, and changes from one to the other 5 times in 100 steps on average.
+    """
+    rng = np.random.default_rng(seed)
+    time = np.arange(length + 1)
+    values = rng.normal(0, 1, (examples, 1)) * time / length
+    for period in PERIODS:
+        phase, amplitude = rng.uniform(0, 2 * np.pi, (examples, 1)), rng.uniform(0.3, 1, (examples, 1))
+        values = values + amplitude * np.sin(2 * np.pi * time / period + phase)
+    changes = rng.random(values.shape) < CHANGE
+    stormy = (rng.integers(0, 2, (examples, 1)) + np.cumsum(changes, 1)) % 2
+    return _windows(values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy], targets)
+
+
+def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: int):
+    """One long `series`, cut into parallel lanes: x `[lanes, length, 1]`, y `[lanes, length, 1]`, the value after each.
+
+    With `batch_size: full` and an update for each window a recurrent model goes along all lanes at once, and its
+    states start anew only where an epoch does.
+    """
+    return tuple(part.reshape(lanes, length, 1) for part in series(1, lanes * length, "each", seed=seed))
+
+
+def _windows(values: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values `[examples, length + 1]` as x and y."""
+    values = values.astype(np.float32)[:, :, np.newaxis]
+    return values[:, :-1], values[:, 1:] if targets == "each" else values[:, -1]

@@ -1,0 +1,267 @@
+"""From what a data builder returned to the feeds of a run."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Facts, Feed, Tree
+from tftrain.data.array_source import ArrayFeed
+from tftrain.data.batches import leaves, map_leaves
+from tftrain.data.chain import Chain, Fitted, Preprocess, fit, tell_rounding
+from tftrain.data.groups import take_groups
+from tftrain.data.number_types import PLAIN, Numbers, Whole
+from tftrain.data.records import Addressed, serially
+from tftrain.data.sampler import Order
+from tftrain.data.source import column_names, read
+from tftrain.data.splits import How, Split, split, take
+from tftrain.data.stream_source import StreamFeed
+from tftrain.data.summary import Survey, all_classes, classes_of, first_not_finite, record_of, survey
+from tftrain.runtime.errors import DataError
+
+EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
+SAMPLE_EXAMPLES = 32
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the data of a run is divided, prepared and served; shares are of all examples, 0 for none."""
+
+    batch_size: int | Literal["full"] = 32
+    shuffle: bool = True
+    validation: float = 0.0
+    test: float = 0.0
+    split: How = "auto"
+    groups: str | int | None = None  # the feature that says which examples stay together
+    split_seed: int = 0
+    drop_remainder: bool = False
+    preprocess: tuple[Preprocess, ...] = ()
+    shuffle_buffer: int = 10_000  # examples; arrays are always shuffled as a whole
+    cache: bool = False  # keep the examples of a tf.data.Dataset in memory
+
+
+class Data(NamedTuple):
+    """Everything a run needs to know of its data.
+
+    `sample` is the first training batch as arrays, cut to a few examples. `label_range` is the lowest and the highest
+    label where the targets are labels; `integer_range` that of the targets where they are integers of another shape.
+    `large` tells, by the names that messages use, of the arrays of x that hold whole numbers which float32 rounds, and
+    `cast_for` prepares the data anew, with whole numbers handed on in another way.
+    """
+
+    train: Feed
+    validation: Feed | None
+    test: Feed | None
+    facts: Facts
+    sample: Batch
+    label_range: tuple[int, int] | None
+    integer_range: tuple[int, int] | None
+    batch_size: int  # of training
+    chain: Chain
+    example: tuple[Tree, tf.TensorSpec]  # the specs of its features and target, before preprocessing
+    has_whole: bool  # whether x holds whole numbers or truth values
+    large: dict[str, Whole]
+    cast_for: Callable[[Numbers], Data]
+
+
+def open_data(
+    source: Any, options: DataOptions, seed: int, *, regression: bool = False, ignored_label: int | None = None
+) -> Data:
+    """Check, split and prepare a source; raises DataError for data that cannot be trained on.
+
+    `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing;
+    `regression` says that whole numbers which can be no class labels are targets too. What the loss ignores among
+    integer targets is no label.
+    """
+    groups = None
+    if options.groups is not None:
+        source, groups = take_groups(source, options.groups)
+    known = _surveyed(source, options, regression, ignored_label)
+    draw = (options.validation, options.test, options.split_seed, options.split)
+    splits = split(known.splits, *draw, known.targets, groups)
+    _batch_size(options.batch_size, splits["train"])  # too few examples are told before what they hold
+    if known.labels and known.labels[0] == known.labels[1] and not regression:
+        raise DataError(f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart")
+    return _prepared(splits, known, options, seed, PLAIN)
+
+
+def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, seed: int, numbers: Numbers) -> Data:
+    batch_size = _batch_size(options.batch_size, splits["train"])
+    classes = known.labels[1] + 1 if known.labels else _one_hot_classes(splits["train"].data, known.classes)
+    rounded = [one is not None and one.is_rounded for one in known.features]
+    chain = fit(options.preprocess, splits["train"], classes, seed, numbers, rounded)
+    train = _feed(
+        splits["train"],
+        chain.fitted,
+        training=True,
+        batch_size=batch_size,
+        seed=seed,
+        # The order within a batch has no meaning.
+        shuffle=options.shuffle and batch_size < splits["train"].examples,
+        drop_remainder=options.drop_remainder,
+        shuffle_buffer=options.shuffle_buffer,
+    )
+    held_out = {
+        name: _feed(one, chain.fitted, training=False, batch_size=min(one.examples, evaluation_batch(batch_size)))
+        for name, one in splits.items()
+        if name != "train"
+    }
+    sample = _sample(train)
+    spoiled = first_not_finite(sample)
+    if spoiled:
+        raise DataError(f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}")
+    if numbers is PLAIN:
+        tell_rounding(chain, splits["train"])
+    example = Batch(*_example_of(splits["train"].data))
+    features = dict(zip(leaves(example), known.features, strict=False))
+    return Data(
+        train,
+        held_out.get("validation"),
+        held_out.get("test"),
+        chain.facts,
+        sample,
+        known.labels,
+        known.others,
+        batch_size,
+        chain,
+        _specs_of(splits["train"].data),
+        any(not tf.as_dtype(leaf.dtype).is_floating for leaf in tf.nest.flatten(example.x)),
+        {name: one for name, one in features.items() if one is not None and one.is_rounded},
+        functools.partial(_prepared, splits, known, options, seed),
+    )
+
+
+def evaluation_batch(batch_size: int) -> int:
+    """The examples of a batch that is evaluated, where training has batches of this size."""
+    return max(batch_size, EVALUATION_BATCH)
+
+
+def _example_of(data: Batch | Addressed | tf.data.Dataset) -> tuple:
+    """The parts of an example, for their names."""
+    return data[:3] if isinstance(data, Batch) else data.element_spec
+
+
+def _specs_of(data: Batch | Addressed | tf.data.Dataset) -> tuple[Tree, tf.TensorSpec]:
+    """The shapes and the types of an example's features and target, without the batch axis that arrays have."""
+    if not isinstance(data, Batch):
+        return data.element_spec[:2]
+    return tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), tuple(data[:2]))
+
+
+class _Known(NamedTuple):
+    """What looking through a source told: of each split, and over all of them."""
+
+    splits: dict[str, Split]
+    labels: tuple[int, int] | None
+    others: tuple[int, int] | None
+    features: tuple[Whole | None, ...]
+    targets: np.ndarray | None  # the classes of the training examples, where they are divided by class
+    classes: np.ndarray | None  # of the training examples of a stream
+
+
+def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label: int | None) -> _Known:
+    """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
+    splits, surveys, columns = {}, {}, column_names(source)
+    cache = options.cache
+    for name, data in read(source, is_divided=bool(options.validation or options.test) and not cache).items():
+        data = serially(data).cache() if cache and not isinstance(data, Batch) else data
+        surveys[name] = survey(name, data, columns.get(name, ()), regression=regression, ignored=ignored_label)
+        splits[name] = Split(data, surveys[name].examples)
+    _check_alike({name: one.data for name, one in splits.items()})
+    labels = {name: one.labels for name, one in surveys.items()}
+    joined = _joined([*labels.values()])
+    if not regression or joined and joined[1] == 1:
+        _tell_unseen_labels(splits, labels)
+    others = _joined([one.others for one in surveys.values()])
+    features = [
+        functools.reduce(Whole.joined, each) if None not in each else None
+        for each in zip(*(one.features for one in surveys.values()), strict=True)
+    ]
+    are_classes = not regression or options.split == "stratified" or (joined is not None and joined[1] == 1)
+    targets = _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
+    return _Known(splits, joined, others, tuple(features), targets, surveys["train"].classes)
+
+
+def _classes_of(data: Batch | Addressed | tf.data.Dataset, known: Survey) -> np.ndarray | None:
+    """The class of each example, [examples]; None where the targets are no classes."""
+    if not isinstance(data, Batch):
+        return known.classes
+    if known.labels:
+        return data.y.reshape(len(data.y))
+    found = None if known.others is not None and data.y.ndim != 2 else classes_of(tf.constant(data.y))
+    return None if found is None else all_classes(found.numpy())
+
+
+def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:
+    """Warns of labels that are outside those of the training examples, which no model can learn."""
+    if None in labels.values():
+        return
+    low, high = labels["train"]
+    for name, found in labels.items():
+        unseen = next((label for label in reversed(found) if not low <= label <= high), None)
+        if unseen is not None:
+            record = record_of(splits[name].data, unseen)
+            told = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
+            warnings.warn(f"{told}, which go from {low} to {high}", stacklevel=2)
+
+
+def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
+    return None if None in ranges else (min(low for low, _ in ranges), max(high for _, high in ranges))
+
+
+def _check_alike(splits: dict[str, Batch | Addressed | tf.data.Dataset]) -> None:
+    """Every split has the parts and the shapes of the training examples."""
+    shapes = {name: _shapes(data) for name, data in splits.items()}
+    for name, found in shapes.items():
+        for part, shape in shapes["train"].items():
+            if found.get(part) != shape:
+                raise DataError(
+                    f"{name}: {part} of an example has the shape {found.get(part)}; in train it has {shape}"
+                )
+
+
+def _shapes(data: Batch | Addressed | tf.data.Dataset) -> dict[str, list | None]:
+    if isinstance(data, Batch):
+        return {name: list(leaf.shape[1:]) for name, leaf in leaves(data._replace(weight=None)).items()}
+    specs = leaves(Batch(*data.element_spec)._replace(weight=None))
+    return {name: spec.shape.as_list() for name, spec in specs.items()}
+
+
+def _one_hot_classes(data: Batch | Addressed | tf.data.Dataset, classes: np.ndarray | None) -> int | None:
+    """How many classes there are where targets are rows with one 1 in them; `classes` are those of a stream."""
+    if not isinstance(data, Batch):
+        shape = data.element_spec[1].shape
+        return shape[0] if classes is not None and shape.rank == 1 and shape[0] > 1 else None
+    if data.y.ndim != 2 or data.y.shape[1] < 2:
+        return None
+    is_one_hot = np.all((data.y == 0) | (data.y == 1)) and np.all(data.y.sum(axis=1) == 1)
+    return data.y.shape[1] if is_one_hot else None
+
+
+def _batch_size(wanted: int | str, train: Split) -> int:
+    examples = train.examples
+    if wanted == "full":
+        return examples
+    if wanted > examples:
+        batched = isinstance(train.data, tf.data.Dataset)
+        hint = "; if these are batches, remove .batch(): the run makes its own" if batched else ""
+        raise DataError(
+            f"batch_size {wanted} is more than the {examples} example{'s' if examples > 1 else ''} of the training "
+            f"split; `batch_size: full` takes them all{hint}"
+        )
+    return wanted
+
+
+def _feed(part: Split, fitted: list[Fitted], **order) -> Feed:
+    feed = ArrayFeed if isinstance(part.data, Batch) else StreamFeed
+    return feed(part.data, Order(part.examples, **order), fitted)
+
+
+def _sample(feed: Feed) -> Batch:
+    return take(map_leaves(np.asarray, feed.batch(feed.serve(0, 1), tf.constant(0))), slice(SAMPLE_EXAMPLES))

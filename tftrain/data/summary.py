@@ -1,0 +1,262 @@
+"""Looks once at every example before training: how many there are, their labels, and whether all are finite."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Tensor
+from tftrain.data.batches import leaves
+from tftrain.data.number_types import Whole, rounds, whole_numbers
+from tftrain.data.records import THREADS, Addressed, serially, steady
+from tftrain.runtime.errors import DataError
+
+EDGE = np.iinfo(np.int64)
+LOOKED_AT = 256  # examples between two looks at the clock
+PATIENCE_SECONDS = 10
+MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
+
+
+class Survey(NamedTuple):
+    """The number of examples, and the lowest and highest target where they are integers.
+
+    Those of shape () or (1,) are `labels`; whether `others` are labels too is for the loss to say. `features` tells of
+    the whole numbers of each array of x, None where these are floats. `classes` are those of the examples of a stream,
+    where all targets are classes.
+    """
+
+    examples: int
+    labels: tuple[int, int] | None
+    others: tuple[int, int] | None = None
+    features: tuple[Whole | None, ...] = ()
+    classes: np.ndarray | None = None
+
+
+class NotFinite(NamedTuple):
+    """How many values are NaN or Inf, and of the first one its record, counted from 0, and its place in that."""
+
+    count: int
+    record: int
+    place: str
+
+
+def survey(
+    name: str,
+    data: Batch | Addressed | tf.data.Dataset,
+    columns: Sequence[str] = (),
+    *,
+    regression: bool = False,
+    ignored: int | None = None,
+) -> Survey:
+    """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
+
+    `columns` are the names of those of x, where they have any; `regression` says that integers that are no labels are
+    targets too; `ignored` is a target that is no label.
+    """
+    if isinstance(data, Batch):
+        found = _survey_arrays(name, data, columns, ignored)
+    else:
+        found = _survey_stream(name, data, ignored)
+    if found.labels and regression and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES:
+        return found._replace(labels=None, classes=None)
+    if found.labels:
+        _check_labels(name, data, *found.labels)
+    return found
+
+
+def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | None:
+    """The first NaN or Inf of arrays, and how many there are; None where there is none."""
+    bad = {part: np.argwhere(_not_finite(leaf)) for part, leaf in leaves(batch).items()}
+    bad = {part: places for part, places in bad.items() if len(places)}
+    if not bad:
+        return None
+    part, places = min(bad.items(), key=lambda one: one[1][0][0])
+    count = sum(len(places) for places in bad.values())
+    return NotFinite(count, int(places[0][0]), _place(part, places[0][1:], columns))
+
+
+def record_of(data: Batch | Addressed | tf.data.Dataset, label: int) -> int:
+    """The first record with this label, counted from 0."""
+    if isinstance(data, Batch):
+        return int(np.argmax(data.y.reshape(len(data.y)) == label))
+    targets = serially(data).map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64)).enumerate()
+    return int(next(number for number, target in targets if int(target) == label))
+
+
+def _check_labels(name: str, data: Batch | Addressed | tf.data.Dataset, low: int, high: int) -> None:
+    if low < 0:
+        raise DataError(
+            f"{name}: integer targets are labels, counted from 0, but the lowest is {low} (first in record "
+            f"{record_of(data, low)}, counted from 0); give the targets of a regression as floats"
+        )
+    if high >= MOST_CLASSES:
+        raise DataError(
+            f"{name}: integer targets are labels, and {high} (first in record {record_of(data, high)}, counted from 0) "
+            f"makes more than {MOST_CLASSES} classes; give the targets of a regression as floats"
+        )
+
+
+def are_labels(target: Any) -> bool:
+    """Whether targets without their batch axis (anything with a dtype and a shape) can be class labels."""
+    return not _are_floats(target) and tuple(target.shape) in ((), (1,))
+
+
+def classes_of(y: Tensor) -> Tensor | None:
+    """The class of each target, -1 where it is none; None where targets of such a shape are no classes.
+
+    Args:
+        y: [examples] or [examples, 1] of labels, or of floats, of which 0 and 1 are classes; or [examples, classes],
+            rows with a single 1.
+    """
+    shape = y.shape[1:]
+    if shape == [] or shape == [1]:
+        single = tf.reshape(y, [-1])
+        known = (single == 0) | (single == 1) if y.dtype.is_floating else tf.ones_like(single, tf.bool)
+        return tf.where(known, tf.cast(single, tf.int64), -1)
+    if shape.rank != 1 or not shape.is_fully_defined():
+        return None
+    numbers = tf.cast(y, tf.int64) if y.dtype.is_bool else y
+    ones = tf.cast(numbers == 1, tf.int64)
+    is_one_hot = tf.reduce_all((numbers == 0) | (numbers == 1), 1) & (tf.reduce_sum(ones, 1) == 1)
+    return tf.where(is_one_hot, tf.argmax(ones, 1), -1)
+
+
+def all_classes(classes: np.ndarray) -> np.ndarray | None:
+    """The classes of targets that are no labels; None where some are none, or where there is one alone."""
+    return None if classes.min() < 0 or classes.min() == classes.max() else classes
+
+
+def _survey_arrays(name: str, batch: Batch, columns: Sequence[str], ignored: int | None) -> Survey:
+    if not len(batch.y):
+        raise DataError(f"{name}: there are no examples")
+    bad = first_not_finite(batch, columns)
+    if bad:
+        _refuse(name, bad)
+    features = tuple(whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x))
+    if _are_floats(batch.y) or not batch.y.size:
+        return Survey(len(batch.y), None, features=features)
+    known = batch.y if ignored is None else batch.y[batch.y != ignored]
+    found = _survey(batch.y[0], len(batch.y), (int(known.min()), int(known.max())) if known.size else (0, 0))
+    return found._replace(features=features)
+
+
+def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | None) -> Survey:
+    dataset = serially(data)
+    has_labels = are_labels(data.element_spec[1])
+    has_classes = data.element_spec[1].shape.rank < 2
+    kinds = [leaf.dtype for leaf in tf.nest.flatten(data.element_spec[0])]
+
+    @tf.autograph.experimental.do_not_convert
+    def look(*example):
+        batch = Batch(*example)
+        bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
+        target = _range_of(batch.y, ignored)
+        classes = classes_of(batch.y[tf.newaxis])
+        single = tf.constant(-1, tf.int64) if classes is None else classes[0]
+        return bad, target, single, tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
+
+    count, bad_count, first, seen = 0, 0, -1, []
+    ranges: list[Whole] | None = None
+    patience = time.monotonic() + PATIENCE_SECONDS
+    looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(LOOKED_AT)
+    for bad, target, single, features in steady(looked).as_numpy_iterator():
+        if not bad_count and bad.any():
+            first = count + int(np.argmax(bad > 0))
+        count, bad_count = count + len(bad), bad_count + int(bad.sum())
+        joined = [_joined(one) for one in (target, *features)]
+        ranges = joined if ranges is None else [one.joined(other) for one, other in zip(ranges, joined, strict=True)]
+        if has_classes:
+            seen.append(single)
+        if time.monotonic() > patience:
+            patience += PATIENCE_SECONDS
+            _tell_progress(name, count, dataset)
+    if ranges is None:
+        raise DataError(f"{name}: there are no examples")
+    if bad_count:
+        example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
+        part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
+        _refuse(name, NotFinite(bad_count, first, _place(part, places[0])))
+    features = tuple(one if kind.is_integer else None for one, kind in zip(ranges[1:], kinds, strict=True))
+    classes = np.concatenate(seen) if seen else None
+    if classes is not None and not has_labels:
+        classes = all_classes(classes)
+    if _are_floats(data.element_spec[1]):
+        return Survey(count, None, features=features, classes=classes)
+    low, high = ranges[0][:2]
+    found = _survey(data.element_spec[1], count, (low, high) if low <= high else (0, 0))
+    return found._replace(features=features, classes=classes)
+
+
+def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
+    """The lowest and the highest of whole numbers, but for one, and how many float32 rounds, [3] int64."""
+    if leaf.dtype.is_floating:
+        return tf.zeros([3], tf.int64)
+    numbers = tf.cast(leaf, tf.int64)
+    inexact = tf.math.count_nonzero(rounds(numbers))
+    low = high = numbers
+    if ignored is not None:
+        low = tf.where(numbers == ignored, tf.constant(EDGE.max, tf.int64), numbers)
+        high = tf.where(numbers == ignored, tf.constant(EDGE.min, tf.int64), numbers)
+    return tf.stack([tf.reduce_min(low), tf.reduce_max(high), inexact])
+
+
+def _joined(ranges: np.ndarray) -> Whole:
+    """The range of several examples, from theirs, [examples, 3]."""
+    return Whole(int(ranges[:, 0].min()), int(ranges[:, 1].max()), bool(ranges[:, 2].any()))
+
+
+def _within_int64(name: str, leaf: np.ndarray) -> np.ndarray:
+    """Whole numbers as they are; raises DataError where int64 does not hold them."""
+    if leaf.dtype.kind == "u" and leaf.size and leaf.max() > EDGE.max:
+        raise DataError(f"{name}: x holds the whole number {leaf.max()}; expected one of at most {EDGE.max} (int64)")
+    return leaf
+
+
+def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
+    """Say what takes so long; of what never ends nothing else would be heard."""
+    size = int(dataset.cardinality())
+    known = f" of {size}" if size >= 0 else "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+    print(f"{name}: looked at {count} examples{known}", file=sys.stderr, flush=True)
+
+
+def _survey(target: Any, count: int, found: tuple[int, int]) -> Survey:
+    return Survey(count, found) if are_labels(target) else Survey(count, None, found)
+
+
+def _are_floats(target: Any) -> bool:
+    return tf.as_dtype(target.dtype).is_floating
+
+
+def _not_finite(leaf: Any) -> np.ndarray:
+    """Which values are NaN or Inf once they are float32; whole numbers are finite."""
+    leaf = np.asarray(leaf)
+    if leaf.dtype.kind != "f":
+        return np.zeros((0,) * leaf.ndim, bool)
+    with np.errstate(over="ignore"):
+        return ~np.isfinite(leaf.astype(np.float32, copy=False))
+
+
+def _count_not_finite(leaf: tf.Tensor) -> tf.Tensor:
+    if not leaf.dtype.is_floating:
+        return tf.constant(0, tf.int64)
+    return tf.math.count_nonzero(~tf.math.is_finite(tf.cast(leaf, tf.float32)))
+
+
+def _place(part: str, position: np.ndarray, columns: Sequence[str] = ()) -> str:
+    if len(position) == 0:
+        return part
+    if part == "x" and columns:
+        return f"x column {position[0]} ('{columns[position[0]]}')"
+    return f"{part} column {position[0]}" if len(position) == 1 else f"{part} at {[int(i) for i in position]}"
+
+
+def _refuse(name: str, bad: NotFinite) -> None:
+    what = "value is" if bad.count == 1 else "values are"
+    raise DataError(
+        f"{name}: {bad.count} {what} NaN or Inf, the first in record {bad.record} (counted from 0), {bad.place}"
+    )

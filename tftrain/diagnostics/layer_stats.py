@@ -1,0 +1,133 @@
+"""The forward and the backward pass in numbers, layer by layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tftrain.core.activation_ranges import BOUNDED, ZERO_BELOW
+
+if TYPE_CHECKING:
+    from tftrain.diagnostics.layer_trace import LayerPass, Passes
+
+
+class Spread(NamedTuple):
+    """How the finite ones of some numbers are spread, NaN where there is none; `zeros` is a share of all numbers."""
+
+    size: int
+    mean: float
+    std: float
+    least: float
+    most: float
+    zeros: float
+    nans: int
+    infs: int
+
+    @property
+    def bad(self) -> int:
+        return self.nans + self.infs
+
+
+class Length(NamedTuple):
+    """The L2 norm of some numbers and their largest absolute value, of all of them; NaN where one is NaN."""
+
+    size: int
+    norm: float
+    most: float
+    nans: int
+    infs: int
+
+    @property
+    def bad(self) -> int:
+        return self.nans + self.infs
+
+
+class LayerRow(NamedTuple):
+    """A call of a layer; see LayerPass.
+
+    `dead` is the share of a ReLU's units that are 0 for the whole batch, `saturated` the share of a bounded function's
+    values within 0.05 of a bound; None for other functions.
+    """
+
+    name: str
+    kind: str
+    function: str | None
+    shape: tuple[int, ...]
+    z: Spread | None
+    a: Spread
+    dead: float | None
+    saturated: float | None
+    delta: Length | None
+    arrived: Length | None
+
+
+class ParameterRow(NamedTuple):
+    """A parameter and its gradient, which is None where the loss does not reach it.
+
+    `share` is that of the squared gradient norm, NaN where this is 0 or not finite.
+    """
+
+    name: str
+    weight: Length
+    grad: Length | None
+    share: float
+
+
+class PassTable(NamedTuple):
+    """A pass in numbers: the layers in the order of the forward pass, the parameters in the model's."""
+
+    loss: float
+    grad_norm: float
+    layers: list[LayerRow]
+    parameters: list[ParameterRow]
+
+    def layer_of(self, parameter: str) -> LayerRow | None:
+        """The layer that a parameter is in, by their names; a cell of a recurrent layer counts as that layer."""
+        owner = parameter.rpartition("/")[0]
+        inner = f"{_path(owner)}."
+        fitting = [row for row in self.layers if row.name == owner]
+        fitting += [row for row in self.layers if inner.startswith(f"{_path(row.name)}.")]
+        return max(fitting, key=lambda row: (row.name == owner, len(row.name)), default=None)
+
+
+def table_of(passes: Passes) -> PassTable:
+    with np.errstate(all="ignore"):
+        weights = [length(param) for param in passes.params]
+        grads = [None if grad is None else length(grad) for grad in passes.grads]
+        total = float(np.sqrt(sum(np.square(grad.norm) for grad in grads if grad)))
+        known = 0 < total < np.inf
+        shares = [grad.norm**2 / total**2 if grad and known else np.nan for grad in grads]
+        rows = zip(passes.names, weights, grads, shares, strict=True)
+        return PassTable(passes.loss, total, [_layer(one) for one in passes.layers], [ParameterRow(*r) for r in rows])
+
+
+def _layer(one: LayerPass) -> LayerRow:
+    dead = saturated = None
+    if one.function in ZERO_BELOW and one.a.ndim:
+        dead = float(np.mean(~one.a.reshape(-1, one.a.shape[-1]).any(axis=0)))
+    if one.function in BOUNDED:
+        low, high = BOUNDED[one.function]
+        saturated = float(np.mean((one.a < low) | (one.a > high)))
+    z = None if one.z is None or one.z is one.a else spread(one.z)
+    terms = [None if term is None else length(term) for term in (one.delta, one.arrived)]
+    return LayerRow(one.name, one.kind, one.function, one.a.shape, z, spread(one.a), dead, saturated, *terms)
+
+
+def spread(values: np.ndarray) -> Spread:
+    finite = values[np.isfinite(values)].astype(np.float64)
+    nans = int(np.isnan(values).sum())
+    figures = (finite.mean(), finite.std(), finite.min(), finite.max()) if finite.size else (np.nan,) * 4
+    zeros = float(np.mean(values == 0)) if values.size else np.nan
+    return Spread(values.size, *map(float, figures), zeros, nans, values.size - finite.size - nans)
+
+
+def length(values: np.ndarray) -> Length:
+    wide = values.astype(np.float64)
+    norm, most = float(np.linalg.norm(wide)), float(np.abs(wide).max(initial=0))
+    return Length(values.size, norm, most, int(np.isnan(wide).sum()), int(np.isinf(wide).sum()))
+
+
+def _path(name: str) -> str:
+    """The name of a layer without its number, and without the number of the call."""
+    return name.partition(".")[2].partition(" (call")[0]

@@ -1,0 +1,224 @@
+"""One forward and one backward pass through a model, with all that comes and goes between its layers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.backend.common import global_state  # there is no public way to the seed that all share
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+from tftrain.core import replication
+from tftrain.core.labels import Labels
+from tftrain.core.layer_calls import activation_of
+from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.scaled_objective import Multiplied
+from tftrain.core.sparse import Gradient, unique_rows, values_of
+from tftrain.core.types import Batch, Objective, Tensor, Tree
+from tftrain.core.variables import buffers_of, parameter_names, unknown_to_keras
+
+_BY_INPUT = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Softmax)
+
+
+class LayerPass(NamedTuple):
+    """One call of a layer, as arrays: what it added up, what it gave, and the error term that came back.
+
+    `z` is what the activation function got, None where there is none, and `a` itself where it changes nothing; `a` is
+    what the layer gave. `delta` is the gradient of the loss with respect to z, or else a, and `arrived` that with
+    respect to a: None where the loss does not reach it. `function` names the activation. Of several outputs the numbers
+    of all stand one behind the other.
+    """
+
+    name: str
+    kind: str  # the layer's class
+    function: str | None
+    z: np.ndarray | None
+    a: np.ndarray
+    delta: np.ndarray | None
+    arrived: np.ndarray | None
+
+
+class Passes(NamedTuple):
+    """What `passes` saw: the layers in the order of the forward pass, and the parameters that are trained.
+
+    `grads` has an array for each parameter, of a sparse one the rows that the batch touched; None where the loss does
+    not reach it. `inputs` has the gradient with respect to each floating-point input that the loss reaches.
+    """
+
+    loss: float
+    layers: list[LayerPass]
+    names: list[str]
+    params: list[np.ndarray]
+    grads: list[np.ndarray | None]
+    inputs: list[np.ndarray]
+
+
+class _Call(NamedTuple):
+    layer: Any
+    function: str | None  # the activation, where it was called
+    z: Tensor | None
+    outputs: list[Tensor]
+
+
+def passes(objective: Objective, batch: Batch, scale: float = 1.0, carry: Tree = ()) -> Passes:
+    """One pass of a batch; see `passing`."""
+    return passing(objective, batch, carry)(scale)
+
+
+def passing(objective: Objective, batch: Batch, carry: Tree = ()) -> Callable[[float], Passes]:
+    """Trains on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
+
+    `carry` holds the variables of a Carry, where the batch is a window of sequences. With a loss `scale` the backward
+    pass is that of `scale` times the loss, and is divided by it afterwards. What runs in a loop inside the graph, such
+    as a cell within a recurrent layer, cannot be seen from outside.
+    """
+    model, shown = objective.model, []
+    batch = _as_tensors(batch)
+
+    @functools.partial(tf.function, autograph=False)
+    def both(batch: Batch, scale: Tensor) -> tuple:
+        inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
+        with watching(model) as calls, tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss, _, _ = Multiplied(objective, scale)(batch, _first_rows(carry, batch))
+        rows = _rows(model, calls)
+        shown[:] = [row[:3] for row in rows]
+        points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
+        grads, terms, starts = tape.gradient(loss, [objective.params, points, inputs])
+        return loss, [row[3:] for row in rows], terms, [_unique(grad) for grad in grads], starts
+
+    def once(scale: float = 1.0) -> Passes:
+        with kept(model), replication.first_of(model.variables[0].value):
+            loss, between, terms, *ends = both(batch, tf.constant(scale))
+        layers = []
+        for head, (z, a), (delta, arrived) in zip(shown, between, terms, strict=True):
+            found = [_scaled(_joined(term), scale) for term in (delta, arrived)]
+            layers.append(_layer(head, z, _joined(a), *found))
+        grads, inputs = ([_scaled(None if one is None else _array(one), scale) for one in end] for end in ends)
+        params, inputs = [_array(param) for param in objective.params], [one for one in inputs if one is not None]
+        return Passes(float(loss) / scale, layers, parameter_names(model), params, grads, inputs)
+
+    return once
+
+
+def _first_rows(carry: Tree, batch: Batch) -> Tree:
+    examples = tf.nest.flatten(batch.x)[0].shape[0]
+    return tf.nest.map_structure(lambda variable: variable.read_value()[:examples], carry)
+
+
+@contextmanager
+def kept(model: Any) -> Iterator[None]:
+    """What a forward pass changes in the model is as before at the end of the block, and the seed of keras.random."""
+    seed = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)  # which is taken where none is given
+    shared = [] if seed is None else [seed.state.value]
+    normed = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.SpectralNormalization)]
+    trained = [variable.value for layer in normed for variable in layer.trainable_variables]  # which it changes too
+    buffers = [*buffers_of(model), *unknown_to_keras(model).values(), *shared, *trained]
+    before = [buffer.numpy() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.assign(value)
+
+
+@contextmanager
+def watching(model: Any) -> Iterator[list[_Call]]:
+    """The calls of the model's layers in the present graph, in order, while it lasts."""
+    graph, calls, inputs = tf.compat.v1.get_default_graph(), [], {}
+
+    def told(layer: Any) -> Callable:
+        call = layer.call
+
+        @functools.wraps(call)
+        def tell(*args: Any, **kwargs: Any) -> Any:
+            outputs = call(*args, **kwargs)
+            leaves = [leaf for leaf in tf.nest.flatten(outputs) if _is_seen(leaf, graph)]
+            function, z = inputs.pop(id(layer), (None, args[0] if isinstance(layer, _BY_INPUT) and args else None))
+            if leaves:
+                calls.append(_Call(layer, function, z, leaves))
+            return outputs
+
+        return tell
+
+    def activated(layer: Any) -> Callable:
+        function = layer.activation
+
+        @functools.wraps(function)
+        def activate(z: Any, *args: Any, **kwargs: Any) -> Any:
+            if _is_seen(z, graph):
+                inputs[id(layer)] = getattr(function, "__name__", "custom"), z
+            return function(z, *args, **kwargs)
+
+        return activate
+
+    layers = layers_of(model)
+    within = {id(one) for layer in layers if isinstance(layer, keras.layers.RNN) for one in layers_of(layer)[1:]}
+    layers = [layer for layer in layers if id(layer) not in within]
+    holding = [layer for layer in layers if _is_function(vars(layer).get("activation"))]
+    with hooked(layers, told), hooked(holding, activated, "activation"):
+        yield calls
+
+
+def _is_function(activation: Any) -> bool:
+    return callable(activation) and not isinstance(activation, keras.layers.Layer)
+
+
+def _is_seen(tensor: Any, graph: Any) -> bool:
+    return isinstance(tensor, tf.Tensor) and getattr(tensor, "graph", None) is graph and tensor.dtype.is_floating
+
+
+def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
+    """Name, kind, function, z and the outputs of each call; a container gives the tensor of its last layer again."""
+    labels, seen, depth, rows, times = Labels(model), set(), 0, [], {}
+    every = {output.name for call in calls for output in call.outputs}
+    for layer, function, z, outputs in calls:
+        depth = labels.depth(layer, depth)
+        if all(output.name in seen for output in outputs):
+            continue
+        seen.update(output.name for output in outputs)
+        name = labels.label(layer, depth)
+        times[name] = times.get(name, 0) + 1
+        called = name if times[name] == 1 else f"{name} (call {times[name]})"
+        active = activation_of(layer, outputs[0], every) if len(outputs) == 1 else None
+        if active is not None and active.values is not outputs[0]:  # a function that the model calls behind the layer
+            z, outputs = outputs[0], [active.values]
+            seen.add(active.values.name)
+        function = active.function if active is not None else function
+        rows.append((called, type(layer).__name__, None if function == "linear" else function, z, outputs))
+    return rows
+
+
+def _layer(head: tuple, z: Tensor | None, a: np.ndarray, *terms: np.ndarray | None) -> LayerPass:
+    *_, function = head
+    z = None if z is None else _array(z)
+    return LayerPass(*head, a if function is None and z is not None else z, a, *terms)
+
+
+def _as_tensors(batch: Batch) -> Batch:
+    return Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in batch))
+
+
+def _unique(grad: Gradient | None) -> Tensor | None:
+    return values_of(unique_rows(grad)) if isinstance(grad, tf.IndexedSlices) else grad
+
+
+def _joined(leaves: list[Tensor | None]) -> np.ndarray | None:
+    arrays = [_array(leaf) for leaf in leaves if leaf is not None]
+    if len(arrays) < 2:
+        return arrays[0] if arrays else None
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """As an array; half precision as float32."""
+    return tf.cast(tensor, tf.float32).numpy() if tensor.dtype.size < 4 else tensor.numpy()
+
+
+def _scaled(array: np.ndarray | None, scale: float) -> np.ndarray | None:
+    return array if array is None or scale == 1 else array / np.asarray(scale, array.dtype)

@@ -1,0 +1,75 @@
+"""The state of the activations of each layer: their spread, dead units, and saturation."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.activation_ranges import BOUNDED, ZERO_BELOW
+from tftrain.core.types import Activation, Moment, Probe, Signals, Tensor
+
+
+def activation_signals() -> Probe:
+    """Of each layer that has an activation: `activation_mean/<layer>`, `activation_std/<layer>`.
+
+    Of ReLUs also `zero_activations/<layer>`, the share of values that are 0, and `dead_units/<layer>`, the share of
+    units that are 0 for the whole batch; a unit is an index of the last axis, such as a neuron or a channel. Of bounded
+    functions also `saturated/<layer>`, the share of values within 0.05 of a bound. From the step's own forward pass.
+    """
+
+    layers: list[tuple[str, str]] = []  # the name and the function of each
+
+    def measure(moment: Moment) -> dict:
+        layers[:] = [(name, activation.function) for name, activation in moment.activations.items()]
+        return _measured(list(moment.activations.values()))
+
+    return Probe(measure, lambda found: Signals(_scalars(layers, found)) if layers else Signals())
+
+
+def _measured(activations: list[Activation]) -> dict[str, Tensor]:
+    """`means` and `variances`, [layers], and `saturated` shares, [bounded layers].
+
+    Of all units of ReLUs, one layer after the other, `active` shares; `units` is how many there are in each of them.
+    """
+    values = [tf.cast(one.values, tf.float32) for one in activations]
+    means = [tf.reduce_mean(value) for value in values]
+    spreads = [tf.math.squared_difference(value, mean) for value, mean in zip(values, means, strict=True)]
+    found = {"means": means, "variances": [tf.reduce_mean(spread) for spread in spreads]}
+    kinds = [one.function for one in activations]
+    found["saturated"] = [
+        _beyond(value, *BOUNDED[kind]) for kind, value in zip(kinds, values, strict=True) if kind in BOUNDED
+    ]
+    stacked = {name: tf.stack(numbers) for name, numbers in found.items() if numbers}
+    active = [_active(value) for kind, value in zip(kinds, values, strict=True) if kind in ZERO_BELOW]
+    if not active:
+        return stacked
+    return stacked | {"active": tf.concat(active, 0), "units": tf.stack([tf.size(one) for one in active])}
+
+
+def _beyond(values: Tensor, low: float, high: float) -> Tensor:
+    return tf.reduce_mean(tf.cast((values < low) | (values > high), tf.float32))
+
+
+def _active(values: Tensor) -> Tensor:
+    """The share of values that are not 0, [units]: 0 for dead ones, however the mean is rounded."""
+    return tf.reduce_mean(tf.cast(values != 0, tf.float32), axis=list(range(values.shape.rank - 1)))
+
+
+def _scalars(layers: list[tuple[str, str]], found: dict) -> dict[str, float]:
+    """The signals of all layers; those that only some have are in the order of these."""
+    names, having = [name for name, _ in layers], {}
+    having["zero_activations"] = having["dead_units"] = [name for name, function in layers if function in ZERO_BELOW]
+    having["saturated"] = [name for name, function in layers if function in BOUNDED]
+    kinds = {"activation_mean": found["means"], "activation_std": np.sqrt(found["variances"])}
+    if "active" in found:
+        active, units = found["active"].astype(np.float64), found["units"]
+        starts = np.cumsum(units) - units
+        kinds["zero_activations"] = 1 - np.add.reduceat(active, starts) / units
+        kinds["dead_units"] = np.add.reduceat(active == 0, starts, dtype=np.float64) / units
+    if "saturated" in found:
+        kinds["saturated"] = found["saturated"]
+    return {
+        f"{kind}/{name}": value
+        for kind, values in kinds.items()
+        for name, value in zip(having.get(kind, names), values.tolist(), strict=True)
+    }

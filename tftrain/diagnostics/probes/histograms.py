@@ -1,0 +1,83 @@
+"""Histograms of gradients, weights, updates and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import tensorflow as tf
+
+from tftrain.core.activation_ranges import ZERO_BELOW
+from tftrain.core.sparse import values_of
+from tftrain.core.types import Moment, Probe, Signals, Tensor
+from tftrain.diagnostics.probes.bucket_counts import equal_buckets, half_octaves, log10_rows, value_rows
+from tftrain.diagnostics.probes.pieces import alike, together
+
+What = Literal["gradients", "weights", "updates", "activations"]
+Axis = Literal["log10", "value"]
+Count = Callable[[Tensor], dict[str, Tensor]]
+
+ON_BOTH_AXES = ("gradients", "updates")  # axes there may be histograms of these at once
+_AXES = {"log10": (half_octaves, log10_rows), "value": (equal_buckets, value_rows)}
+
+
+def histograms(what: What, axis: Axis) -> Probe:
+    """The histogram of each parameter's gradient, weights or update, or of each layer's activations.
+
+    Named as `gradients/<name>`, and gradients and updates on the axis `value` as `gradients_value/<name>`; gradients
+    are those before the transforms, weights those before the update. On the axis `log10` a bucket is a half octave of
+    the magnitude, which shows vanishing and exploding numbers; on the axis `value` there are 64 equal buckets between
+    the least and the greatest finite number. Left out are zeros on the axis `log10`, zeros of ReLUs, which would dwarf
+    all else, rows that a sparse gradient does not have, and a histogram of nothing.
+    """
+    look, (count, rows), names = _LOOKS[what], _AXES[axis], []
+    shown_as = f"{what}_value" if what in ON_BOTH_AXES and axis == "value" else what
+
+    def measure(moment: Moment) -> dict:
+        named = look(moment)
+        order, found = counted(count, list(named.values()))
+        names[:] = [list(named)[place] for place in order]
+        return found
+
+    return Probe(measure, lambda found: shown(shown_as, names, rows(found)) if names else Signals())
+
+
+def counted(count: Count, tensors: Sequence[Tensor]) -> tuple[list[int], dict[str, Tensor]]:
+    """The counts of all tensors, one after the other along the first axis, and the places of the tensors there."""
+    groups = alike(tensors)
+    found = [count(together([tensors[place] for place in places])) for places in groups]
+    joined = {name: tf.concat([one[name] for one in found], 0) for name in (found[0] if found else ())}
+    return [place for places in groups for place in places], joined
+
+
+def shown(what: str, names: Sequence[str], tables: Sequence) -> Signals:
+    """The histograms that are of something."""
+    named = zip(names, tables, strict=True)
+    return Signals(histograms={f"{what}/{name}": table for name, table in named if len(table)})
+
+
+def _gradients(moment: Moment) -> dict[str, Tensor]:
+    return dict(zip(moment.names, map(values_of, moment.raw), strict=True))
+
+
+def _weights(moment: Moment) -> dict[str, Tensor]:
+    return dict(zip(moment.names, moment.params, strict=True))
+
+
+def _updates(moment: Moment) -> dict[str, Tensor]:
+    return dict(zip(moment.names, moment.updates, strict=True))
+
+
+def _activations(moment: Moment) -> dict[str, Tensor]:
+    return {
+        name: tf.where(values == 0, values.dtype.as_numpy_dtype("nan"), values) if function in ZERO_BELOW else values
+        for name, (function, values) in moment.activations.items()
+    }
+
+
+_LOOKS: dict[str, Callable[[Moment], dict[str, Tensor]]] = {
+    "gradients": _gradients,
+    "weights": _weights,
+    "updates": _updates,
+    "activations": _activations,
+}

@@ -1,0 +1,102 @@
+"""The forward and the backward pass through a model, and the model itself, as text of at most 100 columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from tftrain.diagnostics.layer_stats import LayerRow, Length, PassTable, Spread
+
+
+WIDTH = 100
+_NAME = 30
+
+
+def forward_text(table: PassTable) -> str:
+    """Layer by layer from the input up: what each activation function got (z) and what each layer gave (a)."""
+    shown = columns(["layer", "", "mean", "std", "min", "max", "zero", "dead", "sat.", "NaN, Inf"], 2)
+    for row in table.layers:
+        if row.z is not None:
+            shown.add_row(short(row.name), "z", *_spread(row.z), "", "", _bad(row.z))
+        name = row.name if row.z is None else f"  {row.function}"
+        shares = [_share(row.dead), _share(row.saturated)]
+        shown.add_row(short(name), "a", *_spread(row.a), *shares, _bad(row.a))
+    return f"forward pass, loss {_number(table.loss)}\n{drawn(shown)}"
+
+
+def backward_text(table: PassTable) -> str:
+    """Layer by layer from the output down: the error term delta of each layer, and the gradients of its parameters."""
+    shown = columns(["layer", "|delta|", "max", "|weight|", "|grad|", "share", "NaN, Inf"], 1)
+    owned = [(table.layer_of(one.name), one) for one in table.parameters]
+    for row in [*reversed(table.layers), None]:
+        if row is not None:
+            shown.add_row(short(row.name), *_error(row.delta), "", "", "", _bad(row.delta))
+        for owner, one in owned:
+            if owner is row:
+                name = one.name if owner is None else f"  {one.name.rpartition('/')[2]}"
+                norms = [_number(one.weight.norm), _number(one.grad.norm) if one.grad else "-"]
+                shown.add_row(short(name), "", "", *norms, _share(one.share), _bad(one.grad))
+    return f"backward pass, gradient norm {_number(table.grad_norm)}\n{drawn(shown)}"
+
+
+def model_text(rows: Sequence[tuple[str, str, str, int, int]], headings: Sequence[str]) -> str:
+    """The layers of a model: name, kind, output shape, parameters, those that are trained."""
+    shown = columns(headings, 3)
+    for name, kind, shape, count, trained in rows:
+        shown.add_row(short(name), kind, shape, f"{count:,}", f"{trained:,}")
+    return drawn(shown)
+
+
+def layer_words(row: LayerRow) -> str:
+    function = f", {row.function}" if row.function else ""
+    return f"{row.name} ({row.kind}{function})"
+
+
+def bad_words(numbers: Spread | Length) -> str:
+    """Such as `3 NaN and 1 Inf of 64 numbers`."""
+    said = [f"{count} {word}" for count, word in ((numbers.nans, "NaN"), (numbers.infs, "Inf")) if count]
+    return f"{' and '.join(said)} of {numbers.size} numbers"
+
+
+def columns(names: Iterable[str], words: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for place, name in enumerate(names):
+        table.add_column(name, justify="left" if place < words else "right", no_wrap=True)
+    return table
+
+
+def drawn(table: Table, width: int = WIDTH) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width, no_color=True, highlight=False, markup=False).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().replace("─", "-").splitlines()) + "\n"
+
+
+def _spread(one: Spread) -> list[str]:
+    return [*map(_number, (one.mean, one.std, one.least, one.most)), _share(one.zeros)]
+
+
+def _error(delta: Length | None) -> list[str]:
+    return ["-", "-"] if delta is None else [_number(delta.norm), _number(delta.most)]
+
+
+def _bad(numbers: Spread | Length | None) -> str:
+    return f"{numbers.nans}, {numbers.infs}" if numbers is not None and numbers.bad else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
+
+
+def short(name: str, most: int = _NAME) -> str:
+    """The end of a long name says more than its start, but for the number there."""
+    return name if len(name) <= most else f"{name[:4]}..{name[-(most - 6) :]}"

@@ -1,0 +1,72 @@
+"""Gradients by differences of the loss, which needs no derivative and takes a forward pass or two for each number."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tftrain.config.field_types import PositiveFloat
+from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
+from tftrain.optim.gradients.elements import Elements
+
+# Near the cube root and the square root of the rounding error, where its share and that of the curvature are alike;
+# powers of two, which most parameters can be moved by without rounding.
+_CENTRAL = {tf.float32: 2.0**-8, tf.float64: 2.0**-17}
+_FORWARD = {tf.float32: 2.0**-12, tf.float64: 2.0**-26}
+
+
+def numeric(
+    sided: Literal["central", "forward"] = "central", step: PositiveFloat | Literal["auto"] = "auto"
+) -> GradientMethod:
+    """Moves one element of the parameters after the other by `step`, and divides the change of the loss by it.
+
+    An element w above 1 is moved by `step` times |w|, for a large number is not changed by a small one.
+    The error is of the order of step^2 where the differences are central, (f(w + step) - f(w - step)) / 2 step, and of
+    the order of step where they are one-sided, (f(w + step) - f(w)) / step; a step too small drowns in rounding errors.
+    All passes of a batch draw the same dropout masks. How many there are is printed first.
+    """
+    if step != "auto" and step < (least := float(np.finfo(keras.config.floatx()).eps)):
+        kind = keras.config.floatx()
+        raise ValueError(f"step: given {step:g}, which changes no {kind} of 1; expected at least {least:.2g}")
+    told: set[int] = set()  # a run is traced more than once, and should be told once
+
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
+        elements = Elements(objective)
+        sides = 2 if sided == "central" else 1
+        if elements.count not in told:
+            told.add(elements.count)
+            passes = f"{sides} x {elements.count:,} parameters = {sides * elements.count:,} forward passes"
+            print(f"numeric: {passes} of the batch for each step", flush=True)
+        size = auto_step(sided, elements.values.dtype) if step == "auto" else step
+        places, size = tf.range(elements.count), size * tf.maximum(tf.abs(elements.values), 1)
+        up, above = losses_at(elements, places, size, (batch, carry))
+        if sided == "central":
+            down, below = losses_at(elements, places, -size, (batch, carry))
+        # Only now, for it moves averages and seeds on, and the passes above are to see what this one sees.
+        loss, outputs, carry = objective(batch, carry)
+        if sided == "forward":
+            down, below = elements.values, tf.cast(loss, above.dtype)
+        return Evaluation(loss, elements.split((above - below) / (up - down)), outputs, carry)
+
+    return evaluate
+
+
+def auto_step(sided: Literal["central", "forward"], dtype: tf.DType) -> float:
+    return (_CENTRAL if sided == "central" else _FORWARD)[dtype]
+
+
+def losses_at(
+    elements: Elements, places: Tensor, step: float | Tensor, given: tuple[Batch, Tree]
+) -> tuple[Tensor, Tensor]:
+    """What the elements in these places are when moved by a step, [places] or one, and the losses with each so."""
+    moved = tf.gather(elements.values, places) + tf.cast(step, elements.values.dtype)
+
+    def loss(each: tuple[Tensor, Tensor]) -> Tensor:
+        place, value = each
+        return elements.loss(tf.tensor_scatter_nd_update(elements.values, [[place]], [value]), *given)
+
+    kind = tf.TensorSpec([], elements.values.dtype)
+    return moved, tf.map_fn(loss, (places, moved), fn_output_signature=kind, parallel_iterations=1)

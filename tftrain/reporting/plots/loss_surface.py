@@ -1,0 +1,157 @@
+"""The loss over two numbers of the weights, and the way that training takes there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+
+from tftrain.config.field_types import Range
+from tftrain.core.elements import element, element_name
+from tftrain.core.types import Scene
+from tftrain.reporting.plots.style import NOT_FINITE, ORANGE, WIDTH, Sheet, short
+
+GROUP = "probes/weight/"  # of the scalars that the probe `weights` logs
+_LEVELS = 24
+_MARGIN = 0.25  # of the path's extent, left around it
+_DECADE = 10.0  # from the least to the most loss, from where on levels are of its logarithm
+
+Path = tuple[np.ndarray, np.ndarray]
+
+
+def loss_surface(
+    scene: Scene,
+    x: str | None = None,
+    y: str | None = None,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    resolution: Annotated[int, Range(2, 500)] = 25,
+) -> Any:
+    """The loss of the first training batch over two numbers of the weights, all others as they are now.
+
+    `x` and `y` name them, such as `000.output/kernel.0.0` (row 0, column 0); without these they are the first two of
+    the first parameter that has as many. The way of training over the surface is drawn where `log.probes` has the probe
+    `weights`: the points that it measured, with `log.histograms_every: 1` each step. `x_range` and `y_range` are the
+    least and the greatest value shown. Each of `resolution` times `resolution` losses takes a forward pass.
+    """
+    names = _chosen(scene, x, y)
+    places = tuple(element(name, scene.names, [param.shape for param in scene.params]) for name in names)
+    path, now = _path(scene, names), tuple(float(scene.params[param].flat[place]) for param, place in places)
+    wished = (("x_range", x_range), ("y_range", y_range))
+    sides = [
+        _side(key, given, np.append(way, here), resolution)
+        for (key, given), way, here in zip(wished, path, now, strict=True)
+    ]
+    losses = _losses(scene, places, sides)
+    sheet = Sheet(f"loss, step {scene.step}", size=(WIDTH, 5.2))
+    [axes] = sheet.axes
+    _contours(sheet, axes, sides, losses)
+    _walk(axes, path, now)
+    if not path[0].size and any(name.startswith(GROUP) for name in scene.history):
+        axes.plot([], [], linestyle="", label="no way: the probe weights does not measure both")
+    axes.set(xlabel=names[0], ylabel=names[1], xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
+    handles, labels = axes.get_legend_handles_labels()
+    sheet.figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return sheet.finished()
+
+
+def _chosen(scene: Scene, x: str | None, y: str | None) -> tuple[str, str]:
+    """The names of the two numbers; raises ValueError."""
+    shapes = [param.shape for param in scene.params]
+    large = next((at for at, param in enumerate(scene.params) if param.size > 1), None)
+    if large is None and None in (x, y):
+        raise ValueError("given a model whose parameters have one number each; name two of them as x and y")
+    first = [] if large is None else [element_name(scene.names[large], shapes[large], place) for place in (0, 1)]
+    found = [given or one for given, one in zip((x, y), first or ("", ""), strict=True)]
+    if found[0] == found[1]:
+        raise ValueError(f"x and y are both '{found[0]}'; expected two numbers")
+    for key, name in zip("xy", found, strict=True):
+        try:
+            element(name, scene.names, shapes)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
+    return found[0], found[1]
+
+
+def _path(scene: Scene, names: Sequence[str]) -> Path:
+    """Both numbers at each step that measured them; NaN where one was not finite."""
+    nothing = (np.empty(0), np.empty(0))
+    (steps, across), (others, up) = (scene.history.get(GROUP + name, nothing) for name in names)
+    both, mine, theirs = np.intersect1d(steps, others, return_indices=True)
+    before = both <= scene.step
+    way = np.array([across[mine][before], up[theirs][before]], np.float64)
+    way[:, ~np.isfinite(way).all(axis=0)] = np.nan
+    return way[0], way[1]
+
+
+def _side(key: str, given: Sequence[float] | None, values: np.ndarray, resolution: int) -> np.ndarray:
+    """The places of the grid along one axis, [resolution]."""
+    if given is not None:
+        if not given[0] < given[1]:
+            raise ValueError(f"{key}: given {list(given)}; expected the least and then the greatest")
+        return np.linspace(*given, resolution)
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if values.size else (-1.0, 1.0)
+    margin = _MARGIN * (high - low) if high > low else max(abs(low), 1.0)
+    return np.linspace(low - margin, high + margin, resolution)
+
+
+def _losses(scene: Scene, places: tuple[tuple[int, int], ...], sides: Sequence[np.ndarray]) -> np.ndarray:
+    """[resolution, resolution], the first axis from below."""
+    across = sides[0]
+    return np.array([scene.losses(places, np.stack([across, np.full_like(across, up)], 1)) for up in sides[1]])
+
+
+def _contours(sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray) -> None:
+    """Dark where the loss is small; the levels are those of its logarithm where it spans more than a decade."""
+    shown = np.ma.masked_invalid(losses)
+    axes.set_facecolor(NOT_FINITE)
+    if not shown.count():
+        return
+    low, high = float(shown.min()), float(shown.max())
+    logarithmic = low > 0 and high / low > _DECADE
+    levels = np.geomspace(low, high, _LEVELS) if logarithmic else np.linspace(low, high, _LEVELS)
+    if not low < high:
+        levels = np.array([low - 0.5, low + 0.5])
+    norm = None
+    if logarithmic:
+        from matplotlib.colors import LogNorm
+
+        norm = LogNorm(low, high)
+    levels[-1] = max(levels[-1], high)
+    filled = axes.contourf(*sides, shown, levels=levels, cmap="viridis", norm=norm, alpha=0.85)
+    axes.contour(*sides, shown, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
+    ticks = levels[:: max(1, len(levels) // 6)]
+    bar = sheet.figure.colorbar(filled, ax=axes, ticks=ticks, label="loss of the first training batch")
+    bar.ax.set_yticklabels([short(tick) for tick in ticks])
+    bar.ax.minorticks_off()
+
+
+def _walk(axes: Any, path: Path, now: tuple[float, float]) -> None:
+    """From a ring to a dot."""
+    whole = [np.append(way, here) for way, here in zip(path, now, strict=True)]
+    if path[0].size:
+        axes.plot(*whole, color="white", linewidth=3, alpha=0.7)
+        axes.plot(
+            *whole, color="black", linewidth=1.2, marker=".", markersize=4, label=f"{path[0].size} steps measured"
+        )
+        axes.plot(
+            whole[0][:1],
+            whole[1][:1],
+            linestyle="",
+            marker="o",
+            markersize=9,
+            color="black",
+            fillstyle="none",
+            label="start",
+        )
+    axes.plot(
+        *([one] for one in now),
+        linestyle="",
+        marker="o",
+        markersize=8,
+        color=ORANGE,
+        markeredgecolor="black",
+        label="now",
+    )

@@ -1,0 +1,173 @@
+"""The optimizer of a config, with its rate and with the parameters that are trained in their own way."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from tftrain.config import arguments
+from tftrain.config.component import Part, own_parts, rate_boundaries
+from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.field_types import unordered
+from tftrain.config.yaml_parser import problem
+from tftrain.core.types import Rate
+from tftrain.core.update import Shares
+from tftrain.core.variables import Names
+from tftrain.optim.schedules import as_rate
+from tftrain.trainer.parameter_groups import selected
+from tftrain.trainer.user_code import follows_rate, try_rate
+
+
+class Optimizer(NamedTuple):
+    """What changes the parameters: Keras' optimizer, whose own rate the step sets every time."""
+
+    keras: Any
+    rate: Rate
+    shares: list[Shares]
+
+
+def freeze(part: Part, variables: Sequence[Any], names: Names) -> None:
+    """Take the frozen groups out of training; raises InputError where a pattern is in no name."""
+    frozen = {
+        index: group.frozen
+        for number, group in enumerate(part.option("groups") or ())
+        for index in selected(part, f"optimizer.groups.{number}.only", group.only, names)
+    }
+    if sum(frozen.values()) == len(variables):
+        raise InputError(
+            problem(part.place, "optimizer.groups", "they freeze every parameter: nothing is left to train")
+        )
+    for index, is_frozen in frozen.items():
+        variables[index].trainable = not is_frozen
+
+
+def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
+    """The optimizer for the parameters that are trained; raises InputError or UserCodeError."""
+    part = part.with_steps(steps_per_epoch)
+    chosen = part.arguments.get("learning_rate")
+    with blamed_on(part, "optimizer"):
+        given = part.given | ({"learning_rate": 1.0} if isinstance(chosen, Part) else {})
+        to_build = dataclasses.replace(part, given=given)
+        optimizer = to_build.build()
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer")
+        _refuse_what_the_step_does(part, optimizer)
+        shares = _shares(part, names, optimizer)
+        own = _taken_rate(optimizer)
+        if isinstance(chosen, Part) and own != 1:
+            _refuse_schedule(part, own)
+        _expect_own_rates(part, to_build.build, shares)
+    return Optimizer(optimizer, _rate(chosen) if isinstance(chosen, Part) else as_rate(own), shares)
+
+
+def _refuse_what_the_step_does(part: Part, optimizer: Any) -> None:
+    """What a config is refused as an argument, an optimizer of the user's own may have been given in their code."""
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        message = (
+            f"{part.name} gave a MultiOptimizer, each of whose optimizers has a rate of its own; expected one of them"
+        )
+        raise InputError(problem(part.place, "optimizer", f"{message}, and groups for parameters with other rates"))
+    refused = arguments.of(part.kind, part.target).refused
+    found = [name for name in refused if name != "ema_momentum" and getattr(optimizer, name, None)]
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        found = ["loss_scale_factor"]
+    if found:
+        message = f"{part.name} gave a {type(optimizer).__name__} with {found[0]}, refused: {refused[found[0]]}"
+        raise InputError(problem(part.place, "optimizer", message))
+
+
+def _taken_rate(optimizer: Any) -> Any:
+    """The optimizer's own rate, a number or a schedule; from here on it has a variable, which the step sets."""
+    own = optimizer._learning_rate
+    if isinstance(own, keras.Variable):
+        return float(own.numpy())
+    rate = keras.Variable(0.0, trainable=False, name="learning_rate", aggregation="only_first_replica")
+    optimizer._learning_rate = rate
+    optimizer._track_variable(rate)
+    return own if isinstance(own, keras.optimizers.schedules.LearningRateSchedule) else lambda step: own()
+
+
+def _refuse_schedule(part: Part, own: Any) -> None:
+    """Of a user's optimizer that makes something else of its learning_rate, a schedule would be another one."""
+    if callable(own):
+        made = "holds a schedule of its own"
+    else:
+        made = f"makes {own:g} of a learning_rate of 1"
+    message = (
+        f"given a schedule, but {part.name} {made}; expected a number, or an optimizer that takes the rate as it is"
+    )
+    raise InputError(problem(part.place, "optimizer.learning_rate", message))
+
+
+def _expect_own_rates(part: Part, build: Callable[[], Any], shares: Sequence[Shares]) -> None:
+    """Refuse groups with rates for an optimizer of the user's own that does not go by the rate that it is given."""
+    multiples = sorted({share.rate for share in shares} - {0.0, 1.0})
+    if not multiples or type(build()).__module__.startswith("keras."):
+        return
+
+    def fresh() -> Any:
+        optimizer = build()
+        _taken_rate(optimizer)
+        return optimizer
+
+    if not follows_rate(fresh, multiples[0]):
+        message = (
+            f"given rate: {multiples[0]:g}, but {part.name} gave a {type(fresh()).__name__}, whose update_step does "
+            "not go by its argument learning_rate; expected one that does, or no rates of groups"
+        )
+        raise InputError(problem(part.place, "optimizer.groups", message))
+
+
+def _rate(part: Part) -> Rate:
+    """The rate of a schedule, in which those of the user's own are tried first, the innermost at the beginning."""
+    for path, boundaries in rate_boundaries(part, part.path).items():  # all of them in steps by now
+        if unordered(boundaries):
+            raise InputError(problem(part.place, path, unordered(boundaries)))
+    for own in reversed(own_parts(part)):
+        if own.kind == "schedule":
+            with blamed_on(own, own.path):
+                try_rate(own.build())
+    with blamed_on(part, part.path):
+        return as_rate(part.build())
+
+
+def _shares(part: Part, names: Names, optimizer: Any) -> list[Shares]:
+    """What applies to each parameter that is trained; of two groups that match, the later one counts.
+
+    Where not all decay alike the step does it, parameter by parameter, and Keras' optimizer no longer.
+    """
+    groups, only, decay = part.option("groups") or (), part.option("weight_decay_only"), optimizer.weight_decay
+    apart = only is not None or any(group.weight_decay is not None for group in groups)
+    if only is not None and decay is None:
+        message = f"given '{only}', but there is no weight decay: {part.name} gave a {type(optimizer).__name__} without"
+        raise InputError(problem(part.place, "optimizer.weight_decay_only", message))
+    if apart:
+        _end_decay(part, optimizer)
+    decayed = selected(part, "optimizer.weight_decay_only", only, names)
+    found = [
+        Shares(1.0, (decay if index in decayed else 0.0) if apart and decay is not None else None)
+        for index in range(len(names.trained))
+    ]
+    for group in groups:
+        for index, name in enumerate(names.trained):
+            if re.search(group.only, name):
+                own = found[index].weight_decay if group.weight_decay is None else group.weight_decay
+                found[index] = Shares(group.rate, own)
+    return found
+
+
+def _end_decay(part: Part, optimizer: Any) -> None:
+    second = getattr(optimizer, "adam_weight_decay", None)  # Muon's, of the parameters that it leaves to Adam
+    if part.given.get("adam_weight_decay") is not None and second != optimizer.weight_decay:
+        message = (
+            f"given {second}, but where weight decay is told by patterns, weight_decay ({optimizer.weight_decay}) is "
+            "that of all parameters; leave it out, and write groups: [{only: ..., weight_decay: ...}]"
+        )
+        raise InputError(problem(part.place, "optimizer.adam_weight_decay", message))
+    for name in ("weight_decay", "adam_weight_decay"):
+        if hasattr(optimizer, name):
+            setattr(optimizer, name, None)

@@ -1,0 +1,85 @@
+"""The gradient of a config's model and loss, checked against differences of the loss, in float64."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.schema import Config
+from tftrain.config.yaml_parser import problem
+from tftrain.core.types import Batch, Objective
+from tftrain.core.variables import parameter_names
+from tftrain.diagnostics.downstream import behind
+from tftrain.diagnostics.gradient_compare import compare
+from tftrain.diagnostics.gradient_table import text_of
+from tftrain.diagnostics.layer_trace import kept
+from tftrain.trainer.build import open_objective
+from tftrain.trainer.user_code import unequal
+
+
+class Checked(NamedTuple):
+    """`agrees` says that no gradient is wrong, and that there was one that could be compared."""
+
+    text: str
+    agrees: bool
+
+
+def check_gradients(config: Config, samples: int, width: int | None = None) -> Checked:
+    """Compare reverse mode with central differences on the first batch, at up to `samples` numbers of each parameter.
+
+    Everything is in float64, in training mode, with one dropout mask for all passes. Names are cut where the text would
+    be wider than `width`. Raises InputError, also for a loss that is not the same in equal passes, or UserCodeError.
+    """
+    with _float64():
+        data, objective = open_objective(replace(config, training=replace(config.training, precision="float64")))
+        names = parameter_names(objective.model)
+        _expect_float64(config, names, objective.params)
+        with blamed_on(config.data.source, "data"):
+            batch = data.train.batch(data.train.serve(0, 1), tf.constant(0))
+        with blamed_on(config.model, "model"):
+            _expect_equal_losses(config, objective, batch)
+            draw = (samples, config.training.seed)
+            found = compare(objective, batch, names, draw, functools.partial(kept, objective.model))
+            wrong = [one.name for one in found if not one.agrees]
+            suspects = behind(objective, batch, wrong) if wrong else None
+    examples = tf.nest.flatten(batch.x)[0].shape[0]
+    head = f"a batch of {examples}, float64; numbers of large parameters drawn by seed {config.training.seed}"
+    agrees = not wrong and any(one.compared for one in found)
+    return Checked(f"{head}\n\n{text_of(found, suspects, width)}", agrees)
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """Losses and arrays made inside are in float64; a policy for layers alone would leave losses in float32."""
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()  # which is made of floatx when first asked for
+    remapping = tf.config.optimizer.get_experimental_options().get("remapping", True)
+    keras.config.set_floatx("float64")
+    # Fuses operations of other types, and of float64 does nothing but warn of each.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(policy)
+        tf.config.optimizer.set_experimental_options({"remapping": remapping})
+
+
+def _expect_equal_losses(config: Config, objective: Objective, batch: Batch) -> None:
+    """Where they differ by themselves, differences say nothing of a gradient."""
+    found = unequal(objective, batch)
+    if found:
+        raise InputError(problem(config.model.place, "model", found))
+
+
+def _expect_float64(config: Config, names: Sequence[str], params: Sequence[tf.Variable]) -> None:
+    for name, param in zip(names, params, strict=True):
+        if param.dtype != tf.float64:
+            message = f"{name} is in {param.dtype.name} by the model's own choice; gradients are checked in float64"
+            raise InputError(problem(config.model.place, "model", message))

@@ -1,0 +1,209 @@
+"""A run as pictures see it: what is asked of a moment is computed then, once, and changes nothing of the run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core import replication
+from tftrain.core.core_variables import read
+from tftrain.core.types import Batch, Tensor
+from tftrain.core.variables import parameter_names
+from tftrain.data.batches import leaves, map_leaves
+from tftrain.diagnostics.layer_trace import kept, passing
+from tftrain.diagnostics.temporal_gradients import gradients_through_time
+from tftrain.reporting.metrics_file import Series
+
+if TYPE_CHECKING:
+    from tftrain.diagnostics.layer_trace import Passes
+    from tftrain.trainer.build import Run
+
+_ROWS = 8192  # that the model is given at once
+
+
+class Scenes:
+    """Owns the graphs that pictures are made by, and the first training batches, which they are made of.
+
+    To be made before training begins: a feed of a stream cannot be asked for other steps in between.
+    """
+
+    def __init__(self, run: Run, batches: int = 1):
+        self.run, feed = run, run.data.train
+        self._moving: dict[tuple[tuple[int, int], ...], Callable[[Tensor], Tensor]] = {}  # by the numbers that move
+        self._batches = []
+        for step in range(min(batches, feed.steps_per_epoch)):
+            self._batches.append(map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0))))
+        self.batch = self._batches[0]
+
+    def at(self, step: int, history: Callable[[], dict[str, Series]]) -> Moment:
+        """The run as it is now, after so many steps."""
+        return Moment(self, step, history)
+
+    def examples(self, most: int) -> Batch:
+        """The first training examples, of the batches that are held."""
+        parts = [[None if part is None else tf.nest.flatten(part) for part in batch] for batch in self._batches]
+        joined = []
+        for whole, *pieces in zip(self.batch, *parts, strict=True):
+            flat = None if whole is None else [np.concatenate(leaf)[:most] for leaf in zip(*pieces, strict=True)]
+            joined.append(None if whole is None else tf.nest.pack_sequence_as(whole, flat))
+        return Batch(*joined)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """What the model gives, as probabilities where the targets are classes."""
+        objective = self.run.objective
+        rows = len(tf.nest.flatten(x)[0])
+        with kept(objective.model), replication.first_of(objective.model.variables[0].value):
+            pieces = [_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)]
+            found = [objective.probabilities(objective.model(piece, training=False)) for piece in pieces]
+        return np.concatenate([np.asarray(tf.cast(one, tf.float32)) for one in found])
+
+    def gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Of the first batch, as the next step would find them: before the transforms, and after."""
+        with self._beside():
+            found = self._gradients(self._tensors)
+        raw, clipped = (list(map(np.asarray, grads)) for grads in found)
+        return raw, clipped
+
+    def loss(self, values: list[np.ndarray]) -> float:
+        """Of the first batch, where the parameters have these values."""
+        with self._beside():
+            return float(self._loss([tf.constant(value) for value in values]))
+
+    def losses(self, places: tuple[tuple[int, int], ...], values: np.ndarray) -> np.ndarray:
+        """Of the first batch, [points], where these numbers have other values, [points, numbers].
+
+        A number is named by the index of its parameter and its place there.
+        """
+        if places not in self._moving:
+            self._moving[places] = self._losses_moving(places)
+        with self._beside(), np.errstate(over="ignore"):
+            return self._moving[places](tf.constant(values, keras.config.floatx())).numpy()
+
+    def passed(self) -> Passes:
+        """One pass of the first batch."""
+        scale = self.run.state.loss_scale
+        with self._beside():
+            return self._passing(float(scale.value.numpy()) if scale else 1.0)
+
+    def reaching(self) -> dict[str, np.ndarray]:
+        """The gradients of `core.lags.gradients_through_time`, of the first batch."""
+        with self._beside():
+            return {name: np.asarray(tf.cast(found, tf.float32)) for name, found in self._reaching().items()}
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """Where the model is called in training mode, on one device, and is as before afterwards."""
+        model = self.run.state.model
+        together = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+        if together and self.run.strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                f"given synchronized batch normalization on several devices ({', '.join(together)}), which a picture "
+                "on one device cannot have; expected synchronized: false, or one device"
+            )
+        with kept(model), replication.first_of(model.variables[0].value):
+            yield
+
+    @functools.cached_property
+    def _reaching(self) -> Callable[[], dict[str, Tensor]]:
+        inputs = {name: leaf for name, leaf in leaves(self._tensors).items() if name[0] == "x"}
+        inputs = {name: leaf for name, leaf in inputs.items() if leaf.dtype.is_floating}
+        return tf.function(lambda: gradients_through_time(self.run.objective, self._tensors, inputs), autograph=False)
+
+    @functools.cached_property
+    def _tensors(self) -> Batch:
+        with tf.init_scope():  # whichever graph asks first, they are for all
+            return map_leaves(tf.convert_to_tensor, self.batch)
+
+    @functools.cached_property
+    def _passing(self) -> Callable[[float], Passes]:
+        return passing(self.run.objective, self._tensors)
+
+    @functools.cached_property
+    def _loss(self) -> Callable[[list[Tensor]], Tensor]:
+        def found(values: list[Tensor]) -> Tensor:
+            with self.run.objective.at(values):
+                return self.run.objective(self._tensors)[0]
+
+        return tf.function(found, autograph=False)
+
+    def _losses_moving(self, places: tuple[tuple[int, int], ...]) -> Callable[[Tensor], Tensor]:
+        objective, batch = self.run.objective, self._tensors
+
+        def one(values: Tensor) -> Tensor:
+            params = [tf.convert_to_tensor(param) for param in objective.params]
+            for number, (index, place) in enumerate(places):
+                flat = tf.reshape(params[index], [-1])
+                moved = tf.tensor_scatter_nd_update(flat, [[place]], [tf.cast(values[number], flat.dtype)])
+                params[index] = tf.reshape(moved, params[index].shape)
+            with objective.at(params):
+                return tf.cast(objective(batch)[0], tf.float64)
+
+        def found(points: Tensor) -> Tensor:
+            return tf.map_fn(
+                one, points, fn_output_signature=tf.float64, parallel_iterations=1
+            )  # a large one is copied
+
+        return tf.function(found, autograph=False)
+
+    @functools.cached_property
+    def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
+        recipe, state = self.run.recipe, self.run.state
+
+        def found(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+            raw = recipe.method(recipe.objective, batch, read(state.carry)).grads
+            clipped, *_ = recipe.transform.update(raw, read(state.transform), recipe.objective.params)
+            return list(map(tf.convert_to_tensor, raw)), list(map(tf.convert_to_tensor, clipped))
+
+        return tf.function(found, autograph=False)
+
+
+class Moment:
+    """The Scene of one step; see `core.types.Scene`."""
+
+    def __init__(self, scenes: Scenes, step: int, history: Callable[[], dict[str, Series]]):
+        self._scenes, self._history = scenes, history
+        self.step, self.batch, self.facts = step, scenes.batch, scenes.run.data.facts
+        self.names = parameter_names(scenes.run.state.model)
+        self.examples, self.predict = scenes.examples, scenes.predict
+        self.loss, self.losses = scenes.loss, scenes.losses
+
+    @functools.cached_property
+    def params(self) -> list[np.ndarray]:
+        found = [np.array(param.numpy()) for param in self._scenes.run.objective.params]
+        for values in found:
+            values.flags.writeable = False  # all pictures of a step share them
+        return found
+
+    @property
+    def raw(self) -> list[np.ndarray]:
+        return self._gradients[0]
+
+    @property
+    def clipped(self) -> list[np.ndarray]:
+        return self._gradients[1]
+
+    @functools.cached_property
+    def passes(self) -> Passes:
+        return self._scenes.passed()
+
+    @functools.cached_property
+    def reaching(self) -> dict[str, np.ndarray]:
+        return self._scenes.reaching()
+
+    @functools.cached_property
+    def history(self) -> dict[str, Series]:
+        return self._history()
+
+    @functools.cached_property
+    def _gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return self._scenes.gradients()
+
+
+def _rows(x: Any, rows: slice) -> Any:
+    return tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[rows]), x)

@@ -1,0 +1,271 @@
+"""A trained model behind the preprocessing of its run, and what the preprocessing learned, in a file of the run."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tftrain.core.types import Batch, Tree
+from tftrain.data.chain import CHUNK, Chain, Fitted, Preprocess, apply
+from tftrain.data.number_types import Numbers, cast_numbers, cast_ready
+from tftrain.runtime.atomic_files import replaced
+from tftrain.runtime.npz import MAX_ARRAY_BYTES
+from tftrain.runtime.run_dir import PREPROCESS
+from tftrain.runtime.terminal import say
+from tftrain.runtime.untrusted import read_bytes
+
+_DESCRIPTION = "description"
+BATCH = 32  # Keras' own, where none is asked for
+
+
+class PreparedModel(keras.Model):
+    """A model that takes examples as the data has them: they go through the preprocessing, as in evaluation, first.
+
+    `network` is the trained model itself, which takes examples that are prepared.
+    """
+
+    def __init__(self, network: keras.Model, fitted: Sequence[Fitted], example: tuple[Tree, tf.TensorSpec]):
+        super().__init__(name=network.name, autocast=False)  # float64 is for the preprocessing to round
+        self.network = network
+        self._fitted = list(fitted)
+        self._specs, self._target = example
+        self.built = True
+
+    def prepare(self, x: Tree) -> Tree:
+        """Preprocess examples.
+
+        Args:
+            x: an array [examples, ...], or a dict of them, as the data has them. Numbers are given the type that floats
+                have in the data; of a dict what is no feature is left out.
+
+        Returns:
+            What the network takes.
+
+        Raises:
+            ValueError: a feature is missing, or has another shape than in training.
+        """
+        x = _as_in_training(x, self._specs)
+        examples = tf.shape(tf.nest.flatten(x)[0])[0]
+        shape = tf.constant(self._target.shape.as_list(), tf.int32)
+        unknown = tf.zeros(tf.concat([[examples], shape], 0), self._target.dtype)
+        return apply(self._fitted, Batch(x, unknown), 0, False).x
+
+    def call(self, x: Tree, training: bool = False) -> Any:
+        return self.network(self.prepare(x), training=training)
+
+    def predict(self, x: Any, *given: Any, **named: Any) -> Any:
+        """Predict as `keras.Model.predict` does, which would round float64 before it is prepared."""
+        arrays = _arrays_of(x)
+        if arrays is None:
+            return super().predict(x, *given, **named)
+        pieces = [tf.nest.map_structure(np.asarray, self.prepare(piece)) for piece in _pieces(arrays)]
+        prepared = tf.nest.map_structure(lambda *leaves: np.concatenate(leaves), *pieces)
+        return self.network.predict(prepared, *given, **named)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        **named: Any,
+    ) -> Any:
+        """Evaluate as `keras.Model.evaluate` does, which would round float64 before it is prepared.
+
+        Targets are compared as they are given: what the preprocessing does to those of the run is not done to them.
+        """
+        arrays = _arrays_of(x)
+        if arrays is None or y is None:
+            return super().evaluate(x, y, batch_size, verbose, sample_weight, **named)
+        parts = (arrays, np.asarray(y)) if sample_weight is None else (arrays, np.asarray(y), np.asarray(sample_weight))
+        batches = tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or BATCH)
+        return super().evaluate(batches, verbose=verbose, **named)
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError(
+            "the preprocessing is a part of the run's folder and is not written with the model; save `model.network`, "
+            "and read both back by tftrain.load_model"
+        )
+
+
+def _as_in_training(x: Tree, specs: Tree) -> Tree:
+    """The features with the names, the shapes and the types of floats that the data of the run has."""
+    if not isinstance(specs, Mapping):
+        return _feature("x", x, specs)
+    given = list(x) if isinstance(x, Mapping) else []
+    missing = [name for name in specs if name not in given]
+    if missing:
+        what = f"x has no feature '{missing[0]}'" if given else "x is no dict"
+        raise ValueError(f"{what}; expected a dict of {', '.join(specs)}, as the data of the run has them")
+    return {name: _feature(f"x['{name}']", x[name], spec) for name, spec in specs.items()}
+
+
+def _feature(name: str, given: Any, spec: tf.TensorSpec) -> tf.Tensor:
+    values = given if tf.is_tensor(given) else tf.convert_to_tensor(np.asarray(given))
+    if values.shape.rank is not None:
+        if values.shape.rank and values.shape[1:] != spec.shape and {1} >= {*values.shape[1:], *spec.shape}:
+            values = tf.reshape(values, [-1, *spec.shape])  # Keras makes [examples, 1] of single numbers
+        if not values.shape.rank or not values.shape[1:].is_compatible_with(spec.shape):
+            expected = ["examples", *spec.shape]
+            shown = ", ".join("any" if size is None else str(size) for size in expected)
+            raise ValueError(f"{name} has the shape {values.shape.as_list()}; expected [{shown}], as in training")
+    numbers = values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool
+    return tf.cast(values, spec.dtype) if spec.dtype.is_floating and numbers else values
+
+
+def _arrays_of(x: Any) -> Tree | None:
+    """The features as NumPy arrays; None for what Keras reads in another way, such as a tf.data.Dataset."""
+    if isinstance(x, Mapping):
+        return {name: np.asarray(leaf) for name, leaf in x.items()}
+    return np.asarray(x) if hasattr(x, "__array__") or isinstance(x, (list, tuple)) else None
+
+
+def _pieces(arrays: Tree) -> Iterator[Tree]:
+    for start in range(0, len(tf.nest.flatten(arrays)[0]), CHUNK):
+        rows = slice(start, start + CHUNK)
+        yield tf.nest.map_structure(lambda leaf, rows=rows: leaf[rows], arrays)
+
+
+def prepared_model(network: keras.Model, chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> keras.Model:
+    """The model behind its preprocessing; the model itself where there is none."""
+    return PreparedModel(network, chain.fitted, example) if chain.steps else network
+
+
+def write_learned(folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec], names: Sequence[str]) -> None:
+    """Write what the preprocessing learned; a state that is no numbers is told, and not written.
+
+    Args:
+        folder: the run's folder.
+        chain: the preprocessing.
+        example: the specs of features and target as the data has them, without the batch axis.
+        names: of the steps, for messages.
+    """
+    if not chain.steps:
+        return
+    try:
+        content = _learned(chain, example)
+    except TypeError as error:
+        warnings.warn(
+            f"what preprocess ({', '.join(names)}) learned cannot be written, so load_model gives the model alone, "
+            f"by preprocess=False: {error}; expected arrays, numbers and text, in dicts, lists and tuples",
+            stacklevel=2,
+        )
+        return
+    with replaced(folder / PREPROCESS) as aside:
+        aside.write_bytes(content)
+
+
+def restore_learned(folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> None:
+    """Write what the preprocessing learned again, and say so, where it is missing or damaged."""
+    file = folder / PREPROCESS
+    if not chain.steps:
+        return
+    try:
+        _read_learned(file, folder, [one.step for one in chain.fitted[1::2]])  # every other one is a cast
+    except ValueError:
+        with suppress(TypeError):  # a state that is no numbers was never written
+            content = _learned(chain, example)
+            fault = "is damaged" if file.exists() else "is lost"
+            say(f"{file} {fault}; it is written again from the data")
+            with replaced(file) as aside:
+                aside.write_bytes(content)
+
+
+def read_prepared(folder: Path, network: keras.Model, steps: Sequence[Preprocess]) -> keras.Model:
+    """Put a run's preprocessing in front of its network; raises ValueError where what it learned cannot be read."""
+    return PreparedModel(network, *_read_learned(folder / PREPROCESS, folder, steps)) if steps else network
+
+
+def _learned(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
+    """The file of what the preprocessing learned; raises TypeError for a state that is no numbers."""
+    arrays: list[np.ndarray] = []
+    states = [_described(one.state, arrays) for one in chain.fitted]
+    features, target = example
+    is_dict = isinstance(features, Mapping)
+    described = {name: _plain(spec) for name, spec in features.items()} if is_dict else _plain(features)
+    description = {"states": states, "features": described, "target": _plain(target)}
+    held = io.BytesIO()
+    numbered = {str(place): array for place, array in enumerate(arrays)}
+    np.savez(held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))})
+    return held.getvalue()
+
+
+def _plain(spec: tf.TensorSpec) -> list:
+    return [spec.shape.as_list(), spec.dtype.name]
+
+
+def _read_learned(file: Path, folder: Path, steps: Sequence[Preprocess]) -> tuple[list[Fitted], tuple]:
+    """The fitted preprocessing, and the specs of an example as the data has it; raises ValueError."""
+    try:
+        with np.load(_stored(file, folder), allow_pickle=False) as held:
+            description = json.loads(str(held[_DESCRIPTION]))
+            states = [_rebuilt(one, held) for one in description["states"]]
+        fitted = _chain_of(steps, states)
+        features, target = description["features"], tf.TensorSpec(*description["target"])
+        is_dict = isinstance(features, dict)
+        specs = {name: tf.TensorSpec(*one) for name, one in features.items()} if is_dict else tf.TensorSpec(*features)
+    except Exception as error:  # zipfile, NumPy and JSON raise errors of many kinds for what is damaged
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"'{file}', what the preprocessing learned, cannot be read: {why}; preprocess=False gives the model without"
+        ) from error
+    return fitted, (specs, target)
+
+
+def _stored(file: Path, folder: Path) -> io.BytesIO:
+    """The content of a file whose arrays take no more memory than the file, for they are not compressed."""
+    content = io.BytesIO(read_bytes(file, within=folder, limit=MAX_ARRAY_BYTES))
+    with zipfile.ZipFile(content) as archive:
+        if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+            raise ValueError("its arrays are compressed")
+    return content
+
+
+def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:
+    """Each step behind its cast, and the cast for the model at the end, as `data.chain.fit` makes them."""
+    if len(states) != 2 * len(steps) + 1:
+        raise ValueError(f"it holds {len(states)} states, and the config names {len(steps)} steps")
+    fitted = []
+    for place, state in enumerate(states):
+        if place % 2:
+            fitted.append(Fitted(steps[place // 2], state, 0))
+            continue
+        make = cast_ready if place == len(states) - 1 else cast_numbers
+        numbers, rounded = state
+        fitted.append(Fitted(Preprocess(make(Numbers[numbers], rounded)), state, 0))
+    return fitted
+
+
+def _described(state: Any, arrays: list[np.ndarray]) -> Any:
+    """A state as JSON, with the arrays in it by their numbers; raises TypeError for what is neither."""
+    if isinstance(state, dict) and all(isinstance(key, str) for key in state):
+        return {"dict": {key: _described(value, arrays) for key, value in state.items()}}
+    if type(state) in (list, tuple):
+        return {type(state).__name__: [_described(value, arrays) for value in state]}
+    if state is None or type(state) in (bool, int, float, str):
+        return {"value": state}
+    if not (tf.is_tensor(state) or isinstance(state, (np.ndarray, np.generic))) or np.asarray(state).dtype.hasobject:
+        raise TypeError(f"a {type(state).__name__}")
+    arrays.append(np.asarray(state))
+    return {"array": len(arrays) - 1}
+
+
+def _rebuilt(described: Any, held: Mapping[str, np.ndarray]) -> Any:
+    [(kind, value)] = described.items()
+    if kind == "dict":
+        return {key: _rebuilt(one, held) for key, one in value.items()}
+    if kind in ("list", "tuple"):
+        parts = [_rebuilt(one, held) for one in value]
+        return tuple(parts) if kind == "tuple" else parts
+    return held[str(value)] if kind == "array" else value

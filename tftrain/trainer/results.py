@@ -1,0 +1,74 @@
+"""What a run comes to: its curves, the trained model, and the figures at its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tftrain.reporting.metrics_file import Series
+from tftrain.runtime import atomic_files, run_dir
+from tftrain.runtime.untrusted import Unreadable
+from tftrain.trainer.signals import INTERRUPTED
+
+Results = dict[str, dict[str, float]]  # by split: the loss and the metrics, of the weights in model.keras
+
+
+class Result(NamedTuple):
+    """What a run leaves: its curves, the trained model, the figures at the end, and its folder.
+
+    `history["loss"]` is (steps, values), so that `plt.plot(*result.history["loss"])` draws it.
+    """
+
+    history: dict[str, Series]
+    model: keras.Model
+    results: Results
+    folder: Path
+    stopped: str | None  # why it ended before its last step, where it did
+    failed: bool  # whether that was a NaN or an infinity
+
+    def last_step(self) -> int:
+        """Return the last step that was logged, 0 where none was."""
+        return max((int(series.steps[-1]) for series in self.history.values()), default=0)
+
+    def __repr__(self) -> str:
+        """Describe the run in a few lines, without the numbers of its curves."""
+        points = len(self.history["loss"].steps) if "loss" in self.history else 0
+        lines = [
+            f"folder={str(self.folder)!r}",
+            f"results={self.results}",
+            f"history={len(self.history)} scalars, {points} points of the loss up to step {self.last_step()}",
+            f"model=<{type(self.model).__name__} {self.model.name!r}, {self.model.count_params()} parameters>",
+            f"stopped={self.stopped!r}, failed={self.failed}",
+        ]
+        return f"Result({', '.join(lines)})"
+
+
+def write(folder: Path, results: Results, steps: int, stopped: str | None, more: Mapping[str, Any]) -> None:
+    """Write `results.json`, with what `more` tells of the run, such as its seconds."""
+    summary = {"steps": steps, "stopped": stopped, **more, **results}
+    atomic_files.write_text(folder / run_dir.RESULTS, json.dumps(summary, indent=1) + "\n")
+
+
+def read_end(folder: Path) -> tuple[int, str | None] | None:
+    """The steps after which a run ended, and why before its last one; None where it was interrupted, or goes on."""
+    try:
+        summary = run_dir.read_results(folder)
+    except Unreadable:
+        return None
+    stopped = summary.get("stopped")
+    if not summary or (stopped or "").startswith(INTERRUPTED):
+        return None
+    return summary["steps"], stopped
+
+
+def read(folder: Path, steps: int) -> Results | None:
+    """The figures of a run that ended after so many steps; None where no session got to its end there."""
+    end = read_end(folder)
+    if end is None or end[0] != steps:
+        return None
+    summary = run_dir.read_results(folder)
+    return {split: summary[split] for split in run_dir.SPLITS if split in summary}

@@ -1,0 +1,227 @@
+"""Ctrl-C, SIGTERM and a terminal that is closed: put off while a run could not be stopped in good order.
+
+The first signal stops a run after the call of the graph that it is in. A second one ends the process at once, whatever
+hangs; so does the first where nothing is computed any more, as when a data source waits for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from tftrain.core.types import Stop
+from tftrain.runtime.atomic_files import is_writing
+from tftrain.trainer.once import Once
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # not on Windows
+INTERRUPTED = "interrupted by"
+IDLE_SECONDS = 20.0  # after a signal, without any work of the processor or writing of a file: the run hangs
+BUSY_SECONDS = 600.0  # after a signal, whatever the processor does
+NOTICE_SECONDS = 3.0  # after a signal that Python has not answered
+TICK_SECONDS = 0.5
+BUSY_SHARE = 0.02  # of one processor
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run; `where` says at which step, and how to go on."""
+
+    def __init__(self, number: int, where: str = ""):
+        super().__init__(number, where)
+        self.number, self.where = number, where
+
+    @property
+    def status(self) -> int:
+        """What the process exits with, as a shell tells a process that a signal has ended."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        return " ".join([said(self.number), self.where]).rstrip()
+
+
+class Asked(Stop):
+    """The reason that ends training where a signal asked for it."""
+
+    def __init__(self, number: int):
+        super().__init__(said(number))
+        self.number = number
+
+
+def said(number: int) -> str:
+    return f"{INTERRUPTED} {signal.Signals(number).name}"
+
+
+class Interrupts:
+    """Owns the signal that came while it was put off; 0 is none."""
+
+    def __init__(self):
+        self.number = 0
+        self._waits = False
+
+    def answer(self, number: int) -> None:
+        """Take a signal in. Raises Interrupted, unless it is put off."""
+        if not self._waits:
+            raise Interrupted(number)
+        self.number = number
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """A signal that comes while the block runs is raised at its end, unless the block raises itself."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+        if self.number:
+            raise Interrupted(self.number)
+
+
+@contextmanager
+def heard() -> Iterator[Interrupts]:
+    """The first signal is for the interrupts; what comes after it is answered as it was before.
+
+    Only the main thread may do that; on another one signals are not heard, nor are those that the process ignores, as
+    it does under `nohup`. A signal that would have ended the process still does when it comes twice, or when the run
+    hangs.
+    """
+    interrupts = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    taken = {number: answer for number, answer in before.items() if answer not in (signal.SIG_IGN, None)}
+    fatal = {number for number, answer in taken.items() if answer is signal.SIG_DFL}
+
+    def give_back() -> None:
+        for number, answer in taken.items():
+            signal.signal(number, answer)
+
+    try:
+        with watched(fatal) as watch:
+
+            def answer(number: int, frame: object) -> None:
+                give_back()
+                watch.is_answered = True
+                interrupts.answer(number)
+
+            for number in taken:
+                signal.signal(number, answer)
+            watch.arm()
+            yield interrupts
+    finally:
+        give_back()
+
+
+class Watch:
+    """Owns a thread that is told of signals while the main one is in a call, in which Python answers none.
+
+    It ends the process at the second of the `fatal` signals, and some time after the first where the process hangs.
+    """
+
+    def __init__(self, fatal: Collection[int]):
+        self.fatal = frozenset(fatal)
+        self.is_answered = False  # whether Python code has been told of a signal
+        self._once = Once()
+        self._reading, self._writing = socket.socketpair()
+        self._writing.setblocking(False)
+        self._thread = threading.Thread(target=self._run, daemon=True, name="tftrain-signals")
+
+    @property
+    def descriptor(self) -> int:
+        """Where Python writes the number of each signal, as one byte."""
+        return self._writing.fileno()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def arm(self) -> None:
+        """Where the interpreter itself hangs, so that no thread runs, the system ends the process at the second."""
+        for number in self.fatal:
+            self._once.answer(number)
+
+    def close(self) -> None:
+        self._writing.setblocking(True)
+        self._writing.send(b"\0")
+        self._thread.join()
+        self._reading.close()
+        self._writing.close()
+
+    def _run(self) -> None:
+        number = self._next(None)
+        while number and number not in self.fatal:
+            number = self._next(None)
+        if number:
+            self._follow(number)
+
+    def _follow(self, first: int) -> None:
+        """What is done from the first signal on."""
+        self._once.answer(first)  # the thread runs, so it can tell of the second as well
+        start = last_busy = time.monotonic()
+        used = time.process_time()
+        is_noticed = False
+        while True:
+            number = self._next(TICK_SECONDS)
+            if number == 0:
+                return
+            if number in self.fatal:
+                os._exit(128 + number)
+            now = time.monotonic()
+            used_before, used = used, time.process_time()
+            if used - used_before > BUSY_SHARE * TICK_SECONDS or is_writing():
+                last_busy = now
+            if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
+                is_noticed = True
+                _print(f"{said(first)}; the run stops after the call that it is in, a second signal ends it at once")
+            if now - last_busy > IDLE_SECONDS or now - start > BUSY_SECONDS:
+                _print(f"{said(first)}; the run hangs, perhaps in its data, and is ended without saving")
+                os._exit(128 + first)
+
+    def _next(self, seconds: float | None) -> int | None:
+        """The number of the next signal within so many seconds; 0 where the watch is over, None where none came."""
+        self._reading.settimeout(seconds)
+        try:
+            return self._reading.recv(1)[0]
+        except TimeoutError:
+            return None
+
+
+def _print(line: str) -> None:
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode())
+
+
+_watch: Watch | None = None
+
+
+@contextmanager
+def watched(fatal: Collection[int] | None = None) -> Iterator[Watch]:
+    """The second of these signals ends the process at once, whatever hangs; by default of all that are not ignored.
+
+    Where one is watched already that goes on, and where somebody else is told of signals nothing is done.
+    """
+    global _watch
+    if fatal is None:
+        fatal = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    is_main = threading.current_thread() is threading.main_thread()
+    if _watch is not None or not is_main or not fatal:
+        yield _watch or Watch(())
+        return
+    watch = Watch(fatal)
+    before = signal.set_wakeup_fd(watch.descriptor, warn_on_full_buffer=False)
+    if before != -1:
+        signal.set_wakeup_fd(before)
+        yield watch
+        return
+    _watch = watch
+    watch.start()
+    watch.arm()
+    try:
+        yield watch
+    finally:
+        _watch = None
+        signal.set_wakeup_fd(-1)
+        watch.close()
