@@ -30,7 +30,7 @@ def hint(kind, target, name):
             "resolution",
             Annotated[int, field_types.Range(2, 1000)],
         ),
-        ("clip", "tftrain.optim.percentile:clip_percentile", "percent", Annotated[float, field_types.Range(0, 100)]),
+        ("clip", "tftrain.optim.clipping:clip_percentile", "percent", Annotated[float, field_types.Range(0, 100)]),
         ("data", "tftrain.data.datasets.synthetic:blobs", "examples", Annotated[int, field_types.Range(4)]),
         ("model", "mine:bounded", "share", Annotated[float, field_types.Range(-1, 1, above=True)]),
         ("model", "mine:bounded", "called", float),
@@ -100,7 +100,7 @@ def test_an_argument_without_default_is_required():
 
 
 def test_an_option_of_the_kind_is_given_beside_the_arguments(own_parts):
-    found = arguments.of("clip", "tftrain.optim.clip:clip_layer_norm")
+    found = arguments.of("clip", "tftrain.optim.clipping:clip_layer_norm")
     assert list(found.given) == ["limit", "only"]
     assert (found.house, found.options) == (("names",), ("only",))
     assert arguments.of("clip", "mine:decorated").options == ("only",)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.config.component import Part
-from tftrain.config.conditions import followed
+from tftrain.config.keras_objects import followed
 from tftrain.core.types import Rate, Transform
 
 
@@ -51,9 +51,9 @@ def test_what_is_no_function_stays_as_it_is():
 @pytest.mark.parametrize("kind, name", [("schedule", "speeds:sawtooth"), ("clip", "clips:choosy")])
 def test_users_parts_that_run_in_the_graph_are_followed(own_parts, kind, name):
     made = Part(kind, name, name).build(names=[])
-    assert (made.update if kind == "clip" else made).__module__ == "tftrain.config.conditions"
+    assert (made.update if kind == "clip" else made).__module__ == "tftrain.config.keras_objects"
 
 
 def test_our_own_parts_are_not():
-    made = Part("clip", "value", "tftrain.optim.clip:clip_value", {"limit": 1.0}).build()
-    assert made.update.__module__ == "tftrain.optim.clip"
+    made = Part("clip", "value", "tftrain.optim.clipping:clip_value", {"limit": 1.0}).build()
+    assert made.update.__module__ == "tftrain.optim.clipping"

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import plugin_event_accumulator
 
 import tftrain
-import tftrain.config.more_schema
+import tftrain.config.export
 from tftrain.reporting.console import short
 from tftrain.trainer import evaluator
 
@@ -24,7 +24,7 @@ log: {graph: false, histograms: []}
 OWN = """
 import numpy as np
 import tensorflow as tf
-from tftrain.data.chain import Preprocess
+from tftrain.data.preprocessing import Preprocess
 
 x = np.random.default_rng(0).normal(size=(70, 2)).astype("float32")
 data = {"train": (x, x[:, :1]), "validation": (x[:20], x[:20, :1])}
@@ -194,7 +194,5 @@ def test_the_default_length_is_told_where_a_config_is_read(tmp_path, capsys):
     assert tftrain.load(path).training.epochs == 10
     path.write_text("model: mlp\ndata: {name: iris}\noptimizer: sgd\ntraining: {steps: 7}\n")
     assert (tftrain.load(path).training.epochs, tftrain.load(path).training.steps) == (None, 7)
-    described = json.loads(json.dumps(tftrain.config.more_schema.schema()))["properties"]["training"]["properties"][
-        "epochs"
-    ]
+    described = json.loads(json.dumps(tftrain.config.export.schema()))["properties"]["training"]["properties"]["epochs"]
     assert "10 where neither" in described["description"]

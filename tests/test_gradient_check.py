@@ -13,7 +13,7 @@ from tftrain.cli import main
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
 from tftrain.diagnostics.gradient_compare import Compared, compare
-from tftrain.diagnostics.gradient_table import text_of
+from tftrain.diagnostics.tables import text_of
 from tftrain.trainer.build import open_objective
 
 HEAD = "data: {name: iris, batch_size: 8}\noptimizer: sgd\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tftrain
-from tftrain.trainer.grid import grid, separated, shortest
+from tftrain.trainer.sweep import grid, separated, shortest
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tftrain.config import registry
-from tftrain.config.listing import listing
+from tftrain.config.export import listing
 
 
 def test_every_kind_and_every_name_is_in_it():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.core.skips import Skips
+from tftrain.core.bad_steps import Skips
 from tftrain.runtime.run_dir import RunFolderError
 
 TEXT = """

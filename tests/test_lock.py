@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.runtime import lock
-from tftrain.runtime.lock import Held, holder, locked
+from tftrain.runtime import run_dir
+from tftrain.runtime.run_dir import Held, holder, locked
 
-HOLD = "import sys, time; from pathlib import Path; from tftrain.runtime.lock import locked\n"
+HOLD = "import sys, time; from pathlib import Path; from tftrain.runtime.run_dir import locked\n"
 HOLD += "with locked(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
 def other(tmp_path):
     """Another process that has the folder."""
-    root = str(Path(lock.__file__).parent.parent)
+    root = str(Path(run_dir.__file__).parent.parent)
     command = [sys.executable, "-c", HOLD, tmp_path]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root})
     assert process.stdout.readline() == b"mine\n"
@@ -43,8 +43,8 @@ def test_the_other_process_is_named_and_a_killed_one_has_nothing(tmp_path, other
 
 def test_of_many_at_once_each_has_it_alone(tmp_path, monkeypatch):
     sleep = time.sleep
-    monkeypatch.setattr(lock, "_TRIES", 100_000)
-    monkeypatch.setattr(lock.time, "sleep", lambda seconds: sleep(seconds / 1000))
+    monkeypatch.setattr(run_dir, "_TRIES", 100_000)
+    monkeypatch.setattr(run_dir.time, "sleep", lambda seconds: sleep(seconds / 1000))
     inside, done = [], []
 
     def take():
@@ -75,7 +75,7 @@ def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch):
     def refuse(*given):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    monkeypatch.setattr(run_dir.fcntl, "flock", refuse)
     with pytest.warns(UserWarning, match="cannot be locked .Operation not supported.: start no second run"):
         with locked(tmp_path):
             pass

@@ -13,8 +13,8 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import tftrain
+from tftrain.core.bad_steps import Skips
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.skips import Skips
 from tftrain.runtime.run_dir import RunFolderError
 from tftrain.trainer.trainer import Session
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tftrain.config.error_context import InputError
-from tftrain.trainer.monitors import monitors
+from tftrain.trainer.callbacks import monitors
 
 PLATEAU = "learning_rate: {name: warmup, steps: 2, then: {name: plateau, then: 0.1"
 NO_VALIDATION = "'val_loss' is asked for, but the data has no validation split; give data.validation a share"

@@ -63,7 +63,7 @@ def test_a_graph_and_a_stream_give_what_arrays_do(trained):
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
 def test_rows_of_other_types_are_given_that_of_the_data(kind, tmp_path, monkeypatch):
     (tmp_path / "deltas.py").write_text(
-        "import numpy as np\nfrom tftrain.data.chain import Preprocess\n\n\ndef least():\n"
+        "import numpy as np\nfrom tftrain.data.preprocessing import Preprocess\n\n\ndef least():\n"
         "    fit = lambda batches, facts: np.min([np.asarray(batch.x).min(0) for batch in batches], 0)\n"
         "    return Preprocess(lambda x, y, state, seed, training: (x * 2 - state.astype(x.dtype.name), y), fit)\n"
     )

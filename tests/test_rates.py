@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.config import registry
-from tftrain.core.core_variables import read, write
 from tftrain.core.types import Rate
+from tftrain.core.variables import read, write
 from tftrain.optim.schedules import as_rate, backoff, constant, inverse_norm, plateau, scheduled, warmup
 
 

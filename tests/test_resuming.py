@@ -19,8 +19,8 @@ import tftrain
 from tftrain.cli import main
 from tftrain.config import export
 from tftrain.core.background import Aside
+from tftrain.core.bad_steps import Skips
 from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.skips import Skips
 from tftrain.reporting.tensorboard.logger import TensorBoard
 from tftrain.runtime import atomic_files
 from tftrain.runtime.run_dir import RunFolderError

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tftrain.runtime import lock
+from tftrain.runtime import run_dir as run_dir_module
 from tftrain.runtime import run_dir as run_folder
 from tftrain.runtime.run_dir import RunFolderError, check, claim, safe_name
 
@@ -71,7 +71,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, numbe
     def refuse(*given):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(lock.os, "write" if number == errno.ENOSPC else "open", refuse)  # to root no folder is closed
+    monkeypatch.setattr(
+        run_dir_module.os, "write" if number == errno.ENOSPC else "open", refuse
+    )  # to root no folder is closed
     with pytest.raises(RunFolderError, match=rf"cannot write there \({os.strerror(number)}\)"):
         claimed(tmp_path)
     monkeypatch.undo()

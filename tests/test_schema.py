@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from tftrain.config.conversion import plain
-from tftrain.config.more_schema import schema
+from tftrain.config.export import schema
 from tftrain.config.yaml_parser import parse
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -217,7 +217,7 @@ def test_no_profiler_is_left_running(config, tmp_path, monkeypatch):
         if step >= 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("tftrain.core.skips.Skips.add", interrupt)
+    monkeypatch.setattr("tftrain.core.bad_steps.Skips.add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         tftrain.train(config("log.profile=[1, 20]"), tmp_path / "run")
     with pytest.raises(tf.errors.UnavailableError):

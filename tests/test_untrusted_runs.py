@@ -209,7 +209,7 @@ def test_names_in_a_run_do_not_command_the_terminal(desk, capsys):
 def test_what_a_checkpoint_remembers_may_be_anything(desk, capsys, content):
     import tensorflow as tf
 
-    from tftrain.core.bundles import bundles
+    from tftrain.core.checkpoint import bundles
 
     folder = Path("run/checkpoints")
     for name in bundles(folder):

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from tftrain.config import field_types
+from tftrain.config.conversion import describe, given, with_article
 from tftrain.config.field_types import Time
 from tftrain.config.schema import Data, Training
-from tftrain.config.wording import describe, given, with_article
 from tftrain.runtime.names import listed, nearest, one_of
 
 

@@ -83,10 +83,10 @@ def train(
         tftrain.config.error_context.InputError: the config or the data cannot be trained on.
         tftrain.config.error_context.UserCodeError: a part of the user's raised.
         tftrain.runtime.run_dir.RunFolderError: the folder is another run's, or cannot be written, or the config changed.
-        tftrain.runtime.cluster.PeerLost: of several workers one is missing, or has gone.
+        tftrain.runtime.distribution.PeerLost: of several workers one is missing, or has gone.
     """
     from tftrain.runtime import run_dir as run_folder
-    from tftrain.runtime.cluster import is_chief
+    from tftrain.runtime.distribution import is_chief
     from tftrain.runtime.tensorflow_import import import_tensorflow
     from tftrain.trainer import resume as resuming
 

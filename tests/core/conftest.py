@@ -9,10 +9,10 @@ from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import Batch
-from tftrain.optim.chain import chain
-from tftrain.optim.clip import clip_global_norm
+from tftrain.optim.clipping import clip_global_norm
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 
 class ListFeed:

@@ -17,23 +17,27 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replication
+from tftrain.core.guards import LossScale
 from tftrain.core.objective import KerasObjective
 from tftrain.core.penalties import ask_penalties
 from tftrain.core.remat import Blocks, recomputing
-from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
 from tftrain.core.update import Shares
 from tftrain.core.variables import parameter_names
-from tftrain.optim.adaptive import clip_adaptive
-from tftrain.optim.chain import chain
-from tftrain.optim.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
-from tftrain.optim.gradients.accumulation import microbatched
+from tftrain.optim.clipping import (
+    clip_adaptive,
+    clip_global_norm,
+    clip_layer_norm,
+    clip_norm,
+    clip_percentile,
+    clip_value,
+)
+from tftrain.optim.gradients.accumulation import loss_scaled, microbatched
 from tftrain.optim.gradients.backprop import backprop
-from tftrain.optim.gradients.scaled import loss_scaled
-from tftrain.optim.percentile import clip_percentile
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 from tftrain.runtime.distribution import open_strategy
 
 LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.05, 0.05, 0.1, 30.0, 3

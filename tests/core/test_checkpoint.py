@@ -16,8 +16,8 @@ from tftrain.core.compiled_steps import Programs
 from tftrain.core.schedule import Stretch
 from tftrain.core.state import TrainState
 from tftrain.core.types import Transform
-from tftrain.optim.chain import chain
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 from tftrain.runtime.atomic_files import CannotWrite
 
 

@@ -3,20 +3,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.commit import size
+from tftrain.core.callback import Sinks
 from tftrain.core.compiled_steps import Programs
 from tftrain.core.guards import NormRange
 from tftrain.core.loop import train
 from tftrain.core.objective import KerasObjective
 from tftrain.core.schedule import Plan, every
-from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
+from tftrain.core.step import Recipe, make_step, size
 from tftrain.core.types import Batch
 from tftrain.core.update import Averages
-from tftrain.optim.chain import chain
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant, scheduled
+from tftrain.optim.transforms import chain
 
 
 class Dividing(keras.optimizers.Optimizer):

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.compiled import obstacle
+from tftrain.core.execution import obstacle
 from tftrain.core.types import Batch
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tftrain.core.depth import depth_ratio, hidden_ends
+from tftrain.core.metric_aggregator import depth_ratio, hidden_ends
 
 DENSE = {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}
 RECURRENT = {"kernel": np.zeros((2, 6)), "recurrent_kernel": np.zeros((2, 6)), "bias": np.zeros(6)}

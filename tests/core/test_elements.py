@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tftrain.core.elements import element, element_name
+from tftrain.core.variables import element, element_name
 
 NAMES, SHAPES = ["000.a/kernel", "000.a/kernel_2", "001.b/scale"], [(2, 3), (4,), ()]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.fused import fused
+from tftrain.core.update import fused
 
 KERNELS = {"SGD": "ResourceApplyGradientDescent", "Momentum": "ResourceApplyKerasMomentum", "Adam": "ResourceApplyAdam"}
 SIZES = [(3,), (), (64, 4), (300,), (2**15,)]

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.execution import DEFAULT, SERIAL, executed
-from tftrain.core.gate import once
+from tftrain.core.numerics import once
 
 
 @pytest.mark.parametrize("executor", [DEFAULT, SERIAL])

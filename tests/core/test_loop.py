@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tftrain.core.callback import Sinks
 from tftrain.core.compiled_steps import Programs
 from tftrain.core.loop import _needs, train
 from tftrain.core.schedule import MEASURED, Due, Plan, Stretch, every
-from tftrain.core.sinks import Sinks
 from tftrain.core.timing import Ledger
 from tftrain.core.types import NotFinite, Probe, Signals, Stop
 

@@ -10,10 +10,10 @@ from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
-from tftrain.optim.chain import chain
 from tftrain.optim.gradients.accumulation import microbatched
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 LENGTHS = np.array([5, 1, 3, 2, 5, 4, 1])
 MASK = np.arange(5) < LENGTHS[:, None]

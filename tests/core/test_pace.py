@@ -1,4 +1,4 @@
-from tftrain.core.pace import Pace
+from tftrain.core.loop import Pace
 
 
 def lengths(pace, seconds_per_step, calls):

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.pack import Packing
+from tftrain.core.packing import Packing
 
 NAN = np.array([0x7FC12345, 0xFF800000], np.uint32).view(np.float32)  # with a payload; minus infinity
 

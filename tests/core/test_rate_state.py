@@ -5,8 +5,8 @@ import pytest
 
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.compiled_steps import Programs
-from tftrain.core.core_variables import read, write
 from tftrain.core.schedule import Stretch
+from tftrain.core.variables import read, write
 from tftrain.optim.schedules import backoff, inverse_norm, plateau, warmup
 
 

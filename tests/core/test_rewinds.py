@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tftrain.core.bad_steps import MOST, Rewinds
+from tftrain.core.callback import Sinks
 from tftrain.core.checkpoint import Checkpoints
 from tftrain.core.compiled_steps import Programs
 from tftrain.core.loop import train
 from tftrain.core.schedule import Plan, every
-from tftrain.core.sinks import Sinks
 from tftrain.core.types import NotFinite
 
 

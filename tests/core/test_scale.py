@@ -5,22 +5,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core import scale as bounds
+from tftrain.core import guards
+from tftrain.core.callback import Sinks
 from tftrain.core.compiled_steps import Programs
+from tftrain.core.guards import LossScale
 from tftrain.core.loop import train
 from tftrain.core.objective import KerasObjective
-from tftrain.core.scale import LossScale
 from tftrain.core.schedule import Plan, Stretch, every
-from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import NotFinite
 from tftrain.core.update import Averages
-from tftrain.optim.chain import chain
+from tftrain.optim.clipping import clip_percentile
+from tftrain.optim.gradients.accumulation import loss_scaled
 from tftrain.optim.gradients.backprop import backprop
-from tftrain.optim.gradients.scaled import loss_scaled
-from tftrain.optim.percentile import clip_percentile
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 
 def sizes(found, finite, loss=1.0):
@@ -42,9 +42,9 @@ def test_halves_on_overflow_and_doubles_after_a_run_of_good_steps():
 
 def test_stays_between_its_bounds():
     found = LossScale(growth_steps=1)
-    assert sizes(found, [False] * 20)[-2:] == [bounds.LEAST] * 2
-    assert sizes(found, [True] * 50)[-2:] == [bounds.MOST] * 2
-    assert np.log2(bounds.MOST) == 40
+    assert sizes(found, [False] * 20)[-2:] == [guards.LEAST] * 2
+    assert sizes(found, [True] * 50)[-2:] == [guards.MOST] * 2
+    assert np.log2(guards.MOST) == 40
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf])

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tftrain.core.skips import Skips, overflowed
+from tftrain.core.bad_steps import Skips, overflowed
 
 
 def row(loss=1.0, finite=0.0, **more):

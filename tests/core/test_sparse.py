@@ -2,9 +2,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.numerics import global_norm, square_sums
+from tftrain.core.numerics import global_norm, joined, square_sums, unique_rows, values_of, with_values
 from tftrain.core.objective import KerasObjective
-from tftrain.core.sparse import joined, unique_rows, values_of, with_values
 from tftrain.core.types import Batch, Moment
 from tftrain.diagnostics.probes.histograms import histograms
 from tftrain.optim.gradients.backprop import backprop

@@ -2,11 +2,11 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tftrain.core.core_variables import read, write
 from tftrain.core.state import TrainState
 from tftrain.core.types import Transform
-from tftrain.optim.chain import chain
+from tftrain.core.variables import read, write
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 
 def test_every_variable_once_under_a_stable_name(house):

@@ -7,10 +7,10 @@ from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch, Probe, Rate, Transform
-from tftrain.optim.chain import chain
-from tftrain.optim.clip import clip_global_norm
+from tftrain.optim.clipping import clip_global_norm
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 
 def line_run(transform, rate, metrics=()):

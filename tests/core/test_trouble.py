@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tftrain.core.bad_steps import STEPS_KEPT, Recent
 from tftrain.core.guards import NormRange
-from tftrain.core.trouble import STEPS_KEPT, Recent
 
 
 def rows(losses, applied=True, norms=(1.0, 2.0), **more):

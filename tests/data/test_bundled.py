@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from tftrain.data.datasets import bundled, toy
+from tftrain.data.datasets import bundled, synthetic
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_scikit_learn_itself_is_not_imported():
 
 
 def test_xor_is_the_truth_table():
-    x, y = toy.xor()
+    x, y = synthetic.xor()
     np.testing.assert_array_equal(y, [int(a) ^ int(b) for a, b in x])
     assert x.shape == (4, 2) and y.shape == (4,)
 

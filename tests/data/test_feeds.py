@@ -10,10 +10,10 @@ import tensorflow as tf
 from tftrain.core.types import Batch
 from tftrain.data import preprocessors
 from tftrain.data.array_source import CALL_ROWS, ArrayFeed
-from tftrain.data.chain import Preprocess
 from tftrain.data.datasets.bundled import digits, iris
-from tftrain.data.datasets.toy import xor
+from tftrain.data.datasets.synthetic import xor
 from tftrain.data.loader import DataOptions, open_data
+from tftrain.data.preprocessing import Preprocess
 from tftrain.data.records import tfrecords
 from tftrain.data.sampler import Order
 from tftrain.runtime.errors import DataError
@@ -259,7 +259,7 @@ def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
     x, y = (part[:20] for part in digits())
     steps = (preprocessors.resize(32, 32), preprocessors.standardize())
     ahead = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
-    monkeypatch.setattr("tftrain.data.chain.AHEAD_BYTES", 2 * x.nbytes)
+    monkeypatch.setattr("tftrain.data.preprocessing.AHEAD_BYTES", 2 * x.nbytes)
     within = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
     for one, other in zip(ahead, within, strict=True):
         np.testing.assert_allclose(one.x, other.x, rtol=1e-5, atol=1e-5)  # float32 rounding of the same formula

@@ -5,10 +5,10 @@ import inspect
 import numpy as np
 import pytest
 
-from tftrain.data.datasets import memory, scales, sequences, synthetic, toy
+from tftrain.data.datasets import sequences, synthetic
 
 MADE = [synthetic.blobs, synthetic.xor_blobs, synthetic.moons, synthetic.spirals, sequences.sine, sequences.series]
-MADE += [memory.adding, memory.copy, scales.large_features]
+MADE += [sequences.adding, sequences.copy, synthetic.large_features]
 
 
 @pytest.mark.parametrize("builder", MADE, ids=lambda one: one.__name__)
@@ -75,15 +75,15 @@ def test_a_stream_is_one_series_in_lanes():
 
 
 def test_adding_adds_one_number_of_each_half():
-    x, y = memory.adding(examples=500, length=9, seed=0)
+    x, y = sequences.adding(examples=500, length=9, seed=0)
     marks = x[:, :, 1]
     assert (marks[:, :4].sum(1) == 1).all() and (marks[:, 4:].sum(1) == 1).all() and set(marks.ravel()) == {0, 1}
     np.testing.assert_allclose(y[:, 0], (x[:, :, 0] * marks).sum(1), atol=1e-6)  # float32
-    assert np.mean((memory.adding(20000, seed=0)[1] - 1) ** 2) == pytest.approx(1 / 6, rel=0.05)
+    assert np.mean((sequences.adding(20000, seed=0)[1] - 1) ** 2) == pytest.approx(1 / 6, rel=0.05)
 
 
 def test_copy_says_its_symbols_again_after_the_gap():
-    x, y = memory.copy(examples=50, gap=5, symbols=3, remembered=2, seed=0)
+    x, y = sequences.copy(examples=50, gap=5, symbols=3, remembered=2, seed=0)
     assert x.shape == (50, 9, 5) and (x.sum(2) == 1).all()
     heard = x.argmax(2)
     np.testing.assert_array_equal(heard[:, :2], y[:, -2:])
@@ -92,18 +92,18 @@ def test_copy_says_its_symbols_again_after_the_gap():
 
 
 def test_a_single_feature_is_a_large_one():
-    x, _ = scales.large_features(examples=20000, features=1, largest=50, seed=0)
+    x, _ = synthetic.large_features(examples=20000, features=1, largest=50, seed=0)
     assert x.std() == pytest.approx(50, rel=0.02)
 
 
 def test_large_features_are_linear_and_of_the_sizes_said():
-    x, y = scales.large_features(examples=20000, features=4, largest=1000, noise=0.1, seed=0)
+    x, y = synthetic.large_features(examples=20000, features=4, largest=1000, noise=0.1, seed=0)
     np.testing.assert_allclose(x.std(0), [1, 10, 100, 1000], rtol=0.03)
     left = y - x @ np.linalg.lstsq(x.astype(float), y, rcond=None)[0]
     assert left.std() == pytest.approx(0.1, rel=0.03)
 
 
 def test_points_are_those_written():
-    x, y = toy.points([2.0, 3.0], [6.5, 1.0])
+    x, y = synthetic.points([2.0, 3.0], [6.5, 1.0])
     np.testing.assert_array_equal(x, [[2], [3]])
     np.testing.assert_array_equal(y, [6.5, 1])

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.data.chain import Preprocess
 from tftrain.data.loader import DataOptions, open_data
 from tftrain.data.number_types import INTEGERS, rounds, whole_numbers
+from tftrain.data.preprocessing import Preprocess
 from tftrain.data.preprocessors import one_hot, scale, standardize
 from tftrain.runtime.errors import DataError
 from tftrain.trainer.build import open_objective

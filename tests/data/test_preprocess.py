@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data import chain, preprocessors
+from tftrain.data import preprocessing, preprocessors
 from tftrain.data.splits import Split
 from tftrain.runtime.errors import DataError
 
@@ -15,9 +15,9 @@ LABELS = np.arange(40) % 4
 
 def run(steps, x, y=LABELS, training=False, step=0, classes=4, seed=0, train=None):
     train = Split(Batch(x, y), len(y)) if train is None else train
-    fitted, facts = chain.fit(steps, train, classes, seed, rounded=[False] * len(tf.nest.flatten(x)))
-    batch = chain.apply(fitted, Batch(x, y), step, training)
-    assert facts == chain.describe(batch, classes)
+    fitted, facts = preprocessing.fit(steps, train, classes, seed, rounded=[False] * len(tf.nest.flatten(x)))
+    batch = preprocessing.apply(fitted, Batch(x, y), step, training)
+    assert facts == preprocessing.describe(batch, classes)
     return batch
 
 
@@ -38,7 +38,7 @@ def test_scale_multiplies():
 @pytest.mark.parametrize("make", [lambda x: Split(Batch(x, LABELS), 40), streamed], ids=["arrays", "stream"])
 @pytest.mark.parametrize("chunk", [40, 7])
 def test_standardize_uses_each_channel_of_the_training_split(make, chunk, monkeypatch):
-    monkeypatch.setattr(chain, "CHUNK", chunk)
+    monkeypatch.setattr(preprocessing, "CHUNK", chunk)
     later = IMAGES[:3] + 100
     mean, deviation = IMAGES.astype(np.float64).mean((0, 1, 2)), IMAGES.astype(np.float64).std((0, 1, 2))
     found = run([preprocessors.standardize()], later, LABELS[:3], train=make(IMAGES)).x

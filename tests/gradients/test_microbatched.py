@@ -8,10 +8,10 @@ from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
 from tftrain.core.update import Averages
-from tftrain.optim.chain import chain
 from tftrain.optim.gradients.accumulation import microbatched
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 
 def objective(reduction="sum_over_batch_size", seed=0):

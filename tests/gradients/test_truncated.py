@@ -7,9 +7,9 @@ from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe, make_step
 from tftrain.core.types import Batch
-from tftrain.optim.chain import chain
 from tftrain.optim.gradients.truncated_bptt import truncated_bptt
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 
 def test_states_go_on_from_step_to_step_but_not_from_one_that_is_not_applied():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.data.datasets import memory, sequences
+from tftrain.data.datasets import sequences
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_labels_at_each_step(run, cell):
     data = "{name: copy, examples: 200, gap: 3, symbols: 2, remembered: 1, batch_size: 20}"
     model = f"model: {{name: rnn, cell: {cell}, units: [12]}}"
     result = run(data, model, "loss: sparse_categorical_crossentropy", "training: {epochs: 10}")
-    x, y = memory.copy(examples=200, gap=3, symbols=2, remembered=1, seed=0)
+    x, y = sequences.copy(examples=200, gap=3, symbols=2, remembered=1, seed=0)
     found = np.argmax(result.model(x), axis=-1)
     assert found.shape == (200, 5) and np.mean(found == y) > 0.98  # 0.9 for who remembers nothing
     assert result.results["train"]["accuracy"] > 0.95

@@ -3,8 +3,8 @@ import re
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
-from tftrain.reporting.tensorboard.charts import charts_note
 from tftrain.reporting.tensorboard.logger import tags
+from tftrain.reporting.tensorboard.summaries import charts_note
 
 SCALARS = {name: 0.5 for name in ("loss", "my_loss", "accuracy", "grad_norm", "grad_norm_max", "clipped_grad_norm")}
 SCALARS |= {"absgrad_p05": 0.1, "absgrad_p50": 0.2, "absgrad_p95": 0.3, "clip/global_norm/limit": 1.0}

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from tftrain.core.types import Signals, Stop
-from tftrain.trainer.keeper import Best, EarlyStopping, Keeper
+from tftrain.trainer.callbacks import Best, EarlyStopping, Keeper
 
 
 def saved_steps(values, best):

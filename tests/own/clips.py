@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrain.core.sparse import values_of, with_values
+from tftrain.core.numerics import values_of, with_values
 from tftrain.core.types import Transform
 
 

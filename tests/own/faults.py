@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.data.chain import Preprocess
+from tftrain.data.preprocessing import Preprocess
 
 MARK = 999.0
 

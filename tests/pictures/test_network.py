@@ -10,8 +10,7 @@ from matplotlib.patches import Circle
 
 from tftrain.core.types import Batch
 from tftrain.diagnostics.layer_trace import LayerPass, Passes
-from tftrain.reporting.plots.chain import layers
-from tftrain.reporting.plots.network import network
+from tftrain.reporting.plots.network import layers, network
 from tftrain.reporting.plots.style import pixels
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.diagnostics.probes.pieces import alike, folded, is_small, together
+from tftrain.diagnostics.probes.bucket_counts import alike, folded, is_small, together
 
 
 def test_small_tensors_of_one_shape_are_taken_together():

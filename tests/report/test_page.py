@@ -13,7 +13,7 @@ import pytest
 from tftrain.cli import main
 from tftrain.reporting.html.page import page
 from tftrain.reporting.html.run_record import read_runs
-from tftrain.runtime.lock import locked
+from tftrain.runtime.run_dir import locked
 
 HOSTILE = """<script>alert(1)</script>"'&<b>"""
 VOID = {"img", "meta", "wbr"}

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tftrain.optim.adaptive import clip_adaptive
+from tftrain.optim.clipping import clip_adaptive
 
 
 def update(grads, params, **arguments):

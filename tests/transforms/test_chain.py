@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.optim.chain import chain
-from tftrain.optim.clip import clip_global_norm, clip_value
+from tftrain.optim.clipping import clip_global_norm, clip_value
+from tftrain.optim.transforms import chain
 
 
 def running_sum():

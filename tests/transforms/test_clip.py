@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.optim.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
+from tftrain.optim.clipping import clip_global_norm, clip_layer_norm, clip_norm, clip_value
 
 GRADS = [np.array([3.0, -4.0], np.float32), np.array(12.0, np.float32)]  # of norms 5 and 12, together 13
 

@@ -14,12 +14,17 @@ from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import Batch
 from tftrain.core.variables import parameter_names
-from tftrain.optim.adaptive import clip_adaptive
-from tftrain.optim.chain import chain
-from tftrain.optim.clip import clip_global_norm, clip_layer_norm, clip_norm, clip_value
+from tftrain.optim.clipping import (
+    clip_adaptive,
+    clip_global_norm,
+    clip_layer_norm,
+    clip_norm,
+    clip_percentile,
+    clip_value,
+)
 from tftrain.optim.gradients.backprop import backprop
-from tftrain.optim.percentile import clip_percentile
 from tftrain.optim.schedules import constant
+from tftrain.optim.transforms import chain
 
 LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.3, 0.05, 1e-3, 40.0, 3
 SHAPES = {

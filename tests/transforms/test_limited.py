@@ -2,9 +2,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.optim.chain import chain
-from tftrain.optim.clip import clip_global_norm
-from tftrain.optim.limited import limited
+from tftrain.optim.clipping import clip_global_norm
+from tftrain.optim.transforms import chain, limited
 
 GRADS = [tf.constant([3.0]), tf.constant([100.0]), tf.constant([4.0])]
 

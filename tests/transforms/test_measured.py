@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Transform
-from tftrain.optim.clip import clip_global_norm
-from tftrain.optim.measured import measured
+from tftrain.optim.clipping import clip_global_norm
+from tftrain.optim.transforms import measured
 
 
 def told(update, grads):

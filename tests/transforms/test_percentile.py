@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.optim.percentile import clip_percentile, percentile
+from tftrain.optim.clipping import clip_percentile, percentile
 
 
 @pytest.mark.parametrize("percent", [0.0, 10.0, 33.3, 50.0, 99.9, 100.0])

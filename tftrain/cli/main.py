@@ -133,7 +133,7 @@ def _train(file: Path, asked: argparse.Namespace) -> int:
         return 0
     from tftrain import train
     from tftrain.config.error_context import InputError, TrainingError, UserCodeError
-    from tftrain.runtime.cluster import PeerLost
+    from tftrain.runtime.distribution import PeerLost
     from tftrain.runtime.tensorflow_import import import_tensorflow
 
     if sys.stdout.isatty():
@@ -165,7 +165,7 @@ def sweep(words: Sequence[str]) -> int:
     add("--trust", action="store_true", help="run also the code that a saved model (model: saved) has in its file")
     asked = parser.parse_args(words)
     from tftrain import load
-    from tftrain.trainer.grid import grid
+    from tftrain.trainer.sweep import grid
 
     trials = grid(asked.set)
     configs = [load(asked.config, trial.flags) for trial in trials]
@@ -241,7 +241,7 @@ def board(words: Sequence[str]) -> int:
 
 def list_parts(words: Sequence[str]) -> int:
     """Print what can be named."""
-    from tftrain.config.listing import listing
+    from tftrain.config.export import listing
     from tftrain.config.registry import KINDS
 
     parser = Parser(prog="python -m tftrain list", description="What a config can name.")
@@ -257,7 +257,7 @@ def print_schema(words: Sequence[str]) -> int:
     """Print the JSON Schema of configs."""
     import json
 
-    from tftrain.config.more_schema import schema
+    from tftrain.config.export import schema
 
     Parser(prog="python -m tftrain schema", description="A JSON Schema of configs, for editors.").parse_args(words)
     print(json.dumps(schema(), indent=1))

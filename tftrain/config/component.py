@@ -62,7 +62,7 @@ class Part:
         made = functools.partial(function, **given) if later else function(**given)
         if self.kind not in _IN_GRAPH or self.target.startswith(importing.OURS):
             return made
-        from tftrain.config.conditions import followed  # TensorFlow is imported only when something is built
+        from tftrain.config.keras_objects import followed  # TensorFlow is imported only when something is built
 
         return followed(made)
 

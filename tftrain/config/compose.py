@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tftrain.config.wording import given
+from tftrain.config.conversion import given
 from tftrain.config.yaml_parser import ConfigError, Node, Place, parse, problem
 from tftrain.runtime import untrusted
 from tftrain.runtime.untrusted import Unreadable

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras.src.saving.serialization_lib import in_safe_mode  # there is no public way to ask
+from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 
 from tftrain.config import importing
 
@@ -41,3 +44,24 @@ class Activation:
         if in_safe_mode() and function not in _named and not _BUILT_IN.fullmatch(function):
             raise ValueError(f"it names the function '{function}', which no config names, so it is not called")
         return cls(**config)
+
+
+# The fields that run in the graph, of a Transform, a Rate, a Preprocess or a Probe.
+_IN_RECORDS = ("update", "apply", "measure")
+
+
+def followed(part: Any) -> Any:
+    """What a user's builder gave, with all that will run in the graph followed there; anything else as it is."""
+    functions = {name: function for name in _IN_RECORDS if callable(function := getattr(part, name, None))}
+    if isinstance(part, tuple) and functions:
+        return part._replace(**{name: _followed(function) for name, function in functions.items()})
+    return _followed(part) if callable(part) else part
+
+
+def _followed(function: Callable) -> Callable:
+    converted = tf.__internal__.autograph.tf_convert(function, ControlStatusCtx(Status.ENABLED))
+
+    def call(*given: Any, **named: Any) -> Any:
+        return (converted if tf.inside_function() else function)(*given, **named)
+
+    return call

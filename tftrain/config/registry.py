@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tftrain.config import importing
+from tftrain.config.conversion import noun
 from tftrain.config.field_types import Duration, Group, Moment, Pattern
-from tftrain.config.wording import noun
 from tftrain.runtime.names import listed, nearest
 
 
@@ -45,12 +45,12 @@ KINDS = {
             "iris": "tftrain.data.datasets.bundled:iris",
             "wine": "tftrain.data.datasets.bundled:wine",
             "breast_cancer": "tftrain.data.datasets.bundled:breast_cancer",
-            "xor": "tftrain.data.datasets.toy:xor",
-            "points": "tftrain.data.datasets.toy:points",
+            "xor": "tftrain.data.datasets.synthetic:xor",
+            "points": "tftrain.data.datasets.synthetic:points",
             **{name: f"tftrain.data.datasets.synthetic:{name}" for name in ("blobs", "xor_blobs", "moons", "spirals")},
             **{name: f"tftrain.data.datasets.sequences:{name}" for name in ("sine", "series", "series_stream")},
-            **{name: f"tftrain.data.datasets.memory:{name}" for name in ("adding", "copy")},
-            "large_features": "tftrain.data.datasets.scales:large_features",
+            **{name: f"tftrain.data.datasets.sequences:{name}" for name in ("adding", "copy")},
+            "large_features": "tftrain.data.datasets.synthetic:large_features",
             "tfds": "tftrain.data.datasets.tfds:tfds",
         },
         house=("seed",),
@@ -65,12 +65,12 @@ KINDS = {
     "clip": Kind(
         "a bound on the gradients, applied before the update",
         {
-            "value": "tftrain.optim.clip:clip_value",
-            "norm": "tftrain.optim.clip:clip_norm",
-            "global_norm": "tftrain.optim.clip:clip_global_norm",
-            "layer_norm": "tftrain.optim.clip:clip_layer_norm",
-            "adaptive": "tftrain.optim.adaptive:clip_adaptive",
-            "percentile": "tftrain.optim.percentile:clip_percentile",
+            "value": "tftrain.optim.clipping:clip_value",
+            "norm": "tftrain.optim.clipping:clip_norm",
+            "global_norm": "tftrain.optim.clipping:clip_global_norm",
+            "layer_norm": "tftrain.optim.clipping:clip_layer_norm",
+            "adaptive": "tftrain.optim.clipping:clip_adaptive",
+            "percentile": "tftrain.optim.clipping:clip_percentile",
         },
         house=("names",),
         options={"only": Pattern | None},  # to the parameters in whose names it is found

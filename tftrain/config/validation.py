@@ -6,19 +6,19 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
-from tftrain.config.choose import Chosen, Unchosen, choose, spread, unwanted
+from tftrain.config import arguments, registry
+from tftrain.config.arguments import Arguments
 from tftrain.config.component import Part
-from tftrain.config.conversion import Wrong, advice, convert
+from tftrain.config.conversion import Wrong, advice, convert, describe, given, misfit, noun, with_article
 from tftrain.config.field_types import Many, members, part_kind, split
-from tftrain.config.findings import INVALID, Findings
+from tftrain.config.importing import PartError
 from tftrain.config.rules import RULES, rate_rules
 from tftrain.config.schema import DEFAULT_EPOCHS, Config
 from tftrain.config.signature import REQUIRED
-from tftrain.config.wording import describe, given
-from tftrain.config.yaml_parser import ConfigError, Node, Place
-from tftrain.runtime.names import nearest, one_of
+from tftrain.config.yaml_parser import ConfigError, Node, Place, problem
+from tftrain.runtime.names import listed, nearest, one_of
 
 _SOURCE = "source"  # the field of a section that is a part, with the section's other fields beside its arguments
 
@@ -157,3 +157,102 @@ def _fields(record: type) -> dict[str, dataclasses.Field]:
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path and key else path or key
+
+
+class Chosen(NamedTuple):
+    """A part by the name it is listed under, its target, and the nodes of its arguments as the config wrote them."""
+
+    kind: str
+    name: str
+    target: str
+    place: Place
+    known: Arguments
+    entries: dict[str, tuple[Place, Node]]
+
+
+class Unchosen(ValueError):
+    """No part is named; tells where, and below which key of the part."""
+
+    def __init__(self, place: Place, key: str, message: str):
+        super().__init__(message)
+        self.place, self.key = place, key
+
+
+def spread(node: Node) -> Node:
+    """The short form `adam` as the mapping {name: adam}; anything else stays as it is."""
+    return Node({"name": (node.place, node)}, node.place) if isinstance(node.value, str) else node
+
+
+def choose(node: Node, kind: str, hint: Any) -> Chosen:
+    """The part that a name, or a mapping with a `name:`, stands for; `hint` says what else could be meant.
+
+    Raises:
+        Unchosen: there is no name, or nothing of this name.
+    """
+    entries = dict(spread(node).value or {})
+    place, name = entries.pop("name", (node.place, None))
+    if name is None or name.value is None:
+        names = listed(registry.names(kind))
+        raise Unchosen(place, "name", f"missing; expected the name of {with_article(noun(kind))}: {names}")
+    if not isinstance(name.value, str):
+        message = f"given {given(name.value, name.text)}; expected the name of {with_article(noun(kind))}"
+        raise Unchosen(name.place, "name", message)
+    try:
+        listed_as, target = registry.find(kind, name.value)
+        return Chosen(kind, listed_as, target, name.place, arguments.of(kind, target), entries)
+    except PartError as error:
+        message = misfit(name, hint) if advice(name, hint) else f"{_instead(name, hint)}{error}"
+        raise Unchosen(name.place, "", message) from None
+
+
+def _instead(name: Node, hint: Any) -> str:
+    """What could stand in the place of a part, such as a number in that of a schedule."""
+    others = [one for one in members(hint) if part_kind(one) is None and one is not type(None)]
+    return f"given {given(name.value, name.text)}; expected {describe(hint)}: " if others else ""
+
+
+def unwanted(key: str, chosen: Chosen, options: Sequence[str]) -> str:
+    """Why the part does not take the argument, and what to write instead."""
+    if key in chosen.known.refused:
+        return f"refused: {chosen.known.refused[key]}"
+    if key in chosen.known.house:
+        return f"{chosen.name} is given this by tftrain; leave it out"
+    names = [*chosen.known.given, *options]
+    expected = f"expected {one_of(names)}" if names else "it takes no arguments"
+    return f"unknown argument of {chosen.name}; {expected}{nearest(key, names)}"
+
+
+INVALID = object()  # stands for a value that was reported already
+
+
+class Findings:
+    """Keeps each checked value with its place, and each problem."""
+
+    def __init__(self):
+        self._problems: list[tuple[Place, str]] = []
+        self._values: dict[str, tuple[Place, Any]] = {}  # by key path
+
+    def keep(self, place: Place, path: str, value: Any) -> Any:
+        self._values[path] = (place, value)
+        return value
+
+    def report(self, place: Place, path: str, message: str) -> object:
+        self._problems.append((place, problem(place, path, message)))
+        return INVALID
+
+    def valid(self, paths: Sequence[str]) -> list | None:
+        """The values at all of the key paths; None where one is missing or wrong."""
+        found = [self._values[path][1] for path in paths if path in self._values]
+        return found if len(found) == len(paths) and not any(value is INVALID for value in found) else None
+
+    def place(self, path: str) -> Place:
+        """Where the value at a key path stands, or the mapping that it would stand in."""
+        return self._values[path if path in self._values else path.rpartition(".")[0]][0]
+
+    def places(self) -> dict[str, Place]:
+        """Where each value stands, by its key path."""
+        return {path: place for path, (place, _) in self._values.items()}
+
+    def problems(self) -> list[str]:
+        """The problems by file and line, those of flags last."""
+        return [line for _, line in sorted(self._problems, key=lambda one: (one[0].line == 0, one[0]))]

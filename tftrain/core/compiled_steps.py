@@ -10,13 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replication
-from tftrain.core.drawn import LOOP, drawn
 from tftrain.core.evaluate import metric_results, named_results
-from tftrain.core.execution import DEFAULT, executed
-from tftrain.core.gate import once
+from tftrain.core.execution import DEFAULT, LOOP, drawn, executed
 from tftrain.core.layer_calls import telling
 from tftrain.core.metric_aggregator import Rows
-from tftrain.core.pack import Packing
+from tftrain.core.numerics import once
+from tftrain.core.packing import Packing
 from tftrain.core.remat import recomputing
 from tftrain.core.schedule import GOES_ON, MEASURED, Stretch
 from tftrain.core.state import TrainState

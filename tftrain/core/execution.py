@@ -14,6 +14,7 @@ from tensorflow.python.eager import context
 
 from tftrain.core.layer_hooks import hooked, layers_of
 from tftrain.core.types import Tensor, Tree
+from tftrain.runtime.tf_errors import cause
 
 DEFAULT = ""  # several threads take what is ready, and loops become part of the graph: for large operations
 SERIAL = "SINGLE_THREADED_EXECUTOR"  # one after another, without a queue between them: for small ones
@@ -80,3 +81,61 @@ def _kernels(layer: Any) -> list:
     if isinstance(layer, keras.layers.Embedding):  # which multiplies nothing
         return []
     return [weight for weight in layer.weights if len(weight.shape) > 1]
+
+
+def obstacle(function: Any, argument: Tree) -> str | None:
+    """Why XLA cannot compile a tf.function of one argument that was traced once; None where it can.
+
+    Translates the function for the argument's shapes, which takes about a second, but does not make machine code of it.
+    """
+    (traced,) = function._list_all_concrete_functions()
+    device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0]
+    try:
+        context.context().get_compiler_ir(
+            device_name=device.name,
+            platform_name=None,
+            function_name=traced.name,
+            flat_args=_whole(traced.structured_input_signature, argument),
+            captured_inputs=traced.captured_inputs,
+            stage="hlo_serialized",
+        )
+    except ValueError as error:
+        return cause(str(error))
+    return None
+
+
+def _whole(signature: Tree, argument: Tree) -> list[tf.TensorSpec]:
+    """What the signature asks for, with the sizes that it leaves open from the argument."""
+    specs, given = ([one for one in tf.nest.flatten(tree) if one is not None] for tree in (signature, argument))
+    return [
+        tf.TensorSpec([size or there for size, there in zip(spec.shape, leaf.shape, strict=True)], spec.dtype)
+        for spec, leaf in zip(specs, given, strict=True)
+    ]
+
+
+LOOP = "loop"  # the scope of what repeats the step, which is left out
+
+
+def drawn(graph: Any, scope: str) -> Any:
+    """The GraphDef of what lies in a scope of a graph, named as if the scope were all there is."""
+    whole = graph.as_graph_def()
+    kept = {}
+    for node in whole.node:
+        node.name = _short(node.name, scope)
+        if not _is_of_loop(node, scope):
+            kept[node.name] = node
+    for node in kept.values():
+        inputs = [_short(name, scope) for name in node.input]
+        del node.input[:]
+        node.input.extend(name for name in inputs if name.lstrip("^").partition(":")[0] in kept)
+    return type(whole)(node=kept.values(), library=whole.library, versions=whole.versions)
+
+
+def _short(name: str, scope: str) -> str:
+    return name.replace(f"{scope}/", "")
+
+
+def _is_of_loop(node: Any, scope: str) -> bool:
+    """What enters and leaves the loop stands in no scope, as a step does that is a compiled function."""
+    head, _, rest = node.name.partition("/")
+    return head in (LOOP, scope.partition("/")[0]) if rest else not node.op.endswith("PartitionedCall")

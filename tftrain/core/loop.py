@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from tftrain.core.background import Points
+from tftrain.core.bad_steps import Recent, Trouble
+from tftrain.core.callback import Sinks
 from tftrain.core.compiled_steps import Found, Programs
 from tftrain.core.metric_aggregator import Window, new_window
-from tftrain.core.pace import Pace
 from tftrain.core.schedule import GOES_ON, MEASURED, Due, Plan, Stretch
-from tftrain.core.sinks import Sinks
 from tftrain.core.state import TrainState
 from tftrain.core.timing import Ledger
-from tftrain.core.trouble import Recent, Trouble
 from tftrain.core.types import Feed, NotFinite, Signals, Stop
 from tftrain.core.variables import parameter_names
 
@@ -147,3 +147,26 @@ def _deliver(points: Points, sinks: Sinks) -> Stop | None:
                 except Stop as stop:
                     reason = reason or stop
     return reason
+
+
+QUICK_SECONDS, SLOW_SECONDS = 0.2, 0.5  # of one call: progress should be seen, and Ctrl-C heard
+
+
+class Pace:
+    """Owns the length of calls: one step at first; then what is given, or else twice as many while calls are quick.
+
+    The first call sets up the graph, and it is known how long that took only where it does little else.
+    """
+
+    def __init__(self, steps_per_call: int | Literal["auto"]):
+        self._given = steps_per_call
+        self.steps = 1
+
+    def adapt(self, steps: int, seconds: float) -> None:
+        """Take in how long a call of so many steps took."""
+        if self._given != "auto":
+            self.steps = self._given
+        elif seconds > SLOW_SECONDS:
+            self.steps = max(self.steps // 2, 1)
+        elif seconds < QUICK_SECONDS and steps == self.steps:
+            self.steps *= 2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
-from tftrain.core.gate import once
-from tftrain.core.sparse import Gradient, values_of
 from tftrain.core.types import Tensor
 
 # Squares in float32 are told from 0 and from Inf where a sum lies between; else numbers are multiplied first.
@@ -81,3 +81,50 @@ def _scaled_sum(value: Tensor, factor: Tensor) -> Tensor:
         return tf.nn.l2_loss(value * factor)
     (found,) = once(factor > 0, lambda _: (tf.nn.l2_loss(value * factor),), tf.constant(0.0))
     return found
+
+
+def once(flag: Tensor, action: Callable[..., Any], *values: Any) -> Any:
+    """`action(*values)` where the flag is set, else the values themselves; an action without values gives nothing.
+
+    A loop of at most one turn and not a tf.cond, which the serial executor hands to another thread and waits for: some
+    100 microseconds, as long as a small model's step.
+    """
+
+    def turn(_: Tensor, *values: Any) -> tuple:
+        found = action(*values)
+        return (False, *found) if values else (False,)
+
+    return tf.while_loop(lambda pending, *_: pending, turn, (flag, *values), parallel_iterations=1)[1:]
+
+
+Gradient = Any  # a tensor, or tf.IndexedSlices
+
+
+def gradient_dtype() -> tf.DType:
+    """What gradients are in, whatever the layers compute in: float64 where that is Keras' floatx, else float32."""
+    return tf.float64 if keras.config.floatx() == "float64" else tf.float32
+
+
+def unique_rows(grad: tf.IndexedSlices) -> tf.IndexedSlices:
+    """The same gradient with repeated rows summed: norms of the values are then norms of the gradient."""
+    rows, position = tf.unique(grad.indices)
+    values = tf.math.unsorted_segment_sum(tf.cast(grad.values, gradient_dtype()), position, tf.shape(rows)[0])
+    return tf.IndexedSlices(values, rows, grad.dense_shape)
+
+
+def joined(grads: list[tf.IndexedSlices]) -> tf.IndexedSlices:
+    """The sum of sparse gradients of one parameter."""
+    values, rows = tf.concat([grad.values for grad in grads], 0), tf.concat([grad.indices for grad in grads], 0)
+    return unique_rows(tf.IndexedSlices(values, rows, grads[0].dense_shape))
+
+
+def values_of(grad: Gradient) -> Tensor:
+    """The numbers of a gradient that are stored: all of them, or those of the rows that a sparse one has."""
+    return grad.values if isinstance(grad, tf.IndexedSlices) else grad
+
+
+def with_values(grad: Gradient, values: Tensor) -> Gradient:
+    """The gradient with other numbers in the same places."""
+    if isinstance(grad, tf.IndexedSlices):
+        return tf.IndexedSlices(values, grad.indices, grad.dense_shape)
+    return values

@@ -12,10 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.gate import once
+from tftrain.core.numerics import Gradient, once, unique_rows
 from tftrain.core.recurrent import beside
 from tftrain.core.scaled_objective import Portion, Share
-from tftrain.core.sparse import Gradient, unique_rows
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 
 

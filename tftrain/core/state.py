@@ -8,10 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.core_variables import FIRST
 from tftrain.core.guards import NormRange
 from tftrain.core.types import Rate, Transform, Tree
-from tftrain.core.variables import buffers_of
+from tftrain.core.variables import FIRST, buffers_of
 
 
 class Text:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+
+from tftrain.core.types import Tree
 
 
 class Names(NamedTuple):
@@ -89,3 +92,33 @@ def names_of(model: Any) -> Names:
 def parameter_names(model: Any) -> list[str]:
     """The names of the parameters that are trained."""
     return names_of(model).trained
+
+
+def element_name(param: str, shape: Sequence[int], place: int) -> str:
+    """Of a parameter with this name and shape the number at a place in row-major order."""
+    return ".".join([param, *(str(index) for index in np.unravel_index(place, shape))] if shape else [param])
+
+
+def element(name: str, params: Sequence[str], shapes: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Which parameter a number is of, and its place there; raises ValueError for a name that is none."""
+    for number, (param, shape) in enumerate(zip(params, shapes, strict=True)):
+        indices = name.removeprefix(f"{param}.").split(".") if shape else []
+        if name != ".".join([param, *indices]) or len(indices) != len(shape):
+            continue
+        if all(one in map(str, range(side)) for one, side in zip(indices, shape, strict=True)):
+            return number, int(np.ravel_multi_index([*map(int, indices)], shape)) if shape else 0
+    last = [element_name(param, shape, int(np.prod(shape)) - 1) for param, shape in zip(params, shapes, strict=True)]
+    raise ValueError(f"given '{name}', which names no number; the last of each parameter are {', '.join(last)}")
+
+
+FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all replicas write the same
+
+
+def read(tree: Tree) -> Tree:
+    """The present values of a tree of variables."""
+    return tf.nest.map_structure(lambda variable: variable.read_value(), tree)
+
+
+def write(tree: Tree, values: Tree) -> None:
+    """Give a tree of variables new values."""
+    tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)

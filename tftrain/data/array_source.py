@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch, Tensor, Tree
 from tftrain.data.batches import map_leaves
-from tftrain.data.chain import Fitted, apply, apply_ahead
+from tftrain.data.preprocessing import Fitted, apply, apply_ahead
 from tftrain.data.sampler import Order
 
 CALL_ROWS = 2**22  # row numbers in one handle at most: 16 MiB

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrain.data.indexed import is_indexed
 from tftrain.data.records import Addressed, serially
-from tftrain.data.source import by_split
+from tftrain.data.source import by_split, is_indexed
 from tftrain.runtime.errors import DataError
 
 

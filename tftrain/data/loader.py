@@ -14,9 +14,9 @@ import tensorflow as tf
 from tftrain.core.types import Batch, Facts, Feed, Tree
 from tftrain.data.array_source import ArrayFeed
 from tftrain.data.batches import leaves, map_leaves
-from tftrain.data.chain import Chain, Fitted, Preprocess, fit, tell_rounding
 from tftrain.data.groups import take_groups
 from tftrain.data.number_types import PLAIN, Numbers, Whole
+from tftrain.data.preprocessing import Chain, Fitted, Preprocess, fit, tell_rounding
 from tftrain.data.records import Addressed, serially
 from tftrain.data.sampler import Order
 from tftrain.data.source import column_names, read

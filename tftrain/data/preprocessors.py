@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tftrain.config.field_types import NonNegativeFloat, PositiveInt
 from tftrain.core.types import Batch, Facts, Tensor, Tree
-from tftrain.data.chain import Preprocess
+from tftrain.data.preprocessing import Preprocess
 from tftrain.runtime.errors import DataError
 
 FINER = 2.0**-29  # the rounding of float64 beside that of float32

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tftrain.core.labels import Labels
+from tftrain.core.layer_calls import Labels
 from tftrain.core.types import Batch, Objective
 from tftrain.core.variables import named
 from tftrain.diagnostics.layer_trace import watching

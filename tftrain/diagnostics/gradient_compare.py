@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch, Objective
 from tftrain.optim.gradients.backprop import whole
-from tftrain.optim.gradients.elements import Elements
-from tftrain.optim.gradients.finite_difference import auto_step, losses_at
+from tftrain.optim.gradients.finite_difference import Elements, auto_step, losses_at
 
 TOLERANCE = 1e-6  # of ||a - b|| / (||a|| + ||b||); differences of smooth functions in float64 come to 1e-8 and less
 _NEARER = 64  # times as small is the step of a second look, where a kink within the first one is likely left outside

@@ -14,11 +14,10 @@ from keras.src.backend.common import global_state  # there is no public way to t
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from tftrain.core import replication
-from tftrain.core.labels import Labels
-from tftrain.core.layer_calls import activation_of
+from tftrain.core.layer_calls import Labels, activation_of
 from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.numerics import Gradient, unique_rows, values_of
 from tftrain.core.scaled_objective import Multiplied
-from tftrain.core.sparse import Gradient, unique_rows, values_of
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 from tftrain.core.variables import buffers_of, parameter_names, unknown_to_keras
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.labels import Labels
+from tftrain.core.layer_calls import Labels
 from tftrain.core.layer_hooks import hooked, layers_of
 from tftrain.core.masks import mask_of
 from tftrain.core.recurrent import LOOP

@@ -7,8 +7,7 @@ from typing import Literal
 import keras
 
 from tftrain.config.field_types import Activation, Initializer, NonNegativeInt, PositiveInt, Share
-from tftrain.models.initializers import fresh
-from tftrain.models.inputs import expect_one_array
+from tftrain.models.initializers import expect_one_array, fresh
 
 
 def cnn(

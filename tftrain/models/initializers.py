@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
+
+from tftrain.core.types import Tree
 
 
 def fresh(initializer: Any) -> Any:
@@ -15,3 +18,10 @@ def fresh(initializer: Any) -> Any:
     if isinstance(config.get("seed"), int):
         return initializer  # the user fixed the seed
     return type(initializer).from_config(config | ({"seed": None} if "seed" in config else {}))
+
+
+def expect_one_array(input_shape: Tree) -> None:
+    """Raises ValueError where an example is several arrays."""
+    if isinstance(input_shape, Mapping):
+        has = ", ".join(f"'{key}'" for key in input_shape)
+        raise ValueError(f"takes one array, and x of an example is a dict of {has}; give a model of your own")

@@ -7,8 +7,7 @@ import itertools
 import keras
 
 from tftrain.config.field_types import Activation, Initializer, PositiveInt, Share
-from tftrain.models.initializers import fresh
-from tftrain.models.inputs import expect_one_array
+from tftrain.models.initializers import expect_one_array, fresh
 
 
 def mlp(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tftrain.config.field_types import Layer
-from tftrain.models.inputs import expect_one_array
+from tftrain.models.initializers import expect_one_array
 
 
 def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> keras.Model:

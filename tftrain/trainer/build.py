@@ -18,40 +18,38 @@ from tftrain.config.yaml_parser import problem
 from tftrain.core.compiled_steps import Programs
 from tftrain.core.execution import fitting
 from tftrain.core.freezing import freeze_layers
-from tftrain.core.guards import NormRange
+from tftrain.core.guards import LossScale, NormRange
 from tftrain.core.masks import mask_of
 from tftrain.core.objective import KerasObjective, single, with_mask
 from tftrain.core.penalties import ask_penalties
-from tftrain.core.scale import LossScale
 from tftrain.core.state import TrainState
 from tftrain.core.step import Recipe
 from tftrain.core.types import Probe
 from tftrain.core.update import Averages
 from tftrain.core.variables import names_of
-from tftrain.data.chain import Preprocess
 from tftrain.data.loader import Data, DataOptions, open_data
 from tftrain.data.number_types import FLOAT32, INTEGERS, PLAIN, Numbers
+from tftrain.data.preprocessing import Preprocess
 from tftrain.data.splits import take
 from tftrain.models import losses, serialization
 from tftrain.models.layer_names import fresh_names
 from tftrain.runtime.distribution import open_strategy, scope
-from tftrain.trainer import clips
-from tftrain.trainer.build_gradients import open_method
+from tftrain.trainer import build_gradients
+from tftrain.trainer.build_gradients import expect_repeatable, free_of_length, open_blocks, open_method, windowed
 from tftrain.trainer.build_optimizer import freeze, open_optimizer
 from tftrain.trainer.build_probes import open_probes
-from tftrain.trainer.expectations import (
+from tftrain.trainer.model_inputs import keep_whole, tell_rounded
+from tftrain.trainer.scoring import labelled, open_loss, open_metrics, tell_whole_numbers
+from tftrain.trainer.user_code import (
+    expect,
     expect_adapted,
     expect_compilable,
     expect_plain_training,
     expect_scopes,
     expect_within,
     tell_unknown,
+    try_probe,
 )
-from tftrain.trainer.model_inputs import keep_whole, tell_rounded
-from tftrain.trainer.recomputation import expect_repeatable, open_blocks
-from tftrain.trainer.scoring import labelled, open_loss, open_metrics, tell_whole_numbers
-from tftrain.trainer.user_code import expect, try_probe
-from tftrain.trainer.windows import free_of_length, windowed
 
 
 class Run(NamedTuple):
@@ -129,7 +127,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
     expect_within(config, total_steps(config, epoch))
     names = names_of(model)
     optimizer = open_optimizer(config.optimizer, names, epoch)
-    clip = clips.chained(config.gradients.clip, names, objective.params)
+    clip = build_gradients.chained(config.gradients.clip, names, objective.params)
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
     averages = Averages(objective.params, config.training.ema) if config.training.ema else None
     method, carry = open_method(config, objective, data, loss_scale)
@@ -175,7 +173,7 @@ def preprocessing(config: Config) -> tuple[Preprocess, ...]:
 def _preprocess(part: Part) -> Preprocess:
     with blamed_on(part, part.path):
         step = part.build()
-        expect(step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.chain")
+        expect(step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.preprocessing")
     return step._replace(apply=blaming(step.apply, part), fit=blaming(step.fit, part))
 
 

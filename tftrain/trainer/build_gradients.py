@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.component import Part
+from tftrain.config.error_context import InputError, blamed_on, blaming
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import problem
 from tftrain.core import replication
 from tftrain.core.ahead import is_mask_known_ahead
+from tftrain.core.determinism import Unrepeatable
+from tftrain.core.guards import LossScale
 from tftrain.core.objective import KerasObjective
-from tftrain.core.scale import LossScale
-from tftrain.core.types import Batch, Carrying, GradientMethod, Tree
-from tftrain.core.variables import parameter_names
+from tftrain.core.remat import Blocks
+from tftrain.core.remat_segments import segments_of
+from tftrain.core.types import Batch, Carrying, Facts, GradientMethod, Transform, Tree
+from tftrain.core.variables import Names, parameter_names
+from tftrain.data.window_source import WindowFeed
 from tftrain.models import losses
-from tftrain.optim.gradients.accumulation import microbatched
-from tftrain.optim.gradients.scaled import loss_scaled
-from tftrain.trainer.user_code import shown, try_method, unequal
+from tftrain.optim.gradients.accumulation import loss_scaled, microbatched
+from tftrain.optim.transforms import chain, limited
+from tftrain.runtime.names import listed
+from tftrain.trainer.parameter_groups import selected
+from tftrain.trainer.user_code import shown, try_method, try_transform, unequal
 
 if TYPE_CHECKING:
     from tftrain.data.loader import Data
+
 
 _MANY_PASSES = tuple(f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward"))  # for one gradient
 
@@ -112,3 +125,127 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
     else:
         return
     raise InputError(problem(config.place(path), path, f"{why}; leave out one of them"))
+
+
+def chained(clips: Sequence[Part], names: Names, params: Sequence[tf.Variable]) -> Transform:
+    """All clips as one transform; `params` are the trained parameters. Raises InputError or UserCodeError."""
+    return chain([(part.name.rpartition(":")[2], _built(part, names, params)) for part in clips])
+
+
+def _built(part: Part, names: Names, params: Sequence[tf.Variable]) -> Transform:
+    indices = selected(part, f"{part.path}.only", part.option("only"), names)
+    with blamed_on(part, part.path):
+        transform = part.build(names=[names.trained[index] for index in indices])
+        if not part.target.startswith("tftrain."):
+            try_transform(transform, [params[index] for index in indices])
+    if not part.target.startswith("tftrain."):
+        transform = transform._replace(update=blaming(transform.update, part))
+    return transform if len(indices) == len(params) else limited(transform, indices)
+
+
+_PATH = "gradients.recompute"
+_NO_BACKWARD_PASS = tuple(f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward", "rtrl"))
+
+
+def open_blocks(config: Config, model: keras.Model, carry: Tree) -> Blocks:
+    """Of a functional model stretches of its layers, or else the layers that a pattern finds; raises InputError."""
+    wanted, method = config.gradients.recompute, config.gradients.method
+    if wanted is False:
+        return Blocks()
+    if method.target in _NO_BACKWARD_PASS:
+        raise _error(config, f"{wanted!r} does not go with the method {method.name}, which has no backward pass")
+    if carry:
+        raise _error(config, f"{wanted!r} does not go with a step for each window, which holds few activations anyway")
+    if wanted is not True:
+        return Blocks(_found(config, wanted, dict(_inner(model))))
+    segments = segments_of(model)
+    if segments is not None:
+        return Blocks(segments=[segments])
+    blocks = [layer for layer in model._flatten_layers(include_self=False, recursive=False) if layer._layers]
+    if not blocks:
+        found = listed([path for path, _ in _inner(model)])
+        message = f"true, but {model.name} is no functional model, and has no blocks of layers; expected a pattern that"
+        raise _error(config, f"{message} is found in names of its layers: {found}")
+    return Blocks(blocks)
+
+
+@contextmanager
+def expect_repeatable(config: Config) -> Iterator[None]:
+    """A layer that would not do the same again is told as the setting's fault, by InputError."""
+    try:
+        yield
+    except Unrepeatable as error:
+        raise _error(config, f"{config.gradients.recompute!r}, but {error}") from None
+
+
+def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:
+    found = {path: layer for path, layer in layers.items() if re.search(pattern, path)}
+    if not found:
+        raise _error(config, f"'{pattern}', which is in no layer's name; the names are {listed(list(layers))}")
+    within = {id(inner) for layer in found.values() for _, inner in _inner(layer)}
+    return list({id(layer): layer for layer in found.values() if id(layer) not in within}.values())
+
+
+def _inner(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers in a layer by path, but for what is called in a loop, over time steps."""
+    if isinstance(layer, (keras.layers.RNN, keras.layers.TimeDistributed)):
+        return
+    for inner in layer._flatten_layers(include_self=False, recursive=False):
+        if not isinstance(inner, keras.layers.InputLayer):
+            yield above + inner.name, inner
+        yield from _inner(inner, f"{above}{inner.name}.")
+
+
+def _error(config: Config, message: str) -> InputError:
+    return InputError(problem(config.place(_PATH), _PATH, f"given {message}".replace("given True", "given true")))
+
+
+def window_of(method: Part) -> int | None:
+    """The time steps that one update takes in; None where it takes whole examples."""
+    update = method.arguments.get("update") if method.target.startswith("tftrain.") else None
+    return {"window": method.arguments.get("window"), "step": 1}.get(update)
+
+
+def windowed(config: Config, data: Data) -> Data:
+    """The data with its training split served in windows, where the gradient method asks for it; raises InputError."""
+    window, part = window_of(config.gradients.method), config.gradients.method
+    if window is None:
+        return data
+    why = _obstacle(data, window)
+    if why:
+        message = f"update: {part.arguments['update']} does not go with the data: {why}"
+        raise InputError(problem(part.place, part.path, message))
+    feed = WindowFeed(data.train, data.facts.input_shape[0] // window)
+    whole = data.sample
+    weight = whole.weight if whole.weight is None or whole.weight.ndim == 1 else whole.weight[:, :window]
+    starts = np.ones(len(whole.y), bool)
+    sample = whole._replace(x=whole.x[:, :window], y=whole.y[:, :window], weight=weight, starts=starts)
+    return data._replace(train=feed, facts=_of_length(window, data.facts), sample=sample)
+
+
+def free_of_length(config: Config, facts: Facts) -> Facts:
+    """The facts that a model is built for: where steps take windows in, of sequences of any length."""
+    return facts if window_of(config.gradients.method) is None else _of_length(None, facts)
+
+
+def _of_length(time: int | None, facts: Facts) -> Facts:
+    return facts._replace(input_shape=(time, *facts.input_shape[1:]), target_shape=(time, *facts.target_shape[1:]))
+
+
+def _obstacle(data: Data, window: int) -> str | None:
+    shape, target = data.facts.input_shape, data.facts.target_shape
+    if not isinstance(shape, tuple) or len(shape) < 2:
+        return f"its examples have the shape {shape}; expected sequences [time, features]"
+    time = shape[0]
+    if target[:1] != (time,):
+        return (
+            f"its targets have the shape {list(target)}, so that only the last of several windows would have a loss; "
+            "expected a target for each time step, or update: sequence"
+        )
+    if time % window:
+        good = [size for size in range(1, time + 1) if time % size == 0]
+        nearest = min(good, key=lambda size: abs(size - window))
+        return f"sequences of {time} time steps are no whole number of windows of {window}; the nearest is {nearest}"
+    if data.train.in_order:
+        return "it is streamed; expected arrays, which are in memory"
+    return None

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tftrain.config.error_context import InputError
+from tftrain.config.rules import rate_monitors, unlogged
+from tftrain.config.schema import Config
+from tftrain.config.yaml_parser import problem
 from tftrain.core.background import Aside
-from tftrain.core.core_variables import read, write
-from tftrain.core.sinks import Sinks
-from tftrain.core.skips import Skips
+from tftrain.core.bad_steps import Skips
+from tftrain.core.callback import Sinks
 from tftrain.core.timing import Ledger
-from tftrain.core.types import Observer, Signals
+from tftrain.core.types import Observer, Signals, Stop
+from tftrain.core.variables import read, write
 from tftrain.reporting.console import Console
 from tftrain.reporting.metrics_file import history
 from tftrain.reporting.plots.files import Pictures
 from tftrain.reporting.tensorboard.logger import TensorBoard
 from tftrain.reporting.tensorboard.profiler import Profile
 from tftrain.runtime import run_dir
-from tftrain.trainer.keeper import Keeper
+from tftrain.runtime.metric_mode import direction
 
 if TYPE_CHECKING:
-    from tftrain.core.trouble import Trouble
+    from tftrain.core.bad_steps import Trouble
     from tftrain.trainer.build import Run
     from tftrain.trainer.checkpointing import Memory
     from tftrain.trainer.incidents import Incidents
-    from tftrain.trainer.monitors import Monitors
     from tftrain.trainer.plotting import Gallery
 
 
@@ -111,3 +115,131 @@ class Audience:
         """Lets the rate see what was logged."""
         held = self._run.state.rate
         write(held, self._run.recipe.rate.heed(read(held), signals.scalars))
+
+
+class Monitors(NamedTuple):
+    """Who watches a scalar; None where nobody asked. `scalars` are all that is watched, also by the learning rate."""
+
+    best: Best | None
+    stopping: EarlyStopping | None
+    scalars: tuple[str, ...] = ()
+
+    def by_name(self) -> dict[str, Any]:
+        owners = {"best": self.best, "stopping": self.stopping}
+        return {name: owner for name, owner in owners.items() if owner is not None}
+
+
+def monitors(config: Config, validated: bool, metrics: Sequence[str]) -> Monitors:
+    """Who watches which scalar; raises InputError where it is one that will not be there.
+
+    `validated` is whether there is a validation, `metrics` are the names of what is logged beside the loss.
+    """
+    best, stopping = config.checkpoint.best, config.training.early_stopping
+    if best == "auto":
+        best = "val_loss" if validated else None
+    if config.checkpoint.restore_best and best is None:
+        message = "given true, but there is no best checkpoint; name a scalar in checkpoint.best"
+        raise _refused(config, "checkpoint.restore_best", message)
+    watched = {"checkpoint.best": best, "training.early_stopping.monitor": stopping and stopping.monitor}
+    watched |= rate_monitors(config.optimizer, "optimizer")
+    for path, name in watched.items():
+        missing = _missing(name, validated, metrics) if name is not None else None
+        if missing:
+            raise _refused(config, path, missing)
+    return Monitors(
+        Best(best, config.checkpoint.mode) if best else None,
+        EarlyStopping(stopping.monitor, stopping.patience, stopping.min_delta, stopping.mode) if stopping else None,
+        tuple(name for name in watched.values() if name is not None),
+    )
+
+
+def _missing(name: str, validated: bool, metrics: Sequence[str]) -> str | None:
+    if name.startswith("val_") and not validated:
+        return (
+            f"'{name}' is asked for, but the data has no validation split; give data.validation a share such as 0.1, "
+            "or watch 'loss'"
+        )
+    return unlogged(name, metrics)
+
+
+def _refused(config: Config, path: str, message: str) -> InputError:
+    return InputError(problem(config.place(path), path, message))
+
+
+class Best:
+    """Owns the best value of a scalar so far; NaN and infinity are never better."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
+        self.monitor = monitor
+        self.value: float | None = None
+        self.step: int | None = None
+        self._sign = 1.0 if direction(monitor, mode) == "min" else -1.0
+        self._min_delta = min_delta
+
+    def improved(self, step: int, value: float) -> bool:
+        """Takes a value in; returns whether it is better by more than `min_delta`."""
+        value = float(value)
+        first = self.value is None
+        better = math.isfinite(value) and (first or self._sign * (self.value - value) > self._min_delta)
+        if better:
+            self.value, self.step = value, step
+        return better
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.value, "best_step": self.step}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.value, self.step = state["best"], state["best_step"]
+
+
+class Keeper:
+    """An observer that saves with `save_best(step)` whenever the monitored scalar is better than ever before."""
+
+    def __init__(self, save_best: Callable[[int], Any], best: Best):
+        self._save_best = save_best
+        self.best = best
+
+    def __call__(self, step: int, signals: Signals) -> None:
+        value = signals.scalars.get(self.best.monitor)
+        if value is not None and self.best.improved(step, value):
+            self._save_best(step)
+
+
+class EarlyStopping:
+    """An observer that raises Stop once the scalar has not improved by more than `min_delta` for `patience` looks.
+
+    A look is a step at which the scalar was logged.
+    """
+
+    def __init__(self, monitor: str, patience: int, min_delta: float = 0.0, mode: str = "auto"):
+        self.best = Best(monitor, mode, min_delta)
+        self._patience = patience
+        self._looks = 0
+
+    def __call__(self, step: int, signals: Signals) -> None:
+        value = signals.scalars.get(self.best.monitor)
+        if value is None:
+            return
+        self._looks = 0 if self.best.improved(step, value) else self._looks + 1
+        if self.is_over():
+            raise Stop(self.reason())
+
+    def is_over(self) -> bool:
+        return self._looks >= self._patience
+
+    def may_be_next(self) -> bool:
+        """Whether one more look without an improvement ends the run."""
+        return self._looks + 1 >= self._patience
+
+    def state(self) -> dict[str, Any]:
+        return self.best.state() | {"looks": self._looks}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best.restore(state)
+        self._looks = state["looks"]
+
+    def reason(self) -> str:
+        looks = f"{self._looks} look{'s' if self._looks > 1 else ''}"
+        if self.best.value is None:
+            return f"{self.best.monitor} has not been finite for {looks}"
+        return f"{self.best.monitor} has not improved on {self.best.value:.4g} for {looks} since step {self.best.step}"

@@ -18,8 +18,8 @@ from tftrain.core.types import Batch, Objective
 from tftrain.core.variables import parameter_names
 from tftrain.diagnostics.downstream import behind
 from tftrain.diagnostics.gradient_compare import compare
-from tftrain.diagnostics.gradient_table import text_of
 from tftrain.diagnostics.layer_trace import kept
+from tftrain.diagnostics.tables import text_of
 from tftrain.trainer.build import open_objective
 from tftrain.trainer.user_code import unequal
 

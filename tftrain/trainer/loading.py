@@ -12,8 +12,7 @@ from typing import Any
 import keras
 
 from tftrain.config.schema import Config
-from tftrain.core.bundles import bundles, steps_in
-from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.checkpoint import Checkpoints, bundles, steps_in
 from tftrain.core.state import ModelState
 from tftrain.models import serialization
 from tftrain.runtime.names import nearest

@@ -16,11 +16,10 @@ from tftrain.config.schema import Config
 from tftrain.core.variables import parameter_names
 from tftrain.reporting.console import Console, Course
 from tftrain.reporting.metrics_file import Records
-from tftrain.reporting.tensorboard.charts import charts_note
 from tftrain.reporting.tensorboard.hparams import Lone, result_tags
 from tftrain.reporting.tensorboard.logger import TensorBoard, fenced_yaml
 from tftrain.reporting.tensorboard.reservoirs import HISTOGRAMS, IMAGES, SCALARS, Reservoirs
-from tftrain.reporting.tensorboard.summaries import Note, keras_note, text_note
+from tftrain.reporting.tensorboard.summaries import Note, charts_note, keras_note, text_note
 from tftrain.runtime import run_dir
 from tftrain.runtime.environment import environment, markdown
 

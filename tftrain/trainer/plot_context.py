@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replication
-from tftrain.core.core_variables import read
 from tftrain.core.types import Batch, Tensor
-from tftrain.core.variables import parameter_names
+from tftrain.core.variables import parameter_names, read
 from tftrain.data.batches import leaves, map_leaves
 from tftrain.diagnostics.layer_trace import kept, passing
 from tftrain.diagnostics.temporal_gradients import gradients_through_time

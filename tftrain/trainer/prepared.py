@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Tree
-from tftrain.data.chain import CHUNK, Chain, Fitted, Preprocess, apply
 from tftrain.data.number_types import Numbers, cast_numbers, cast_ready
+from tftrain.data.preprocessing import CHUNK, Chain, Fitted, Preprocess, apply
 from tftrain.runtime.atomic_files import replaced
 from tftrain.runtime.npz import MAX_ARRAY_BYTES
 from tftrain.runtime.run_dir import PREPROCESS

@@ -21,14 +21,12 @@ from tftrain.config.field_types import in_steps
 from tftrain.config.rules import rate_monitors
 from tftrain.config.schema import Config
 from tftrain.core import replication
-from tftrain.core.bad_steps import Rewinds
+from tftrain.core.bad_steps import Rewinds, Skips, Trouble
+from tftrain.core.callback import Sinks
 from tftrain.core.loop import train
 from tftrain.core.metric_aggregator import new_window
 from tftrain.core.schedule import every
-from tftrain.core.sinks import Sinks
-from tftrain.core.skips import Skips
 from tftrain.core.timing import Ledger
-from tftrain.core.trouble import Trouble
 from tftrain.core.types import NotFinite, Stop
 from tftrain.data.stream_source import StreamFeed
 from tftrain.models import serialization
@@ -38,23 +36,21 @@ from tftrain.reporting.tensorboard import hparams
 from tftrain.reporting.timing_summary import time_line
 from tftrain.runtime import run_dir as run_folder
 from tftrain.runtime.atomic_files import CannotWrite
-from tftrain.runtime.cluster import is_chief
-from tftrain.runtime.distribution import peers_watched, scope
+from tftrain.runtime.distribution import is_chief, peers_watched, scope
 from tftrain.runtime.terminal import say
 from tftrain.runtime.tf_errors import cause
 from tftrain.trainer import results
 from tftrain.trainer.build import Run, assemble
-from tftrain.trainer.callbacks import Audience
+from tftrain.trainer.callbacks import Audience, Monitors, monitors
 from tftrain.trainer.checkpointing import Memory
 from tftrain.trainer.evaluator import Evaluations
 from tftrain.trainer.incidents import Incidents
 from tftrain.trainer.loggers import lone, new_reservoirs, recorders
 from tftrain.trainer.lost_files import lost_lines
-from tftrain.trainer.monitors import Monitors, monitors
-from tftrain.trainer.planning import make_plan
 from tftrain.trainer.plotting import Gallery
 from tftrain.trainer.prepared import prepared_model, restore_learned, write_learned
 from tftrain.trainer.results import Result, Results
+from tftrain.trainer.run_schedule import make_plan
 from tftrain.trainer.signals import Asked, Interrupted, Interrupts, heard, said
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from tftrain.config.field_types import NonNegativeFloat, PositiveFloat, Range
+from tftrain.config.field_types import NonNegativeFloat, PositiveFloat, PositiveInt, Range
 
 
 def blobs(
@@ -61,3 +61,35 @@ def spirals(
 
 def _noisy(points: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
     return (points + rng.normal(0, deviation, points.shape)).astype(np.float32)
+
+
+def large_features(
+    examples: PositiveInt = 500,
+    features: PositiveInt = 8,
+    largest: PositiveFloat = 1000.0,
+    noise: NonNegativeFloat = 0.1,
+    *,
+    seed: int,
+):
+    """A linear regression on unscaled inputs: x `[examples, features]`, y `[examples, 1]` of the order of 1.
+
+    The features' standard deviations go from 1 to `largest`, that of a single one, in equal ratios, so that of the mean
+    squared error of a linear model the curvatures have the ratio `largest ** 2`. `noise` is the standard deviation of
+    what is added to y.
+    """
+    rng = np.random.default_rng(seed)
+    plain = rng.normal(0, 1, (examples, features))
+    y = plain @ rng.normal(0, features**-0.5, (features, 1)) + rng.normal(0, noise, (examples, 1))
+    sizes = np.geomspace(1, largest, features) if features > 1 else largest
+    return (plain * sizes).astype(np.float32), y.astype(np.float32)
+
+
+def xor():
+    """Exclusive or: four points, labeled 1 where exactly one of the two inputs is 1."""
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    return x, np.array([0, 1, 1, 0])
+
+
+def points(x: list[float], y: list[float]):
+    """Points that the config writes out: numbers x `[points, 1]` and their targets y."""
+    return np.array(x, np.float32)[:, np.newaxis], np.array(y, np.float32)

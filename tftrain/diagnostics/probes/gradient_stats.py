@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tftrain.core.sparse import values_of
+from tftrain.core.numerics import values_of
 from tftrain.core.types import Moment, Probe, Signals
 from tftrain.diagnostics.probes.bucket_counts import half_octaves, log10_rows, nonfinite_of, percentiles_of, zeros_of
 from tftrain.diagnostics.probes.histograms import counted, shown

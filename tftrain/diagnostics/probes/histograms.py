@@ -8,10 +8,16 @@ from typing import Literal
 import tensorflow as tf
 
 from tftrain.core.activation_ranges import ZERO_BELOW
-from tftrain.core.sparse import values_of
+from tftrain.core.numerics import values_of
 from tftrain.core.types import Moment, Probe, Signals, Tensor
-from tftrain.diagnostics.probes.bucket_counts import equal_buckets, half_octaves, log10_rows, value_rows
-from tftrain.diagnostics.probes.pieces import alike, together
+from tftrain.diagnostics.probes.bucket_counts import (
+    alike,
+    equal_buckets,
+    half_octaves,
+    log10_rows,
+    together,
+    value_rows,
+)
 
 What = Literal["gradients", "weights", "updates", "activations"]
 Axis = Literal["log10", "value"]

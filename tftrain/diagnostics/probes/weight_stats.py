@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.config.field_types import PositiveInt
-from tftrain.core.elements import element_name
 from tftrain.core.numerics import norms
 from tftrain.core.types import Moment, Probe, Signals, Tensor
+from tftrain.core.variables import element_name
 
 
 def weight_norms() -> Probe:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tftrain.core.masks import leaves_and_masks, packed_like
-from tftrain.core.scaled_objective import Portion, Share
-from tftrain.core.sparse import joined
+from tftrain.core.numerics import joined, values_of, with_values
+from tftrain.core.scaled_objective import Multiplied, Portion, Share
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 
@@ -91,3 +91,15 @@ def _behind(first: Tensor, rest: Tensor) -> Tensor:
 
 def _rows(tree: Tree, rows: Tensor) -> Tree:
     return tf.nest.map_structure(lambda leaf: None if leaf is None else tf.gather(leaf, rows), tree)
+
+
+def loss_scaled(method: GradientMethod, scale: tf.Variable) -> GradientMethod:
+    """Differentiates a multiple of the loss; the loss and the gradients leave at their true size, in float32."""
+
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
+        factor = scale.read_value()
+        found = method(Multiplied(objective, factor), batch, carry)
+        grads = [with_values(grad, values_of(grad) / factor) for grad in found.grads]
+        return found._replace(loss=found.loss / factor, grads=grads)
+
+    return evaluate

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tftrain.core.sparse import Gradient, gradient_dtype, unique_rows
+from tftrain.core.numerics import Gradient, gradient_dtype, unique_rows
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
-from tftrain.optim.gradients.elements import Elements
+from tftrain.optim.gradients.finite_difference import Elements
 
 TANGENTS = 32  # at once: so many forward passes are held in memory
 

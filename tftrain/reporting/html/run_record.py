@@ -13,7 +13,6 @@ from tftrain.config.conversion import plain
 from tftrain.config.yaml_parser import ConfigError
 from tftrain.reporting.metrics_file import Series, history, unreadable
 from tftrain.runtime import untrusted
-from tftrain.runtime.lock import holder
 from tftrain.runtime.run_dir import (
     CONFIG,
     INCIDENTS,
@@ -21,6 +20,7 @@ from tftrain.runtime.run_dir import (
     RESULTS,
     SPLITS,
     check_run,
+    holder,
     is_step,
     read_results,
     run_names,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
 from tftrain.config.export import ABSENT, differences
-from tftrain.reporting.html.clips import Clip, clips
 from tftrain.reporting.html.curves import charts
 from tftrain.reporting.html.heat import flow, heat_map, legend, shared_scale
 from tftrain.reporting.html.markup import Markup, element, joined, number, table
 from tftrain.reporting.html.run_record import Run
+from tftrain.reporting.metrics_file import Series
 from tftrain.reporting.timing_summary import KINDS
 from tftrain.runtime.metric_mode import direction
 
@@ -235,3 +236,41 @@ def configs(runs: Sequence[Run]) -> Markup | None:
 
 def _section(title: str, *inside: object) -> Markup:
     return element("section", element("h2", title), *inside)
+
+
+_BEFORE = re.compile(r"(clip/.+)/norm_before")
+
+
+class Clip(NamedTuple):
+    """One clip, or all of them: the share of steps that were clipped, and the numbers of the points."""
+
+    name: str
+    share: float
+    factor: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    limit: np.ndarray  # empty where there is none
+
+
+def clips(history: Mapping[str, Series]) -> list[Clip]:
+    """Each clip of a run, in their order."""
+    names = [match[1] for name in history if (match := _BEFORE.fullmatch(name)) and f"{match[1]}/rate" in history]
+    return [
+        Clip(
+            name.removeprefix("clip/"),
+            clipped_share(history[f"{name}/rate"]),
+            *(_finite(history.get(f"{name}/{part}")) for part in ("factor", "norm_before", "norm_after", "limit")),
+        )
+        for name in names
+    ]
+
+
+def clipped_share(rate: Series) -> float:
+    """Of all steps; each point's rate is that of the steps since the point before it."""
+    since = np.diff(rate.steps, prepend=0)
+    told = np.isfinite(rate.values)
+    return float(np.sum(rate.values[told] * since[told]) / max(np.sum(since[told]), 1))
+
+
+def _finite(series: Series | None) -> np.ndarray:
+    return np.empty(0) if series is None else series.values[np.isfinite(series.values)]

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from tftrain.config.field_types import Range
-from tftrain.core.elements import element, element_name
 from tftrain.core.types import Scene
+from tftrain.core.variables import element, element_name
 from tftrain.reporting.plots.style import NOT_FINITE, ORANGE, WIDTH, Sheet, short
 
 GROUP = "probes/weight/"  # of the scalars that the probe `weights` logs

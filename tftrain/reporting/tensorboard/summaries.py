@@ -9,6 +9,14 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.custom_scalar.layout_pb2 import (
+    Category,
+    Chart,
+    Layout,
+    MarginChartContent,
+    MultilineChartContent,
+)
+from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG, PLUGIN_NAME
 from tensorboard.plugins.graph.metadata import PLUGIN_NAME_KERAS_MODEL
 
 from tftrain.reporting.tensorboard.event_file import safe_tag
@@ -44,3 +52,40 @@ def metadata(plugin: str, data_class: int, content: bytes = b"") -> bytes:
 
 
 TEXT = metadata("text", DATA_CLASS_TENSOR)
+
+
+_OVERVIEW = "Overview/"
+_LOSS, _BEFORE, _AFTER, _LIMIT = (
+    *(r"Overview/loss$", r"Overview/log10_grad_norm$"),
+    *(r"Overview/log10_clipped_grad_norm$", r"Overview/log10_clip_limit"),
+)
+
+
+def charts_note() -> Note:
+    """The layout is the same for every run, so that several runs have it in common."""
+    layout = Layout(category=[Category(title="Gradients", chart=_gradients()), Category(title="Loss", chart=_losses())])
+    return Note(
+        CONFIG_SUMMARY_TAG, strings([layout.SerializeToString()]), metadata(PLUGIN_NAME, DATA_CLASS_TENSOR, b"\x08\x00")
+    )
+
+
+def _gradients() -> list[Chart]:
+    band = MarginChartContent.Series(
+        value=f"{_OVERVIEW}p50_log10_absgrad",
+        lower=f"{_OVERVIEW}p05_log10_absgrad",
+        upper=f"{_OVERVIEW}p95_log10_absgrad",
+    )
+    return [
+        _lines("gradient norms before clipping (log10)", r"log10_grad_norm/"),
+        _lines("gradient norms after clipping (log10)", r"log10_clipped_grad_norm/"),
+        Chart(title="5 %, 50 % and 95 % of |gradient| (log10)", margin=MarginChartContent(series=[band])),
+        _lines("norm before, after, limit of clipping (log10)", _BEFORE, _AFTER, _LIMIT),
+    ]
+
+
+def _losses() -> list[Chart]:
+    return [_lines("training and validation", _LOSS)]
+
+
+def _lines(title: str, *patterns: str) -> Chart:
+    return Chart(title=title, multiline=MultilineChartContent(tag=patterns))

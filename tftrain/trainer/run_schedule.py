@@ -8,7 +8,7 @@ from tftrain.config.field_types import in_steps
 from tftrain.config.schema import Training
 from tftrain.core.schedule import Cadence, Plan, at_multiples, doubling_then_every, either, every, thinning
 from tftrain.core.types import View
-from tftrain.trainer.keeper import EarlyStopping
+from tftrain.trainer.callbacks import EarlyStopping
 
 if TYPE_CHECKING:
     from tftrain.trainer.build import Run

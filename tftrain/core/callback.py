@@ -12,7 +12,7 @@ from tftrain.core.timing import Ledger
 from tftrain.core.types import Observer, Stop
 
 if TYPE_CHECKING:
-    from tftrain.core.trouble import Trouble
+    from tftrain.core.bad_steps import Trouble
 
 
 @dataclass(frozen=True)

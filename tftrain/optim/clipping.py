@@ -1,0 +1,145 @@
+"""A clip that measures each gradient by the size of the weights that it changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import numpy as np
+import tensorflow as tf
+
+from tftrain.config.field_types import PositiveFloat, PositiveInt, Range
+from tftrain.core.numerics import Gradient, global_norm, norms, square_sums, values_of, with_values
+from tftrain.core.types import Tensor, Transform
+
+
+def clip_adaptive(ratio: PositiveFloat = 0.01, epsilon: PositiveFloat = 1e-3) -> Transform:
+    """The gradient of each unit is scaled down to `ratio` times the norm of the unit's weights where it is longer.
+
+    Weights count as at least `epsilon` (Brock et al., 2021, equation 3). The units of a kernel are its last axis; a
+    vector or a scalar is one unit. The authors leave out the last layer.
+    """
+
+    def update(grads, state, params):
+        clipped, over = [], []
+        for grad, param in zip(grads, params, strict=True):
+            found, most = _unit_norms(values_of(grad), param), ratio * tf.maximum(_unit_norms(param, param), epsilon)
+            clipped.append(with_values(grad, values_of(grad) * factor(found, most)))
+            over.append(tf.reduce_any(found > most))
+        return clipped, state, {"clipped": tf.reduce_any(over)}
+
+    return Transform(lambda params: (), update)
+
+
+def _unit_norms(values: Tensor, param: Tensor) -> Tensor:
+    """The norm of each unit of a parameter, in a shape that its gradient can be multiplied by."""
+    long_axes = [size for size in param.shape if size != 1]
+    axes = None if len(long_axes) <= 1 else list(range(len(param.shape) - 1))
+    squares = tf.square(tf.cast(values, tf.float32))
+    return tf.sqrt(tf.reduce_sum(squares, axis=axes, keepdims=axes is not None))
+
+
+def clip_value(limit: PositiveFloat) -> Transform:
+    """Every single number of the gradients is held between -limit and limit."""
+
+    def update(grads, state, params):
+        over = [tf.reduce_any(tf.abs(values_of(grad)) > limit) for grad in grads]
+        clipped = [with_values(grad, tf.clip_by_value(values_of(grad), -limit, limit)) for grad in grads]
+        return clipped, state, {"limit": tf.constant(limit, tf.float32), "clipped": tf.reduce_any(over)}
+
+    return Transform(lambda params: (), update)
+
+
+def clip_norm(limit: PositiveFloat) -> Transform:
+    """The gradient of each parameter is scaled down to norm `limit` where it is longer."""
+    return _by_norms(limit, norms)
+
+
+def clip_global_norm(limit: PositiveFloat) -> Transform:
+    """All gradients are scaled by one factor so that their common norm is at most `limit` (Pascanu et al., 2013)."""
+    return _by_norms(limit, lambda grads: global_norm(square_sums(grads)))
+
+
+def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
+    """The gradients of each layer are scaled by one factor so that their common norm is at most `limit`.
+
+    `names` are those of the parameters, such as `000.dense/kernel`: a layer is what stands before the last slash.
+    """
+    layers = np.array([name.rpartition("/")[0] for name in names])
+    together = tf.constant(layers[:, None] == layers[None, :])  # [parameters, parameters]
+
+    def layer_norms(grads: list[Gradient]) -> Tensor:
+        # No product with zeros and ones: an Inf in one layer would be a NaN in all.
+        squares = square_sums(grads)
+        return tf.cast(tf.sqrt(tf.reduce_sum(tf.where(together, squares, 0.0), axis=1)), tf.float32)
+
+    return _by_norms(limit, layer_norms)
+
+
+def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Transform:
+    """`norms_of(grads)` is one norm for all gradients, or one for each, [gradients]."""
+
+    def update(grads, state, params):
+        found = norms_of(grads)
+        most = tf.constant(limit, tf.float32)
+        over = found > most
+        return (
+            held(grads, found, most),
+            state,
+            {"limit": most, "clipped": tf.reduce_any(over) if over.shape.rank else over},
+        )
+
+    return Transform(lambda params: (), update)
+
+
+def factor(norms: Tensor, limit: Tensor) -> Tensor:
+    """What brings a norm down to its limit, exactly 1 within it; NaN where the norm is not finite."""
+    shrunk = tf.where(norms > limit, limit / norms, 1.0)
+    return tf.where(tf.math.is_finite(norms), shrunk, math.nan)
+
+
+def held(grads: Sequence[Gradient], norms: Tensor, limit: Tensor) -> list[Gradient]:
+    """The gradients, scaled down by what brings their norms to the limit.
+
+    `norms` is one number for all gradients, or one for each, [gradients].
+    """
+    found = factor(norms, limit)
+    factors = tf.unstack(found) if found.shape.rank else [found] * len(grads)
+    return [with_values(grad, values_of(grad) * one) for grad, one in zip(grads, factors, strict=True)]
+
+
+def clip_percentile(percent: Annotated[float, Range(0, 100)] = 10.0, window: PositiveInt = 1000) -> Transform:
+    """The global norm is held to a percentile of its last `window` values (AutoClip; Seetharaman et al., 2020).
+
+    They are the norms before clipping; the present one is among them, so the first step is never clipped.
+    """
+    positions = tf.range(window, dtype=tf.int64)
+
+    def init(params):
+        return {"norms": tf.zeros([window]), "count": tf.zeros([], tf.int64)}
+
+    def update(grads, state, params):
+        norm = global_norm(square_sums(grads))
+        history = tf.where(positions == state["count"] % window, norm, state["norms"])  # the newest replaces the oldest
+        count = state["count"] + 1
+        limit = percentile(history, tf.minimum(count, window), percent)
+        measured = {"limit": limit, "clipped": norm > limit}
+        return held(grads, norm, limit), {"norms": history, "count": count}, measured
+
+    return Transform(init, update)
+
+
+def percentile(values: Tensor, count: Tensor, percent: float) -> Tensor:
+    """The percentile of the first `count` values, between two of them on a straight line, as NumPy has it.
+
+    Hyndman & Fan (1996), definition 7.
+    """
+    here = tf.range(values.shape[0], dtype=tf.int64) < count
+    ordered = tf.sort(tf.where(here, values, tf.float32.max))
+    rank = tf.cast(count - 1, tf.float64) * (
+        percent / 100
+    )  # in float32 a rank of 1000 has only 4 digits behind the point
+    below = tf.cast(tf.floor(rank), tf.int64)
+    low, high = ordered[below], ordered[tf.minimum(below + 1, count - 1)]
+    return low + (high - low) * tf.cast(rank - tf.floor(rank), tf.float32)

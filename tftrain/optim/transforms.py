@@ -1,0 +1,86 @@
+"""Several transforms as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tftrain.core.numerics import global_norm, square_sums
+from tftrain.core.types import Tensor, Transform
+
+
+def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
+    """The stages in order, each by its name; no stages leave the gradients as they are.
+
+    What a stage tells of itself (see `measured`) is called `clip/<name>/...`, a second stage of one name `<name>_2`.
+    `clip_rate` is 1 where any stage `clipped`.
+    """
+    names = _numbered([name for name, _ in stages])
+    transforms = [measured(transform) for _, transform in stages]
+
+    def init(params):
+        return tuple(transform.init(params) for transform in transforms)
+
+    def update(grads, states, params):
+        after, scalars, clipped = [], {}, []
+        for name, transform, state in zip(names, transforms, states, strict=True):
+            grads, state, told = transform.update(grads, state, params)
+            after.append(state)
+            clipped.append(told["clipped"])
+            scalars |= {f"clip/{name}/{key}": value for key, value in told.items()}
+        return grads, tuple(after), scalars | _rate(clipped)
+
+    return Transform(init, update)
+
+
+def _rate(clipped: list[Tensor]) -> dict[str, Tensor]:
+    return {"clip_rate": tf.reduce_max(tf.stack(clipped))} if clipped else {}
+
+
+def _numbered(names: list[str]) -> list[str]:
+    numbered = []
+    for index, name in enumerate(names):
+        times = names[: index + 1].count(name)
+        numbered.append(f"{name}_{times}" if times > 1 else name)
+    return numbered
+
+
+def limited(transform: Transform, indices: Sequence[int]) -> Transform:
+    """The transform for the parameters at `indices` alone, which is all that it sees; its norms are over them.
+
+    The gradients of the others pass by.
+    """
+    transform = measured(transform)
+
+    def init(params):
+        return transform.init([params[index] for index in indices])
+
+    def update(grads, state, params):
+        chosen, theirs = [grads[index] for index in indices], [params[index] for index in indices]
+        changed, state, told = transform.update(chosen, state, theirs)
+        by_index = dict(zip(indices, changed, strict=True))
+        return [by_index.get(index, grad) for index, grad in enumerate(grads)], state, told
+
+    return Transform(init, update)
+
+
+def measured(transform: Transform) -> Transform:
+    """The transform, telling its global norms and what it did to them, beside all that it tells itself.
+
+    `norm_before`, `norm_after`, `factor` (their ratio) and `clipped` (1 where the gradients got shorter, else 0); what
+    the transform tells under one of these names stands.
+    """
+
+    def update(grads, state, params):
+        after, state, told = transform.update(grads, state, params)
+        # The norm after one stage is that before the next; both are computed once, for the graph optimizer merges them.
+        found = _compared(global_norm(square_sums(grads)), global_norm(square_sums(after)))
+        return after, state, {name: tf.cast(value, tf.float32) for name, value in (found | told).items()}
+
+    return Transform(transform.init, update)
+
+
+def _compared(before: Tensor, after: Tensor) -> dict[str, Tensor]:
+    ratio = tf.where((before == 0) & (after == 0), 1.0, after / before)
+    return {"norm_before": before, "norm_after": after, "factor": ratio, "clipped": after < before}
