@@ -43,7 +43,11 @@ PACKAGES = ("tensorflow", "keras", "numpy", "tf-models-official", "lightning", "
 def main(words: Sequence[str] | None = None) -> int:
     asked = parsed(words)
     facts = machine()
-    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n", flush=True)
+    print(
+        ", ".join(f"{name} {value}" for name, value in facts.items()),
+        end="\n\n",
+        flush=True,
+    )
     found = WHAT[asked.what](asked)
     if asked.json:
         report = {"machine": facts, asked.what: found}
@@ -53,18 +57,35 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def speed(asked: argparse.Namespace) -> dict[str, Any]:
     """Print and return steps per second, and their ratios."""
-    races = {workload: race(workload, [OURS, *asked.peers], asked) for workload in asked.workloads}
+    races = {
+        workload: race(workload, [OURS, *asked.peers], asked)
+        for workload in asked.workloads
+    }
     speeds = {
-        work: {peer: [chunk.speed for chunk in chunks] for peer, chunks in found.items()}
+        work: {
+            peer: [chunk.speed for chunk in chunks] for peer, chunks in found.items()
+        }
         for work, found in races.items()
     }
-    print(f"{speed_table(speeds, [OURS, *asked.peers])}\n\n{ratio_table(speeds, asked.peers, OURS)}")
-    others = {work: max(chunk.others for chunks in found.values() for chunk in chunks) for work, found in races.items()}
-    busy = [f"{work} {cores:.1f}" for work, cores in others.items() if cores > BUSY_CORES]
+    print(
+        f"{speed_table(speeds, [OURS, *asked.peers])}\n\n{ratio_table(speeds, asked.peers, OURS)}"
+    )
+    others = {
+        work: max(chunk.others for chunks in found.values() for chunk in chunks)
+        for work, found in races.items()
+    }
+    busy = [
+        f"{work} {cores:.1f}" for work, cores in others.items() if cores > BUSY_CORES
+    ]
     if busy:
-        print(f"\nRough figures: meanwhile other programs used at most so many cores: {', '.join(busy)}")
+        print(
+            f"\nRough figures: meanwhile other programs used at most so many cores: {', '.join(busy)}"
+        )
     beside = {workload: ratios(found, OURS) for workload, found in speeds.items()}
-    plain = {work: {peer: one._asdict() for peer, one in found.items()} for work, found in beside.items()}
+    plain = {
+        work: {peer: one._asdict() for peer, one in found.items()}
+        for work, found in beside.items()
+    }
     return {"steps_per_second": speeds, "ratios": plain, "cores_of_others": others}
 
 
@@ -82,17 +103,51 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         "recompute: memory and time with activations computed again; board: bytes of a run of 1000 points and "
         "60 layers, and seconds until TensorBoard shows it; startup: seconds before and after training",
     )
-    installed = [peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))]
+    installed = [
+        peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))
+    ]
     for option, known, default in (
         ("--workloads", WORKLOADS, list(WORKLOADS)),
         ("--peers", [*PEERS, *MORE_PEERS], installed),
     ):
-        add(option, type=chosen_of(known), default=default, metavar="NAME,...", help=", ".join(known))
-    add("--repeats", type=int, default=5, help="rounds, in each of which every peer runs once (default: 5)")
-    add("--seconds", type=float, default=3.0, help="length of one measurement (default: 3)")
-    add("--warm-seconds", type=float, default=3.0, help="of training before the first measurement (default: 3)")
-    add("--log-every", type=int, default=10, help="steps between two written sets of histograms (default: 10)")
-    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change tftrain's config; repeatable")
+        add(
+            option,
+            type=chosen_of(known),
+            default=default,
+            metavar="NAME,...",
+            help=", ".join(known),
+        )
+    add(
+        "--repeats",
+        type=int,
+        default=5,
+        help="rounds, in each of which every peer runs once (default: 5)",
+    )
+    add(
+        "--seconds",
+        type=float,
+        default=3.0,
+        help="length of one measurement (default: 3)",
+    )
+    add(
+        "--warm-seconds",
+        type=float,
+        default=3.0,
+        help="of training before the first measurement (default: 3)",
+    )
+    add(
+        "--log-every",
+        type=int,
+        default=10,
+        help="steps between two written sets of histograms (default: 10)",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change tftrain's config; repeatable",
+    )
     add("--quick", action="store_true", help="2 rounds of 1 second: rough figures")
     add("--picture", type=png, metavar="FILE.png", help="of methods: draw the times")
     add("--json", type=Path, metavar="FILE", help="write all figures into a file")
@@ -109,17 +164,23 @@ def chosen_of(known: Sequence[str]):
         found = text.split(",")
         unknown = [name for name in found if name not in known]
         if unknown:
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; expected some of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(
+                f"there is no {', '.join(unknown)}; expected some of {', '.join(known)}"
+            )
         return found
 
     return names
 
 
-def race(workload: str, peers: Sequence[str], asked: argparse.Namespace) -> dict[str, list[Chunk]]:
+def race(
+    workload: str, peers: Sequence[str], asked: argparse.Namespace
+) -> dict[str, list[Chunk]]:
     """What every peer did in every round; one runs at a time, every other round in reverse order."""
     chunks: dict[str, list[Chunk]] = {peer: [] for peer in peers}
     with contextlib.ExitStack() as ended:
-        folder = Path(ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        folder = Path(
+            ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
+        )
         workers = []
         for peer in peers:
             worker = Worker(peer, workload, folder / peer, asked.log_every, asked.set)
@@ -128,15 +189,23 @@ def race(workload: str, peers: Sequence[str], asked: argparse.Namespace) -> dict
             workers.append(worker)
         for turn in range(asked.repeats):
             for worker in workers if turn % 2 == 0 else reversed(workers):
-                chunks[worker.peer].append(worker.measure(SETTLE_SECONDS, asked.seconds))
-            said = ", ".join(f"{peer} {found[-1].speed:.1f}" for peer, found in chunks.items())
+                chunks[worker.peer].append(
+                    worker.measure(SETTLE_SECONDS, asked.seconds)
+                )
+            said = ", ".join(
+                f"{peer} {found[-1].speed:.1f}" for peer, found in chunks.items()
+            )
             print(f"{workload}: {said}", file=sys.stderr, flush=True)
     return chunks
 
 
 def machine() -> dict[str, str]:
     """What the figures depend on."""
-    facts = {"CPU": cpu_model(), "cores": str(os.cpu_count()), "load": f"{os.getloadavg()[0]:.1f}"}
+    facts = {
+        "CPU": cpu_model(),
+        "cores": str(os.cpu_count()),
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
     facts["Python"] = platform.python_version()
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -147,7 +216,11 @@ def machine() -> dict[str, str]:
 def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in lines
+        if line.startswith("model name")
+    ]
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -25,15 +25,27 @@ def programs(width: int) -> tuple[int, dict[str, Callable]]:
     """How many parameters the network has, and a function for each method that gives the gradient."""
     keras.utils.set_random_seed(0)
     dense = keras.layers.Dense
-    model = keras.Sequential([keras.Input((10,)), dense(width, "tanh"), dense(width, "tanh"), dense(1)])
-    objective, random = KerasObjective(model, keras.losses.MeanSquaredError()), np.random.default_rng(0)
-    batch = Batch(*(tf.constant(random.normal(size=(EXAMPLES, size)), tf.float32) for size in (10, 1)))
+    model = keras.Sequential(
+        [keras.Input((10,)), dense(width, "tanh"), dense(width, "tanh"), dense(1)]
+    )
+    objective, random = (
+        KerasObjective(model, keras.losses.MeanSquaredError()),
+        np.random.default_rng(0),
+    )
+    batch = Batch(
+        *(
+            tf.constant(random.normal(size=(EXAMPLES, size)), tf.float32)
+            for size in (10, 1)
+        )
+    )
 
     def program(method: Callable) -> Callable:
         return tf.function(lambda: method(objective, batch, ()).grads, autograph=False)
 
     known = {"backprop": backprop(), "forward": forward(), "numeric": numeric()}
-    return model.count_params(), {name: program(method) for name, method in known.items()}
+    return model.count_params(), {
+        name: program(method) for name, method in known.items()
+    }
 
 
 def times(repeats: int) -> dict[int, dict[str, list[float]]]:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.numerics import norms
-from tftrain.core.types import Moment
+from tftrain.core.types import StepOutputs
 from tftrain.diagnostics.probes.gradient_stats import gradient_counts
 
 MOMENT_SECONDS = 0.3
@@ -27,16 +27,26 @@ def programs(folder: str) -> dict[str, Any]:
     writer = tf.summary.create_file_writer(folder)
 
     def probed(grad):
-        moment = Moment(tf.constant(0.0), (), [grad], [grad], [grad], [grad], ("dense/kernel",))
+        moment = StepOutputs(
+            tf.constant(0.0), (), [grad], [grad], [grad], [grad], ("dense/kernel",)
+        )
         return probe.measure(moment)
 
     def stock(grad):
         with writer.as_default(0):
             return tf.summary.histogram("dense/kernel", grad)
 
-    wanted = {"norm": lambda grad: norms([grad]), "plain_norm": tf.norm, "tftrain": probed, "stock": stock}
+    wanted = {
+        "norm": lambda grad: norms([grad]),
+        "plain_norm": tf.norm,
+        "tftrain": probed,
+        "stock": stock,
+    }
     signature = [tf.TensorSpec([None], tf.float32)]
-    return {name: tf.function(one, input_signature=signature) for name, one in wanted.items()}
+    return {
+        name: tf.function(one, input_signature=signature)
+        for name, one in wanted.items()
+    }
 
 
 def gradient(elements: int) -> np.ndarray:
@@ -89,10 +99,18 @@ def extra_megabytes(elements: int, method: str) -> float | None:
 
 
 def kilobytes(status: Path, name: str) -> int:
-    return int(re.search(rf"^{name}:\s+(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)[1])
+    return int(
+        re.search(
+            rf"^{name}:\s+(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE
+        )[1]
+    )
 
 
 if __name__ == "__main__":
     what, elements, argument = sys.argv[1:]
-    found = times(int(elements), int(argument)) if what == "time" else extra_megabytes(int(elements), argument)
+    found = (
+        times(int(elements), int(argument))
+        if what == "time"
+        else extra_megabytes(int(elements), argument)
+    )
     print(json.dumps(found))

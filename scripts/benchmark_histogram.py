@@ -24,7 +24,12 @@ def histogram(asked: argparse.Namespace) -> dict[str, Any]:
     """Print seconds, the ratio to the norm and the extra memory of each method, and return them."""
     seconds = child("time", str(ELEMENTS), str(asked.repeats))
     extra = {method: child("memory", str(ELEMENTS), method) for method in SAYS}
-    beside = {method: spread([a / b for a, b in zip(seconds[method], seconds["norm"], strict=True)]) for method in SAYS}
+    beside = {
+        method: spread(
+            [a / b for a, b in zip(seconds[method], seconds["norm"], strict=True)]
+        )
+        for method in SAYS
+    }
     rows = [
         [
             SAYS[method],
@@ -34,7 +39,12 @@ def histogram(asked: argparse.Namespace) -> dict[str, Any]:
         ]
         for method in SAYS
     ]
-    print(markdown([f"{ELEMENTS:,} float32", "ms", "times the norm", "extra MB at the peak"], rows))
+    print(
+        markdown(
+            [f"{ELEMENTS:,} float32", "ms", "times the norm", "extra MB at the peak"],
+            rows,
+        )
+    )
     return {
         "seconds": seconds,
         "extra_megabytes": extra,
@@ -45,7 +55,9 @@ def histogram(asked: argparse.Namespace) -> dict[str, Any]:
 def child(*words: str) -> Any:
     """What a fresh process measures; raises RuntimeError where it fails."""
     command = [sys.executable, str(SCRIPTS / "benchmark_gradient.py"), *words]
-    done = subprocess.run(command, env=worker_environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=worker_environment(), capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -23,14 +23,29 @@ def layers(asked: argparse.Namespace) -> dict[str, Any]:
     rows = [
         [
             count,
-            *(shown(statistics.median(found["steps_per_second"][peer])) for peer in PEERS),
+            *(
+                shown(statistics.median(found["steps_per_second"][peer]))
+                for peer in PEERS
+            ),
             shown_spread(spread(found["microseconds_per_layer"])),
             *(shown(found["facts"][peer]["assemble_seconds"]) for peer in PEERS),
         ]
         for count, found in report.items()
     ]
     added = f"us added per layer and logged step (one of {asked.log_every})"
-    print(markdown(["layers", "steps/s", "unlogged", added, "s to build and trace", "unlogged"], rows))
+    print(
+        markdown(
+            [
+                "layers",
+                "steps/s",
+                "unlogged",
+                added,
+                "s to build and trace",
+                "unlogged",
+            ],
+            rows,
+        )
+    )
     return report
 
 
@@ -38,17 +53,28 @@ def measured(count: int, asked: argparse.Namespace) -> dict[str, Any]:
     """Steps per second with and without logging, round by round, and what logging adds."""
     speeds: dict[str, list[float]] = {peer: [] for peer in PEERS}
     with contextlib.ExitStack() as ended:
-        folder = Path(ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        folder = Path(
+            ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
+        )
         workers = []
         for peer in PEERS:
-            workers.append(Worker(peer, f"dense_{count}", folder / peer, asked.log_every, asked.set))
+            workers.append(
+                Worker(
+                    peer, f"dense_{count}", folder / peer, asked.log_every, asked.set
+                )
+            )
             ended.callback(workers[-1].close)
             workers[-1].measure(0, asked.warm_seconds)
         for _ in range(asked.repeats):
             for worker in workers:
-                speeds[worker.peer].append(worker.measure(SETTLE_SECONDS, asked.seconds).speed)
+                speeds[worker.peer].append(
+                    worker.measure(SETTLE_SECONDS, asked.seconds).speed
+                )
     pairs = zip(*speeds.values(), strict=True)
-    added = [added_microseconds(logged, bare, asked.log_every) / count for logged, bare in pairs]
+    added = [
+        added_microseconds(logged, bare, asked.log_every) / count
+        for logged, bare in pairs
+    ]
     facts = {worker.peer: worker.facts for worker in workers}
     print(f"{count} layers: {speeds}, {facts}", file=sys.stderr, flush=True)
     return {"steps_per_second": speeds, "microseconds_per_layer": added, "facts": facts}

@@ -46,7 +46,12 @@ class Observed(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer):
         step = self.trainer.global_step
         if step % self.log_every == 0:
-            self.log_dict({f"grad_norm/{name}": one.grad.norm() for name, one in self.named_parameters()})
+            self.log_dict(
+                {
+                    f"grad_norm/{name}": one.grad.norm()
+                    for name, one in self.named_parameters()
+                }
+            )
             for name, one in self.named_parameters():
                 self.logger.experiment.add_histogram(f"grad/{name}", one.grad, step)
 
@@ -58,7 +63,9 @@ def lightning_observed(entry: Entry) -> Runner:
     x, y = chosen.arrays()
     x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
     data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)))
-    endless = RandomSampler(data, replacement=True, num_samples=NEVER // chosen.batch * chosen.batch)
+    endless = RandomSampler(
+        data, replacement=True, num_samples=NEVER // chosen.batch * chosen.batch
+    )
     model = Observed(network(chosen, data.tensors[0]), entry.log_every)
     trainer = lightning.Trainer(
         max_epochs=-1,
@@ -77,7 +84,10 @@ def network(chosen: Workload, x) -> nn.Sequential:
     """The layers of a workload in PyTorch."""
     layers, width = [], x.shape[-1]
     for layer in chosen.layers:
-        name, given = layer["name"], {key: value for key, value in layer.items() if key != "name"}
+        name, given = (
+            layer["name"],
+            {key: value for key, value in layer.items() if key != "name"},
+        )
         activation = given.pop("activation", None)
         if name == "lstm":
             layers.append(Recurrent(width, **given))

@@ -11,8 +11,8 @@ from typing import Any
 from benchmark_gradient import kilobytes
 
 import tftrain
-from tftrain.core.schedule import GOES_ON, Stretch
-from tftrain.trainer.build import assemble
+from tftrain.core.schedule import NOTHING_DUE, Segment
+from tftrain.trainer.build import build_run
 
 STEPS = 3  # that are timed
 
@@ -22,11 +22,11 @@ def measured(config: Path) -> dict[str, float]:
 
     Needs Linux's /proc.
     """
-    run, status = assemble(tftrain.load(config)), Path("/proc/self/status")
+    run, status = build_run(tftrain.load(config)), Path("/proc/self/status")
     feed = run.data.train
 
     def steps(first: int, count: int) -> Any:
-        return run.programs.run(feed.serve(first, count), [Stretch(count, GOES_ON)])
+        return run.programs.run(feed.serve(first, count), [Segment(count, NOTHING_DUE)])
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = kilobytes(status, "VmRSS")
@@ -34,7 +34,10 @@ def measured(config: Path) -> dict[str, float]:
     began = time.process_time()
     steps(1, STEPS)
     seconds = (time.process_time() - began) / STEPS
-    return {"megabytes": (kilobytes(status, "VmHWM") - before) / 1000, "seconds": seconds}
+    return {
+        "megabytes": (kilobytes(status, "VmHWM") - before) / 1000,
+        "seconds": seconds,
+    }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,11 @@ from benchmark_table import markdown, shown
 from benchmark_worker import SCRIPTS, worker_environment
 from matplotlib.figure import Figure
 
-SAYS = {"backprop": "reverse mode", "forward": "forward mode", "numeric": "central differences"}
+SAYS = {
+    "backprop": "reverse mode",
+    "forward": "forward mode",
+    "numeric": "central differences",
+}
 
 
 def methods(asked: argparse.Namespace) -> dict[str, Any]:
@@ -27,8 +31,14 @@ def methods(asked: argparse.Namespace) -> dict[str, Any]:
 
 def measured(repeats: int) -> dict[str, dict[str, list[float]]]:
     """Seconds by parameters and method, round by round, in one process; raises RuntimeError where it fails."""
-    command = [sys.executable, str(SCRIPTS / "benchmark_differentiation.py"), str(repeats)]
-    done = subprocess.run(command, env=worker_environment(), capture_output=True, text=True)
+    command = [
+        sys.executable,
+        str(SCRIPTS / "benchmark_differentiation.py"),
+        str(repeats),
+    ]
+    done = subprocess.run(
+        command, env=worker_environment(), capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -52,10 +62,17 @@ def ratio(found: dict[str, list[float]], method: str) -> str:
 def drawn(seconds: dict[str, dict[str, list[float]]]) -> Figure:
     """The times over the number of parameters, both on log10 axes."""
     figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="parameters", ylabel="seconds for one gradient")
+    axes = figure.add_subplot(
+        xscale="log",
+        yscale="log",
+        xlabel="parameters",
+        ylabel="seconds for one gradient",
+    )
     for method, name in SAYS.items():
         times = [min(found[method]) for found in seconds.values()]
-        axes.plot([int(parameters) for parameters in seconds], times, marker="o", label=name)
+        axes.plot(
+            [int(parameters) for parameters in seconds], times, marker="o", label=name
+        )
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -9,7 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 from benchmark_runner import Entry, Runner
-from benchmark_workloads import CLIP_NORM, LEARNING_RATE, NEVER, Workload, workload, write_config
+from benchmark_workloads import (
+    CLIP_NORM,
+    LEARNING_RATE,
+    NEVER,
+    Workload,
+    workload,
+    write_config,
+)
 
 BATCHES_AHEAD = 64  # of the bare loop, in memory
 STEPS_PER_CALL = 256  # of the bare loop
@@ -51,9 +58,13 @@ def limit(entry: Entry) -> Runner:
         for index in tf.range(STEPS_PER_CALL):
             rows = order[index % BATCHES_AHEAD]
             with tf.GradientTape() as tape:
-                loss = loss_of(tf.gather(y, rows), model(tf.gather(x, rows), training=True))
+                loss = loss_of(
+                    tf.gather(y, rows), model(tf.gather(x, rows), training=True)
+                )
             grads = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
+            optimizer.apply_gradients(
+                zip(grads, model.trainable_variables, strict=True)
+            )
 
     return Runner(_for_ever(call), _iterations(optimizer))
 
@@ -64,10 +75,18 @@ def fit(entry: Entry, steps_per_execution: int) -> Runner:
     x, y = chosen.arrays()
     model, loss_of = keras_model(tf.keras, chosen, x.shape[1:])
     optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
-    model.compile(optimizer, loss_of, metrics=["accuracy"], steps_per_execution=steps_per_execution)
+    model.compile(
+        optimizer,
+        loss_of,
+        metrics=["accuracy"],
+        steps_per_execution=steps_per_execution,
+    )
     batches = dataset(x, y, chosen.batch)
     steps = NEVER // 64 * 64
-    return Runner(lambda: model.fit(batches, steps_per_epoch=steps, verbose=0), _iterations(optimizer))
+    return Runner(
+        lambda: model.fit(batches, steps_per_epoch=steps, verbose=0),
+        _iterations(optimizer),
+    )
 
 
 def tutorial_observed(entry: Entry) -> Runner:
@@ -76,7 +95,10 @@ def tutorial_observed(entry: Entry) -> Runner:
     x, y = chosen.arrays()
     model, loss_of = keras_model(tf.keras, chosen, x.shape[1:])
     optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
-    mean, accuracy = tf.keras.metrics.Mean(), tf.keras.metrics.SparseCategoricalAccuracy()
+    mean, accuracy = (
+        tf.keras.metrics.Mean(),
+        tf.keras.metrics.SparseCategoricalAccuracy(),
+    )
     writer = tf.summary.create_file_writer(str(entry.folder / "events"))
     step = tf.Variable(0, dtype=tf.int64)
     names = [variable.path for variable in model.trainable_variables]
@@ -86,11 +108,16 @@ def tutorial_observed(entry: Entry) -> Runner:
         with tf.GradientTape() as tape:
             outputs = model(batch_x, training=True)
             loss = loss_of(batch_y, outputs)
-        grads, norm = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), CLIP_NORM)
+        grads, norm = tf.clip_by_global_norm(
+            tape.gradient(loss, model.trainable_variables), CLIP_NORM
+        )
         optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
         mean.update_state(loss)
         accuracy.update_state(batch_y, outputs)
-        with writer.as_default(step), tf.summary.record_if(lambda: step % entry.log_every == 0):
+        with (
+            writer.as_default(step),
+            tf.summary.record_if(lambda: step % entry.log_every == 0),
+        ):
             summarize(loss, norm, names, grads)
         step.assign_add(1)
 
@@ -110,7 +137,10 @@ def orbit_observed(entry: Entry) -> Runner:
     x, y = chosen.arrays()
     model, loss_of = keras_model(tf_keras, chosen, x.shape[1:])
     optimizer = tf_keras.optimizers.Adam(LEARNING_RATE)
-    mean, accuracy = tf_keras.metrics.Mean(), tf_keras.metrics.SparseCategoricalAccuracy()
+    mean, accuracy = (
+        tf_keras.metrics.Mean(),
+        tf_keras.metrics.SparseCategoricalAccuracy(),
+    )
     step = tf.Variable(0, dtype=tf.int64)
     names = [variable.name for variable in model.trainable_variables]
 
@@ -124,8 +154,12 @@ def orbit_observed(entry: Entry) -> Runner:
             with tf.GradientTape() as tape:
                 outputs = model(batch_x, training=True)
                 loss = loss_of(batch_y, outputs)
-            grads, norm = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), CLIP_NORM)
-            optimizer.apply_gradients(list(zip(grads, model.trainable_variables, strict=True)))
+            grads, norm = tf.clip_by_global_norm(
+                tape.gradient(loss, model.trainable_variables), CLIP_NORM
+            )
+            optimizer.apply_gradients(
+                list(zip(grads, model.trainable_variables, strict=True))
+            )
             mean.update_state(loss)
             accuracy.update_state(batch_y, outputs)
             summarize(loss, norm, names, grads)
@@ -142,7 +176,10 @@ def orbit_observed(entry: Entry) -> Runner:
         summary_dir=str(entry.folder / "events"),
         summary_interval=entry.log_every,
     )
-    return Runner(lambda: controller.train(NEVER, checkpoint_at_completion=False), lambda: int(step.numpy()))
+    return Runner(
+        lambda: controller.train(NEVER, checkpoint_at_completion=False),
+        lambda: int(step.numpy()),
+    )
 
 
 def keras_model(keras, chosen: Workload, input_shape):
@@ -154,13 +191,18 @@ def keras_model(keras, chosen: Workload, input_shape):
         "flatten": keras.layers.Flatten,
         "lstm": keras.layers.LSTM,
     }
-    layers = [kinds[layer["name"]](**{k: v for k, v in layer.items() if k != "name"}) for layer in chosen.layers]
+    layers = [
+        kinds[layer["name"]](**{k: v for k, v in layer.items() if k != "name"})
+        for layer in chosen.layers
+    ]
     model = keras.Sequential([keras.Input(tuple(input_shape)), *layers])
     return model, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def dataset(x, y, batch: int) -> tf.data.Dataset:
-    examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=1).repeat()
+    examples = (
+        tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=1).repeat()
+    )
     return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

@@ -37,14 +37,21 @@ def startup(asked: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[float]] = {name: [] for name in SAYS}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as place:
         folder = Path(place)
-        (folder / "wrong.yaml").write_text("model: mlp\ndata: irsi\noptimizer: adam\n", encoding="utf-8")
+        (folder / "wrong.yaml").write_text(
+            "model: mlp\ndata: irsi\noptimizer: adam\n", encoding="utf-8"
+        )
         (folder / "stream.yaml").write_text(json.dumps(STREAM), encoding="utf-8")
         for turn in range(asked.repeats):
             measured = once(folder, turn)
             for name, seconds in measured.items():
                 found[name].append(seconds)
     spreads = {name: spread(seconds) for name, seconds in found.items()}
-    print(markdown(["", "seconds", "least", "most"], [row(SAYS[name], one) for name, one in spreads.items()]))
+    print(
+        markdown(
+            ["", "seconds", "least", "most"],
+            [row(SAYS[name], one) for name, one in spreads.items()],
+        )
+    )
     return {name: one._asdict() for name, one in spreads.items()}
 
 
@@ -54,7 +61,9 @@ def row(says: str, found: Spread) -> list[str]:
 
 def once(folder: Path, turn: int) -> dict[str, float]:
     """Each of them once, in seconds."""
-    imported = seconds_of(folder, "-c", "import time, tensorflow; print(time.monotonic())", printed=True)
+    imported = seconds_of(
+        folder, "-c", "import time, tensorflow; print(time.monotonic())", printed=True
+    )
     first, end_arrays = run(folder, IRIS, f"iris-{turn}", "0.01")
     _, end_stream = run(folder, folder / "stream.yaml", f"stream-{turn}", "0.001")
     return {
@@ -64,27 +73,45 @@ def once(folder: Path, turn: int) -> dict[str, float]:
         "end_arrays": end_arrays,
         "end_stream": end_stream,
         "help": seconds_of(folder, "-m", "tftrain", "--help"),
-        "mistake": seconds_of(folder, "-m", "tftrain", "--config", "wrong.yaml", status=2),
+        "mistake": seconds_of(
+            folder, "-m", "tftrain", "--config", "wrong.yaml", status=2
+        ),
     }
 
 
 def run(folder: Path, config: Path, name: str, rate: str) -> tuple[float, float]:
     """Seconds from the start of `python -m tftrain` to its first step, and from its last step to its end."""
     journal = folder / f"{name}.txt"
-    words = ["-m", "tftrain", "--config", str(config), "--run-dir", str(folder / name), "--set"]
-    words.append(f"optimizer.learning_rate={{name: 'benchmark_parts:telling', rate: {rate}, file: '{journal}'}}")
+    words = [
+        "-m",
+        "tftrain",
+        "--config",
+        str(config),
+        "--run-dir",
+        str(folder / name),
+        "--set",
+    ]
+    words.append(
+        f"optimizer.learning_rate={{name: 'benchmark_parts:telling', rate: {rate}, file: '{journal}'}}"
+    )
     began = time.monotonic()
     took = seconds_of(folder, *words)
     times = [float(line) for line in journal.read_text(encoding="utf-8").splitlines()]
     return times[0] - began, began + took - times[-1]
 
 
-def seconds_of(folder: Path, *words: str, status: int = 0, printed: bool = False) -> float:
+def seconds_of(
+    folder: Path, *words: str, status: int = 0, printed: bool = False
+) -> float:
     """How long Python takes for it; with `printed`, until the time that it prints."""
     env = worker_environment()
     began = time.monotonic()
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True
+    )
     ended = time.monotonic()
     if done.returncode != status:
-        raise RuntimeError(f"python {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(
+            f"python {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return (float(done.stdout) if printed else ended) - began

@@ -22,7 +22,9 @@ def spread(figures: Sequence[float]) -> Spread:
 def ratios(speeds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Spread]:
     """Our speed over each other one's; those of one round are compared, for a machine's speed drifts."""
     return {
-        peer: spread([mine / other for mine, other in zip(speeds[ours], theirs, strict=True)])
+        peer: spread(
+            [mine / other for mine, other in zip(speeds[ours], theirs, strict=True)]
+        )
         for peer, theirs in speeds.items()
         if peer != ours
     }
@@ -42,23 +44,46 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+        "| "
+        + " | ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        )
+        + " |"
+        for line in lines
     )
 
 
-def speed_table(speeds: Mapping[str, Mapping[str, Sequence[float]]], peers: Sequence[str]) -> str:
+def speed_table(
+    speeds: Mapping[str, Mapping[str, Sequence[float]]], peers: Sequence[str]
+) -> str:
     """Steps per second: the median of each peer on each workload."""
     rows = [
-        [workload, *(shown(statistics.median(found[peer])) if peer in found else "-" for peer in peers)]
+        [
+            workload,
+            *(
+                shown(statistics.median(found[peer])) if peer in found else "-"
+                for peer in peers
+            ),
+        ]
         for workload, found in speeds.items()
     ]
     return markdown(["steps/s", *peers], rows)
 
 
-def ratio_table(speeds: Mapping[str, Mapping[str, Sequence[float]]], peers: Sequence[str], ours: str) -> str:
+def ratio_table(
+    speeds: Mapping[str, Mapping[str, Sequence[float]]], peers: Sequence[str], ours: str
+) -> str:
     """Our speed over that of the others: the median of the rounds, and their spread."""
     rows = []
     for workload, found in speeds.items():
         beside = ratios(found, ours)
-        rows.append([workload, *(shown_spread(beside[peer]) if peer in beside else "-" for peer in peers)])
+        rows.append(
+            [
+                workload,
+                *(
+                    shown_spread(beside[peer]) if peer in beside else "-"
+                    for peer in peers
+                ),
+            ]
+        )
     return markdown([f"{ours} /", *peers], rows)

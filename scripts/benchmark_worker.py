@@ -37,7 +37,14 @@ class Chunk(NamedTuple):
 class Worker:
     """Owns a process that trains one workload with one peer; between two questions it is stopped and uses no CPU."""
 
-    def __init__(self, peer: str, workload: str, folder: Path, log_every: int, settings: list[str]):
+    def __init__(
+        self,
+        peer: str,
+        workload: str,
+        folder: Path,
+        log_every: int,
+        settings: list[str],
+    ):
         folder.mkdir(parents=True)
         self.peer, self.folder = peer, folder
         said = json.dumps([peer, workload, str(folder), log_every, settings])
@@ -75,7 +82,9 @@ class Worker:
     def _heard(self):
         line = self._process.stdout.readline()
         if not line:
-            last = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-MOST_SHOWN:]
+            last = (self.folder / "log.txt").read_text(
+                encoding="utf-8", errors="replace"
+            )[-MOST_SHOWN:]
             raise RuntimeError(f"{self.peer} ended:\n{last}")
         return json.loads(line)
 
@@ -83,15 +92,30 @@ class Worker:
 def worker_environment() -> dict[str, str]:
     """The environment of a process that finds tftrain and these scripts, and may share a GPU with its like."""
     paths = [str(SCRIPTS.parent), str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
-    wanted = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "KERAS_BACKEND": "tensorflow"}
-    return {**os.environ, **wanted, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    wanted = {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "KERAS_BACKEND": "tensorflow",
+    }
+    return {
+        **os.environ,
+        **wanted,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
 
 
 def cpu_seconds_of_others(process: int) -> float:
     """CPU time that all other processes of the machine have used; NaN where /proc does not tell."""
     try:
-        every = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
-        own = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
+        every = (
+            Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
+        )
+        own = (
+            Path(f"/proc/{process}/stat")
+            .read_text(encoding="utf-8")
+            .rpartition(")")[2]
+            .split()[11:13]
+        )
     except OSError:
         return float("nan")
     user, nice, system, _, _, *interrupts_and_stolen = map(int, every)
@@ -128,13 +152,17 @@ def main(said: str) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a peer prints goes to the log
     # TensorFlow and PyTorch keep out of each other's way.
-    peers = importlib.import_module("benchmark_lightning" if peer.startswith("lightning") else "benchmark_peers").PEERS
+    peers = importlib.import_module(
+        "benchmark_lightning" if peer.startswith("lightning") else "benchmark_peers"
+    ).PEERS
     runner = peers[peer](Entry(workload, Path(folder), log_every, settings))
 
     def tell(what) -> None:
         print(json.dumps(what), file=answers, flush=True)
 
-    threading.Thread(target=answer, args=(runner.steps, runner.facts, tell), daemon=True).start()
+    threading.Thread(
+        target=answer, args=(runner.steps, runner.facts, tell), daemon=True
+    ).start()
     runner.train()
 
 

@@ -38,7 +38,9 @@ def arrays(workload_name: str):
 
 def dense(widths: list[int]) -> list[dict[str, Any]]:
     """Dense layers with ReLU between them."""
-    hidden = [{"name": "dense", "units": width, "activation": "relu"} for width in widths[:-1]]
+    hidden = [
+        {"name": "dense", "units": width, "activation": "relu"} for width in widths[:-1]
+    ]
     return [*hidden, {"name": "dense", "units": widths[-1]}]
 
 
@@ -83,7 +85,11 @@ _CNN = [
     {"name": "flatten"},
     *dense([128, 10]),
 ]
-_LSTM = [{"name": "lstm", "units": 128, "return_sequences": True}, {"name": "lstm", "units": 64}, *dense([10])]
+_LSTM = [
+    {"name": "lstm", "units": 128, "return_sequences": True},
+    {"name": "lstm", "units": 64},
+    *dense([10]),
+]
 WORKLOADS = {
     "iris_mlp": Workload(dense([32, 3]), 32, iris),
     "digits_mlp": Workload(dense([128, 64, 10]), 32, flat_digits),
@@ -97,7 +103,11 @@ WORKLOADS = {
 def write_config(path: Path, name: str, log_every: int | None) -> Path:
     """A config that trains a workload without an end; with `log_every` it is observed, else nothing is written."""
     chosen = workload(name)
-    log = {"scalars": log_every or NEVER, "histograms_every": log_every or "never", "histograms": "gradients"}
+    log = {
+        "scalars": log_every or NEVER,
+        "histograms_every": log_every or "never",
+        "histograms": "gradients",
+    }
     config = {
         "model": {"name": "sequential", "layers": chosen.layers},
         "data": {

@@ -28,7 +28,7 @@ import fuzz_runs  # noqa: E402
 from fuzz_mutations import Mutant, mutant  # noqa: E402
 
 import tftrain  # noqa: E402
-from tftrain.config.export import dump  # noqa: E402
+from tftrain.config.export import to_yaml  # noqa: E402
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 FAULTS = ("traceback", "hang", "not told", "reads differently", "unclear", "led out")
@@ -79,7 +79,11 @@ def read(case: Mutant, path: Path) -> Found:
     try:
         config = tftrain.load(path)
     except tftrain.ConfigError as error:
-        bad = [line for line in str(error).splitlines() if not line.isprintable() or len(line) > fuzz_runs.LONGEST_LINE]
+        bad = [
+            line
+            for line in str(error).splitlines()
+            if not line.isprintable() or len(line) > fuzz_runs.LONGEST_LINE
+        ]
         if bad:
             return Found("traceback", f"no clear line: {bad[0][:200]!r}")
         if case.told and not any(case.unknown in line for line in error.problems):
@@ -87,9 +91,9 @@ def read(case: Mutant, path: Path) -> Found:
         return Found("refused", str(error))
     if case.unknown is not None:
         return Found("not told", f"'{case.unknown}' was accepted")
-    printed = dump(config)
+    printed = to_yaml(config)
     path.write_text(printed, encoding="utf-8")
-    if dump(tftrain.load(path)) != printed:
+    if to_yaml(tftrain.load(path)) != printed:
         return Found("reads differently", printed)
     return Found("accepted", config=config)
 
@@ -97,22 +101,26 @@ def read(case: Mutant, path: Path) -> Found:
 def assembled(config: tftrain.Config) -> Found:
     """What making the run gives, which is all that comes before its first step."""
     from tftrain.config.error_context import InputError, UserCodeError
-    from tftrain.trainer.build import assemble
+    from tftrain.trainer.build import build_run
 
     try:
-        assemble(config)
+        build_run(config)
     except (InputError, UserCodeError) as error:
         return Found("refused", str(error))
     return Found("accepted")
 
 
 def is_small(config: tftrain.Config) -> bool:
-    text = dump(config).partition("\ndata:")[0]
+    text = to_yaml(config).partition("\ndata:")[0]
     numbers = re.findall(r"(?<![\w.])\d[\d_]*(?:\.\d*)?(?:[eE]\+?\d+)?", text)
-    return "0x" not in text and all(float(number.replace("_", "") or 0) <= LARGEST for number in numbers)
+    return "0x" not in text and all(
+        float(number.replace("_", "") or 0) <= LARGEST for number in numbers
+    )
 
 
-def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mutant, Found]]:
+def checked(
+    cases: int, seed: int, assemble: int
+) -> Iterator[tuple[str, int, Mutant, Found]]:
     """(stage, number, mutant, what it gave): every case read, then as many of the accepted ones assembled."""
     texts = [path.read_text(encoding="utf-8") for path in CONFIGS]
     accepted: dict[bytes, tuple] = {}
@@ -132,10 +140,17 @@ def checked(cases: int, seed: int, assemble: int) -> Iterator[tuple[str, int, Mu
 
     import_tensorflow()
     for number, case, config in list(accepted.values())[:assemble]:
-        yield "assembled", number, case, guarded(lambda config=config: assembled(config), ASSEMBLE_SECONDS)
+        yield (
+            "assembled",
+            number,
+            case,
+            guarded(lambda config=config: assembled(config), ASSEMBLE_SECONDS),
+        )
 
 
-def checked_runs(cases: int, seed: int) -> Iterator[tuple[int, fuzz_runs.RunCase, Found]]:
+def checked_runs(
+    cases: int, seed: int
+) -> Iterator[tuple[int, fuzz_runs.RunCase, Found]]:
     """(number, case, what it gave): commands given mutated runs, and odd paths."""
     from tftrain.cli.main import main
 
@@ -144,18 +159,44 @@ def checked_runs(cases: int, seed: int) -> Iterator[tuple[int, fuzz_runs.RunCase
         for number in range(cases):
             fuzz_runs.make_desk(desk)
             case = fuzz_runs.mutate(desk, seed, number)
-            yield number, case, guarded(lambda case=case: Found(*fuzz_runs.outcome(case, desk, main)), RUN_SECONDS)
+            yield (
+                number,
+                case,
+                guarded(
+                    lambda case=case: Found(*fuzz_runs.outcome(case, desk, main)),
+                    RUN_SECONDS,
+                ),
+            )
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Checks mutations of the example configs.")
-    parser.add_argument("--version", action="version", version=f"tftrain {tftrain.__version__}")
+    parser = argparse.ArgumentParser(
+        prog="scripts/fuzz", description="Checks mutations of the example configs."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tftrain {tftrain.__version__}"
+    )
     add = parser.add_argument
     add("--cases", type=int, default=5000, help="how many mutations (default: 5000)")
     add("--seed", type=int, default=1, help="of the mutations (default: 1)")
-    add("--assemble", type=int, default=100, help="how many of the accepted ones to make runs of (default: 100)")
-    add("--runs", type=int, default=500, help="how many mutated runs and odd paths (default: 500)")
-    add("--show", type=int, metavar="CASE", help="print the mutation of this number and stop")
+    add(
+        "--assemble",
+        type=int,
+        default=100,
+        help="how many of the accepted ones to make runs of (default: 100)",
+    )
+    add(
+        "--runs",
+        type=int,
+        default=500,
+        help="how many mutated runs and odd paths (default: 500)",
+    )
+    add(
+        "--show",
+        type=int,
+        metavar="CASE",
+        help="print the mutation of this number and stop",
+    )
     return parser.parse_args(words)
 
 
@@ -173,23 +214,36 @@ def main(words: list[str]) -> int:
         now = time.monotonic()
         slowest, last = max(slowest, now - last) if stage == "read" else slowest, now
         counts[stage, found.outcome] += 1
-        kinds.setdefault(case.kind, collections.Counter())[found.outcome] += stage == "read"
+        kinds.setdefault(case.kind, collections.Counter())[found.outcome] += (
+            stage == "read"
+        )
         if found.outcome in FAULTS:
             print(
-                f"case {number} of seed {asked.seed} ({case.kind}), {stage}: {found.outcome}: {found.words}", flush=True
+                f"case {number} of seed {asked.seed} ({case.kind}), {stage}: {found.outcome}: {found.words}",
+                flush=True,
             )
     for number, case, found in checked_runs(asked.runs, asked.seed):
         counts["run", found.outcome] += 1
         kinds.setdefault(case.kind, collections.Counter())[found.outcome] += 1
         if found.outcome in FAULTS:
             words = f"{' '.join(case.words)[:300]!r}: {found.outcome}"
-            print(f"run {number} of seed {asked.seed} ({case.kind}: {case.done!r}), {words}: {found.words}", flush=True)
+            print(
+                f"run {number} of seed {asked.seed} ({case.kind}: {case.done!r}), {words}: {found.words}",
+                flush=True,
+            )
     for kind, gave in kinds.items():
-        print(f"{kind:>16}: " + ", ".join(f"{gave[outcome]} {outcome}" for outcome in gave if gave[outcome]))
+        print(
+            f"{kind:>16}: "
+            + ", ".join(
+                f"{gave[outcome]} {outcome}" for outcome in gave if gave[outcome]
+            )
+        )
     for (stage, outcome), count in sorted(counts.items()):
         print(f"{stage}: {count} {outcome}")
     faults = sum(count for (_, outcome), count in counts.items() if outcome in FAULTS)
-    print(f"{faults} faults; {time.monotonic() - began:.0f} s, the slowest reading {slowest:.2f} s")
+    print(
+        f"{faults} faults; {time.monotonic() - began:.0f} s, the slowest reading {slowest:.2f} s"
+    )
     return 1 if faults else 0
 
 

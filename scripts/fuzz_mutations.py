@@ -10,13 +10,84 @@ import yaml
 
 UNKNOWN = "qwerty"  # a key that nothing takes
 ODD_WORDS = (
-    *("", "{", "]", ":", "- ", "\t", "'", '"', "&a ", "*a", "null", "yes", "1e-3", ".nan", "-1", "[1, x]", "!!x "),
-    *("{name: adam}", "name:", "é", "\x00", "---\n", "#", "%", "? ", "\ud7ff", "1" * 400, "0x", "1e999", "mine:typed"),
+    *(
+        "",
+        "{",
+        "]",
+        ":",
+        "- ",
+        "\t",
+        "'",
+        '"',
+        "&a ",
+        "*a",
+        "null",
+        "yes",
+        "1e-3",
+        ".nan",
+        "-1",
+        "[1, x]",
+        "!!x ",
+    ),
+    *(
+        "{name: adam}",
+        "name:",
+        "é",
+        "\x00",
+        "---\n",
+        "#",
+        "%",
+        "? ",
+        "\ud7ff",
+        "1" * 400,
+        "0x",
+        "1e999",
+        "mine:typed",
+    ),
 )
 ODD_VALUES = (
-    *("null", "true", "''", "0", "-1", "1", "3", "0.5", "1.5", "-0.0", "1e-300", "1e300", "1e999", ".inf", "-.inf"),
-    *(".nan", "99999999999999999999", "-9223372036854775809", "[]", "{}", "[[]]", "[1, 2]", "[null]", "{a: 1}", "auto"),
-    *("'\\x00'", '"\\0"', '"\\e[31m"', "'日本語'", "'\u202e'", "'1'", "never", "2 epochs", "0 steps", "-1 epochs", "~"),
+    *(
+        "null",
+        "true",
+        "''",
+        "0",
+        "-1",
+        "1",
+        "3",
+        "0.5",
+        "1.5",
+        "-0.0",
+        "1e-300",
+        "1e300",
+        "1e999",
+        ".inf",
+        "-.inf",
+    ),
+    *(
+        ".nan",
+        "99999999999999999999",
+        "-9223372036854775809",
+        "[]",
+        "{}",
+        "[[]]",
+        "[1, 2]",
+        "[null]",
+        "{a: 1}",
+        "auto",
+    ),
+    *(
+        "'\\x00'",
+        '"\\0"',
+        '"\\e[31m"',
+        "'日本語'",
+        "'\u202e'",
+        "'1'",
+        "never",
+        "2 epochs",
+        "0 steps",
+        "-1 epochs",
+        "~",
+    ),
     *(
         "../../etc/passwd",
         "/dev/zero",
@@ -29,9 +100,25 @@ ODD_VALUES = (
         "keras.Model",
         "2024-1-1",
     ),
-    *("{name: mlp}", "{name: null}", "{name: [adam]}", "[{name: global_norm, limit: -1}]", "adam", "accuracy", "iris"),
+    *(
+        "{name: mlp}",
+        "{name: null}",
+        "{name: [adam]}",
+        "[{name: global_norm, limit: -1}]",
+        "adam",
+        "accuracy",
+        "iris",
+    ),
 )
-ODD_TAGS = ("!!python/object:os.system", "!!python/name:os.system", "!!binary", "!!set", "!!int", "!x", "!<tag:x,1:y>")
+ODD_TAGS = (
+    "!!python/object:os.system",
+    "!!python/name:os.system",
+    "!!binary",
+    "!!set",
+    "!!int",
+    "!x",
+    "!<tag:x,1:y>",
+)
 ENCODINGS = ("utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp037")
 
 
@@ -51,7 +138,9 @@ def mutant(texts: list[str], seed: int, number: int) -> Mutant:
     made = KINDS[kind](draw, text)
     if isinstance(made, Mutant):
         return made._replace(kind=kind)
-    return Mutant(kind, made if isinstance(made, bytes) else made.encode("utf-8", "surrogatepass"))
+    return Mutant(
+        kind, made if isinstance(made, bytes) else made.encode("utf-8", "surrogatepass")
+    )
 
 
 def words(draw: random.Random, text: str) -> str:
@@ -78,7 +167,16 @@ def indentation(draw: random.Random, text: str) -> str:
     for _ in range(draw.randint(1, 3)):
         at = draw.randrange(len(lines))
         line = lines[at]
-        lines[at] = draw.choice([f"  {line}", f"\t{line}", line[1:], line.lstrip(), f"{line}\n{line}", f"{line}\r"])
+        lines[at] = draw.choice(
+            [
+                f"  {line}",
+                f"\t{line}",
+                line[1:],
+                line.lstrip(),
+                f"{line}\n{line}",
+                f"{line}\r",
+            ]
+        )
     return "\n".join(lines)
 
 
@@ -103,14 +201,23 @@ def size(draw: random.Random, text: str) -> str:
     many = draw.choice([100, 10_000, 200_000])
     line = draw.choice(text.splitlines())
     return draw.choice(
-        [text * (many // 100), text + line * (many // 10), text + "[" * many, text + "a" * many + ": 1\n"]
+        [
+            text * (many // 100),
+            text + line * (many // 10),
+            text + "[" * many,
+            text + "a" * many + ": 1\n",
+        ]
     )
 
 
 def tag(draw: random.Random, text: str) -> str:
     root, nodes = _tree(text)
-    draw.choice([node for _, pair in nodes for node in pair]).tag = "tag:yaml.org,2002:odd"
-    return yaml.serialize(root, allow_unicode=True).replace("!!odd", draw.choice(ODD_TAGS), 1)
+    draw.choice(
+        [node for _, pair in nodes for node in pair]
+    ).tag = "tag:yaml.org,2002:odd"
+    return yaml.serialize(root, allow_unicode=True).replace(
+        "!!odd", draw.choice(ODD_TAGS), 1
+    )
 
 
 def anchor(draw: random.Random, text: str) -> str:
@@ -126,7 +233,10 @@ def value(draw: random.Random, text: str) -> str:
     for _ in range(draw.randint(1, 2)):
         mapping, pair = draw.choice(nodes)
         if pair in mapping.value:
-            mapping.value[mapping.value.index(pair)] = (pair[0], yaml.compose(draw.choice(ODD_VALUES), yaml.SafeLoader))
+            mapping.value[mapping.value.index(pair)] = (
+                pair[0],
+                yaml.compose(draw.choice(ODD_VALUES), yaml.SafeLoader),
+            )
     return yaml.serialize(root, allow_unicode=True)
 
 
@@ -149,7 +259,11 @@ def doubled(draw: random.Random, text: str) -> Mutant:
     """A key given twice."""
     root, nodes = _tree(text)
     mapping, pair = draw.choice(nodes)
-    mapping.value.append(draw.choice([pair, (pair[0], yaml.compose(draw.choice(ODD_VALUES), yaml.SafeLoader))]))
+    mapping.value.append(
+        draw.choice(
+            [pair, (pair[0], yaml.compose(draw.choice(ODD_VALUES), yaml.SafeLoader))]
+        )
+    )
     return _refused(root, pair[0].value)
 
 
@@ -157,7 +271,10 @@ def added(draw: random.Random, text: str) -> Mutant:
     """A key that nothing takes."""
     root, nodes = _tree(text)
     mapping, (_, node) = draw.choice(nodes)
-    mapping.value.insert(draw.randint(0, len(mapping.value)), (yaml.ScalarNode("tag:yaml.org,2002:str", UNKNOWN), node))
+    mapping.value.insert(
+        draw.randint(0, len(mapping.value)),
+        (yaml.ScalarNode("tag:yaml.org,2002:str", UNKNOWN), node),
+    )
     return _refused(root, UNKNOWN)
 
 
@@ -168,7 +285,9 @@ def renamed(draw: random.Random, text: str) -> Mutant:
     known, at = key.value, draw.randint(0, len(key.value))
     key.value = f"{known[:at]}q{known[at:]}"
     made = _refused(root, key.value)
-    return made._replace(told=known != "name")  # without its name nothing can be said of a part
+    return made._replace(
+        told=known != "name"
+    )  # without its name nothing can be said of a part
 
 
 def _refused(root: yaml.Node, key: str) -> Mutant:
@@ -191,6 +310,15 @@ def _tree(text: str) -> tuple[yaml.Node, list[tuple]]:
 
 KINDS: dict[str, Callable] = {
     made.__name__: made
-    for made in (words, indentation, truncation, bytes_changed, encoding, size, tag, anchor)
+    for made in (
+        words,
+        indentation,
+        truncation,
+        bytes_changed,
+        encoding,
+        size,
+        tag,
+        anchor,
+    )
     + (value, removed, moved, doubled, added, renamed)
 }

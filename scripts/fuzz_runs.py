@@ -15,10 +15,30 @@ from typing import NamedTuple
 LONGEST_LINE = 2500  # of what a command writes
 SECRET = "what lies outside of the run"
 CONFIG = "model: mlp\ndata: iris\noptimizer: adam\ntraining: {steps: 3}\n"
-FILES = ("metrics.jsonl", "results.json", "config.yaml", "incidents/00000002/incident.txt")
+FILES = (
+    "metrics.jsonl",
+    "results.json",
+    "config.yaml",
+    "incidents/00000002/incident.txt",
+)
 EVENTS = "events.out.tfevents.1700000000.000000.host.1"
-FOLDERS = ("incidents", "incidents/00000002", "checkpoints", "checkpoints/best", "val", "pictures", "plugins")
-DRAFTS = (".lock", ".draft.report.html", ".draft.curves.png", "report.html", "curves.png", "model.keras")
+FOLDERS = (
+    "incidents",
+    "incidents/00000002",
+    "checkpoints",
+    "checkpoints/best",
+    "val",
+    "pictures",
+    "plugins",
+)
+DRAFTS = (
+    ".lock",
+    ".draft.report.html",
+    ".draft.curves.png",
+    "report.html",
+    "curves.png",
+    "model.keras",
+)
 ODD_JSON = (
     *(
         "{}",
@@ -58,7 +78,20 @@ ODD_NAMES = (
     "é",
 )
 ODD_PATHS = (
-    *("", ".", "x" * 300, "x/" * 3000, "a\0b", "\ud800", "\udcff", "loop", "loop/x", "nowhere", "pipe", "zero"),
+    *(
+        "",
+        ".",
+        "x" * 300,
+        "x/" * 3000,
+        "a\0b",
+        "\ud800",
+        "\udcff",
+        "loop",
+        "loop/x",
+        "nowhere",
+        "pipe",
+        "zero",
+    ),
     *(
         "/dev/null",
         "run/metrics.jsonl",
@@ -80,7 +113,11 @@ COMMANDS: dict[str, list[str]] = {
     "replay": ["replay", "{}/incidents/00000002"],
 }
 FOR_PATHS: dict[str, list[str]] = {
-    **{name: words for name, words in COMMANDS.items() if name not in ("report two", "replay")},
+    **{
+        name: words
+        for name, words in COMMANDS.items()
+        if name not in ("report two", "replay")
+    },
     "train": ["--config", "{}", "--print-config"],
     "out": ["report", "run", "--out", "{}x.html"],
     "board": ["board", "{}"],
@@ -101,19 +138,39 @@ def make_desk(desk: Path) -> None:
     for name in ("run", "other"):
         for folder in FOLDERS:
             (desk / name / folder).mkdir(parents=True, exist_ok=True)
-        points = [{"step": step, "wall_seconds": step, "loss": 1 / step, "grad_norm": 1.0} for step in (1, 2, 3)]
-        texts = ["".join(f"{json.dumps(point)}\n" for point in points), _results(), CONFIG, "the loss was not finite\n"]
+        points = [
+            {"step": step, "wall_seconds": step, "loss": 1 / step, "grad_norm": 1.0}
+            for step in (1, 2, 3)
+        ]
+        texts = [
+            "".join(f"{json.dumps(point)}\n" for point in points),
+            _results(),
+            CONFIG,
+            "the loss was not finite\n",
+        ]
         for file, text in zip(FILES, texts, strict=True):
             (desk / name / file).write_text(text, encoding="utf-8")
     (desk / "outside").mkdir()
     (desk / "outside" / "file").write_text(SECRET, encoding="utf-8")
-    for link, target in (("loop", "loop"), ("nowhere", "missing"), ("zero", "/dev/zero")):
+    for link, target in (
+        ("loop", "loop"),
+        ("nowhere", "missing"),
+        ("zero", "/dev/zero"),
+    ):
         (desk / link).symlink_to(target)
     os.mkfifo(desk / "pipe")
 
 
 def _results() -> str:
-    return json.dumps({"steps": 3, "stopped": None, "seconds": 1.0, "time": {"step": 1.0}, "train": {"loss": 0.3}})
+    return json.dumps(
+        {
+            "steps": 3,
+            "stopped": None,
+            "seconds": 1.0,
+            "time": {"step": 1.0},
+            "train": {"loss": 0.3},
+        }
+    )
 
 
 def mutate(desk: Path, seed: int, number: int) -> RunCase:
@@ -146,9 +203,16 @@ def values(draw: random.Random, desk: Path) -> RunCase:
     path = desk / "run" / draw.choice(FILES[:2])
     lines = path.read_text(encoding="utf-8").splitlines()
     at = draw.randrange(len(lines))
-    entries = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in json.loads(lines[at]).items()]
+    entries = [
+        f"{json.dumps(key)}: {json.dumps(value)}"
+        for key, value in json.loads(lines[at]).items()
+    ]
     place = draw.randrange(len(entries))
-    key = entries[place].partition(": ")[0] if draw.random() < 0.7 else json.dumps(draw.choice(ODD_NAMES))
+    key = (
+        entries[place].partition(": ")[0]
+        if draw.random() < 0.7
+        else json.dumps(draw.choice(ODD_NAMES))
+    )
     entries[place] = f"{key}: {draw.choice(ODD_JSON)}"
     lines[at] = draw.choice(["{" + ", ".join(entries) + "}", draw.choice(ODD_JSON)])
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -163,7 +227,17 @@ def links(draw: random.Random, desk: Path) -> RunCase:
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     outside = desk / "outside"
-    target = draw.choice([outside / "file", outside, outside / "new", desk / "zero", path, desk / "pipe", None])
+    target = draw.choice(
+        [
+            outside / "file",
+            outside,
+            outside / "new",
+            desk / "zero",
+            path,
+            desk / "pipe",
+            None,
+        ]
+    )
     if target is None:
         draw.choice([os.mkfifo, os.mkdir])(path)
     else:
@@ -174,11 +248,19 @@ def links(draw: random.Random, desk: Path) -> RunCase:
 def paths(draw: random.Random, desk: Path) -> RunCase:
     """An odd path given to a command."""
     path, name = draw.choice(ODD_PATHS), draw.choice(list(FOR_PATHS))
-    return RunCase("", [word.replace("{}", path) for word in FOR_PATHS[name]], f"the path {path[:60]!r}")
+    return RunCase(
+        "",
+        [word.replace("{}", path) for word in FOR_PATHS[name]],
+        f"the path {path[:60]!r}",
+    )
 
 
 def _case(draw: random.Random, done: str) -> RunCase:
-    return RunCase("", [word.replace("{}", "run") for word in draw.choice(list(COMMANDS.values()))], done)
+    return RunCase(
+        "",
+        [word.replace("{}", "run") for word in draw.choice(list(COMMANDS.values()))],
+        done,
+    )
 
 
 KINDS: dict[str, Callable[[random.Random, Path], RunCase]] = {
@@ -186,14 +268,20 @@ KINDS: dict[str, Callable[[random.Random, Path], RunCase]] = {
 }
 
 
-def outcome(case: RunCase, desk: Path, call: Callable[[list[str]], int]) -> tuple[str, str]:
+def outcome(
+    case: RunCase, desk: Path, call: Callable[[list[str]], int]
+) -> tuple[str, str]:
     """What a command gave: (outcome, what it wrote); `call` is given its words, in the desk as working directory.
 
     The outcome is accepted, refused, or a fault: "unclear" where what was written is no clear line, "led out" where
     something outside of the run was changed, or shown.
     """
     written = io.StringIO()
-    with _working_in(desk), contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
+    with (
+        _working_in(desk),
+        contextlib.redirect_stdout(written),
+        contextlib.redirect_stderr(written),
+    ):
         try:
             status = call(case.words)
         except SystemExit as left:
@@ -202,9 +290,15 @@ def outcome(case: RunCase, desk: Path, call: Callable[[list[str]], int]) -> tupl
     report = desk / "out.html"
     shown = text + (report.read_text(encoding="utf-8") if report.is_file() else "")
     outside = [path.name for path in (desk / "outside").iterdir()]
-    if outside != ["file"] or (desk / "outside" / "file").read_text(encoding="utf-8") != SECRET or SECRET in shown:
+    if (
+        outside != ["file"]
+        or (desk / "outside" / "file").read_text(encoding="utf-8") != SECRET
+        or SECRET in shown
+    ):
         return "led out", text
-    if any(not line.isprintable() or len(line) > LONGEST_LINE for line in text.splitlines()):
+    if any(
+        not line.isprintable() or len(line) > LONGEST_LINE for line in text.splitlines()
+    ):
         return "unclear", repr(text)
     if status == 0:
         return "accepted", text

@@ -16,7 +16,9 @@ from torture_report import KINDS, Report, summed
 
 from tftrain import __version__
 
-EPILOG = "\n".join(["faults:", *(f"  {kind:12}{meaning}" for kind, meaning in KINDS.items())])
+EPILOG = "\n".join(
+    ["faults:", *(f"  {kind:12}{meaning}" for kind, meaning in KINDS.items())]
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -28,42 +30,83 @@ def main(words: Sequence[str] | None = None) -> int:
 
     mounts, reports = can_mount(), {}
     print(line("config", "runs", *KINDS, "all", "lost"), flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="torture-"))  # a TemporaryDirectory would be removed by each fork that ends
+    folder = Path(
+        tempfile.mkdtemp(prefix="torture-")
+    )  # a TemporaryDirectory would be removed by each fork that ends
     try:
         for name, config in write_configs(folder, asked.configs).items():
-            reports[name] = report = Trial(config, f"{asked.seed} {name}", mounts).run(asked.kills)
-            print(row(name, report), *(f"  {problem}" for problem in report.problems), sep="\n", flush=True)
+            reports[name] = report = Trial(config, f"{asked.seed} {name}", mounts).run(
+                asked.kills
+            )
+            print(
+                row(name, report),
+                *(f"  {problem}" for problem in report.problems),
+                sep="\n",
+                flush=True,
+            )
     finally:
         shutil.rmtree(folder)
     total = summed(reports.values())
     print(row("all", total))
     if asked.json:
-        asked.json.write_text(json.dumps({name: one.plain() for name, one in reports.items()}, indent=1) + "\n")
+        asked.json.write_text(
+            json.dumps({name: one.plain() for name, one in reports.items()}, indent=1)
+            + "\n"
+        )
     return int(bool(total.problems))
 
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("scripts/torture", description=__doc__, epilog=EPILOG, formatter_class=form)
+    parser = argparse.ArgumentParser(
+        "scripts/torture", description=__doc__, epilog=EPILOG, formatter_class=form
+    )
     parser.add_argument("--version", action="version", version=f"tftrain {__version__}")
     add = parser.add_argument
-    add("--kills", type=int, default=23, metavar="N", help="faults for each config, kills among them (default: 23)")
-    add("--seed", type=int, default=0, help="of the faults and their times (default: 0)")
-    add("--configs", type=names, default=list(CONFIGS), metavar="NAME,...", help=", ".join(CONFIGS))
-    add("--json", type=Path, metavar="FILE", help="write all figures and problems into a file")
+    add(
+        "--kills",
+        type=int,
+        default=23,
+        metavar="N",
+        help="faults for each config, kills among them (default: 23)",
+    )
+    add(
+        "--seed", type=int, default=0, help="of the faults and their times (default: 0)"
+    )
+    add(
+        "--configs",
+        type=names,
+        default=list(CONFIGS),
+        metavar="NAME,...",
+        help=", ".join(CONFIGS),
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all figures and problems into a file",
+    )
     return parser.parse_args(words)
 
 
 def names(text: str) -> list[str]:
     unknown = [name for name in text.split(",") if name not in CONFIGS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; expected some of {', '.join(CONFIGS)}")
+        raise argparse.ArgumentTypeError(
+            f"there is no {', '.join(unknown)}; expected some of {', '.join(CONFIGS)}"
+        )
     return text.split(",")
 
 
 def row(name: str, report: Report) -> str:
     kinds = [f"{report.survived[kind]}/{report.tried[kind]}" for kind in KINDS]
-    return line(name, report.runs, *kinds, f"{report.survived.total()}/{report.tried.total()}", report.lost)
+    return line(
+        name,
+        report.runs,
+        *kinds,
+        f"{report.survived.total()}/{report.tried.total()}",
+        report.lost,
+    )
 
 
 def line(first: str, *cells: Any) -> str:

@@ -15,17 +15,26 @@ from typing import Any
 import h5py
 import numpy as np
 import tensorflow as tf
-from tensorboard.backend.event_processing.plugin_event_accumulator import TENSORS, EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    TENSORS,
+    EventAccumulator,
+)
 from torture_session import in_fork
 
 TIMES = {"wall_seconds", "step_ms", "seconds", "time", "Overview/step_ms"}
 NOT_STATE = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
 NOT_CURVES = ("text", "graphs", "graph_keras_model", "hparams", "custom_scalars")
 UNLIMITED = {TENSORS: 0}
-LOSABLE = ("events", "metrics", "file/val/events")  # points, and the file of those after which no other came
+LOSABLE = (
+    "events",
+    "metrics",
+    "file/val/events",
+)  # points, and the file of those after which no other came
 HOST = "host"
 SHOWN = 3
-logging.getLogger("tensorboard").setLevel(logging.ERROR)  # that a run was restarted is no news here
+logging.getLogger("tensorboard").setLevel(
+    logging.ERROR
+)  # that a run was restarted is no news here
 
 Table = dict[str, Any]
 
@@ -41,10 +50,15 @@ def differences(found: Table, expected: Table, torn: bool) -> list[str]:
     names = sorted(found.keys() | expected.keys())
     wrong = [name for name in names if found.get(name) != expected.get(name)]
     if torn:
-        wrong = [name for name in wrong if name in found or not name.startswith(LOSABLE)]
+        wrong = [
+            name for name in wrong if name in found or not name.startswith(LOSABLE)
+        ]
     if not wrong:
         return []
-    shown = [f"{name}: {found.get(name)} in place of {expected.get(name)}" for name in wrong[:SHOWN]]
+    shown = [
+        f"{name}: {found.get(name)} in place of {expected.get(name)}"
+        for name in wrong[:SHOWN]
+    ]
     return [f"{len(wrong)} values differ: " + "; ".join(shown)]
 
 
@@ -68,7 +82,11 @@ def _table(folder: Path) -> Iterator[tuple[str, Any]]:
         yield from _events(name, folder / name)
     results = json.loads((folder / "results.json").read_text())
     # As text, for a NaN is not the same as another one.
-    yield from ((f"results/{name}", json.dumps(value)) for name, value in results.items() if name not in TIMES)
+    yield from (
+        (f"results/{name}", json.dumps(value))
+        for name, value in results.items()
+        if name not in TIMES
+    )
     yield "config", (folder / "config.yaml").read_text()
     yield from _files(folder)
 
@@ -80,13 +98,20 @@ def _checkpoint(name: str, prefix: str) -> Iterator[tuple[str, Any]]:
         if key == HOST:
             yield f"{name}/{key}", _without_times(json.loads(reader.get_tensor(key)))
         elif not key.startswith(NOT_STATE):
-            yield f"{name}/{key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}", _value(reader.get_tensor(key))
+            yield (
+                f"{name}/{key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}",
+                _value(reader.get_tensor(key)),
+            )
 
 
 def _without_times(remembered: Any) -> Any:
     """What the host remembers, without how long each step took."""
     if isinstance(remembered, dict):
-        return {name: _without_times(value) for name, value in remembered.items() if name not in TIMES}
+        return {
+            name: _without_times(value)
+            for name, value in remembered.items()
+            if name not in TIMES
+        }
     return remembered
 
 
@@ -97,12 +122,20 @@ def _value(tensor: Any) -> Any:
         return array.item()
     if array.size < 3:
         return (array.dtype.str, *map(repr, array.ravel().tolist()))
-    return array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).hexdigest()[:16]
+    return (
+        array.dtype.str,
+        array.shape,
+        hashlib.sha256(array.tobytes()).hexdigest()[:16],
+    )
 
 
 def _weights(path: Path) -> Iterator[tuple[str, Any]]:
     found: Table = {}
-    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file, h5py.File(file) as weights:
+    with (
+        zipfile.ZipFile(path) as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as weights,
+    ):
 
         def note(name, node):
             if isinstance(node, h5py.Dataset):
@@ -133,9 +166,14 @@ def _events(name: str, folder: Path) -> Iterator[tuple[str, Any]]:
         events = read.Tensors(tag)
         if read.SummaryMetadata(tag).plugin_data.plugin_name in NOT_CURVES:
             continue
-        yield f"events/{name}/{tag}: in order", [one.step for one in events] == sorted(one.step for one in events)
+        yield (
+            f"events/{name}/{tag}: in order",
+            [one.step for one in events] == sorted(one.step for one in events),
+        )
         for one in events:
-            points.setdefault(f"events/{name}/{tag}/{one.step}", []).append(_value(tf.make_ndarray(one.tensor_proto)))
+            points.setdefault(f"events/{name}/{tag}/{one.step}", []).append(
+                _value(tf.make_ndarray(one.tensor_proto))
+            )
     yield from points.items()
 
 

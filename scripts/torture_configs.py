@@ -105,6 +105,10 @@ def write_configs(folder: Path, names: list[str]) -> dict[str, Path]:
         shutil.copy(Path(__file__).with_name(module), folder)
     paths = {name: folder / f"{name}.yaml" for name in names}
     for name, path in paths.items():
-        tail = TAIL if name != "plateau" else TAIL.replace("keep: 3", "keep: 3, restore_best: true")
+        tail = (
+            TAIL
+            if name != "plateau"
+            else TAIL.replace("keep: 3", "keep: 3, restore_best: true")
+        )
         path.write_text(CONFIGS[name].lstrip() + tail.lstrip(), encoding="utf-8")
     return paths

@@ -27,7 +27,15 @@ LOSABLE = {  # with what the next session says
     "val/events*": (),  # there may have been no validation yet
     CHECKPOINTS: (b"begins anew",),
 }
-LINKED = ("metrics.jsonl", CHECKPOINTS, "val", "model.keras", "results.json", "pictures", "checkpoints/best")
+LINKED = (
+    "metrics.jsonl",
+    CHECKPOINTS,
+    "val",
+    "model.keras",
+    "results.json",
+    "pictures",
+    "checkpoints/best",
+)
 
 
 def kill(victim: Victim) -> bool:
@@ -44,7 +52,9 @@ def kill(victim: Victim) -> bool:
 
 def operation(victim: Victim) -> bool:
     """SIGKILL in place of opening, making, renaming, removing or syncing a file."""
-    number = victim.random.randint(1, max(2, int(victim.peace.operations * 0.5 * victim.patience)))
+    number = victim.random.randint(
+        1, max(2, int(victim.peace.operations * 0.5 * victim.patience))
+    )
     session = victim.start(Operations(victim.folder, number).arm)
     return victim.settle(session, (-signal.SIGKILL,))
 
@@ -89,7 +99,9 @@ def checkpoint(victim: Victim) -> bool:
         return True
     pointers = [*Path(found[0]).parent.glob(POINTER)]
     name = Path(found[0]).name
-    counts = any(f'"{name}"' in pointer.read_text() for pointer in pointers)  # its write may not have come so far
+    counts = any(
+        f'"{name}"' in pointer.read_text() for pointer in pointers
+    )  # its write may not have come so far
     files = [*Path(found[0]).parent.glob(f"{name}.*"), *pointers]
     file = victim.random.choice(sorted(files))
     way = _damage(file, victim.random)
@@ -98,7 +110,12 @@ def checkpoint(victim: Victim) -> bool:
     session.prints(b"\0", victim.some_seconds())
     session.signal(signal.SIGKILL)
     struck = victim.settle(session, (-signal.SIGKILL,))
-    if counts and way != "flipped" and file not in pointers and name.encode() not in session.output:
+    if (
+        counts
+        and way != "flipped"
+        and file not in pointers
+        and name.encode() not in session.output
+    ):
         victim.complain(f"{file.name} was {way}, and the next session does not name it")
     return struck
 
@@ -107,7 +124,9 @@ def points(victim: Victim) -> bool:
     """The newest event file is damaged, or the records torn; the rest of the curves stays as it was."""
     if not kill(victim):
         return False
-    events = sorted(victim.folder.glob("*tfevents*")) + sorted(victim.folder.glob("val/*tfevents*"))
+    events = sorted(victim.folder.glob("*tfevents*")) + sorted(
+        victim.folder.glob("val/*tfevents*")
+    )
     files = [*events, victim.folder / "metrics.jsonl"]
     files = [file for file in files if file.is_file() and file.stat().st_size > 1]
     if files:
@@ -117,7 +136,9 @@ def points(victim: Victim) -> bool:
         if victim.random.random() < 0.5:
             os.truncate(file, kept)
         elif file.suffix == ".jsonl":
-            file.write_bytes(file.read_bytes()[:kept] + bytes(cut_off))  # as after a loss of power
+            file.write_bytes(
+                file.read_bytes()[:kept] + bytes(cut_off)
+            )  # as after a loss of power
         else:
             _flip(file, kept)
         victim.torn = True
@@ -171,8 +192,12 @@ def link(victim: Victim) -> bool:
     session = victim.start()
     struck = victim.settle(session, (REFUSED,))
     if b"link" not in session.output:
-        victim.complain(f"{name} was a link, and the next session does not say so: {session.last_words()}")
-    if [path.name for path in outside.iterdir()] != ["file"] or (outside / "file").read_text() != "of others\n":
+        victim.complain(
+            f"{name} was a link, and the next session does not say so: {session.last_words()}"
+        )
+    if [path.name for path in outside.iterdir()] != ["file"] or (
+        outside / "file"
+    ).read_text() != "of others\n":
         victim.complain(f"{name} was a link, and something was written where it led")
     place.unlink()
     if aside.exists():
@@ -188,7 +213,9 @@ def model(victim: Victim) -> bool:
     if way == "removed":
         file.unlink()
     else:
-        os.truncate(file, victim.random.randrange(file.stat().st_size) if way == "cut" else 0)
+        os.truncate(
+            file, victim.random.randrange(file.stat().st_size) if way == "cut" else 0
+        )
     session = victim.start()
     if victim.settle(session, ()):
         victim.broken = True
@@ -208,7 +235,9 @@ def second(victim: Victim) -> bool:
     other = victim.start()
     try:
         if other.end(PATIENT) != REFUSED:
-            victim.complain(f"a second process came in: status {other.status}, {other.last_words()}")
+            victim.complain(
+                f"a second process came in: status {other.status}, {other.last_words()}"
+            )
     except TimeoutError:
         victim.complain("a second process came in")
     if _standing(victim.folder) != before:

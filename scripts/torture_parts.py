@@ -8,7 +8,9 @@ import tensorflow as tf
 MARK = 99.0  # a target that has no finite loss
 
 
-def blobs(examples: int = 1000, features: int = 64, classes: int = 10, *, seed: int = 0):
+def blobs(
+    examples: int = 1000, features: int = 64, classes: int = 10, *, seed: int = 0
+):
     """Clouds of points, one for each class."""
     random = np.random.default_rng(seed)
     y = random.integers(0, classes, examples)
@@ -31,7 +33,9 @@ def series(examples: int = 500, *, seed: int = 0):
 def stream(examples: int = 700, *, seed: int = 0):
     """The clouds as a tf.data.Dataset, whose examples can only be reached one after another."""
     x, y = blobs(examples, seed=seed)
-    return tf.data.Dataset.from_tensor_slices((x, y)).map(lambda x, y: (tf.sqrt(tf.abs(x)), y))
+    return tf.data.Dataset.from_tensor_slices((x, y)).map(
+        lambda x, y: (tf.sqrt(tf.abs(x)), y)
+    )
 
 
 def marked(examples: int = 600, *, seed: int = 0):

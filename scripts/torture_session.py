@@ -20,14 +20,31 @@ from tftrain.cli import main
 
 HANGS = 180.0  # seconds after which a session is held to hang
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink")
-NATIVE = ("DeleteFile", "CreateDir", "RecursivelyCreateDir", "RenameFile", "CopyFile", "DeleteRecursively")
+CHANGES = (
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.truncate",
+    "os.link",
+    "os.symlink",
+)
+NATIVE = (
+    "DeleteFile",
+    "CreateDir",
+    "RecursivelyCreateDir",
+    "RenameFile",
+    "CopyFile",
+    "DeleteRecursively",
+)
 
 
 class Session:
     """Owns the process of `python -m tftrain WORDS`, and all that it prints."""
 
-    def __init__(self, words: Sequence[str], folder: Path, arm: Callable[[], None] = lambda: None):
+    def __init__(
+        self, words: Sequence[str], folder: Path, arm: Callable[[], None] = lambda: None
+    ):
         self.output, self.status = b"", None
         self._reading, writing = os.pipe()
         sys.stdout.flush()
@@ -72,7 +89,11 @@ class Session:
         return self.status
 
     def last_words(self) -> str:
-        lines = [line for line in self.output.decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in self.output.decode(errors="replace").splitlines()
+            if line.strip()
+        ]
         return lines[-1] if lines else "(nothing printed)"
 
     def _read(self) -> None:
@@ -103,14 +124,19 @@ def in_fork(work: Callable[[], bytes]) -> bytes:
     return found
 
 
-def _become(words: Sequence[str], folder: Path, arm: Callable[[], None], output: int) -> None:
+def _become(
+    words: Sequence[str], folder: Path, arm: Callable[[], None], output: int
+) -> None:
     """The fork's whole life; it leaves as the interpreter does, without the rest of this program."""
     status: int | None = 1
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
         # Those that were made for a file would look for a place in it.
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
+        sys.stdout, sys.stderr = (
+            open(1, "w", closefd=False),
+            open(2, "w", buffering=1, closefd=False),
+        )
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(folder)
         sys.path[0] = str(folder)
@@ -144,8 +170,12 @@ class Operations:
             atexit.register(lambda: Path(self._told).write_text(str(self._count)))
 
     def _audit(self, event: str, details: tuple) -> None:
-        writes = event == "open" and isinstance(details[2], int) and details[2] & WRITING
-        if (writes or event in CHANGES) and isinstance(details[0], (str, bytes, os.PathLike)):
+        writes = (
+            event == "open" and isinstance(details[2], int) and details[2] & WRITING
+        )
+        if (writes or event in CHANGES) and isinstance(
+            details[0], (str, bytes, os.PathLike)
+        ):
             if os.fsdecode(details[0]).startswith(self._folder):
                 self._happens()
 
@@ -182,4 +212,6 @@ def full_at_byte(size: int) -> None:
 
 
 def _limit(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    )

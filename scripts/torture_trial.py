@@ -25,7 +25,9 @@ def can_mount() -> bool:
     """Whether this process may mount a disk of its own; from then on nobody else sees what it mounts."""
     if os.geteuid() or ctypes.CDLL(None).unshare(NEW_MOUNTS):
         return False
-    return not subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True).returncode
+    return not subprocess.run(
+        ["mount", "--make-rprivate", "/"], capture_output=True
+    ).returncode
 
 
 class Trial:
@@ -48,16 +50,25 @@ class Trial:
         return self._report
 
     def _left_in_peace(self) -> Peace:
-        folder, counted = self._config.with_suffix(""), self._config.with_suffix(".count")
+        folder, counted = (
+            self._config.with_suffix(""),
+            self._config.with_suffix(".count"),
+        )
         began = time.monotonic()
         words = ["--config", str(self._config), "--run-dir", str(folder)]
-        session = Session(words, self._config.parent, Operations(folder, told=str(counted)).arm)
+        session = Session(
+            words, self._config.parent, Operations(folder, told=str(counted)).arm
+        )
         session.prints(FIRST_STEP)
         first = time.monotonic()
         if session.end():
             raise RuntimeError(f"does not even run in peace: {session.last_words()}")
-        largest = max(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return Peace(first - began, time.monotonic() - first, int(counted.read_text()), largest)
+        largest = max(
+            path.stat().st_size for path in folder.rglob("*") if path.is_file()
+        )
+        return Peace(
+            first - began, time.monotonic() - first, int(counted.read_text()), largest
+        )
 
     def _one_run(self, peace: Peace, expected: Table, faults: int) -> None:
         """A run from its start to its end."""
@@ -68,13 +79,17 @@ class Trial:
         folder = (disk.folder if disk else config.parent) / f"{config.stem}_struck"
         victim = Victim(config, folder, peace, self._random, disk)
         struck = self._strike(victim, faults)
-        ends = [] if victim.broken else differences(table(folder), expected, victim.torn)
+        ends = (
+            [] if victim.broken else differences(table(folder), expected, victim.torn)
+        )
         if ends or victim.broken:
             report.lost += 1
         else:
             report.survived.update(struck)
         history = f"run {report.runs}{' on a small disk' if disk else ''} ({', '.join(struck)})"
-        report.problems += [f"{history}: {problem}" for problem in [*victim.problems, *ends]]
+        report.problems += [
+            f"{history}: {problem}" for problem in [*victim.problems, *ends]
+        ]
         shutil.rmtree(folder, ignore_errors=True)
         if disk:
             disk.close()
@@ -86,12 +101,20 @@ class Trial:
             if self._report.tried.total() >= faults:
                 victim.settle(victim.start(), ())
                 continue
-            kind, before, complaints = self._draw(), victim.checkpoints()[:1], len(victim.problems)
+            kind, before, complaints = (
+                self._draw(),
+                victim.checkpoints()[:1],
+                len(victim.problems),
+            )
             if FAULTS[kind][0](victim):
                 self._report.tried[kind] += 1
                 struck.append(kind)
-            victim.problems[complaints:] = [f"{kind}: {problem}" for problem in victim.problems[complaints:]]
-            victim.patience = 1.0 if victim.checkpoints()[:1] != before else victim.patience * 1.5
+            victim.problems[complaints:] = [
+                f"{kind}: {problem}" for problem in victim.problems[complaints:]
+            ]
+            victim.patience = (
+                1.0 if victim.checkpoints()[:1] != before else victim.patience * 1.5
+            )
         if not victim.broken and self._report.tried.total() < faults:
             self._report.tried[MODEL] += 1
             struck.append(MODEL)
@@ -100,6 +123,8 @@ class Trial:
 
     def _draw(self) -> str:
         if not self._deck:
-            self._deck = [name for name, (_, often) in FAULTS.items() for _ in range(often)]
+            self._deck = [
+                name for name, (_, often) in FAULTS.items() for _ in range(often)
+            ]
             self._random.shuffle(self._deck)
         return self._deck.pop()

@@ -32,12 +32,18 @@ class Disk:
     def __init__(self, folder: Path):
         self.folder = folder
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "none", str(folder)], check=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "none", str(folder)],
+            check=True,
+        )
 
     def leave(self, size: int) -> None:
         """Leaves so many bytes free."""
         found = os.statvfs(self.folder)
-        self._resize((found.f_blocks - found.f_bfree) * found.f_frsize + max(size, found.f_frsize))
+        self._resize(
+            (found.f_blocks - found.f_bfree) * found.f_frsize
+            + max(size, found.f_frsize)
+        )
 
     def enlarge(self) -> None:
         self._resize(ROOMY)
@@ -47,7 +53,9 @@ class Disk:
         self.folder.rmdir()
 
     def _resize(self, size: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True)
+        subprocess.run(
+            ["mount", "-o", f"remount,size={size}", str(self.folder)], check=True
+        )
 
 
 @dataclass

@@ -15,10 +15,15 @@ class Waves(tfds.core.GeneratorBasedBuilder):
         image = tfds.features.Tensor(shape=(None, 12, 1), dtype=np.float32)
         features = {"image": image, "label": tfds.features.ClassLabel(num_classes=4)}
         features = tfds.features.FeaturesDict(features)
-        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
+        return tfds.core.DatasetInfo(
+            builder=self, features=features, supervised_keys=("image", "label")
+        )
 
     def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(400), "test": self._generate_examples(80)}
+        return {
+            "train": self._generate_examples(400),
+            "test": self._generate_examples(80),
+        }
 
     def _generate_examples(self, examples: int):
         random = np.random.default_rng(examples)

@@ -24,7 +24,9 @@ def own_parts(tmp_path_factory):
     """A folder with a user's own modules, importable as those of the working directory are."""
     folder = tmp_path_factory.mktemp("desk") / "own"
     shutil.copytree(OWN, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "broken.py").write_text("broken = = 1\n")  # made here, for no tool should stumble over it
+    (folder / "broken.py").write_text(
+        "broken = = 1\n"
+    )  # made here, for no tool should stumble over it
     sys.path.append(str(folder))
     importlib.invalidate_caches()
     yield folder
@@ -53,4 +55,6 @@ def desk(own_parts, monkeypatch):
         assert str(found) == "\n".join(found.problems)
         return [line.removeprefix("config.yaml:") for line in found.problems]
 
-    return SimpleNamespace(good=GOOD, write=write, load=load, refused=refused, problems=problems)
+    return SimpleNamespace(
+        good=GOOD, write=write, load=load, refused=refused, problems=problems
+    )

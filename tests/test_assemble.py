@@ -9,7 +9,7 @@ import pytest
 import tftrain
 from tftrain.config.error_context import InputError
 from tftrain.core.variables import names_of
-from tftrain.trainer.build import assemble
+from tftrain.trainer.build import build_run
 
 TEXT = "model: {name: sequential, layers: [{name: dense, units: 4}, {name: dense, units: 3}]}\ndata: iris\n"
 
@@ -17,8 +17,10 @@ TEXT = "model: {name: sequential, layers: [{name: dense, units: 4}, {name: dense
 def test_layers_are_named_as_in_a_new_process(desk):
     first = keras.layers.Dense(1).name
     for _ in range(2):
-        model = assemble(
-            desk.load(f"{TEXT}optimizer: {{name: sgd, groups: [{{only: dense_1/, rate: 2}}]}}\n")
+        model = build_run(
+            desk.load(
+                f"{TEXT}optimizer: {{name: sgd, groups: [{{only: dense_1/, rate: 2}}]}}\n"
+            )
         ).state.model
         assert names_of(model).trained == [
             "000.dense/kernel",
@@ -34,7 +36,11 @@ def test_weights_do_not_depend_on_what_opening_the_data_drew(desk):
     kernels = []
     for draws in (0, 7):
         data = f"data: {{name: 'drawing:flowers', draws: {draws}}}\n"
-        kernels.append(assemble(desk.load(f"model: mlp\n{data}optimizer: sgd\n")).state.model.weights[0].numpy())
+        kernels.append(
+            build_run(desk.load(f"model: mlp\n{data}optimizer: sgd\n"))
+            .state.model.weights[0]
+            .numpy()
+        )
     np.testing.assert_array_equal(*kernels)
 
 
@@ -76,14 +82,23 @@ def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_
     loss = (weight[:, None] * (errors**2).mean(-1)).sum() / (24 * 6)
     np.testing.assert_allclose(result.history["loss"].values, [loss], rtol=1e-5)
     weighted = (weight[:, None] * np.abs(errors).mean(-1)).sum() / (weight.sum() * 6)
-    plain, by_weight = (values for name, values in result.history.items() if name.startswith("mean_absolute_error"))
+    plain, by_weight = (
+        values
+        for name, values in result.history.items()
+        if name.startswith("mean_absolute_error")
+    )
     np.testing.assert_allclose(plain.values, [np.abs(errors).mean()], rtol=1e-5)
     np.testing.assert_allclose(by_weight.values, [weighted], rtol=1e-5)
 
 
 def test_labels_of_each_position_have_a_metric_of_themselves(desk):
     text = f"{TAGGER}data: {{name: 'tokens:tagged', batch_size: 8}}\n"
-    run = assemble(desk.load(f"{text}loss: sparse_categorical_crossentropy\n"))
-    assert [metric.name for metric in run.recipe.metrics] == ["accuracy"] and run.data.facts.classes == 3
-    with pytest.raises(InputError, match="at each position there is loss: sparse_categorical_crossentropy"):
-        assemble(desk.load(text))
+    run = build_run(desk.load(f"{text}loss: sparse_categorical_crossentropy\n"))
+    assert [metric.name for metric in run.recipe.metrics] == [
+        "accuracy"
+    ] and run.data.facts.classes == 3
+    with pytest.raises(
+        InputError,
+        match="at each position there is loss: sparse_categorical_crossentropy",
+    ):
+        build_run(desk.load(text))

@@ -21,7 +21,11 @@ def told(desk, capsys, monkeypatch):
         desk.write(text)
         there = set(Path().rglob("*"))
         assert main(["--config", "config.yaml"]) == status
-        made = {path for path in set(Path().rglob("*")) - there if "__pycache__" not in path.parts}
+        made = {
+            path
+            for path in set(Path().rglob("*")) - there
+            if "__pycache__" not in path.parts
+        }
         assert bool(made) == (status == 0)
         return capsys.readouterr().err.rstrip("\n")
 
@@ -31,19 +35,37 @@ def told(desk, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("held_out_nan", f"validation: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2"),
-        ("named_nan", f"train: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2 ('width')"),
-        ("streamed_nan", f"train: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2"),
+        (
+            "held_out_nan",
+            f"validation: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2",
+        ),
+        (
+            "named_nan",
+            f"train: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2 ('width')",
+        ),
+        (
+            "streamed_nan",
+            f"train: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2",
+        ),
         ("target_nan", f"train: 1 value is NaN or Inf, the first in record 7 {FIRST}y"),
-        ("weight_nan", f"train: 1 value is NaN or Inf, the first in record 7 {FIRST}weight"),
+        (
+            "weight_nan",
+            f"train: 1 value is NaN or Inf, the first in record 7 {FIRST}weight",
+        ),
         (
             "negative",
             "train: integer targets are labels, counted from 0, but the lowest is -1 (first in record 0, counted from "
             "0); give the targets of a regression as floats",
         ),
         ("nothing", "train: there are no examples"),
-        ("one_class", "all labels are 5: there is one class alone, and nothing to tell apart"),
-        ("hollow", "data: x of an example has the shape [0], so there is nothing in it"),
+        (
+            "one_class",
+            "all labels are 5: there is one class alone, and nothing to tell apart",
+        ),
+        (
+            "hollow",
+            "data: x of an example has the shape [0], so there is nothing in it",
+        ),
     ],
 )
 def test_data_is_refused_in_one_line(told, fault, message):
@@ -55,7 +77,10 @@ def test_data_is_refused_in_one_line(told, fault, message):
     [
         ("evil_split", "unknown split '../../evil'; "),
         ("single", "batch_size 8 is more than the 1 example of the training split; "),
-        ("leaves", "faulty:data raised SystemExit:\nTraceback (most recent call last):\n  File "),
+        (
+            "leaves",
+            "faulty:data raised SystemExit:\nTraceback (most recent call last):\n  File ",
+        ),
     ],
 )
 def test_data_is_refused(told, fault, message):
@@ -64,7 +89,10 @@ def test_data_is_refused(told, fault, message):
 
 def test_a_generator_is_shown_by_its_own_traceback(told):
     head, called, frame, line, *_, last = told(MLP.format("breaks")).splitlines()
-    assert head == AT + "faulty:data raised RuntimeError:" and called == "Traceback (most recent call last):"
+    assert (
+        head == AT + "faulty:data raised RuntimeError:"
+        and called == "Traceback (most recent call last):"
+    )
     assert "faulty.py" in frame and line.strip() == 'raise RuntimeError("no more cats")'
     assert last == "RuntimeError: no more cats"
 
@@ -81,14 +109,21 @@ def test_a_generator_is_shown_by_its_own_traceback(told):
             "5:7: loss: sparse_categorical_crossentropy: needs labels, and the targets are floats; give labels as",
         ),
         (
-            MLP.format("images").replace("mlp", "{name: sequential, layers: [{name: dense, units: 3}]}"),
+            MLP.format("images").replace(
+                "mlp", "{name: sequential, layers: [{name: dense, units: 3}]}"
+            ),
             "1:15: model: sequential gives outputs of shape [8, 8, 3], but the labels need [3]",
         ),
         (
-            MLP.format("huge").replace("fault:", "preprocess: {name: scale, by: 100}, fault:"),
+            MLP.format("huge").replace(
+                "fault:", "preprocess: {name: scale, by: 100}, fault:"
+            ),
             "2:14: data: preprocessing makes NaN or Inf of finite values, the first in x column ",
         ),
-        (MLP.format("huge").replace("mlp", "'faulty:leaving'"), "1:8: model: faulty:leaving raised SystemExit:\n"),
+        (
+            MLP.format("huge").replace("mlp", "'faulty:leaving'"),
+            "1:8: model: faulty:leaving raised SystemExit:\n",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(told, text, message):

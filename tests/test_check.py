@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.config.component import Part
+from tftrain.config.component import Component
 
 FILE = Path(__file__).parent / "wrong_configs.txt"
 
@@ -24,7 +24,9 @@ def wrong_configs():
 
 def whole(line):
     """The line without the names that differ between versions of Keras: those of a list that is cut off."""
-    return re.sub(r"(known are|the name of an? \w+:) .* and \d+ more", r"\1 ... and more", line)
+    return re.sub(
+        r"(known are|the name of an? \w+:) .* and \d+ more", r"\1 ... and more", line
+    )
 
 
 @pytest.mark.parametrize(("text", "flags", "expected"), list(wrong_configs()))
@@ -32,14 +34,19 @@ def test_a_wrong_config(desk, text, flags, expected):
     there = sorted(Path().iterdir())
     found = desk.problems(text.replace("GOOD\n", desk.good), *flags)
     assert list(map(whole, found)) == list(map(whole, expected))
-    assert set(Path().iterdir()) - set(there) <= {Path("config.yaml"), Path("__pycache__")}, "something was written"
+    assert set(Path().iterdir()) - set(there) <= {
+        Path("config.yaml"),
+        Path("__pycache__"),
+    }, "something was written"
 
 
 def test_there_are_more_than_a_hundred():
     assert len(list(wrong_configs())) > 100
 
 
-@pytest.mark.parametrize("section", ["loss", "metrics", "gradients", "training", "log", "checkpoint"])
+@pytest.mark.parametrize(
+    "section", ["loss", "metrics", "gradients", "training", "log", "checkpoint"]
+)
 def test_a_section_left_empty_stands_for_its_defaults(desk, section):
     assert desk.load(f"{desk.good}{section}:\n") == desk.load(desk.good)
 
@@ -55,7 +62,11 @@ def test_a_section_left_empty_stands_for_its_defaults(desk, section):
         ("training: {validate_every: 2 epochs}", "training.validate_every", "2 epochs"),
         ("training: {validate_every: 50}", "training.validate_every", 50),
         ("training: {early_stopping: {}}", "training.early_stopping.patience", 10),
-        ("log: {scalars: auto, histograms_every: never}", "log.histograms_every", "never"),
+        (
+            "log: {scalars: auto, histograms_every: never}",
+            "log.histograms_every",
+            "never",
+        ),
         ("log: {histograms: updates}", "log.histograms", ["updates"]),
         ("log: {histograms: []}", "log.histograms", []),
         ("log: {}", "log.histograms", ["gradients"]),
@@ -74,29 +85,51 @@ def test_what_a_value_becomes(desk, text, path, value):
 
 def test_a_number_is_a_float_where_a_number_is_meant(desk):
     found = desk.load(desk.good, "optimizer.learning_rate=1", "model.dropout=0")
-    assert repr(found.optimizer.given["learning_rate"]) == "1.0" and repr(found.model.given["dropout"]) == "0.0"
+    assert (
+        repr(found.optimizer.given["learning_rate"]) == "1.0"
+        and repr(found.model.given["dropout"]) == "0.0"
+    )
 
 
 def test_the_words_yes_and_no_are_text(desk):
-    found = desk.load(desk.good, "model={name: 'mine:typed', width: 1, label: no, mode: soft}")
+    found = desk.load(
+        desk.good, "model={name: 'mine:typed', width: 1, label: no, mode: soft}"
+    )
     assert found.model.given["label"] == "no"
 
 
 def test_a_single_part_stands_for_a_list_of_one(desk):
-    one = desk.load(desk.good + "metrics: auc\ngradients: {clip: {name: norm, limit: 1}}\n")
-    many = desk.load(desk.good + "metrics: [auc]\ngradients: {clip: [{name: norm, limit: 1}]}\n")
-    assert [part.name for part in one.metrics] == [part.name for part in many.metrics] == ["auc"]
+    one = desk.load(
+        desk.good + "metrics: auc\ngradients: {clip: {name: norm, limit: 1}}\n"
+    )
+    many = desk.load(
+        desk.good + "metrics: [auc]\ngradients: {clip: [{name: norm, limit: 1}]}\n"
+    )
     assert (
-        [part.given for part in one.gradients.clip] == [part.given for part in many.gradients.clip] == [{"limit": 1.0}]
+        [part.name for part in one.metrics]
+        == [part.name for part in many.metrics]
+        == ["auc"]
+    )
+    assert (
+        [part.given for part in one.gradients.clip]
+        == [part.given for part in many.gradients.clip]
+        == [{"limit": 1.0}]
     )
 
 
 def test_a_part_takes_its_own_argument_before_the_option_of_that_name(desk):
-    found = desk.load("model: mlp\ndata: {name: tfds, dataset: mnist, validation: 'train[90%:]'}\noptimizer: adam\n")
+    found = desk.load(
+        "model: mlp\ndata: {name: tfds, dataset: mnist, validation: 'train[90%:]'}\noptimizer: adam\n"
+    )
     assert found.data.source.given == {"dataset": "mnist", "validation": "train[90%:]"}
     assert found.data.validation == 0.0
 
 
 def test_a_part_knows_where_it_was_chosen(desk):
-    found = desk.load("model:\n  hidden: [3]\n  name: mlp\ndata: iris\noptimizer: adam\n")
-    assert isinstance(found.model, Part) and str(found.model.place) == "config.yaml:3:9"
+    found = desk.load(
+        "model:\n  hidden: [3]\n  name: mlp\ndata: iris\noptimizer: adam\n"
+    )
+    assert (
+        isinstance(found.model, Component)
+        and str(found.model.place) == "config.yaml:3:9"
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from tftrain import __version__
 from tftrain.cli.main import main
-from tftrain.config.registry import KINDS
+from tftrain.config.registry import COMPONENT_KINDS
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -27,26 +27,51 @@ def run(capsys, *words):
 
 def test_the_kinds_are_listed(capsys):
     status, out, err = run(capsys, "list")
-    assert status == 0 and err == "" and all(f"{kind}: " in out for kind in KINDS)
+    assert (
+        status == 0
+        and err == ""
+        and all(f"{kind}: " in out for kind in COMPONENT_KINDS)
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["list", "optimisers"], "there is no kind of part 'optimisers'; expected one of model, data,"),
+        (
+            ["list", "optimisers"],
+            "there is no kind of part 'optimisers'; expected one of model, data,",
+        ),
         (["list", "optimisers"], "did you mean 'optimizer'?"),
-        (["--confg", "x"], "unrecognized arguments: --confg x; did you mean '--config'?"),
+        (
+            ["--confg", "x"],
+            "unrecognized arguments: --confg x; did you mean '--config'?",
+        ),
         (["lst"], "unrecognized arguments: lst; did you mean 'list'?"),
         (["schema", "more"], "unrecognized arguments: more"),
         ([], "nothing to do: --config FILE is missing"),
         (["--print-config"], "--config FILE is missing"),
         (["--config"], "argument --config: expected one argument"),
-        (["--config", "a.yaml", "--config", "b.yaml"], "--config is given more than once; expected one value"),
-        (["--config", "a.yaml", "--run-dir", "a", "--run-dir=a"], "--run-dir is given more than once"),
+        (
+            ["--config", "a.yaml", "--config", "b.yaml"],
+            "--config is given more than once; expected one value",
+        ),
+        (
+            ["--config", "a.yaml", "--run-dir", "a", "--run-dir=a"],
+            "--run-dir is given more than once",
+        ),
         (["sweep", "--config", "a", "--conf", "b"], "--config is given more than once"),
-        (["inspect", "--config", "a", "--config", "b"], "--config is given more than once"),
-        (["plot", "run", "--out", "a.png", "--out", "b.png"], "--out is given more than once"),
-        (["board", "--port", "6006", "--port", "6006"], "--port is given more than once"),
+        (
+            ["inspect", "--config", "a", "--config", "b"],
+            "--config is given more than once",
+        ),
+        (
+            ["plot", "run", "--out", "a.png", "--out", "b.png"],
+            "--out is given more than once",
+        ),
+        (
+            ["board", "--port", "6006", "--port", "6006"],
+            "--port is given more than once",
+        ),
     ],
 )
 def test_wrong_words(capsys, words, message):
@@ -54,9 +79,13 @@ def test_wrong_words(capsys, words, message):
     assert (status, out, err.count("\n")) == (2, "", 1) and message in err
 
 
-def test_a_wrong_config_ends_with_2_and_writes_nothing(capsys, desk, tmp_path, monkeypatch):
+def test_a_wrong_config_ends_with_2_and_writes_nothing(
+    capsys, desk, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    desk.write("model: mpl\ndata: iris\noptimizer: adam\ntraining: {epochs: x}\n", "wrong.yaml")
+    desk.write(
+        "model: mpl\ndata: iris\noptimizer: adam\ntraining: {epochs: x}\n", "wrong.yaml"
+    )
     status, out, err = run(capsys, "--config", "wrong.yaml", "--run-dir", "made")
     assert (status, out) == (2, "")
     assert err.splitlines() == [
@@ -68,7 +97,15 @@ def test_a_wrong_config_ends_with_2_and_writes_nothing(capsys, desk, tmp_path, m
 
 def test_a_flag_is_told_as_the_place(capsys, desk):
     desk.write(desk.good)
-    status, _, err = run(capsys, "--config", "config.yaml", "--set", "training.epochs=x", "--set", "log.grph=true")
+    status, _, err = run(
+        capsys,
+        "--config",
+        "config.yaml",
+        "--set",
+        "training.epochs=x",
+        "--set",
+        "log.grph=true",
+    )
     assert status == 2 and [line.split(": ")[0] for line in err.splitlines()] == [
         "--set log.grph=true",
         "--set training.epochs=x",
@@ -85,7 +122,11 @@ def test_the_printed_config_prints_itself(capsys, tmp_path, path):
     status, printed, err = run(capsys, "--config", path, "--print-config")
     assert (status, err) == (0, "")
     (tmp_path / path.name).write_text(printed, encoding="utf-8")
-    assert run(capsys, "--config", tmp_path / path.name, "--print-config") == (0, printed, "")
+    assert run(capsys, "--config", tmp_path / path.name, "--print-config") == (
+        0,
+        printed,
+        "",
+    )
 
 
 def test_the_schema_is_json(capsys):
@@ -95,7 +136,10 @@ def test_the_schema_is_json(capsys):
 
 def test_nothing_of_this_imports_tensorflow_or_keras(desk):
     desk.write(desk.good)
-    desk.write("model: {name: 'mine:typed', widht: 3}\ndata: iris\noptimizer: keras.optimizers.Adamm\n", "wrong.yaml")
+    desk.write(
+        "model: {name: 'mine:typed', widht: 3}\ndata: iris\noptimizer: keras.optimizers.Adamm\n",
+        "wrong.yaml",
+    )
     code = """
 import contextlib, io, sys
 from tftrain.cli.main import main
@@ -109,7 +153,9 @@ for line in ("--help", "list", "schema", "--config wrong.yaml", "--config config
 print(status, sorted({"tensorflow", "keras", "tensorboard", "sklearn", "numpy"} & set(sys.modules)))
 """
     path = os.environ | {"PYTHONPATH": str(CONFIGS[0].parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=path
+    )
     assert (done.stdout, done.stderr) == ("[0, 0, 0, 2, 0] []\n", "")
 
 
@@ -118,8 +164,18 @@ def test_output_may_be_closed(monkeypatch):
     assert main(["list", "model"]) == 0 and not sys.stdout.isatty()
 
 
-@pytest.mark.parametrize("words", [["--version"], ["train", "--version"], ["plot", "--version"], ["list", "--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["train", "--version"],
+        ["plot", "--version"],
+        ["list", "--version"],
+    ],
+)
 def test_every_command_tells_the_version(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
-    assert ended.value.code == 0 and capsys.readouterr().out == f"tftrain {__version__}\n"
+    assert (
+        ended.value.code == 0 and capsys.readouterr().out == f"tftrain {__version__}\n"
+    )

@@ -52,10 +52,16 @@ def tf_config(ports, index, kind="worker"):
 
 
 def start(ports, index, words, seconds=60, **environment):
-    environment = {"TF_CONFIG": tf_config(ports, index), "PYTHONPATH": str(ROOT), **environment}
+    environment = {
+        "TF_CONFIG": tf_config(ports, index),
+        "PYTHONPATH": str(ROOT),
+        **environment,
+    }
     command = [sys.executable, "-c", WORKER, str(seconds), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment, **pipes)
+    return subprocess.Popen(
+        command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment, **pipes
+    )
 
 
 @pytest.fixture
@@ -72,16 +78,25 @@ def test_two_workers_end_like_one_also_after_one_has_died(words, tmp_path):
     other = start(ports, 1, [*words, "--set", "training.epochs=2"], DIE="1", **own)
     assert chief.wait(120) == 3 and other.wait(10) == -signal.SIGKILL
     said = chief.stderr.read()
-    assert f"worker 1 (localhost:{ports[1]}) is gone" in said and "Traceback" not in said
+    assert (
+        f"worker 1 (localhost:{ports[1]}) is gone" in said and "Traceback" not in said
+    )
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert "model.keras" not in left
 
     ports = free_ports(2)
-    chief, other = start(ports, 0, [*words, "--resume"]), start(ports, 1, [*words, "--resume"], **own)
+    chief, other = (
+        start(ports, 0, [*words, "--resume"]),
+        start(ports, 1, [*words, "--resume"], **own),
+    )
     assert (chief.wait(120), other.wait(20)) == (0, 0), chief.stderr.read()
     assert other.stdout.read() == "" and "test " in chief.stdout.read()
-    assert not [path for path in (tmp_path / "scratch").iterdir() if path.name.startswith("tmp")]
-    assert len(list((tmp_path / "run").glob("events*[0-9]"))) == 2  # one of each session
+    assert not [
+        path for path in (tmp_path / "scratch").iterdir() if path.name.startswith("tmp")
+    ]
+    assert (
+        len(list((tmp_path / "run").glob("events*[0-9]"))) == 2
+    )  # one of each session
 
     alone = tftrain.train(tftrain.load(tmp_path / "small.yaml"), tmp_path / "alone")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -100,14 +115,21 @@ def test_a_worker_that_does_not_come(words):
     assert chief.wait(60) == 3
     waiting, gone = chief.stderr.read().splitlines()[-2:]
     assert waiting == f"waiting for worker 1 (localhost:{ports[1]})"
-    assert gone.startswith(f"worker 1 (localhost:{ports[1]}) did not answer within 1.0 s; every worker must be started")
+    assert gone.startswith(
+        f"worker 1 (localhost:{ports[1]}) did not answer within 1.0 s; every worker must be started"
+    )
 
 
 def test_who_is_who(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config([1, 2], 1))
     assert distribution.read() == (("localhost:1", "localhost:2"), 1)
-    assert not distribution.is_chief("multi_worker") and distribution.is_chief("mirrored")
-    named = {"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": {"type": "worker", "index": 0}}
+    assert not distribution.is_chief("multi_worker") and distribution.is_chief(
+        "mirrored"
+    )
+    named = {
+        "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]},
+        "task": {"type": "worker", "index": 0},
+    }
     monkeypatch.setenv("TF_CONFIG", json.dumps(named))
     assert distribution.read() == (("a:1", "b:2", "c:3"), 1)
     named["task"]["type"] = "chief"
@@ -120,7 +142,10 @@ def test_who_is_who(monkeypatch):
     [
         (None, "TF_CONFIG does not say who the workers are"),
         ("no json", "TF_CONFIG does not say who the workers are"),
-        ('{"cluster": {"worker": ["host"]}, "task": {"index": 0}}', "TF_CONFIG does not say who the workers are"),
+        (
+            '{"cluster": {"worker": ["host"]}, "task": {"index": 0}}',
+            "TF_CONFIG does not say who the workers are",
+        ),
         (tf_config([1, 2], 2), "task.index is 2; expected a number from 0 to 1"),
         (tf_config([1, 2], 0, "ps"), "task.type is 'ps'; expected worker or chief"),
     ],
@@ -138,7 +163,7 @@ def test_workers_meet_whoever_comes_first(monkeypatch):
     addresses, met = tuple(f"localhost:{port}" for port in free_ports(3)), []
 
     def come(index):
-        distribution.meet(distribution.Cluster(addresses, index))
+        distribution.wait_for_workers(distribution.Cluster(addresses, index))
         met.append(index)
         # Here TensorFlow would listen at the same port.
         with socket.create_server(("", int(addresses[index].rpartition(":")[2]))):
@@ -156,13 +181,23 @@ def test_workers_meet_whoever_comes_first(monkeypatch):
 def test_a_port_in_use():
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=f"cannot listen at localhost:{port} .*in use"):
-            distribution.meet(distribution.Cluster((f"localhost:{port}", "localhost:1"), 0))
+        with pytest.raises(
+            ValueError, match=f"cannot listen at localhost:{port} .*in use"
+        ):
+            distribution.wait_for_workers(
+                distribution.Cluster((f"localhost:{port}", "localhost:1"), 0)
+            )
 
 
 def test_one_worker_that_is_told_to_stop_stops_all(words, tmp_path):
-    ports, endless = free_ports(2), ["--set", "training.epochs=100000", "--set", "log.console=1"]
-    chief, other = start(ports, 0, [*words, *endless]), start(ports, 1, [*words, *endless])
+    ports, endless = (
+        free_ports(2),
+        ["--set", "training.epochs=100000", "--set", "log.console=1"],
+    )
+    chief, other = (
+        start(ports, 0, [*words, *endless]),
+        start(ports, 1, [*words, *endless]),
+    )
     next(line for line in chief.stdout if line.startswith("step"))
     other.send_signal(signal.SIGTERM)
     said = chief.communicate(timeout=60)[1]

@@ -1,6 +1,6 @@
 import pytest
 
-from tftrain.runtime.metric_mode import direction
+from tftrain.runtime.metric_mode import metric_mode
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ from tftrain.runtime.metric_mode import direction
     ],
 )
 def test_direction(name, better):
-    assert direction(name) == better
+    assert metric_mode(name) == better
 
 
 def test_a_given_mode_is_obeyed():
-    assert direction("val_accuracy", "min") == "min"
-    assert direction("loss", "max") == "max"
+    assert metric_mode("val_accuracy", "min") == "min"
+    assert metric_mode("loss", "max") == "max"

@@ -37,34 +37,114 @@ class Hidden(keras.Model):
 MODELS = {  # name: (model, activation, logits)
     "dense": (lambda: functional(L.Dense(2)), "linear", True),
     "softmax": (lambda: functional(L.Dense(2, activation="softmax")), "softmax", False),
-    "sigmoid operation": (lambda: functional(lambda x: keras.ops.sigmoid(L.Dense(1)(x))), "sigmoid", False),
-    "softmax operation": (lambda: functional(lambda x: keras.ops.softmax(L.Dense(2)(x))), "softmax", False),
+    "sigmoid operation": (
+        lambda: functional(lambda x: keras.ops.sigmoid(L.Dense(1)(x))),
+        "sigmoid",
+        False,
+    ),
+    "softmax operation": (
+        lambda: functional(lambda x: keras.ops.softmax(L.Dense(2)(x))),
+        "softmax",
+        False,
+    ),
     "tf.nn": (lambda: Hidden(tf.nn.softmax), "softmax", False),
     "subclass of one output": (lambda: Hidden(tf.nn.sigmoid, 1), "sigmoid", False),
     "subclass of logits": (lambda: Hidden(tf.identity), "linear", True),
-    "cast": (lambda: functional(lambda x: L.Activation("linear", dtype="float32")(sigmoid(x))), "sigmoid", False),
-    "reshape": (lambda: functional(lambda x: L.Reshape((1, 1))(sigmoid(x))), "sigmoid", False),
-    "dropout": (lambda: functional(lambda x: L.Dropout(0.5)(sigmoid(x))), "sigmoid", False),
-    "rescaled by 1": (lambda: functional(lambda x: L.Rescaling(1.0)(sigmoid(x))), None, False),
-    "lambda": (lambda: functional(lambda x: L.Lambda(lambda t: t + 0.0)(sigmoid(x))), None, False),
-    "nested": (lambda: keras.Sequential([keras.Input((3,)), keras.Sequential([sigmoid_layer()])]), "sigmoid", False),
+    "cast": (
+        lambda: functional(
+            lambda x: L.Activation("linear", dtype="float32")(sigmoid(x))
+        ),
+        "sigmoid",
+        False,
+    ),
+    "reshape": (
+        lambda: functional(lambda x: L.Reshape((1, 1))(sigmoid(x))),
+        "sigmoid",
+        False,
+    ),
+    "dropout": (
+        lambda: functional(lambda x: L.Dropout(0.5)(sigmoid(x))),
+        "sigmoid",
+        False,
+    ),
+    "rescaled by 1": (
+        lambda: functional(lambda x: L.Rescaling(1.0)(sigmoid(x))),
+        None,
+        False,
+    ),
+    "lambda": (
+        lambda: functional(lambda x: L.Lambda(lambda t: t + 0.0)(sigmoid(x))),
+        None,
+        False,
+    ),
+    "nested": (
+        lambda: keras.Sequential(
+            [keras.Input((3,)), keras.Sequential([sigmoid_layer()])]
+        ),
+        "sigmoid",
+        False,
+    ),
     "one minus": (lambda: functional(lambda x: 1.0 - sigmoid(x)), None, False),
-    "both classes": (lambda: functional(lambda x: L.Concatenate()([1 - (p := sigmoid(x)), p])), None, False),
-    "average": (lambda: functional(lambda x: L.Average()([sigmoid(x), sigmoid(x)])), None, False),
+    "both classes": (
+        lambda: functional(lambda x: L.Concatenate()([1 - (p := sigmoid(x)), p])),
+        None,
+        False,
+    ),
+    "average": (
+        lambda: functional(lambda x: L.Average()([sigmoid(x), sigmoid(x)])),
+        None,
+        False,
+    ),
     "product": (lambda: functional(lambda x: sigmoid(x) * sigmoid(x)), None, False),
     "smoothed": (lambda: functional(lambda x: 0.05 + 0.9 * sigmoid(x)), None, False),
-    "of tanh": (lambda: functional(lambda x: 0.5 * (1 + L.Dense(1, activation="tanh")(x))), None, False),
-    "hard sigmoid": (lambda: functional(L.Dense(1, activation="hard_sigmoid")), None, False),
+    "of tanh": (
+        lambda: functional(lambda x: 0.5 * (1 + L.Dense(1, activation="tanh")(x))),
+        None,
+        False,
+    ),
+    "hard sigmoid": (
+        lambda: functional(L.Dense(1, activation="hard_sigmoid")),
+        None,
+        False,
+    ),
     "sparsemax": (lambda: functional(L.Dense(3, activation="sparsemax")), None, False),
     "mixture": (lambda: functional(mixture), None, False),
-    "clipped": (lambda: functional(lambda x: keras.ops.clip(sigmoid(x), 1e-7, 1 - 1e-7)), None, False),
-    "gate": (lambda: functional(lambda x: 4.0 * L.Dense(1)(x) * sigmoid(x)), None, True),
+    "clipped": (
+        lambda: functional(lambda x: keras.ops.clip(sigmoid(x), 1e-7, 1 - 1e-7)),
+        None,
+        False,
+    ),
+    "gate": (
+        lambda: functional(lambda x: 4.0 * L.Dense(1)(x) * sigmoid(x)),
+        None,
+        True,
+    ),
     "five times": (lambda: functional(lambda x: 5.0 * sigmoid(x)), None, True),
-    "beyond 1": (lambda: functional(lambda x: L.Rescaling(1.2)(sigmoid(x))), None, True),
-    "log softmax": (lambda: functional(L.Dense(2, activation="log_softmax")), None, True),
-    "layer behind": (lambda: functional(lambda x: L.Dense(1)(sigmoid(x))), "linear", True),
-    "normalized behind": (lambda: functional(lambda x: L.LayerNormalization()(L.Dense(3)(x))), None, True),
-    "gate last in layers": (lambda: functional(lambda x: L.Multiply()([L.Dense(1)(x), sigmoid(x)])), None, True),
+    "beyond 1": (
+        lambda: functional(lambda x: L.Rescaling(1.2)(sigmoid(x))),
+        None,
+        True,
+    ),
+    "log softmax": (
+        lambda: functional(L.Dense(2, activation="log_softmax")),
+        None,
+        True,
+    ),
+    "layer behind": (
+        lambda: functional(lambda x: L.Dense(1)(sigmoid(x))),
+        "linear",
+        True,
+    ),
+    "normalized behind": (
+        lambda: functional(lambda x: L.LayerNormalization()(L.Dense(3)(x))),
+        None,
+        True,
+    ),
+    "gate last in layers": (
+        lambda: functional(lambda x: L.Multiply()([L.Dense(1)(x), sigmoid(x)])),
+        None,
+        True,
+    ),
 }
 
 
@@ -74,7 +154,10 @@ def sigmoid_layer():
 
 def mixture(x):
     """Of two experts, each weighted by a gate."""
-    gates, experts = L.Dense(2, activation="softmax")(x), L.Dense(2, activation="sigmoid")(x)
+    gates, experts = (
+        L.Dense(2, activation="softmax")(x),
+        L.Dense(2, activation="sigmoid")(x),
+    )
     return keras.ops.sum(gates * experts, axis=-1, keepdims=True)
 
 
@@ -89,18 +172,26 @@ def test_what_a_model_ends_in(name):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize(("activation", "logits"), [("sigmoid", False), ("linear", True)])
+@pytest.mark.parametrize(
+    ("activation", "logits"), [("sigmoid", False), ("linear", True)]
+)
 def test_in_half_precision(policy, activation, logits):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        model = functional(lambda x: L.Activation("linear", dtype="float32")(L.Dense(1, activation=activation)(x)))
+        model = functional(
+            lambda x: L.Activation("linear", dtype="float32")(
+                L.Dense(1, activation=activation)(x)
+            )
+        )
     finally:
         keras.config.set_dtype_policy(before)
     assert read_ending(model, X, model(X)).logits is logits
 
 
-@pytest.mark.parametrize("ending", [L.Dense(2, activation="softmax"), L.LSTM(2, return_sequences=True)])
+@pytest.mark.parametrize(
+    "ending", [L.Dense(2, activation="softmax"), L.LSTM(2, return_sequences=True)]
+)
 def test_at_each_step_of_sequences(ending):
     series = np.random.default_rng(1).normal(size=(6, 4, 3)).astype("float32")
     for time in (4, None):
@@ -139,7 +230,10 @@ def test_what_cannot_be_traced_is_told_by_its_values():
     rows = ending(lambda x: np.abs(x) / np.abs(x).sum(-1, keepdims=True))
     assert (rows.logits, rows.certain) == (False, True)
     within = ending(lambda x: (np.abs(x) / 10)[:, :1])
-    assert (within.logits, within.certain) == (False, False) and "lie between" in within.why
+    assert (within.logits, within.certain) == (
+        False,
+        False,
+    ) and "lie between" in within.why
     assert ending(lambda x: np.zeros_like(x[:, :1])).logits
 
 

@@ -8,11 +8,19 @@ from tftrain.runtime.environment import environment, markdown
 def test_versions_devices_and_commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = environment()
-    assert found["tensorflow"] == tf.__version__ and "CPU:0" in found["devices"] and int(found["CPUs"]) > 0
+    assert (
+        found["tensorflow"] == tf.__version__
+        and "CPU:0" in found["devices"]
+        and int(found["CPUs"]) > 0
+    )
     assert "git commit" not in found
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
     (tmp_path / "file").write_text("1")
-    for words in (("init", "-q"), ("add", "file"), (*identity, "commit", "-qm", "first")):
+    for words in (
+        ("init", "-q"),
+        ("add", "file"),
+        (*identity, "commit", "-qm", "first"),
+    ):
         subprocess.run(["git", *words], check=True)
     commit = environment()["git commit"]
     assert len(commit) == 40
@@ -26,7 +34,9 @@ def test_a_table_keeps_its_columns():
 
 
 def test_the_command_can_be_typed_again(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["/there/tftrain/__main__.py", "--config", "my file.yaml"])
+    monkeypatch.setattr(
+        "sys.argv", ["/there/tftrain/__main__.py", "--config", "my file.yaml"]
+    )
     assert environment()["command"] == "python -m tftrain --config 'my file.yaml'"
     monkeypatch.setattr("sys.argv", ["/there/train.py"])
     assert environment()["command"] == "train.py"

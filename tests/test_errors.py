@@ -7,8 +7,13 @@ import re
 import pytest
 
 import tftrain
-from tftrain.config.component import Part
-from tftrain.config.error_context import InputError, TrainingError, UserCodeError, blamed_on
+from tftrain.config.component import Component
+from tftrain.config.error_context import (
+    InputError,
+    TrainingError,
+    UserCodeError,
+    error_context,
+)
 
 
 def test_a_step_that_fails(desk, tmp_path):
@@ -18,14 +23,22 @@ def test_a_step_that_fails(desk, tmp_path):
     with pytest.raises(TrainingError) as caught:
         tftrain.train(desk.load(text), tmp_path / "run")
     said = str(caught.value)
-    assert said.startswith(("TensorFlow failed around step 3: ", "TensorFlow failed around step 4: "))
-    assert said.endswith(": indices[3,2] = 9 is not in [0, 5) (there is no checkpoint yet)")
+    assert said.startswith(
+        ("TensorFlow failed around step 3: ", "TensorFlow failed around step 4: ")
+    )
+    assert said.endswith(
+        ": indices[3,2] = 9 is not in [0, 5) (there is no checkpoint yet)"
+    )
 
 
 def test_the_names_of_nodes_are_left_out():
     said = "{{function_node __wrapped__Random_device_/job:localhost}} OOM when allocating [4,9] [Op:Random] name: "
-    with pytest.raises(InputError, match=r"^default: model: mlp: OOM when allocating \[4,9\]$"):
-        with blamed_on(Part("model", "mlp", "tftrain.models.mlp:mlp"), "model"):
+    with pytest.raises(
+        InputError, match=r"^default: model: mlp: OOM when allocating \[4,9\]$"
+    ):
+        with error_context(
+            Component("model", "mlp", "tftrain.models.mlp:mlp"), "model"
+        ):
             raise ValueError(said)
 
 
@@ -46,11 +59,20 @@ def raised_by(desk, folder, text):
 
 @pytest.mark.parametrize("name", ["generated", "called", "indexed"])
 @pytest.mark.parametrize("after", [0, 5])
-def test_an_error_of_a_reader_is_located_whenever_it_comes(desk, own_parts, tmp_path, name, after):
+def test_an_error_of_a_reader_is_located_whenever_it_comes(
+    desk, own_parts, tmp_path, name, after
+):
     told = raised_by(desk, tmp_path / "run", READER.format(name=name, after=after))
     head, *rest = told.splitlines()
-    when = r" around step \d+ \((the last checkpoint is of step \d+|there is no checkpoint yet)\)" if after else ""
-    assert re.fullmatch(rf"config:2:14: data: readers:{name} raised LookupError{when}:", head.replace(".yaml", ""))
+    when = (
+        r" around step \d+ \((the last checkpoint is of step \d+|there is no checkpoint yet)\)"
+        if after
+        else ""
+    )
+    assert re.fullmatch(
+        rf"config:2:14: data: readers:{name} raised LookupError{when}:",
+        head.replace(".yaml", ""),
+    )
     line = 1 + (own_parts / "readers.py").read_text().splitlines().index(
         '                raise LookupError(f"no row {int(number)}")'
     )
@@ -60,21 +82,36 @@ def test_an_error_of_a_reader_is_located_whenever_it_comes(desk, own_parts, tmp_
 
 
 @pytest.mark.parametrize("after", [0, 5])
-def test_an_operation_that_fails_in_a_dataset_names_the_builder(desk, own_parts, tmp_path, after):
+def test_an_operation_that_fails_in_a_dataset_names_the_builder(
+    desk, own_parts, tmp_path, after
+):
     told = raised_by(desk, tmp_path / "run", READER.format(name="decoded", after=after))
-    assert "data: readers:decoded" in told and ": Unknown image file format." in told and "Iterator" not in told
+    assert (
+        "data: readers:decoded" in told
+        and ": Unknown image file format." in told
+        and "Iterator" not in told
+    )
     assert re.search(r"readers\.py, line \d+\)$", told) and "\n" not in told
 
 
 def test_examples_of_a_generator_that_do_not_fit_its_signature(desk, tmp_path):
     text = READER.format(name="misshapen", after=0).replace(", after: 0", "")
     told = raised_by(desk, tmp_path / "run", text)
-    assert "TypeError: `generator` yielded an element of shape (4,)" in told and "\n" not in told
+    assert (
+        "TypeError: `generator` yielded an element of shape (4,)" in told
+        and "\n" not in told
+    )
     assert re.search(r"readers\.py, line \d+\)$", told)
 
 
 def test_an_error_of_a_loss_is_not_told_of_data_of_the_same_file(desk, tmp_path):
-    text = READER.format(name="plain", after=0).replace(", after: 0", "") + 'loss: "readers:tired_loss"\n'
+    text = (
+        READER.format(name="plain", after=0).replace(", after: 0", "")
+        + 'loss: "readers:tired_loss"\n'
+    )
     told = raised_by(desk, tmp_path / "run", text)
-    assert "loss: readers:tired_loss raised LookupError around step" in told.splitlines()[0]
+    assert (
+        "loss: readers:tired_loss raised LookupError around step"
+        in told.splitlines()[0]
+    )
     assert told.endswith("LookupError: no more losses")

@@ -31,14 +31,18 @@ def mutations(fuzz):
 def test_some_hundred_mutations_have_no_fault(fuzz, mutations):
     gave, kinds = collections.Counter(), set()
     for _, number, case, found in fuzz.checked(400, 3, assemble=0):
-        assert found.outcome in ("accepted", "refused"), f"case {number} ({case.kind}): {found.words}"
+        assert found.outcome in ("accepted", "refused"), (
+            f"case {number} ({case.kind}): {found.words}"
+        )
         gave[found.outcome] += 1
         kinds.add(case.kind)
     assert min(gave["accepted"], gave["refused"]) > 20 and kinds == set(mutations.KINDS)
 
 
 def test_a_case_is_the_same_each_time(mutations):
-    cases = [[mutations.mutant([GOOD], 5, number) for number in range(40)] for _ in range(2)]
+    cases = [
+        [mutations.mutant([GOOD], 5, number) for number in range(40)] for _ in range(2)
+    ]
     assert cases[0] == cases[1] and len({case.data for case in cases[0]}) > 30
 
 
@@ -46,7 +50,9 @@ def test_unknown_and_doubled_keys_are_what_must_be_told(fuzz, mutations, tmp_pat
     cases = [mutations.mutant([GOOD], 5, number) for number in range(200)]
     marked = [case for case in cases if case.kind in ("added", "renamed", "doubled")]
     assert len(marked) > 20 and all(case.unknown for case in marked)
-    assert {fuzz.read(case, tmp_path / "x.yaml").outcome for case in marked} == {"refused"}
+    assert {fuzz.read(case, tmp_path / "x.yaml").outcome for case in marked} == {
+        "refused"
+    }
 
 
 @pytest.mark.parametrize(
@@ -61,12 +67,21 @@ def test_unknown_and_doubled_keys_are_what_must_be_told(fuzz, mutations, tmp_pat
 def test_a_fault_is_seen(fuzz, mutations, monkeypatch, tmp_path, load, outcome):
     monkeypatch.setattr(tftrain, "load", load)
     case = mutations.Mutant("added", GOOD.encode(), "qwerty", True)
-    assert fuzz.guarded(lambda: fuzz.read(case, tmp_path / "x.yaml"), seconds=0.2).outcome == outcome
+    assert (
+        fuzz.guarded(lambda: fuzz.read(case, tmp_path / "x.yaml"), seconds=0.2).outcome
+        == outcome
+    )
 
 
-def test_a_problem_must_name_the_key_and_be_a_clear_line(fuzz, mutations, monkeypatch, tmp_path):
+def test_a_problem_must_name_the_key_and_be_a_clear_line(
+    fuzz, mutations, monkeypatch, tmp_path
+):
     case = mutations.Mutant("added", GOOD.encode(), "qwerty", True)
-    for message, outcome in (("no", "not told"), ("no \x1b[31m", "traceback"), ("qwerty: unknown", "refused")):
+    for message, outcome in (
+        ("no", "not told"),
+        ("no \x1b[31m", "traceback"),
+        ("qwerty: unknown", "refused"),
+    ):
 
         def load(path, message=message):
             raise tftrain.ConfigError([message])
@@ -76,7 +91,9 @@ def test_a_problem_must_name_the_key_and_be_a_clear_line(fuzz, mutations, monkey
 
 
 def test_the_sizes_of_what_is_assembled(fuzz, desk):
-    assert fuzz.is_small(desk.load(GOOD)) and not fuzz.is_small(desk.load(GOOD, "model.hidden=[4, 100000]"))
+    assert fuzz.is_small(desk.load(GOOD)) and not fuzz.is_small(
+        desk.load(GOOD, "model.hidden=[4, 100000]")
+    )
 
 
 def test_a_case_can_be_shown_again(fuzz, capfdbinary):
@@ -88,7 +105,9 @@ def test_mutated_runs_and_odd_paths_have_no_fault(fuzz):
     runs = importlib.import_module("fuzz_runs")
     gave, kinds = collections.Counter(), set()
     for number, case, found in fuzz.checked_runs(25, 2):
-        assert found.outcome in ("accepted", "refused"), f"run {number}: {case}: {found.words}"
+        assert found.outcome in ("accepted", "refused"), (
+            f"run {number}: {case}: {found.words}"
+        )
         gave[found.outcome] += 1
         kinds.add(case.kind)
     assert min(gave["accepted"], gave["refused"]) > 3 and kinds == set(runs.KINDS)
@@ -102,7 +121,12 @@ def test_mutated_runs_and_odd_paths_have_no_fault(fuzz):
         (lambda words: 2, "unclear"),
         (lambda words: Path("outside/file").write_text("x") and 0, "led out"),
         (lambda words: Path("outside/new").mkdir() or 0, "led out"),
-        (lambda words: Path("out.html").write_text(Path("outside/file").read_text()) and 0, "led out"),
+        (
+            lambda words: (
+                Path("out.html").write_text(Path("outside/file").read_text()) and 0
+            ),
+            "led out",
+        ),
         (lambda words: print("no") or sys.exit(2), "refused"),
         (lambda words: 0, "accepted"),
     ],

@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
 from tftrain.config.error_context import InputError, UserCodeError
-from tftrain.reporting.metrics_file import history
-from tftrain.trainer.build import assemble
-from tftrain.trainer.plot_context import Scenes
+from tftrain.reporting.metrics_file import read_metrics
+from tftrain.trainer.build import build_run
+from tftrain.trainer.plot_context import PlotContextFactory
 
 # Dropout, moving averages, a rate that goes by the points logged: what a picture could disturb.
 TEXT = """
@@ -50,8 +50,15 @@ def load(folder, text, *flags):
 def image_steps(folder):
     found = event_accumulator.EventAccumulator(str(folder), {"images": 0, "tensors": 0})
     found.Reload()
-    tags = [tag for tag in found.Tags()["tensors"] if found.SummaryMetadata(tag).plugin_data.plugin_name == "images"]
-    return {tag: [(one.step, one.tensor_proto.string_val) for one in found.Tensors(tag)] for tag in tags}
+    tags = [
+        tag
+        for tag in found.Tags()["tensors"]
+        if found.SummaryMetadata(tag).plugin_data.plugin_name == "images"
+    ]
+    return {
+        tag: [(one.step, one.tensor_proto.string_val) for one in found.Tensors(tag)]
+        for tag in tags
+    }
 
 
 def bits(result):
@@ -72,12 +79,16 @@ def test_pictures_change_nothing(runs):
     plain, painted = runs
     assert bits(plain) == bits(painted)
     assert plain.results == painted.results
-    curves = [history(run.folder / "metrics.jsonl") for run in runs]
-    assert len(set(curves[0]["learning_rate"].values)) > 1, "the rate went by the points, so more of them would show"
+    curves = [read_metrics(run.folder / "metrics.jsonl") for run in runs]
+    assert len(set(curves[0]["learning_rate"].values)) > 1, (
+        "the rate went by the points, so more of them would show"
+    )
     for name in curves[0].keys() - {"wall_seconds", "steps_per_second", "step_ms"}:
         for mine, theirs in zip(curves[0][name], curves[1][name], strict=True):
             np.testing.assert_array_equal(mine, theirs, err_msg=name)
-    assert not (plain.folder / "pictures").exists() and "pictures" in painted_time(painted)
+    assert not (plain.folder / "pictures").exists() and "pictures" in painted_time(
+        painted
+    )
 
 
 def painted_time(result):
@@ -103,13 +114,20 @@ def test_they_are_drawn_when_they_are_due(runs):
 
 def test_tensorboard_has_the_same_pictures(runs):
     shown = image_steps(runs[1].folder)
-    assert {tag: [step for step, _ in found] for tag, found in shown.items()}["pictures/decision_map"] == [0, 11, 30]
+    assert {tag: [step for step, _ in found] for tag, found in shown.items()}[
+        "pictures/decision_map"
+    ] == [0, 11, 30]
     assert len(shown) == 8
     for tag, found in shown.items():
         for step, (width, height, png) in found:
-            file = runs[1].folder / "pictures" / f"{tag.partition('/')[2]}-{step:08d}.png"
+            file = (
+                runs[1].folder / "pictures" / f"{tag.partition('/')[2]}-{step:08d}.png"
+            )
             pixels = tf.io.decode_png(file.read_bytes()).numpy()
-            assert pixels.shape[:2] == (int(height), int(width)) and file.read_bytes() == png
+            assert (
+                pixels.shape[:2] == (int(height), int(width))
+                and file.read_bytes() == png
+            )
     maps = [png for _, (_, _, png) in shown["pictures/decision_map"]]
     assert len(set(maps)) == 3, "the map moves with the model"
     stripes = tf.io.decode_png(shown["pictures/stripes"][0][1][2]).numpy()
@@ -119,11 +137,22 @@ def test_tensorboard_has_the_same_pictures(runs):
 def test_a_resumed_run_has_the_same_pictures(runs, tmp_path):
     (tmp_path / "base.yaml").write_text(TEXT)
     some = "[{name: decision_map, at: [30]}, {name: weights, at: [10, 20]}, {name: gradient_flow, at: [24]}]"
-    first, second = (load(tmp_path, f"base: base.yaml\nlog: {{pictures: {some}}}", *flags) for flags in (STOPPED, ()))
+    first, second = (
+        load(tmp_path, f"base: base.yaml\nlog: {{pictures: {some}}}", *flags)
+        for flags in (STOPPED, ())
+    )
     tftrain.train(first, tmp_path / "run")
     assert bits(tftrain.train(second, tmp_path / "run", resume=True)) == bits(runs[1])
-    for name in ("weights-00000010", "weights-00000020", "decision_map-00000030", "gradient_flow-00000024"):
-        mine, theirs = (folder / "pictures" / f"{name}.png" for folder in (tmp_path / "run", runs[1].folder))
+    for name in (
+        "weights-00000010",
+        "weights-00000020",
+        "decision_map-00000030",
+        "gradient_flow-00000024",
+    ):
+        mine, theirs = (
+            folder / "pictures" / f"{name}.png"
+            for folder in (tmp_path / "run", runs[1].folder)
+        )
         assert mine.read_bytes() == theirs.read_bytes(), name
 
 
@@ -133,19 +162,30 @@ def test_a_run_that_ends_early_has_its_last_pictures(tmp_path):
     text = f"base: base.yaml{early}log: {{pictures: [weights, {{name: weights, at: [0]}}]}}\n"
     result = tftrain.train(load(tmp_path, text), tmp_path / "run")
     assert result.stopped and int(result.history["loss"].steps[-1]) == 14
-    names = sorted(path.name for path in (tmp_path / "run" / "pictures").glob("weights-*"))
+    names = sorted(
+        path.name for path in (tmp_path / "run" / "pictures").glob("weights-*")
+    )
     assert names[-1] == "weights-00000014.png"
     assert len(list((tmp_path / "run" / "pictures").glob("weights_2-*"))) == 1
 
 
-def test_of_sequences_the_lag_is_drawn_and_of_an_embedding_the_gradients(tmp_path, own_parts):
+def test_of_sequences_the_lag_is_drawn_and_of_an_embedding_the_gradients(
+    tmp_path, own_parts
+):
     quick = "optimizer: sgd\ntraining: {steps: 1}\nlog: {histograms_every: never, graph: false, pictures: "
     sequences = "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\n"
     words = "model: 'words:pooled'\ndata: 'words:sentences'\n"
-    tftrain.train(load(tmp_path, sequences + quick + "{name: time_lag, at: [1]}}"), tmp_path / "lag")
+    tftrain.train(
+        load(tmp_path, sequences + quick + "{name: time_lag, at: [1]}}"),
+        tmp_path / "lag",
+    )
     clipped = "{name: gradients, at: [1], clipped: true}}\ngradients: {clip: {name: norm, limit: 1e-3}}"
     tftrain.train(load(tmp_path, words + quick + clipped), tmp_path / "words")
-    drawn = [path.name for folder in ("lag", "words") for path in (tmp_path / folder / "pictures").iterdir()]
+    drawn = [
+        path.name
+        for folder in ("lag", "words")
+        for path in (tmp_path / folder / "pictures").iterdir()
+    ]
     assert drawn == ["time_lag-00000001.png", "gradients-00000001.png"]
 
 
@@ -154,12 +194,15 @@ def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
     other = "000.hidden_1.simple_rnn_cell/bias.0"
     surfaces = f"{{name: loss_surface, resolution: 4}}, {{name: loss_surface, resolution: 4, y: {other}}}"
     kinds = f"[difference_error, {surfaces}, signal_flow, "
-    text = (
-        "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\noptimizer: sgd\n"
-    )
+    text = "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\noptimizer: sgd\n"
     log = f"log: {{histograms_every: never, graph: false, pictures: {kinds}time_lag, gradients, weights]}}\n"
-    tftrain.train(load(tmp_path, text + log + "training: {steps: 1}\n"), tmp_path / "run")
-    drawn = {path.name.rpartition("-")[0] for path in (tmp_path / "run" / "pictures").iterdir()}
+    tftrain.train(
+        load(tmp_path, text + log + "training: {steps: 1}\n"), tmp_path / "run"
+    )
+    drawn = {
+        path.name.rpartition("-")[0]
+        for path in (tmp_path / "run" / "pictures").iterdir()
+    }
     assert drawn == {
         "difference_error",
         "loss_surface",
@@ -172,31 +215,57 @@ def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
 
 
 def test_many_losses_are_those_of_one_after_the_other(tmp_path):
-    run = assemble(load(tmp_path, TEXT))  # with dropout and moving averages
+    run = build_run(load(tmp_path, TEXT))  # with dropout and moving averages
     before = [np.asarray(variable).tobytes() for variable in run.state.model.variables]
-    scenes, random = Scenes(run), np.random.default_rng(0)
+    scenes, random = PlotContextFactory(run), np.random.default_rng(0)
     params = [param.numpy() for param in run.objective.params]
-    places, values, one_by_one = ((0, 3), (0, 5), (3, 1)), random.normal(size=(7, 3)), []
+    places, values, one_by_one = (
+        ((0, 3), (0, 5), (3, 1)),
+        random.normal(size=(7, 3)),
+        [],
+    )
     for point in values.astype(np.float32):
         moved = [param.copy() for param in params]
         for (param, place), value in zip(places, point, strict=True):
             moved[param].ravel()[place] = value
         one_by_one.append(scenes.loss(moved))
-    np.testing.assert_allclose(scenes.losses(places, values), one_by_one, rtol=1e-6)  # of float32
+    np.testing.assert_allclose(
+        scenes.losses(places, values), one_by_one, rtol=1e-6
+    )  # of float32
     assert len(set(one_by_one)) == 7
-    assert [np.asarray(variable).tobytes() for variable in run.state.model.variables] == before
+    assert [
+        np.asarray(variable).tobytes() for variable in run.state.model.variables
+    ] == before
 
 
 @pytest.mark.parametrize(
     ("picture", "kind", "told"),
     [
-        ("time_lag", InputError, "run.yaml:3:17: log.pictures: time_lag: given a model without sequences; expected"),
-        ("{name: weights, only: conv}", InputError, "log.pictures: weights: only: given 'conv', which is in no param"),
-        ("'paintings:number'", InputError, "paintings:number: gave int; expected a figure of matplotlib, or uint8 ["),
-        ("{name: 'paintings:stripes', breaks_at: 0}", UserCodeError, "raised ZeroDivisionError:"),
+        (
+            "time_lag",
+            InputError,
+            "run.yaml:3:17: log.pictures: time_lag: given a model without sequences; expected",
+        ),
+        (
+            "{name: weights, only: conv}",
+            InputError,
+            "log.pictures: weights: only: given 'conv', which is in no param",
+        ),
+        (
+            "'paintings:number'",
+            InputError,
+            "paintings:number: gave int; expected a figure of matplotlib, or uint8 [",
+        ),
+        (
+            "{name: 'paintings:stripes', breaks_at: 0}",
+            UserCodeError,
+            "raised ZeroDivisionError:",
+        ),
     ],
 )
-def test_what_cannot_be_drawn_is_told_before_there_is_a_folder(tmp_path, own_parts, picture, kind, told):
+def test_what_cannot_be_drawn_is_told_before_there_is_a_folder(
+    tmp_path, own_parts, picture, kind, told
+):
     (tmp_path / "base.yaml").write_text(TEXT)
     config = load(tmp_path, f"base: base.yaml\nlog:\n      pictures: {picture}\n")
     with pytest.raises(kind) as caught:
@@ -206,8 +275,13 @@ def test_what_cannot_be_drawn_is_told_before_there_is_a_folder(tmp_path, own_par
 
 def test_a_picture_that_fails_later_does_not_end_the_run(runs, tmp_path, own_parts):
     (tmp_path / "base.yaml").write_text(TEXT)
-    config = load(tmp_path, "base: base.yaml\nlog: {pictures: {name: 'paintings:stripes', every: 10, breaks_at: 15}}\n")
-    with pytest.warns(UserWarning, match=r"(?s)ZeroDivisionError.*so it is not drawn any more"):
+    config = load(
+        tmp_path,
+        "base: base.yaml\nlog: {pictures: {name: 'paintings:stripes', every: 10, breaks_at: 15}}\n",
+    )
+    with pytest.warns(
+        UserWarning, match=r"(?s)ZeroDivisionError.*so it is not drawn any more"
+    ):
         result = tftrain.train(config, tmp_path / "run")
     assert bits(result) == bits(runs[0])
     names = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tftrain.cli import main
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
-from tftrain.diagnostics.gradient_compare import Compared, compare
-from tftrain.diagnostics.tables import text_of
+from tftrain.diagnostics.gradient_compare import GradientComparison, compare
+from tftrain.diagnostics.tables import gradient_check_table
 from tftrain.trainer.build import open_objective
 
 HEAD = "data: {name: iris, batch_size: 8}\noptimizer: sgd\n"
@@ -29,7 +29,11 @@ def checked(desk, capsys, text, *words):
     desk.write(HEAD + text, "checked.yaml")
     status = main.main(["check-gradients", "--config", "checked.yaml", *words])
     out, err = capsys.readouterr()
-    rows = {line.split()[0]: line.split() for line in out.splitlines() if re.match(r"\d{3}\.", line)}
+    rows = {
+        line.split()[0]: line.split()
+        for line in out.splitlines()
+        if re.match(r"\d{3}\.", line)
+    }
     assert max(map(len, out.splitlines()), default=0) <= 100
     return status, rows, out, err
 
@@ -37,14 +41,33 @@ def checked(desk, capsys, text, *words):
 def test_what_is_right_agrees(desk, capsys):
     """Dropout, statistics of a batch, a penalty; the type of numbers is as before."""
     dense = "{name: dense, units: 40, kernel_regularizer: l2}"
-    more = ("{name: activation, activation: tanh}", "{name: dropout, rate: 0.5}", "{name: dense, units: 3}")
-    text = model(dense, "batch_normalization", *more) + "training: {precision: mixed_float16}\n"
+    more = (
+        "{name: activation, activation: tanh}",
+        "{name: dropout, rate: 0.5}",
+        "{name: dense, units: 3}",
+    )
+    text = (
+        model(dense, "batch_normalization", *more)
+        + "training: {precision: mixed_float16}\n"
+    )
     status, rows, out, _ = checked(desk, capsys, text, "--samples", "30")
-    assert status == 0 and keras.config.floatx() == "float32" == keras.config.dtype_policy().name
-    assert rows.keys() >= {"000.dense/kernel", "001.batch_normalization/gamma", "002.dense_1/bias"}
-    assert rows["000.dense/kernel"][1:4] == ["30", "of", "160"] and "no gradient is wrong" in out
+    assert (
+        status == 0
+        and keras.config.floatx() == "float32" == keras.config.dtype_policy().name
+    )
+    assert rows.keys() >= {
+        "000.dense/kernel",
+        "001.batch_normalization/gamma",
+        "002.dense_1/bias",
+    }
+    assert (
+        rows["000.dense/kernel"][1:4] == ["30", "of", "160"]
+        and "no gradient is wrong" in out
+    )
     assert {row[-1] for row in rows.values()} == {"agrees", "0"}
-    assert rows["000.dense/bias"][-1] == "0"  # the mean is subtracted, and a bias with it
+    assert (
+        rows["000.dense/bias"][-1] == "0"
+    )  # the mean is subtracted, and a bias with it
 
 
 def test_a_wrong_gradient_is_named(desk, capsys):
@@ -55,29 +78,48 @@ def test_a_wrong_gradient_is_named(desk, capsys):
     )
     status, rows, out, _ = checked(desk, capsys, model(*layers))
     assert status == 1
-    assert {name for name, row in rows.items() if row[-1] == "WRONG"} == {"001.twice/factor"}
+    assert {name for name, row in rows.items() if row[-1] == "WRONG"} == {
+        "001.twice/factor"
+    }
     assert "1 of 5 gradients are wrong: 001.twice/factor.\n" in out
-    assert "the last layer where it is wrong is 001.twice: the fault is there, or in what stands between" in out
+    assert (
+        "the last layer where it is wrong is 001.twice: the fault is there, or in what stands between"
+        in out
+    )
     assert checked(desk, capsys, model(*layers).replace("1e-3", "0.0"))[0] == 0
 
 
 def test_the_gradient_is_the_one_that_training_takes(desk, capsys):
     """That of a function that takes the variable itself from around it."""
     text = model(
-        "{name: dense, units: 5}", "'gradients:Around'", "{name: dropout, rate: 0.5}", "{name: dense, units: 3}"
+        "{name: dense, units: 5}",
+        "'gradients:Around'",
+        "{name: dropout, rate: 0.5}",
+        "{name: dense, units: 3}",
     )
     status, rows, out, _ = checked(desk, capsys, text)
     assert status == 0, out
-    assert rows["001.around/factor"][-1] == "agrees" and float(rows["001.around/factor"][4]) != 0
+    assert (
+        rows["001.around/factor"][-1] == "agrees"
+        and float(rows["001.around/factor"][4]) != 0
+    )
 
 
 def test_a_loss_that_is_not_finite_is_told(desk, capsys):
-    text = model("{name: dense, units: 5, activation: exponential}", "{name: dense, units: 1}")
+    text = model(
+        "{name: dense, units: 5, activation: exponential}", "{name: dense, units: 1}"
+    )
     text += "loss: mean_squared_error\n"
-    desk.write(text + "data: {name: large_features, largest: 1e6, batch_size: 8}\noptimizer: sgd\n", "inf.yaml")
+    desk.write(
+        text
+        + "data: {name: large_features, largest: 1e6, batch_size: 8}\noptimizer: sgd\n",
+        "inf.yaml",
+    )
     assert main.main(["check-gradients", "--config", "inf.yaml"]) == 2
     said = capsys.readouterr().err
-    assert re.search("the loss of the first batch is (nan|inf), so there is nothing to compare", said)
+    assert re.search(
+        "the loss of the first batch is (nan|inf), so there is nothing to compare", said
+    )
     assert said.count("\n") == 1
 
 
@@ -89,8 +131,14 @@ def test_kinks_are_not_called_wrong(desk, capsys):
     out = capsys.readouterr().out
     assert re.search(r"^000\.hidden_1/bias .* 4 +not checked$", out, re.MULTILINE)
     assert re.search(r"^000\.hidden_1/kernel .* agrees$", out, re.MULTILINE)
-    assert "\nno gradient is wrong of the 3 that could be compared; " in out and "kinks: numbers, left out" in out
-    assert "not checked, for all of their numbers that were looked at are near kinks: 000.hidden_1/bias.\n" in out
+    assert (
+        "\nno gradient is wrong of the 3 that could be compared; " in out
+        and "kinks: numbers, left out" in out
+    )
+    assert (
+        "not checked, for all of their numbers that were looked at are near kinks: 000.hidden_1/bias.\n"
+        in out
+    )
 
 
 def test_where_nothing_is_compared_nothing_is_said_to_be_right(desk, capsys):
@@ -103,13 +151,18 @@ def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
     layers = "{name: dense, units: 5}", "'gradients:Blended'", "{name: dense, units: 3}"
     status, _, out, err = checked(desk, capsys, model(*layers))
     assert (status, out) == (2, "") and err.count("\n") == 1
-    said = (
-        r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+ in an equal one: in blended \("
+    said = r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+ in an equal one: in blended \("
+    assert re.match(
+        rf"{said}Blended\) \S+ \(RandomUniform\) draws .*; expected .* keras.random.SeedGenerator",
+        err,
     )
-    assert re.match(rf"{said}Blended\) \S+ \(RandomUniform\) draws .*; expected .* keras.random.SeedGenerator", err)
     for kind in ("{name: 'gradients:Blended', seeded: true}", "'gradients:Shared'"):
-        status, rows, out, err = checked(desk, capsys, model(layers[0], kind, layers[2]), "--samples", "3")
-        assert status == 0 and {row[-1] for row in rows.values()} == {"agrees"}, out + err
+        status, rows, out, err = checked(
+            desk, capsys, model(layers[0], kind, layers[2]), "--samples", "3"
+        )
+        assert status == 0 and {row[-1] for row in rows.values()} == {"agrees"}, (
+            out + err
+        )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +178,11 @@ def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
             "000.dense: the fault is there, or in what stands between it and 001.dense_1: 000.squared (Squared) (or",
         ),
         (
-            model("{name: 'gradients:Twice', error: 0.1}", "{name: dropout, rate: 0.1}", "{name: dense, units: 3}"),
+            model(
+                "{name: 'gradients:Twice', error: 0.1}",
+                "{name: dropout, rate: 0.1}",
+                "{name: dense, units: 3}",
+            ),
             "000.twice: the fault is there, or in what stands between it and 001.dense: 000.dropout (Dropout) (or",
         ),
         (
@@ -141,16 +198,33 @@ def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
 def test_what_stands_behind_the_last_wrong_layer_is_named(desk, capsys, text, said):
     """In the order of the calls, along each branch; without Keras' own layers if there are others."""
     status, _, out, _ = checked(desk, capsys, text)
-    assert status == 1 and f"the last layer where it is wrong is {said}" in out.replace("\n", " ")
+    assert status == 1 and f"the last layer where it is wrong is {said}" in out.replace(
+        "\n", " "
+    )
 
 
 def test_names_are_cut_for_a_narrow_terminal_alone_and_verdicts_never():
-    right = Compared("000.a_layer_of_a_long_name/recurrent_kernel", 9000, 20, 0, 1e-10, (1, 20), 0.5, 0.5, True, False)
+    right = GradientComparison(
+        "000.a_layer_of_a_long_name/recurrent_kernel",
+        9000,
+        20,
+        0,
+        1e-10,
+        (1, 20),
+        0.5,
+        0.5,
+        True,
+        False,
+    )
     found = [right, right._replace(name="001.output/bias", agrees=False)]
-    assert f"{right.name}  20 of 9,000 " in text_of(found, None, None)
+    assert f"{right.name}  20 of 9,000 " in gradient_check_table(found, None, None)
     for width in (90, 40):
-        rows = text_of(found, None, width).splitlines()[2:4]
-        assert rows[0].endswith(" agrees") and rows[1].endswith(" WRONG") and rows[0].startswith("000.")
+        rows = gradient_check_table(found, None, width).splitlines()[2:4]
+        assert (
+            rows[0].endswith(" agrees")
+            and rows[1].endswith(" WRONG")
+            and rows[0].startswith("000.")
+        )
         assert right.name not in rows[0] and (len(rows[0]) == 90 or width < 90)
 
 
@@ -158,7 +232,9 @@ def test_half_of_the_numbers_are_drawn_where_the_gradient_is_not_0():
     """Of an embedding of 3000 words, where a batch has two."""
     keras.utils.set_random_seed(0)
     words = keras.layers.Embedding(3000, 1)
-    network = keras.Sequential([keras.Input((2,), dtype="int32"), words, keras.layers.Flatten()])
+    network = keras.Sequential(
+        [keras.Input((2,), dtype="int32"), words, keras.layers.Flatten()]
+    )
     objective = KerasObjective(network, keras.losses.MeanSquaredError())
     batch = Batch(tf.constant([[5, 7]]), tf.constant([[1.0, 2.0]]))
     (found,) = compare(objective, batch, ["words"], (4, 0), nullcontext)
@@ -168,26 +244,39 @@ def test_half_of_the_numbers_are_drawn_where_the_gradient_is_not_0():
 def test_crowded_kinks(desk, capsys):
     """Empty corners of images hold thousands of ReLUs at their kink, and more of them near it."""
     network = "model: {name: cnn, filters: [8, 8], hidden: [8], dropout: 0.25}\n"
-    desk.write(f"{network}data: {{name: digits, batch_size: 32}}\noptimizer: sgd\n", "crowded.yaml")
+    desk.write(
+        f"{network}data: {{name: digits, batch_size: 32}}\noptimizer: sgd\n",
+        "crowded.yaml",
+    )
     status = main.main(["check-gradients", "--config", "crowded.yaml"])
     assert status == 0, capsys.readouterr().out
 
 
 def test_what_cannot_be_checked(desk, capsys):
     status, _, out, err = checked(desk, capsys, "model: 'gradients:single'\n")
-    assert (status, out) == (2, "") and "000.dense/kernel is in float32 by the model's own choice" in err
+    assert (status, out) == (
+        2,
+        "",
+    ) and "000.dense/kernel is in float32 by the model's own choice" in err
     with pytest.raises(SystemExit, match="2"):
         main.main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
-    assert "--samples 0: expected a whole number of at least 1" in capsys.readouterr().err
+    assert (
+        "--samples 0: expected a whole number of at least 1" in capsys.readouterr().err
+    )
 
 
 def test_an_objective_alone_is_that_of_the_run(desk):
     data, objective = open_objective(desk.load(desk.good))
-    assert data.train.examples == 150 and [tuple(param.shape) for param in objective.params][0] == (4, 128)
+    assert data.train.examples == 150 and [
+        tuple(param.shape) for param in objective.params
+    ][0] == (4, 128)
 
 
 def test_a_layer_of_several_numbers_is_told_by_the_one_that_is_wrong(desk, capsys):
     status, rows, out, _ = checked(desk, capsys, "model: 'towers:normed'\n")
     [wrong] = [name for name, row in rows.items() if row[-1] == "WRONG"]
     assert status == 1 and wrong.startswith("000.") and "001.normed" in " ".join(rows)
-    assert f"the last layer where it is wrong is {wrong.rpartition('/')[0]}:" in " ".join(out.split())
+    assert (
+        f"the last layer where it is wrong is {wrong.rpartition('/')[0]}:"
+        in " ".join(out.split())
+    )

@@ -76,7 +76,9 @@ log: {scalars: 10, histograms_every: never, console: 5}
 
 def start(words, **more):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([sys.executable, "-u", *words], env=os.environ | PATHS, **pipes, **more)
+    return subprocess.Popen(
+        [sys.executable, "-u", *words], env=os.environ | PATHS, **pipes, **more
+    )
 
 
 def run_until(process, text):
@@ -113,7 +115,9 @@ def test_a_second_signal_ends_a_process_that_hangs(context, library, numbers, st
     assert ended(process, numbers)[0] == status
 
 
-@pytest.mark.parametrize("context, number", [("heard", TERM), ("heard", HUP), ("watched", INT)])
+@pytest.mark.parametrize(
+    "context, number", [("heard", TERM), ("heard", HUP), ("watched", INT)]
+)
 def test_one_signal_ends_a_process_that_hangs_for_some_time(context, number):
     process = start(["-c", HANGS.format(idle=1, context=context, library=LETS_RUN)])
     run_until(process, "hangs")
@@ -141,20 +145,30 @@ def test_what_was_ignored_stays_ignored(context):
         signal.signal(INT, signal.SIG_IGN)
         signal.signal(HUP, signal.SIG_IGN)
 
-    process = start(["-c", HANGS.format(idle=0.5, context=context, library=LETS_RUN)], preexec_fn=ignore)
+    process = start(
+        ["-c", HANGS.format(idle=0.5, context=context, library=LETS_RUN)],
+        preexec_fn=ignore,
+    )
     run_until(process, "hangs")
     for number in (INT, INT, HUP, HUP):
         process.send_signal(number)
     time.sleep(1.5)
     assert process.poll() is None
-    assert ended(process, [TERM, TERM])[0] in (128 + TERM, -TERM)  # the latter where nobody has asked to hear it
+    assert ended(process, [TERM, TERM])[0] in (
+        128 + TERM,
+        -TERM,
+    )  # the latter where nobody has asked to hear it
 
 
 def test_signals_are_answered_as_before_once_nobody_watches():
     from tftrain.trainer import signals
 
     before = [signal.getsignal(number) for number in signals.SIGNALS]
-    with signals.watched() as outer, signals.heard(), signals.watched() as inner:
+    with (
+        signals.watched() as outer,
+        signals.handling_signals(),
+        signals.watched() as inner,
+    ):
         assert outer is inner
     assert [signal.getsignal(number) for number in signals.SIGNALS] == before
     assert signal.set_wakeup_fd(-1) == -1
@@ -171,7 +185,11 @@ def test_a_run_whose_data_hangs_ends(tmp_path):
     code = "import sys; from tftrain import cli, interrupts; interrupts.IDLE_SECONDS = 3; sys.exit(cli.run_process())"
 
     def train(name, *words, **more):
-        return start(["-c", code, "--config", "endless.yaml", "--run-dir", name, *words], cwd=tmp_path, **more)
+        return start(
+            ["-c", code, "--config", "endless.yaml", "--run-dir", name, *words],
+            cwd=tmp_path,
+            **more,
+        )
 
     def ignore():
         signal.signal(INT, signal.SIG_IGN)

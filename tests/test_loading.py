@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.core.bad_steps import Skips
+from tftrain.core.bad_steps import SkippedSteps
 from tftrain.runtime.run_dir import RunFolderError
 
 TEXT = """
@@ -61,14 +61,18 @@ def folder(whole, tmp_path):
 
 def assert_same(model, expected):
     for variable, other in zip(model.weights, expected.weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(variable), np.asarray(other), err_msg=variable.path)
+        np.testing.assert_array_equal(
+            np.asarray(variable), np.asarray(other), err_msg=variable.path
+        )
     x = np.random.default_rng(0).normal(size=(5, 13)).astype("float32")
     np.testing.assert_array_equal(model(x), expected(x))
 
 
 def test_the_last_checkpoint_is_the_model_that_was_saved(whole):
     for checkpoint in ("latest", 12, np.int64(12)):
-        assert_same(tftrain.load_model(whole.folder, checkpoint=checkpoint), whole.model)
+        assert_same(
+            tftrain.load_model(whole.folder, checkpoint=checkpoint), whole.model
+        )
 
 
 def test_a_checkpoint_is_the_model_of_a_run_that_ended_there(whole, config, tmp_path):
@@ -77,21 +81,36 @@ def test_a_checkpoint_is_the_model_of_a_run_that_ended_there(whole, config, tmp_
 
 
 def test_the_best_checkpoint_is_what_restore_best_saves(config, tmp_path):
-    overrides = ("optimizer.learning_rate=3.0", "training.ema=null", "checkpoint.restore_best=true")
+    overrides = (
+        "optimizer.learning_rate=3.0",
+        "training.ema=null",
+        "checkpoint.restore_best=true",
+    )
     result = tftrain.train(config(*overrides), tmp_path / "run")
     assert_same(tftrain.load_model(result.folder, checkpoint="best"), result.model)
     (result.folder / "model.keras").unlink()
-    with pytest.warns(UserWarning, match="model.keras is not there: .* the best checkpoint is loaded"):
+    with pytest.warns(
+        UserWarning, match="model.keras is not there: .* the best checkpoint is loaded"
+    ):
         assert_same(tftrain.load_model(result.folder), result.model)
 
 
-def test_after_ctrl_c_the_model_is_that_of_the_checkpoint(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(Skips, "add", lambda self, step, row: os.kill(os.getpid(), 2) if step == 7 else None)
+def test_after_ctrl_c_the_model_is_that_of_the_checkpoint(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        SkippedSteps,
+        "add",
+        lambda self, step, row: os.kill(os.getpid(), 2) if step == 7 else None,
+    )
     with pytest.raises(KeyboardInterrupt):
         tftrain.train(config("training.steps_per_call=1"), tmp_path / "run")
     monkeypatch.undo()
     expected = tftrain.train(config("training.steps=7"), tmp_path / "shorter").model
-    with pytest.warns(UserWarning, match="model.keras is not there: .* the latest checkpoint is loaded in its place"):
+    with pytest.warns(
+        UserWarning,
+        match="model.keras is not there: .* the latest checkpoint is loaded in its place",
+    ):
         assert_same(tftrain.load_model(tmp_path / "run"), expected)
 
 
@@ -99,7 +118,10 @@ def test_after_ctrl_c_the_model_is_that_of_the_checkpoint(config, tmp_path, monk
 def test_a_damaged_model_is_replaced_by_the_checkpoint(whole, folder, kept):
     file = folder / "model.keras"
     os.truncate(file, int(kept * file.stat().st_size))
-    with pytest.warns(UserWarning, match="model.keras is damaged; the latest checkpoint is loaded in its place"):
+    with pytest.warns(
+        UserWarning,
+        match="model.keras is damaged; the latest checkpoint is loaded in its place",
+    ):
         assert_same(tftrain.load_model(folder), whole.model)
 
 
@@ -111,7 +133,9 @@ def test_a_model_that_is_whole_is_read_without_a_word(whole):
 
 @pytest.mark.parametrize("checkpoint", [7, -1, True, 12.0, "bset", "12"])
 def test_a_checkpoint_that_is_not_there_is_told(whole, checkpoint):
-    expected = f"there is no checkpoint {checkpoint!r}; expected one of latest, best, 6, 9, 12"
+    expected = (
+        f"there is no checkpoint {checkpoint!r}; expected one of latest, best, 6, 9, 12"
+    )
     with pytest.raises(RunFolderError, match=expected) as caught:
         tftrain.load_model(whole.folder, checkpoint=checkpoint)
     assert ("did you mean 'best'" in str(caught.value)) == (checkpoint == "bset")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tftrain.runtime import run_dir
-from tftrain.runtime.run_dir import Held, holder, locked
+from tftrain.runtime.run_dir import RunDirLocked, lock_owner, locked
 
 HOLD = "import sys, time; from pathlib import Path; from tftrain.runtime.run_dir import locked\n"
 HOLD += "with locked(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
@@ -22,7 +22,9 @@ def other(tmp_path):
     """Another process that has the folder."""
     root = str(Path(run_dir.__file__).parent.parent)
     command = [sys.executable, "-c", HOLD, tmp_path]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root})
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}
+    )
     assert process.stdout.readline() == b"mine\n"
     yield process
     process.kill()
@@ -30,15 +32,15 @@ def other(tmp_path):
 
 
 def test_the_other_process_is_named_and_a_killed_one_has_nothing(tmp_path, other):
-    assert holder(tmp_path) == f"process {other.pid}"
-    with pytest.raises(Held, match=f"process {other.pid}"), locked(tmp_path):
+    assert lock_owner(tmp_path) == f"process {other.pid}"
+    with pytest.raises(RunDirLocked, match=f"process {other.pid}"), locked(tmp_path):
         pass
     other.send_signal(signal.SIGKILL)
     other.wait()
-    assert holder(tmp_path) is None and (tmp_path / ".lock").exists()
+    assert lock_owner(tmp_path) is None and (tmp_path / ".lock").exists()
     with locked(tmp_path):
-        assert holder(tmp_path) == f"process {os.getpid()}"
-    assert holder(tmp_path) is None and not (tmp_path / ".lock").exists()
+        assert lock_owner(tmp_path) == f"process {os.getpid()}"
+    assert lock_owner(tmp_path) is None and not (tmp_path / ".lock").exists()
 
 
 def test_of_many_at_once_each_has_it_alone(tmp_path, monkeypatch):
@@ -76,6 +78,9 @@ def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(run_dir.fcntl, "flock", refuse)
-    with pytest.warns(UserWarning, match="cannot be locked .Operation not supported.: start no second run"):
+    with pytest.warns(
+        UserWarning,
+        match="cannot be locked .Operation not supported.: start no second run",
+    ):
         with locked(tmp_path):
             pass

@@ -65,7 +65,9 @@ def recurrent_gradients(weights, x, y):
     arrived = error @ v.T
     for step in reversed(range(x.shape[1])):
         delta = arrived * (1 - h[step + 1] ** 2)
-        for grad, more in zip(grads, (x[:, step].T @ delta, h[step].T @ delta, delta.sum(0)), strict=True):
+        for grad, more in zip(
+            grads, (x[:, step].T @ delta, h[step].T @ delta, delta.sum(0)), strict=True
+        ):
             grad += more
         arrived = delta @ u.T
     return [*grads, h[-1].T @ error, error.sum(0)]
@@ -74,13 +76,18 @@ def recurrent_gradients(weights, x, y):
 def both(desk, tmp_path, text):
     """The weights that training starts with, and those after 100 steps, from a config."""
     found = []
-    for flags in (["training.steps=1", "optimizer.learning_rate=0"], ["training.steps=100"]):
+    for flags in (
+        ["training.steps=1", "optimizer.learning_rate=0"],
+        ["training.steps=100"],
+    ):
         model = tftrain.train(desk.load(text, *flags), tmp_path / flags[0]).model
         found.append([weight.astype("float64") for weight in model.get_weights()])
     return found
 
 
-@pytest.mark.parametrize("activation, rate", [("sigmoid", 0.5), ("tanh", 0.5), ("relu", 0.1)])
+@pytest.mark.parametrize(
+    "activation, rate", [("sigmoid", 0.5), ("tanh", 0.5), ("relu", 0.1)]
+)
 def test_dense_layers(desk, tmp_path, activation, rate):
     """Full batches of the 150 irises. At a rate of 0.5 ReLUs leap about, and each rounding error doubles."""
     data = "{name: iris, batch_size: full, preprocess: {name: scale, by: 0.125}}"
@@ -91,9 +98,18 @@ def test_dense_layers(desk, tmp_path, activation, rate):
     weights = list(zip(start[::2], start[1::2], strict=True))
     for _ in range(100):
         grads = dense_gradients(weights, activation, x * 0.125, labels)
-        weights = [(w - rate * dw, b - rate * db) for (w, b), (dw, db) in zip(weights, grads, strict=True)]
+        weights = [
+            (w - rate * dw, b - rate * db)
+            for (w, b), (dw, db) in zip(weights, grads, strict=True)
+        ]
     mine = [one for pair in weights for one in pair]
-    assert max(np.abs(before - after).max() for before, after in zip(start, mine, strict=True)) > 0.1
+    assert (
+        max(
+            np.abs(before - after).max()
+            for before, after in zip(start, mine, strict=True)
+        )
+        > 0.1
+    )
     for theirs, own in zip(end, mine, strict=True):
         np.testing.assert_allclose(theirs, own, **NEAR)
 
@@ -104,12 +120,28 @@ def test_a_recurrent_layer(desk, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     model = "{name: rnn, cell: simple, units: [6]}"
     data = "{name: 'lockstep_waves:waves', batch_size: full}"
-    text = f"model: {model}\ndata: {data}\noptimizer: {{name: sgd, learning_rate: 0.05}}\n"
+    text = (
+        f"model: {model}\ndata: {data}\noptimizer: {{name: sgd, learning_rate: 0.05}}\n"
+    )
     start, end = both(desk, tmp_path, text)
-    x, y = (one.astype("float64") for one in importlib.import_module("lockstep_waves").waves())
+    x, y = (
+        one.astype("float64")
+        for one in importlib.import_module("lockstep_waves").waves()
+    )
     weights = start
     for _ in range(100):
-        weights = [one - 0.05 * grad for one, grad in zip(weights, recurrent_gradients(weights, x, y), strict=True)]
-    assert max(np.abs(before - after).max() for before, after in zip(start, weights, strict=True)) > 0.1
+        weights = [
+            one - 0.05 * grad
+            for one, grad in zip(
+                weights, recurrent_gradients(weights, x, y), strict=True
+            )
+        ]
+    assert (
+        max(
+            np.abs(before - after).max()
+            for before, after in zip(start, weights, strict=True)
+        )
+        > 0.1
+    )
     for theirs, own in zip(end, weights, strict=True):
         np.testing.assert_allclose(theirs, own, **NEAR)

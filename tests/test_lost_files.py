@@ -13,10 +13,10 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import tftrain
-from tftrain.core.bad_steps import Skips
-from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.bad_steps import SkippedSteps
+from tftrain.core.checkpoint import CheckpointManager
 from tftrain.runtime.run_dir import RunFolderError
-from tftrain.trainer.trainer import Session
+from tftrain.trainer.trainer import Trainer
 
 TEXT = """
 model: {name: mlp, hidden: [8], dropout: 0.2}
@@ -51,14 +51,22 @@ def interrupted(config, tmp_path_factory):
     """The folder of a run that was interrupted at step 10."""
     path = tmp_path_factory.mktemp("interrupted") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Skips, "add", lambda self, step, row: os.kill(os.getpid(), 2) if step == 10 else None)
+        patch.setattr(
+            SkippedSteps,
+            "add",
+            lambda self, step, row: os.kill(os.getpid(), 2) if step == 10 else None,
+        )
         with pytest.raises(KeyboardInterrupt):
             tftrain.train(config("training.steps_per_call=1"), path)
     return path
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def remove(folder, pattern):
@@ -79,7 +87,9 @@ def cut(path, share=0.5):
 def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fault):
     before = contents(folder)
     model = folder / "model.keras"
-    model.unlink() if fault == "lost" else cut(model, 0.5 if fault == "damaged" else 0.0)
+    model.unlink() if fault == "lost" else cut(
+        model, 0.5 if fault == "damaged" else 0.0
+    )
     result = tftrain.train(config(), folder, resume=True)
     output = capsys.readouterr().out
     word = "lost" if fault == "lost" else "damaged"
@@ -89,7 +99,9 @@ def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fa
     assert_same_weights(tftrain.load_model(folder), whole.model)
     assert_same_weights(result.model, whole.model)
     after = contents(folder)
-    assert {path for path in after if after[path] != before.get(path)} <= {model.relative_to(folder)}
+    assert {path for path in after if after[path] != before.get(path)} <= {
+        model.relative_to(folder)
+    }
 
 
 @pytest.mark.parametrize("fault", ["lost", "damaged", "empty"])
@@ -99,11 +111,21 @@ def test_what_preprocessing_learned_is_written_again(config, folder, capsys, fau
     file.unlink() if fault == "lost" else cut(file, 0.5 if fault == "damaged" else 0.0)
     tftrain.train(config(), folder, resume=True)
     word = "lost" if fault == "lost" else "damaged"
-    assert f"{file} is {word}; it is written again from the data\n" in capsys.readouterr().out
-    with np.load(file) as held, np.load(io.BytesIO(before[file.relative_to(folder)])) as expected:
-        assert sorted(held) == sorted(expected) and all(np.array_equal(held[name], expected[name]) for name in held)
+    assert (
+        f"{file} is {word}; it is written again from the data\n"
+        in capsys.readouterr().out
+    )
+    with (
+        np.load(file) as held,
+        np.load(io.BytesIO(before[file.relative_to(folder)])) as expected,
+    ):
+        assert sorted(held) == sorted(expected) and all(
+            np.array_equal(held[name], expected[name]) for name in held
+        )
     after = contents(folder)
-    assert {path for path in after if after[path] != before.get(path)} <= {file.relative_to(folder)}
+    assert {path for path in after if after[path] != before.get(path)} <= {
+        file.relative_to(folder)
+    }
 
 
 LOST = {
@@ -132,7 +154,10 @@ def test_records_that_are_cut_are_told(config, interrupted, tmp_path, capsys):
     remove(folder, "val/events*")
     tftrain.train(config(), folder, resume=True)
     output = capsys.readouterr().out
-    assert "metrics.jsonl ends at step 5: its points from there to step 8 are lost\n" in output
+    assert (
+        "metrics.jsonl ends at step 5: its points from there to step 8 are lost\n"
+        in output
+    )
     assert "val is lost: TensorBoard shows no curves of it up to step 10\n" in output
 
 
@@ -143,20 +168,30 @@ def test_records_that_are_cut_are_told(config, interrupted, tmp_path, capsys):
             lambda file: os.truncate(file, file.stat().st_size - 1),
             "run end at step {last}: TensorBoard lacks the points to step 20",
         ),
-        (lambda file: cut(file, 0.0), "run is lost: TensorBoard shows no curves of it up to step 20"),
-        (lambda file: file.write_bytes(bytes(range(256)) * 40), "run is lost: TensorBoard shows no curves"),
+        (
+            lambda file: cut(file, 0.0),
+            "run is lost: TensorBoard shows no curves of it up to step 20",
+        ),
+        (
+            lambda file: file.write_bytes(bytes(range(256)) * 40),
+            "run is lost: TensorBoard shows no curves",
+        ),
     ],
     ids=["cut", "empty", "garbage"],
 )
 def test_event_files_that_are_damaged_are_told(config, folder, capsys, damage, told):
-    (file,) = (path for path in folder.glob("events*") if not path.name.endswith(".hparams"))
+    (file,) = (
+        path for path in folder.glob("events*") if not path.name.endswith(".hparams")
+    )
     damage(file)
     steps = [event.step for event in EventFileLoader(str(file)).Load()]
     tftrain.train(config(), folder, resume=True)
     assert told.format(last=max(steps, default=0)) in capsys.readouterr().out
 
 
-def test_of_a_run_that_lost_nothing_nothing_is_told(whole, config, interrupted, tmp_path, capsys):
+def test_of_a_run_that_lost_nothing_nothing_is_told(
+    whole, config, interrupted, tmp_path, capsys
+):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     capsys.readouterr()
     result = tftrain.train(config(), folder, resume=True)
@@ -165,23 +200,36 @@ def test_of_a_run_that_lost_nothing_nothing_is_told(whole, config, interrupted, 
     assert_same_weights(result.model, whole.model)
 
 
-def test_a_run_that_ended_is_not_trained_anew_because_its_checkpoints_are_gone(whole, config, folder, capsys):
+def test_a_run_that_ended_is_not_trained_anew_because_its_checkpoints_are_gone(
+    whole, config, folder, capsys
+):
     remove(folder, "checkpoints")
     before = contents(folder)
     result = tftrain.train(config(), folder, resume=True)
-    assert "at step 20, and its checkpoints are lost, so it cannot go on; nothing is done" in capsys.readouterr().out
+    assert (
+        "at step 20, and its checkpoints are lost, so it cannot go on; nothing is done"
+        in capsys.readouterr().out
+    )
     assert_same_weights(result.model, whole.model)
     assert result.results == whole.results
-    with pytest.raises(RunFolderError, match="ended at step 20, and its checkpoints are lost.*give another --run-dir"):
+    with pytest.raises(
+        RunFolderError,
+        match="ended at step 20, and its checkpoints are lost.*give another --run-dir",
+    ):
         tftrain.train(config("training.steps=30"), folder, resume=True)
     assert contents(folder) == before
 
 
-def test_a_run_begins_anew_where_its_checkpoints_are_gone_before_its_end(whole, config, interrupted, tmp_path, capsys):
+def test_a_run_begins_anew_where_its_checkpoints_are_gone_before_its_end(
+    whole, config, interrupted, tmp_path, capsys
+):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     remove(folder, "checkpoints")
     result = tftrain.train(config(), folder, resume=True)
-    assert "checkpoints holds no checkpoint, although the run had begun, so it begins anew\n" in capsys.readouterr().out
+    assert (
+        "checkpoints holds no checkpoint, although the run had begun, so it begins anew\n"
+        in capsys.readouterr().out
+    )
     assert_same_weights(result.model, whole.model)
     assert list(result.history["loss"].steps) == list(whole.history["loss"].steps)
 
@@ -196,27 +244,41 @@ def test_a_run_begins_anew_where_its_checkpoints_are_gone_before_its_end(whole, 
         ["checkpoint.restore_best=false", "metrics=[]"],
     ],
 )
-def test_changes_of_a_run_with_nothing_left_to_do_change_nothing(config, folder, capsys, overrides):
+def test_changes_of_a_run_with_nothing_left_to_do_change_nothing(
+    config, folder, capsys, overrides
+):
     before = contents(folder)
     if "metrics=[]" in overrides:
         with pytest.raises(tftrain.config.error_context.InputError):
             tftrain.train(config(*overrides), folder, resume=True, allow_changes=True)
     else:
-        result = tftrain.train(config(*overrides), folder, resume=True, allow_changes=True)
+        result = tftrain.train(
+            config(*overrides), folder, resume=True, allow_changes=True
+        )
         output = capsys.readouterr().out
         assert "the run has ended at step 20 already, so nothing is done" in output
-        assert ("the changes are not taken" in output) == ("learning_rate" in overrides[0])
+        assert ("the changes are not taken" in output) == (
+            "learning_rate" in overrides[0]
+        )
         assert result.results["test"]
     assert contents(folder) == before
 
 
-def test_changes_of_a_run_without_results_are_refused_and_change_nothing(config, folder):
+def test_changes_of_a_run_without_results_are_refused_and_change_nothing(
+    config, folder
+):
     (folder / "results.json").unlink()
     before = contents(folder)
     with pytest.raises(
-        RunFolderError, match="all steps are trained, but there are no results; resume it without changes"
+        RunFolderError,
+        match="all steps are trained, but there are no results; resume it without changes",
     ):
-        tftrain.train(config("optimizer.learning_rate=0.5"), folder, resume=True, allow_changes=True)
+        tftrain.train(
+            config("optimizer.learning_rate=0.5"),
+            folder,
+            resume=True,
+            allow_changes=True,
+        )
     assert contents(folder) == before
     tftrain.train(config(), folder, resume=True)
     after = contents(folder)
@@ -224,11 +286,16 @@ def test_changes_of_a_run_without_results_are_refused_and_change_nothing(config,
         assert after[Path(name)] == before[Path(name)]
 
 
-def test_fewer_steps_than_are_done_leave_the_config_as_it_was(config, interrupted, tmp_path):
+def test_fewer_steps_than_are_done_leave_the_config_as_it_was(
+    config, interrupted, tmp_path
+):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     before = (folder / "config.yaml").read_text()
     result = tftrain.train(config("training.steps=5"), folder, resume=True)
-    assert json.loads((folder / "results.json").read_text())["steps"] == 10 and result.results["test"]
+    assert (
+        json.loads((folder / "results.json").read_text())["steps"] == 10
+        and result.results["test"]
+    )
     assert (folder / "config.yaml").read_text() == before
 
 
@@ -249,25 +316,34 @@ def test_a_kill_between_the_changed_config_and_the_next_checkpoint_loses_no_chan
         if moment == "before the config":
             patch.setattr("tftrain.runtime.run_dir.write_config", die)
         else:
-            patch.setattr(Session, "run", die)
+            patch.setattr(Trainer, "run", die)
         with pytest.raises(RuntimeError, match="killed"):
             tftrain.train(config(change), folder, resume=True, allow_changes=True)
     saved = tftrain.load(folder / "config.yaml")
-    assert (saved.optimizer.arguments["learning_rate"] == 0.01) == (moment == "after the config")
+    assert (saved.optimizer.arguments["learning_rate"] == 0.01) == (
+        moment == "after the config"
+    )
     result = tftrain.train(config(change), folder, resume=True, allow_changes=True)
     assert_same_weights(result.model, expected.model)
     losses = [run.history["loss"] for run in (result, expected)]
     np.testing.assert_array_equal(losses[0].values, losses[1].values)
 
 
-def test_a_resume_that_fails_leaves_the_config_as_it_was(config, interrupted, tmp_path, monkeypatch):
+def test_a_resume_that_fails_leaves_the_config_as_it_was(
+    config, interrupted, tmp_path, monkeypatch
+):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     before = contents(folder)
 
     def fail(self):
         raise ValueError("does not fit")
 
-    monkeypatch.setattr(Checkpoints, "restore_latest", fail)
+    monkeypatch.setattr(CheckpointManager, "restore_latest", fail)
     with pytest.raises(tftrain.config.error_context.InputError, match="does not fit"):
-        tftrain.train(config("optimizer.learning_rate=0.01"), folder, resume=True, allow_changes=True)
+        tftrain.train(
+            config("optimizer.learning_rate=0.01"),
+            folder,
+            resume=True,
+            allow_changes=True,
+        )
     assert contents(folder) == before

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tftrain.config.error_context import InputError
-from tftrain.trainer.callbacks import monitors
+from tftrain.trainer.callbacks import make_monitors
 
 PLATEAU = "learning_rate: {name: warmup, steps: 2, then: {name: plateau, then: 0.1"
 NO_VALIDATION = "'val_loss' is asked for, but the data has no validation split; give data.validation a share"
@@ -16,7 +16,11 @@ NO_VALIDATION = "'val_loss' is asked for, but the data has no validation split; 
 @pytest.mark.parametrize(
     ("text", "validated", "message"),
     [
-        ("optimizer: sgd\ncheckpoint: {best: val_loss}", False, f"4:20: checkpoint.best: {NO_VALIDATION}"),
+        (
+            "optimizer: sgd\ncheckpoint: {best: val_loss}",
+            False,
+            f"4:20: checkpoint.best: {NO_VALIDATION}",
+        ),
         (
             "optimizer: sgd\ntraining: {early_stopping: {monitor: val_loss}}",
             False,
@@ -57,20 +61,32 @@ NO_VALIDATION = "'val_loss' is asked for, but the data has no validation split; 
 def test_what_is_not_there(desk, text, validated, message):
     config = desk.load(f"model: mlp\ndata: iris\n{text}\n")
     with pytest.raises(InputError, match=re.escape(f"config.yaml:{message}")):
-        monitors(config, validated, metrics=[])
+        make_monitors(config, validated, metrics=[])
 
 
 def test_a_flag_is_the_place_of_what_it_says(desk):
     config = desk.load(desk.good, "checkpoint.best=val_loss")
-    with pytest.raises(InputError, match=re.escape("--set checkpoint.best=val_loss: checkpoint.best: 'val_loss' is")):
-        monitors(config, False, [])
+    with pytest.raises(
+        InputError,
+        match=re.escape(
+            "--set checkpoint.best=val_loss: checkpoint.best: 'val_loss' is"
+        ),
+    ):
+        make_monitors(config, False, [])
 
 
 def test_who_watches(desk):
     auto = desk.load(desk.good)
-    assert monitors(auto, True, ["accuracy"]).best.monitor == "val_loss"
-    assert monitors(auto, False, ["accuracy"]) == (None, None, ())
-    found = monitors(
-        desk.load(desk.good, "training.early_stopping={}", "checkpoint.best=val_accuracy"), True, ["accuracy"]
+    assert make_monitors(auto, True, ["accuracy"]).best.monitor == "val_loss"
+    assert make_monitors(auto, False, ["accuracy"]) == (None, None, ())
+    found = make_monitors(
+        desk.load(
+            desk.good, "training.early_stopping={}", "checkpoint.best=val_accuracy"
+        ),
+        True,
+        ["accuracy"],
     )
-    assert list(found.by_name()) == ["best", "stopping"] and found.best.monitor == "val_accuracy"
+    assert (
+        list(found.by_name()) == ["best", "stopping"]
+        and found.best.monitor == "val_accuracy"
+    )

@@ -51,10 +51,28 @@ COMMANDS = {
     "board": ["board", "{}"],
     "replay": ["replay", "{}"],
 }
-OUTPUTS = {"report": ["report", "run", "--out", "{}/x.html"], "plot": ["plot", "run", "--out", "{}/x.png"]}
-NO_FOLDERS = ("a long name", "a long path", "a loop of links", "within a loop", "a link to nothing", "within a file")
-NO_FOLDERS += ("NUL", "half of a character", "a named pipe", "a link to a device", "a device")
-posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes are made as on POSIX")
+OUTPUTS = {
+    "report": ["report", "run", "--out", "{}/x.html"],
+    "plot": ["plot", "run", "--out", "{}/x.png"],
+}
+NO_FOLDERS = (
+    "a long name",
+    "a long path",
+    "a loop of links",
+    "within a loop",
+    "a link to nothing",
+    "within a file",
+)
+NO_FOLDERS += (
+    "NUL",
+    "half of a character",
+    "a named pipe",
+    "a link to a device",
+    "a device",
+)
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="links and pipes are made as on POSIX"
+)
 pytestmark = posix
 
 
@@ -63,7 +81,11 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(GOOD)
     Path("file").write_text("x: 1\n")
-    for name, target in (("loop", "loop"), ("dangling", "nowhere"), ("zero", "/dev/zero")):
+    for name, target in (
+        ("loop", "loop"),
+        ("dangling", "nowhere"),
+        ("zero", "/dev/zero"),
+    ):
         os.symlink(target, name)
     os.mkfifo("pipe")
     for name in ("folder", "run", ODD["not UTF-8"], ODD["escape codes"]):
@@ -107,21 +129,31 @@ def test_an_odd_path_is_one_line(desk, capsys, command):
 
 
 @pytest.mark.parametrize("command", OUTPUTS)
-def test_where_nothing_can_be_written_is_told_before_anything_is_read(desk, capsys, command):
+def test_where_nothing_can_be_written_is_told_before_anything_is_read(
+    desk, capsys, command
+):
     for kind in NO_FOLDERS:
         status, out, err = run(capsys, OUTPUTS[command], ODD[kind])
-        assert (status, out, err.count("\n")) == (2, "", 1) and "argument --out: " in err, f"{kind}: {err}"
+        assert (status, out, err.count("\n")) == (
+            2,
+            "",
+            1,
+        ) and "argument --out: " in err, f"{kind}: {err}"
     for out in ("folder", ""):
         assert run(capsys, [*OUTPUTS[command][:3], out], "")[0] == 2
 
 
 def test_a_base_that_cannot_be_read_is_told_at_its_place(desk):
     for kind, path in ODD.items():
-        Path("above.yaml").write_text(f"base: {json.dumps(path)}\ntraining: {{steps: 1}}\n")
+        Path("above.yaml").write_text(
+            f"base: {json.dumps(path)}\ntraining: {{steps: 1}}\n"
+        )
         with pytest.raises(ConfigError) as caught:
             load("above.yaml")
         [line] = caught.value.problems
-        assert line.isprintable() and "above.yaml:1:7: base: " in line, f"{kind}: {line}"
+        assert line.isprintable() and "above.yaml:1:7: base: " in line, (
+            f"{kind}: {line}"
+        )
 
 
 def test_a_long_chain_of_bases_is_refused(desk):
@@ -131,11 +163,17 @@ def test_a_long_chain_of_bases_is_refused(desk):
         load("c0.yaml")
 
 
-@pytest.mark.parametrize("words", [["--run-dir", "{}"], ["--run-dir", "{}", "--resume"]])
-def test_a_run_folder_that_cannot_be_made_is_refused_before_tensorflow_is_loaded(desk, capsys, words):
+@pytest.mark.parametrize(
+    "words", [["--run-dir", "{}"], ["--run-dir", "{}", "--resume"]]
+)
+def test_a_run_folder_that_cannot_be_made_is_refused_before_tensorflow_is_loaded(
+    desk, capsys, words
+):
     for kind in (*NO_FOLDERS, "not UTF-8", "nothing"):
         status, out, err = run(capsys, ["--config", "config.yaml", *words], ODD[kind])
-        assert (status, out, err.count("\n")) == (2, "", 1) and err[:-1].isprintable(), f"{kind}: {err}"
+        assert (status, out, err.count("\n")) == (2, "", 1) and err[
+            :-1
+        ].isprintable(), f"{kind}: {err}"
 
 
 def test_what_may_not_be_read_is_told(desk, capsys, monkeypatch):
@@ -143,17 +181,33 @@ def test_what_may_not_be_read_is_told(desk, capsys, monkeypatch):
 
     def refusing(real):
         def call(path=".", *args, **named):
-            if "folder" in os.fspath(path if isinstance(path, (str, os.PathLike)) else ""):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)  # which root never meets
+            if "folder" in os.fspath(
+                path if isinstance(path, (str, os.PathLike)) else ""
+            ):
+                raise PermissionError(
+                    errno.EACCES, os.strerror(errno.EACCES), path
+                )  # which root never meets
             return real(path, *args, **named)
 
         return call
 
     monkeypatch.setattr(os, "open", refusing(real_open))
     monkeypatch.setattr(os, "stat", refusing(real_stat))
-    for command in ("train", "resume", "report", "plot", "board", "replay", "inspect a checkpoint"):
+    for command in (
+        "train",
+        "resume",
+        "report",
+        "plot",
+        "board",
+        "replay",
+        "inspect a checkpoint",
+    ):
         status, out, err = run(capsys, COMMANDS[command], "folder")
-        assert (status, out, err.count("\n")) == (2, "", 1) and "Permission denied" in err, f"{command}: {err}"
+        assert (status, out, err.count("\n")) == (
+            2,
+            "",
+            1,
+        ) and "Permission denied" in err, f"{command}: {err}"
     monkeypatch.undo()
     monkeypatch.chdir(desk)
     monkeypatch.setattr(os, "listdir", refusing(real_listdir))
@@ -200,7 +254,9 @@ def test_no_link_within_a_run_is_followed(desk):
         with pytest.raises(Unreadable, match="is a symbolic link"):
             untrusted.open_file(path, within=Path("run"))
     os.symlink("run", "elsewhere")
-    with untrusted.open_file("elsewhere/metrics.jsonl", within=Path("elsewhere")) as file:
+    with untrusted.open_file(
+        "elsewhere/metrics.jsonl", within=Path("elsewhere")
+    ) as file:
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 

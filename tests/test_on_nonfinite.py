@@ -35,10 +35,16 @@ def counts(result):
 @pytest.mark.parametrize("wrong", [SPIKE, OVERFLOW], ids=["spike", "overflow"])
 def test_the_run_stops_or_skips(config, tmp_path, wrong):
     stopped = tftrain.train(config(*wrong), tmp_path / "stopped")
-    line = "the gradient norm .* at step 17 is far" if wrong is SPIKE else "the loss or a gradient was not finite at"
+    line = (
+        "the gradient norm .* at step 17 is far"
+        if wrong is SPIKE
+        else "the loss or a gradient was not finite at"
+    )
     assert stopped.failed and counts(stopped) == (17, 1, 0)
     with pytest.warns(UserWarning, match="1 of 30 updates were skipped where"):
-        skipped = tftrain.train(config(*wrong, "training.on_nonfinite=skip"), tmp_path / "skipped")
+        skipped = tftrain.train(
+            config(*wrong, "training.on_nonfinite=skip"), tmp_path / "skipped"
+        )
     assert not skipped.failed and counts(skipped) == (30, 1, 0)
     assert re.match(line, stopped.stopped)
 
@@ -52,18 +58,44 @@ def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(config, tmp_path, 
     chosen = [*OVERFLOW, "training.on_nonfinite=rewind"]
     with pytest.warns(UserWarning, match="1 of 30 updates were skipped"):
         whole = tftrain.train(config(*chosen), tmp_path / "whole")
-    assert capsys.readouterr().out.count("goes on from the checkpoint of step 10, with the next batches") == 1
-    assert counts(whole) == (30, 1, 1) and list(whole.history["loss"].steps) == [5, 10, 15, 20, 25, 30]
+    assert (
+        capsys.readouterr().out.count(
+            "goes on from the checkpoint of step 10, with the next batches"
+        )
+        == 1
+    )
+    assert counts(whole) == (30, 1, 1) and list(whole.history["loss"].steps) == [
+        5,
+        10,
+        15,
+        20,
+        25,
+        30,
+    ]
     with pytest.warns(UserWarning, match="1 of 30 updates were skipped"):
         for steps in (19, 30):
-            part = tftrain.train(config(*chosen, f"training.steps={steps}"), tmp_path / "run", resume=True)
+            part = tftrain.train(
+                config(*chosen, f"training.steps={steps}"),
+                tmp_path / "run",
+                resume=True,
+            )
     assert counts(part) == (30, 1, 1)
     for one, other in zip(part.model.variables, whole.model.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_before_the_first_checkpoint_a_run_goes_back_to_its_start(config, tmp_path, capsys):
-    chosen = ["data.at=7", "data.by=1e30", "training.on_nonfinite=rewind", "checkpoint.every=never"]
+def test_before_the_first_checkpoint_a_run_goes_back_to_its_start(
+    config, tmp_path, capsys
+):
+    chosen = [
+        "data.at=7",
+        "data.by=1e30",
+        "training.on_nonfinite=rewind",
+        "checkpoint.every=never",
+    ]
     with pytest.warns(UserWarning, match="skipped"):
         result = tftrain.train(config(*chosen), tmp_path / "run")
-    assert "goes on from the checkpoint of step 0" in capsys.readouterr().out and counts(result) == (30, 1, 1)
+    assert (
+        "goes on from the checkpoint of step 0" in capsys.readouterr().out
+        and counts(result) == (30, 1, 1)
+    )

@@ -46,9 +46,13 @@ def test_rows_are_prepared_with_what_was_learned_of_the_training_split(trained):
     order = np.random.RandomState(0).permutation(len(y))[36:]  # scikit-learn's split
     model = tftrain.load_model(trained.folder)
     twin = model.network.predict(standardized(x, x[order]), verbose=0)
-    np.testing.assert_allclose(model.predict(x, verbose=0), twin, atol=1e-5)  # some roundings of float32
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), twin, atol=1e-5
+    )  # some roundings of float32
     np.testing.assert_array_equal(model(x), trained.model(x))
-    np.testing.assert_array_equal(model.predict(x[:5].tolist(), verbose=0), model.predict(x[:5], verbose=0))
+    np.testing.assert_array_equal(
+        model.predict(x[:5].tolist(), verbose=0), model.predict(x[:5], verbose=0)
+    )
 
 
 def test_a_graph_and_a_stream_give_what_arrays_do(trained):
@@ -57,7 +61,9 @@ def test_a_graph_and_a_stream_give_what_arrays_do(trained):
     twin = model.predict(x, verbose=0)
     np.testing.assert_array_equal(tf.function(model)(tf.constant(x)), twin)
     np.testing.assert_array_equal(model.predict_on_batch(x), twin)
-    np.testing.assert_array_equal(model.predict(tf.data.Dataset.from_tensor_slices(x).batch(50), verbose=0), twin)
+    np.testing.assert_array_equal(
+        model.predict(tf.data.Dataset.from_tensor_slices(x).batch(50), verbose=0), twin
+    )
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
@@ -68,20 +74,36 @@ def test_rows_of_other_types_are_given_that_of_the_data(kind, tmp_path, monkeypa
         "    return Preprocess(lambda x, y, state, seed, training: (x * 2 - state.astype(x.dtype.name), y), fit)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    text = WINE.replace("standardize", '"deltas:least"').replace("epochs: 3", "steps: 1")
+    text = WINE.replace("standardize", '"deltas:least"').replace(
+        "epochs: 3", "steps: 1"
+    )
     (tmp_path / "deltas.yaml").write_text(text)
-    model = tftrain.train(tftrain.load(tmp_path / "deltas.yaml"), tmp_path / "run").model
+    model = tftrain.train(
+        tftrain.load(tmp_path / "deltas.yaml"), tmp_path / "run"
+    ).model
     rows = wine()[0][:5].round().astype(kind)
     twin = model.network.predict(model.prepare(rows.astype(np.float32)), verbose=0)
     loaded = tftrain.load_model(tmp_path / "run")
-    for found in (model(rows), model.predict(rows, verbose=0), loaded(rows), loaded.predict(rows.tolist(), verbose=0)):
+    for found in (
+        model(rows),
+        model.predict(rows, verbose=0),
+        loaded(rows),
+        loaded.predict(rows.tolist(), verbose=0),
+    ):
         np.testing.assert_array_equal(found, twin)
 
 
 def test_rows_of_another_shape_are_told(trained):
     x, _ = wine()
-    for rows, shown in ((x[0], "[13]"), (x[:, :12], "[178, 12]"), (x[None], "[1, 178, 13]")):
-        with pytest.raises(ValueError, match=re.escape(f"x has the shape {shown}; expected [examples, 13]")):
+    for rows, shown in (
+        (x[0], "[13]"),
+        (x[:, :12], "[178, 12]"),
+        (x[None], "[1, 178, 13]"),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=re.escape(f"x has the shape {shown}; expected [examples, 13]"),
+        ):
             tftrain.load_model(trained.folder).predict(rows, verbose=0)
 
 
@@ -101,7 +123,10 @@ def test_a_lost_or_damaged_file_is_told(trained, tmp_path):
     try:
         for content in (None, held[: len(held) // 2], b"", b"nonsense"):
             file.unlink() if content is None else file.write_bytes(content)
-            with pytest.raises(ValueError, match="preprocess.npz', what the preprocessing learned, cannot be read"):
+            with pytest.raises(
+                ValueError,
+                match="preprocess.npz', what the preprocessing learned, cannot be read",
+            ):
                 tftrain.load_model(trained.folder)
             tftrain.load_model(trained.folder, preprocess=False)
     finally:
@@ -109,11 +134,18 @@ def test_a_lost_or_damaged_file_is_told(trained, tmp_path):
 
 
 def test_a_model_that_goes_on_from_another_prepares_once(trained, tmp_path):
-    text = WINE.replace("{name: mlp, hidden: [8]}", f"{{name: saved, path: {trained.folder}/model.keras}}")
-    (tmp_path / "more.yaml").write_text(text.replace("adam", "{name: sgd, learning_rate: 0.0}"))
+    text = WINE.replace(
+        "{name: mlp, hidden: [8]}",
+        f"{{name: saved, path: {trained.folder}/model.keras}}",
+    )
+    (tmp_path / "more.yaml").write_text(
+        text.replace("adam", "{name: sgd, learning_rate: 0.0}")
+    )
     more = tftrain.train(tftrain.load(tmp_path / "more.yaml"), tmp_path / "run")
     assert more.results["test"] == trained.results["test"]
-    np.testing.assert_array_equal(tftrain.load_model(more.folder)(wine()[0]), trained.model(wine()[0]))
+    np.testing.assert_array_equal(
+        tftrain.load_model(more.folder)(wine()[0]), trained.model(wine()[0])
+    )
 
 
 def test_own_steps_parts_of_the_model_and_float64(desk, tmp_path):
@@ -125,7 +157,9 @@ def test_own_steps_parts_of_the_model_and_float64(desk, tmp_path):
     both = np.concatenate([time, np.eye(3)[x["kind"]]], 1).astype(np.float32)
     model = tftrain.load_model(tmp_path / "run")
     found = model.predict(x, verbose=0)
-    np.testing.assert_allclose(found, model.network.predict({"both": both}, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(
+        found, model.network.predict({"both": both}, verbose=0), atol=1e-5
+    )
     np.testing.assert_array_equal(found, result.model.predict(x, verbose=0))
 
 
@@ -138,13 +172,19 @@ def test_evaluation_is_of_float64_as_it_is_and_of_features_alone(desk, tmp_path)
     twin = np.mean((np.ravel(model.predict(x, verbose=0)) - np.ravel(y)) ** 2)
     more = {**x, "patient": np.array(["a"] * len(y))}
     assert model.evaluate(more, y, verbose=0) == pytest.approx(twin, rel=1e-5)
-    with pytest.raises(ValueError, match="x has no feature 'kind'; expected a dict of time, kind, as the data"):
+    with pytest.raises(
+        ValueError,
+        match="x has no feature 'kind'; expected a dict of time, kind, as the data",
+    ):
         model.predict({"time": x["time"]}, verbose=0)
 
 
 def test_what_cannot_be_written_is_told(desk, tmp_path):
     text = WINE.replace("standardize", '"learners:centred"')
-    with pytest.warns(UserWarning, match="what preprocess .learners:centred. learned cannot be written.*a Mean"):
+    with pytest.warns(
+        UserWarning,
+        match="what preprocess .learners:centred. learned cannot be written.*a Mean",
+    ):
         tftrain.train(desk.load(text), tmp_path / "run")
     with pytest.raises(ValueError, match="preprocess=False gives the model without"):
         tftrain.load_model(tmp_path / "run")
@@ -165,6 +205,10 @@ training: {steps: 1}
 
 
 def test_a_model_without_preprocessing_is_the_network_itself(desk, tmp_path):
-    tftrain.train(desk.load(WINE.replace(", preprocess: standardize", "")), tmp_path / "run")
+    tftrain.train(
+        desk.load(WINE.replace(", preprocess: standardize", "")), tmp_path / "run"
+    )
     assert not (tmp_path / "run" / "preprocess.npz").exists()
-    assert isinstance(tftrain.load_model(tmp_path / "run").layers[-1], keras.layers.Dense)
+    assert isinstance(
+        tftrain.load_model(tmp_path / "run").layers[-1], keras.layers.Dense
+    )

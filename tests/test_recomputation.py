@@ -9,7 +9,7 @@ import pytest
 
 import tftrain
 from tftrain.config.error_context import InputError
-from tftrain.trainer.build import assemble
+from tftrain.trainer.build import build_run
 
 MLP = """
 model: {name: mlp, hidden: [8, 8, 8, 8, 8, 8], batch_norm: true, residual: true, dropout: 0.3}
@@ -36,8 +36,10 @@ training: {steps: 2}
 
 
 def blocks_of(config):
-    blocks = assemble(config).recipe.blocks
-    return [layer.name for layer in blocks.layers], [len(one.all) for one in blocks.segments]
+    blocks = build_run(config).recipe.blocks
+    return [layer.name for layer in blocks.layers], [
+        len(one.all) for one in blocks.segments
+    ]
 
 
 @pytest.mark.long
@@ -52,11 +54,18 @@ def blocks_of(config):
 def test_a_run_is_the_same_with_it(desk, tmp_path, text, overrides):
     config = desk.load(text, *overrides)
     plain = desk.load(text, *overrides, "gradients.recompute=false")
-    found, expected = (tftrain.train(one, tmp_path / str(place)) for place, one in enumerate([config, plain]))
+    found, expected = (
+        tftrain.train(one, tmp_path / str(place))
+        for place, one in enumerate([config, plain])
+    )
     for one, other in zip(found.model.variables, expected.model.variables, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=other.path)
     assert found.history.keys() == expected.history.keys()
-    for name in expected.history.keys() - {"wall_seconds", "steps_per_second", "step_ms"}:
+    for name in expected.history.keys() - {
+        "wall_seconds",
+        "steps_per_second",
+        "step_ms",
+    }:
         values = found.history[name].values, expected.history[name].values
         np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -68,17 +77,40 @@ def test_true_cuts_a_functional_model_and_takes_the_blocks_of_another_one(desk):
 
 
 def test_a_pattern_names_layers_the_outer_one_of_two(desk):
-    assert blocks_of(desk.load(ATTENDING, "gradients.recompute='left|right.one'")) == (["left", "one"], [])
+    assert blocks_of(desk.load(ATTENDING, "gradients.recompute='left|right.one'")) == (
+        ["left", "one"],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "flag", "message"),
     [
-        (MLP, "gradients.recompute=hiden", "'hiden', which is in no layer's name; the names are hidden_1, norm_1, "),
-        (MLP, "gradients.method=numeric", "true does not go with the method numeric, which has no backward pass"),
-        (ATTENDING, "model='unreached:Partly'", "true, but partly is no functional model, and has no blocks of layers"),
-        (ATTENDING, "model='towers:Drawing'", r"true, but .* (RandomUniform) draws other random numbers a second time"),
-        (SEQUENCES, "gradients.recompute=cell", "'cell', which is in no layer's name; the names are "),
+        (
+            MLP,
+            "gradients.recompute=hiden",
+            "'hiden', which is in no layer's name; the names are hidden_1, norm_1, ",
+        ),
+        (
+            MLP,
+            "gradients.method=numeric",
+            "true does not go with the method numeric, which has no backward pass",
+        ),
+        (
+            ATTENDING,
+            "model='unreached:Partly'",
+            "true, but partly is no functional model, and has no blocks of layers",
+        ),
+        (
+            ATTENDING,
+            "model='towers:Drawing'",
+            r"true, but .* (RandomUniform) draws other random numbers a second time",
+        ),
+        (
+            SEQUENCES,
+            "gradients.recompute=cell",
+            "'cell', which is in no layer's name; the names are ",
+        ),
         (
             SEQUENCES,
             "gradients.method={name: truncated_bptt, window: 4, update: window}",
@@ -89,7 +121,7 @@ def test_a_pattern_names_layers_the_outer_one_of_two(desk):
 def test_what_it_refuses(desk, text, flag, message):
     pattern = re.escape(f"gradients.recompute: given {message}").replace(r"\.\*", ".*")
     with pytest.raises(InputError, match=pattern) as caught:
-        assemble(desk.load(text, flag))
+        build_run(desk.load(text, flag))
     assert "\n" not in str(caught.value)
 
 
@@ -100,16 +132,20 @@ def first_grad_norm(desk, layers, recompute):
 
 
 @pytest.mark.parametrize("kind", ["Around", "Stopped"])
-def test_weights_that_a_gradient_of_ones_own_takes_from_around_it_or_that_have_none(desk, kind):
-    layers = f"[{{name: dense, units: 5}}, 'gradients:{kind}', {{name: dense, units: 3}}]"
-    plain, again = (first_grad_norm(desk, layers, one) for one in ("false", kind.lower()))
+def test_weights_that_a_gradient_of_ones_own_takes_from_around_it_or_that_have_none(
+    desk, kind
+):
+    layers = (
+        f"[{{name: dense, units: 5}}, 'gradients:{kind}', {{name: dense, units: 3}}]"
+    )
+    plain, again = (
+        first_grad_norm(desk, layers, one) for one in ("false", kind.lower())
+    )
     assert plain == pytest.approx(again, rel=1e-6)
 
 
 def test_a_weight_that_is_changed_in_the_forward_pass_is_refused(desk):
     layers = "[{name: dense, units: 5}, 'gradients:Shrinking', {name: dense, units: 3}]"
-    said = (
-        "given 'shrinking', but the layer changes a weight that is trained, sequential/shrinking/kernel, in its forward"
-    )
+    said = "given 'shrinking', but the layer changes a weight that is trained, sequential/shrinking/kernel, in its forward"
     with pytest.raises(InputError, match=f"gradients.recompute: {said}"):
         first_grad_norm(desk, layers, "shrinking")

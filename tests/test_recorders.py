@@ -3,8 +3,8 @@ import warnings
 import pytest
 
 import tftrain
-from tftrain.trainer.build import assemble
-from tftrain.trainer.loggers import lone, new_reservoirs
+from tftrain.trainer.build import build_run
+from tftrain.trainer.loggers import new_reservoirs, run_hparams
 
 TEXT = """
 model: {name: mlp, hidden: [4]}
@@ -16,34 +16,55 @@ training: {steps: 20}
 
 def run(tmp_path, *changed):
     (tmp_path / "a.yaml").write_text(TEXT)
-    return assemble(tftrain.load(tmp_path / "a.yaml", changed))
+    return build_run(tftrain.load(tmp_path / "a.yaml", changed))
 
 
-FIGURES = [f"results/{split}/{name}" for split in ("validation", "train", "test") for name in ("accuracy", "loss")]
+FIGURES = [
+    f"results/{split}/{name}"
+    for split in ("validation", "train", "test")
+    for name in ("accuracy", "loss")
+]
 
 
 def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
-    shown = lone(run(tmp_path, "training.seed=3"))
+    shown = run_hparams(run(tmp_path, "training.seed=3"))
     assert shown.first == [
-        *("training.seed", "optimizer.learning_rate", "optimizer", "data.batch_size", "gradients.clip")
+        *(
+            "training.seed",
+            "optimizer.learning_rate",
+            "optimizer",
+            "data.batch_size",
+            "gradients.clip",
+        )
     ]
-    assert set(shown.first) <= shown.settings.keys() and shown.settings["training.seed"] == 3
+    assert (
+        set(shown.first) <= shown.settings.keys()
+        and shown.settings["training.seed"] == 3
+    )
     assert shown.metrics == [*FIGURES, "Overview/log10_grad_norm"]
 
 
 def test_the_first_figure_is_of_a_split_that_the_run_has(tmp_path):
-    bare = lone(run(tmp_path, "data.validation=0"))
+    bare = run_hparams(run(tmp_path, "data.validation=0"))
     assert bare.metrics[0] == "results/train/accuracy"
-    assert {*bare.metrics} == {*FIGURES, "Overview/log10_grad_norm"}, "one record stands for all runs"
-    nothing_but_loss = lone(run(tmp_path, "metrics=[]", "data.test=0.2"))
+    assert {*bare.metrics} == {*FIGURES, "Overview/log10_grad_norm"}, (
+        "one record stands for all runs"
+    )
+    nothing_but_loss = run_hparams(run(tmp_path, "metrics=[]", "data.test=0.2"))
     assert nothing_but_loss.metrics == [
-        *("results/validation/loss", "results/test/loss", "results/train/loss", "Overview/log10_grad_norm")
+        *(
+            "results/validation/loss",
+            "results/test/loss",
+            "results/train/loss",
+            "Overview/log10_grad_norm",
+        )
     ]
 
 
 def test_more_pictures_than_tensorboard_keeps_are_told(tmp_path):
     with pytest.warns(
-        UserWarning, match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10"
+        UserWarning,
+        match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10",
     ):
         new_reservoirs(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
 
@@ -52,7 +73,15 @@ def test_more_points_than_tensorboard_keeps_are_told(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         new_reservoirs(run(tmp_path, "log.scalars=1"))
-    with pytest.warns(UserWarning, match=r"^log.scalars: 2 makes some 1500 points, of which TensorBoard shows 1000"):
+    with pytest.warns(
+        UserWarning,
+        match=r"^log.scalars: 2 makes some 1500 points, of which TensorBoard shows 1000",
+    ):
         new_reservoirs(run(tmp_path, "log.scalars=2", "training.steps=3000"))
-    with pytest.warns(UserWarning, match=r"_every: 1 epoch makes some 150 .* --samples_per_plugin histograms=150"):
-        new_reservoirs(run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450"))
+    with pytest.warns(
+        UserWarning,
+        match=r"_every: 1 epoch makes some 150 .* --samples_per_plugin histograms=150",
+    ):
+        new_reservoirs(
+            run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450")
+        )

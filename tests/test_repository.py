@@ -14,7 +14,12 @@ IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.com")
 
 
 def git(folder, *words):
-    done = subprocess.run(["git", "-C", str(folder), *IDENTITY, *words], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *IDENTITY, *words],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout.strip()
 
 
@@ -40,7 +45,12 @@ def arm(folder):
     program.chmod(0o755)
     hooks = folder.parent / "hooks"
     hooks.mkdir()
-    for name in ("post-index-change", "fsmonitor-watchman", "reference-transaction", "post-checkout"):
+    for name in (
+        "post-index-change",
+        "fsmonitor-watchman",
+        "reference-transaction",
+        "post-checkout",
+    ):
         shutil.copy(program, hooks / name)
     for key in (
         "core.fsmonitor",
@@ -87,7 +97,10 @@ def test_no_program_is_started(repository, monkeypatch):
     assert find_commit(repository) and not has_changes(repository)
 
 
-@pytest.mark.parametrize("kind", ["branch", "inner folder", "detached", "packed", "worktree", "submodule", "sha256"])
+@pytest.mark.parametrize(
+    "kind",
+    ["branch", "inner folder", "detached", "packed", "worktree", "submodule", "sha256"],
+)
 def test_every_kind_of_repository(repository, tmp_path, kind):
     folder = repository
     if kind == "branch":
@@ -109,7 +122,16 @@ def test_every_kind_of_repository(repository, tmp_path, kind):
         other = tmp_path / "other"
         other.mkdir()
         git(other, "init", "-q")
-        git(other, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(folder), "inner")
+        git(
+            other,
+            "-c",
+            "protocol.file.allow=always",
+            "submodule",
+            "--quiet",
+            "add",
+            str(folder),
+            "inner",
+        )
         folder = other / "inner"
     elif kind == "sha256":
         folder = tmp_path / "long"
@@ -157,7 +179,14 @@ def hostile(git_folder, kind):
         head.write_text("ref: refs/heads/.invalid\n")
 
 
-KINDS = ["pipe", "huge", "link to a device", "circle of links", "circle of references", "out of the repository"]
+KINDS = [
+    "pipe",
+    "huge",
+    "link to a device",
+    "circle of links",
+    "circle of references",
+    "out of the repository",
+]
 KINDS += ["no reference", "not text", "a NUL", "reftable"]
 
 
@@ -185,7 +214,9 @@ def test_an_index_that_cannot_be_read_tells_of_no_change(repository, kind):
     assert find_commit(repository) == git(repository, "rev-parse", "main")
 
 
-def test_outside_of_repositories_and_in_a_folder_that_is_gone_there_is_none(tmp_path, monkeypatch):
+def test_outside_of_repositories_and_in_a_folder_that_is_gone_there_is_none(
+    tmp_path, monkeypatch
+):
     assert find_commit(tmp_path) is None and not has_changes(tmp_path)
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -17,7 +17,8 @@ def test_probabilities_are_no_logits(ends):
 
 
 @pytest.mark.parametrize(
-    ("ends", "from_logits", "clash"), [("linear", False, True), ("linear", True, False), (None, True, False)]
+    ("ends", "from_logits", "clash"),
+    [("linear", False, True), ("linear", True, False), (None, True, False)],
 )
 def test_logits_are_no_probabilities(ends, from_logits, clash):
     assert bool(logits_clash(ends, from_logits)) is clash
@@ -30,7 +31,10 @@ def test_logits_are_no_probabilities(ends, from_logits, clash):
         ("{name: mlp, output_activation: softmax}", "softmax"),
         ("{name: mlp, output_activation: {name: sigmoid}}", "sigmoid"),
         ("{name: sequential, layers: [{name: dense, units: 3}]}", "linear"),
-        ("{name: sequential, layers: [{name: dense, units: 3, activation: softmax}]}", "softmax"),
+        (
+            "{name: sequential, layers: [{name: dense, units: 3, activation: softmax}]}",
+            "softmax",
+        ),
         ("{name: sequential, layers: [{name: dense, units: 3}, softmax]}", "softmax"),
         ("{name: sequential, layers: [flatten]}", None),
         ("{name: sequential, layers: []}", None),
@@ -63,13 +67,25 @@ def test_what_agrees(desk, text):
 
 def test_metrics_are_logged_by_their_names_or_numbered(desk):
     given = "metrics=['mine:loss', auc, 'mine:loss', auc]"
-    labels = ["loss_2", "auc", "loss_3", "auc_2"]  # the loss has its own name in every run
+    labels = [
+        "loss_2",
+        "auc",
+        "loss_3",
+        "auc_2",
+    ]  # the loss has its own name in every run
     for label in labels:
-        assert metric_labels(desk.load(desk.good, given, f"checkpoint.best=val_{label}").metrics) == labels
+        assert (
+            metric_labels(
+                desk.load(desk.good, given, f"checkpoint.best=val_{label}").metrics
+            )
+            == labels
+        )
 
 
 def test_no_metric_is_taken_for_one_of_validation():
-    assert metric_labels([SimpleNamespace(name="mine:val_loss"), SimpleNamespace(name="mine:value")]) == [
+    assert metric_labels(
+        [SimpleNamespace(name="mine:val_loss"), SimpleNamespace(name="mine:value")]
+    ) == [
         "metric_val_loss",
         "value",
     ]

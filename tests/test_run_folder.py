@@ -7,11 +7,11 @@ import pytest
 
 from tftrain.runtime import run_dir as run_dir_module
 from tftrain.runtime import run_dir as run_folder
-from tftrain.runtime.run_dir import RunFolderError, check, claim, safe_name
+from tftrain.runtime.run_dir import RunFolderError, acquire, ensure_available, safe_name
 
 
 def claimed(run_dir, name="x", resume=False):
-    with claim(run_dir, name, resume) as folder:
+    with acquire(run_dir, name, resume) as folder:
         return folder
 
 
@@ -20,7 +20,8 @@ def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.time, "strftime", lambda form: "20250102-030405")
     folders = [claimed(None, "digits cnn") for _ in range(3)]
     assert [str(folder) for folder in folders] == [
-        os.path.join("runs", "digits-cnn-20250102-030405" + end) for end in ("", "-2", "-3")
+        os.path.join("runs", "digits-cnn-20250102-030405" + end)
+        for end in ("", "-2", "-3")
     ]
     assert all(folder.is_dir() for folder in folders)
 
@@ -38,7 +39,9 @@ def test_a_given_folder_is_made_or_taken_when_empty(tmp_path):
 
 def test_a_run_is_never_overwritten_but_can_be_resumed(tmp_path):
     (tmp_path / "config.yaml").write_text("model: mlp\n")
-    with pytest.raises(RunFolderError, match="not empty; give another --run-dir, or --resume"):
+    with pytest.raises(
+        RunFolderError, match="not empty; give another --run-dir, or --resume"
+    ):
         claimed(tmp_path)
     assert claimed(tmp_path, resume=True) == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
@@ -62,7 +65,9 @@ def test_a_name_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunFolderError, match="file is a file; give another --run-dir"):
+        with pytest.raises(
+            RunFolderError, match="file is a file; give another --run-dir"
+        ):
             claimed(path)
 
 
@@ -74,7 +79,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, numbe
     monkeypatch.setattr(
         run_dir_module.os, "write" if number == errno.ENOSPC else "open", refuse
     )  # to root no folder is closed
-    with pytest.raises(RunFolderError, match=rf"cannot write there \({os.strerror(number)}\)"):
+    with pytest.raises(
+        RunFolderError, match=rf"cannot write there \({os.strerror(number)}\)"
+    ):
         claimed(tmp_path)
     monkeypatch.undo()
     assert not list(tmp_path.iterdir())
@@ -83,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, numbe
 def test_what_a_killed_run_left_of_its_drafts_is_swept(tmp_path):
     (tmp_path / ".lock").write_text("1")
     (tmp_path / ".draft.config.yaml").write_text("model: ml")
-    check(tmp_path, resume=False)
+    ensure_available(tmp_path, resume=False)
     (tmp_path / "config.yaml").write_text("model: mlp\n")
     (tmp_path / ".draft.model.keras").write_text("half")
     claimed(tmp_path, resume=True)
@@ -91,12 +98,16 @@ def test_what_a_killed_run_left_of_its_drafts_is_swept(tmp_path):
 
 
 def test_a_folder_in_use_is_refused_and_left_as_it_is(tmp_path):
-    with claim(tmp_path, "x", resume=False):
+    with acquire(tmp_path, "x", resume=False):
         before = sorted(tmp_path.iterdir())
         for resume in (False, True):
-            for ask in (check, lambda folder, resume: claimed(folder, resume=resume)):
+            for ask in (
+                ensure_available,
+                lambda folder, resume: claimed(folder, resume=resume),
+            ):
                 with pytest.raises(
-                    RunFolderError, match=f"^run folder {tmp_path}: in use by process {os.getpid()}; wait"
+                    RunFolderError,
+                    match=f"^run folder {tmp_path}: in use by process {os.getpid()}; wait",
                 ):
                     ask(tmp_path, resume)
         assert sorted(tmp_path.iterdir()) == before
@@ -110,21 +121,25 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", lambda dir: Full())
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RunFolderError, match=r"cannot write there \(No space left on device\)"):
+    with pytest.raises(
+        RunFolderError, match=r"cannot write there \(No space left on device\)"
+    ):
         claimed(tmp_path / "new" / "run")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(RunFolderError, match=r"cannot write there \(No space left on device\)"):
+    with pytest.raises(
+        RunFolderError, match=r"cannot write there \(No space left on device\)"
+    ):
         claimed(None)
     assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
 
 
 def test_check_refuses_the_same_and_makes_nothing(tmp_path):
-    check(tmp_path / "new" / "run", resume=False)
+    ensure_available(tmp_path / "new" / "run", resume=False)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "notes.txt").write_text("mine")
     for resume in (False, True):
         with pytest.raises(RunFolderError, match="not empty"):
-            check(tmp_path, resume)
+            ensure_available(tmp_path, resume)
 
 
 def test_errors_are_one_line(tmp_path):
@@ -137,7 +152,13 @@ def test_errors_are_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "safe"),
-    [("digits_cnn", "digits_cnn"), ("../../etc", "etc"), ("a/b c", "a-b-c"), ("", "run"), ("...", "run")],
+    [
+        ("digits_cnn", "digits_cnn"),
+        ("../../etc", "etc"),
+        ("a/b c", "a-b-c"),
+        ("", "run"),
+        ("...", "run"),
+    ],
 )
 def test_safe_name(name, safe):
     assert safe_name(name) == safe
@@ -145,4 +166,4 @@ def test_safe_name(name, safe):
 
 def test_a_name_that_is_too_long(tmp_path):
     with pytest.raises(RunFolderError, match="File name too long"):
-        check(tmp_path / ("x" * 300), resume=False)
+        ensure_available(tmp_path / ("x" * 300), resume=False)

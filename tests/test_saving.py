@@ -61,7 +61,10 @@ def config(folder):
 
 def altered(path, change, tmp_path):
     """A copy of a saved model with another description of its layers."""
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "altered.keras", "w") as new:
+    with (
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(tmp_path / "altered.keras", "w") as new,
+    ):
         for name in old.namelist():
             held = old.read(name)
             new.writestr(name, change(held.decode()) if name == "config.json" else held)
@@ -84,16 +87,28 @@ def test_a_run_goes_on_from_another(folder, config):
     ("name", "parts"),
     [
         ("{name: 'bends:Net', units: 3}", "'bends:Net', 'bends:bent'"),
-        ("{name: mlp, hidden: [3], activation: {name: 'bends:bent', slope: 0.25}}", "'bends:bent'"),
+        (
+            "{name: mlp, hidden: [3], activation: {name: 'bends:bent', slope: 0.25}}",
+            "'bends:bent'",
+        ),
     ],
 )
-def test_parts_of_one_s_own_are_found_where_the_config_names_them(folder, config, name, parts):
-    text = SAVED.replace("{{name: saved, path: {path}{more}}}", name.replace("{", "{{").replace("}", "}}"))
+def test_parts_of_one_s_own_are_found_where_the_config_names_them(
+    folder, config, name, parts
+):
+    text = SAVED.replace(
+        "{{name: saved, path: {path}{more}}}",
+        name.replace("{", "{{").replace("}", "}}"),
+    )
     first = tftrain.train(config("", text=text), folder / "first")
     going_on = config("first/model.keras", f", parts: [{parts}]")
     second = tftrain.train(going_on, folder / "second")
     x = np.random.default_rng(0).normal(size=(5, 13)).astype("float32")
-    for model in (second.model, tftrain.load_model(first.folder), tftrain.load_model(second.folder)):
+    for model in (
+        second.model,
+        tftrain.load_model(first.folder),
+        tftrain.load_model(second.folder),
+    ):
         np.testing.assert_array_equal(model(x), first.model(x))
 
 
@@ -105,8 +120,14 @@ def test_parts_of_one_s_own_are_found_where_the_config_names_them(folder, config
             "x.keras cannot be read: No such file or directory; expected a model that Keras saved, such",
         ),
         (lambda: open("x.keras", "w").close(), "'x.keras' cannot be read: "),
-        (lambda: dense(width=4).save("x.keras"), r"'x.keras' takes \[4\]; an example of the data has the shape \[13\]"),
-        (lambda: dense(keras.layers.Lambda(lambda x: x * 2)).save("x.keras"), "code of its own .* give --trust"),
+        (
+            lambda: dense(width=4).save("x.keras"),
+            r"'x.keras' takes \[4\]; an example of the data has the shape \[13\]",
+        ),
+        (
+            lambda: dense(keras.layers.Lambda(lambda x: x * 2)).save("x.keras"),
+            "code of its own .* give --trust",
+        ),
     ],
 )
 def test_what_cannot_be_gone_on_from(config, make, message):
@@ -125,7 +146,9 @@ def test_trust_lets_a_saved_model_run_its_code(folder, config):
 
 
 @pytest.mark.parametrize("seconds", [100.0, 4.5e9], ids=["never set", "far ahead"])
-def test_a_model_is_saved_whole_whatever_the_clock_shows(tmp_path, monkeypatch, seconds):
+def test_a_model_is_saved_whole_whatever_the_clock_shows(
+    tmp_path, monkeypatch, seconds
+):
     """A zip file holds no time before 1980 or after 2107."""
     model = dense()
     monkeypatch.setattr(time, "time", lambda: seconds)
@@ -133,21 +156,38 @@ def test_a_model_is_saved_whole_whatever_the_clock_shows(tmp_path, monkeypatch, 
         np.savez(tmp_path / "batch.npz", x=np.arange(3))
     serialization.save(model, tmp_path / "model.keras")
     monkeypatch.undo()
-    assert serialization.is_whole(tmp_path / "model.keras") and np.load(tmp_path / "batch.npz")["x"][2] == 2
+    assert (
+        serialization.is_whole(tmp_path / "model.keras")
+        and np.load(tmp_path / "batch.npz")["x"][2] == 2
+    )
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    for weights, expected in zip(loaded.get_weights(), model.get_weights(), strict=True):
+    for weights, expected in zip(
+        loaded.get_weights(), model.get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(weights, expected)
 
 
-@pytest.mark.parametrize("function", ["os:system", "keras.utils:get_file", "keras.activations:types.os", "bends:bent"])
+@pytest.mark.parametrize(
+    "function",
+    ["os:system", "keras.utils:get_file", "keras.activations:types.os", "bends:bent"],
+)
 def test_a_file_names_no_function_that_no_config_names(folder, config, function):
     model = dense(keras.layers.Dense(5, "relu"))
     model.save(folder / "x.keras")
     said = {"function": function, "arguments": {}}
-    ours = {"module": "builtins", "class_name": "Activation", "config": said, "registered_name": "tftrain>Activation"}
-    path = altered("x.keras", lambda text: text.replace('"relu"', json.dumps(ours)), folder)
+    ours = {
+        "module": "builtins",
+        "class_name": "Activation",
+        "config": said,
+        "registered_name": "tftrain>Activation",
+    }
+    path = altered(
+        "x.keras", lambda text: text.replace('"relu"', json.dumps(ours)), folder
+    )
     from tftrain.config import keras_objects
 
     keras_objects._named.discard(function)
-    with pytest.raises(InputError, match=f"it names the function '{function}', which no config names"):
+    with pytest.raises(
+        InputError, match=f"it names the function '{function}', which no config names"
+    ):
         tftrain.train(config(path))

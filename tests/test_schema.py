@@ -7,8 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tftrain.config.conversion import plain
-from tftrain.config.export import schema
+from tftrain.config.conversion import to_plain
+from tftrain.config.export import json_schema
 from tftrain.config.yaml_parser import parse
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -18,26 +18,33 @@ EXAMPLES = sorted(CONFIGS.glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def validator():
-    return jsonschema.Draft7Validator(schema())
+    return jsonschema.Draft7Validator(json_schema())
 
 
 def test_it_is_a_schema_of_draft_7():
-    jsonschema.Draft7Validator.check_schema(schema())
+    jsonschema.Draft7Validator.check_schema(json_schema())
 
 
 def test_the_committed_file_is_what_the_command_prints():
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
     made_with, installed = committed["$comment"].split()[3], metadata.version("keras")
     if made_with != installed:
-        pytest.skip(f"configs/schema.json was made with Keras {made_with}, installed is {installed}")
-    assert committed == schema(), "renew it: python -m tftrain schema > configs/schema.json"
+        pytest.skip(
+            f"configs/schema.json was made with Keras {made_with}, installed is {installed}"
+        )
+    assert committed == json_schema(), (
+        "renew it: python -m tftrain schema > configs/schema.json"
+    )
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_valid_and_point_to_it(path, validator):
     text = path.read_text(encoding="utf-8")
     assert text.splitlines()[0] == "# yaml-language-server: $schema=schema.json"
-    assert [error.message for error in validator.iter_errors(plain(parse(text, path.name)))] == []
+    assert [
+        error.message
+        for error in validator.iter_errors(to_plain(parse(text, path.name)))
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_the_examples_are_valid_and_point_to_it(path, validator):
     ],
 )
 def test_what_is_right(text, validator):
-    assert validator.is_valid(plain(parse(text, "f")))
+    assert validator.is_valid(to_plain(parse(text, "f")))
 
 
 @pytest.mark.parametrize(
@@ -86,4 +93,4 @@ def test_what_is_right(text, validator):
     ],
 )
 def test_slips_are_refused(text, validator):
-    assert not validator.is_valid(plain(parse(text, "f")))
+    assert not validator.is_valid(to_plain(parse(text, "f")))

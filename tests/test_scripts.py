@@ -10,10 +10,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("scripts/train", "scripts/test", "scripts/benchmark", "scripts/fuzz", ".ci/run")
+SCRIPTS = (
+    "scripts/train",
+    "scripts/test",
+    "scripts/benchmark",
+    "scripts/fuzz",
+    ".ci/run",
+)
 
 # What a developer's own environment must not decide, the switches of the stand-in among it.
-UNSET = {"PYTHON", "VIRTUAL_ENV", "VERSION", "WITHOUT_ENSUREPIP", "SLOW", "OFFLINE", "HAS_TFTRAIN", "RUFF", "STATUS"}
+UNSET = {
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "VERSION",
+    "WITHOUT_ENSUREPIP",
+    "SLOW",
+    "OFFLINE",
+    "HAS_TFTRAIN",
+    "RUFF",
+    "STATUS",
+}
 
 STAND_IN = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$JOURNAL"
@@ -40,7 +56,13 @@ class House:
     def __init__(self, folder: Path):
         self.root = folder / "a house"
         self.python, self.journal = folder / "python", folder / "journal"
-        for name in ("setup.cfg", "pyproject.toml", *SCRIPTS, "scripts/environment.sh", "scripts/constraints.txt"):
+        for name in (
+            "setup.cfg",
+            "pyproject.toml",
+            *SCRIPTS,
+            "scripts/environment.sh",
+            "scripts/constraints.txt",
+        ):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
         (self.root / "tests").mkdir()
@@ -51,15 +73,27 @@ class House:
         write_program(self.tools / "apt-get", "#!/usr/bin/env bash\nexit 1\n")
         self.stamp = self.root / ".venv" / "tftrain.stamp"
 
-    def start(self, *command: str, cwd: Path | None = None, **changes: str) -> subprocess.Popen:
+    def start(
+        self, *command: str, cwd: Path | None = None, **changes: str
+    ) -> subprocess.Popen:
         kept = {name: value for name, value in os.environ.items() if name not in UNSET}
         path = f"{self.tools}:{os.environ['PATH']}"
-        env = {**kept, "PATH": path, "JOURNAL": str(self.journal), "PYTHON": str(self.python), **changes}
+        env = {
+            **kept,
+            "PATH": path,
+            "JOURNAL": str(self.journal),
+            "PYTHON": str(self.python),
+            **changes,
+        }
         program = [str(self.root / command[0]), *command[1:]]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(program, cwd=cwd or self.root, env=env, text=True, **pipes)
+        return subprocess.Popen(
+            program, cwd=cwd or self.root, env=env, text=True, **pipes
+        )
 
-    def call(self, *command: str, cwd: Path | None = None, **changes: str) -> tuple[int, str, str]:
+    def call(
+        self, *command: str, cwd: Path | None = None, **changes: str
+    ) -> tuple[int, str, str]:
         """Exit status, standard output, standard error; the journal then holds this call only."""
         self.journal.write_text("")
         process = self.start(*command, cwd=cwd, **changes)
@@ -67,7 +101,9 @@ class House:
         return process.returncode, out, err
 
     def asked(self, start: str) -> int:
-        return sum(line.startswith(start) for line in self.journal.read_text().splitlines())
+        return sum(
+            line.startswith(start) for line in self.journal.read_text().splitlines()
+        )
 
 
 @pytest.fixture
@@ -93,8 +129,14 @@ def test_first_call_installs_the_pinned_versions_and_says_so(house):
     assert "tftrain: making .venv with Python 3.11.7" in err
     assert "tftrain: installing TensorFlow" in err
     assert house.asked("-m venv") == 1
-    pip = [line for line in house.journal.read_text().splitlines() if line.startswith("-m pip")]
-    assert all(f"--constraint {house.root}/scripts/constraints.txt" in line for line in pip)
+    pip = [
+        line
+        for line in house.journal.read_text().splitlines()
+        if line.startswith("-m pip")
+    ]
+    assert all(
+        f"--constraint {house.root}/scripts/constraints.txt" in line for line in pip
+    )
     assert pip[-1].endswith("--editable .[test]")
     assert house.stamp.is_file()
 
@@ -108,9 +150,18 @@ def test_later_calls_do_nothing_of_the_kind(ready):
 def test_a_call_from_elsewhere_keeps_folder_arguments_and_status(ready, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(ready.root / "scripts" / "train")
-    status, out, _ = ready.call(str(link), "--config", "my file.yaml", "", cwd=tmp_path, STATUS="2")
+    status, out, _ = ready.call(
+        str(link), "--config", "my file.yaml", "", cwd=tmp_path, STATUS="2"
+    )
     assert status == 2
-    assert out.splitlines() == [f"in {tmp_path}", "-m", "tftrain", "--config", "my file.yaml", ""]
+    assert out.splitlines() == [
+        f"in {tmp_path}",
+        "-m",
+        "tftrain",
+        "--config",
+        "my file.yaml",
+        "",
+    ]
 
 
 def test_the_benchmark_is_given_its_arguments(ready):
@@ -118,7 +169,9 @@ def test_the_benchmark_is_given_its_arguments(ready):
     assert ready.asked(f"{ready.root}/scripts/benchmark.py layers --quick") == 1
 
 
-@pytest.mark.parametrize("changed", ["setup.cfg", "pyproject.toml", "scripts/constraints.txt"])
+@pytest.mark.parametrize(
+    "changed", ["setup.cfg", "pyproject.toml", "scripts/constraints.txt"]
+)
 def test_a_changed_requirement_is_installed_on_top(ready, changed):
     with (ready.root / changed).open("a") as file:
         file.write("# changed\n")
@@ -128,7 +181,10 @@ def test_a_changed_requirement_is_installed_on_top(ready, changed):
 
 
 def test_another_python_makes_it_anew(ready):
-    assert "making .venv with Python 3.13.0" in ready.call("scripts/train", VERSION="3.13.0")[2]
+    assert (
+        "making .venv with Python 3.13.0"
+        in ready.call("scripts/train", VERSION="3.13.0")[2]
+    )
     assert ready.asked("-m venv") == 1
 
 
@@ -176,10 +232,20 @@ def test_a_python_out_of_range_is_refused(house, version):
 
 
 def test_the_first_python_in_range_is_taken(house):
-    for version, name in {"3.9.18": "python3", "3.12.1": "python3.12", "3.10.13": "python3.10"}.items():
-        write_program(house.tools / name, STAND_IN.replace("${VERSION:-3.11.7}", version))
-    write_program(house.tools / "python3.13", "#!/usr/bin/env bash\nexit 127\n")  # as a version manager's empty name
-    assert "making .venv with Python 3.12.1" in house.call("scripts/train", PYTHON="")[2]
+    for version, name in {
+        "3.9.18": "python3",
+        "3.12.1": "python3.12",
+        "3.10.13": "python3.10",
+    }.items():
+        write_program(
+            house.tools / name, STAND_IN.replace("${VERSION:-3.11.7}", version)
+        )
+    write_program(
+        house.tools / "python3.13", "#!/usr/bin/env bash\nexit 127\n"
+    )  # as a version manager's empty name
+    assert (
+        "making .venv with Python 3.12.1" in house.call("scripts/train", PYTHON="")[2]
+    )
 
 
 def test_an_active_environment_with_tftrain_is_used(house, tmp_path):
@@ -200,23 +266,43 @@ def test_an_environment_of_somebody_else_is_left_alone(house):
     assert house.asked("-m pip") == 0
 
 
-def given_to_pytest(house: House, *arguments: str, cwd: Path | None = None) -> list[str]:
+def given_to_pytest(
+    house: House, *arguments: str, cwd: Path | None = None
+) -> list[str]:
     out = house.call("scripts/test", *arguments, cwd=cwd)[1].splitlines()
     return out[out.index(str(house.root / "pyproject.toml")) + 1 :]
 
 
 def test_what_pytest_is_given(ready):
-    everything, two = str(ready.root / "tests"), ["--numprocesses", "2", "--dist", "loadfile"]
+    everything, two = (
+        str(ready.root / "tests"),
+        ["--numprocesses", "2", "--dist", "loadfile"],
+    )
     short = ["-m", "not long"]
     assert given_to_pytest(ready) == [*short, *two, everything]
     assert given_to_pytest(ready, "--all", "-x") == [*two, "-x", everything]
-    assert given_to_pytest(ready, "-k", "clip and norm") == [*short, *two, "-k", "clip and norm", everything]
+    assert given_to_pytest(ready, "-k", "clip and norm") == [
+        *short,
+        *two,
+        "-k",
+        "clip and norm",
+        everything,
+    ]
     (ready.root / "tests" / "test_a.py").write_text("")
-    assert given_to_pytest(ready, "tests/test_a.py::test_b") == [*short, "tests/test_a.py::test_b"]
-    assert given_to_pytest(ready, "test_a.py", cwd=ready.root / "tests") == [*short, "test_a.py"]
+    assert given_to_pytest(ready, "tests/test_a.py::test_b") == [
+        *short,
+        "tests/test_a.py::test_b",
+    ]
+    assert given_to_pytest(ready, "test_a.py", cwd=ready.root / "tests") == [
+        *short,
+        "test_a.py",
+    ]
 
 
-@pytest.mark.parametrize(("ruff", "tests", "status"), [("0", "0", 0), ("1", "0", 1), ("0", "5", 5), ("1", "3", 3)])
+@pytest.mark.parametrize(
+    ("ruff", "tests", "status"),
+    [("0", "0", 0), ("1", "0", 1), ("0", "5", 5), ("1", "3", 3)],
+)
 @pytest.mark.parametrize("script", ["scripts/test", ".ci/run"])
 def test_style_and_tests_both_count(ready, script, ruff, tests, status):
     assert ready.call(script, RUFF=ruff, STATUS=tests)[0] == status

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tftrain.cli.main import main
-from tftrain.core.types import Signals
-from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.core.types import LogData
+from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.protocol import PLUGIN
 from tftrain.reporting.tensorboard_plugin.serve import _check, _log_directory
 
@@ -25,22 +25,39 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def write_run(folder):
     folder.mkdir(parents=True)
-    board = TensorBoard(folder)
-    board(1, Signals({"loss": 1.0, "grad_norm/000.a/kernel": 1.0, "clipped_grad_norm/000.a/kernel": 1.0}))
+    board = TensorBoardLogger(folder)
+    board(
+        1,
+        LogData(
+            {
+                "loss": 1.0,
+                "grad_norm/000.a/kernel": 1.0,
+                "clipped_grad_norm/000.a/kernel": 1.0,
+            }
+        ),
+    )
     board.close()
     return folder
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path, ending):
-    runs = [str(write_run(tmp_path / place / name)) for place, name in (("here", "one"), ("there", "two"))]
+    runs = [
+        str(write_run(tmp_path / place / name))
+        for place, name in (("here", "one"), ("there", "two"))
+    ]
     (tmp_path / "made").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "made")}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(tmp_path / "made"),
+    }
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
         words = [sys.executable, "-m", "tftrain", "board", *runs, "--port", str(port)]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path)
+        process = subprocess.Popen(
+            words, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
+        )
         said = [process.stdout.readline() for _ in range(3)]
     url = said[1].split()[1]
     found, deadline = {}, time.monotonic() + 20
@@ -74,7 +91,10 @@ def test_links_to_runs_and_runs_within_runs_have_names_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "runs: there is no such folder; give that of a run, or one that runs are in\n"),
+        (
+            [],
+            "runs: there is no such folder; give that of a run, or one that runs are in\n",
+        ),
         (["empty"], "empty: holds no run; python -m tftrain --config FILE makes one\n"),
         (["one", "one"], "given the same run twice; expected each once\n"),
         (["one", "--host", "no such host"], "--host no such host: "),

@@ -9,7 +9,9 @@ import pytest
 
 from tftrain.runtime.tensorflow_import import pass_on
 
-posix = pytest.mark.skipif(os.name != "posix", reason="descriptors are filtered on POSIX alone")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="descriptors are filtered on POSIX alone"
+)
 NOISE = [
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n",
     b"I0000 00:00:1.4 4859 port.cc:153] oneDNN custom operations are on. You may see slightly different results\n",
@@ -27,13 +29,28 @@ NEWS = [
 
 def python(code, **environ):
     """Runs code in a fresh process, with the noise that a user would see."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "TFTRAIN_"))}
-    return subprocess.run([sys.executable, "-c", code], env=env | environ, capture_output=True, text=True, timeout=120)
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TF_", "TFTRAIN_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=env | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_pass_on_drops_known_noise_alone():
     sink = io.BytesIO()
-    pass_on(io.BytesIO(NOISE[0] + NEWS[0] + NOISE[1] + NOISE[2] + NEWS[1] + NOISE[3] + NEWS[2]), sink)
+    pass_on(
+        io.BytesIO(
+            NOISE[0] + NEWS[0] + NOISE[1] + NOISE[2] + NEWS[1] + NOISE[3] + NEWS[2]
+        ),
+        sink,
+    )
     assert sink.getvalue() == b"".join(NEWS)
 
 
@@ -86,7 +103,13 @@ try:
 except ChildProcessError:
     print("no child is left", file=sys.stderr)
 """
-    lines = ["before", *(f"line {number}" for number in range(3000)), "torn after", "no child is left", ""]
+    lines = [
+        "before",
+        *(f"line {number}" for number in range(3000)),
+        "torn after",
+        "no child is left",
+        "",
+    ]
     assert python(code).stderr == "\n".join(lines)
 
 
@@ -143,11 +166,16 @@ except KeyboardInterrupt:
     os.write(2, b"interrupted\\n")
 """
     group = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     assert group.stdout.readline() == b"ready\n"
     start = time.monotonic()
-    os.killpg(group.pid, signal.SIGINT)  # as a terminal does: to every process of the foreground
+    os.killpg(
+        group.pid, signal.SIGINT
+    )  # as a terminal does: to every process of the foreground
     _, errors = group.communicate(timeout=30)
     assert errors == b"said before\ninterrupted\n"
     assert time.monotonic() - start < 30

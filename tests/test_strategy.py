@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tftrain.runtime.distribution import open_strategy, scope
+from tftrain.runtime.distribution import make_strategy, scope
 
 ROOT = Path(__file__).parent.parent
 SUMS = """
@@ -30,7 +30,13 @@ assert open_strategy("mirrored", 2) is open_strategy("mirrored", 2)
 def test_runs_on_several_devices_follow_one_another():
     """The same devices for other tensors, fewer devices, and the first ones once more."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    found = subprocess.run([sys.executable, "-c", SUMS], env=environment, capture_output=True, text=True, timeout=100)
+    found = subprocess.run(
+        [sys.executable, "-c", SUMS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert found.returncode == 0, found.stderr[-2000:]
 
 
@@ -55,15 +61,27 @@ for picture in ("loss_surface", "signal_flow"):
 
 
 @pytest.mark.long
-def test_what_joins_the_devices_is_tried_on_one_and_refused_to_pictures(tmp_path, own_parts):
+def test_what_joins_the_devices_is_tried_on_one_and_refused_to_pictures(
+    tmp_path, own_parts
+):
     (tmp_path / "run.yaml").write_text(
         "model: {name: sequential, layers: [{name: dense, units: 4}, {name: batch_normalization, synchronized: true}, "
         "{name: dense, units: 2}]}\ndata: {name: moons, examples: 90, batch_size: 20}\noptimizer: sgd\n"
         "training: {steps: 4, strategy: mirrored, devices: 2}\n"
     )
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{own_parts}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{own_parts}",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     command = [sys.executable, "-c", TOGETHER]
-    found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    found = subprocess.run(
+        command,
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert found.returncode == 0, found.stderr[-2000:]
 
 
@@ -74,7 +92,9 @@ def test_a_strategy_can_be_entered_after_a_function_has_failed_within_a_loop_of_
 
     with pytest.raises(ValueError, match="must be rank 1"):
         fail(tf.ones([3]))
-    assert tf.compat.v1.get_variable_scope().caching_device is not None, "TensorFlow cleans up by itself by now"
-    with scope(open_strategy("mirrored", 1)):
+    assert tf.compat.v1.get_variable_scope().caching_device is not None, (
+        "TensorFlow cleans up by itself by now"
+    )
+    with scope(make_strategy("mirrored", 1)):
         assert tf.distribute.has_strategy()
     assert not tf.distribute.has_strategy()

@@ -13,8 +13,17 @@ def line(desk):
 
 
 def test_shares_in_order_without_what_is_next_to_nothing(line):
-    spent = {"step": 6.5, "compiling": 2.0, "validation": 1.0, "measuring": 0.46, "input": 0.04}
-    assert line(spent) == "time: 10.0 s: compiling 20 %, step 65 %, measuring 5 %, validation 10 %"
+    spent = {
+        "step": 6.5,
+        "compiling": 2.0,
+        "validation": 1.0,
+        "measuring": 0.46,
+        "input": 0.04,
+    }
+    assert (
+        line(spent)
+        == "time: 10.0 s: compiling 20 %, step 65 %, measuring 5 %, validation 10 %"
+    )
 
 
 def test_a_run_that_did_nothing(line):
@@ -30,24 +39,45 @@ def test_less_than_half_a_second_is_not_worth_a_setting(line):
 @pytest.mark.parametrize(
     ("streamed", "settings", "advice"),
     [
-        (True, "{name: iris, preprocess: standardize}", "data.cache: true, where the examples fit into memory"),
+        (
+            True,
+            "{name: iris, preprocess: standardize}",
+            "data.cache: true, where the examples fit into memory",
+        ),
         (True, "{name: iris, cache: true}", "a larger data.batch_size"),
-        (True, "{name: iris, cache: true, preprocess: standardize}", "fewer steps in data.preprocess"),
-        (False, "{name: iris, preprocess: standardize}", "fewer steps in data.preprocess"),
+        (
+            True,
+            "{name: iris, cache: true, preprocess: standardize}",
+            "fewer steps in data.preprocess",
+        ),
+        (
+            False,
+            "{name: iris, preprocess: standardize}",
+            "fewer steps in data.preprocess",
+        ),
         (False, "{name: iris}", "a larger data.batch_size"),
     ],
 )
 def test_input_that_takes_more_than_a_tenth(line, streamed, settings, advice):
-    assert line({"step": 9, "input": 1}, streamed, settings) == "time: 10.0 s: step 90 %, input 10 %"
+    assert (
+        line({"step": 9, "input": 1}, streamed, settings)
+        == "time: 10.0 s: step 90 %, input 10 %"
+    )
     much = line({"step": 3, "input": 1}, streamed, settings)
-    assert much == f"time: 4.0 s: step 75 %, input 25 %; input would take less with {advice}"
+    assert (
+        much
+        == f"time: 4.0 s: step 75 %, input 25 %; input would take less with {advice}"
+    )
 
 
 @pytest.mark.parametrize(
-    ("measuring", "writing", "setting"), [(6, 5, "log.histograms_every"), (5, 6, "log.scalars"), (4, 6, None)]
+    ("measuring", "writing", "setting"),
+    [(6, 5, "log.histograms_every"), (5, 6, "log.scalars"), (4, 6, None)],
 )
 def test_logging_that_takes_more_than_a_tenth(line, measuring, writing, setting):
-    said = line({"step": 100 - measuring - writing, "measuring": measuring, "writing": writing})
+    said = line(
+        {"step": 100 - measuring - writing, "measuring": measuring, "writing": writing}
+    )
     advice = f"; logging would take less with a larger {setting}" if setting else ""
     assert (
         said

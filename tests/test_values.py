@@ -6,15 +6,15 @@ import pytest
 
 from tftrain.config import field_types
 from tftrain.config.field_types import (
-    Many,
+    ListOrItem,
     Range,
     in_steps,
     is_time,
-    members,
     parse_time,
     part_kind,
     pattern_error,
-    split,
+    union_members,
+    unwrap_annotated,
 )
 
 
@@ -30,7 +30,9 @@ from tftrain.config.field_types import (
     ],
 )
 def test_a_range_holds_its_numbers_and_says_so(bound, inside, outside, words):
-    assert all(bound.holds(one) for one in inside) and not any(bound.holds(one) for one in outside)
+    assert all(bound.holds(one) for one in inside) and not any(
+        bound.holds(one) for one in outside
+    )
     assert str(bound) == words
 
 
@@ -56,7 +58,8 @@ def test_a_stretch_of_training(text, time):
 
 
 @pytest.mark.parametrize(
-    ("time", "steps"), [(7, 7), ("7 steps", 7), ("2 epochs", 80), ("0.5 epochs", 20), ("0.001 epochs", 1)]
+    ("time", "steps"),
+    [(7, 7), ("7 steps", 7), ("2 epochs", 80), ("0.5 epochs", 20), ("0.001 epochs", 1)],
 )
 def test_a_stretch_in_steps_of_epochs_of_forty(time, steps):
     assert in_steps(time, 40) == steps
@@ -75,16 +78,25 @@ def test_a_stretch_in_steps_of_epochs_of_forty(time, steps):
     ],
 )
 def test_what_an_annotation_asks_for(hint, kind, time, count):
-    assert (part_kind(hint), is_time(hint), len(members(hint))) == (kind, time, count)
+    assert (part_kind(hint), is_time(hint), len(union_members(hint))) == (
+        kind,
+        time,
+        count,
+    )
 
 
 def test_marks_are_told_from_the_annotation():
-    assert split(field_types.PositiveInt) == (int, (Range(1),))
-    assert split(list[int]) == (list[int], ())
-    assert Many() in split(field_types.Annotated[list[int], Many()])[1]
+    assert unwrap_annotated(field_types.PositiveInt) == (int, (Range(1),))
+    assert unwrap_annotated(list[int]) == (list[int], ())
+    assert (
+        ListOrItem()
+        in unwrap_annotated(field_types.Annotated[list[int], ListOrItem()])[1]
+    )
 
 
 def test_what_is_wrong_with_a_pattern():
     assert pattern_error("conv.*kernel|^0") is None
     assert pattern_error("[") == "unterminated character set at position 0"
-    assert pattern_error("a{99999999999999999999}") == "the repetition number is too large"
+    assert (
+        pattern_error("a{99999999999999999999}") == "the repetition number is too large"
+    )

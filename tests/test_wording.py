@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from tftrain.config import field_types
-from tftrain.config.conversion import describe, given, with_article
-from tftrain.config.field_types import Time
+from tftrain.config.conversion import describe_type, describe_value, with_article
+from tftrain.config.field_types import DurationType
 from tftrain.config.schema import Data, Training
 from tftrain.runtime.names import listed, nearest, one_of
 
@@ -22,7 +22,10 @@ from tftrain.runtime.names import listed, nearest, one_of
         (str | None, "text or null"),
         (field_types.Pattern | None, "a regular expression or null"),
         (Literal["a", 3, None], "'a', 3 or null"),
-        (list[field_types.PositiveInt], "a list (each item a whole number of at least 1)"),
+        (
+            list[field_types.PositiveInt],
+            "a list (each item a whole number of at least 1)",
+        ),
         (tuple[int, float], "a list of 2"),
         (tuple[int, ...], "a list (each item a whole number)"),
         (dict[str, int], "a mapping"),
@@ -30,13 +33,16 @@ from tftrain.runtime.names import listed, nearest, one_of
         (Any, "a value"),
         (field_types.Activation | None, "an activation or null"),
         (field_types.LearningRate, "a number of at least 0 or a schedule"),
-        (Annotated[Any, Time(("auto",))], "a number of steps above 0, text such as '2 epochs' or 'auto'"),
+        (
+            Annotated[Any, DurationType(("auto",))],
+            "a number of steps above 0, text such as '2 epochs' or 'auto'",
+        ),
         (Data, "a data set"),
         (Training | None, "a mapping or null"),
     ],
 )
 def test_an_annotation_in_words(hint, words):
-    assert describe(hint) == words
+    assert describe_type(hint) == words
 
 
 @pytest.mark.parametrize(
@@ -54,18 +60,27 @@ def test_an_annotation_in_words(hint, words):
     ],
 )
 def test_a_value_in_words(value, text, words):
-    assert given(value, text) == words
+    assert describe_value(value, text) == words
 
 
 def test_names_in_words():
-    assert listed("abc") == "a, b, c" and one_of("abc") == "one of a, b, c" and one_of("a") == "a"
+    assert (
+        listed("abc") == "a, b, c"
+        and one_of("abc") == "one of a, b, c"
+        and one_of("a") == "a"
+    )
     assert listed(map(str, range(12))).endswith("10, 11")
     assert listed(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
     assert with_article("optimizer") == "an optimizer"
 
 
 @pytest.mark.parametrize(
-    ("word", "hint"), [("adm", "; did you mean 'Adam'?"), ("ADAM", "; did you mean 'Adam'?"), ("zzz", "")]
+    ("word", "hint"),
+    [
+        ("adm", "; did you mean 'Adam'?"),
+        ("ADAM", "; did you mean 'Adam'?"),
+        ("zzz", ""),
+    ],
 )
 def test_the_nearest_name(word, hint):
     assert nearest(word, ["Adam", "sgd"]) == hint

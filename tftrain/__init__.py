@@ -44,7 +44,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tftrain' has no attribute '{name}'")
 
 
-def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+def load(
+    path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Config:
     """Read and check a config file; TensorFlow is not imported.
 
     Args:
@@ -54,12 +56,12 @@ def load(path: str | os.PathLike, overrides: Sequence[str] | Mapping[str, Any] =
     Raises:
         ConfigError: every problem of the file, a line each.
     """
-    from tftrain.config.compose import compose, flags
+    from tftrain.config.compose import read_config, to_overrides
     from tftrain.config.importing import see_working_directory
-    from tftrain.config.validation import check
+    from tftrain.config.validation import validate
 
     see_working_directory()
-    return check(compose(Path(path), flags(overrides)), Path(path).stem)
+    return validate(read_config(Path(path), to_overrides(overrides)), Path(path).stem)
 
 
 def train(
@@ -82,8 +84,8 @@ def train(
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint is saved.
         tftrain.config.error_context.InputError: the config or the data cannot be trained on.
         tftrain.config.error_context.UserCodeError: a part of the user's raised.
-        tftrain.runtime.run_dir.RunFolderError: the folder is another run's, or cannot be written, or the config changed.
-        tftrain.runtime.distribution.PeerLost: of several workers one is missing, or has gone.
+        tftrain.runtime.run_dir.RunFolderError: the folder is another run's or cannot be written, or the config changed.
+        tftrain.runtime.distribution.WorkerLost: of several workers one is missing, or has gone.
     """
     from tftrain.runtime import run_dir as run_folder
     from tftrain.runtime.distribution import is_chief
@@ -92,12 +94,12 @@ def train(
 
     folder = None if run_dir is None else Path(run_dir)
     if is_chief(config.training.strategy):
-        run_folder.check(folder, resume)
-    changed = resume and resuming.changed(folder, config, allow_changes)
+        run_folder.ensure_available(folder, resume)
+    changed = resume and resuming.config_changed(folder, config, allow_changes)
     import_tensorflow()  # takes seconds, so not done by `import tftrain`
-    from tftrain.trainer.trainer import run
+    from tftrain.trainer.trainer import fit
 
-    return run(dataclasses.replace(config, trust=trust), folder, resume, changed)
+    return fit(dataclasses.replace(config, trust=trust), folder, resume, changed)
 
 
 def load_model(
@@ -133,4 +135,6 @@ def load_model(
     import_tensorflow()
     from tftrain.trainer import loading
 
-    return loading.load_model(config, Path(run_dir), custom_objects, trust, checkpoint, preprocess)
+    return loading.load_model(
+        config, Path(run_dir), custom_objects, trust, checkpoint, preprocess
+    )

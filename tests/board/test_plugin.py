@@ -20,9 +20,9 @@ from tensorboard import program
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.plugins.core import core_plugin
 
-from tftrain.core.types import Signals
+from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors
-from tftrain.reporting.tensorboard.logger import TensorBoard
+from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.protocol import PLUGIN
 from tftrain.reporting.tensorboard.summaries import metadata, strings, text_note
 from tftrain.reporting.tensorboard_plugin.http import FOLDER
@@ -35,7 +35,7 @@ LAST = 300  # points; more than TensorBoard keeps by itself
 
 def write_run(folder):
     """A run of 300 points: the kernel's norm is the step, and clipped to 100; every 100th point is measured."""
-    board = TensorBoard(folder, sizes={KERNEL: 12, BIAS: 3})
+    board = TensorBoardLogger(folder, sizes={KERNEL: 12, BIAS: 3})
     for step in range(1, LAST + 1):
         scalars = {
             "loss": 1 / step,
@@ -43,24 +43,45 @@ def write_run(folder):
             "nonfinite_steps": float(step == 8),
             f"grad_norm/{KERNEL}": float(step),
         }
-        scalars |= {f"grad_norm/{BIAS}": 0.0, f"clipped_grad_norm/{KERNEL}": min(step, 100.0)}
-        scalars |= {f"clipped_grad_norm/{BIAS}": {7: math.nan, 8: math.inf}.get(step, 0.0)}
+        scalars |= {
+            f"grad_norm/{BIAS}": 0.0,
+            f"clipped_grad_norm/{KERNEL}": min(step, 100.0),
+        }
+        scalars |= {
+            f"clipped_grad_norm/{BIAS}": {7: math.nan, 8: math.inf}.get(step, 0.0)
+        }
         histograms = {}
         if step % 100 == 0:
-            scalars |= {f"weight_norm/{KERNEL}": 2.0, f"weight_norm/{BIAS}": 0.0, f"update_ratio/{KERNEL}": 0.25}
-            scalars |= {f"zero_grads/{KERNEL}": 0.0, f"zero_grads/{BIAS}": 1.0, "dead_units/000.relu": 0.5}
+            scalars |= {
+                f"weight_norm/{KERNEL}": 2.0,
+                f"weight_norm/{BIAS}": 0.0,
+                f"update_ratio/{KERNEL}": 0.25,
+            }
+            scalars |= {
+                f"zero_grads/{KERNEL}": 0.0,
+                f"zero_grads/{BIAS}": 1.0,
+                "dead_units/000.relu": 0.5,
+            }
             scalars |= {"Overview/depth_ratio_decades": -2.0}
             histograms = {f"gradients/{KERNEL}": ROWS + [0, 0, step]}
-        board(step, Signals(scalars, histograms))
-    board(LAST, Signals({"val_loss": 0.5}))
-    board(LAST, Signals(texts={f"incidents/{LAST:08d}": "```\nthe loss was not finite\n```\n"}))
+        board(step, LogData(scalars, histograms))
+    board(LAST, LogData({"val_loss": 0.5}))
+    board(
+        LAST,
+        LogData(texts={f"incidents/{LAST:08d}": "```\nthe loss was not finite\n```\n"}),
+    )
     board.close()
 
 
 def write_map(folder, content, tensor):
     """A run of one event: a tensor of norms with this content of its metadata."""
     file = EventFile(folder, 0)
-    file.write(1, file.tensor("gradients/norms", tensor, metadata(PLUGIN, DATA_CLASS_TENSOR, content)))
+    file.write(
+        1,
+        file.tensor(
+            "gradients/norms", tensor, metadata(PLUGIN, DATA_CLASS_TENSOR, content)
+        ),
+    )
     file.close()
 
 
@@ -75,7 +96,9 @@ def write_damaged_runs(logdir):
         "a_list": b"[]",
         "nothing": b"",
         "later": json.dumps(layout | {"version": 2}).encode(),
-        "names_twice": json.dumps(layout | {"parameters": ["a", "a"], "sizes": [1, 1]}).encode(),
+        "names_twice": json.dumps(
+            layout | {"parameters": ["a", "a"], "sizes": [1, 1]}
+        ).encode(),
         "no_names": json.dumps(layout | {"parameters": [], "sizes": []}).encode(),
         "sizes_lack": json.dumps(layout | {"sizes": []}).encode(),
         "sizes_odd": json.dumps(layout | {"sizes": ["4"]}).encode(),
@@ -101,7 +124,13 @@ def ask(request, tmp_path_factory):
     write_run(logdir / "one")
     damaged = write_damaged_runs(logdir)
     board = program.TensorBoard([core_plugin.CorePluginLoader(), Loader])
-    board.configure(logdir=str(logdir), load_fast=request.param, port=0, path_prefix="/behind", reload_interval=1)
+    board.configure(
+        logdir=str(logdir),
+        load_fast=request.param,
+        port=0,
+        path_prefix="/behind",
+        reload_interval=1,
+    )
     base = f"{board.launch().rstrip('/')}/data/"
 
     def ask(path, **query):
@@ -109,8 +138,12 @@ def ask(request, tmp_path_factory):
 
     ask.damaged = damaged
     ask.listing = lambda: fetch(f"{base}plugins_listing", {})
-    ask.entry = lambda: urllib.request.urlopen(f"{base}plugin_entry.html?name={PLUGIN}").read().decode()
-    ask.file = lambda name: urllib.request.urlopen(f"{base}plugin/{PLUGIN}/static/{name}")
+    ask.entry = lambda: (
+        urllib.request.urlopen(f"{base}plugin_entry.html?name={PLUGIN}").read().decode()
+    )
+    ask.file = lambda name: urllib.request.urlopen(
+        f"{base}plugin/{PLUGIN}/static/{name}"
+    )
     deadline = time.monotonic() + 20
     while not is_loaded(ask) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -118,14 +151,16 @@ def ask(request, tmp_path_factory):
 
 
 def is_loaded(ask):
-    return {"one", "other_shape", "words", *ask.damaged} <= set(ask("runs")) and "incidents" in str(
-        ask("course", run="one")
-    )
+    return {"one", "other_shape", "words", *ask.damaged} <= set(
+        ask("runs")
+    ) and "incidents" in str(ask("course", run="one"))
 
 
 def fetch(url, query):
     try:
-        return json.load(urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}"))
+        return json.load(
+            urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}")
+        )
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)["error"]
 
@@ -140,8 +175,13 @@ def test_the_runs_with_their_parameters(ask):
 def test_the_map_has_every_point(ask):
     found = ask("map", run="one", quantity="grad_norm", rows="parameters")
     assert found["names"] == [KERNEL, BIAS]
-    assert (found["steps"], found["values"]) == ([*range(1, LAST + 1)], [[*range(1, LAST + 1)], [0] * LAST])
-    clipped = ask("map", run="one", quantity="clipped_grad_norm", rows="parameters")["values"]
+    assert (found["steps"], found["values"]) == (
+        [*range(1, LAST + 1)],
+        [[*range(1, LAST + 1)], [0] * LAST],
+    )
+    clipped = ask("map", run="one", quantity="clipped_grad_norm", rows="parameters")[
+        "values"
+    ]
     assert clipped[0][-1] == 100
     assert clipped[1][5:9] == [0, "NaN", "Infinity", 0]
 
@@ -157,23 +197,43 @@ def test_a_layer_is_all_its_parameters_together(ask):
 
 
 def test_what_is_not_there_is_told_from_what_is_not_finite(ask):
-    expected = {"update_ratio": [0.25, None], "weight_norm": [2, 0], "zero_grads": [0, 1], "dead_units": [0.5, 0.5]}
+    expected = {
+        "update_ratio": [0.25, None],
+        "weight_norm": [2, 0],
+        "zero_grads": [0, 1],
+        "dead_units": [0.5, 0.5],
+    }
     expected["saturated"] = [None, None]
     for quantity, values in expected.items():
         found = ask("map", run="one", quantity=quantity, rows="parameters")
-        assert (found["steps"], found["values"]) == ([100, 200, 300], [[value] * 3 for value in values]), quantity
+        assert (found["steps"], found["values"]) == (
+            [100, 200, 300],
+            [[value] * 3 for value in values],
+        ), quantity
 
 
 def test_the_history_of_a_row(ask):
     found = ask("history", run="one", row=KERNEL, rows="parameters")
-    assert found["grad_norm"] == {"steps": [*range(1, LAST + 1)], "values": [*range(1, LAST + 1)]}
+    assert found["grad_norm"] == {
+        "steps": [*range(1, LAST + 1)],
+        "values": [*range(1, LAST + 1)],
+    }
     assert found["weight_norm"] == {"steps": [100, 200, 300], "values": [2, 2, 2]}
-    assert ask("history", run="one", row="000.dense", rows="layers")["dead_units"]["values"] == [0.5] * 3
+    assert (
+        ask("history", run="one", row="000.dense", rows="layers")["dead_units"][
+            "values"
+        ]
+        == [0.5] * 3
+    )
 
 
 def test_the_histogram_nearest_to_a_step(ask):
     found = ask("histogram", run="one", parameter=KERNEL, step=160)
-    assert found == {"axis": "log10", "step": 200, "rows": [[-3, -2, 204], [-2, -1, 212]]}
+    assert found == {
+        "axis": "log10",
+        "step": 200,
+        "rows": [[-3, -2, 204], [-2, -1, 212]],
+    }
     assert ask("histogram", run="one", parameter=BIAS, step=160)["rows"] == []
 
 
@@ -198,7 +258,11 @@ def test_each_quantity_at_its_last_point(ask):
         "dead_units": [0.5],
         "saturated": [None],
     }
-    assert values == measured | {"grad_norm": [300], "clipped_grad_norm": [100], "clip_factor": [0.33333]}
+    assert values == measured | {
+        "grad_norm": [300],
+        "clipped_grad_norm": [100],
+        "clip_factor": [0.33333],
+    }
 
 
 def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
@@ -206,30 +270,54 @@ def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
     faults = {name: run["fault"] for name, run in found.items() if "fault" in run}
     assert set(faults) - {"garbage"} == set(ask.damaged)
     assert "another version" in faults["later"] and "no gradients" in faults["keras"]
-    assert all("cannot be read" in faults[name] for name in ask.damaged if name not in ("later", "keras"))
+    assert all(
+        "cannot be read" in faults[name]
+        for name in ask.damaged
+        if name not in ("later", "keras")
+    )
     for name in ask.damaged:
         status, _ = ask("map", run=name, quantity="grad_norm", rows="layers")
         assert status in (404, 422), name
     for name in ("other_shape", "words"):
         status, error = ask("map", run=name, quantity="grad_norm", rows="layers")
-        assert status == 422 and error.startswith("gradients/norms at step 1: given an array of shape [")
+        assert status == 422 and error.startswith(
+            "gradients/norms at step 1: given an array of shape ["
+        )
         assert "expected numbers of shape [1, ...]" in error
-        assert ask("course", run=name) == (status, error), "so that it is told whatever quantity is shown"
+        assert ask("course", run=name) == (status, error), (
+            "so that it is told whatever quantity is shown"
+        )
     assert "one/val" not in found and found["one"]["parameters"] == [KERNEL, BIAS]
 
 
 @pytest.mark.parametrize(
     ("path", "query", "words"),
     [
-        ("map", {"run": "two", "quantity": "grad_norm", "rows": "layers"}, "no run 'two' with gradients in this log"),
+        (
+            "map",
+            {"run": "two", "quantity": "grad_norm", "rows": "layers"},
+            "no run 'two' with gradients in this log",
+        ),
         (
             "map",
             {"run": "one", "quantity": "norm", "rows": "layers"},
             "no quantity 'norm'; expected one of update_ratio",
         ),
-        ("map", {"run": "one", "quantity": "grad_norm", "rows": "x"}, "no rows 'x'; expected layers or parameters"),
-        ("history", {"run": "one", "row": "x", "rows": "layers"}, "no layer 'x' in run 'one'"),
-        ("histogram", {"run": "one", "parameter": "x", "step": "1"}, "no parameter 'x' in run 'one'"),
+        (
+            "map",
+            {"run": "one", "quantity": "grad_norm", "rows": "x"},
+            "no rows 'x'; expected layers or parameters",
+        ),
+        (
+            "history",
+            {"run": "one", "row": "x", "rows": "layers"},
+            "no layer 'x' in run 'one'",
+        ),
+        (
+            "histogram",
+            {"run": "one", "parameter": "x", "step": "1"},
+            "no parameter 'x' in run 'one'",
+        ),
         ("histogram", {"run": "one", "parameter": KERNEL, "step": "x"}, "no step 'x'"),
         ("map", {"run": "one"}, "given run; expected run, quantity, rows"),
         ("course", {}, "given nothing; expected run"),
@@ -246,7 +334,9 @@ def test_the_page_comes_with_its_files(ask):
     assert '"./static/main.js"' in ask.entry()
     for path in FOLDER.iterdir():
         reply = ask.file(path.name)
-        assert reply.headers["Content-Type"].startswith({".js": "text/javascript", ".css": "text/css"}[path.suffix])
+        assert reply.headers["Content-Type"].startswith(
+            {".js": "text/javascript", ".css": "text/css"}[path.suffix]
+        )
         assert reply.read() == path.read_bytes()
     for name in ("nothing.js", "..%2Fplugin.py", "%2Fetc%2Fpasswd"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -264,7 +354,11 @@ def test_long_replies_are_packed_where_that_is_understood(ask):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(None, {PLUGIN: POINTS}), ({"images": 3}, {PLUGIN: POINTS, "images": 3}), ({PLUGIN: 7}, {PLUGIN: 7})],
+    [
+        (None, {PLUGIN: POINTS}),
+        ({"images": 3}, {PLUGIN: POINTS, "images": 3}),
+        ({PLUGIN: 7}, {PLUGIN: 7}),
+    ],
 )
 def test_all_points_are_kept_unless_the_user_says_how_many(given, expected):
     flags = argparse.Namespace(samples_per_plugin=given)
@@ -274,14 +368,22 @@ def test_all_points_are_kept_unless_the_user_says_how_many(given, expected):
 
 def test_the_plugin_needs_nothing_that_tensorboard_does_not():
     """What fails while TensorBoard imports it would end every TensorBoard of the environment."""
-    code = (
-        "import sys, tftrain.reporting.tensorboard_plugin.plugin; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, tftrain.reporting.tensorboard_plugin.plugin; print(*{name.split('.')[0] for name in sys.modules})"
+    found = set(
+        subprocess.check_output([sys.executable, "-c", code], text=True).split()
     )
-    found = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
-    assert not {"tensorflow", "keras", "yaml", "sklearn", "matplotlib", "rich", "pandas"} & found
-    ours = "import sys, tftrain.reporting.tensorboard_plugin.plugin; print(*(one for one in sys.modules if one.startswith('tftrain')))"
+    assert (
+        not {"tensorflow", "keras", "yaml", "sklearn", "matplotlib", "rich", "pandas"}
+        & found
+    )
+    plugin = "tftrain.reporting.tensorboard_plugin.plugin"
+    ours = f"import sys, {plugin}; print(*(name for name in sys.modules if name.startswith('tftrain')))"
     modules = subprocess.check_output([sys.executable, "-c", ours], text=True).split()
-    assert {name for name in modules if not name.startswith("tftrain.reporting.tensorboard_plugin")} == {
+    assert {
+        name
+        for name in modules
+        if not name.startswith("tftrain.reporting.tensorboard_plugin")
+    } == {
         "tftrain",
         "tftrain.reporting.tensorboard.protocol",
     }

@@ -20,8 +20,17 @@ from tftrain.config.error_context import TrainingError
 from tftrain.reporting.tensorboard_plugin.plugin import Loader
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-FLAGS += ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # charts are drawn by WebGL
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+FLAGS += [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]  # charts are drawn by WebGL
 DATA = "data: {name: digits, flat: true, batch_size: 64, validation: 0.2, preprocess: {name: scale, by: 0.0625}}\n"
 CLIPPED = f"""{DATA}
 model: {{name: mlp, hidden: [16, 16]}}
@@ -66,7 +75,10 @@ def logdir(browser, tmp_path_factory):
     for name, text in {"clipped": CLIPPED, "exploding": EXPLODING}.items():
         config = folder / f"{name}.yaml"
         config.write_text(text)
-        with contextlib.suppress(TrainingError), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            contextlib.suppress(TrainingError),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             tftrain.train(tftrain.load(config, ()), folder / "log" / name)
     return folder / "log"
 
@@ -77,9 +89,18 @@ def address(logdir):
     found = {}
     plugins = default.get_plugins()
     plugins += [] if Loader in plugins else [Loader]
-    for mode, load_fast, prefix in (("data server", "true", "/behind"), ("python", "false", "")):
+    for mode, load_fast, prefix in (
+        ("data server", "true", "/behind"),
+        ("python", "false", ""),
+    ):
         board = program.TensorBoard(plugins)
-        board.configure(logdir=str(logdir), load_fast=load_fast, port=0, path_prefix=prefix, reload_interval=1)
+        board.configure(
+            logdir=str(logdir),
+            load_fast=load_fast,
+            port=0,
+            path_prefix=prefix,
+            reload_interval=1,
+        )
         found[mode] = board.launch().rstrip("/") + "/"
     for base in found.values():
         wait_for(base, ["clipped", "clipped/val", "exploding"])
@@ -88,7 +109,10 @@ def address(logdir):
 
 def wait_for(base, runs, seconds=30):
     deadline = time.monotonic() + seconds
-    while sorted(json.load(urllib.request.urlopen(f"{base}data/runs"))) != runs and time.monotonic() < deadline:
+    while (
+        sorted(json.load(urllib.request.urlopen(f"{base}data/runs"))) != runs
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
 
 
@@ -100,7 +124,14 @@ def opened(browser, address):
         page = browser.new_page(viewport={"width": 1500, "height": 1000}, **how)
         page.set_default_timeout(20_000)
         errors = []
-        page.on("console", lambda said: errors.append(f"{said.text} {said.location['url']}") if ours(said) else None)
+        page.on(
+            "console",
+            lambda said: (
+                errors.append(f"{said.text} {said.location['url']}")
+                if ours(said)
+                else None
+            ),
+        )
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{address[mode]}{fragment}")
         return SimpleNamespace(page=page, errors=errors)

@@ -56,7 +56,10 @@ def test_the_graph_is_drawn(tab, inked, soon):
     steps = ("batch", "gradients", "norms", "transforms", "update")
 
     def are_drawn():
-        nodes = [page.locator("tf-graph-scene g.node").filter(has_text=step).first for step in steps]
+        nodes = [
+            page.locator("tf-graph-scene g.node").filter(has_text=step).first
+            for step in steps
+        ]
         return all(node.is_visible() and inked(node) > 0.2 for node in nodes)
 
     if not soon(are_drawn, 20):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe
+from tftrain.core.step import StepSpec
 from tftrain.core.types import Batch
 from tftrain.optim.clipping import clip_global_norm
 from tftrain.optim.gradients.backprop import backprop
@@ -53,28 +53,46 @@ def small_run(transform=None, rate=None, metrics=None, seed=1):
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(5, "elu"), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)]
+        [
+            keras.Input((4,)),
+            layers.Dense(5, "elu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(3),
+        ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     objective = KerasObjective(model, loss, tf.nn.softmax)
     transform = transform or chain([("global_norm", clip_global_norm(0.5))])
     rate = rate or constant(0.01)
-    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")] if metrics is None else metrics
+    metrics = (
+        [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        if metrics is None
+        else metrics
+    )
     state = TrainState(model, keras.optimizers.Adam(), transform, rate, metrics=metrics)
-    recipe = Recipe(objective, backprop(), transform, rate, metrics)
-    return SimpleNamespace(model=model, objective=objective, state=state, recipe=recipe, metrics=metrics)
+    recipe = StepSpec(objective, backprop(), transform, rate, metrics)
+    return SimpleNamespace(
+        model=model, objective=objective, state=state, recipe=recipe, metrics=metrics
+    )
 
 
 def everything(state):
     """The bytes of all that changes."""
-    return {name: variable.numpy() for name, variable in state.variables_by_name().items()}
+    return {
+        name: variable.numpy() for name, variable in state.variables_by_name().items()
+    }
 
 
 @pytest.fixture(scope="session")
 def house():
     def assert_same(left, right):
         assert left.keys() == right.keys()
-        different = [name for name in left if np.asarray(left[name]).tobytes() != np.asarray(right[name]).tobytes()]
+        different = [
+            name
+            for name in left
+            if np.asarray(left[name]).tobytes() != np.asarray(right[name]).tobytes()
+        ]
         assert not different
 
     return SimpleNamespace(

@@ -20,11 +20,11 @@ from tftrain.core import replication
 from tftrain.core.guards import LossScale
 from tftrain.core.objective import KerasObjective
 from tftrain.core.penalties import ask_penalties
-from tftrain.core.remat import Blocks, recomputing
+from tftrain.core.remat import RematSpec, rematerialized
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
+from tftrain.core.step import StepSpec, make_step
 from tftrain.core.types import Batch
-from tftrain.core.update import Shares
+from tftrain.core.update import ParamOptions
 from tftrain.core.variables import parameter_names
 from tftrain.optim.clipping import (
     clip_adaptive,
@@ -34,11 +34,11 @@ from tftrain.optim.clipping import (
     clip_percentile,
     clip_value,
 )
-from tftrain.optim.gradients.accumulation import loss_scaled, microbatched
+from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant
 from tftrain.optim.transforms import chain
-from tftrain.runtime.distribution import open_strategy
+from tftrain.runtime.distribution import make_strategy
 
 LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.05, 0.05, 0.1, 30.0, 3
 CLIPS = {
@@ -50,25 +50,41 @@ CLIPS = {
     "adaptive": lambda names: clip_adaptive(RATIO, EPSILON),
     "percentile": lambda names: clip_percentile(PERCENT, WINDOW),
 }
-SIZES = (16, 13, 16, 3)  # of the batches; 13 does not divide, and of 3 examples one of four replicas gets none
+SIZES = (
+    16,
+    13,
+    16,
+    3,
+)  # of the batches; 13 does not divide, and of 3 examples one of four replicas gets none
 WORDS, LENGTH = 9, 4
 
 
 def dense():
     layers = keras.layers
-    return keras.Sequential([keras.Input((5,)), layers.Dense(6, "tanh"), layers.Dense(3, dtype="float32")])
+    return keras.Sequential(
+        [keras.Input((5,)), layers.Dense(6, "tanh"), layers.Dense(3, dtype="float32")]
+    )
 
 
 def embedding():
     layers = keras.layers
-    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(WORDS, 5), layers.GlobalAveragePooling1D()]
+    stack = [
+        keras.Input((LENGTH,), dtype="int64"),
+        layers.Embedding(WORDS, 5),
+        layers.GlobalAveragePooling1D(),
+    ]
     return keras.Sequential([*stack, layers.Dense(3)])
 
 
 def masked():
     layers = keras.layers
-    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(WORDS, 5, mask_zero=True)]
-    return keras.Sequential([*stack, layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")])
+    stack = [
+        keras.Input((LENGTH,), dtype="int64"),
+        layers.Embedding(WORDS, 5, mask_zero=True),
+    ]
+    return keras.Sequential(
+        [*stack, layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")]
+    )
 
 
 class SumPenalty(keras.layers.Layer):
@@ -82,16 +98,30 @@ class SumPenalty(keras.layers.Layer):
 def void():
     """A number for each of three classes at each step, with what is a mean and what is a sum added to the loss."""
     layers = keras.layers
-    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(WORDS, 5, mask_zero=True)]
-    return keras.Sequential([*stack, layers.Dense(4, "tanh", activity_regularizer="l2"), SumPenalty(), layers.Dense(3)])
+    stack = [
+        keras.Input((LENGTH,), dtype="int64"),
+        layers.Embedding(WORDS, 5, mask_zero=True),
+    ]
+    return keras.Sequential(
+        [
+            *stack,
+            layers.Dense(4, "tanh", activity_regularizer="l2"),
+            SumPenalty(),
+            layers.Dense(3),
+        ]
+    )
 
 
 class Called(keras.layers.Layer):
     """Keeps whether and how often it was called in training."""
 
     def build(self, shape):
-        self.ever = self.add_weight(shape=(), dtype="bool", initializer="zeros", trainable=False)
-        self.times = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False)
+        self.ever = self.add_weight(
+            shape=(), dtype="bool", initializer="zeros", trainable=False
+        )
+        self.times = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
 
     def call(self, x, training=False):
         if training:
@@ -102,8 +132,14 @@ class Called(keras.layers.Layer):
 
 def batch_norm(synchronized=False):
     layers = keras.layers
-    stack = [keras.Input((5,)), layers.Dense(6), layers.BatchNormalization(synchronized=synchronized, momentum=0.5)]
-    return keras.Sequential([*stack, layers.Activation("tanh"), layers.Dense(3), Called()])
+    stack = [
+        keras.Input((5,)),
+        layers.Dense(6),
+        layers.BatchNormalization(synchronized=synchronized, momentum=0.5),
+    ]
+    return keras.Sequential(
+        [*stack, layers.Activation("tanh"), layers.Dense(3), Called()]
+    )
 
 
 def synchronized():
@@ -112,7 +148,9 @@ def synchronized():
 
 def dropping():
     layers = keras.layers
-    block = keras.Sequential([layers.Dense(6, "tanh"), layers.Dropout(0.5), layers.Dense(6)])
+    block = keras.Sequential(
+        [layers.Dense(6, "tanh"), layers.Dropout(0.5), layers.Dense(6)]
+    )
     return keras.Sequential([keras.Input((5,)), block, layers.Dense(3)])
 
 
@@ -124,7 +162,11 @@ class OneHot(keras.layers.Layer):
 def embedding_twin():
     """The same function as `embedding`, by a product with ones and zeros: its gradient is dense."""
     layers = keras.layers
-    stack = [keras.Input((LENGTH,), dtype="int64"), OneHot(), layers.Dense(5, use_bias=False)]
+    stack = [
+        keras.Input((LENGTH,), dtype="int64"),
+        OneHot(),
+        layers.Dense(5, use_bias=False),
+    ]
     net = keras.Sequential([*stack, layers.GlobalAveragePooling1D(), layers.Dense(3)])
     keras.utils.set_random_seed(7)
     net.set_weights(embedding().get_weights())
@@ -132,7 +174,17 @@ def embedding_twin():
 
 
 MODELS = {
-    one.__name__: one for one in (dense, embedding, embedding_twin, masked, void, batch_norm, synchronized, dropping)
+    one.__name__: one
+    for one in (
+        dense,
+        embedding,
+        embedding_twin,
+        masked,
+        void,
+        batch_norm,
+        synchronized,
+        dropping,
+    )
 }
 
 
@@ -146,11 +198,13 @@ def batches(model, weighted):
         steps = (LENGTH,) if model == "masked" else ()
         y = 3 * random.normal(size=(size, *steps, 3)).astype("float32")
         if model == "void":
-            y = random.integers(-1, 3, (size, LENGTH)) * (np.arange(size)[:, None] > 2) - (
-                np.arange(size)[:, None] <= 2
-            )
+            y = random.integers(-1, 3, (size, LENGTH)) * (
+                np.arange(size)[:, None] > 2
+            ) - (np.arange(size)[:, None] <= 2)
         weight = random.uniform(0, 2, (size, *[1] * len(steps))).astype("float32")
-        yield Batch(tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None)
+        yield Batch(
+            tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None
+        )
 
 
 def trained(
@@ -176,27 +230,56 @@ def trained(
     data = list(batches(model, weighted))
     options = {"masks": model in ("masked", "void")}
     if model == "void":
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1, reduction=reduction)
+        loss = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=-1, reduction=reduction
+        )
         options |= {"loss_rank": 2, "penalties": ask_penalties(net, data[0].x)}
     objective = KerasObjective(net, loss, **options)
-    metrics = {"masked": [keras.metrics.MeanSquaredError()], "void": [keras.metrics.SparseCategoricalAccuracy()]}
+    metrics = {
+        "masked": [keras.metrics.MeanSquaredError()],
+        "void": [keras.metrics.SparseCategoricalAccuracy()],
+    }
     metrics = metrics.get(model, [])
     scale = LossScale() if precision == "mixed_float16" else None
     method = backprop() if scale is None else loss_scaled(backprop(), scale.value)
-    method = microbatched(method, pieces) if pieces > 1 else method
-    transform = chain([(clip, CLIPS[clip](parameter_names(net)))] if CLIPS[clip] else [])
-    rate, shares = constant(1.0 if optimizer == "sgd" else 0.1), [Shares(multiple) for multiple in multiples]
-    recipe = Recipe(objective, method, transform, rate, metrics, shares)
-    state = TrainState(net, keras.optimizers.get(optimizer), transform, recipe.rate, metrics=metrics, loss_scale=scale)
+    method = accumulated(method, pieces) if pieces > 1 else method
+    transform = chain(
+        [(clip, CLIPS[clip](parameter_names(net)))] if CLIPS[clip] else []
+    )
+    rate, shares = (
+        constant(1.0 if optimizer == "sgd" else 0.1),
+        [ParamOptions(multiple) for multiple in multiples],
+    )
+    recipe = StepSpec(objective, method, transform, rate, metrics, shares)
+    state = TrainState(
+        net,
+        keras.optimizers.get(optimizer),
+        transform,
+        recipe.rate,
+        metrics=metrics,
+        loss_scale=scale,
+    )
     step = make_step(state, recipe)
-    signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data[0] if part is not None]
-    program = tf.function(lambda *parts: replication.run(step, Batch(*parts))[0], input_signature=signature)
-    with recomputing(Blocks(net.layers if again else ())):
+    signature = [
+        tf.TensorSpec([None, *part.shape[1:]], part.dtype)
+        for part in data[0]
+        if part is not None
+    ]
+    program = tf.function(
+        lambda *parts: replication.run(step, Batch(*parts))[0],
+        input_signature=signature,
+    )
+    with rematerialized(RematSpec(net.layers if again else ())):
         program.get_concrete_function()
-    found = {f"weight/0/{index}": value for index, value in enumerate(net.get_weights())}
+    found = {
+        f"weight/0/{index}": value for index, value in enumerate(net.get_weights())
+    }
     for number, batch in enumerate(data, 1):
         row = program(*[part for part in batch if part is not None])
-        found |= {f"weight/{number}/{index}": value for index, value in enumerate(net.get_weights())}
+        found |= {
+            f"weight/{number}/{index}": value
+            for index, value in enumerate(net.get_weights())
+        }
         found |= {f"row/{number}/{name}": value.numpy() for name, value in row.items()}
     return found | {metric.name: np.array(metric.result()) for metric in metrics}
 
@@ -205,29 +288,54 @@ def looped(optimizer="sgd", steps=20, calls=3):
     """The weights after calls of many steps each, whose batches touch more and fewer rows of an embedding."""
     keras.utils.set_random_seed(7)
     layers = keras.layers
-    stack = [keras.Input((LENGTH,), dtype="int64"), layers.Embedding(1000, 5), layers.GlobalAveragePooling1D()]
+    stack = [
+        keras.Input((LENGTH,), dtype="int64"),
+        layers.Embedding(1000, 5),
+        layers.GlobalAveragePooling1D(),
+    ]
     net = keras.Sequential([*stack, layers.Dense(3)])
-    recipe = Recipe(KerasObjective(net, keras.losses.MeanSquaredError()), backprop(), chain([]), constant(0.1))
-    step = make_step(TrainState(net, keras.optimizers.get(optimizer), recipe.transform, recipe.rate), recipe)
+    recipe = StepSpec(
+        KerasObjective(net, keras.losses.MeanSquaredError()),
+        backprop(),
+        chain([]),
+        constant(0.1),
+    )
+    step = make_step(
+        TrainState(net, keras.optimizers.get(optimizer), recipe.transform, recipe.rate),
+        recipe,
+    )
     random = np.random.default_rng(5)
     x = random.integers(0, random.integers(1, 1000, (steps, 1, 1)), (steps, 13, LENGTH))
-    x, y = tf.constant(x), tf.constant(random.normal(size=(steps, 13, 3)).astype("float32"))
+    x, y = (
+        tf.constant(x),
+        tf.constant(random.normal(size=(steps, 13, 3)).astype("float32")),
+    )
 
     @tf.function
     def call():
         def body(index, total):
-            return index + 1, total + replication.run(step, Batch(x[index], y[index]))[0]["loss"]
+            return index + 1, total + replication.run(step, Batch(x[index], y[index]))[
+                0
+            ]["loss"]
 
-        return tf.while_loop(lambda index, _: index < steps, body, (0, 0.0), parallel_iterations=1)[1]
+        return tf.while_loop(
+            lambda index, _: index < steps, body, (0, 0.0), parallel_iterations=1
+        )[1]
 
     losses = [call().numpy() for _ in range(calls)]
-    return {"losses": np.array(losses)} | {f"weight/{index}": value for index, value in enumerate(net.get_weights())}
+    return {"losses": np.array(losses)} | {
+        f"weight/{index}": value for index, value in enumerate(net.get_weights())
+    }
 
 
 def masks():
     """What a model that drops and adds noise makes of ones on each replica, [calls, replicas, 20]."""
-    inner = keras.Sequential([keras.Input((20,)), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(20)])
-    net = keras.Sequential([keras.Input((20,)), inner, keras.layers.GaussianNoise(1.0, seed=2)])
+    inner = keras.Sequential(
+        [keras.Input((20,)), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(20)]
+    )
+    net = keras.Sequential(
+        [keras.Input((20,)), inner, keras.layers.GaussianNoise(1.0, seed=2)]
+    )
     net.layers[0].layers[1].set_weights([np.eye(20), np.zeros(20)])
     KerasObjective(net, keras.losses.MeanSquaredError())
     strategy = tf.distribute.get_strategy()
@@ -236,7 +344,11 @@ def masks():
     def once():
         return strategy.run(lambda: net(tf.ones([1, 20]), training=True)[0])
 
-    return {"outputs": np.stack([np.stack(strategy.experimental_local_results(once())) for _ in range(3)])}
+    return {
+        "outputs": np.stack(
+            [np.stack(strategy.experimental_local_results(once())) for _ in range(3)]
+        )
+    }
 
 
 def far():
@@ -244,32 +356,47 @@ def far():
     batch = Batch(tf.fill([4, 1], 30.0), tf.zeros([4, 1]))
 
     def line(optimizer):
-        net = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+        net = keras.Sequential(
+            [
+                keras.Input((1,)),
+                keras.layers.Dense(1, use_bias=False, kernel_initializer="ones"),
+            ]
+        )
         loss = keras.losses.MeanSquaredError()
         return net, KerasObjective(net, loss), optimizer
 
     net, objective, optimizer = line(keras.optimizers.SGD(1.0, global_clipnorm=1.0))
 
     def by_keras(batch):
-        own, _ = replication.own_share(batch)
+        own, _ = replication.local_batch(batch)
         with tf.GradientTape() as tape:
             loss = objective(own)[0] / replication.count()
-        optimizer.apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
+        optimizer.apply(
+            tape.gradient(loss, net.trainable_variables), net.trainable_variables
+        )
 
     optimizer.build(net.trainable_variables)
     tf.function(lambda: replication.run(by_keras, batch))()
     ours, objective, optimizer = line(keras.optimizers.SGD())
-    recipe = Recipe(objective, backprop(), chain([("global_norm", clip_global_norm(1.0))]), constant(1.0))
+    recipe = StepSpec(
+        objective,
+        backprop(),
+        chain([("global_norm", clip_global_norm(1.0))]),
+        constant(1.0),
+    )
     step = make_step(TrainState(ours, optimizer, recipe.transform, recipe.rate), recipe)
     tf.function(lambda: replication.run(step, batch))()
-    return {"keras": np.abs(1 - net.get_weights()[0].item()), "ours": np.abs(1 - ours.get_weights()[0].item())}
+    return {
+        "keras": np.abs(1 - net.get_weights()[0].item()),
+        "ours": np.abs(1 - ours.get_weights()[0].item()),
+    }
 
 
 def main():
     # Graphs as they stand: making them fast takes longer than running them a few times.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     count, file = int(sys.argv[1]), sys.argv[2]
-    strategy = open_strategy("mirrored", count) if count > 1 else None
+    strategy = make_strategy("mirrored", count) if count > 1 else None
     found = {}
     for place, case in enumerate(json.load(sys.stdin)):
         with strategy.scope() if strategy else contextlib.nullcontext():

@@ -7,14 +7,19 @@ import traceback
 import pytest
 
 from tftrain.core.background import Aside
-from tftrain.core.types import Signals
+from tftrain.core.types import LogData
 
 
 class Recorder:
     """Notes what it is told, in order; waits for `gate` at each point, and fails at step `failing`."""
 
     def __init__(self, failing=None):
-        self.told, self.failing, self.gate, self.threads = [], failing, threading.Event(), set()
+        self.told, self.failing, self.gate, self.threads = (
+            [],
+            failing,
+            threading.Event(),
+            set(),
+        )
         self.gate.set()
 
     def __call__(self, step, signals):
@@ -32,12 +37,14 @@ class Recorder:
 
 
 def points(*steps):
-    return [(step, Signals({"loss": 1.0})) for step in steps]
+    return [(step, LogData({"loss": 1.0})) for step in steps]
 
 
 def test_all_points_are_told_in_order_flushed_and_closed_on_one_other_thread():
     first, second = Recorder(), Recorder()
-    aside = Aside([first, second, lambda step, signals: None])  # the last has neither flush nor close
+    aside = Aside(
+        [first, second, lambda step, signals: None]
+    )  # the last has neither flush nor close
     aside(points(1, 2))
     aside([])
     aside(points(3))
@@ -76,7 +83,9 @@ def test_what_fails_is_raised_once_by_what_is_called_next(ask):
     aside(points(1, 2, 3))
     aside._waiting[0].exception(10)
     with pytest.raises(OSError, match="No space left") as raised:
-        {"call": lambda: aside(points(4)), "drain": aside.drain, "close": aside.close}[ask]()
+        {"call": lambda: aside(points(4)), "drain": aside.drain, "close": aside.close}[
+            ask
+        ]()
     assert traceback.extract_tb(raised.tb)[-1].name == "__call__"  # where it happened
     if ask != "close":
         aside(points(5))
@@ -118,8 +127,12 @@ def test_the_thread_that_trains_gets_the_interpreter_between_two_points():
     assert not written
 
 
-@pytest.mark.parametrize("end", ["", "raise ValueError('stop')", "raise KeyboardInterrupt", "sys.exit(3)"])
-def test_nothing_is_lost_or_hangs_where_the_interpreter_ends_without_a_close(tmp_path, end):
+@pytest.mark.parametrize(
+    "end", ["", "raise ValueError('stop')", "raise KeyboardInterrupt", "sys.exit(3)"]
+)
+def test_nothing_is_lost_or_hangs_where_the_interpreter_ends_without_a_close(
+    tmp_path, end
+):
     program = f"""
 import sys, time
 from tftrain.core.background import Aside
@@ -135,6 +148,8 @@ for step in range(3):
     aside([(step, None)])
 {end}
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60
+    )
     assert (ended.returncode == 0) == (end == "")
     assert (tmp_path / "written").read_text() == "0 1 2 "

@@ -6,11 +6,19 @@ import pytest
 from tftrain.core.metric_aggregator import depth_ratio, hidden_ends
 
 DENSE = {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}
-RECURRENT = {"kernel": np.zeros((2, 6)), "recurrent_kernel": np.zeros((2, 6)), "bias": np.zeros(6)}
+RECURRENT = {
+    "kernel": np.zeros((2, 6)),
+    "recurrent_kernel": np.zeros((2, 6)),
+    "bias": np.zeros(6),
+}
 
 
 def ends_of(*layers):
-    named = {f"{index:03d}.layer/{name}": param for index, layer in enumerate(layers) for name, param in layer.items()}
+    named = {
+        f"{index:03d}.layer/{name}": param
+        for index, layer in enumerate(layers)
+        for name, param in layer.items()
+    }
     return hidden_ends(list(named), list(named.values()))
 
 
@@ -21,7 +29,10 @@ def test_first_and_last_hidden_kernel():
     assert ends_of(RECURRENT, RECURRENT, DENSE) == (0, 3)
 
 
-@pytest.mark.parametrize("layers", [(), (DENSE,), (DENSE, DENSE), (RECURRENT, DENSE), ({"scale": np.zeros(())},)])
+@pytest.mark.parametrize(
+    "layers",
+    [(), (DENSE,), (DENSE, DENSE), (RECURRENT, DENSE), ({"scale": np.zeros(())},)],
+)
 def test_a_shallow_model_has_none(layers):
     assert ends_of(*layers) is None
 

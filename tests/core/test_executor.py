@@ -4,23 +4,35 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from tftrain.core.compiled_steps import Programs
-from tftrain.core.execution import DEFAULT, SERIAL, SMALL, executed, fitting
-from tftrain.core.schedule import MEASURED, Stretch
+from tftrain.core.compiled_steps import CompiledSteps
+from tftrain.core.execution import (
+    DEFAULT,
+    SERIAL,
+    SMALL,
+    choose_executor,
+    using_executor,
+)
+from tftrain.core.schedule import MEASURED, Segment
 
 
 def dense(*sizes):
-    return keras.Sequential([keras.Input((sizes[0],)), *(keras.layers.Dense(size) for size in sizes[1:])])
+    return keras.Sequential(
+        [keras.Input((sizes[0],)), *(keras.layers.Dense(size) for size in sizes[1:])]
+    )
 
 
 def test_small_operations_run_in_series_and_large_ones_do_not():
-    assert fitting(dense(4, 32, 3), np.zeros((1, 4), np.float32), 32) == SERIAL
+    assert choose_executor(dense(4, 32, 3), np.zeros((1, 4), np.float32), 32) == SERIAL
     wide = dense(2048, 1024, 10)
-    assert fitting(wide, np.zeros((1, 2048), np.float32), 64) == DEFAULT
-    side = int((SMALL / 9) ** 0.5) + 3  # one filter of 3 x 3, used at more than SMALL / 9 places
+    assert choose_executor(wide, np.zeros((1, 2048), np.float32), 64) == DEFAULT
+    side = (
+        int((SMALL / 9) ** 0.5) + 3
+    )  # one filter of 3 x 3, used at more than SMALL / 9 places
     image = keras.Sequential([keras.Input((side, side, 1)), keras.layers.Conv2D(1, 3)])
-    assert fitting(image, np.zeros((1, side, side, 1), np.float32), 1) == DEFAULT
-    assert fitting(image, np.zeros((1, side, side, 1), np.float32), 0) == SERIAL
+    assert (
+        choose_executor(image, np.zeros((1, side, side, 1), np.float32), 1) == DEFAULT
+    )
+    assert choose_executor(image, np.zeros((1, side, side, 1), np.float32), 0) == SERIAL
 
 
 class Own(keras.Model):
@@ -36,13 +48,18 @@ def test_a_models_own_call_is_seen_through_and_left_as_it_was():
     model = Own()
     x = np.ones((1, 1024), np.float32)
     model(x)
-    assert fitting(model, x, 1) == DEFAULT and fitting(model, x, 0) == SERIAL
+    assert (
+        choose_executor(model, x, 1) == DEFAULT
+        and choose_executor(model, x, 0) == SERIAL
+    )
     assert "call" not in vars(model.inner)
 
 
 def test_a_table_of_embeddings_is_not_multiplied():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(100_000, 32), keras.layers.Dense(1)])
-    assert fitting(model, np.zeros((1, 3), np.float32), 16) == SERIAL
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Embedding(100_000, 32), keras.layers.Dense(1)]
+    )
+    assert choose_executor(model, np.zeros((1, 3), np.float32), 16) == SERIAL
 
 
 @pytest.mark.parametrize("poisoned", [(), (7,)])
@@ -50,8 +67,10 @@ def test_both_do_the_same_whatever_is_due(house, poisoned):
     ends, rows = [], []
     for executor in (DEFAULT, SERIAL):
         run, feed = house.small_run(), house.classes_feed(poisoned=poisoned)
-        programs = Programs(run.state, run.recipe, feed, executor=executor)
-        found = programs.run(feed.serve(0, 9), [Stretch(3, MEASURED), Stretch(4), Stretch(9, MEASURED)])
+        programs = CompiledSteps(run.state, run.recipe, feed, executor=executor)
+        found = programs.run(
+            feed.serve(0, 9), [Segment(3, MEASURED), Segment(4), Segment(9, MEASURED)]
+        )
         ends.append(house.everything(run.state))
         rows.append(found.rows)
         assert len(found.rows["finite"]) == (7 if poisoned else 9)
@@ -66,11 +85,14 @@ def test_the_executor_and_its_settings_last_as_long_as_the_block():
     def told():
         options = context.context().function_call_options
         config = tf.compat.v1.ConfigProto.FromString(options.config_proto_serialized)
-        return options.executor_type or DEFAULT, config.graph_options.rewrite_options.disable_meta_optimizer
+        return (
+            options.executor_type or DEFAULT,
+            config.graph_options.rewrite_options.disable_meta_optimizer,
+        )
 
     assert told() == (DEFAULT, False)
-    with executed(SERIAL):
+    with using_executor(SERIAL):
         assert told() == (SERIAL, True)
-        with executed(DEFAULT):
+        with using_executor(DEFAULT):
             assert told() == (SERIAL, True)
     assert told() == (DEFAULT, False)

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from tftrain.runtime.tf_errors import cause
+from tftrain.runtime.tf_errors import short_message
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,10 @@ from tftrain.runtime.tf_errors import cause
             '<stack traces unavailable>\n  File "x.py", line 3, in f\nToo  large {{node a/b}} here\n\t [[{{node}}]]',
             "Too large here",
         ),
-        ("Failed getting HLO text: 'Expected size[0] in [0, 80]\n\t [[{{node x}}]]'", "Expected size[0] in [0, 80]"),
+        (
+            "Failed getting HLO text: 'Expected size[0] in [0, 80]\n\t [[{{node x}}]]'",
+            "Expected size[0] in [0, 80]",
+        ),
         (
             "Graph execution error:\n\nindices[2,3] = 9 is not in [0, 5) [Op:__inference__run_1485]",
             "indices[2,3] = 9 is not in [0, 5)",
@@ -25,11 +28,14 @@ from tftrain.runtime.tf_errors import cause
             "bad size",
         ),
         ("Graph execution error:", "Graph execution error:"),
-        ("End of sequence [Op:__inference__run_1]", "the data gave fewer examples than when they were counted"),
+        (
+            "End of sequence [Op:__inference__run_1]",
+            "the data gave fewer examples than when they were counted",
+        ),
     ],
 )
 def test_one_line_that_says_something(text, said):
-    assert cause(text) == said
+    assert short_message(text) == said
 
 
 def test_what_xla_does_not_know():
@@ -39,4 +45,7 @@ def test_what_xla_does_not_know():
 
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         step(tf.constant(1.0))
-    assert cause(str(caught.value)) == "XLA does not know the TensorFlow operation PyFunc"
+    assert (
+        short_message(str(caught.value))
+        == "XLA does not know the TensorFlow operation PyFunc"
+    )

@@ -1,8 +1,8 @@
 import pytest
 import tensorflow as tf
 
-from tftrain.core.execution import DEFAULT, SERIAL, executed
-from tftrain.core.numerics import once
+from tftrain.core.execution import DEFAULT, SERIAL, using_executor
+from tftrain.core.numerics import while_cond
 
 
 @pytest.mark.parametrize("executor", [DEFAULT, SERIAL])
@@ -11,12 +11,23 @@ def test_values_change_and_deeds_are_done_where_the_flag_is_set(executor):
 
     @tf.function
     def run(flag):
-        once(flag, lambda: done.assign_add(1))
-        return once(flag, lambda number, text: (number * 2, text + "!"), tf.constant(3), tf.constant("a"))
+        while_cond(flag, lambda: done.assign_add(1))
+        return while_cond(
+            flag,
+            lambda number, text: (number * 2, text + "!"),
+            tf.constant(3),
+            tf.constant("a"),
+        )
 
-    with executed(executor):
-        assert [value.numpy() for value in run(tf.constant(False))] == [3, b"a"] and done.numpy() == 0
-        assert [value.numpy() for value in run(tf.constant(True))] == [6, b"a!"] and done.numpy() == 1
+    with using_executor(executor):
+        assert [value.numpy() for value in run(tf.constant(False))] == [
+            3,
+            b"a",
+        ] and done.numpy() == 0
+        assert [value.numpy() for value in run(tf.constant(True))] == [
+            6,
+            b"a!",
+        ] and done.numpy() == 1
 
 
 @pytest.mark.parametrize("executor", [DEFAULT, SERIAL])
@@ -26,8 +37,8 @@ def test_what_the_deed_reads_is_as_it_was_left_before(executor):
     @tf.function
     def run():
         held.assign(5.0)
-        once(tf.constant(True), lambda: held.assign(held * 2))
+        while_cond(tf.constant(True), lambda: held.assign(held * 2))
         return held.read_value()
 
-    with executed(executor):
+    with using_executor(executor):
         assert run().numpy() == 10.0

@@ -12,7 +12,10 @@ from tftrain.core.types import Batch
 from tftrain.diagnostics.temporal_gradients import gradients_through_time
 
 LAYERS = keras.layers
-BATCH = Batch(tf.constant(np.random.default_rng(0).normal(size=(5, 6, 2)), tf.float32), tf.ones((5, 1)))
+BATCH = Batch(
+    tf.constant(np.random.default_rng(0).normal(size=(5, 6, 2)), tf.float32),
+    tf.ones((5, 1)),
+)
 
 
 def state_gradients(objective, batch):
@@ -29,7 +32,9 @@ def model_of(*layers):
 def test_both_layers_agree_with_a_loop_over_their_cells(kind):
     objective = model_of(kind(3, return_sequences=True), kind(4))
     below, above, last = objective.model.layers
-    lower, upper = ([tf.zeros((5, size)) for size in layer.state_size] for layer in (below, above))
+    lower, upper = (
+        [tf.zeros((5, size)) for size in layer.state_size] for layer in (below, above)
+    )
     seen = [[], []]
     with tf.GradientTape() as tape:
         for step in range(6):
@@ -48,14 +53,22 @@ def test_both_layers_agree_with_a_loop_over_their_cells(kind):
     found = tf.function(lambda: state_gradients(objective, BATCH), autograph=False)()
     assert [name[:4] for name in found] == ["000.", "001."]
     for mine, theirs in zip(found.values(), wanted, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)  # float32, sums in another order
+        np.testing.assert_allclose(
+            mine, theirs, rtol=1e-5, atol=1e-7
+        )  # float32, sums in another order
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_of_a_target_for_each_step_the_last_one_is_looked_back_from(weighted):
     """A cumulative sum gives all that is told of h_t: that the last output has it is all that counts."""
     keras.utils.set_random_seed(3)
-    model = keras.Sequential([keras.Input((6, 2)), LAYERS.SimpleRNN(3, return_sequences=True), LAYERS.Dense(1)])
+    model = keras.Sequential(
+        [
+            keras.Input((6, 2)),
+            LAYERS.SimpleRNN(3, return_sequences=True),
+            LAYERS.Dense(1),
+        ]
+    )
     objective = KerasObjective(model, keras.losses.MeanSquaredError(), loss_rank=2)
     weight = tf.constant([1.0, 0.0, 2.0, 1.0, 1.0]) if weighted else None
     batch = Batch(BATCH.x, tf.ones((5, 6, 1)), weight)
@@ -81,7 +94,9 @@ def test_of_padded_sequences_the_last_step_that_counts_is_looked_back_from():
     keras.utils.set_random_seed(3)
     layers = [LAYERS.Masking(), LAYERS.GRU(3, return_sequences=True), LAYERS.Dense(1)]
     model = keras.Sequential([keras.Input((None, 2)), *layers])
-    objective = KerasObjective(model, keras.losses.MeanSquaredError(reduction="sum"), loss_rank=2)
+    objective = KerasObjective(
+        model, keras.losses.MeanSquaredError(reduction="sum"), loss_rank=2
+    )
     x = BATCH.x.numpy()[:3]
     x[0, 4:], x[1, :2] = 0, 0
 
@@ -90,13 +105,23 @@ def test_of_padded_sequences_the_last_step_that_counts_is_looked_back_from():
         batch = Batch(tf.constant(part), tf.ones((*part.shape[:2], 1)))
         return gradients_through_time(objective, batch, {})[name].numpy()
 
-    whole = gradients_through_time(objective, Batch(tf.constant(x), tf.ones((3, 6, 1))), {})
+    whole = gradients_through_time(
+        objective, Batch(tf.constant(x), tf.ones((3, 6, 1))), {}
+    )
     [(name, found)] = whole.items()
     found = found.numpy()
-    np.testing.assert_allclose(found[:1, :4], looked_back(slice(1), slice(4)), rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(found[1:2, 2:], looked_back(slice(1, 2), slice(2, None)), rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(found[2:], looked_back(slice(2, 3), slice(None)), rtol=1e-5, atol=1e-7)
-    assert (np.linalg.norm(found[0, :4], axis=1) > 0).all() and (found[0, 4:] == 0).all()
+    np.testing.assert_allclose(
+        found[:1, :4], looked_back(slice(1), slice(4)), rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        found[1:2, 2:], looked_back(slice(1, 2), slice(2, None)), rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        found[2:], looked_back(slice(2, 3), slice(None)), rtol=1e-5, atol=1e-7
+    )
+    assert (np.linalg.norm(found[0, :4], axis=1) > 0).all() and (
+        found[0, 4:] == 0
+    ).all()
 
 
 def test_a_layer_that_goes_backwards_is_told_forward_in_time():
@@ -127,7 +152,9 @@ def test_a_cell_that_does_not_give_its_state():
             seen.append(states[0])
         loss = tf.reduce_mean((last(output) - BATCH.y) ** 2)
     wanted = tf.stack(tape.gradient(loss, seen), 1)
-    [found] = tf.function(lambda: state_gradients(objective, BATCH), autograph=False)().values()
+    [found] = tf.function(
+        lambda: state_gradients(objective, BATCH), autograph=False
+    )().values()
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
     assert np.linalg.norm(found[:, 0]) > 0
 
@@ -136,7 +163,9 @@ def test_each_call_of_a_layer_has_states_of_its_own():
     keras.utils.set_random_seed(3)
     inputs, layer = keras.Input((6, 2)), LAYERS.GRU(3, name="twice")
     outputs = LAYERS.Dense(1)(LAYERS.Concatenate()([layer(inputs), layer(2 * inputs)]))
-    objective = KerasObjective(keras.Model(inputs, outputs), keras.losses.MeanSquaredError())
+    objective = KerasObjective(
+        keras.Model(inputs, outputs), keras.losses.MeanSquaredError()
+    )
     found = state_gradients(objective, BATCH)
     assert {name: tuple(one.shape) for name, one in found.items()} == {
         "000.twice": (5, 6, 3),
@@ -150,7 +179,11 @@ def test_a_masked_step_has_no_gradient():
     x[:2, 2] = 0
     [found] = state_gradients(objective, Batch(tf.constant(x), BATCH.y)).values()
     norms = np.linalg.norm(found, axis=2)
-    assert (norms[:2, 2] == 0).all() and (norms[2:, 2] > 0).all() and (norms[:, 1] > 0).all()
+    assert (
+        (norms[:2, 2] == 0).all()
+        and (norms[2:, 2] > 0).all()
+        and (norms[:, 1] > 0).all()
+    )
 
 
 def test_a_model_without_recurrent_layers_has_none():

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.callback import Sinks
-from tftrain.core.compiled_steps import Programs
-from tftrain.core.loop import _needs, train
-from tftrain.core.schedule import MEASURED, Due, Plan, Stretch, every
-from tftrain.core.timing import Ledger
-from tftrain.core.types import NotFinite, Probe, Signals, Stop
+from tftrain.core.callback import Callback
+from tftrain.core.compiled_steps import CompiledSteps
+from tftrain.core.loop import _compile_keys, train
+from tftrain.core.schedule import MEASURED, NextEvent, Schedule, Segment, every
+from tftrain.core.timing import PhaseTimer
+from tftrain.core.types import LogData, NotFinite, Probe, Stop
 
 
 def raw_sizes():
@@ -20,23 +20,33 @@ def raw_sizes():
     def measure(moment):
         activations = [activation.values for activation in moment.activations.values()]
         assert len(activations) == 1
-        seen = [*moment.params, *moment.raw, *moment.grads, *moment.updates, *activations]
+        seen = [
+            *moment.params,
+            *moment.raw,
+            *moment.grads,
+            *moment.updates,
+            *activations,
+        ]
         return {"size": tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in seen])}
 
-    return Probe(measure, lambda measured: Signals(scalars={"size": float(measured["size"])}))
+    return Probe(
+        measure, lambda measured: LogData(scalars={"size": float(measured["size"])})
+    )
 
 
 def run_train(run, feed, programs=None, clock=None, **plan):
     """Train, and gather everything that the sinks were told."""
     told = {"signals": [], "calls": [], "saves": []}
-    sinks = Sinks(
+    sinks = Callback(
         [lambda step, signals: told["signals"].append((step, signals))],
         lambda step, row: told["calls"].append((step, row)),
         told["saves"].append,
     )
-    programs = programs or Programs(run.state, run.recipe, feed, [raw_sizes()] * ("histograms" in plan))
+    programs = programs or CompiledSteps(
+        run.state, run.recipe, feed, [raw_sizes()] * ("histograms" in plan)
+    )
     more = {"clock": clock} if clock else {}
-    plan = Plan(**{"scalars": every(10), "steps_per_call": 1000} | plan)
+    plan = Schedule(**{"scalars": every(10), "steps_per_call": 1000} | plan)
     told["reason"] = train(programs, run.state, feed, plan, sinks, **more)
     return told
 
@@ -48,18 +58,20 @@ def test_any_chunking_gives_the_same_bits(house):
     ends, losses = [], []
     for pieces in ([12], [1] * 12, [5, 4, 3], [-1] * 12, [3, -1, 2, -1, 5]):
         run, feed = house.small_run(), house.classes_feed()
-        programs = Programs(run.state, run.recipe, feed, [raw_sizes()])
+        programs = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()])
         seen, step = [], 0
         for piece in pieces:  # -1 is a measured step
             handle = feed.serve(step, abs(piece))
             if piece < 0:
-                seen.extend(programs.run(handle, [Stretch(1, MEASURED)]).rows["loss"])
+                seen.extend(programs.run(handle, [Segment(1, MEASURED)]).rows["loss"])
             else:
-                seen.extend(programs.run(handle, [Stretch(piece)]).rows["loss"])
+                seen.extend(programs.run(handle, [Segment(piece)]).rows["loss"])
             step += abs(piece)
         # A point forgets what the metrics counted, and -1 is a point.
         end = house.everything(run.state).items()
-        ends.append({name: value for name, value in end if not name.startswith("metrics/")})
+        ends.append(
+            {name: value for name, value in end if not name.startswith("metrics/")}
+        )
         losses.append(np.array(seen))
         assert programs.call.experimental_get_tracing_count() == 1
     for end, loss in zip(ends[1:], losses[1:], strict=True):
@@ -69,25 +81,36 @@ def test_any_chunking_gives_the_same_bits(house):
 
 def test_rows_have_a_line_for_each_step(house):
     run, feed = house.small_run(), house.classes_feed()
-    rows = Programs(run.state, run.recipe, feed).run(feed.serve(0, 3), [Stretch(3)]).rows
+    rows = (
+        CompiledSteps(run.state, run.recipe, feed)
+        .run(feed.serve(0, 3), [Segment(3)])
+        .rows
+    )
     parameters = len(run.model.trainable_variables)
     assert rows["loss"].shape == rows["clip/global_norm/factor"].shape == (3,)
     assert rows["grad_norms"].shape == (3, parameters)
-    np.testing.assert_allclose(tf.norm(rows["grad_norms"], axis=1), rows["grad_norm"], rtol=1e-6)
+    np.testing.assert_allclose(
+        tf.norm(rows["grad_norms"], axis=1), rows["grad_norm"], rtol=1e-6
+    )
     assert len(set(rows["loss"])) == 3
 
 
 def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
-    run, feed = house.small_run(metrics=[keras.metrics.MeanSquaredError()]), house.classes_feed()
+    run, feed = (
+        house.small_run(metrics=[keras.metrics.MeanSquaredError()]),
+        house.classes_feed(),
+    )
     feed.y = tf.one_hot(feed.y, 3)
     late = keras.metrics.F1Score(name="f1")
     run.state.metrics = (late,)
     objective = run.recipe.objective
     objective.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     assert not late.variables
-    programs = Programs(run.state, run.recipe._replace(metrics=[late]), feed)
-    assert [name for name in run.state.variables_by_name() if name.startswith("metrics/")]
-    programs.run(feed.serve(0, 4), [Stretch(4)])
+    programs = CompiledSteps(run.state, run.recipe._replace(metrics=[late]), feed)
+    assert [
+        name for name in run.state.variables_by_name() if name.startswith("metrics/")
+    ]
+    programs.run(feed.serve(0, 4), [Segment(4)])
     assert 0 < float(np.mean(late.result())) <= 1
 
 
@@ -96,30 +119,68 @@ def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
 
 def test_signals_come_at_due_steps_with_views_and_histograms_merged(house):
     run, feed = house.small_run(), house.classes_feed()
-    views = ((every(5), lambda step: Signals({"val_loss": step / 10})),)
-    programs = Programs(run.state, run.recipe, feed, [raw_sizes()])
-    told = run_train(run, feed, programs, total_steps=13, scalars=every(4), histograms=every(6), views=views)
+    views = ((every(5), lambda step: LogData({"val_loss": step / 10})),)
+    programs = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()])
+    told = run_train(
+        run,
+        feed,
+        programs,
+        total_steps=13,
+        scalars=every(4),
+        histograms=every(6),
+        views=views,
+    )
     assert told["reason"] is None
     at = {step: signals.scalars for step, signals in told["signals"]}
     assert list(at) == [4, 5, 6, 8, 10, 12, 13]
-    assert [step for step, scalars in at.items() if "loss" in scalars] == [4, 6, 8, 12, 13]
+    assert [step for step, scalars in at.items() if "loss" in scalars] == [
+        4,
+        6,
+        8,
+        12,
+        13,
+    ]
     assert [step for step, scalars in at.items() if "size" in scalars] == [6, 12, 13]
-    assert [step for step, scalars in at.items() if "val_loss" in scalars] == [5, 10, 13]
+    assert [step for step, scalars in at.items() if "val_loss" in scalars] == [
+        5,
+        10,
+        13,
+    ]
     assert at[12]["epoch"] == 1.2 and 0 <= at[12]["accuracy"] <= 1
-    assert {"grad_norm/" + name for name in ("000", "001")} <= {key[:13] for key in at[4]}
+    assert {"grad_norm/" + name for name in ("000", "001")} <= {
+        key[:13] for key in at[4]
+    }
     assert int(run.state.step) == 13
     assert programs.call.experimental_get_tracing_count() == 1
 
 
 def test_a_point_is_the_mean_of_all_its_steps(house):
     one, feed = house.small_run(), house.classes_feed()
-    losses = Programs(one.state, one.recipe, feed).run(feed.serve(0, 12), [Stretch(12)]).rows["loss"]
+    losses = (
+        CompiledSteps(one.state, one.recipe, feed)
+        .run(feed.serve(0, 12), [Segment(12)])
+        .rows["loss"]
+    )
     other = house.small_run()
-    told = run_train(other, feed, total_steps=12, scalars=every(6), histograms=every(4), steps_per_call=2)
+    told = run_train(
+        other,
+        feed,
+        total_steps=12,
+        scalars=every(6),
+        histograms=every(4),
+        steps_per_call=2,
+    )
     points = {step: signals.scalars["loss"] for step, signals in told["signals"]}
-    means = {4: losses[:4].mean(), 6: losses[4:6].mean(), 8: losses[6:8].mean(), 12: losses[8:].mean()}
+    means = {
+        4: losses[:4].mean(),
+        6: losses[4:6].mean(),
+        8: losses[6:8].mean(),
+        12: losses[8:].mean(),
+    }
     assert list(points) == list(means)
-    np.testing.assert_allclose(list(points.values()), list(means.values()), rtol=1e-6)  # float64 against float32
+    np.testing.assert_allclose(
+        list(points.values()), list(means.values()), rtol=1e-6
+    )  # float64 against float32
 
 
 def test_calls_are_no_longer_than_feed_plan_and_pace_allow(house):
@@ -136,7 +197,14 @@ def test_calls_are_no_longer_than_feed_plan_and_pace_allow(house):
 def test_auto_pace_doubles_while_quick_and_halves_when_slow(house):
     times = iter(np.cumsum([0, 0.1, 0, 0.1, 0, 0.1, 0, 0.3, 0, 0.6, 0, 0.1, 0, 0.1]))
     run, feed = house.small_run(), house.classes_feed()
-    told = run_train(run, feed, clock=lambda: next(times), total_steps=30, scalars=every(30), steps_per_call="auto")
+    told = run_train(
+        run,
+        feed,
+        clock=lambda: next(times),
+        total_steps=30,
+        scalars=every(30),
+        steps_per_call="auto",
+    )
     assert [count for _, count in feed.served] == [1, 2, 4, 8, 8, 4, 3]
     assert told["signals"][0][1].scalars["step_ms"] == pytest.approx(1400 / 30)
 
@@ -145,7 +213,7 @@ def test_a_run_goes_on_from_the_step_of_its_state(house):
     whole, feed = house.small_run(), house.classes_feed()
     run_train(whole, feed, total_steps=9, scalars=every(3))
     halved = house.small_run()
-    programs = Programs(halved.state, halved.recipe, feed, [raw_sizes()])
+    programs = CompiledSteps(halved.state, halved.recipe, feed, [raw_sizes()])
     run_train(halved, feed, programs, total_steps=6, scalars=every(3))
     told = run_train(halved, feed, programs, total_steps=9, scalars=every(3))
     assert [step for step, _ in told["signals"]] == [9]
@@ -156,9 +224,12 @@ def test_a_run_goes_on_from_the_step_of_its_state(house):
 def test_checkpoints_come_after_the_observers(house):
     run, feed = house.small_run(), house.classes_feed()
     order = []
-    sinks = Sinks([lambda step, signals: order.append(("seen", step))], save=lambda step: order.append(("saved", step)))
-    plan = Plan(7, every(6), checkpoints=every(3))
-    train(Programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    sinks = Callback(
+        [lambda step, signals: order.append(("seen", step))],
+        save=lambda step: order.append(("saved", step)),
+    )
+    plan = Schedule(7, every(6), checkpoints=every(3))
+    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, sinks)
     assert order == [("saved", 3), ("seen", 6), ("saved", 6), ("seen", 7)]
 
 
@@ -169,9 +240,14 @@ def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
         if step == 4:
             raise Stop("no better since step 2")
 
-    sinks = Sinks([impatient, lambda step, signals: seen.append(step)], save=lambda step: seen.append(-step))
-    plan = Plan(10, every(2), checkpoints=every(4))
-    reason = train(Programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    sinks = Callback(
+        [impatient, lambda step, signals: seen.append(step)],
+        save=lambda step: seen.append(-step),
+    )
+    plan = Schedule(10, every(2), checkpoints=every(4))
+    reason = train(
+        CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, sinks
+    )
     assert str(reason) == "no better since step 2" and not isinstance(reason, NotFinite)
     assert seen == [2, 4, -4]
     assert int(run.state.step) == 4
@@ -182,10 +258,16 @@ def test_stop_at_a_step_that_is_not_finite(house):
     told = run_train(run, feed, total_steps=10, scalars=every(3), steps_per_call=2)
     assert isinstance(told["reason"], NotFinite)
     what, _, where = str(told["reason"]).partition(" (")
-    assert what == "the loss or a gradient was not finite at step 4; that update was not applied"
+    assert (
+        what
+        == "the loss or a gradient was not finite at step 4; that update was not applied"
+    )
     assert where.startswith("loss nan, gradients not finite in 000.dense")
     assert where.endswith(", 1 more)")
-    assert [step for step, _ in told["signals"]] == [3, 4]  # the call of two steps ends with its first
+    assert [step for step, _ in told["signals"]] == [
+        3,
+        4,
+    ]  # the call of two steps ends with its first
     assert told["signals"][-1][1].scalars["nonfinite_steps"] == 1
     assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
 
@@ -202,7 +284,9 @@ def test_skip_what_is_not_finite(house):
     told = run_train(run, feed, total_steps=10, on_nonfinite="skip")
     assert told["reason"] is None
     ((_, signals),) = told["signals"]
-    assert signals.scalars["nonfinite_steps"] == 2 and np.isfinite(signals.scalars["loss"])
+    assert signals.scalars["nonfinite_steps"] == 2 and np.isfinite(
+        signals.scalars["loss"]
+    )
     assert int(run.state.optimizer.iterations) == 8
 
 
@@ -210,18 +294,34 @@ def test_skip_what_is_not_finite(house):
 def test_trouble_is_told_before_anything_is_done_about_it(house, on_nonfinite):
     run, feed, order = house.small_run(), house.classes_feed(poisoned=[4]), []
     good = house.small_run()
-    train(Programs(good.state, good.recipe, feed), good.state, feed, Plan(3, every(3)), Sinks())
+    train(
+        CompiledSteps(good.state, good.recipe, feed),
+        good.state,
+        feed,
+        Schedule(3, every(3)),
+        Callback(),
+    )
 
     def on_trouble(trouble):
         order.append(("trouble", trouble.step))
         then, now = house.everything(good.state), house.everything(run.state)
-        assert (trouble.kind, len(trouble.rows["loss"]), now.pop("step"), then.pop("step")) == ("loss", 4, 4, 3)
+        assert (
+            trouble.kind,
+            len(trouble.rows["loss"]),
+            now.pop("step"),
+            then.pop("step"),
+        ) == ("loss", 4, 4, 3)
         trained = [name for name in now if not name.startswith("metrics/")]
-        house.assert_same({name: then[name] for name in trained}, {name: now[name] for name in trained})
+        house.assert_same(
+            {name: then[name] for name in trained},
+            {name: now[name] for name in trained},
+        )
 
-    sinks = Sinks([lambda step, signals: order.append(("seen", step))], on_trouble=on_trouble)
-    plan = Plan(6, every(2), on_nonfinite=on_nonfinite)
-    train(Programs(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    sinks = Callback(
+        [lambda step, signals: order.append(("seen", step))], on_trouble=on_trouble
+    )
+    plan = Schedule(6, every(2), on_nonfinite=on_nonfinite)
+    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, sinks)
     assert order[:3] == [("seen", 2), ("trouble", 4), ("seen", 4)]
     assert order[3:] == ([("seen", 6)] if on_nonfinite == "skip" else [])
 
@@ -233,9 +333,15 @@ def test_ctrl_c_between_calls_leaves_whole_steps(house):
         if step >= 3:
             raise KeyboardInterrupt
 
-    programs = Programs(run.state, run.recipe, feed)
+    programs = CompiledSteps(run.state, run.recipe, feed)
     with pytest.raises(KeyboardInterrupt):
-        train(programs, run.state, feed, Plan(10, every(10), steps_per_call=2), Sinks(on_call=interrupt))
+        train(
+            programs,
+            run.state,
+            feed,
+            Schedule(10, every(10), steps_per_call=2),
+            Callback(on_call=interrupt),
+        )
     assert int(run.state.step) == int(run.state.optimizer.iterations) == 3
 
 
@@ -243,20 +349,30 @@ def test_where_the_time_goes(house):
     run, feed = house.small_run(), house.classes_feed()
     feed.prepared = False
     now = [0.0]
-    ledger = Ledger(lambda: now[0])
+    ledger = PhaseTimer(lambda: now[0])
 
     def passing(seconds):
         def work(*_):
             now[0] += seconds
-            return Signals()
+            return LogData()
 
         return work
 
-    sinks = Sinks([passing(1)], passing(10), passing(100), passing(1000), ledger=ledger)
-    plan = Plan(4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2)
-    train(Programs(run.state, run.recipe, feed, [raw_sizes()]), run.state, feed, plan, sinks)
+    sinks = Callback(
+        [passing(1)], passing(10), passing(100), passing(1000), ledger=ledger
+    )
+    plan = Schedule(
+        4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2
+    )
+    train(
+        CompiledSteps(run.state, run.recipe, feed, [raw_sizes()]),
+        run.state,
+        feed,
+        plan,
+        sinks,
+    )
     # Three calls; the first, of one step, is set up. That its graph has a clock of its own does not matter here.
-    spent = ledger.spent()
+    spent = ledger.seconds_by_phase()
     assert {kind: spent[kind] for kind in ("checkpoints", "writing", "validation")} == {
         "checkpoints": 2 * (1 + 100),
         "writing": 3 * (10 + 1000),
@@ -266,23 +382,31 @@ def test_where_the_time_goes(house):
 
 def test_xla_compiles_both_kinds_of_step_for_whole_and_for_short_batches():
     programs, feed = SimpleNamespace(compiled=True), SimpleNamespace(steps_per_epoch=4)
-    due = Due(0, False, False, (), False)
+    due = NextEvent(0, False, False, (), False)
 
     def needs(step, *stretches):
-        return _needs(programs, feed, [(Stretch(*one), due) for one in stretches], step)
+        return _compile_keys(
+            programs, feed, [(Segment(*one), due) for one in stretches], step
+        )
 
     whole, short = (False, False), (True, False)
-    assert needs(0, (3,)) == {whole} and needs(3, (1,)) == {short} and needs(3, (2,)) == {whole, short}
+    assert (
+        needs(0, (3,)) == {whole}
+        and needs(3, (1,)) == {short}
+        and needs(3, (2,)) == {whole, short}
+    )
     # Of a call that goes on to a short batch behind a measured step only the whole batch was measured.
     assert needs(0, (2, MEASURED), (4,)) == {whole, (False, True), short}
     assert needs(0, (1, MEASURED)) == {(False, True)}
     assert needs(2, (2, MEASURED)) == {whole, (True, True)}
 
 
-def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_take(house):
+def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_take(
+    house,
+):
     run, feed = house.small_run(), house.classes_feed()
-    programs = Programs(run.state, run.recipe, feed, [raw_sizes()])
-    assert programs.run(feed.serve(0, 2), [Stretch(2)]).input == 0
+    programs = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()])
+    assert programs.run(feed.serve(0, 2), [Segment(2)]).input == 0
     feed.prepared, make = False, feed.batch
 
     def slow(handle, index):
@@ -291,6 +415,8 @@ def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_ta
         return batch._replace(x=tf.ensure_shape(wait, batch.x.shape))
 
     feed.batch = slow
-    found = Programs(run.state, run.recipe, feed, [raw_sizes()]).run(feed.serve(0, 3), [Stretch(3, MEASURED)])
+    found = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()]).run(
+        feed.serve(0, 3), [Segment(3, MEASURED)]
+    )
     assert 0.15 < found.input < 1 and 0 < found.measuring < 0.05 + found.input
-    assert set(found.rows) == set(programs.run(feed.serve(0, 2), [Stretch(2)]).rows)
+    assert set(found.rows) == set(programs.run(feed.serve(0, 2), [Segment(2)]).rows)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.guards import LOOKS_EVERY, NormRange
+from tftrain.core.guards import LOOKS_EVERY, SpikeDetector
 
 
 class Twin:
@@ -17,7 +17,10 @@ class Twin:
         if self.until and step > self.until:
             self.end_tolerance()
         if step - 1 == 10 or (step - 1) % LOOKS_EVERY == 0:
-            recent = [*self.windows[-1], *(self.windows[-2] if len(self.windows) > 1 else [])]
+            recent = [
+                *self.windows[-1],
+                *(self.windows[-2] if len(self.windows) > 1 else []),
+            ]
             if recent:
                 self.limit = max(self.factor * max(recent), 2 * max(self.applied))
                 self.windows.append([])
@@ -26,7 +29,10 @@ class Twin:
             self.spikes.append((step, norm))
             close = [norm for before, norm in self.spikes[-3:] if before > step - 10]
             if len(close) == 3:
-                self.until, self.limit_before = step + 10, self.limit_before or self.limit
+                self.until, self.limit_before = (
+                    step + 10,
+                    self.limit_before or self.limit,
+                )
                 self.limit = 2 * max(close)
             return False
         self.limit = max(self.limit, self.factor * norm)
@@ -44,7 +50,7 @@ class Twin:
 def judge(norms, factor=1000.0):
     """Whether each of these norms is applied, by a NormRange and by its twin."""
     norms = np.asarray(norms, np.float32)
-    norm_range, twin = NormRange(factor), Twin(np.float32(factor))
+    norm_range, twin = SpikeDetector(factor), Twin(np.float32(factor))
 
     @tf.function
     def step_with(norm):
@@ -57,7 +63,9 @@ def judge(norms, factor=1000.0):
     for step, norm in enumerate(norms):
         if step == next_look:
             next_look = step + norm_range.look(step)
-            assert next_look == step + norm_range.look(step)  # to look twice changes nothing
+            assert next_look == step + norm_range.look(
+                step
+            )  # to look twice changes nothing
         applied.append(bool(step_with(norm)))
         if not applied[-1]:
             assert norm_range.is_spike(norm)
@@ -91,7 +99,14 @@ ORDINARY = np.exp(np.random.default_rng(0).normal(size=STEPS) / 2)
         {50: 1e4, 70: 1e6, 90: 1e8, 110: 1e10},
         dict.fromkeys(range(20, STEPS, 5), 3e6),
     ],
-    ids=["one", "two", "a burst", "one behind a burst", "larger each time", "again and again"],
+    ids=[
+        "one",
+        "two",
+        "a burst",
+        "one behind a burst",
+        "larger each time",
+        "again and again",
+    ],
 )
 def test_the_guard_stands_behind_a_spike(spikes):
     """Each of them is skipped and nothing else is: there is no step behind a spike at which anything goes."""
@@ -119,7 +134,7 @@ def test_heavy_tails_are_no_spikes(kind):
 
 
 def test_a_norm_like_the_largest_of_the_run_is_no_spike():
-    norm_range = NormRange(10.0)
+    norm_range = SpikeDetector(10.0)
     for step in range(2 * LOOKS_EVERY + 11):
         norm_range.look(step)
         norm = 1.0 if step < 10 else 1e-9
@@ -127,18 +142,26 @@ def test_a_norm_like_the_largest_of_the_run_is_no_spike():
         norm_range.add(tf.constant(norm))
     assert norm_range.limit() == 2
     assert norm_range.holds(tf.constant(1.5)) and not norm_range.holds(tf.constant(3.0))
-    assert norm_range.is_spike(3.0) and not norm_range.is_spike(np.inf) and not norm_range.is_spike(1.5)
+    assert (
+        norm_range.is_spike(3.0)
+        and not norm_range.is_spike(np.inf)
+        and not norm_range.is_spike(1.5)
+    )
 
 
 @pytest.mark.parametrize("factor", [None, 1000.0])
 def test_what_is_never_a_spike_and_what_never_holds(factor):
-    norm_range = NormRange(factor)
+    norm_range = SpikeDetector(factor)
     for step in range(2 * LOOKS_EVERY):  # zeros tell nothing of a range
         assert norm_range.look(step) > 0
         if step % 500 == 0:
             norm_range.add(tf.constant(0.0))
-    assert norm_range.holds(tf.constant(3e38)) and not norm_range.holds(tf.constant(np.inf))
+    assert norm_range.holds(tf.constant(3e38)) and not norm_range.holds(
+        tf.constant(np.inf)
+    )
     assert not norm_range.holds(tf.constant(np.nan))
     norm_range.add(tf.constant(3e38))
     norm_range.look(3 * LOOKS_EVERY)
-    assert norm_range.holds(tf.constant(3e38)) and not norm_range.holds(tf.constant(np.inf))
+    assert norm_range.holds(tf.constant(3e38)) and not norm_range.holds(
+        tf.constant(np.inf)
+    )

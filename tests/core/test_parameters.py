@@ -4,7 +4,13 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tftrain.core.variables import Names, names_of, parameter_names, parameters, unknown_to_keras
+from tftrain.core.variables import (
+    Names,
+    names_of,
+    parameter_names,
+    parameters,
+    untracked_variables,
+)
 
 
 class Twins(keras.Model):
@@ -13,7 +19,10 @@ class Twins(keras.Model):
     def __init__(self):
         super().__init__(name="twins")
         self.scale = self.add_weight(name="scale", shape=())
-        self.parts = [keras.layers.Dense(1, name="part"), keras.layers.Dense(1, name="part")]
+        self.parts = [
+            keras.layers.Dense(1, name="part"),
+            keras.layers.Dense(1, name="part"),
+        ]
 
     def call(self, x):
         return self.parts[1](self.parts[0](x)) * self.scale
@@ -22,13 +31,19 @@ class Twins(keras.Model):
 def test_names_of_twins():
     model = Twins()
     model(tf.ones([1, 2]))
-    expected = "000.twins/scale 001.part/kernel 001.part/bias 002.part/kernel 002.part/bias"
+    expected = (
+        "000.twins/scale 001.part/kernel 001.part/bias 002.part/kernel 002.part/bias"
+    )
     assert parameter_names(model) == expected.split()
 
 
 def test_names_of_nested_layers():
-    inner = keras.Sequential([keras.Input((5, 3)), keras.layers.Dense(2, name="first")], name="inner")
-    model = keras.Sequential([keras.Input((5, 3)), inner, keras.layers.LSTM(2, name="memory")], name="outer")
+    inner = keras.Sequential(
+        [keras.Input((5, 3)), keras.layers.Dense(2, name="first")], name="inner"
+    )
+    model = keras.Sequential(
+        [keras.Input((5, 3)), inner, keras.layers.LSTM(2, name="memory")], name="outer"
+    )
     assert parameter_names(model) == [
         "000.inner.first/kernel",
         "000.inner.first/bias",
@@ -43,9 +58,14 @@ class UnlikeTwins(keras.Model):
 
     def __init__(self):
         super().__init__(name="unlike")
-        self.parts = [keras.layers.Dense(1, name="part", use_bias=False), keras.layers.Dense(1, name="part")]
+        self.parts = [
+            keras.layers.Dense(1, name="part", use_bias=False),
+            keras.layers.Dense(1, name="part"),
+        ]
         self.last = keras.layers.Layer(name="last")
-        self.last.first, self.last.second = (keras.Variable(1.0, name="scale") for _ in range(2))
+        self.last.first, self.last.second = (
+            keras.Variable(1.0, name="scale") for _ in range(2)
+        )
 
     def call(self, x):
         return self.parts[1](self.parts[0](x)) * self.last.first * self.last.second
@@ -54,7 +74,9 @@ class UnlikeTwins(keras.Model):
 def test_names_go_by_the_layer_that_owns():
     model = UnlikeTwins()
     model(tf.ones([1, 2]))
-    expected = "000.part/kernel 001.part/kernel 001.part/bias 002.last/scale 002.last/scale_2"
+    expected = (
+        "000.part/kernel 001.part/kernel 001.part/bias 002.last/scale 002.last/scale_2"
+    )
     assert parameter_names(model) == expected.split()
 
 
@@ -76,21 +98,30 @@ def part_frozen(*frozen):
 
 
 def test_freezing_changes_no_name():
-    first, norm = ["000.first/kernel", "000.first/bias"], ["001.norm/gamma", "001.norm/beta"]
+    first, norm = (
+        ["000.first/kernel", "000.first/bias"],
+        ["001.norm/gamma", "001.norm/beta"],
+    )
     last = ["002.last/kernel", "002.last/bias"]
     assert names_of(part_frozen()) == Names([*first, *norm, *last], [])
     assert names_of(part_frozen("first")) == Names([*norm, *last], first)
     assert names_of(part_frozen("norm", "last")) == Names(first, [*norm, *last])
     one = part_frozen()
     one.get_layer("first").kernel.trainable = False
-    assert names_of(one) == Names(["000.first/bias", *norm, *last], ["000.first/kernel"])
+    assert names_of(one) == Names(
+        ["000.first/bias", *norm, *last], ["000.first/kernel"]
+    )
 
 
 def test_freezing_tells_twins_apart_too():
     model = Twins()
     model(tf.ones([1, 2]))
     model.parts[0].trainable = False
-    assert parameter_names(model) == ["000.twins/scale", "002.part/kernel", "002.part/bias"]
+    assert parameter_names(model) == [
+        "000.twins/scale",
+        "002.part/kernel",
+        "002.part/bias",
+    ]
 
 
 def test_parameters_are_those_made_to_be_trained():
@@ -103,7 +134,10 @@ class Keeping(keras.layers.Layer):
 
     def __init__(self):
         super().__init__()
-        self.plain, self.listed = tf.Variable(0.0), [tf.Variable(1.0), {"deep": tf.Variable(2.0)}]
+        self.plain, self.listed = (
+            tf.Variable(0.0),
+            [tf.Variable(1.0), {"deep": tf.Variable(2.0)}],
+        )
         self.drawing, self.module = tf.random.Generator.from_seed(1), tf.Module()
         self.module.inner = tf.Variable(3.0)
         self.seed, self.twice = keras.random.SeedGenerator(1), self.plain
@@ -117,7 +151,17 @@ class Keeping(keras.layers.Layer):
 
 def test_variables_that_keras_does_not_see():
     model = keras.Sequential(
-        [keras.Input((2,)), keras.layers.BatchNormalization(), Keeping(), keras.layers.Dropout(0.5)]
+        [
+            keras.Input((2,)),
+            keras.layers.BatchNormalization(),
+            Keeping(),
+            keras.layers.Dropout(0.5),
+        ]
     )
-    found = unknown_to_keras(model)
-    assert {name.partition(".")[2] for name in found} == {"plain", "listed", "drawing", "module"}
+    found = untracked_variables(model)
+    assert {name.partition(".")[2] for name in found} == {
+        "plain",
+        "listed",
+        "drawing",
+        "module",
+    }

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.compiled_steps import Programs
-from tftrain.core.schedule import Stretch
-from tftrain.core.variables import read, write
+from tftrain.core.checkpoint import CheckpointManager
+from tftrain.core.compiled_steps import CompiledSteps
+from tftrain.core.schedule import Segment
+from tftrain.core.variables import assign_values, read_values
 from tftrain.optim.schedules import backoff, inverse_norm, plateau, warmup
 
 
@@ -15,12 +15,25 @@ def nested(house):
     """A small run whose rate holds every state there is, deep within each other."""
 
     def make(poisoned=(), seed=1):
-        rate = warmup(2, backoff(4, inverse_norm(plateau(0.01, "loss", 0.5, 1)), 1.02, 0.1, 0.5))
-        run, run.feed = house.small_run(rate=rate, seed=seed), house.classes_feed(poisoned=poisoned)
-        programs = Programs(run.state, run.recipe, run.feed)
-        run.go = lambda step, count: programs.run(run.feed.serve(step, count), [Stretch(count)]).rows["learning_rate"]
-        run.heed = lambda loss: write(run.state.rate, rate.heed(read(run.state.rate), {"loss": loss}))
-        run.rate = lambda: {k: v for k, v in house.everything(run.state).items() if k.startswith("rate/")}
+        rate = warmup(
+            2, backoff(4, inverse_norm(plateau(0.01, "loss", 0.5, 1)), 1.02, 0.1, 0.5)
+        )
+        run, run.feed = (
+            house.small_run(rate=rate, seed=seed),
+            house.classes_feed(poisoned=poisoned),
+        )
+        programs = CompiledSteps(run.state, run.recipe, run.feed)
+        run.go = lambda step, count: programs.run(
+            run.feed.serve(step, count), [Segment(count)]
+        ).rows["learning_rate"]
+        run.heed = lambda loss: assign_values(
+            run.state.rate, rate.heed(read_values(run.state.rate), {"loss": loss})
+        )
+        run.rate = lambda: {
+            k: v
+            for k, v in house.everything(run.state).items()
+            if k.startswith("rate/")
+        }
         return run
 
     return make
@@ -35,7 +48,10 @@ def test_any_number_of_steps_per_call_gives_the_same_bits(house, nested):
             step += piece
         ends.append(house.everything(run.state))
         rates.append(np.array(seen))
-    assert len(set(rates[0])) == 10 and np.diff(rates[0]).min() < 0 < np.diff(rates[0]).max()
+    assert (
+        len(set(rates[0])) == 10
+        and np.diff(rates[0]).min() < 0 < np.diff(rates[0]).max()
+    )
     for end, rate in zip(ends[1:], rates[1:], strict=True):
         house.assert_same(ends[0], end)
         assert rate.tobytes() == rates[0].tobytes()
@@ -58,8 +74,8 @@ def test_the_state_of_a_rate_is_in_the_checkpoint(house, nested, tmp_path):
     for loss in (2.0, 3.0, 4.0):
         whole.heed(loss)
     assert len(whole.rate()) == 2 + 1 + 2 + 4
-    Checkpoints(tmp_path, whole.state).save(4)
-    Checkpoints(tmp_path, other.state).restore_latest()
+    CheckpointManager(tmp_path, whole.state).save(4)
+    CheckpointManager(tmp_path, other.state).restore_latest()
     for run in (whole, other):
         run.heed(2.5)
         run.go(4, 3)

@@ -3,63 +3,99 @@ import json
 import numpy as np
 import pytest
 
-from tftrain.core.bad_steps import MOST, Rewinds
-from tftrain.core.callback import Sinks
-from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.compiled_steps import Programs
+from tftrain.core.bad_steps import MAX_REWINDS, RewindPolicy
+from tftrain.core.callback import Callback
+from tftrain.core.checkpoint import CheckpointManager
+from tftrain.core.compiled_steps import CompiledSteps
 from tftrain.core.loop import train
-from tftrain.core.schedule import Plan, every
+from tftrain.core.schedule import Schedule, every
 from tftrain.core.types import NotFinite
 
 
 def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=1000):
-    run, feed, told = house.small_run(), house.classes_feed(steps=steps, poisoned=poisoned), []
-    programs, saves = Programs(run.state, run.recipe, feed), Checkpoints(folder, run.state)
+    run, feed, told = (
+        house.small_run(),
+        house.classes_feed(steps=steps, poisoned=poisoned),
+        [],
+    )
+    programs, saves = (
+        CompiledSteps(run.state, run.recipe, feed),
+        CheckpointManager(folder, run.state),
+    )
     saves.save(0)
-    rewinds = Rewinds(run.state, told.append)
-    sinks = Sinks(save=saves.save, rewind=lambda trouble: rewinds.back(trouble, saves.restore_latest))
-    plan = Plan(steps, every(3), checkpoints=every(checkpoints), on_nonfinite="rewind", steps_per_call=steps_per_call)
+    rewinds = RewindPolicy(run.state, told.append)
+    sinks = Callback(
+        save=saves.save,
+        rewind=lambda trouble: rewinds.back(trouble, saves.restore_latest),
+    )
+    plan = Schedule(
+        steps,
+        every(3),
+        checkpoints=every(checkpoints),
+        on_nonfinite="rewind",
+        steps_per_call=steps_per_call,
+    )
     return run, told, train(programs, run.state, feed, plan, sinks), rewinds
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 5])
 def test_a_run_goes_back_and_on_with_the_next_batches(house, tmp_path, steps_per_call):
-    run, told, ended, rewinds = rewound(house, tmp_path / "run", [7], steps_per_call=steps_per_call)
+    run, told, ended, rewinds = rewound(
+        house, tmp_path / "run", [7], steps_per_call=steps_per_call
+    )
     assert ended is None and rewinds.count == 1 and int(run.state.step) == 12
-    assert int(run.state.optimizer.iterations) == 12 - 3  # 5 and 6 are forgotten, 7 was not applied
-    assert told[0].startswith("the loss or a gradient was not finite at step 7; that update was not applied")
-    assert told[0].endswith("; the run goes on from the checkpoint of step 4, with the next batches")
+    assert (
+        int(run.state.optimizer.iterations) == 12 - 3
+    )  # 5 and 6 are forgotten, 7 was not applied
+    assert told[0].startswith(
+        "the loss or a gradient was not finite at step 7; that update was not applied"
+    )
+    assert told[0].endswith(
+        "; the run goes on from the checkpoint of step 4, with the next batches"
+    )
 
     # The same without any trouble: the steps 1 to 4, then 8 to 12.
     twin, feed = house.small_run(), house.classes_feed(steps=12)
-    programs = Programs(twin.state, twin.recipe, feed)
-    train(programs, twin.state, feed, Plan(4, every(3)), Sinks())
+    programs = CompiledSteps(twin.state, twin.recipe, feed)
+    train(programs, twin.state, feed, Schedule(4, every(3)), Callback())
     twin.state.step.assign(7)
-    train(programs, twin.state, feed, Plan(12, every(3)), Sinks())
+    train(programs, twin.state, feed, Schedule(12, every(3)), Callback())
     ends = [
-        {name: value for name, value in house.everything(one.state).items() if not name.startswith("metrics/")}
+        {
+            name: value
+            for name, value in house.everything(one.state).items()
+            if not name.startswith("metrics/")
+        }
         for one in (run, twin)
     ]
     house.assert_same(*ends)
 
 
-def test_a_run_that_goes_back_to_the_same_checkpoint_again_and_again_stops(house, tmp_path):
+def test_a_run_that_goes_back_to_the_same_checkpoint_again_and_again_stops(
+    house, tmp_path
+):
     poisoned = [2, 3, 5, 6]
-    run, told, ended, rewinds = rewound(house, tmp_path / "run", poisoned, checkpoints=20)
-    assert isinstance(ended, NotFinite) and len(told) == rewinds.count == MOST
+    run, told, ended, rewinds = rewound(
+        house, tmp_path / "run", poisoned, checkpoints=20
+    )
+    assert isinstance(ended, NotFinite) and len(told) == rewinds.count == MAX_REWINDS
     assert str(ended).startswith("the loss or a gradient was not finite at step 6")
-    assert str(ended).endswith("after 3 rewinds to the checkpoint of step 0 there is no other")
-    assert int(run.state.step) == 6 and all(np.isfinite(one).all() for one in run.model.get_weights())
+    assert str(ended).endswith(
+        "after 3 rewinds to the checkpoint of step 0 there is no other"
+    )
+    assert int(run.state.step) == 6 and all(
+        np.isfinite(one).all() for one in run.model.get_weights()
+    )
     _, told, ended, _ = rewound(house, tmp_path / "often", poisoned, checkpoints=1)
     assert ended is None and len(told) == 4  # to another one each time
 
 
 def test_the_count_goes_on_from_its_state(house):
     run = house.small_run()
-    first, second = Rewinds(run.state, list), Rewinds(run.state, list)
+    first, second = RewindPolicy(run.state, list), RewindPolicy(run.state, list)
     trouble = type("Trouble", (), {"message": "it went wrong"})
-    for _ in range(MOST):
+    for _ in range(MAX_REWINDS):
         assert first.back(trouble, lambda: 4) is None
     second.restore(json.loads(json.dumps(first.state())))
-    assert second.count == MOST and second.back(trouble, lambda: 4) is not None
+    assert second.count == MAX_REWINDS and second.back(trouble, lambda: 4) is not None
     assert second.back(trouble, lambda: 5) is None

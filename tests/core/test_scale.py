@@ -6,16 +6,16 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core import guards
-from tftrain.core.callback import Sinks
-from tftrain.core.compiled_steps import Programs
+from tftrain.core.callback import Callback
+from tftrain.core.compiled_steps import CompiledSteps
 from tftrain.core.guards import LossScale
 from tftrain.core.loop import train
 from tftrain.core.objective import KerasObjective
-from tftrain.core.schedule import Plan, Stretch, every
+from tftrain.core.schedule import Schedule, Segment, every
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe
+from tftrain.core.step import StepSpec
 from tftrain.core.types import NotFinite
-from tftrain.core.update import Averages
+from tftrain.core.update import ParamEMA
 from tftrain.optim.clipping import clip_percentile
 from tftrain.optim.gradients.accumulation import loss_scaled
 from tftrain.optim.gradients.backprop import backprop
@@ -36,7 +36,9 @@ def test_halves_on_overflow_and_doubles_after_a_run_of_good_steps():
     assert float(found.value) == 2**15
     steps = [True, True, False, True, True, True, True, False, False]
     expected = [2**15, 2**15, 2**14, 2**14, 2**14, 2**15, 2**15, 2**14, 2**13]
-    assert sizes(found, steps) == expected  # an overflow starts the count anew, and so does growth
+    assert (
+        sizes(found, steps) == expected
+    )  # an overflow starts the count anew, and so does growth
     assert int(found.good_steps) == 0
 
 
@@ -52,7 +54,10 @@ def test_a_loss_that_is_not_finite_says_nothing_of_the_scale(loss):
     found = LossScale(growth_steps=2)
     sizes(found, [True])
     assert sizes(found, [False] * 3, loss) == [2**15] * 3
-    assert sizes(found, [True, True]) == [2**15, 2**16]  # but it ends the run of good steps
+    assert sizes(found, [True, True]) == [
+        2**15,
+        2**16,
+    ]  # but it ends the run of good steps
 
 
 @pytest.fixture
@@ -62,18 +67,37 @@ def make(house):
         keras.utils.set_random_seed(1)
         keras.config.set_dtype_policy("mixed_float16")
         layers = keras.layers
-        stack = [keras.Input((4,)), layers.Dense(5), layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(3)]
+        stack = [
+            keras.Input((4,)),
+            layers.Dense(5),
+            layers.BatchNormalization(),
+            layers.Dropout(0.2),
+            layers.Dense(3),
+        ]
         model = keras.Sequential(stack)
         keras.config.set_dtype_policy("float32")
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        objective = KerasObjective(model, lambda y, found, sample_weight: size * loss(y, found, sample_weight))
+        objective = KerasObjective(
+            model, lambda y, found, sample_weight: size * loss(y, found, sample_weight)
+        )
         scale, feed = LossScale(growth_steps), house.classes_feed(poisoned=poisoned)
         transform, rate = chain([("percentile", clip_percentile())]), constant(0.001)
-        kept = {"metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")], "loss_scale": scale}
-        averages = Averages(objective.params, 0.5)
-        state = TrainState(model, keras.optimizers.Adam(), transform, rate, averages=averages, **kept)
-        recipe = Recipe(objective, loss_scaled(backprop(), scale.value), transform, rate, kept["metrics"])
-        return state, feed, Programs(state, recipe, feed)
+        kept = {
+            "metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            "loss_scale": scale,
+        }
+        averages = ParamEMA(objective.params, 0.5)
+        state = TrainState(
+            model, keras.optimizers.Adam(), transform, rate, averages=averages, **kept
+        )
+        recipe = StepSpec(
+            objective,
+            loss_scaled(backprop(), scale.value),
+            transform,
+            rate,
+            kept["metrics"],
+        )
+        return state, feed, CompiledSteps(state, recipe, feed)
 
     return run
 
@@ -81,15 +105,23 @@ def make(house):
 def trained(run, steps, on_nonfinite="stop"):
     state, feed, programs = run
     shown = []
-    sinks = Sinks([lambda step, signals: shown.append(signals.scalars)])
-    ended = train(programs, state, feed, Plan(steps, every(1), on_nonfinite=on_nonfinite), sinks)
+    sinks = Callback([lambda step, signals: shown.append(signals.scalars)])
+    ended = train(
+        programs,
+        state,
+        feed,
+        Schedule(steps, every(1), on_nonfinite=on_nonfinite),
+        sinks,
+    )
     return shown, ended
 
 
 def test_gradients_and_loss_leave_at_their_true_size(house):
     run, x = house.small_run(), tf.random.stateless_normal([6, 4], [1, 2])
     batch = house.classes_feed().batch(0, 0)._replace(x=x)
-    objective = KerasObjective(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), run.objective.loss)
+    objective = KerasObjective(
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), run.objective.loss
+    )
     plain = backprop()(objective, batch, ())
     scaled = loss_scaled(backprop(), tf.Variable(2.0**20))(objective, batch, ())
     assert float(plain.loss) == float(scaled.loss)
@@ -105,36 +137,66 @@ def test_the_scale_finds_its_size_and_the_run_goes_on(make):
     assert skipped[0] == 1 and skipped[-1] == 0
     for step in range(1, 12):
         assert scales[step] == scales[step - 1] * (0.5 if skipped[step - 1] else 1)
-    assert all(np.isfinite(row["loss"]) for row in shown)  # it is not the loss that overflows
+    assert all(
+        np.isfinite(row["loss"]) for row in shown
+    )  # it is not the loss that overflows
 
 
 def test_a_skipped_step_leaves_everything_but_the_scale(make, house):
     state, feed, programs = make(size=1e4)
     before = house.everything(state)
-    row = programs.run(feed.serve(0, 1), [Stretch(1)]).rows
+    row = programs.run(feed.serve(0, 1), [Segment(1)]).rows
     after = house.everything(state)
     assert row["finite"][0] == 0 and row["loss_scale"][0] == 2**15
-    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    changed = {
+        name for name in before if before[name].tobytes() != after[name].tobytes()
+    }
     assert changed == {"step", "loss_scale/000"}
     assert after["loss_scale/000"] == 2**14
 
 
 def test_it_grows_again(make):
     shown, _ = trained(make(size=1 / 64, growth_steps=2), 6)
-    assert [row["loss_scale"] for row in shown] == [2**15, 2**15, 2**16, 2**16, 2**17, 2**17]
+    assert [row["loss_scale"] for row in shown] == [
+        2**15,
+        2**15,
+        2**16,
+        2**16,
+        2**17,
+        2**17,
+    ]
     assert not any(row["nonfinite_steps"] for row in shown)
 
 
 def test_it_stops_only_where_no_scale_is_small_enough(make):
-    shown, ended = trained(make(size=1e30), 40)  # the loss is finite, the gradients too large for float16 by any scale
-    assert isinstance(ended, NotFinite) and "at step 16" in str(ended)  # 2^15 halved 15 times
+    shown, ended = trained(
+        make(size=1e30), 40
+    )  # the loss is finite, the gradients too large for float16 by any scale
+    assert isinstance(ended, NotFinite) and "at step 16" in str(
+        ended
+    )  # 2^15 halved 15 times
     assert len(shown) == 16 and shown[-1]["loss_scale"] == 1
 
 
 def test_a_loss_that_is_not_finite_stops_at_once(make):
     shown, ended = trained(make(poisoned=[3, 4, 6]), 10)
-    assert isinstance(ended, NotFinite) and "at step 3" in str(ended) and "(loss nan" in str(ended)
+    assert (
+        isinstance(ended, NotFinite)
+        and "at step 3" in str(ended)
+        and "(loss nan" in str(ended)
+    )
     assert len(shown) == 3 and shown[-1]["loss_scale"] == 2**15
     shown, ended = trained(make(poisoned=[3, 4, 6]), 10, on_nonfinite="skip")
-    assert ended is None and [row["nonfinite_steps"] for row in shown] == [0, 0, 1, 1, 0, 1, 0, 0, 0, 0]
+    assert ended is None and [row["nonfinite_steps"] for row in shown] == [
+        0,
+        0,
+        1,
+        1,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]
     assert {row["loss_scale"] for row in shown} == {2**15}

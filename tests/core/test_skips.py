@@ -3,11 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from tftrain.core.bad_steps import Skips, overflowed
+from tftrain.core.bad_steps import SkippedSteps, overflowed
 
 
 def row(loss=1.0, finite=0.0, **more):
-    given = {"loss": loss, "finite": finite, "grad_norm": 1.0 if finite else np.inf, **more}
+    given = {
+        "loss": loss,
+        "finite": finite,
+        "grad_norm": 1.0 if finite else np.inf,
+        **more,
+    }
     return {name: np.float32(value) for name, value in given.items()}
 
 
@@ -28,15 +33,20 @@ def test_what_a_smaller_scale_may_cure(found, curable):
 
 
 def counted(rows):
-    found = Skips()
+    found = SkippedSteps()
     for step, one in enumerate(rows, 1):
         found.add(step, one)
         if one is LOST or one is SPIKE:
-            found.lose(step, one is SPIKE)
+            found.record(step, one is SPIKE)
     return found
 
 
-GOOD, LOST, OVERFLOW, SPIKE = row(finite=1), row(np.nan), row(loss_scale=8.0), row(grad_norm=1e9)
+GOOD, LOST, OVERFLOW, SPIKE = (
+    row(finite=1),
+    row(np.nan),
+    row(loss_scale=8.0),
+    row(grad_norm=1e9),
+)
 
 
 def test_whatever_was_lost_is_told():
@@ -49,7 +59,9 @@ def test_whatever_was_lost_is_told():
         ([GOOD, SPIKE, LOST, GOOD], f"{lost} or {spikes}"),
     ]:
         found = counted(rows)
-        assert found.remark(4).startswith(f"2 of 4 updates were skipped {where}, first at step 2; look at")
+        assert found.remark(4).startswith(
+            f"2 of 4 updates were skipped {where}, first at step 2; look at"
+        )
         assert found.count == 2
 
 
@@ -58,14 +70,18 @@ def test_overflows_are_told_only_where_they_are_most_of_the_run():
     assert (
         counted([OVERFLOW, OVERFLOW, GOOD])
         .remark(3)
-        .startswith("2 of 3 updates were skipped where gradients overflowed in float16; look at loss_scale")
+        .startswith(
+            "2 of 3 updates were skipped where gradients overflowed in float16; look at loss_scale"
+        )
     )
     both = counted([OVERFLOW, OVERFLOW, LOST]).remark(3)
     assert "1 of 3 updates" in both and "TensorBoard; and 2 of 3 updates" in both
 
 
 def test_the_count_goes_on_from_its_state():
-    first, second = counted([GOOD, LOST, OVERFLOW]), Skips()
+    first, second = counted([GOOD, LOST, OVERFLOW]), SkippedSteps()
     second.restore(json.loads(json.dumps(first.state())))
-    second.lose(4, False)
-    assert second.remark(4).startswith("2 of 4 updates were skipped") and "first at step 2" in second.remark(4)
+    second.record(4, False)
+    assert second.remark(4).startswith(
+        "2 of 4 updates were skipped"
+    ) and "first at step 2" in second.remark(4)

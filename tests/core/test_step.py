@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
+from tftrain.core.step import StepSpec, make_step
 from tftrain.core.types import Batch, Probe, Rate, Transform
 from tftrain.optim.clipping import clip_global_norm
 from tftrain.optim.gradients.backprop import backprop
@@ -19,15 +19,19 @@ def line_run(transform, rate, metrics=()):
     model.set_weights([np.array([[3.0]]), np.array([1.0])])
     objective = KerasObjective(model, keras.losses.MeanSquaredError())
     state = TrainState(model, keras.optimizers.SGD(), transform, rate, metrics=metrics)
-    return state, Recipe(objective, backprop(), transform, rate, metrics)
+    return state, StepSpec(objective, backprop(), transform, rate, metrics)
 
 
-BATCH = Batch(tf.constant([[0.75]]), tf.constant([[1.25]]))  # the error is 2, so the gradient is (3, 4) of norm 5
+BATCH = Batch(
+    tf.constant([[0.75]]), tf.constant([[1.25]])
+)  # the error is 2, so the gradient is (3, 4) of norm 5
 
 
 def test_one_step_by_hand():
     metrics = [keras.metrics.MeanAbsoluteError()]
-    state, recipe = line_run(chain([("global_norm", clip_global_norm(2.5))]), constant(0.5), metrics)
+    state, recipe = line_run(
+        chain([("global_norm", clip_global_norm(2.5))]), constant(0.5), metrics
+    )
     row, measured = tf.function(make_step(state, recipe))(BATCH)
     assert measured == []
     assert all(value.dtype == tf.float32 for value in row.values())
@@ -45,7 +49,9 @@ def test_one_step_by_hand():
     }.items():
         np.testing.assert_allclose(row[name], expected, rtol=1e-6)
     kernel, bias = state.model.get_weights()
-    np.testing.assert_allclose([kernel.item(), bias.item()], [3 - 0.5 * 1.5, 1 - 0.5 * 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        [kernel.item(), bias.item()], [3 - 0.5 * 1.5, 1 - 0.5 * 2], rtol=1e-6
+    )
     assert int(state.step) == 1
     assert float(state.optimizer.learning_rate) == 0.5
     assert float(metrics[0].result()) == 2
@@ -62,13 +68,25 @@ def test_without_transforms_the_raw_norms_serve_twice():
 
 
 def test_what_a_probe_sees():
-    halving = Transform(lambda params: (), lambda grads, state, params: ([grad / 2 for grad in grads], state, {}))
+    halving = Transform(
+        lambda params: (),
+        lambda grads, state, params: ([grad / 2 for grad in grads], state, {}),
+    )
     state, recipe = line_run(halving, constant(0.5))
-    _, (moment, loss) = make_step(state, recipe, [Probe(tuple, None), Probe(lambda moment: moment.loss, None)])(BATCH)
+    _, (moment, loss) = make_step(
+        state, recipe, [Probe(tuple, None), Probe(lambda moment: moment.loss, None)]
+    )(BATCH)
     seen_loss, outputs, params, raw, grads, updates, names, activations = moment
     assert seen_loss == loss == 4 and activations == {}
-    assert names == ("000.dense/kernel", "000.dense/bias") or names[0].startswith("000.dense_")
-    for found, expected in [(params, [3, 1]), (raw, [3, 4]), (grads, [1.5, 2]), (updates, [-0.75, -1])]:
+    assert names == ("000.dense/kernel", "000.dense/bias") or names[0].startswith(
+        "000.dense_"
+    )
+    for found, expected in [
+        (params, [3, 1]),
+        (raw, [3, 4]),
+        (grads, [1.5, 2]),
+        (updates, [-0.75, -1]),
+    ]:
         assert [float(tf.squeeze(value)) for value in found] == expected
     assert float(tf.squeeze(outputs)) == 3.25
 
@@ -76,9 +94,15 @@ def test_what_a_probe_sees():
 def test_transform_and_rate_go_on_from_their_state():
     growing = Transform(
         lambda params: tf.constant(1.0),
-        lambda grads, state, params: ([grad * state for grad in grads], state + 1, {"factor": state}),
+        lambda grads, state, params: (
+            [grad * state for grad in grads],
+            state + 1,
+            {"factor": state},
+        ),
     )
-    doubling = Rate(lambda: tf.constant(0.25), lambda state, step, grad_norm: (state, state * 2))
+    doubling = Rate(
+        lambda: tf.constant(0.25), lambda state, step, grad_norm: (state, state * 2)
+    )
     state, recipe = line_run(growing, doubling)
     step = tf.function(make_step(state, recipe))
     rows = [step(BATCH)[0] for _ in range(3)]
@@ -87,7 +111,13 @@ def test_transform_and_rate_go_on_from_their_state():
 
 
 def test_the_rate_is_given_the_step_and_the_raw_norm():
-    rate = Rate(lambda: (), lambda state, step, grad_norm: (tf.cast(step, tf.float32) + grad_norm / 8, state))
+    rate = Rate(
+        lambda: (),
+        lambda state, step, grad_norm: (
+            tf.cast(step, tf.float32) + grad_norm / 8,
+            state,
+        ),
+    )
     state, recipe = line_run(chain([("global_norm", clip_global_norm(1.0))]), rate)
     state.step.assign(2)
     row, _ = make_step(state, recipe)(BATCH)
@@ -97,12 +127,18 @@ def test_the_rate_is_given_the_step_and_the_raw_norm():
 @pytest.mark.parametrize("poison", ["x", "y"])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(house, poison):
     counting = Transform(
-        lambda params: tf.constant(0), lambda grads, state, params: (grads, state + 1, {"clipped": tf.constant(0.0)})
+        lambda params: tf.constant(0),
+        lambda grads, state, params: (grads, state + 1, {"clipped": tf.constant(0.0)}),
     )
-    memory = Rate(lambda: tf.constant(0.0), lambda state, step, grad_norm: (0.1 + 0.0 * state, state + grad_norm))
+    memory = Rate(
+        lambda: tf.constant(0.0),
+        lambda state, step, grad_norm: (0.1 + 0.0 * state, state + grad_norm),
+    )
     metrics = [keras.metrics.MeanSquaredError()]
     run = house.small_run(counting, memory, metrics)
-    recipe = run.recipe._replace(objective=KerasObjective(run.model, keras.losses.MeanSquaredError()))
+    recipe = run.recipe._replace(
+        objective=KerasObjective(run.model, keras.losses.MeanSquaredError())
+    )
     step = tf.function(make_step(run.state, recipe))
     good = Batch(tf.random.stateless_normal([6, 4], [1, 2]), tf.zeros([6, 3]))
     step(good)
@@ -115,7 +151,12 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(house, poison):
     step(good)
     changed = house.everything(run.state)
     moved = [name for name in before if np.any(before[name] != changed[name])]
-    assert {"model/004_moving_mean", "model/006_seed_generator_state", "transform/000", "rate/000"} <= set(moved)
+    assert {
+        "model/004_moving_mean",
+        "model/006_seed_generator_state",
+        "transform/000",
+        "rate/000",
+    } <= set(moved)
 
 
 def test_an_infinite_gradient_of_a_finite_loss_is_not_applied(house):
@@ -126,6 +167,11 @@ def test_an_infinite_gradient_of_a_finite_loss_is_not_applied(house):
         )
     )
     weights = run.model.get_weights()
-    row, _ = tf.function(make_step(run.state, endless))(house.classes_feed().batch(0, 0))
+    row, _ = tf.function(make_step(run.state, endless))(
+        house.classes_feed().batch(0, 0)
+    )
     assert np.isfinite(row["loss"]) and row["finite"] == 0
-    assert all(np.array_equal(old, new) for old, new in zip(weights, run.model.get_weights(), strict=True))
+    assert all(
+        np.array_equal(old, new)
+        for old, new in zip(weights, run.model.get_weights(), strict=True)
+    )

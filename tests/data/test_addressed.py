@@ -25,7 +25,9 @@ def opened(*ranges):
 
 
 def test_addresses_are_those_of_the_format(files):
-    np.testing.assert_array_equal(record_addresses(files[0]), np.cumsum([0, *(16 + i for i in range(5))]))
+    np.testing.assert_array_equal(
+        record_addresses(files[0]), np.cumsum([0, *(16 + i for i in range(5))])
+    )
 
 
 def test_ranges_of_files_are_read_in_order_and_selected_from(files):
@@ -33,15 +35,29 @@ def test_ranges_of_files_are_read_in_order_and_selected_from(files):
     expected = ["a", "aa", "aaa", "aaaa", "", "b", "bb", "", "a"]
     assert whole.examples == 9 and texts(whole) == expected
     for numbers in (range(4), range(3, 6), [4], range(2, 9), [0, 2, 3, 7]):
-        assert texts(whole.select(np.array(numbers, int))) == [expected[number] for number in numbers]
+        assert texts(whole.select(np.array(numbers, int))) == [
+            expected[number] for number in numbers
+        ]
 
 
 def test_chunks_end_with_their_file_and_are_read_alone(files):
     whole = opened((files[0], 0, 5), (files[1], 1, 3))
     chunks = whole.chunks(2)
-    assert chunks[:, 3].tolist() == [2, 2, 1, 2] and chunks[:, 0].tolist() == [0, 0, 0, 1]
+    assert chunks[:, 3].tolist() == [2, 2, 1, 2] and chunks[:, 0].tolist() == [
+        0,
+        0,
+        0,
+        1,
+    ]
     for chunk, expected in ((chunks[3], [b"b", b"bb"]), (chunks[1], [b"aa", b"aaa"])):
-        assert list(tf.data.Dataset.from_tensors(chunk).flat_map(whole.raw).as_numpy_iterator()) == expected
+        assert (
+            list(
+                tf.data.Dataset.from_tensors(chunk)
+                .flat_map(whole.raw)
+                .as_numpy_iterator()
+            )
+            == expected
+        )
 
 
 def test_a_file_that_is_cut_short_is_named(files):

@@ -17,7 +17,9 @@ from tftrain.data.datasets import bundled, synthetic
         (lambda: bundled.digits(flat=True), datasets.load_digits, 1797, 64, 10),
     ],
 )
-def test_tables_have_their_published_sizes_and_scikit_learn_s_values(builder, loader, examples, width, classes):
+def test_tables_have_their_published_sizes_and_scikit_learn_s_values(
+    builder, loader, examples, width, classes
+):
     x, y = builder()
     assert x.shape == (examples, width) and x.dtype == np.float32
     assert sorted(set(y)) == list(range(classes)) and len(y) == examples
@@ -45,9 +47,16 @@ def test_xor_is_the_truth_table():
     assert x.shape == (4, 2) and y.shape == (4,)
 
 
-def test_they_are_read_also_where_the_working_directory_was_deleted(tmp_path, monkeypatch):
+def test_they_are_read_also_where_the_working_directory_was_deleted(
+    tmp_path, monkeypatch
+):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert bundled.iris()[0].shape == (150, 4) and bundled.digits()[0].shape == (1797, 8, 8, 1)
+    assert bundled.iris()[0].shape == (150, 4) and bundled.digits()[0].shape == (
+        1797,
+        8,
+        8,
+        1,
+    )

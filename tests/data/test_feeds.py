@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch
 from tftrain.data import preprocessors
-from tftrain.data.array_source import CALL_ROWS, ArrayFeed
+from tftrain.data.array_source import CALL_ROWS, ArraySource
 from tftrain.data.datasets.bundled import digits, iris
 from tftrain.data.datasets.synthetic import xor
-from tftrain.data.loader import DataOptions, open_data
+from tftrain.data.loader import DataOptions, build_data
 from tftrain.data.preprocessing import Preprocess
 from tftrain.data.records import tfrecords
-from tftrain.data.sampler import Order
+from tftrain.data.sampler import BatchOrder
 from tftrain.runtime.errors import DataError
 
 
@@ -23,7 +23,9 @@ def noise():
     """Random preprocessing of any shape."""
 
     def add(x, y, state, seed, training):
-        return (x + tf.random.stateless_uniform(tf.shape(x), seed) if training else x), y
+        return (
+            x + tf.random.stateless_uniform(tf.shape(x), seed) if training else x
+        ), y
 
     return Preprocess(add, random=True)
 
@@ -61,7 +63,10 @@ def records(x, y):
         path = str(folder / f"{numbers[0]}.tfrecord")
         with tf.io.TFRecordWriter(path) as file:
             for i in (0, *numbers, 0):
-                file.write(int(y[i]).to_bytes(8, "little") + tf.io.serialize_tensor(x[i]).numpy())
+                file.write(
+                    int(y[i]).to_bytes(8, "little")
+                    + tf.io.serialize_tensor(x[i]).numpy()
+                )
         files.append((path, 1, 1 + len(numbers)))
 
     def decode(record):
@@ -94,29 +99,40 @@ def collected(feed, start, stop):
 
 def generated(images, labels):
     spec = (tf.TensorSpec([None, 5, 1], tf.uint8), tf.TensorSpec([], tf.int32))
-    return tf.data.Dataset.from_generator(lambda: zip(images, labels, strict=True), output_signature=spec)
+    return tf.data.Dataset.from_generator(
+        lambda: zip(images, labels, strict=True), output_signature=spec
+    )
 
 
 def opened(form, seed=0, x=X, y=Y, **options):
-    return open_data(form(x, y), DataOptions(**{"batch_size": 5, **options}), seed)
+    return build_data(form(x, y), DataOptions(**{"batch_size": 5, **options}), seed)
 
 
 @FORMS
 @pytest.mark.parametrize("cache, buffer", [(False, 4), (True, 4), (False, 100)])
-def test_each_epoch_visits_every_example_once_in_an_order_of_its_own(form, cache, buffer):
+def test_each_epoch_visits_every_example_once_in_an_order_of_its_own(
+    form, cache, buffer
+):
     feed = opened(form, cache=cache, shuffle_buffer=buffer).train
     assert (feed.examples, feed.steps_per_epoch) == (23, 5)
     batches = collected(feed, 0, 10)
     assert [len(batch.y) for batch in batches] == [5, 5, 5, 5, 3] * 2
     first, second = (np.concatenate([b.y for b in batches[i : i + 5]]) for i in (0, 5))
-    assert sorted(first) == sorted(second) == list(range(23)) and list(first) != list(second)
+    assert sorted(first) == sorted(second) == list(range(23)) and list(first) != list(
+        second
+    )
     for batch in batches:
         np.testing.assert_array_equal(batch.x[:, 0], batch.y)
 
 
 @FORMS
 def test_seeds_give_different_orders_and_the_same_seed_the_same(form):
-    orders = [np.concatenate([b.y for b in collected(opened(form, seed).train, 0, 5)]).tolist() for seed in (1, 1, 2)]
+    orders = [
+        np.concatenate(
+            [b.y for b in collected(opened(form, seed).train, 0, 5)]
+        ).tolist()
+        for seed in (1, 1, 2)
+    ]
     assert orders[0] == orders[1] != orders[2]
 
 
@@ -151,12 +167,16 @@ def test_any_position_is_reached_directly(form):
         (Examples, {"shuffle_buffer": 7}),
     ],
 )
-def test_a_resume_at_every_step_of_two_epochs_goes_on_as_if_nothing_had_been(form, options):
+def test_a_resume_at_every_step_of_two_epochs_goes_on_as_if_nothing_had_been(
+    form, options
+):
     options = {"preprocess": (noise(),), **options}
     whole = collected(opened(form, **options).train, 0, 10)
     feed = opened(form, **options).train
     for start in reversed(range(10)):
-        for ours, theirs in zip(collected(feed, start, min(start + 3, 10)), whole[start:], strict=False):
+        for ours, theirs in zip(
+            collected(feed, start, min(start + 3, 10)), whole[start:], strict=False
+        ):
             np.testing.assert_array_equal(ours.x, theirs.x)
             np.testing.assert_array_equal(ours.y, theirs.y)
 
@@ -171,7 +191,9 @@ def test_going_back_serves_the_same_again(form):
 @FORMS
 def test_augmentation_differs_from_epoch_to_epoch(form):
     x, y = (part[:16] for part in digits())
-    feed = opened(form, x=x, y=y, batch_size=16, shuffle=False, preprocess=(preprocessors.flip(),)).train
+    feed = opened(
+        form, x=x, y=y, batch_size=16, shuffle=False, preprocess=(preprocessors.flip(),)
+    ).train
     one, other = collected(feed, 0, 2)
     assert not np.array_equal(one.x, other.x)
 
@@ -179,31 +201,58 @@ def test_augmentation_differs_from_epoch_to_epoch(form):
 @FORMS
 def test_dropped_remainders_give_fixed_shapes(form):
     feed = opened(form, drop_remainder=True).train
-    assert feed.steps_per_epoch == 4 and [len(b.y) for b in collected(feed, 0, 8)] == [5] * 8
-    graph = tf.function(lambda handle: feed.batch(handle, tf.constant(0)), input_signature=[feed.signature])
+    assert (
+        feed.steps_per_epoch == 4
+        and [len(b.y) for b in collected(feed, 0, 8)] == [5] * 8
+    )
+    graph = tf.function(
+        lambda handle: feed.batch(handle, tf.constant(0)),
+        input_signature=[feed.signature],
+    )
     assert graph.get_concrete_function().structured_outputs.x.shape == (5, 1)
 
 
 @FORMS
 def test_evaluation_is_in_order_without_augmentation_and_repeats(form):
     data = opened(
-        form, x=digits()[0][:60], y=digits()[1][:60], test=0.5, split="tail", batch_size=30, preprocess=CROPPED
+        form,
+        x=digits()[0][:60],
+        y=digits()[1][:60],
+        test=0.5,
+        split="tail",
+        batch_size=30,
+        preprocess=CROPPED,
     )
     passes = [collected(data.test, 0, data.test.steps_per_epoch) for _ in range(2)]
-    assert data.test.examples == 30 and data.test.steps_per_epoch == 1 and data.validation is None
+    assert (
+        data.test.examples == 30
+        and data.test.steps_per_epoch == 1
+        and data.validation is None
+    )
     np.testing.assert_array_equal(passes[0][0].x, passes[1][0].x)
-    np.testing.assert_allclose(passes[0][0].x, digits()[0][30:60, 1:6, 1:6] * np.float32(0.1))
+    np.testing.assert_allclose(
+        passes[0][0].x, digits()[0][30:60, 1:6, 1:6] * np.float32(0.1)
+    )
 
 
 @FORMS
 def test_dicts_and_weights_go_along(form):
     weight = np.arange(23) / 10
     source = ({"a": X, "b": X[:, 0]}, Y, weight)
-    data = open_data(source if form is arrays else tf.data.Dataset.from_tensor_slices(source), DataOptions(5), 0)
+    data = build_data(
+        source if form is arrays else tf.data.Dataset.from_tensor_slices(source),
+        DataOptions(5),
+        0,
+    )
     for batch in collected(data.train, 0, 5):
         np.testing.assert_array_equal(batch.x["a"][:, 0], batch.x["b"])
-        np.testing.assert_allclose(batch.weight, np.asarray(batch.y) / 10, rtol=1e-6)  # float32 of a tenth
-    assert data.facts.input_shape == {"a": (1,), "b": ()} and data.sample.weight.dtype == np.float32
+        np.testing.assert_allclose(
+            batch.weight, np.asarray(batch.y) / 10, rtol=1e-6
+        )  # float32 of a tenth
+    assert (
+        data.facts.input_shape == {"a": (1,), "b": ()}
+        and data.sample.weight.dtype == np.float32
+    )
 
 
 @FORMS
@@ -218,20 +267,24 @@ def test_facts_and_sample_are_of_the_prepared_data(form):
 
 
 def test_classes_are_those_of_all_splits_and_none_for_floats():
-    data = open_data({"train": (X, Y % 3), "test": (X, Y % 5)}, DataOptions(5), 0)
+    data = build_data({"train": (X, Y % 3), "test": (X, Y % 5)}, DataOptions(5), 0)
     assert data.facts.classes == 5 and data.label_range == (0, 4)
-    assert open_data((X, Y * 1.0), DataOptions(5), 0).facts[:3] == ((1,), (), None)
+    assert build_data((X, Y * 1.0), DataOptions(5), 0).facts[:3] == ((1,), (), None)
 
 
 def test_even_batches_let_a_call_span_epochs():
-    feed = open_data(xor(), DataOptions("full"), 0).train
+    feed = build_data(xor(), DataOptions("full"), 0).train
     assert feed.run_length(0) == CALL_ROWS // 4 and feed.steps_per_epoch == 1
     assert set(feed.signature) == {"step"}  # there are no rows to choose
     batches = collected(feed, 7, 20)
-    assert len(batches) == 13 and all(np.array_equal(b.y, [0, 1, 1, 0]) for b in batches)
+    assert len(batches) == 13 and all(
+        np.array_equal(b.y, [0, 1, 1, 0]) for b in batches
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"drop_remainder": True}, {"shuffle": False}, {"batch_size": 23}])
+@pytest.mark.parametrize(
+    "options", [{}, {"drop_remainder": True}, {"shuffle": False}, {"batch_size": 23}]
+)
 def test_one_call_serves_what_many_do(options, monkeypatch):
     """Short batches, ends of epochs and blocks of epochs within a call change nothing."""
     whole = opened(arrays, **options).train
@@ -245,10 +298,15 @@ def test_one_call_serves_what_many_do(options, monkeypatch):
 def test_orders_of_small_data_are_drawn_many_at_once(monkeypatch):
     """Whatever is drawn together, an epoch is its own permutation, and the first is that of its seed."""
     monkeypatch.setattr("tftrain.data.array_source.DRAWN_ROWS", 3 * 23)
-    order = Order(23, 5, training=True, seed=7, shuffle=True)
-    feed = ArrayFeed(Batch(X, Y), order, [])
-    epochs = [np.concatenate([b.y for b in collected(feed, 5 * e, 5 * e + 5)]).tolist() for e in range(9)]
-    assert len({tuple(epoch) for epoch in epochs}) == 9 and all(sorted(epoch) == list(range(23)) for epoch in epochs)
+    order = BatchOrder(23, 5, training=True, seed=7, shuffle=True)
+    feed = ArraySource(Batch(X, Y), order, [])
+    epochs = [
+        np.concatenate([b.y for b in collected(feed, 5 * e, 5 * e + 5)]).tolist()
+        for e in range(9)
+    ]
+    assert len({tuple(epoch) for epoch in epochs}) == 9 and all(
+        sorted(epoch) == list(range(23)) for epoch in epochs
+    )
     for block in range(3):
         first = np.arange(23)
         np.random.default_rng(order.epoch_seed(block)).shuffle(first)
@@ -262,32 +320,50 @@ def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
     monkeypatch.setattr("tftrain.data.preprocessing.AHEAD_BYTES", 2 * x.nbytes)
     within = collected(opened(arrays, x=x, y=y, preprocess=steps).train, 0, 4)
     for one, other in zip(ahead, within, strict=True):
-        np.testing.assert_allclose(one.x, other.x, rtol=1e-5, atol=1e-5)  # float32 rounding of the same formula
+        np.testing.assert_allclose(
+            one.x, other.x, rtol=1e-5, atol=1e-5
+        )  # float32 rounding of the same formula
 
 
-@pytest.mark.parametrize("form", [generated, lambda images, labels: Examples(list(images), labels)])
+@pytest.mark.parametrize(
+    "form", [generated, lambda images, labels: Examples(list(images), labels)]
+)
 def test_images_of_many_sizes_are_prepared_one_by_one(form):
-    source = form([np.full((4 + i % 3, 5, 1), i, np.uint8) for i in range(12)], np.arange(12))
-    options = DataOptions(
-        batch_size=5, preprocess=(preprocessors.resize(6, 6), preprocessors.standardize(), preprocessors.flip())
+    source = form(
+        [np.full((4 + i % 3, 5, 1), i, np.uint8) for i in range(12)], np.arange(12)
     )
-    data = open_data(source, options, 0)
+    options = DataOptions(
+        batch_size=5,
+        preprocess=(
+            preprocessors.resize(6, 6),
+            preprocessors.standardize(),
+            preprocessors.flip(),
+        ),
+    )
+    data = build_data(source, options, 0)
     whole = collected(data.train, 0, 6)
-    assert data.facts.input_shape == (6, 6, 1) and [b.x.shape[0] for b in whole] == [5, 5, 2] * 2
+    assert (
+        data.facts.input_shape == (6, 6, 1)
+        and [b.x.shape[0] for b in whole] == [5, 5, 2] * 2
+    )
     levels = np.concatenate([b.x[:, 0, 0, 0] for b in whole[:3]])
     labels = np.concatenate([b.y for b in whole[:3]])
     np.testing.assert_array_equal(np.argsort(levels), np.argsort(labels))
-    again = open_data(source, options, 0).train
+    again = build_data(source, options, 0).train
     for start in (4, 1, 5, 2):
         for ours, theirs in zip(collected(again, start, 6), whole[start:], strict=True):
             np.testing.assert_array_equal(ours.x, theirs.x)
     with pytest.raises(DataError, match=r"no fixed shape .*any.*; add `resize`"):
-        open_data(source, DataOptions(batch_size=5), 0)
+        build_data(source, DataOptions(batch_size=5), 0)
 
 
 def test_a_stream_of_unknown_length_is_counted():
-    source = tf.data.Dataset.range(50).filter(lambda i: i % 2 == 0).map(lambda i: (tf.cast(i, tf.float32)[None], i))
-    data = open_data(source, DataOptions(batch_size=4, validation=0.2), 0)
+    source = (
+        tf.data.Dataset.range(50)
+        .filter(lambda i: i % 2 == 0)
+        .map(lambda i: (tf.cast(i, tf.float32)[None], i))
+    )
+    data = build_data(source, DataOptions(batch_size=4, validation=0.2), 0)
     assert (data.train.examples, data.validation.examples) == (20, 5)
     assert data.validation.steps_per_epoch == 1
 
@@ -301,13 +377,17 @@ def test_a_cached_stream_is_read_once():
 
     spec = (tf.TensorSpec([1], tf.float32), tf.TensorSpec([], tf.int32))
     source = tf.data.Dataset.from_generator(make, output_signature=spec)
-    data = open_data(source, DataOptions(batch_size=3, test=0.3, cache=True), 0)
+    data = build_data(source, DataOptions(batch_size=3, test=0.3, cache=True), 0)
     collected(data.train, 0, 9), collected(data.test, 0, 1)
     assert len(reads) == 1
 
 
 def test_only_a_dataset_of_the_user_s_own_is_read_again():
-    assert [opened(form).train.replayed for form in (stream, records, Examples)] == [23, 0, 0]
+    assert [opened(form).train.replayed for form in (stream, records, Examples)] == [
+        23,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("buffer", [20, 200])
@@ -319,23 +399,43 @@ def test_shuffled_records_are_mixed_no_less_than_by_a_shuffle_buffer(buffer):
         feed = opened(form, x=x, y=y, batch_size=50, shuffle_buffer=buffer).train
         order = np.concatenate([batch.y for batch in collected(feed, 0, 20)])
         mixed[form] = abs(np.corrcoef(order, np.arange(1000))[0, 1])
-    assert mixed[records] < 0.2 < 0.8 < mixed[stream]  # by chance alone it is below 0.1 in 99 of 100 orders
+    assert (
+        mixed[records] < 0.2 < 0.8 < mixed[stream]
+    )  # by chance alone it is below 0.1 in 99 of 100 orders
 
 
 def test_a_batch_larger_than_the_training_split_is_refused():
-    with pytest.raises(DataError, match="batch_size 200 is more than the 120 examples .* `batch_size: full`"):
-        open_data(iris(), DataOptions(batch_size=200, test=0.2), 0)
+    with pytest.raises(
+        DataError,
+        match="batch_size 200 is more than the 120 examples .* `batch_size: full`",
+    ):
+        build_data(iris(), DataOptions(batch_size=200, test=0.2), 0)
 
 
 def test_a_dataset_of_batches_is_no_dataset_of_examples():
-    batches = tf.data.Dataset.from_tensor_slices((np.ones((64, 4), np.float32), np.arange(64) % 2)).batch(32)
-    with pytest.raises(DataError, match=r"batch_size 32 is more than the 2 examples .*; if .* remove \.batch\(\)"):
-        open_data(batches.map(lambda x, y: (x, tf.cast(y, tf.float32))), DataOptions(batch_size=32), 0)
+    batches = tf.data.Dataset.from_tensor_slices(
+        (np.ones((64, 4), np.float32), np.arange(64) % 2)
+    ).batch(32)
+    with pytest.raises(
+        DataError,
+        match=r"batch_size 32 is more than the 2 examples .*; if .* remove \.batch\(\)",
+    ):
+        build_data(
+            batches.map(lambda x, y: (x, tf.cast(y, tf.float32))),
+            DataOptions(batch_size=32),
+            0,
+        )
 
 
 def test_full_takes_the_whole_training_split_in_one_step():
-    data = open_data(iris(), DataOptions(batch_size="full", test=0.2, split_seed=42), 0)
-    assert data.train.steps_per_epoch == 1 and data.train.examples == 120 and data.test.examples == 30
+    data = build_data(
+        iris(), DataOptions(batch_size="full", test=0.2, split_seed=42), 0
+    )
+    assert (
+        data.train.steps_per_epoch == 1
+        and data.train.examples == 120
+        and data.test.examples == 30
+    )
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int64])
@@ -343,5 +443,8 @@ def test_rows_with_a_single_1_are_of_classes_in_a_stream_too(kind):
     x, y = X[:20], np.eye(4, dtype=kind)[Y[:20] % 4]
     several = np.tile(np.array([[1, 1, 0, 0], [0, 1, 0, 0]], kind), (10, 1))
     for form in (arrays, stream):
-        assert open_data(form(x, y), DataOptions(batch_size=4), 0).facts.classes == 4
-        assert open_data(form(x, several), DataOptions(batch_size=4), 0).facts.classes is None
+        assert build_data(form(x, y), DataOptions(batch_size=4), 0).facts.classes == 4
+        assert (
+            build_data(form(x, several), DataOptions(batch_size=4), 0).facts.classes
+            is None
+        )

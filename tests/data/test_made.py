@@ -7,7 +7,14 @@ import pytest
 
 from tftrain.data.datasets import sequences, synthetic
 
-MADE = [synthetic.blobs, synthetic.xor_blobs, synthetic.moons, synthetic.spirals, sequences.sine, sequences.series]
+MADE = [
+    synthetic.blobs,
+    synthetic.xor_blobs,
+    synthetic.moons,
+    synthetic.spirals,
+    sequences.sine,
+    sequences.series,
+]
 MADE += [sequences.adding, sequences.copy, synthetic.large_features]
 
 
@@ -15,11 +22,19 @@ MADE += [sequences.adding, sequences.copy, synthetic.large_features]
 def test_the_seed_alone_decides(builder):
     np.random.seed(0)
     state = np.random.get_state()[1].copy()
-    (x, y), (again, labels), (other, _) = builder(seed=3), builder(seed=3), builder(seed=4)
+    (x, y), (again, labels), (other, _) = (
+        builder(seed=3),
+        builder(seed=3),
+        builder(seed=4),
+    )
     np.testing.assert_array_equal(np.random.get_state()[1], state)
     np.testing.assert_array_equal(x, again)
     np.testing.assert_array_equal(y, labels)
-    assert x.dtype == np.float32 and np.isfinite(x).all() and y.dtype in (np.float32, np.int64)
+    assert (
+        x.dtype == np.float32
+        and np.isfinite(x).all()
+        and y.dtype in (np.float32, np.int64)
+    )
     assert len(x) == len(y) == inspect.signature(builder).parameters["examples"].default
     assert not np.array_equal(x, other)
 
@@ -42,7 +57,11 @@ def test_planes_have_two_classes_that_neighbors_share_and_no_line_parts(builder)
 
 def test_the_island_lies_inside_the_ring():
     x, y = synthetic.blobs(seed=0, spread=0.1)
-    assert np.linalg.norm(x[y == 1], axis=1).max() < 1 < np.linalg.norm(x[y == 0], axis=1).min()
+    assert (
+        np.linalg.norm(x[y == 1], axis=1).max()
+        < 1
+        < np.linalg.norm(x[y == 0], axis=1).min()
+    )
 
 
 def test_sine_is_a_sine_and_its_targets_are_the_next_values():
@@ -50,7 +69,9 @@ def test_sine_is_a_sine_and_its_targets_are_the_next_values():
     assert x.shape == (3, 40, 1) and y.shape == (3, 1)
     np.testing.assert_allclose(x[:, :20], x[:, 20:], atol=1e-6)  # float32
     np.testing.assert_allclose(y, x[:, 20], atol=1e-6)
-    each = sequences.sine(examples=3, length=40, period=20, noise=0.5, targets="each", seed=0)
+    each = sequences.sine(
+        examples=3, length=40, period=20, noise=0.5, targets="each", seed=0
+    )
     np.testing.assert_array_equal(each[0][:, 1:], each[1][:, :-1])
     one, same = sequences.sine(noise=0.1, seed=0), sequences.sine(noise=0.0, seed=0)
     assert np.std(one[0] - same[0]) == pytest.approx(0.1, rel=0.02)  # 50 000 draws
@@ -59,12 +80,18 @@ def test_sine_is_a_sine_and_its_targets_are_the_next_values():
 def test_series_is_three_periods_and_a_trend_with_noise_of_two_sizes():
     x, _ = sequences.series(examples=50, length=500, seed=0)
     time = np.arange(500)
-    waves = [wave(2 * np.pi * time / period) for period in (12.5, 31, 77) for wave in (np.sin, np.cos)]
+    waves = [
+        wave(2 * np.pi * time / period)
+        for period in (12.5, 31, 77)
+        for wave in (np.sin, np.cos)
+    ]
     parts = np.stack([np.ones(500), time, *waves], 1)
     left = x[:, :, 0].T - parts @ np.linalg.lstsq(parts, x[:, :, 0].T, rcond=None)[0]
     assert left.std() == pytest.approx(np.sqrt((0.02**2 + 0.2**2) / 2), rel=0.05)
     around = np.median(np.abs(left), axis=None)
-    assert np.quantile(np.abs(left), 0.95) > 5 * around  # 3 of Gaussian noise of one size
+    assert (
+        np.quantile(np.abs(left), 0.95) > 5 * around
+    )  # 3 of Gaussian noise of one size
     assert (left.std(0) > 0.1).all()
 
 
@@ -77,9 +104,17 @@ def test_a_stream_is_one_series_in_lanes():
 def test_adding_adds_one_number_of_each_half():
     x, y = sequences.adding(examples=500, length=9, seed=0)
     marks = x[:, :, 1]
-    assert (marks[:, :4].sum(1) == 1).all() and (marks[:, 4:].sum(1) == 1).all() and set(marks.ravel()) == {0, 1}
-    np.testing.assert_allclose(y[:, 0], (x[:, :, 0] * marks).sum(1), atol=1e-6)  # float32
-    assert np.mean((sequences.adding(20000, seed=0)[1] - 1) ** 2) == pytest.approx(1 / 6, rel=0.05)
+    assert (
+        (marks[:, :4].sum(1) == 1).all()
+        and (marks[:, 4:].sum(1) == 1).all()
+        and set(marks.ravel()) == {0, 1}
+    )
+    np.testing.assert_allclose(
+        y[:, 0], (x[:, :, 0] * marks).sum(1), atol=1e-6
+    )  # float32
+    assert np.mean((sequences.adding(20000, seed=0)[1] - 1) ** 2) == pytest.approx(
+        1 / 6, rel=0.05
+    )
 
 
 def test_copy_says_its_symbols_again_after_the_gap():
@@ -97,13 +132,15 @@ def test_a_single_feature_is_a_large_one():
 
 
 def test_large_features_are_linear_and_of_the_sizes_said():
-    x, y = synthetic.large_features(examples=20000, features=4, largest=1000, noise=0.1, seed=0)
+    x, y = synthetic.large_features(
+        examples=20000, features=4, largest=1000, noise=0.1, seed=0
+    )
     np.testing.assert_allclose(x.std(0), [1, 10, 100, 1000], rtol=0.03)
     left = y - x @ np.linalg.lstsq(x.astype(float), y, rcond=None)[0]
     assert left.std() == pytest.approx(0.1, rel=0.03)
 
 
 def test_points_are_those_written():
-    x, y = synthetic.points([2.0, 3.0], [6.5, 1.0])
+    x, y = synthetic.aggregate([2.0, 3.0], [6.5, 1.0])
     np.testing.assert_array_equal(x, [[2], [3]])
     np.testing.assert_array_equal(y, [6.5, 1])

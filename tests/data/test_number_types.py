@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.data.loader import DataOptions, open_data
+from tftrain.data.loader import DataOptions, build_data
 from tftrain.data.number_types import INTEGERS, rounds, whole_numbers
 from tftrain.data.preprocessing import Preprocess
 from tftrain.data.preprocessors import one_hot, scale, standardize
@@ -17,7 +17,9 @@ from tftrain.trainer.build import open_objective
 NOISE = np.random.default_rng(0)
 LABELS = np.arange(40) % 2
 IDS = 2**24 + np.arange(40)[:, None]
-SECONDS = 1_700_000_000.0 + NOISE.uniform(0, 30, (40, 1))  # float32 knows every 128th second here
+SECONDS = 1_700_000_000.0 + NOISE.uniform(
+    0, 30, (40, 1)
+)  # float32 knows every 128th second here
 
 
 class Rows:
@@ -45,19 +47,30 @@ FORMS = pytest.mark.parametrize("form", [arrays, stream, Rows])
 def opened(form, x, y=LABELS, steps=(), **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return open_data(form(x, y), DataOptions(batch_size="full", shuffle=False, preprocess=steps, **options), 0)
+        return build_data(
+            form(x, y),
+            DataOptions(batch_size="full", shuffle=False, preprocess=steps, **options),
+            0,
+        )
 
 
 def served(data):
     return data.train.batch(data.train.serve(0, 1), tf.constant(0))
 
 
-@pytest.mark.parametrize("number", [0, 1, 2**24, 2**24 + 2, 3 * 2**40, -(2**24) - 2, 2**62])
+@pytest.mark.parametrize(
+    "number", [0, 1, 2**24, 2**24 + 2, 3 * 2**40, -(2**24) - 2, 2**62]
+)
 def test_whole_numbers_that_float32_holds(number):
-    assert not rounds(tf.constant([number], tf.int64)).numpy()[0] and int(np.float32(number)) == number
+    assert (
+        not rounds(tf.constant([number], tf.int64)).numpy()[0]
+        and int(np.float32(number)) == number
+    )
 
 
-@pytest.mark.parametrize("number", [2**24 + 1, -(2**24) - 1, 2**31 - 1, 2**53 + 1, 2**62 + 1])
+@pytest.mark.parametrize(
+    "number", [2**24 + 1, -(2**24) - 1, 2**31 - 1, 2**53 + 1, 2**62 + 1]
+)
 def test_whole_numbers_that_float32_rounds(number):
     assert rounds(tf.constant([number], tf.int64)).numpy()[0]
     assert whole_numbers(np.array([0, number])).is_rounded
@@ -82,17 +95,28 @@ def test_what_float32_holds_is_float32(form, dtype):
 
 @FORMS
 def test_integers_come_as_such_where_they_are_asked_for(form):
-    x = served(opened(form, NOISE.integers(0, 255, (40, 3)).astype("uint8")).cast_for(INTEGERS)).x
+    x = served(
+        opened(form, NOISE.integers(0, 255, (40, 3)).astype("uint8")).cast_for(INTEGERS)
+    ).x
     assert x.dtype == tf.int32  # in which a model's arithmetic does not overflow
 
 
 @FORMS
-@pytest.mark.parametrize("x", [SECONDS, (SECONDS * 1e6).astype("int64"), (SECONDS - 1.7e9 + 1e6).astype("float32")])
+@pytest.mark.parametrize(
+    "x",
+    [
+        SECONDS,
+        (SECONDS * 1e6).astype("int64"),
+        (SECONDS - 1.7e9 + 1e6).astype("float32"),
+    ],
+)
 def test_statistics_are_those_of_float64(form, x):
     wide = x.astype("float64")
     found = served(opened(form, x, steps=(standardize(),))).x
     assert found.dtype == tf.float32
-    np.testing.assert_allclose(found, (wide - wide.mean()) / wide.std(), atol=1e-6)  # a few roundings of float32
+    np.testing.assert_allclose(
+        found, (wide - wide.mean()) / wide.std(), atol=1e-6
+    )  # a few roundings of float32
 
 
 @FORMS
@@ -103,13 +127,18 @@ def test_targets_are_rounded_after_preprocessing(form):
     def fit(batches, facts):
         return float(np.mean(np.concatenate([batch.y for batch in batches])))
 
-    found = served(opened(form, np.ones((40, 1)), SECONDS[:, 0], (Preprocess(shift, fit),)))
+    found = served(
+        opened(form, np.ones((40, 1)), SECONDS[:, 0], (Preprocess(shift, fit),))
+    )
     assert found.y.dtype == tf.float32
     np.testing.assert_allclose(found.y, SECONDS[:, 0] - SECONDS.mean(), atol=1e-5)
 
 
 def own(function, random=False):
-    return Preprocess(lambda x, y, state, seed, training: (function(x, seed, training), y), random=random)
+    return Preprocess(
+        lambda x, y, state, seed, training: (function(x, seed, training), y),
+        random=random,
+    )
 
 
 @FORMS
@@ -118,10 +147,23 @@ def test_own_steps_are_given_the_numbers_they_compute_with(form):
     found = served(opened(form, digits, steps=(own(lambda x, *_: tf.one_hot(x, 5)),))).x
     np.testing.assert_array_equal(found, np.eye(5)[digits])
     images = NOISE.integers(0, 255, (40, 4, 4, 1)).astype("uint8")
-    found = served(opened(form, images, steps=(own(lambda x, *_: x * tf.constant(0.5) - 1), scale(2.0)))).x
+    found = served(
+        opened(
+            form,
+            images,
+            steps=(own(lambda x, *_: x * tf.constant(0.5) - 1), scale(2.0)),
+        )
+    ).x
     np.testing.assert_array_equal(found, images - 2.0)
-    noisy = own(lambda x, seed, training: x + tf.random.stateless_normal(tf.shape(x), seed) if training else x, True)
-    found = served(opened(form, NOISE.normal(size=(40, 2)), steps=(noisy,))).x  # float64 and float32 do not add up
+    noisy = own(
+        lambda x, seed, training: (
+            x + tf.random.stateless_normal(tf.shape(x), seed) if training else x
+        ),
+        True,
+    )
+    found = served(
+        opened(form, NOISE.normal(size=(40, 2)), steps=(noisy,))
+    ).x  # float64 and float32 do not add up
     assert found.dtype == tf.float32
 
 
@@ -142,17 +184,26 @@ def test_steps_for_labels_leave_identifiers_alone(form):
 @pytest.mark.parametrize(
     "x, told",
     [
-        (SECONDS, r"x holds values such as 17\d+\.\d+, which float32 rounds to .*, although they differ by"),
-        (np.hstack([LABELS[:, None], IDS]).astype(float), "x column 1 holds values such as 16777.*identifiers"),
+        (
+            SECONDS,
+            r"x holds values such as 17\d+\.\d+, which float32 rounds to .*, although they differ by",
+        ),
+        (
+            np.hstack([LABELS[:, None], IDS]).astype(float),
+            "x column 1 holds values such as 16777.*identifiers",
+        ),
     ],
 )
 def test_rounding_that_matters_is_told(form, x, told):
     with pytest.warns(UserWarning, match=told):
-        open_data(form(x, LABELS), DataOptions(), 0)
+        build_data(form(x, LABELS), DataOptions(), 0)
 
 
 def test_what_no_integer_type_holds_is_refused():
-    with pytest.raises(DataError, match="x holds the whole number 18446744073709551615; expected one of at most"):
+    with pytest.raises(
+        DataError,
+        match="x holds the whole number 18446744073709551615; expected one of at most",
+    ):
         opened(arrays, np.full((40, 1), 2**64 - 1, np.uint64))
 
 
@@ -171,11 +222,16 @@ def lookup(desk, folder, name, base=2**24):
     return tftrain.train(desk.load(LOOKUP.format(name=name, base=base)), folder)
 
 
-@pytest.mark.parametrize("name", ["untyped", "typed", "flattened", "nested", "sequential", "subclassed", "hashed"])
+@pytest.mark.parametrize(
+    "name",
+    ["untyped", "typed", "flattened", "nested", "sequential", "subclassed", "hashed"],
+)
 def test_models_that_count_by_whole_numbers_are_given_them(desk, name):
     data, objective = open_objective(desk.load(LOOKUP.format(name=name, base=2**24)))
     table = objective.params[0]
-    table.assign(np.arange(table.shape[0])[:, None] % 97)  # neighbors in the table differ
+    table.assign(
+        np.arange(table.shape[0])[:, None] % 97
+    )  # neighbors in the table differ
     found = objective(served(data))[1].numpy().ravel()
     if name == "hashed":
         assert len(set(found)) == 4
@@ -189,7 +245,10 @@ def test_a_model_that_cannot_take_floats_is_given_integers(desk, tmp_path):
 
 
 def test_whole_numbers_that_a_model_rounds_are_told(desk, tmp_path):
-    with pytest.warns(UserWarning, match="x holds whole numbers above 16777216 that float32 rounds, and the model's"):
+    with pytest.warns(
+        UserWarning,
+        match="x holds whole numbers above 16777216 that float32 rounds, and the model's",
+    ):
         lookup(desk, tmp_path / "run", "dense")
     with pytest.raises(
         tftrain.config.error_context.InputError,

@@ -3,15 +3,19 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data.summary import Survey, record_of, survey
+from tftrain.data.summary import DataSummary, record_of, validate_split
 from tftrain.runtime.errors import DataError
 
 
 def stream(batch):
-    return tf.data.Dataset.from_tensor_slices(tuple(part for part in batch if part is not None))
+    return tf.data.Dataset.from_tensor_slices(
+        tuple(part for part in batch if part is not None)
+    )
 
 
-FORMS = pytest.mark.parametrize("form", [lambda batch: batch, stream], ids=["arrays", "stream"])
+FORMS = pytest.mark.parametrize(
+    "form", [lambda batch: batch, stream], ids=["arrays", "stream"]
+)
 X = np.zeros((6, 3), np.float32)
 
 
@@ -34,7 +38,10 @@ def with_bad(values):
     ],
 )
 def test_examples_and_labels_are_found(form, y, labels, others):
-    assert survey("train", form(Batch(X, y)))[:3] == Survey(6, labels, others)[:3]
+    assert (
+        validate_split("train", form(Batch(X, y)))[:3]
+        == DataSummary(6, labels, others)[:3]
+    )
 
 
 @FORMS
@@ -51,7 +58,9 @@ def test_examples_and_labels_are_found(form, y, labels, others):
             "train: integer targets are labels, and 16777216 (first in record 4, counted from 0) makes more than",
         ),
         (
-            Batch(with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}), np.zeros(6)),
+            Batch(
+                with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}), np.zeros(6)
+            ),
             "train: 3 values are NaN or Inf, the first in record 2 (counted from 0), x column 1",
         ),
         (
@@ -62,35 +71,48 @@ def test_examples_and_labels_are_found(form, y, labels, others):
             Batch(np.full((6, 2, 2, 1), np.nan), np.zeros(6)),
             "24 values are NaN or Inf, the first in record 0 (counted from 0), x at [0, 0, 0]",
         ),
-        (Batch(X, np.array([0, 1, np.nan, 0, 0, 0])), "in record 2 (counted from 0), y"),
+        (
+            Batch(X, np.array([0, 1, np.nan, 0, 0, 0])),
+            "in record 2 (counted from 0), y",
+        ),
         (Batch(X.astype(np.float64) + 1e300, np.zeros(6)), "18 values are NaN or Inf"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_with_its_place(form, batch, message):
     with pytest.raises(DataError) as caught:
-        survey("train", form(batch))
+        validate_split("train", form(batch))
     assert message in str(caught.value)
 
 
 def test_a_column_is_told_by_its_name():
     batch = Batch(with_bad({(4, 2): np.nan}), np.zeros(6))
-    with pytest.raises(DataError, match=r"in record 4 \(counted from 0\), x column 2 \('width'\)$"):
-        survey("train", batch, ["length", "height", "width"])
+    with pytest.raises(
+        DataError, match=r"in record 4 \(counted from 0\), x column 2 \('width'\)$"
+    ):
+        validate_split("train", batch, ["length", "height", "width"])
 
 
 @FORMS
-@pytest.mark.parametrize("y", [np.array([0, 3, 2, 3, 0, 1]), np.array([[0], [3], [2], [3], [0], [1]])])
+@pytest.mark.parametrize(
+    "y", [np.array([0, 3, 2, 3, 0, 1]), np.array([[0], [3], [2], [3], [0], [1]])]
+)
 def test_the_record_of_a_label(form, y):
-    assert [record_of(form(Batch(X, y)), label) for label in (0, 1, 2, 3)] == [0, 5, 2, 1]
+    assert [record_of(form(Batch(X, y)), label) for label in (0, 1, 2, 3)] == [
+        0,
+        5,
+        2,
+        1,
+    ]
 
 
 def test_what_takes_long_is_told_with_a_way_out_of_what_never_ends(monkeypatch, capsys):
     monkeypatch.setattr("tftrain.data.summary.PATIENCE_SECONDS", 0)
     numbers = tf.data.Dataset.range(300).map(lambda i: (tf.cast(i, tf.float32), i))
-    assert survey("train", numbers).labels == (0, 299)
-    survey("train", numbers.filter(lambda x, y: y >= 0))
+    assert validate_split("train", numbers).labels == (0, 299)
+    validate_split("train", numbers.filter(lambda x, y: y >= 0))
     first, *_, last = capsys.readouterr().err.splitlines()
     assert first == "train: looked at 256 examples of 300"
     assert (
-        last == "train: looked at 300 examples; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+        last
+        == "train: looked at 300 examples; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
     )

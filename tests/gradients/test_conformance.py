@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.config import registry
-from tftrain.config.component import Part
+from tftrain.config.component import Component
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import Batch
 from tftrain.optim.gradients.backprop import backprop
@@ -19,13 +19,23 @@ layers = keras.layers
 
 
 def dense():
-    hidden = layers.Dense(4, activation="tanh", kernel_regularizer="l2", activity_regularizer="l2")
-    return keras.Sequential([keras.Input((3,)), hidden, layers.Dropout(0.5), layers.Dense(2)])
+    hidden = layers.Dense(
+        4, activation="tanh", kernel_regularizer="l2", activity_regularizer="l2"
+    )
+    return keras.Sequential(
+        [keras.Input((3,)), hidden, layers.Dropout(0.5), layers.Dense(2)]
+    )
 
 
 def convolutional():
-    convolution = [layers.Conv2D(2, 2, use_bias=False), layers.BatchNormalization(), layers.Activation("softplus")]
-    return keras.Sequential([keras.Input((4, 4, 1)), *convolution, layers.Flatten(), layers.Dense(2)])
+    convolution = [
+        layers.Conv2D(2, 2, use_bias=False),
+        layers.BatchNormalization(),
+        layers.Activation("softplus"),
+    ]
+    return keras.Sequential(
+        [keras.Input((4, 4, 1)), *convolution, layers.Flatten(), layers.Dense(2)]
+    )
 
 
 def simple_rnn():
@@ -42,7 +52,9 @@ def lstm():
 
 def lstm_of_words():
     words = layers.Embedding(5, 2, mask_zero=True)
-    return keras.Sequential([keras.Input((2,), dtype="int64"), words, layers.LSTM(2), layers.Dense(2)])
+    return keras.Sequential(
+        [keras.Input((2,), dtype="int64"), words, layers.LSTM(2), layers.Dense(2)]
+    )
 
 
 MODELS = (dense, convolutional, simple_rnn, gru, lstm_of_words)
@@ -55,9 +67,17 @@ METHODS = [  # the method as a config says it, the models it is for, and how far
     ({"name": "numeric"}, MODELS, CENTRAL),
     ({"name": "numeric", "sided": "forward"}, MODELS, ONE_SIDED),
     ({"name": "forward"}, MODELS, EXACT),
-    ({"name": "truncated_bptt"}, (simple_rnn, gru, lstm_of_words), EXACT),  # the window is longer than the sequences
+    (
+        {"name": "truncated_bptt"},
+        (simple_rnn, gru, lstm_of_words),
+        EXACT,
+    ),  # the window is longer than the sequences
     ({"name": "rtrl"}, (simple_rnn, gru, lstm), EXACT),
-    ({"name": "gradients:example_by_example"}, (simple_rnn, gru), EXACT),  # no dropout, no statistics of a batch
+    (
+        {"name": "gradients:example_by_example"},
+        (simple_rnn, gru),
+        EXACT,
+    ),  # no dropout, no statistics of a batch
 ]
 CASES = [
     pytest.param(given, model, limit, id=f"{'-'.join(given.values())}-{model.__name__}")
@@ -71,9 +91,15 @@ def problem(make):
     keras.utils.set_random_seed(1)
     model, random = make(), np.random.default_rng(0)
     shape = (4, *model.input_shape[1:])
-    x = random.integers(0, 5, shape) if make is lstm_of_words else random.normal(size=shape)
+    x = (
+        random.integers(0, 5, shape)
+        if make is lstm_of_words
+        else random.normal(size=shape)
+    )
     y = tf.constant(random.normal(size=(4, 2)))
-    return KerasObjective(model, keras.losses.MeanSquaredError()), Batch(tf.constant(x), y)
+    return KerasObjective(model, keras.losses.MeanSquaredError()), Batch(
+        tf.constant(x), y
+    )
 
 
 def evaluated(build, make):
@@ -82,7 +108,12 @@ def evaluated(build, make):
     method = build(names=(), model=objective.model, rows=4)
     found = tf.function(lambda: method(objective, batch, ())[:3], autograph=False)()
     grads = [tf.convert_to_tensor(grad).numpy() for grad in found[1]]
-    return found[0].numpy(), grads, [variable.numpy() for variable in objective.model.variables], found[2].numpy()
+    return (
+        found[0].numpy(),
+        grads,
+        [variable.numpy() for variable in objective.model.variables],
+        found[2].numpy(),
+    )
 
 
 @functools.cache
@@ -92,7 +123,9 @@ def reference(make):
 
 def worst(grads, exact):
     """The largest difference anywhere, relative to the largest number of the gradient."""
-    differences = (np.abs(mine - theirs).max() for mine, theirs in zip(grads, exact, strict=True))
+    differences = (
+        np.abs(mine - theirs).max() for mine, theirs in zip(grads, exact, strict=True)
+    )
     return max(differences) / max(np.abs(one).max() for one in exact)
 
 
@@ -100,7 +133,9 @@ def worst(grads, exact):
 def test_agrees_with_backprop(float64, own_parts, given, make, limit):
     name, target = registry.find("method", given["name"])
     arguments = {key: value for key, value in given.items() if key != "name"}
-    loss, grads, after, outputs = evaluated(Part("method", name, target, arguments).build, make)
+    loss, grads, after, outputs = evaluated(
+        Component("method", name, target, arguments).build, make
+    )
     exact_loss, exact, exact_after, exact_outputs = reference(make)
     assert all(grad.dtype == np.float64 for grad in [*grads, *exact])
     np.testing.assert_allclose(loss, exact_loss, rtol=1e-14)

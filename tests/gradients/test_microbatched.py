@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from tftrain.core.objective import KerasObjective
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
+from tftrain.core.step import StepSpec, make_step
 from tftrain.core.types import Batch
-from tftrain.core.update import Averages
-from tftrain.optim.gradients.accumulation import microbatched
+from tftrain.core.update import ParamEMA
+from tftrain.optim.gradients.accumulation import accumulated
 from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.schedules import constant
 from tftrain.optim.transforms import chain
@@ -17,53 +17,80 @@ from tftrain.optim.transforms import chain
 def objective(reduction="sum_over_batch_size", seed=0):
     keras.utils.set_random_seed(seed)
     layers = keras.layers
-    inputs = {"word": keras.Input((3,), dtype="int64", name="word"), "size": keras.Input((2,), name="size")}
+    inputs = {
+        "word": keras.Input((3,), dtype="int64", name="word"),
+        "size": keras.Input((2,), name="size"),
+    }
     words = layers.GlobalAveragePooling1D()(layers.Embedding(7, 4)(inputs["word"]))
     found = layers.Dense(2, kernel_regularizer="l2", activity_regularizer="l2")(
         layers.Concatenate()([words, inputs["size"]])
     )
-    return KerasObjective(keras.Model(inputs, found), keras.losses.MeanSquaredError(reduction=reduction))
+    return KerasObjective(
+        keras.Model(inputs, found), keras.losses.MeanSquaredError(reduction=reduction)
+    )
 
 
 def batch(examples, weighted=True, seed=0):
     random = np.random.default_rng(seed)
-    x = {"word": random.integers(0, 4, (examples, 3)), "size": random.normal(size=(examples, 2)).astype("float32")}
+    x = {
+        "word": random.integers(0, 4, (examples, 3)),
+        "size": random.normal(size=(examples, 2)).astype("float32"),
+    }
     y = random.normal(size=(examples, 2)).astype("float32")
-    weight = tf.constant(random.uniform(0, 2, examples).astype("float32")) if weighted else None
-    return Batch({name: tf.constant(value) for name, value in x.items()}, tf.constant(y), weight)
+    weight = (
+        tf.constant(random.uniform(0, 2, examples).astype("float32"))
+        if weighted
+        else None
+    )
+    return Batch(
+        {name: tf.constant(value) for name, value in x.items()}, tf.constant(y), weight
+    )
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 8])
 @pytest.mark.parametrize("examples", [1, 7, 12])
 @pytest.mark.parametrize(
     "reduction, weighted",
-    [("sum_over_batch_size", False), ("sum_over_batch_size", True), ("mean_with_sample_weight", True)],
+    [
+        ("sum_over_batch_size", False),
+        ("sum_over_batch_size", True),
+        ("mean_with_sample_weight", True),
+    ],
 )
 def test_equal_to_the_whole(pieces, examples, reduction, weighted):
     of, given = objective(reduction), batch(examples, weighted)
     whole = backprop()(of, given, ())
-    found = tf.function(lambda: microbatched(backprop(), pieces)(of, given, ()))()
+    found = tf.function(lambda: accumulated(backprop(), pieces)(of, given, ()))()
     np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-6)
     np.testing.assert_allclose(found.outputs, whole.outputs, rtol=1e-6)
-    assert isinstance(found.grads[0], tf.IndexedSlices)  # that of the embedding, with each row once
+    assert isinstance(
+        found.grads[0], tf.IndexedSlices
+    )  # that of the embedding, with each row once
     assert len(np.unique(found.grads[0].indices)) == len(found.grads[0].indices)
     for mine, theirs in zip(found.grads, whole.grads, strict=True):
         # Float32 sums over the examples in another order.
-        np.testing.assert_allclose(tf.convert_to_tensor(mine), tf.convert_to_tensor(theirs), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(mine),
+            tf.convert_to_tensor(theirs),
+            rtol=1e-5,
+            atol=1e-7,
+        )
 
 
 def test_pieces_that_weigh_nothing_count_nothing():
     of, given = objective("mean_with_sample_weight"), batch(4)
     given = given._replace(weight=tf.constant([0.0, 0.0, 1.0, 3.0]))
-    whole, found = backprop()(of, given, ()), microbatched(backprop(), 2)(of, given, ())
+    whole, found = backprop()(of, given, ()), accumulated(backprop(), 2)(of, given, ())
     np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-6)
     np.testing.assert_allclose(found.grads[1], whole.grads[1], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+@pytest.mark.parametrize(
+    "reduction", ["sum_over_batch_size", "mean_with_sample_weight"]
+)
 def test_penalties_stay_where_no_example_counts(reduction):
     of, given = objective(reduction), batch(4)._replace(weight=tf.zeros([4]))
-    whole, found = backprop()(of, given, ()), microbatched(backprop(), 2)(of, given, ())
+    whole, found = backprop()(of, given, ()), accumulated(backprop(), 2)(of, given, ())
     assert whole.loss > 0
     np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-6)
     np.testing.assert_allclose(found.grads[1], whole.grads[1], rtol=1e-5, atol=1e-7)
@@ -74,9 +101,11 @@ def test_one_step_is_one_update():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     model.set_weights([np.array([[3.0]])])
     of = KerasObjective(model, keras.losses.MeanSquaredError())
-    averages, transform, rate = Averages(of.params, 0.5), chain([]), constant(0.25)
-    state = TrainState(model, keras.optimizers.SGD(), transform, rate, averages=averages)
-    recipe = Recipe(of, microbatched(backprop(), 4), transform, rate)
+    averages, transform, rate = ParamEMA(of.params, 0.5), chain([]), constant(0.25)
+    state = TrainState(
+        model, keras.optimizers.SGD(), transform, rate, averages=averages
+    )
+    recipe = StepSpec(of, accumulated(backprop(), 4), transform, rate)
     step = tf.function(make_step(state, recipe))
     seen = []
     for y in (1.0, np.nan, 1.0):  # the second step is skipped

@@ -8,7 +8,9 @@ import time
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_file_loader
-from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    EventAccumulator,
+)
 from tensorboard.compat.proto.event_pb2 import Event
 
 from tftrain.reporting.tensorboard.event_file import Clock, EventFile, ScalarValues
@@ -29,7 +31,9 @@ def shift_clock(monkeypatch):
     start, real = time.time(), time.time
 
     def shift(seconds, stands=False):
-        monkeypatch.setattr(time, "time", lambda: seconds + (start if stands else real()))
+        monkeypatch.setattr(
+            time, "time", lambda: seconds + (start if stands else real())
+        )
 
     return shift
 
@@ -50,17 +54,23 @@ def session(folder, start_step, steps):
 
 @pytest.mark.parametrize("stands", [False, True])
 @pytest.mark.parametrize("offsets", SESSIONS.values(), ids=SESSIONS)
-def test_tensorboard_shows_all_points_in_their_order(tmp_path, shift_clock, offsets, stands):
+def test_tensorboard_shows_all_points_in_their_order(
+    tmp_path, shift_clock, offsets, stands
+):
     for number, offset in enumerate(offsets):
         shift_clock(offset, stands)
-        session(tmp_path, 10 * number, 15)  # of which the last five count no more once the run is resumed
+        session(
+            tmp_path, 10 * number, 15
+        )  # of which the last five count no more once the run is resumed
     events = read(tmp_path)
     assert [event.step for event in events] == list(range(1, 10 * len(offsets) + 6))
     times = [event.wall_time for event in events]
     assert times == sorted(times)
 
 
-def test_a_file_comes_after_those_of_a_session_whose_clock_was_ahead_and_of_other_names(tmp_path):
+def test_a_file_comes_after_those_of_a_session_whose_clock_was_ahead_and_of_other_names(
+    tmp_path,
+):
     names = [
         "events.out.tfevents.1796095398.041867.host.1",
         "events.out.tfevents.9000000000.999999.host.1.hparams",
@@ -70,7 +80,10 @@ def test_a_file_comes_after_those_of_a_session_whose_clock_was_ahead_and_of_othe
         (tmp_path / name).write_bytes(b"no event at all, " * 9)
     os.symlink("/nowhere", tmp_path / "events.out.tfevents.link")
     session(tmp_path, 0, 1)
-    (new,) = {path.name for path in tmp_path.iterdir()} - {*names, "events.out.tfevents.link"}
+    (new,) = {path.name for path in tmp_path.iterdir()} - {
+        *names,
+        "events.out.tfevents.link",
+    }
     assert new.startswith("events.out.tfevents.9000000001.00000") and new > names[1]
 
 
@@ -85,6 +98,8 @@ def test_the_first_event_has_the_time_of_the_name(tmp_path, shift_clock):
     shift_clock(-time.time() + 7.0)
     session(tmp_path, 0, 0)
     (path,) = tmp_path.iterdir()
-    first = Event.FromString(next(iter(event_file_loader.RawEventFileLoader(str(path)).Load())))
+    first = Event.FromString(
+        next(iter(event_file_loader.RawEventFileLoader(str(path)).Load()))
+    )
     assert path.name.startswith("events.out.tfevents.0000000007.")
     assert first.wall_time == pytest.approx(7.0, abs=5.0)

@@ -8,7 +8,12 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto.event_pb2 import Event
 
 import tftrain
-from tftrain.reporting.tensorboard.descriptions import DESCRIPTIONS, OWN, description_of, markdown_rows
+from tftrain.reporting.tensorboard.descriptions import (
+    DESCRIPTIONS,
+    OWN,
+    description_of,
+    markdown_rows,
+)
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 RICH = """
@@ -43,10 +48,20 @@ def first_values(tmp_path_factory):
 
 def test_every_tag_of_a_run_is_described(first_values):
     tags = {tag for _, tag in first_values}
-    assert {"Overview/accuracy", "pictures/weights", "probes/weight/003.output/kernel.0.0"} <= tags
-    assert "transforms/clip/global_norm/log10_norm_before" in tags and any("layer_dead/" in tag for tag in tags)
+    assert {
+        "Overview/accuracy",
+        "pictures/weights",
+        "probes/weight/003.output/kernel.0.0",
+    } <= tags
+    assert "transforms/clip/global_norm/log10_norm_before" in tags and any(
+        "layer_dead/" in tag for tag in tags
+    )
     assert not [tag for tag in tags if description_of(tag) == OWN]
-    lacking = [tag for (_, tag), value in first_values.items() if not value.metadata.summary_description]
+    lacking = [
+        tag
+        for (_, tag), value in first_values.items()
+        if not value.metadata.summary_description
+    ]
     assert not lacking
 
 
@@ -65,5 +80,7 @@ def test_what_is_described_is_written(first_values):
 
 
 def test_the_table_of_the_readme_is_made_of_them():
-    (table,) = re.findall(r"^\| tag \| what it is \|\n\|---\|---\|\n((?:\|.*\n)+)", README, re.MULTILINE)
+    (table,) = re.findall(
+        r"^\| tag \| what it is \|\n\|---\|---\|\n((?:\|.*\n)+)", README, re.MULTILINE
+    )
     assert table.splitlines() == markdown_rows()

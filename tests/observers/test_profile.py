@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.reporting.tensorboard.profiler import Profile
+from tftrain.reporting.tensorboard.profiler import Profiler
 
 
 def work():
@@ -10,7 +10,9 @@ def work():
 
 
 def traces(folder):
-    return [path.stat().st_size for path in folder.glob("plugins/profile/*/*.xplane.pb")]
+    return [
+        path.stat().st_size for path in folder.glob("plugins/profile/*/*.xplane.pb")
+    ]
 
 
 def no_profiler_runs():
@@ -20,7 +22,7 @@ def no_profiler_runs():
 
 
 def test_from_the_first_step_to_the_last(tmp_path, capsys):
-    profile = Profile(tmp_path, 3, 4)
+    profile = Profiler(tmp_path, 3, 4)
     profile.on_call(0)
     profile.on_call(1)
     assert no_profiler_runs()
@@ -32,11 +34,14 @@ def test_from_the_first_step_to_the_last(tmp_path, capsys):
     profile.close()
     (size,) = traces(tmp_path)
     assert size > 100
-    assert capsys.readouterr().out == f"profile of steps 3 to 4: {tmp_path / 'plugins' / 'profile'}\n"
+    assert (
+        capsys.readouterr().out
+        == f"profile of steps 3 to 4: {tmp_path / 'plugins' / 'profile'}\n"
+    )
 
 
 def test_a_run_that_ends_before(tmp_path, capsys):
-    profile = Profile(tmp_path, 1, 9)
+    profile = Profiler(tmp_path, 1, 9)
     profile.on_call(0)
     profile.on_call(5, {"loss": np.float32(1)})
     profile.close()
@@ -45,18 +50,18 @@ def test_a_run_that_ends_before(tmp_path, capsys):
 
 
 def test_where_no_step_was_done_nothing_is_written(tmp_path, capsys):
-    profile = Profile(tmp_path, 1, 9)
+    profile = Profiler(tmp_path, 1, 9)
     profile.on_call(0)
     profile.close()
     assert no_profiler_runs() and not traces(tmp_path) and not capsys.readouterr().out
 
 
 def test_a_run_that_goes_on_from_within_the_steps(tmp_path, capsys):
-    profile = Profile(tmp_path, 3, 9)
+    profile = Profiler(tmp_path, 3, 9)
     for step in (6, 9):
         profile.on_call(step)
     assert capsys.readouterr().out.startswith("profile of steps 7 to 9: ")
-    after = Profile(tmp_path / "after", 3, 9)
+    after = Profiler(tmp_path / "after", 3, 9)
     after.on_call(12)
     after.close()
     assert no_profiler_runs() and not traces(tmp_path / "after")
@@ -64,7 +69,7 @@ def test_a_run_that_goes_on_from_within_the_steps(tmp_path, capsys):
 
 def test_another_profiler_is_left_alone(tmp_path):
     tf.profiler.experimental.start(str(tmp_path / "other"))
-    profile = Profile(tmp_path, 1, 2)
+    profile = Profiler(tmp_path, 1, 2)
     with pytest.warns(UserWarning, match="another profiler is running"):
         profile.on_call(0)
     profile.on_call(1)

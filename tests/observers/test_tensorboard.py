@@ -19,9 +19,14 @@ from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
 from tftrain.core.schedule import doubling_then_every
-from tftrain.core.types import Signals
+from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.descriptions import description_of
-from tftrain.reporting.tensorboard.logger import TensorBoard, fenced_yaml, safe_tag, tags
+from tftrain.reporting.tensorboard.logger import (
+    TensorBoardLogger,
+    fenced_yaml,
+    safe_tag,
+    tags,
+)
 from tftrain.reporting.tensorboard.reservoirs import Reservoirs
 from tftrain.reporting.tensorboard.summaries import text_note
 
@@ -59,7 +64,10 @@ def rust_provider(logdir):
 def read(request):
     """Returns a function that reads a log folder as TensorBoard does, in each of its two server modes."""
     with contextlib.ExitStack() as stack:
-        start = {"python": python_provider, "rust": lambda logdir: stack.enter_context(rust_provider(logdir))}
+        start = {
+            "python": python_provider,
+            "rust": lambda logdir: stack.enter_context(rust_provider(logdir)),
+        }
         yield start[request.param]
 
 
@@ -87,7 +95,9 @@ def tensors(provider, plugin, run, tag):
 
 
 def close_to(pairs):
-    return [(step, pytest.approx(value, rel=1e-6, nan_ok=True)) for step, value in pairs]  # stored as float32
+    return [
+        (step, pytest.approx(value, rel=1e-6, nan_ok=True)) for step, value in pairs
+    ]  # stored as float32
 
 
 def test_tags_of_house_names():
@@ -128,7 +138,13 @@ def test_tags_of_house_names():
 
 
 def test_tags_tell_several_limits_apart():
-    found = tags({"clip/0.global_norm/limit": 10.0, "clip/1.percentile/limit": 100.0, "clip/2.value/limit": 1.0})
+    found = tags(
+        {
+            "clip/0.global_norm/limit": 10.0,
+            "clip/1.percentile/limit": 100.0,
+            "clip/2.value/limit": 1.0,
+        }
+    )
     assert found[""] == {
         "Overview/log10_clip_limit_0.global_norm": 1.0,
         "Overview/log10_clip_limit_1.percentile": 2.0,
@@ -171,33 +187,68 @@ def test_tags_of_what_is_measured_in_each_layer():
         "layer_saturated/001.b": 0.5,
     }
     groups = {tag.partition("/")[0] for tag in found[""]} - {"Overview"}
-    assert min(groups, key=str.lower) == "grad_share"  # nothing stands before grad_hist, which is opened
+    assert (
+        min(groups, key=str.lower) == "grad_share"
+    )  # nothing stands before grad_hist, which is opened
 
 
 def test_tags_leave_out_the_log_of_zero_and_keep_what_is_not_finite():
-    found = tags({"grad_norm/a": 0.0, "grad_norm/b": math.nan, "grad_norm": math.inf, "loss": 0.0})[""]
-    assert set(found) == {"log10_grad_norm/b", "Overview/log10_grad_norm", "Overview/loss"}
+    found = tags(
+        {
+            "grad_norm/a": 0.0,
+            "grad_norm/b": math.nan,
+            "grad_norm": math.inf,
+            "loss": 0.0,
+        }
+    )[""]
+    assert set(found) == {
+        "log10_grad_norm/b",
+        "Overview/log10_grad_norm",
+        "Overview/loss",
+    }
     assert math.isnan(found["log10_grad_norm/b"])
     assert found["Overview/log10_grad_norm"] == math.inf
 
 
 @pytest.mark.parametrize(
     ("name", "tag"),
-    [("a b/c:0", "a_b/c_0"), ("//a//b/", "a/b"), ("größe/x", "größe/x"), ("a\n\udc80", "a__"), ("", "_"), ("/", "_")],
+    [
+        ("a b/c:0", "a_b/c_0"),
+        ("//a//b/", "a/b"),
+        ("größe/x", "größe/x"),
+        ("a\n\udc80", "a__"),
+        ("", "_"),
+        ("/", "_"),
+    ],
 )
 def test_safe_tag(name, tag):
     assert safe_tag(name) == tag
 
 
 def test_values_steps_and_runs_come_back(tmp_path, read):
-    board = TensorBoard(tmp_path, notes=[text_note("config", fenced_yaml("model: mlp\n"))])
+    board = TensorBoardLogger(
+        tmp_path, notes=[text_note("config", fenced_yaml("model: mlp\n"))]
+    )
     for step in range(5):
-        board(step, Signals({"loss": 1.0 / (step + 1), "grad_norm": 10.0**-step, "nonfinite_grads": 0}))
-    board(4, Signals({"val_loss": 0.5, "val_accuracy": math.nan}))
+        board(
+            step,
+            LogData(
+                {
+                    "loss": 1.0 / (step + 1),
+                    "grad_norm": 10.0**-step,
+                    "nonfinite_grads": 0,
+                }
+            ),
+        )
+    board(4, LogData({"val_loss": 0.5, "val_accuracy": math.nan}))
     board.close()
     provider = read(tmp_path)
-    assert points(provider, ".", "Overview/loss") == close_to((step, 1.0 / (step + 1)) for step in range(5))
-    assert points(provider, ".", "Overview/log10_grad_norm") == close_to((step, -step) for step in range(5))
+    assert points(provider, ".", "Overview/loss") == close_to(
+        (step, 1.0 / (step + 1)) for step in range(5)
+    )
+    assert points(provider, ".", "Overview/log10_grad_norm") == close_to(
+        (step, -step) for step in range(5)
+    )
     assert points(provider, "val", "Overview/loss") == [(4, 0.5)]
     assert points(provider, "val", "Overview/accuracy") == close_to([(4, math.nan)])
     [(step, text)] = tensors(provider, "text", ".", "config")
@@ -206,30 +257,46 @@ def test_values_steps_and_runs_come_back(tmp_path, read):
 
 def test_descriptions_come_back(tmp_path, read):
     """Of a tag whose first points are not drawn too, for log10 of 0 is not."""
-    board = TensorBoard(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     for step, norm in enumerate([0.0, 0.0, 1.0, 2.0]):
-        board(step, Signals({"loss": 1.0, "grad_norm": norm, "val_loss": 0.5, "grad_norm/a": 1.0}))
+        board(
+            step,
+            LogData(
+                {"loss": 1.0, "grad_norm": norm, "val_loss": 0.5, "grad_norm/a": 1.0}
+            ),
+        )
     board.close()
     provider = read(tmp_path)
     found = provider.list_scalars(CONTEXT, experiment_id="", plugin_name="scalars")
-    assert set(found["."]) == {"Overview/loss", "Overview/log10_grad_norm", "log10_grad_norm/a"}
-    assert {tag: series.description for run in found.values() for tag, series in run.items()} == {
-        tag: description_of(tag) for tag in found["."]
+    assert set(found["."]) == {
+        "Overview/loss",
+        "Overview/log10_grad_norm",
+        "log10_grad_norm/a",
     }
-    assert points(provider, ".", "Overview/log10_grad_norm") == close_to([(2, 0.0), (3, math.log10(2))])
+    assert {
+        tag: series.description for run in found.values() for tag, series in run.items()
+    } == {tag: description_of(tag) for tag in found["."]}
+    assert points(provider, ".", "Overview/log10_grad_norm") == close_to(
+        [(2, 0.0), (3, math.log10(2))]
+    )
 
 
 def test_histograms_come_back(tmp_path, read):
-    head, board = "grad_hist_log10", TensorBoard(tmp_path)
+    head, board = "grad_hist_log10", TensorBoardLogger(tmp_path)
     for step in (0, 7):
-        rows = {"gradients/000.dense/kernel": ROWS + step, "gradients/001.dense/bias": ROWS[:0]}
-        board(step, Signals(histograms=rows))
-    board(9, Signals(histograms={"gradients/000.dense/kernel": ROWS * [1, 1, 0]}))
+        rows = {
+            "gradients/000.dense/kernel": ROWS + step,
+            "gradients/001.dense/bias": ROWS[:0],
+        }
+        board(step, LogData(histograms=rows))
+    board(9, LogData(histograms={"gradients/000.dense/kernel": ROWS * [1, 1, 0]}))
     board.close()
     provider = read(tmp_path)
     found = tensors(provider, "histograms", ".", f"{head}/000.dense/kernel")
     assert [step for step, _ in found] == [0, 7]
-    np.testing.assert_array_equal(found[1][1], ROWS + 7)  # small whole numbers: exact in float32
+    np.testing.assert_array_equal(
+        found[1][1], ROWS + 7
+    )  # small whole numbers: exact in float32
     listed = provider.list_tensors(CONTEXT, experiment_id="", plugin_name="histograms")
     assert list(listed["."]) == [f"{head}/000.dense/kernel"]
 
@@ -244,17 +311,21 @@ def test_each_kind_of_histogram_has_its_group(tmp_path):
         "activations/000.a": "layer_hist/000.a",
         "mine/000.a": "mine/000.a",
     }
-    board = TensorBoard(tmp_path)
-    board(1, Signals(histograms=dict.fromkeys(groups, ROWS)))
+    board = TensorBoardLogger(tmp_path)
+    board(1, LogData(histograms=dict.fromkeys(groups, ROWS)))
     board.close()
-    found = event_accumulator.EventAccumulator(str(tmp_path), {"tensors": 0}).Reload().Tags()["tensors"]
+    found = (
+        event_accumulator.EventAccumulator(str(tmp_path), {"tensors": 0})
+        .Reload()
+        .Tags()["tensors"]
+    )
     assert set(found) == set(groups.values())
 
 
 def test_images_and_texts_of_a_step_come_back(tmp_path):
-    board = TensorBoard(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    board(3, Signals(images={"boundary": pixels}, texts={"diagnosis": "all is well"}))
+    board(3, LogData(images={"boundary": pixels}, texts={"diagnosis": "all is well"}))
     board.close()
     found = event_accumulator.EventAccumulator(str(tmp_path), {"tensors": 0}).Reload()
     width, height, png = found.Tensors("Overview/boundary")[0].tensor_proto.string_val
@@ -264,20 +335,26 @@ def test_images_and_texts_of_a_step_come_back(tmp_path):
 
 
 def test_the_graph_comes_back(tmp_path):
-    graph = tf.function(lambda x: x * x).get_concrete_function(tf.TensorSpec([])).graph.as_graph_def()
-    TensorBoard(tmp_path, graph=graph).close()
+    graph = (
+        tf.function(lambda x: x * x)
+        .get_concrete_function(tf.TensorSpec([]))
+        .graph.as_graph_def()
+    )
+    TensorBoardLogger(tmp_path, graph=graph).close()
     found = event_accumulator.EventAccumulator(str(tmp_path)).Reload().Graph()
     assert [node.name for node in found.node] == [node.name for node in graph.node]
 
 
 def test_a_second_session_leaves_one_clean_curve(tmp_path, read):
-    first = TensorBoard(tmp_path)
+    first = TensorBoardLogger(tmp_path)
     for step in range(16):
-        first(step, Signals({"loss": 1.0, "val_loss": 1.0, "old": 1.0}))
+        first(step, LogData({"loss": 1.0, "val_loss": 1.0, "old": 1.0}))
     first.close()
-    second = TensorBoard(tmp_path, start_step=10)  # killed after 15, and the last checkpoint was made at 10
+    second = TensorBoardLogger(
+        tmp_path, start_step=10
+    )  # killed after 15, and the last checkpoint was made at 10
     for step in range(11, 16):
-        second(step, Signals({"loss": 2.0, "val_loss": 2.0}))
+        second(step, LogData({"loss": 2.0, "val_loss": 2.0}))
     second.close()
     expected = [(step, 1.0 if step <= 10 else 2.0) for step in range(16)]
     provider = read(tmp_path)
@@ -292,12 +369,12 @@ def test_nothing_that_is_drawn_is_dropped_by_the_server(tmp_path, read):
         if state:
             reservoirs.restore(state)
         reservoirs.begin(start)
-        board = TensorBoard(tmp_path, start_step=start, reservoirs=reservoirs)
+        board = TensorBoardLogger(tmp_path, start_step=start, reservoirs=reservoirs)
         measured = doubling_then_every(total // 50)
         for step in range(start + 1, total + 1):
             scalars = {"loss": step, "val_loss": step, "grad_norm/a": 1.0}
             due = min(measured(step - 1), total) == step
-            board(step, Signals(scalars, {"gradients/a": ROWS} if due else {}))
+            board(step, LogData(scalars, {"gradients/a": ROWS} if due else {}))
             planned += [step] if due and start == 0 else []
         board.close()
         state, start = reservoirs.state(), total
@@ -314,30 +391,46 @@ def test_nothing_that_is_drawn_is_dropped_by_the_server(tmp_path, read):
 
 
 def test_the_last_point_of_a_run_that_ends_early_is_drawn(tmp_path):
-    board = TensorBoard(tmp_path, reservoirs=Reservoirs(10_000))
+    board = TensorBoardLogger(tmp_path, reservoirs=Reservoirs(10_000))
     for step in (1, 2, 3):
-        board(step, Signals({"loss": step}))
+        board(step, LogData({"loss": step}))
     board.close()
-    assert [step for step, _ in points(python_provider(tmp_path), ".", "Overview/loss")] == [1, 2, 3]
+    assert [
+        step for step, _ in points(python_provider(tmp_path), ".", "Overview/loss")
+    ] == [1, 2, 3]
 
 
 def test_one_event_a_step_and_metadata_once(tmp_path):
-    board = TensorBoard(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     for step in range(3):
-        board(step, Signals({"loss": 1.0, "accuracy": 0.5}, {"gradients/000.dense/kernel": ROWS}))
+        board(
+            step,
+            LogData(
+                {"loss": 1.0, "accuracy": 0.5}, {"gradients/000.dense/kernel": ROWS}
+            ),
+        )
     board.flush()
     [path] = glob.glob(str(tmp_path / "events*"))
-    events = list(event_file_loader.RawEventFileLoader(path).Load())  # read before close
+    events = list(
+        event_file_loader.RawEventFileLoader(path).Load()
+    )  # read before close
     assert len(events) == 2 + 3
     parsed = [event_file_loader.event_pb2.Event.FromString(event) for event in events]
     assert parsed[1].session_log.status == parsed[1].session_log.START
-    described = [[value.HasField("metadata") for value in event.summary.value] for event in parsed[2:]]
-    assert described == [[True, True, True], [False, False, False], [False, False, False]]
+    described = [
+        [value.HasField("metadata") for value in event.summary.value]
+        for event in parsed[2:]
+    ]
+    assert described == [
+        [True, True, True],
+        [False, False, False],
+        [False, False, False],
+    ]
     board.close()
 
 
 def test_wide_numbers_do_not_stop_a_run(tmp_path, read):
-    board = TensorBoard(tmp_path)
-    board(np.int64(1), Signals({"loss": np.float64(1e300), "count": np.int64(3)}))
+    board = TensorBoardLogger(tmp_path)
+    board(np.int64(1), LogData({"loss": np.float64(1e300), "count": np.int64(3)}))
     board.close()
     assert points(read(tmp_path), ".", "Overview/loss") == [(1, math.inf)]

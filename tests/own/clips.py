@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrain.core.numerics import values_of, with_values
+from tftrain.core.numerics import stored_values, with_values
 from tftrain.core.types import Transform
 
 
@@ -12,15 +12,22 @@ def shrink(by: float = 0.5, *, names):
     """Makes every gradient smaller, and tells for how many parameters, and how often it did."""
 
     def update(grads, state, params):
-        smaller = [with_values(grad, values_of(grad) * by) for grad in grads]
-        return smaller, state + 1, {"parameters": tf.constant(len(names)), "calls": state + 1}
+        smaller = [with_values(grad, stored_values(grad) * by) for grad in grads]
+        return (
+            smaller,
+            state + 1,
+            {"parameters": tf.constant(len(names)), "calls": state + 1},
+        )
 
     return Transform(lambda params: tf.constant(0), update)
 
 
 def choosy(only: int = 2):
     """Has an argument that every other clip has too, and means something else by it."""
-    return Transform(lambda params: (), lambda grads, state, params: ([grad / only for grad in grads], state, {}))
+    return Transform(
+        lambda params: (),
+        lambda grads, state, params: ([grad / only for grad in grads], state, {}),
+    )
 
 
 def forgetful():
@@ -34,7 +41,9 @@ def short():
 
 def losing():
     """Loses all gradients but the first."""
-    return Transform(lambda params: (), lambda grads, state, params: (grads[:1], state, {}))
+    return Transform(
+        lambda params: (), lambda grads, state, params: (grads[:1], state, {})
+    )
 
 
 def raising():

@@ -40,6 +40,8 @@ class Unsure(keras.losses.Loss):
     """Leaves out what the model is sure of."""
 
     def call(self, y_true, y_pred):
-        values = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        values = keras.losses.sparse_categorical_crossentropy(
+            y_true, y_pred, from_logits=True
+        )
         values._keras_mask = tf.reduce_max(y_pred, -1) < 2
         return values

@@ -54,7 +54,10 @@ class Steep(keras.layers.Layer):
 
 @tf.custom_gradient
 def _steep(x):
-    return x, lambda upstream: upstream * tf.cast(60000, x.dtype) * tf.cast(60000, x.dtype)
+    return (
+        x,
+        lambda upstream: upstream * tf.cast(60000, x.dtype) * tf.cast(60000, x.dtype),
+    )
 
 
 class Late(keras.layers.Layer):
@@ -67,6 +70,8 @@ class Late(keras.layers.Layer):
 @tf.custom_gradient
 def _late(x):
     def backward(upstream):
-        return tf.where(tf.abs(x) > 100, np.float32("nan"), upstream * (1 - tf.tanh(x) ** 2))
+        return tf.where(
+            tf.abs(x) > 100, np.float32("nan"), upstream * (1 - tf.tanh(x) ** 2)
+        )
 
     return tf.tanh(x), backward

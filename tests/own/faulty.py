@@ -28,7 +28,9 @@ def data(fault: str):
     made = {
         "held_out_nan": lambda: {"train": (X, Y), "validation": (spoiled(np.nan), Y)},
         "named_nan": lambda: (spoiled(np.inf, table=True), Y),
-        "streamed_nan": lambda: tf.data.Dataset.from_tensor_slices((spoiled(np.nan), Y)),
+        "streamed_nan": lambda: tf.data.Dataset.from_tensor_slices(
+            (spoiled(np.nan), Y)
+        ),
         "target_nan": lambda: (X, spoiled(np.nan)[:, 2]),
         "weight_nan": lambda: (X, Y, spoiled(np.nan)[:, 2]),
         "huge": lambda: (X * 1e38, Y * 0.5),

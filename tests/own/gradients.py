@@ -7,7 +7,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from tftrain.core.types import Evaluation
+from tftrain.core.types import LossAndGrads
 
 
 def example_by_example():
@@ -15,14 +15,20 @@ def example_by_example():
 
     def evaluate(objective, batch, carry):
         def one(index):
-            alone = batch._replace(x=batch.x[index : index + 1], y=batch.y[index : index + 1])
+            alone = batch._replace(
+                x=batch.x[index : index + 1], y=batch.y[index : index + 1]
+            )
             with tf.GradientTape() as tape:
                 loss, outputs, _ = objective(alone, carry)
             return [loss, outputs, *tape.gradient(loss, objective.params)]
 
         found = [one(index) for index in range(batch.x.shape[0])]
         loss, outputs, *grads = (list(column) for column in zip(*found, strict=True))
-        return Evaluation(sum(loss) / len(loss), [sum(grad) / len(grad) for grad in grads], tf.concat(outputs, 0))
+        return LossAndGrads(
+            sum(loss) / len(loss),
+            [sum(grad) / len(grad) for grad in grads],
+            tf.concat(outputs, 0),
+        )
 
     return evaluate
 
@@ -36,13 +42,19 @@ class Twice(keras.layers.Layer):
         self.error = error
 
     def build(self, shape):
-        self.factor = self.add_weight(shape=(shape[-1],), initializer=keras.initializers.Constant(2.0), name="factor")
+        self.factor = self.add_weight(
+            shape=(shape[-1],),
+            initializer=keras.initializers.Constant(2.0),
+            name="factor",
+        )
 
     def call(self, x):
         @tf.custom_gradient
         def multiplied(x, factor):
             def grad(upstream):
-                return upstream * factor, tf.reduce_sum(upstream * x, 0) * (1 + self.error)
+                return upstream * factor, tf.reduce_sum(upstream * x, 0) * (
+                    1 + self.error
+                )
 
             return x * factor, grad
 
@@ -54,7 +66,11 @@ class Around(keras.layers.Layer):
     """Multiplies by a weight that its gradient takes from around the function, as TensorFlow's guide does."""
 
     def build(self, shape):
-        self.factor = self.add_weight(shape=(shape[-1],), initializer=keras.initializers.Constant(2.0), name="factor")
+        self.factor = self.add_weight(
+            shape=(shape[-1],),
+            initializer=keras.initializers.Constant(2.0),
+            name="factor",
+        )
 
     def call(self, x):
         @tf.custom_gradient
@@ -75,10 +91,15 @@ class Stopped(keras.layers.Layer):
     """Multiplies by a weight that no gradient reaches, and adds one that it does."""
 
     def build(self, shape):
-        self.still, self.moving = (self.add_weight(shape=(shape[-1],), name=name) for name in ("still", "moving"))
+        self.still, self.moving = (
+            self.add_weight(shape=(shape[-1],), name=name)
+            for name in ("still", "moving")
+        )
 
     def call(self, x):
-        return x * (1 + tf.stop_gradient(tf.convert_to_tensor(self.still))) + self.moving
+        return (
+            x * (1 + tf.stop_gradient(tf.convert_to_tensor(self.still))) + self.moving
+        )
 
 
 @keras.saving.register_keras_serializable()
@@ -123,7 +144,11 @@ class Blended(keras.layers.Layer):
         self.seed = keras.random.SeedGenerator(1) if seeded else None
 
     def call(self, x):
-        draw = tf.random.uniform if self.seed is None else functools.partial(keras.random.uniform, seed=self.seed)
+        draw = (
+            tf.random.uniform
+            if self.seed is None
+            else functools.partial(keras.random.uniform, seed=self.seed)
+        )
         return x * draw(tf.shape(x), dtype=x.dtype)
 
 
@@ -151,8 +176,14 @@ class Late(keras.Model):
 
     def __init__(self, *, outputs):
         super().__init__()
-        self.last, self.first = keras.layers.Dense(outputs, name="last"), keras.layers.Dense(5, name="first")
-        self.drop, self.square = keras.layers.Dropout(0.2, name="drop"), Squared(name="square")
+        self.last, self.first = (
+            keras.layers.Dense(outputs, name="last"),
+            keras.layers.Dense(5, name="first"),
+        )
+        self.drop, self.square = (
+            keras.layers.Dropout(0.2, name="drop"),
+            Squared(name="square"),
+        )
 
     def call(self, x):
         return self.last(self.square(self.drop(self.first(x))))
@@ -162,7 +193,10 @@ def branches(*, outputs):
     """The fault is in one of two branches, whose layers are called in turn."""
     x = inputs = keras.Input((4,))
     left, right = (keras.layers.Dense(5, name=name)(x) for name in ("left", "right"))
-    left, right = Squared(name="square")(left), keras.layers.Dense(5, name="right_2")(keras.layers.ReLU()(right))
+    left, right = (
+        Squared(name="square")(left),
+        keras.layers.Dense(5, name="right_2")(keras.layers.ReLU()(right)),
+    )
     joined = keras.layers.Add()([left, right])
     return keras.Model(inputs, keras.layers.Dense(outputs, name="top")(joined))
 
@@ -174,7 +208,10 @@ class Forgetful(keras.layers.Layer):
     def __init__(self, units: int = 4, **kwargs):
         super().__init__(**kwargs)
         self.units = self.state_size = units
-        self.cell, self.dropout = keras.layers.SimpleRNNCell(units), keras.layers.Dropout(0.5, seed=3)
+        self.cell, self.dropout = (
+            keras.layers.SimpleRNNCell(units),
+            keras.layers.Dropout(0.5, seed=3),
+        )
 
     def build(self, shape):
         self.cell.build(shape)
@@ -186,5 +223,9 @@ class Forgetful(keras.layers.Layer):
 
 def forgetful(*, input_shape: tuple, outputs: int):
     layers = keras.layers
-    stack = [keras.Input(input_shape), layers.Reshape((4, 1)), layers.RNN(Forgetful(), name="reader")]
+    stack = [
+        keras.Input(input_shape),
+        layers.Reshape((4, 1)),
+        layers.RNN(Forgetful(), name="reader"),
+    ]
     return keras.Sequential([*stack, layers.Dense(outputs)])

@@ -12,7 +12,10 @@ SECONDS = 1_700_000_000.0
 def timed(examples: int = 60):
     """One feature is a time in seconds, the other a kind of three; the target goes by both."""
     random = np.random.default_rng(5)
-    time, kind = SECONDS + random.uniform(0, 90, examples), random.integers(0, 3, examples)
+    time, kind = (
+        SECONDS + random.uniform(0, 90, examples),
+        random.integers(0, 3, examples),
+    )
     y = (time - SECONDS) / 90 + kind
     return {"time": time[:, None], "kind": kind}, y[:, None]
 
@@ -21,7 +24,12 @@ def kinds():
     """One-hot kinds, and the time shifted by what was learned."""
 
     def fit(batches, facts):
-        return {"mean": np.float64(np.mean(np.concatenate([batch.x["time"] for batch in batches]))), "depth": 3}
+        return {
+            "mean": np.float64(
+                np.mean(np.concatenate([batch.x["time"] for batch in batches]))
+            ),
+            "depth": 3,
+        }
 
     def apply(x, y, state, seed, training):
         time = tf.cast(x["time"] - state["mean"], tf.float32) / 90
@@ -54,4 +62,6 @@ def halves(x):
 
 def network():
     inputs = {"both": keras.Input((4,), name="both")}
-    return keras.Model(inputs, keras.layers.Dense(1, activation=halves)(Doubled()(inputs["both"])))
+    return keras.Model(
+        inputs, keras.layers.Dense(1, activation=halves)(Doubled()(inputs["both"]))
+    )

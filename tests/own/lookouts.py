@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrain.core.types import Probe, Signals
+from tftrain.core.types import LogData, Probe
 
 
 def directions(scale: float = 1.0):
@@ -21,13 +21,24 @@ def directions(scale: float = 1.0):
             else:
                 cosine = tf.zeros([])
             cosines.append(cosine)
-        layers = {name: tf.reduce_max(layer.values) for name, layer in moment.activations.items()}
+        layers = {
+            name: tf.reduce_max(layer.values)
+            for name, layer in moment.activations.items()
+        }
         return {"cosines": tf.stack(cosines), "layers": layers, "loss": moment.loss}
 
     def read(found):
-        scalars = {f"cosine/{name}": scale * value for name, value in zip(names, found["cosines"], strict=True)}
-        scalars |= {f"layer_max/{name}": value for name, value in found["layers"].items()}
-        return Signals(scalars | {"loss_here": found["loss"]}, {"cosines/all": [[-1.0, 1.0, len(names)]]})
+        scalars = {
+            f"cosine/{name}": scale * value
+            for name, value in zip(names, found["cosines"], strict=True)
+        }
+        scalars |= {
+            f"layer_max/{name}": value for name, value in found["layers"].items()
+        }
+        return LogData(
+            scalars | {"loss_here": found["loss"]},
+            {"cosines/all": [[-1.0, 1.0, len(names)]]},
+        )
 
     return Probe(measure, read)
 
@@ -36,22 +47,22 @@ def reading(what: str):
     """Reads what is no signal."""
     given = {
         "nothing": None,
-        "text": Signals({"mine": "high"}),
-        "vector": Signals({"mine": [1.0, 2.0]}),
-        "unnamed": Signals({1: 1.0}),
-        "image": Signals(images={"mine": [[0]]}),
-        "histogram": Signals(histograms={"mine/all": [1.0, 2.0]}),
-        "endless": Signals(histograms={"mine/all": [[0.0, float("inf"), 2.0]]}),
-        "ragged": Signals(histograms={"mine/all": [[0.0], [1.0, 2.0]]}),
-        "both": Signals({"mine": 1.0}, {"mine": [[0.0, 1.0, 2.0]]}),
-        "none": Signals({"mine": None}),
-        "nodict": Signals(None),
+        "text": LogData({"mine": "high"}),
+        "vector": LogData({"mine": [1.0, 2.0]}),
+        "unnamed": LogData({1: 1.0}),
+        "image": LogData(images={"mine": [[0]]}),
+        "histogram": LogData(histograms={"mine/all": [1.0, 2.0]}),
+        "endless": LogData(histograms={"mine/all": [[0.0, float("inf"), 2.0]]}),
+        "ragged": LogData(histograms={"mine/all": [[0.0], [1.0, 2.0]]}),
+        "both": LogData({"mine": 1.0}, {"mine": [[0.0, 1.0, 2.0]]}),
+        "none": LogData({"mine": None}),
+        "nodict": LogData(None),
     }
     return Probe(lambda moment: moment.loss, lambda found: given[what])
 
 
 def same():
-    return Probe(lambda moment: moment.loss, lambda found: Signals({"same": found}))
+    return Probe(lambda moment: moment.loss, lambda found: LogData({"same": found}))
 
 
 def measuring(what: str):
@@ -60,7 +71,7 @@ def measuring(what: str):
     def measure(moment):
         return {"object": object()}[what]
 
-    return Probe(measure, lambda found: Signals())
+    return Probe(measure, lambda found: LogData())
 
 
 def tiring(after: int = 3):
@@ -69,7 +80,7 @@ def tiring(after: int = 3):
 
     def read(found):
         seen.append(found)
-        return Signals({"rest": 1 / (after - len(seen))})
+        return LogData({"rest": 1 / (after - len(seen))})
 
     return Probe(lambda moment: moment.loss, read)
 
@@ -85,13 +96,23 @@ def of_examples():
             "above": best > 0,
             "count": tf.math.count_nonzero(best > 0),
         }
-        return found | {"few": tf.boolean_mask(best, best > 1e9), "half": tf.constant(1 / 3, tf.float16)}
+        return found | {
+            "few": tf.boolean_mask(best, best > 1e9),
+            "half": tf.constant(1 / 3, tf.float16),
+        }
 
     def read(found):
         assert found["above"].dtype == bool and found["half"].dtype == "float16"
-        told = {"examples": len(found["best"]), "mean": found["best"].mean(), "mean_in_graph": found["mean"]}
-        told |= {"above": (found["best"][found["above"]]).size, "above_in_graph": found["count"]}
-        return Signals(told | {"few": len(found["few"]), "half": found["half"]})
+        told = {
+            "examples": len(found["best"]),
+            "mean": found["best"].mean(),
+            "mean_in_graph": found["mean"],
+        }
+        told |= {
+            "above": (found["best"][found["above"]]).size,
+            "above_in_graph": found["count"],
+        }
+        return LogData(told | {"few": len(found["few"]), "half": found["half"]})
 
     return Probe(measure, read)
 
@@ -100,12 +121,14 @@ def kinds():
     def measure(moment):
         return tf.constant([isinstance(grad, tf.IndexedSlices) for grad in moment.raw])
 
-    return Probe(measure, lambda found: Signals({"sparse": found.sum()}))
+    return Probe(measure, lambda found: LogData({"sparse": found.sum()}))
 
 
 def square():
     """Goes with the sample, and with no batch of another size."""
-    return Probe(lambda moment: tf.reshape(moment.outputs, [20, 2]), lambda found: Signals())
+    return Probe(
+        lambda moment: tf.reshape(moment.outputs, [20, 2]), lambda found: LogData()
+    )
 
 
 def number():
@@ -123,4 +146,4 @@ def printing():
         tf.print("the loss is", moment.loss)
         return moment.loss
 
-    return Probe(measure, lambda found: Signals({"loss": found}))
+    return Probe(measure, lambda found: LogData({"loss": found}))

@@ -57,7 +57,12 @@ def subclassed():
 def hashed():
     x = keras.Input((1,), dtype="int64")
     z = keras.layers.Hashing(97)(x)
-    return keras.Model(x, keras.layers.Flatten()(keras.layers.Embedding(97, 1, embeddings_initializer="zeros")(z)))
+    return keras.Model(
+        x,
+        keras.layers.Flatten()(
+            keras.layers.Embedding(97, 1, embeddings_initializer="zeros")(z)
+        ),
+    )
 
 
 def counted():
@@ -79,4 +84,6 @@ def dense():
 
 def narrow():
     x = keras.Input((1,), dtype="int32")
-    return keras.Model(x, keras.layers.Dense(1)(keras.layers.Hashing(97)(x)[..., None])[:, 0])
+    return keras.Model(
+        x, keras.layers.Dense(1)(keras.layers.Hashing(97)(x)[..., None])[:, 0]
+    )

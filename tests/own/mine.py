@@ -70,7 +70,10 @@ def odd_defaults(count: int = None, size: int = 0.5, share: float = 1):  # noqa:
     """Defaults that their annotations do not allow."""
 
 
-def unknown_types(path: elsewhere_and_missing.Thing, callback: "Callable | None" = None):  # noqa: F821, UP037
+def unknown_types(
+    path: elsewhere_and_missing.Thing,
+    callback: "Callable | None" = None,  # noqa: F821, UP037
+):
     """Annotations that YAML cannot be checked against."""
 
 

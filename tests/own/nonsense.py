@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tftrain.core.types import Evaluation, Rate, Transform
+from tftrain.core.types import LossAndGrads, Rate, Transform
 
 VECTOR = tf.zeros([3])
 
@@ -25,7 +25,10 @@ def clip(gives: str):
         "rate": lambda grads, state, params: (grads, state, {"rate": 7.0}),
         "init": lambda grads, state, params: (grads, state, {}),
     }
-    return Transform(lambda params: object() if gives == "init" else tf.constant(0), updates.get(gives, 6))
+    return Transform(
+        lambda params: object() if gives == "init" else tf.constant(0),
+        updates.get(gives, 6),
+    )
 
 
 def method(gives: str):
@@ -38,8 +41,12 @@ def method(gives: str):
             loss, outputs, carry = objective(batch, carry)
         grads = tape.gradient(loss, objective.params)
         if gives == "vector":
-            return Evaluation(VECTOR, grads, outputs, carry)
-        return Evaluation(loss, {"few": grads[:1], "missing": [None] * len(grads), "good": grads}[gives], outputs)
+            return LossAndGrads(VECTOR, grads, outputs, carry)
+        return LossAndGrads(
+            loss,
+            {"few": grads[:1], "missing": [None] * len(grads), "good": grads}[gives],
+            outputs,
+        )
 
     return evaluate
 

@@ -24,4 +24,6 @@ def model():
         name="block",
     )
     outputs = layers.BatchNormalization(name="norm")(block(inputs))
-    return keras.Model(inputs, layers.Dense(1, kernel_initializer=drawn(seed=2), name="head")(outputs))
+    return keras.Model(
+        inputs, layers.Dense(1, kernel_initializer=drawn(seed=2), name="head")(outputs)
+    )

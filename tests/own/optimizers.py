@@ -14,7 +14,11 @@ def loss_scaled():
 
 
 def falling(learning_rate: float = 0.5):
-    return keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [learning_rate, 0.25, 0.125]))
+    return keras.optimizers.SGD(
+        keras.optimizers.schedules.PiecewiseConstantDecay(
+            [0, 1], [learning_rate, 0.25, 0.125]
+        )
+    )
 
 
 def called():
@@ -29,7 +33,9 @@ def tenfold(learning_rate: float = 0.1):
 class Descent(keras.optimizers.Optimizer):
     """Gradient descent by the rate that it is given, or by the one that it holds."""
 
-    def __init__(self, learning_rate: float = 0.1, held: bool = False, name: str = "descent"):
+    def __init__(
+        self, learning_rate: float = 0.1, held: bool = False, name: str = "descent"
+    ):
         super().__init__(learning_rate=learning_rate, name=name)
         self.held = held
 
@@ -43,4 +49,6 @@ class Inherited(keras.optimizers.Adam):
 
 
 def several():
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD()))
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(keras.optimizers.SGD())
+    )

@@ -11,12 +11,12 @@ class Tired:
     """Raises once the bad example was asked for more than `after` times."""
 
     def __init__(self, after):
-        self.left = after
+        self.completed_result = after
 
     def row(self, number):
         if number == BAD:
-            self.left -= 1
-            if self.left < 0:
+            self.completed_result -= 1
+            if self.completed_result < 0:
                 raise LookupError(f"no row {int(number)}")
         return np.full(3, number, np.float32)
 
@@ -28,7 +28,9 @@ def generated(after: int = 0):
         for number in range(20):
             yield source.row(number), TARGETS[number]
 
-    return tf.data.Dataset.from_generator(rows, output_signature=(tf.TensorSpec([3]), tf.TensorSpec([], tf.int64)))
+    return tf.data.Dataset.from_generator(
+        rows, output_signature=(tf.TensorSpec([3]), tf.TensorSpec([], tf.int64))
+    )
 
 
 def called(after: int = 0):
@@ -59,8 +61,12 @@ def decoded(after: int = 0):
 
     def row(number):
         whole = tf.io.encode_png(tf.zeros([2, 2, 1], tf.uint8))
-        damaged = (number == BAD) & (reads.assign_add(tf.cast(number == BAD, tf.int32)) > after)
-        image = tf.io.decode_png(tf.where(damaged, tf.constant(b"damaged"), whole), channels=1)
+        damaged = (number == BAD) & (
+            reads.assign_add(tf.cast(number == BAD, tf.int32)) > after
+        )
+        image = tf.io.decode_png(
+            tf.where(damaged, tf.constant(b"damaged"), whole), channels=1
+        )
         return tf.ensure_shape(image, [2, 2, 1]), number % 2
 
     return tf.data.Dataset.range(20).map(row)
@@ -71,7 +77,9 @@ def misshapen():
         for number in range(20):
             yield np.zeros(3 + number // 10, np.float32), 0
 
-    return tf.data.Dataset.from_generator(rows, output_signature=(tf.TensorSpec([3]), tf.TensorSpec([], tf.int64)))
+    return tf.data.Dataset.from_generator(
+        rows, output_signature=(tf.TensorSpec([3]), tf.TensorSpec([], tf.int64))
+    )
 
 
 calls = [0]
@@ -84,8 +92,12 @@ def tired_loss(y_true, y_pred):
             raise LookupError("no more losses")
         return outputs
 
-    outputs = tf.ensure_shape(tf.numpy_function(same, [tf.stop_gradient(y_pred)], tf.float32), y_pred.shape)
-    return tf.reduce_mean((y_pred + outputs - tf.cast(y_true, tf.float32)) ** 2, axis=-1)
+    outputs = tf.ensure_shape(
+        tf.numpy_function(same, [tf.stop_gradient(y_pred)], tf.float32), y_pred.shape
+    )
+    return tf.reduce_mean(
+        (y_pred + outputs - tf.cast(y_true, tf.float32)) ** 2, axis=-1
+    )
 
 
 def plain():

@@ -12,15 +12,22 @@ RARE = (X[:, 0] + 0.8 * X[:, 1] > 1.4).astype("int64")  # few of class 1
 
 def rare(form: str = "labels"):
     """A rare class 1: as labels, as a column of floats or as rows of both classes."""
-    return X, {"labels": RARE, "floats": RARE[:, None].astype("float32"), "rows": np.eye(2, dtype="float32")[RARE]}[
-        form
-    ]
+    return X, {
+        "labels": RARE,
+        "floats": RARE[:, None].astype("float32"),
+        "rows": np.eye(2, dtype="float32")[RARE],
+    }[form]
 
 
 def numbers(kind: str = "years"):
     """Whole numbers that are no classes."""
     whole = np.round(3 * X[:, 0]).astype("int64")
-    return X, {"years": 1990 + whole, "degrees": whole, "prices": 40 * np.abs(whole), "signs": 2 * RARE - 1}[kind]
+    return X, {
+        "years": 1990 + whole,
+        "degrees": whole,
+        "prices": 40 * np.abs(whole),
+        "signs": 2 * RARE - 1,
+    }[kind]
 
 
 def flat():
@@ -34,7 +41,11 @@ def weights(seed: int):
 
 def linear(units: int = 1, activation: str = "linear", bias: float = 0.0):
     inputs = keras.Input((2,))
-    dense = keras.layers.Dense(units, kernel_initializer=weights(1), bias_initializer=keras.initializers.Constant(bias))
+    dense = keras.layers.Dense(
+        units,
+        kernel_initializer=weights(1),
+        bias_initializer=keras.initializers.Constant(bias),
+    )
     return keras.Model(inputs, keras.activations.get(activation)(dense(inputs)))
 
 
@@ -50,7 +61,9 @@ def of_a_column(y_true, y_pred):
 def ranked(y_true, y_pred):
     """Of pairs of examples, by intention."""
     y_true, y_pred = tf.reshape(y_true, [-1, 1]), tf.reshape(y_pred, [-1, 1])
-    return tf.nn.relu(1 - (y_true - tf.transpose(y_true)) * (y_pred - tf.transpose(y_pred)))
+    return tf.nn.relu(
+        1 - (y_true - tf.transpose(y_true)) * (y_pred - tf.transpose(y_pred))
+    )
 
 
 def deviation(y_true, y_pred):
@@ -109,7 +122,9 @@ class WithTestStep(Stepping):
 
 
 class WithLoss(Stepping):
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
         return 3 * tf.reduce_mean((y - y_pred) ** 2)
 
 
@@ -148,7 +163,9 @@ def compiled(loss: bool = True):
 
 
 def normalizing(how: str = "never", inner: bool = False):
-    layer = keras.layers.Normalization(name="norm", **({"mean": 0.0, "variance": 1.0} if how == "given" else {}))
+    layer = keras.layers.Normalization(
+        name="norm", **({"mean": 0.0, "variance": 1.0} if how == "given" else {})
+    )
     if how == "adapted":
         layer.adapt(X)
     below = keras.Sequential([keras.Input((2,)), layer]) if inner else layer
@@ -185,7 +202,9 @@ def flat_linear(activation: str = "linear"):
     """A model that gives [n]."""
     inputs = keras.Input((2,))
     dense = keras.layers.Dense(1, kernel_initializer=weights(1))(inputs)
-    return keras.Model(inputs, keras.activations.get(activation)(keras.ops.squeeze(dense, -1)))
+    return keras.Model(
+        inputs, keras.activations.get(activation)(keras.ops.squeeze(dense, -1))
+    )
 
 
 def weighted():

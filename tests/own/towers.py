@@ -9,7 +9,10 @@ import tensorflow as tf
 class Tower(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.one, self.drop = keras.layers.Dense(6, "relu", name="one"), keras.layers.Dropout(0.2)
+        self.one, self.drop = (
+            keras.layers.Dense(6, "relu", name="one"),
+            keras.layers.Dropout(0.2),
+        )
 
     def call(self, x):
         return self.drop(self.one(x))
@@ -18,11 +21,11 @@ class Tower(keras.layers.Layer):
 class Towers(keras.Model):
     def __init__(self, *, outputs):
         super().__init__()
-        self.left, self.right = Tower(name="left"), Tower(name="right")
+        self.completed_result, self.right = Tower(name="left"), Tower(name="right")
         self.last = keras.layers.Dense(outputs, name="last")
 
     def call(self, x):
-        return self.last(self.left(x) + self.right(x))
+        return self.last(self.completed_result(x) + self.right(x))
 
 
 class Noisy(Tower):
@@ -33,7 +36,7 @@ class Noisy(Tower):
 class Drawing(Towers):
     def __init__(self, *, outputs):
         super().__init__(outputs=outputs)
-        self.left = Noisy(name="left")
+        self.completed_result = Noisy(name="left")
 
 
 class Counting(keras.Model):
@@ -53,5 +56,7 @@ class Counting(keras.Model):
 def normed(*, input_shape, outputs):
     """A layer that sets its own weights, so that what trains it is no gradient; Keras numbers them apart."""
     inputs = keras.Input(input_shape)
-    hidden = keras.layers.SpectralNormalization(keras.layers.Dense(5), name="normed")(inputs)
+    hidden = keras.layers.SpectralNormalization(keras.layers.Dense(5), name="normed")(
+        inputs
+    )
     return keras.Model(inputs, keras.layers.Dense(outputs)(hidden))

@@ -8,7 +8,10 @@ import keras
 class Partly(keras.Model):
     def __init__(self, *, outputs):
         super().__init__()
-        self.spare, self.last = keras.layers.Dense(2, name="spare"), keras.layers.Dense(outputs, name="last")
+        self.spare, self.last = (
+            keras.layers.Dense(2, name="spare"),
+            keras.layers.Dense(outputs, name="last"),
+        )
 
     def call(self, x):
         self.spare(x)

@@ -12,7 +12,13 @@ def sentences():
 
 def pooled(*, outputs):
     embedding = keras.layers.Embedding(50, 4, name="words")
-    return keras.Sequential([embedding, keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(outputs, name="out")])
+    return keras.Sequential(
+        [
+            embedding,
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(outputs, name="out"),
+        ]
+    )
 
 
 class InPython(keras.layers.Layer):

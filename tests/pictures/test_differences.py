@@ -7,7 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tftrain.reporting.plots.difference_error import _STEPS, difference_error, difference_errors
+from tftrain.reporting.plots.difference_error import (
+    _STEPS,
+    difference_error,
+    difference_errors,
+)
 
 PARAMS = [np.array([[0.3, -0.7], [1.1, 0.2]]), np.array([0.5])]
 
@@ -20,7 +24,9 @@ def scene(dtype=np.float64, params=PARAMS, grads=None):
     def loss(values):
         return float(sum(np.exp(value).sum() for value in values))
 
-    return SimpleNamespace(step=5, params=params, passes=SimpleNamespace(grads=grads), loss=loss)
+    return SimpleNamespace(
+        step=5, params=params, passes=SimpleNamespace(grads=grads), loss=loss
+    )
 
 
 def test_the_errors_are_of_second_and_of_first_order():
@@ -47,7 +53,10 @@ def test_rounding_makes_small_steps_worse():
     labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert [label.partition(":")[0] for label in labels] == ["central", "one-sided"]
     least = np.nanargmin(errors["central"])
-    assert f"at {_STEPS[least]:.3g}" in labels[0] and axes.get_xscale() == axes.get_yscale() == "log"
+    assert (
+        f"at {_STEPS[least]:.3g}" in labels[0]
+        and axes.get_xscale() == axes.get_yscale() == "log"
+    )
 
 
 def test_what_the_loss_does_not_reach_is_left_out():

@@ -9,13 +9,17 @@ import pytest
 from matplotlib.patches import Circle
 
 from tftrain.core.types import Batch
-from tftrain.diagnostics.layer_trace import LayerPass, Passes
-from tftrain.reporting.plots.network import layers, network
+from tftrain.diagnostics.layer_trace import LayerTrace, ModelTrace
+from tftrain.reporting.plots.network import dense_chain, network
 from tftrain.reporting.plots.style import pixels
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]
 X, Y = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([[1.0], [0.0]])
-HIDDEN, BIAS, OUTPUT = np.array([[0.5, -1.0, 0.25], [1.0, 0.5, -0.5]]), np.array([0.1, 0.2, -0.3]), np.ones((3, 1))
+HIDDEN, BIAS, OUTPUT = (
+    np.array([[0.5, -1.0, 0.25], [1.0, 0.5, -0.5]]),
+    np.array([0.1, 0.2, -0.3]),
+    np.ones((3, 1)),
+)
 
 
 def scene(**changes):
@@ -26,13 +30,21 @@ def scene(**changes):
     delta_out = (y - Y) / 2
     delta = delta_out @ OUTPUT.T * (z > 0)
     rows = [
-        LayerPass("000.hidden", "Dense", None, None, z, delta, delta),
-        LayerPass("000.activation", "Activation", "relu", z, a, delta, delta_out @ OUTPUT.T),
-        LayerPass("001.output", "Dense", None, None, y, delta_out, delta_out),
+        LayerTrace("000.hidden", "Dense", None, None, z, delta, delta),
+        LayerTrace(
+            "000.activation", "Activation", "relu", z, a, delta, delta_out @ OUTPUT.T
+        ),
+        LayerTrace("001.output", "Dense", None, None, y, delta_out, delta_out),
     ]
     params, grads = [HIDDEN, BIAS, OUTPUT], [X.T @ delta, delta.sum(0), a.T @ delta_out]
-    told = {"passes": Passes(float(((y - Y) ** 2).mean() / 2), rows, NAMES, params, grads, [])} | changes
-    return SimpleNamespace(step=3, names=NAMES, params=params, batch=Batch(X, Y), **told)
+    told = {
+        "passes": ModelTrace(
+            float(((y - Y) ** 2).mean() / 2), rows, NAMES, params, grads, []
+        )
+    } | changes
+    return SimpleNamespace(
+        step=3, names=NAMES, params=params, batch=Batch(X, Y), **told
+    )
 
 
 def texts(figure):
@@ -44,10 +56,24 @@ def test_each_weight_and_unit_is_told_with_what_comes_back():
     said = texts(figure)
     # Example 0: z = (-1.4, -1.8, 0.95), so only the third ReLU lets through: y = 0.95, delta = (0.95 - 1) / 2.
     assert {"z -1.4\na 0", "z -1.8\na 0", "z 0.95\na 0.95", "0.95"} <= set(said)
-    relus = ["$\\delta$ 0\nda -0.025, f' 0", "$\\delta$ 0\nda -0.025, f' 0", "$\\delta$ -0.025\nda -0.025, f' 1"]
-    assert [one for one in said if one.startswith("$\\delta$")] == [*relus, r"$\delta$ -0.025"]
+    relus = [
+        "$\\delta$ 0\nda -0.025, f' 0",
+        "$\\delta$ 0\nda -0.025, f' 0",
+        "$\\delta$ -0.025\nda -0.025, f' 1",
+    ]
+    assert [one for one in said if one.startswith("$\\delta$")] == [
+        *relus,
+        r"$\delta$ -0.025",
+    ]
     assert {"w 0.25\ndw -0.025", "w -0.5\ndw 0.05", "w 1\ndw -0.0238"} <= set(said)
-    assert {"b 0.1", "b 0.2", "b -0.3", "input", "000.hidden\nrelu", "001.output"} <= set(said)
+    assert {
+        "b 0.1",
+        "b 0.2",
+        "b -0.3",
+        "input",
+        "000.hidden\nrelu",
+        "001.output",
+    } <= set(said)
     assert any(one.startswith("example 0 of 0 to 1, target 1, loss ") for one in said)
     assert sum(isinstance(one, Circle) for one in figure.axes[0].patches) == 2 + 3 + 1
     assert pixels(figure).std() > 10
@@ -55,7 +81,7 @@ def test_each_weight_and_unit_is_told_with_what_comes_back():
 
 def test_what_the_examples_add_is_the_gradient():
     given = scene()
-    for layer, grad in zip(layers(given), given.passes.grads[::2], strict=True):
+    for layer, grad in zip(dense_chain(given), given.passes.grads[::2], strict=True):
         added = sum(np.outer(layer.before[one], layer.delta[one]) for one in range(2))
         np.testing.assert_allclose(added, grad, rtol=1e-12)
 
@@ -69,16 +95,25 @@ def test_what_is_not_finite_is_magenta():
     given = scene()
     given.params[0] = HIDDEN.copy()
     given.params[0][0, 0] = np.nan
-    assert "magenta" in {line.get_color() for line in network(given).axes[0].lines if isinstance(line.get_color(), str)}
+    assert "magenta" in {
+        line.get_color()
+        for line in network(given).axes[0].lines
+        if isinstance(line.get_color(), str)
+    }
 
 
 def test_other_networks_are_refused():
     ends = "; expected dense layers one behind the other$"
     with pytest.raises(ValueError, match="example: given 2; expected a number below 2"):
         network(scene(), example=2)
-    shared = scene()  # a kernel that is used a second time elsewhere has more of a gradient
+    shared = (
+        scene()
+    )  # a kernel that is used a second time elsewhere has more of a gradient
     shared.passes.grads[2] = 2 * shared.passes.grads[2]
-    with pytest.raises(ValueError, match=f"the gradient of 001.output/kernel is not delta times a.*{ends}"):
+    with pytest.raises(
+        ValueError,
+        match=f"the gradient of 001.output/kernel is not delta times a.*{ends}",
+    ):
         network(shared)
     other = scene()
     other.passes.layers[0] = other.passes.layers[0]._replace(kind="Conv2D")
@@ -107,5 +142,9 @@ def test_no_label_covers_another_one_or_a_unit(size):
     assert len(labels) == 9
     for label in labels:
         extent = label.get_window_extent()
-        covered = [one for one in artists if one is not label and extent.overlaps(one.get_window_extent())]
+        covered = [
+            one
+            for one in artists
+            if one is not label and extent.overlaps(one.get_window_extent())
+        ]
         assert not covered, label.get_text()

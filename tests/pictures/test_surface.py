@@ -28,25 +28,44 @@ def scene(loss=bowl, history=None, params=PARAMS, step=9):
             found.append(loss(*moved))
         return np.array(found)
 
-    return SimpleNamespace(step=step, names=NAMES, params=params, losses=losses, history=history or {})
+    return SimpleNamespace(
+        step=step, names=NAMES, params=params, losses=losses, history=history or {}
+    )
 
 
 def test_the_grid_has_the_loss_at_each_place_and_all_else_as_it_is():
     sides = [np.array([0.0, 1.0, 2.0]), np.array([-1.0, 3.0])]
     found = _losses(scene(), ((1, 0), (1, 3)), sides)
-    np.testing.assert_allclose(found, [[0.25 + (x - 1) ** 2 + 100 * y**2 for x in sides[0]] for y in sides[1]])
+    np.testing.assert_allclose(
+        found, [[0.25 + (x - 1) ** 2 + 100 * y**2 for x in sides[0]] for y in sides[1]]
+    )
     across = _losses(scene(), ((1, 0), (0, 0)), sides)
-    np.testing.assert_allclose(across, [[y**2 + (x - 1) ** 2 + 1600 for x in sides[0]] for y in sides[1]])
+    np.testing.assert_allclose(
+        across, [[y**2 + (x - 1) ** 2 + 1600 for x in sides[0]] for y in sides[1]]
+    )
     assert PARAMS[0] == 0.5 and PARAMS[1][0, 0] == 1, "nothing is changed"
 
 
 def test_the_first_two_numbers_are_shown_or_those_that_are_named():
     [axes, bar] = loss_surface(scene(), resolution=5).axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("000.a/kernel.0.0", "000.a/kernel.0.1")
-    assert axes.get_xlim() == (0, 2) and axes.get_ylim() == (0, 4), "as much as the number itself on both sides"
-    [axes, bar] = loss_surface(scene(), x="000.a/bias.0", y_range=[-1, 1], resolution=5).axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("000.a/bias.0", "000.a/kernel.0.1")
-    assert axes.get_ylim() == (-1, 1) and bar.get_ylabel() == "loss of the first training batch"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "000.a/kernel.0.0",
+        "000.a/kernel.0.1",
+    )
+    assert axes.get_xlim() == (0, 2) and axes.get_ylim() == (0, 4), (
+        "as much as the number itself on both sides"
+    )
+    [axes, bar] = loss_surface(
+        scene(), x="000.a/bias.0", y_range=[-1, 1], resolution=5
+    ).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "000.a/bias.0",
+        "000.a/kernel.0.1",
+    )
+    assert (
+        axes.get_ylim() == (-1, 1)
+        and bar.get_ylabel() == "loss of the first training batch"
+    )
 
 
 def test_the_way_goes_from_the_first_step_that_was_measured_to_where_it_is():
@@ -55,11 +74,17 @@ def test_the_way_goes_from_the_first_step_that_was_measured_to_where_it_is():
         "probes/weight/000.a/kernel.0.0": (steps, [5.0, 6.0, 7.0, 9.0]),
         "probes/weight/000.a/kernel.1.1": (other, [1, np.inf, 3, 9]),
     }
-    history = {name: (steps, np.array(values)) for name, (steps, values) in history.items()}
+    history = {
+        name: (steps, np.array(values)) for name, (steps, values) in history.items()
+    }
     names = ("000.a/kernel.0.0", "000.a/kernel.1.1")
-    np.testing.assert_array_equal(_path(scene(history=history), names), [[6, np.nan], [1, np.nan]])
+    np.testing.assert_array_equal(
+        _path(scene(history=history), names), [[6, np.nan], [1, np.nan]]
+    )
     figure = loss_surface(scene(history=history), *names, resolution=5)
-    drawn = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+    drawn = {
+        line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines
+    }
     assert drawn["2 steps measured"][0] == drawn["start"][0] == [6, 1]
     assert drawn["2 steps measured"][-1] == drawn["now"][0] == [1, 4]
     assert figure.axes[0].get_xlim() == (1 - 1.25, 6 + 1.25), "a quarter on both sides"
@@ -75,22 +100,39 @@ def test_levels_are_logarithmic_where_the_loss_spans_decades_and_what_is_not_fin
     wide = loss_surface(scene(), "000.a/kernel.0.0", "000.a/kernel.1.1", resolution=9)
     levels = wide.axes[0].collections[0].levels
     np.testing.assert_allclose(levels[1:] / levels[:-1], levels[1] / levels[0])
-    narrow = loss_surface(scene(lambda bias, kernel: 5 + kernel[0, 0]), resolution=9).axes[0].collections[0].levels
+    narrow = (
+        loss_surface(scene(lambda bias, kernel: 5 + kernel[0, 0]), resolution=9)
+        .axes[0]
+        .collections[0]
+        .levels
+    )
     np.testing.assert_allclose(np.diff(narrow), narrow[1] - narrow[0])
     assert magenta(pixels(wide)) == 0
     half = scene(lambda bias, kernel: np.nan if kernel[0, 0] > 1 else kernel[0, 0])
     assert magenta(pixels(loss_surface(half, resolution=9))) > 0.1
     assert magenta(pixels(loss_surface(scene(lambda *_: np.inf), resolution=9))) > 0.3
     flat = loss_surface(scene(lambda *_: 2.0), resolution=9)
-    assert pixels(flat).size and flat.axes[0].collections[0].levels.tolist() == [1.5, 2.5]
+    assert pixels(flat).size and flat.axes[0].collections[0].levels.tolist() == [
+        1.5,
+        2.5,
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"x": "kernel"}, "x: given 'kernel', which names no number; the last of each parameter are 000.a/bias.0, 000"),
-        ({"y": "000.a/kernel.0.0"}, "x and y are both '000.a/kernel.0.0'; expected two numbers"),
-        ({"x_range": [2, 1]}, r"x_range: given \[2, 1\]; expected the least and then the greatest"),
+        (
+            {"x": "kernel"},
+            "x: given 'kernel', which names no number; the last of each parameter are 000.a/bias.0, 000",
+        ),
+        (
+            {"y": "000.a/kernel.0.0"},
+            "x and y are both '000.a/kernel.0.0'; expected two numbers",
+        ),
+        (
+            {"x_range": [2, 1]},
+            r"x_range: given \[2, 1\]; expected the least and then the greatest",
+        ),
     ],
 )
 def test_what_it_refuses(arguments, told):
@@ -107,4 +149,6 @@ def test_of_single_numbers_two_have_to_be_named():
 
 
 def test_a_side_of_nothing_finite():
-    np.testing.assert_array_equal(_side("x", None, np.array([np.nan]), 3), [-1.5, 0, 1.5])
+    np.testing.assert_array_equal(
+        _side("x", None, np.array([np.nan]), 3), [-1.5, 0, 1.5]
+    )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tftrain.reporting.metrics_file import line_of
+from tftrain.reporting.metrics_file import to_json_line
 
 
 @pytest.fixture
@@ -20,9 +20,19 @@ def _write_run(folder, records, config="model: mlp\n", results=None, incidents=(
     (folder / "config.yaml").write_text(config)
     with open(folder / "metrics.jsonl", "wb") as file:
         for record in records:
-            file.write(line_of({"step": record["step"], "wall_seconds": 0.1 * record["step"], **record}))
+            file.write(
+                to_json_line(
+                    {
+                        "step": record["step"],
+                        "wall_seconds": 0.1 * record["step"],
+                        **record,
+                    }
+                )
+            )
     if results is not None:
-        (folder / "results.json").write_text(json.dumps({"steps": records[-1]["step"], "stopped": None} | results))
+        (folder / "results.json").write_text(
+            json.dumps({"steps": records[-1]["step"], "stopped": None} | results)
+        )
     for step, text in incidents:
         (folder / "incidents" / f"{step:08d}").mkdir(parents=True)
         (folder / "incidents" / f"{step:08d}" / "incident.txt").write_text(text)

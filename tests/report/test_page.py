@@ -57,13 +57,25 @@ class Read(HTMLParser):
 def records(count=10, clip=True, slope=0.1):
     for step in range(1, count + 1):
         norm = 4 * np.exp(-slope * step)
-        record = {"step": step, "loss": norm / 2, "learning_rate": 0.01, "grad_norm": norm}
-        record |= {"clipped_grad_norm": min(norm, 2.0) if clip else norm, "grad_norm_max": norm}
+        record = {
+            "step": step,
+            "loss": norm / 2,
+            "learning_rate": 0.01,
+            "grad_norm": norm,
+        }
+        record |= {
+            "clipped_grad_norm": min(norm, 2.0) if clip else norm,
+            "grad_norm_max": norm,
+        }
         record |= {"epoch": step / 10, "accuracy": 0.5}
         record |= {"grad_norm/000.a/kernel": norm, "grad_norm/001.b/kernel": norm}
         if clip:
             after = min(norm, 2.0)
-            record |= {CLIP + "norm_before": norm, CLIP + "norm_after": after, CLIP + "factor": after / norm}
+            record |= {
+                CLIP + "norm_before": norm,
+                CLIP + "norm_after": after,
+                CLIP + "factor": after / norm,
+            }
             record |= {CLIP + "rate": float(norm > 2), CLIP + "limit": 2.0}
         yield record
 
@@ -83,27 +95,55 @@ def read(*folders):
 
 
 def test_the_numbers_are_those_of_the_run(tmp_path, write_run):
-    folder = write_run(tmp_path / "one", list(records()), results=RESULTS, incidents=[(7, "it broke\n")])
+    folder = write_run(
+        tmp_path / "one",
+        list(records()),
+        results=RESULTS,
+        incidents=[(7, "it broke\n")],
+    )
     found = read(folder)
-    assert found.row("train") == ["0.1235", "0.75"] and found.row("test") == ["0.25", "0.3333"]
-    exact = [attributes["value"] for name, attributes in found.elements if name == "data"]
+    assert found.row("train") == ["0.1235", "0.75"] and found.row("test") == [
+        "0.25",
+        "0.3333",
+    ]
+    exact = [
+        attributes["value"] for name, attributes in found.elements if name == "data"
+    ]
     assert {"0.123456789", repr(1 / 3), "12.5"} <= set(exact)
-    assert found.row("steps") == ["10"] and found.row("compiling") == ["2.5 (25%)"] and found.row("all") == ["10"]
+    assert (
+        found.row("steps") == ["10"]
+        and found.row("compiling") == ["2.5 (25%)"]
+        and found.row("all") == ["10"]
+    )
     # Above the limit of 2 are the steps with 4 exp(-0.1 step) > 2, which are 6 of 10.
-    assert found.row("share of steps clipped") == ["60.0%"] and found.row("limit at the end") == ["2"]
+    assert found.row("share of steps clipped") == ["60.0%"] and found.row(
+        "limit at the end"
+    ) == ["2"]
     factors = [min(1, 0.5 * np.exp(0.1 * step)) for step in range(1, 11)]
     for share in (5, 50, 95):
-        assert found.row(f"factor, {share}th percentile") == [f"{np.percentile(factors, share):.3g}"]
+        assert found.row(f"factor, {share}th percentile") == [
+            f"{np.percentile(factors, share):.3g}"
+        ]
     assert found.row("norm before, largest") == [f"{4 * np.exp(-0.1):.3g}"]
     assert "one: finished" in found.text and "step 7it broke" in found.text
 
 
 def test_all_points_are_in_the_curves(tmp_path, write_run):
     found = read(write_run(tmp_path / "one", list(records(30)), results=RESULTS))
-    titles = [attributes["aria-label"].split(":")[0] for name, attributes in found.elements if name == "svg"]
-    lines = [attributes["points"].split() for name, attributes in found.elements if name == "polyline"]
+    titles = [
+        attributes["aria-label"].split(":")[0]
+        for name, attributes in found.elements
+        if name == "svg"
+    ]
+    lines = [
+        attributes["points"].split()
+        for name, attributes in found.elements
+        if name == "polyline"
+    ]
     assert titles == ["loss", "accuracy", "gradient norm", "learning rate"]
-    assert [len(line) for line in lines] == [30] * 6, "of the gradient norm there are three lines"
+    assert [len(line) for line in lines] == [30] * 6, (
+        "of the gradient norm there are three lines"
+    )
     images = [attributes["alt"] for name, attributes in found.elements if name == "img"]
     assert len(images) == 1 and "2 layers over steps 1 to 30" in images[0]
 
@@ -113,37 +153,63 @@ def test_runs_beside_each_other(tmp_path, write_run):
     config = "model: {name: mlp, hidden: [8, 8], dropout: 0.5}\ndata: iris\n"
     one = write_run(tmp_path / "one", list(records()), config, RESULTS)
     two = write_run(
-        tmp_path / "two", list(records(5, clip=False)), config.replace("[8, 8], dropout: 0.5", "[16]"), other
+        tmp_path / "two",
+        list(records(5, clip=False)),
+        config.replace("[8, 8], dropout: 0.5", "[16]"),
+        other,
     )
     found = read(one, two)
-    assert found.row("test loss") == ["0.25", "0.125"] and found.row("test accuracy") == ["0.3333", "0.2"]
-    best = [attributes for name, attributes in found.elements if name == "td" and attributes.get("class") == "best"]
+    assert found.row("test loss") == ["0.25", "0.125"] and found.row(
+        "test accuracy"
+    ) == ["0.3333", "0.2"]
+    best = [
+        attributes
+        for name, attributes in found.elements
+        if name == "td" and attributes.get("class") == "best"
+    ]
     assert len(best) == 2, "what both have in common is not marked"
-    assert found.row("model.hidden") == ["[8, 8]", "[16]"] and found.row("model.dropout") == ["0.5", "–"]
+    assert found.row("model.hidden") == ["[8, 8]", "[16]"] and found.row(
+        "model.dropout"
+    ) == ["0.5", "–"]
     assert not any(row[0] == "data" for table in found.tables for row in table)
     assert [name for name, _ in found.elements].count("img") == 2
     assert "one: global_norm" in found.text and "two: global_norm" not in found.text
 
 
-def test_a_part_beside_a_bare_name_is_one_row_with_what_each_run_has(tmp_path, write_run):
+def test_a_part_beside_a_bare_name_is_one_row_with_what_each_run_has(
+    tmp_path, write_run
+):
     config = "model: {{name: mlp, kernel_initializer: {}}}\n"
     kinds = ["glorot_uniform", "{name: variance_scaling, scale: 8.0}", "he_normal"]
-    runs = [write_run(tmp_path / f"run{at}", list(records(2)), config.format(one)) for at, one in enumerate(kinds)]
+    runs = [
+        write_run(tmp_path / f"run{at}", list(records(2)), config.format(one))
+        for at, one in enumerate(kinds)
+    ]
     found = read(*runs)
     assert found.row("model.kernel_initializer") == kinds
     assert [row[0] for row in found.tables[1][1:]] == ["model.kernel_initializer"]
 
 
 def test_more_runs_than_colours_are_told_apart(tmp_path, write_run):
-    found = read(*(write_run(tmp_path / f"run{at}", list(records(2))) for at in range(10)))
+    found = read(
+        *(write_run(tmp_path / f"run{at}", list(records(2))) for at in range(10))
+    )
     styles = [
-        one["class"] for name, one in found.elements if name == "g" and one.get("data-label", "").startswith("run")
+        one["class"]
+        for name, one in found.elements
+        if name == "g" and one.get("data-label", "").startswith("run")
     ]
-    assert len(styles) == 10 * 4 + 10 and styles[:10] == [*(f"c{at}" for at in range(8)), "c0 dotted", "c1 dotted"]
+    assert len(styles) == 10 * 4 + 10 and styles[:10] == [
+        *(f"c{at}" for at in range(8)),
+        "c0 dotted",
+        "c1 dotted",
+    ]
 
 
 def test_damaged_files_are_passed_over_and_told(tmp_path, write_run):
-    folder = write_run(tmp_path / "one", list(records(3)), results=RESULTS, incidents=[(2, "it broke")])
+    folder = write_run(
+        tmp_path / "one", list(records(3)), results=RESULTS, incidents=[(2, "it broke")]
+    )
     for wrong in ('{"train": [1]}', '{"steps": "abc"}', '{"test": {"loss": "low"}}'):
         (folder / "results.json").write_text(wrong)
         assert "results.json is damaged" in read(folder).text
@@ -151,17 +217,28 @@ def test_damaged_files_are_passed_over_and_told(tmp_path, write_run):
     (folder / "incidents" / "abc").mkdir()
     (folder / "incidents" / "abc" / "incident.txt").write_text("odd")
     with open(folder / "metrics.jsonl", "a") as file:
-        file.write('{"step": "a", "wall_seconds": 1, "loss": 1}\n{"step": 4, "wall_seconds": 1, "loss": "abc"}\n[1]\n')
+        file.write(
+            '{"step": "a", "wall_seconds": 1, "loss": 1}\n{"step": 4, "wall_seconds": 1, "loss": "abc"}\n[1]\n'
+        )
     found = read(folder)
-    assert "results.json is damaged" in found.text and "it broke" in found.text and "odd" not in found.text
+    assert (
+        "results.json is damaged" in found.text
+        and "it broke" in found.text
+        and "odd" not in found.text
+    )
     assert found.row("steps") == ["4"]
 
 
-def test_a_run_whose_files_are_damaged_does_not_keep_the_others_from_being_told(tmp_path, write_run):
+def test_a_run_whose_files_are_damaged_does_not_keep_the_others_from_being_told(
+    tmp_path, write_run
+):
     sound = write_run(tmp_path / "sound", list(records(3)), results=RESULTS)
     torn = write_run(tmp_path / "torn", list(records(3)), "model: {name\n", RESULTS)
     found = read(sound, torn)
-    assert "sound: finished;" not in found.text and "torn: finished; config.yaml cannot be read: 2:1: not" in found.text
+    assert (
+        "sound: finished;" not in found.text
+        and "torn: finished; config.yaml cannot be read: 2:1: not" in found.text
+    )
     assert found.row("steps") == ["3", "3"]
 
 
@@ -170,7 +247,10 @@ def test_a_run_whose_files_are_damaged_does_not_keep_the_others_from_being_told(
     [
         (None, "finished; metrics.jsonl is missing, so there are no curves"),
         (b"", "finished; metrics.jsonl holds no point, so there are no curves"),
-        (b"\x00\xff\n\x80\n", "finished; 2 of the lines of metrics.jsonl cannot be read; metrics.jsonl holds no point"),
+        (
+            b"\x00\xff\n\x80\n",
+            "finished; 2 of the lines of metrics.jsonl cannot be read; metrics.jsonl holds no point",
+        ),
         (slice(1), "finished; metrics.jsonl ends at step 1, and with it the curves"),
     ],
 )
@@ -185,7 +265,9 @@ def test_points_that_are_missing_are_told(tmp_path, write_run, written, told):
         path.write_text("".join(path.read_text().splitlines(keepends=True)[written]))
     assert told in read(folder).text
     with locked(folder):
-        assert "metrics.jsonl" not in read(folder).text.partition("Config")[0], "a run that goes on may be behind"
+        assert "metrics.jsonl" not in read(folder).text.partition("Config")[0], (
+            "a run that goes on may be behind"
+        )
 
 
 def test_a_run_that_skipped_updates_says_so(tmp_path, write_run):
@@ -197,10 +279,14 @@ def test_a_run_that_skipped_updates_says_so(tmp_path, write_run):
 
 
 def test_words_stay_within_the_picture(tmp_path, write_run):
-    rows = [row | {"learning_rate": 0.001 + 1e-7 * row["step"]} for row in records(1000)]
+    rows = [
+        row | {"learning_rate": 0.001 + 1e-7 * row["step"]} for row in records(1000)
+    ]
     text = page(read_runs([write_run(tmp_path / "one", rows)]))
     assert "0.00105" in text  # seven digits take some 44 units left of the axis
-    [left] = {float(one) for one in re.findall(r'data-x="1.0 1000.0 (\S+) ', text)} - {46.0}
+    [left] = {float(one) for one in re.findall(r'data-x="1.0 1000.0 (\S+) ', text)} - {
+        46.0
+    }
     assert left > 7 * 6.2
     assert all(
         float(x) + 3.1 * len(words) <= 360.01
@@ -216,21 +302,51 @@ def test_a_run_that_has_not_ended_gives_what_there_is(tmp_path, write_run):
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("model: mlp\n")
     found = read(tmp_path / "begun")
-    assert "not finished: it has no point yet" in found.text and found.row("steps") == ["0"]
+    assert "not finished: it has no point yet" in found.text and found.row("steps") == [
+        "0"
+    ]
     stopped = {"stopped": "the loss was not finite", "train": {"loss": float("nan")}}
-    bad = [{"step": 1, "loss": np.nan, "grad_norm": np.inf, "learning_rate": 0.1, "grad_norm/0.a/kernel": np.inf}]
+    bad = [
+        {
+            "step": 1,
+            "loss": np.nan,
+            "grad_norm": np.inf,
+            "learning_rate": 0.1,
+            "grad_norm/0.a/kernel": np.inf,
+        }
+    ]
     failed = read(write_run(tmp_path / "failed", bad, results=stopped))
-    assert "stopped early: the loss was not finite" in failed.text and failed.row("train") == ["NaN"]
-    still = read(write_run(tmp_path / "still", [dict.fromkeys(next(records(1)), 0.0) | {"step": 1}]))
+    assert "stopped early: the loss was not finite" in failed.text and failed.row(
+        "train"
+    ) == ["NaN"]
+    still = read(
+        write_run(
+            tmp_path / "still", [dict.fromkeys(next(records(1)), 0.0) | {"step": 1}]
+        )
+    )
     assert "exactly zero in 100.0%" in str(still.elements)
-    assert read(going, tmp_path / "begun", tmp_path / "failed").row("steps") == ["3", "0", "1"]
+    assert read(going, tmp_path / "begun", tmp_path / "failed").row("steps") == [
+        "3",
+        "0",
+        "1",
+    ]
 
 
 def test_text_from_outside_is_never_markup(tmp_path, write_run):
     folder = tmp_path / HOSTILE.replace("/", "-")
-    rows = [row | {f"grad_norm/{HOSTILE}/kernel": 1.0, f"clip/{HOSTILE}/norm_before": 1.0} for row in records(3)]
-    rows = [row | {f"clip/{HOSTILE}/rate": 1.0, "val_" + HOSTILE: 1.0, HOSTILE: 2.0} for row in rows]
-    results = RESULTS | {"stopped": HOSTILE, "test": {HOSTILE: 1.0}, "time": {HOSTILE: 1.0}}
+    rows = [
+        row | {f"grad_norm/{HOSTILE}/kernel": 1.0, f"clip/{HOSTILE}/norm_before": 1.0}
+        for row in records(3)
+    ]
+    rows = [
+        row | {f"clip/{HOSTILE}/rate": 1.0, "val_" + HOSTILE: 1.0, HOSTILE: 2.0}
+        for row in rows
+    ]
+    results = RESULTS | {
+        "stopped": HOSTILE,
+        "test": {HOSTILE: 1.0},
+        "time": {HOSTILE: 1.0},
+    }
     config = f"model: {HOSTILE!r}\ndata: iris\n".replace("\\'", "''")
     write_run(folder, rows, config, results, [(1, HOSTILE)])
     other = write_run(tmp_path / "other", list(records(3)), results=RESULTS)
@@ -238,16 +354,24 @@ def test_text_from_outside_is_never_markup(tmp_path, write_run):
         text = page(read_runs(folders))
         found = Read(text)
         assert [name for name, _ in found.elements].count("script") == 1
-        assert "alert(1)</script>" not in text and '<b>"' not in text and HOSTILE in found.text
+        assert (
+            "alert(1)</script>" not in text
+            and '<b>"' not in text
+            and HOSTILE in found.text
+        )
 
 
 def test_nothing_comes_from_elsewhere(tmp_path, write_run):
-    text = page(read_runs([write_run(tmp_path / "one", list(records()), results=RESULTS)]))
+    text = page(
+        read_runs([write_run(tmp_path / "one", list(records()), results=RESULTS)])
+    )
     plain = re.sub(r"base64,[^\"]*", "", text)
     assert not re.search(r"https?:|//\w|@import|url\(", plain)
     for name, attributes in Read(text).elements:
         assert name != "link" and all(
-            one.startswith("data:") for key, one in attributes.items() if key in ("src", "href")
+            one.startswith("data:")
+            for key, one in attributes.items()
+            if key in ("src", "href")
         )
     [policy] = [one["content"] for _, one in Read(text).elements if "http-equiv" in one]
     assert policy.startswith("default-src 'none'; img-src data:;")
@@ -257,9 +381,19 @@ def test_a_long_run_of_many_layers_stays_small(tmp_path, write_run):
     rng = np.random.default_rng(0)
     rows = []
     for step in range(1, 1001):
-        row = {name: float(rng.lognormal()) for name in ("loss", "grad_norm", "clipped_grad_norm", "grad_norm_max")}
-        row |= {"epoch": 1.0, "accuracy": float(rng.random()), "val_loss": 1.0 + float(rng.random())}
-        row |= {f"grad_norm/{layer:03}.dense/kernel": float(rng.lognormal()) for layer in range(60)}
+        row = {
+            name: float(rng.lognormal())
+            for name in ("loss", "grad_norm", "clipped_grad_norm", "grad_norm_max")
+        }
+        row |= {
+            "epoch": 1.0,
+            "accuracy": float(rng.random()),
+            "val_loss": 1.0 + float(rng.random()),
+        }
+        row |= {
+            f"grad_norm/{layer:03}.dense/kernel": float(rng.lognormal())
+            for layer in range(60)
+        }
         rows.append({"step": 7 * step, "learning_rate": float(rng.random()), **row})
     text = page(read_runs([write_run(tmp_path / "long", rows, results=RESULTS)]))
     assert 100_000 < len(text.encode()) < 500_000
@@ -269,10 +403,18 @@ def test_the_command(tmp_path, write_run, monkeypatch, capsys):
     write_run(tmp_path / "one", list(records()), results=RESULTS)
     write_run(tmp_path / "two", list(records()), results=RESULTS)
     monkeypatch.chdir(tmp_path)
-    assert main.main(["report", "one"]) == 0 and capsys.readouterr().out == "one/report.html\n"
-    assert main.main(["report", "one", "two"]) == 0 and capsys.readouterr().out == "report.html\n"
+    assert (
+        main.main(["report", "one"]) == 0
+        and capsys.readouterr().out == "one/report.html\n"
+    )
+    assert (
+        main.main(["report", "one", "two"]) == 0
+        and capsys.readouterr().out == "report.html\n"
+    )
     assert main.main(["report", "one", "--out", "new/it.html"]) == 0
-    assert (tmp_path / "new" / "it.html").read_bytes() == (tmp_path / "one" / "report.html").read_bytes()
+    assert (tmp_path / "new" / "it.html").read_bytes() == (
+        tmp_path / "one" / "report.html"
+    ).read_bytes()
     assert not list(tmp_path.rglob(".draft*"))
     assert main.main(["report", "one", "--out", "/proc/nowhere/it.html"]) == 1
     assert "/proc/nowhere/it.html cannot be written" in capsys.readouterr().err
@@ -282,9 +424,15 @@ def test_the_command(tmp_path, write_run, monkeypatch, capsys):
     ("words", "told"),
     [
         (["nowhere"], "run folder nowhere: there is no such folder"),
-        (["."], "run folder .: holds no config.yaml and no metrics.jsonl, so it is no run; runs are within it: one"),
+        (
+            ["."],
+            "run folder .: holds no config.yaml and no metrics.jsonl, so it is no run; runs are within it: one",
+        ),
         (["one", "./one"], "given the same run twice; expected each once"),
-        (["one", "--out", "it.pdf"], "python -m tftrain report: --out it.pdf: expected a name that ends in .html"),
+        (
+            ["one", "--out", "it.pdf"],
+            "python -m tftrain report: --out it.pdf: expected a name that ends in .html",
+        ),
     ],
 )
 def test_what_cannot_be_told_of(tmp_path, write_run, monkeypatch, capsys, words, told):
@@ -303,5 +451,7 @@ def test_it_answers_without_tensorflow(tmp_path, write_run):
     write_run(tmp_path / "one", list(records()), results=RESULTS)
     code = "import sys; from tftrain import cli; status = cli.main(['report', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib', 'tensorboard'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL
+    )
     assert done.returncode == 0

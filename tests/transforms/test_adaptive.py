@@ -5,7 +5,9 @@ from tftrain.optim.clipping import clip_adaptive
 
 
 def update(grads, params, **arguments):
-    grads, params = ([tf.constant(one, tf.float32) for one in arrays] for arrays in (grads, params))
+    grads, params = (
+        [tf.constant(one, tf.float32) for one in arrays] for arrays in (grads, params)
+    )
     clipped, _, told = clip_adaptive(**arguments).update(grads, (), params)
     return [one.numpy() for one in clipped], bool(told["clipped"])
 
@@ -14,7 +16,9 @@ def test_each_unit_by_its_own_weights():
     weights = np.array([[3.0, 0.0], [4.0, 0.0]])  # columns of norm 5 and 0
     grads = np.array([[6.0, 0.3], [8.0, 0.4]])  # of norm 10 and 0.5
     (clipped,), bit = update([grads], [weights], ratio=0.5, epsilon=0.5)
-    np.testing.assert_allclose(clipped, [[1.5, 0.15], [2.0, 0.2]], rtol=1e-6)  # to norm 0.5 * 5 and 0.5 * 0.5
+    np.testing.assert_allclose(
+        clipped, [[1.5, 0.15], [2.0, 0.2]], rtol=1e-6
+    )  # to norm 0.5 * 5 and 0.5 * 0.5
     assert bit
 
 

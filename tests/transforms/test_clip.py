@@ -2,15 +2,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.optim.clipping import clip_global_norm, clip_layer_norm, clip_norm, clip_value
+from tftrain.optim.clipping import (
+    clip_global_norm,
+    clip_layer_norm,
+    clip_norm,
+    clip_value,
+)
 
-GRADS = [np.array([3.0, -4.0], np.float32), np.array(12.0, np.float32)]  # of norms 5 and 12, together 13
+GRADS = [
+    np.array([3.0, -4.0], np.float32),
+    np.array(12.0, np.float32),
+]  # of norms 5 and 12, together 13
 
 
 def update(transform, grads):
-    clipped, state, told = transform.update([tf.constant(grad) for grad in grads], transform.init([]), [])
+    clipped, state, told = transform.update(
+        [tf.constant(grad) for grad in grads], transform.init([]), []
+    )
     assert state == ()
-    return [np.asarray(one) for one in clipped], {name: float(value) for name, value in told.items()}
+    return [np.asarray(one) for one in clipped], {
+        name: float(value) for name, value in told.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -34,18 +46,35 @@ def test_golden_numbers(transform, expected):
 @pytest.mark.parametrize(
     ("make", "theirs"),
     [
-        (clip_value, lambda grads, limit: [tf.clip_by_value(grad, -limit, limit) for grad in grads]),
-        (clip_norm, lambda grads, limit: [tf.clip_by_norm(grad, limit) for grad in grads]),
-        (clip_global_norm, lambda grads, limit: tf.clip_by_global_norm(grads, limit)[0]),
+        (
+            clip_value,
+            lambda grads, limit: [
+                tf.clip_by_value(grad, -limit, limit) for grad in grads
+            ],
+        ),
+        (
+            clip_norm,
+            lambda grads, limit: [tf.clip_by_norm(grad, limit) for grad in grads],
+        ),
+        (
+            clip_global_norm,
+            lambda grads, limit: tf.clip_by_global_norm(grads, limit)[0],
+        ),
     ],
     ids=["value", "norm", "global_norm"],
 )
 def test_the_words_mean_what_they_mean_in_tensorflow(make, theirs, limit):
     random = np.random.default_rng(3)
-    grads = [random.normal(size=shape).astype(np.float32) for shape in [(4, 5), (5,), (0, 2)]]
+    grads = [
+        random.normal(size=shape).astype(np.float32) for shape in [(4, 5), (5,), (0, 2)]
+    ]
     clipped, told = update(make(limit), grads)
-    for mine, other in zip(clipped, theirs([tf.constant(grad) for grad in grads], limit), strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-6)  # which rounds 49 * (1 / 49) to less than 1
+    for mine, other in zip(
+        clipped, theirs([tf.constant(grad) for grad in grads], limit), strict=True
+    ):
+        np.testing.assert_allclose(
+            mine, other, rtol=1e-6
+        )  # which rounds 49 * (1 / 49) to less than 1
     assert told == {"limit": np.float32(limit), "clipped": limit < 1}
 
 

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tftrain.config import registry
-from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.compiled_steps import Programs
+from tftrain.core.checkpoint import CheckpointManager
+from tftrain.core.compiled_steps import CompiledSteps
 from tftrain.core.objective import KerasObjective
-from tftrain.core.schedule import Stretch
+from tftrain.core.schedule import Segment
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe
+from tftrain.core.step import StepSpec
 from tftrain.core.types import Batch
 from tftrain.core.variables import parameter_names
 from tftrain.optim.clipping import (
@@ -48,7 +48,7 @@ every_clip = pytest.mark.parametrize("name", CLIPS)
 
 
 def test_the_table_is_the_catalogue():
-    assert set(CLIPS) == set(registry.names("clip"))
+    assert set(CLIPS) == set(registry.names_of_kind("clip"))
 
 
 # The definitions once more, in NumPy and float64. All gradients lie in one vector; a clip scales pieces of it down,
@@ -57,12 +57,18 @@ def test_the_table_is_the_catalogue():
 SIZES = [int(np.prod(shape)) for shape in SHAPES.values()]
 POSITIONS = [
     np.reshape(found, shape)
-    for found, shape in zip(np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1]), SHAPES.values(), strict=True)
+    for found, shape in zip(
+        np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1]),
+        SHAPES.values(),
+        strict=True,
+    )
 ]
 
 
 def flat(arrays):
-    return np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in arrays])
+    return np.concatenate(
+        [np.asarray(array, np.float64).reshape(-1) for array in arrays]
+    )
 
 
 def units(positions):
@@ -74,8 +80,16 @@ def units(positions):
 
 def layers():
     names = [name.partition("/")[0] for name in SHAPES]
-    together = {layer: [one for one, name in zip(POSITIONS, names, strict=True) if name == layer] for layer in names}
-    return [np.concatenate([one.reshape(-1) for one in found]) for found in together.values()]
+    together = {
+        layer: [
+            one for one, name in zip(POSITIONS, names, strict=True) if name == layer
+        ]
+        for layer in names
+    }
+    return [
+        np.concatenate([one.reshape(-1) for one in found])
+        for found in together.values()
+    ]
 
 
 PIECES = {
@@ -91,7 +105,10 @@ PIECES = {
 def limits(name, grads, params, past=()):
     """The limit of each piece; `past` are the norms of the steps before."""
     if name == "adaptive":
-        return [RATIO * max(np.linalg.norm(params[piece]), EPSILON) for piece in PIECES[name]]
+        return [
+            RATIO * max(np.linalg.norm(params[piece]), EPSILON)
+            for piece in PIECES[name]
+        ]
     if name == "percentile":
         return [np.percentile([*past, np.linalg.norm(grads)][-WINDOW:], PERCENT)]
     return [LIMIT] * len(PIECES[name])
@@ -111,13 +128,21 @@ def twin(name, grads, most):
 def drawn(seed, scale=1.0):
     """Gradients and parameters, float32."""
     random = np.random.default_rng(seed)
-    grads = [np.asarray(scale * random.normal(size=shape), np.float32) for shape in SHAPES.values()]
-    return grads, [np.asarray(random.normal(size=shape), np.float32) for shape in SHAPES.values()]
+    grads = [
+        np.asarray(scale * random.normal(size=shape), np.float32)
+        for shape in SHAPES.values()
+    ]
+    return grads, [
+        np.asarray(random.normal(size=shape), np.float32) for shape in SHAPES.values()
+    ]
 
 
 def clipped_once(name, grads, params):
     transform = CLIPS[name](list(SHAPES))
-    grads = [grad if isinstance(grad, tf.IndexedSlices) else tf.constant(grad) for grad in grads]
+    grads = [
+        grad if isinstance(grad, tf.IndexedSlices) else tf.constant(grad)
+        for grad in grads
+    ]
     variables = [tf.Variable(param) for param in params]
     after, _, told = transform.update(grads, transform.init(variables), variables)
     return after, told
@@ -133,10 +158,19 @@ def test_equal_to_its_twin_over_several_steps(name):
     for step, scale in enumerate([1.0, 0.1, 3.0, 0.01, 2.0, 1e-6]):
         grads, _ = drawn(step, scale)
         most = limits(name, flat(grads), flat(params), past)
-        found, state, told = update([tf.constant(grad) for grad in grads], state, variables)
+        found, state, told = update(
+            [tf.constant(grad) for grad in grads], state, variables
+        )
         # Norms, factors and products are in float32 here, in float64 there.
-        np.testing.assert_allclose(flat(found), twin(name, flat(grads), most), rtol=1e-6)
-        bit.append(any(size > limit for size, limit in zip(sizes(name, flat(grads)), most, strict=True)))
+        np.testing.assert_allclose(
+            flat(found), twin(name, flat(grads), most), rtol=1e-6
+        )
+        bit.append(
+            any(
+                size > limit
+                for size, limit in zip(sizes(name, flat(grads)), most, strict=True)
+            )
+        )
         assert bool(told["clipped"]) == bit[-1]
         if name != "adaptive":
             np.testing.assert_allclose(told["limit"], most[0], rtol=1e-6)
@@ -156,8 +190,12 @@ def test_never_above_the_limit(name, scale):
 @pytest.mark.parametrize("name", ["norm", "global_norm", "layer_norm"])
 def test_a_million_numbers_are_not_above_the_limit_either(name):
     grad = np.random.default_rng(0).normal(size=(1000, 1000)).astype(np.float32)
-    (found,), _, _ = CLIPS[name](["000.wide/kernel"]).update([tf.constant(grad)], (), [])
-    assert np.linalg.norm(flat([found])) == pytest.approx(LIMIT, rel=1e-5)  # the sum of squares is in float32
+    (found,), _, _ = CLIPS[name](["000.wide/kernel"]).update(
+        [tf.constant(grad)], (), []
+    )
+    assert np.linalg.norm(flat([found])) == pytest.approx(
+        LIMIT, rel=1e-5
+    )  # the sum of squares is in float32
 
 
 @every_clip
@@ -186,7 +224,9 @@ def test_the_direction_is_kept(name):
         mine, given = flat(found)[piece], flat(grads)[piece]
         if piece.size:
             cosine = mine @ given / (np.linalg.norm(mine) * np.linalg.norm(given))
-            assert cosine == pytest.approx(1, abs=1e-12)  # a number is off by 6e-8 of itself, which enters squared
+            assert cosine == pytest.approx(
+                1, abs=1e-12
+            )  # a number is off by 6e-8 of itself, which enters squared
 
 
 @every_clip
@@ -211,12 +251,16 @@ def test_what_is_not_finite(name, poison):
 def test_sparse_rows_are_clipped_like_the_dense_gradient(name):
     dense, params = drawn(5)
     dense[2][[0, 2]] = 0
-    rows = tf.IndexedSlices(tf.constant(dense[2][[3, 1]]), tf.constant([3, 1]), tf.constant([4, 5]))
+    rows = tf.IndexedSlices(
+        tf.constant(dense[2][[3, 1]]), tf.constant([3, 1]), tf.constant([4, 5])
+    )
     expected, _ = clipped_once(name, dense, params)
     found, _ = clipped_once(name, [*dense[:2], rows, *dense[3:]], params)
     assert isinstance(found[2], tf.IndexedSlices)
     for mine, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(tf.convert_to_tensor(mine), theirs, rtol=1e-6)  # the sums run in another order
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(mine), theirs, rtol=1e-6
+        )  # the sums run in another order
 
 
 @every_clip
@@ -224,9 +268,16 @@ def test_compiles_under_xla(name):
     transform = CLIPS[name](list(SHAPES))
     grads, params = drawn(6)
     given = ([tf.constant(grad) for grad in grads], transform.init(params), params)
-    plain, compiled = transform.update(*given), tf.function(transform.update, jit_compile=True)(*given)
-    for mine, theirs in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
-        np.testing.assert_allclose(tf.cast(mine, tf.float32), tf.cast(theirs, tf.float32), rtol=1e-6)
+    plain, compiled = (
+        transform.update(*given),
+        tf.function(transform.update, jit_compile=True)(*given),
+    )
+    for mine, theirs in zip(
+        tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True
+    ):
+        np.testing.assert_allclose(
+            tf.cast(mine, tf.float32), tf.cast(theirs, tf.float32), rtol=1e-6
+        )
 
 
 # In whole steps
@@ -259,15 +310,30 @@ class Run:
 
     def __init__(self, name):
         keras.utils.set_random_seed(3)
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(2)])
-        transform, rate = chain([(name, CLIPS[name](parameter_names(model)))]), constant(0.1)
-        self.state = TrainState(model, keras.optimizers.SGD(momentum=0.9), transform, rate)
-        recipe = Recipe(KerasObjective(model, keras.losses.MeanSquaredError()), backprop(), transform, rate)
+        model = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(2)]
+        )
+        transform, rate = (
+            chain([(name, CLIPS[name](parameter_names(model)))]),
+            constant(0.1),
+        )
+        self.state = TrainState(
+            model, keras.optimizers.SGD(momentum=0.9), transform, rate
+        )
+        recipe = StepSpec(
+            KerasObjective(model, keras.losses.MeanSquaredError()),
+            backprop(),
+            transform,
+            rate,
+        )
         self.feed = Feed()
-        self.programs = Programs(self.state, recipe, self.feed)
+        self.programs = CompiledSteps(self.state, recipe, self.feed)
 
     def everything(self):
-        return {name: variable.numpy() for name, variable in self.state.variables_by_name().items()}
+        return {
+            name: variable.numpy()
+            for name, variable in self.state.variables_by_name().items()
+        }
 
     def go_back_to(self, values):
         for name, variable in self.state.variables_by_name().items():
@@ -278,18 +344,28 @@ class Run:
         rows = []
         for end in step + np.cumsum(pieces):
             while step < end:  # a step that is not finite ends its call
-                rows.append(self.programs.run(self.feed.serve(step, end - step), [Stretch(end - step)]).rows)
+                rows.append(
+                    self.programs.run(
+                        self.feed.serve(step, end - step), [Segment(end - step)]
+                    ).rows
+                )
                 step += len(rows[-1]["loss"])
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
 def assert_same(left, right):
     assert left.keys() == right.keys()
-    assert not [name for name in left if np.asarray(left[name]).tobytes() != np.asarray(right[name]).tobytes()]
+    assert not [
+        name
+        for name in left
+        if np.asarray(left[name]).tobytes() != np.asarray(right[name]).tobytes()
+    ]
 
 
 @every_clip
-def test_any_number_of_steps_in_a_call_gives_the_same_bits_and_so_does_a_checkpoint(name, tmp_path):
+def test_any_number_of_steps_in_a_call_gives_the_same_bits_and_so_does_a_checkpoint(
+    name, tmp_path
+):
     run = Run(name)
     start = run.everything()
     rows = run.go(0, [1] * 14)
@@ -302,9 +378,9 @@ def test_any_number_of_steps_in_a_call_gives_the_same_bits_and_so_does_a_checkpo
         assert_same(run.everything(), end)
     run.go_back_to(start)
     run.go(0, [6])
-    Checkpoints(tmp_path, run.state).save(6)
+    CheckpointManager(tmp_path, run.state).save(6)
     run.go_back_to(start)
-    assert Checkpoints(tmp_path, run.state).restore_latest() == 6
+    assert CheckpointManager(tmp_path, run.state).restore_latest() == 6
     run.go(6, [8])
     assert_same(run.everything(), end)
 
@@ -312,7 +388,11 @@ def test_any_number_of_steps_in_a_call_gives_the_same_bits_and_so_does_a_checkpo
 def test_a_skipped_step_leaves_the_state_alone():
     run = Run("percentile")
     run.go(0, [5])
-    before = {name: value for name, value in run.everything().items() if name.startswith("transform/")}
+    before = {
+        name: value
+        for name, value in run.everything().items()
+        if name.startswith("transform/")
+    }
     assert len(before) == 2
     rows = run.go(5, [1])
     after = run.everything()

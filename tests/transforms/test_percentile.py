@@ -11,7 +11,9 @@ def test_the_percentile_of_numpy(percent):
     for count in (1, 2, 3, 10, 11, 101, 999, 1000):
         found = percentile(tf.constant(values), tf.constant(count, tf.int64), percent)
         expected = np.percentile(values[:count].astype(np.float64), percent)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)  # two values and a share, each rounded to float32
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-6
+        )  # two values and a share, each rounded to float32
 
 
 def run(transform, sizes):
@@ -25,7 +27,9 @@ def run(transform, sizes):
 
 
 def test_a_history_by_hand():
-    norms, limits, state = run(clip_percentile(percent=50.0, window=3), [4.0, 2.0, 8.0, 6.0, 1.0])
+    norms, limits, state = run(
+        clip_percentile(percent=50.0, window=3), [4.0, 2.0, 8.0, 6.0, 1.0]
+    )
     assert limits == [4, 3, 4, 6, 6]  # medians of 4 | 4 2 | 4 2 8 | 2 8 6 | 8 6 1
     assert norms == [4, 2, 4, 6, 1]
     np.testing.assert_array_equal(state["norms"], [6, 1, 8])

@@ -24,7 +24,13 @@ INTERRUPTED = SIGNALLED + 2
 class _Once(argparse._StoreAction):
     """A flag with a value, which may be given once: of two values one would count for nothing."""
 
-    def __call__(self, parser: Parser, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: CommandParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        flag: str | None = None,
+    ) -> None:
         given_flags = vars(namespace).setdefault("_given_flags", set())
         if flag is not None and self.dest in given_flags:
             parser.error(f"{flag} is given more than once; expected one value")
@@ -32,7 +38,7 @@ class _Once(argparse._StoreAction):
         super().__call__(parser, namespace, values, flag)
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors name the nearest right flag, or one of the commands that there are.
 
     A flag with a value is refused where it is given twice, unless it is made to be repeated.
@@ -42,7 +48,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any):
         super().__init__(**settings)
-        self.add_argument("--version", action="version", version=f"tftrain {__version__}", help="print it and stop")
+        self.add_argument(
+            "--version",
+            action="version",
+            version=f"tftrain {__version__}",
+            help="print it and stop",
+        )
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
 
@@ -53,9 +64,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         flags = [flag for action in self._actions for flag in action.option_strings]
-        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
+        unknown = (
+            message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
+        )
         hint = nearest(unknown, [*flags, *self.commands]) if unknown else ""
-        self.exit(BAD_INPUT, f"{self.prog}: {one_line(message)}{hint} (--help shows what there is)\n")
+        self.exit(
+            BAD_INPUT,
+            f"{self.prog}: {one_line(message)}{hint} (--help shows what there is)\n",
+        )
 
 
 def path(text: str) -> Path:
@@ -72,7 +88,9 @@ def output_path(text: str) -> Path:
     try:
         if is_folder(out):
             raise Unreadable(out, "is a folder; expected the name of a file")
-        above = next((folder for folder in out.parents if os.path.lexists(folder)), Path())
+        above = next(
+            (folder for folder in out.parents if os.path.lexists(folder)), Path()
+        )
         if not is_folder(above):
             raise Unreadable(out, f"is to lie in {above}, which is no folder")
     except Unreadable as error:
@@ -82,10 +100,12 @@ def output_path(text: str) -> Path:
 
 def show_warnings_plainly() -> None:
     """Show a warning as one line: where in our code it arose says nothing."""
-    warnings.formatwarning = lambda message, *_: f"warning: {printable_lines(message)}\n"
+    warnings.formatwarning = lambda message, *_: (
+        f"warning: {printable_lines(message)}\n"
+    )
 
 
-def judged(look: Callable[[], int]) -> int:
+def exit_code_of(look: Callable[[], int]) -> int:
     """What `look` returns, or the exit status of what it raises."""
     from tftrain.config.error_context import InputError, UserCodeError
     from tftrain.runtime.tensorflow_import import import_tensorflow

@@ -6,11 +6,11 @@ import functools
 from typing import Annotated, Any, Literal, NamedTuple
 
 from tftrain.config import field_types, signature
-from tftrain.config.conversion import Wrong, convert
+from tftrain.config.conversion import InvalidValue, convert
 from tftrain.config.field_types import Range, part_kind
-from tftrain.config.registry import KINDS
-from tftrain.config.signature import REQUIRED, UNREAD, Argument
-from tftrain.config.yaml_parser import Node, Place
+from tftrain.config.registry import COMPONENT_KINDS
+from tftrain.config.signature import OPAQUE_DEFAULT, REQUIRED, Argument
+from tftrain.config.yaml_parser import Node, SourceLocation
 
 
 class Arguments(NamedTuple):
@@ -21,7 +21,9 @@ class Arguments(NamedTuple):
     refused: dict[str, str]
     kind: str  # "class" or "function"
     summary: str
-    options: tuple[str, ...] = ()  # those of `given` that are of the kind; the part is not called with them
+    options: tuple[
+        str, ...
+    ] = ()  # those of `given` that are of the kind; the part is not called with them
 
 
 def _instead(clip: str) -> str:
@@ -44,7 +46,9 @@ _REFUSED = {
         "loss_scale_factor": _instead_of("training: {precision: mixed_float16}"),
         "gradient_accumulation_steps": _instead_of("gradients: {accumulate: ...}"),
     },
-    "metric": {"from_logits": "metrics are given probabilities, whatever the model gives; leave it out"},
+    "metric": {
+        "from_logits": "metrics are given probabilities, whatever the model gives; leave it out"
+    },
 }
 _HIDDEN = {"name", "dtype", "kwargs", "backend", "data_format"}
 _KERAS_HINTS = {
@@ -67,7 +71,9 @@ _KERAS_HINTS = {
     "epsilon": field_types.NonNegativeFloat,
     "label_smoothing": field_types.Fraction,
     "from_logits": field_types.FromLogits,
-    "reduction": Literal["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"],
+    "reduction": Literal[
+        "sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"
+    ],
     "ignore_class": int | None,
     "units": field_types.PositiveInt,
     "filters": field_types.PositiveInt,
@@ -88,7 +94,16 @@ _LAYER_HINTS = {
     "layers": list[field_types.Layer],
 }
 # Where Keras says no more than by a default of 1 or so, any number will do, but for what counts and what names axes.
-_WHOLE = {"bins", "chain_depth", "depth_multiplier", "fft_length", "frame_length", "groups", "k", "ns_steps"}
+_WHOLE = {
+    "bins",
+    "chain_depth",
+    "depth_multiplier",
+    "fft_length",
+    "frame_length",
+    "groups",
+    "k",
+    "ns_steps",
+}
 _WHOLE |= {"oov_token", "power_iterations", "sampling_rate", "sequence_stride"}
 _WHOLE_OR_SEVERAL = {"axis", "dilation_rate", "padding", "size"}
 _DROPOUT_RATE = Annotated[float, Range(0, 1, below=True)]
@@ -101,10 +116,10 @@ _PART_SUFFIXES = {
 
 
 @functools.cache
-def of(kind: str, target: str) -> Arguments:
+def arguments_of(kind: str, target: str) -> Arguments:
     """What a config may write beside `name:` of a part; raises PartError where the target leads nowhere."""
-    read = signature.read(target)
-    entry, keras = KINDS[kind], target.startswith("keras.")
+    read = signature.read_signature(target)
+    entry, keras = COMPONENT_KINDS[kind], target.startswith("keras.")
     skip = entry.skip if read.kind == "function" else 0
     if kind in ("loss", "metric") and takes_targets(target):
         skip = 2
@@ -114,24 +129,39 @@ def of(kind: str, target: str) -> Arguments:
     for argument in read.arguments[skip:]:
         if argument.name in entry.house and argument.keyword_only:
             house.append(argument.name)
-        elif argument.name != "name" and not (keras and argument.name in _HIDDEN):  # `name:` chooses the part
+        elif argument.name != "name" and not (
+            keras and argument.name in _HIDDEN
+        ):  # `name:` chooses the part
             given[argument.name] = _taking_default(_sharpened(argument, kind, keras))
-    refused = _REFUSED.get(kind, {}) if keras or kind == "optimizer" else {}  # users' optimizers inherit from Keras'
+    refused = (
+        _REFUSED.get(kind, {}) if keras or kind == "optimizer" else {}
+    )  # users' optimizers inherit from Keras'
     given = {name: one for name, one in given.items() if name not in refused}
-    options = {name: Argument(name, hint, None) for name, hint in entry.options.items() if name not in given}
-    return Arguments(given | options, tuple(house), refused, read.kind, read.summary, tuple(options))
+    options = {
+        name: Argument(name, hint, None)
+        for name, hint in entry.options.items()
+        if name not in given
+    }
+    return Arguments(
+        given | options, tuple(house), refused, read.kind, read.summary, tuple(options)
+    )
 
 
 def takes_targets(target: str) -> bool:
     """Whether the target is a plain function (y_true, y_pred, ...), as Keras users write losses and metrics."""
-    read = signature.read(target)
-    return read.kind == "function" and [one.name for one in read.arguments[:2]] == ["y_true", "y_pred"]
+    read = signature.read_signature(target)
+    return read.kind == "function" and [one.name for one in read.arguments[:2]] == [
+        "y_true",
+        "y_pred",
+    ]
 
 
 def takes_step(target: str) -> bool:
     """Whether the target is a plain function (step, ...), as a user may write a learning rate."""
-    read = signature.read(target)
-    return read.kind == "function" and [one.name for one in read.arguments[:1]] == ["step"]
+    read = signature.read_signature(target)
+    return read.kind == "function" and [one.name for one in read.arguments[:1]] == [
+        "step"
+    ]
 
 
 def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
@@ -150,7 +180,11 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
     if part is not None:
         return argument._replace(hint=part if default is REQUIRED else part | None)
     if keras:
-        hint = _DROPOUT_RATE if kind == "layer" and name == "rate" else _KERAS_HINTS.get(name, Any)
+        hint = (
+            _DROPOUT_RATE
+            if kind == "layer" and name == "rate"
+            else _KERAS_HINTS.get(name, Any)
+        )
         if hint is not Any:
             return argument._replace(hint=hint | None if default is None else hint)
     if keras and type(default) is int:
@@ -161,7 +195,11 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
 def _with_schedules(argument: Argument) -> Any:
     """The annotation of a user's optimizer's rate, which may be a schedule: the step sets the rate, whatever it is."""
     if argument.hint is Any:
-        return field_types.LearningRate | None if argument.default is None else field_types.LearningRate
+        return (
+            field_types.LearningRate | None
+            if argument.default is None
+            else field_types.LearningRate
+        )
     return argument.hint | field_types.Schedule
 
 
@@ -174,19 +212,35 @@ def _whole_or_real(name: str) -> Any:
 def _taking_default(argument: Argument) -> Argument:
     """The argument with an annotation that its own default fits, so that a config with every default can be read."""
     default, hint = argument.default, argument.hint
-    if default is REQUIRED or default is UNREAD or isinstance(default, (list, dict, str)) and part_kind(hint):
+    if (
+        default is REQUIRED
+        or default is OPAQUE_DEFAULT
+        or isinstance(default, (list, dict, str))
+        and part_kind(hint)
+    ):
         return argument
     if isinstance(default, (list, dict)):
         return argument
     try:
-        return argument._replace(default=convert(Node(default, Place("")), hint))
-    except Wrong:
-        return argument._replace(hint=hint | (None if default is None else Literal[default]))
+        return argument._replace(
+            default=convert(Node(default, SourceLocation("")), hint)
+        )
+    except InvalidValue:
+        return argument._replace(
+            hint=hint | (None if default is None else Literal[default])
+        )
 
 
 def _from_default(default: Any) -> Any:
-    if default is REQUIRED or default is UNREAD or default is None or isinstance(default, (list, dict)):
+    if (
+        default is REQUIRED
+        or default is OPAQUE_DEFAULT
+        or default is None
+        or isinstance(default, (list, dict))
+    ):
         return Any
     if type(default) is int:
         return int | float  # a user's `rate=0` may well mean a real number
-    return str | None if isinstance(default, str) else type(default)  # such as `weights="imagenet"`
+    return (
+        str | None if isinstance(default, str) else type(default)
+    )  # such as `weights="imagenet"`

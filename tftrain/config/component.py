@@ -10,47 +10,65 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tftrain.config import arguments, field_types, importing, registry
-from tftrain.config.signature import UNREAD
-from tftrain.config.yaml_parser import Place
+from tftrain.config.signature import OPAQUE_DEFAULT
+from tftrain.config.yaml_parser import SourceLocation
 
-_IN_GRAPH = ("clip", "schedule", "method", "preprocess", "probe")  # what is built there runs in the graph, called by us
+_IN_GRAPH = (
+    "clip",
+    "schedule",
+    "method",
+    "preprocess",
+    "probe",
+)  # what is built there runs in the graph, called by us
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     kind: str
     name: str  # as it is listed; a dotted path stands for itself
     target: str  # "package.module:name"
-    given: dict[str, Any] = field(default_factory=dict)  # the arguments the config wrote
-    place: Place = field(default=Place("default"), compare=False)
+    given: dict[str, Any] = field(
+        default_factory=dict
+    )  # the arguments the config wrote
+    place: SourceLocation = field(default=SourceLocation("default"), compare=False)
     path: str = field(default="", compare=False)  # its key path in the config
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Every argument with its value, the defaults filled in."""
-        known = arguments.of(self.kind, self.target).given
+        known = arguments.arguments_of(self.kind, self.target).given
         return {
             name: self.given.get(name, one.default)
             for name, one in known.items()
-            if name in self.given or one.default is not UNREAD
+            if name in self.given or one.default is not OPAQUE_DEFAULT
         }
 
     def plain(self, short: bool = False) -> Any:
         """As YAML would say it; `short` leaves the defaults out."""
-        known = arguments.of(self.kind, self.target).given
+        known = arguments.arguments_of(self.kind, self.target).given
         shown = self.given if short else self.arguments
-        written = {name: _as_listed(value, known[name].hint) for name, value in shown.items()}
+        written = {
+            name: _as_listed(value, known[name].hint) for name, value in shown.items()
+        }
         return {"name": self.name, **written} if written else self.name
 
-    def with_steps(self, steps_per_epoch: int) -> Part:
+    def with_steps(self, steps_per_epoch: int) -> Component:
         """The same part with every stretch such as '2 epochs' among its arguments, however deep, as steps."""
-        hints = {name: one.hint for name, one in arguments.of(self.kind, self.target).given.items()}
-        given = {name: _in_steps(value, hints[name], steps_per_epoch) for name, value in self.given.items()}
+        hints = {
+            name: one.hint
+            for name, one in arguments.arguments_of(
+                self.kind, self.target
+            ).given.items()
+        }
+        given = {
+            name: _in_steps(value, hints[name], steps_per_epoch)
+            for name, value in self.given.items()
+        }
         return replace(self, given=given)
 
     def function(self) -> Any:
         """What the part names, itself."""
-        return importing.load(self.target)
+        return importing.import_object(self.target)
 
     def build(self, **house: Any) -> Any:
         """Call the part; `house` holds what a builder can ask for by keyword-only arguments.
@@ -58,23 +76,41 @@ class Part:
         A picture, or a schedule that is a plain function of the step, is not called yet: that function is built.
         """
         function, given = self.function(), self.call_arguments(**house)
-        later = self.kind == "picture" or self.kind == "schedule" and arguments.takes_step(self.target)
+        later = (
+            self.kind == "picture"
+            or self.kind == "schedule"
+            and arguments.takes_step(self.target)
+        )
         made = functools.partial(function, **given) if later else function(**given)
-        if self.kind not in _IN_GRAPH or self.target.startswith(importing.OURS):
+        if self.kind not in _IN_GRAPH or self.target.startswith(
+            importing.BUILTIN_PREFIXES
+        ):
             return made
-        from tftrain.config.keras_objects import followed  # TensorFlow is imported only when something is built
+        from tftrain.config.keras_objects import (
+            with_autograph,
+        )  # TensorFlow is imported only when something is built
 
-        return followed(made)
+        return with_autograph(made)
 
     def call_arguments(self, **house: Any) -> dict[str, Any]:
         """What the part is called with: its own arguments, built, and what it asks of the house."""
-        known = arguments.of(self.kind, self.target)
-        own = {name: value for name, value in self.arguments.items() if name not in known.options}
-        return built(own) | {name: house[name] for name in known.house if name in house}
+        known = arguments.arguments_of(self.kind, self.target)
+        own = {
+            name: value
+            for name, value in self.arguments.items()
+            if name not in known.options
+        }
+        return instantiate(own) | {
+            name: house[name] for name in known.house if name in house
+        }
 
     def option(self, name: str) -> Any:
         """What the config gave for an option of the kind; None where nothing, or where the part means its own by it."""
-        return self.given.get(name) if name in arguments.of(self.kind, self.target).options else None
+        return (
+            self.given.get(name)
+            if name in arguments.arguments_of(self.kind, self.target).options
+            else None
+        )
 
 
 def _as_listed(value: Any, hint: Any) -> Any:
@@ -82,7 +118,7 @@ def _as_listed(value: Any, hint: Any) -> Any:
     if isinstance(value, list):
         return [_as_listed(one, field_types.item_hint(hint)) for one in value]
     if isinstance(value, str) and field_types.part_kind(hint):
-        with contextlib.suppress(importing.PartError):
+        with contextlib.suppress(importing.ImportPathError):
             return registry.find(field_types.part_kind(hint), value)[0]
     return plain(value)
 
@@ -92,72 +128,101 @@ _BY_NAME = {"activation", "initializer", "regularizer", "constraint"}
 
 
 def _in_steps(value: Any, hint: Any, steps_per_epoch: int) -> Any:
-    if isinstance(value, Part):
+    if isinstance(value, Component):
         return value.with_steps(steps_per_epoch)
     if isinstance(value, list):
-        return [_in_steps(one, field_types.item_hint(hint), steps_per_epoch) for one in value]
+        return [
+            _in_steps(one, field_types.item_hint(hint), steps_per_epoch)
+            for one in value
+        ]
     return (
-        field_types.in_steps(value, steps_per_epoch) if field_types.is_time(hint) and isinstance(value, str) else value
+        field_types.in_steps(value, steps_per_epoch)
+        if field_types.is_time(hint) and isinstance(value, str)
+        else value
     )
 
 
-def built(value: Any) -> Any:
+def instantiate(value: Any) -> Any:
     """A value with every part in it built."""
-    if isinstance(value, Part):
+    if isinstance(value, Component):
         if value.kind in _BY_NAME and value.target.startswith("keras."):
             return _keras_object(value)
         if value.kind in _BY_NAME:
             return _own_object(value)
         return value.build()
     if isinstance(value, list):
-        return [built(item) for item in value]
+        return [instantiate(item) for item in value]
     if isinstance(value, dict):
-        return {key: built(item) for key, item in value.items()}
+        return {key: instantiate(item) for key, item in value.items()}
     return value
 
 
-def _keras_object(part: Part) -> Any:
+def _keras_object(part: Component) -> Any:
     """What Keras takes: a name where it can, of which it makes a new object for every use, as random weights need."""
-    known = arguments.of(part.kind, part.target)
+    known = arguments.arguments_of(part.kind, part.target)
     if not part.given and (known.kind == "function" or "seed" in known.given):
         return part.target.partition(":")[2]
     if known.kind == "class":
         return part.build()
-    from tftrain.config.keras_objects import Activation  # Keras is imported only when something is built
+    from tftrain.config.keras_objects import (
+        ConfiguredFunction,
+    )  # Keras is imported only when something is built
 
-    return Activation(part.target, part.arguments)
+    return ConfiguredFunction(part.target, part.arguments)
 
 
-def _own_object(part: Part) -> Any:
+def _own_object(part: Component) -> Any:
     """A user's function is what Keras calls; a class is made first."""
-    from tftrain.config.keras_objects import Activation
+    from tftrain.config.keras_objects import ConfiguredFunction
 
     found = part.function()
-    if arguments.of(part.kind, part.target).kind == "class":
-        return found(**built(part.arguments))
-    by_name = inspect.isfunction(found) or hasattr(found, "get_config")  # what tf.custom_gradient makes is neither
-    return found if by_name and not part.given else Activation(part.target, part.arguments)
+    if arguments.arguments_of(part.kind, part.target).kind == "class":
+        return found(**instantiate(part.arguments))
+    by_name = inspect.isfunction(found) or hasattr(
+        found, "get_config"
+    )  # what tf.custom_gradient makes is neither
+    return (
+        found
+        if by_name and not part.given
+        else ConfiguredFunction(part.target, part.arguments)
+    )
 
 
-def own_parts(value: Any) -> list[Part]:
+def user_components(value: Any) -> list[Component]:
     """The users' own parts in a config or a value of one, however deep."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, Part):
-        return [part for one in dataclasses.fields(value) for part in own_parts(getattr(value, one.name))]
-    if isinstance(value, Part):
-        inner = [part for one in value.given.values() for part in own_parts(one)]
-        return inner if value.target.startswith(importing.OURS) else [value, *inner]
-    return [part for one in value for part in own_parts(one)] if isinstance(value, list) else []
+    if dataclasses.is_dataclass(value) and not isinstance(value, Component):
+        return [
+            part
+            for one in dataclasses.fields(value)
+            for part in user_components(getattr(value, one.name))
+        ]
+    if isinstance(value, Component):
+        inner = [part for one in value.given.values() for part in user_components(one)]
+        return (
+            inner
+            if value.target.startswith(importing.BUILTIN_PREFIXES)
+            else [value, *inner]
+        )
+    return (
+        [part for one in value for part in user_components(one)]
+        if isinstance(value, list)
+        else []
+    )
 
 
-def told_own(value: Any) -> str:
+def user_components_note(value: Any) -> str:
     """Which of the users' own parts run in a step, for the end of a line about a fault there."""
-    found = [f"{part.path} ({part.name})" for part in own_parts(value) if part.kind not in ("data", "picture")]
+    found = [
+        f"{part.path} ({part.name})"
+        for part in user_components(value)
+        if part.kind not in ("data", "picture")
+    ]
     return f"; of your own run in a step: {', '.join(found)}" if found else ""
 
 
-def schedules(value: Any, path: str) -> dict[str, Part]:
+def schedules(value: Any, path: str) -> dict[str, Component]:
     """Every learning rate in a part, however deep, by its key path."""
-    if not isinstance(value, Part):
+    if not isinstance(value, Component):
         return {}
     found = {path: value} if value.kind == "schedule" else {}
     for name, one in value.arguments.items():
@@ -167,16 +232,27 @@ def schedules(value: Any, path: str) -> dict[str, Part]:
 
 def rate_boundaries(value: Any, path: str) -> dict[str, list[int | str]]:
     """Those of Keras' piecewise rates, under their key paths."""
-    stepped = {key: one for key, one in schedules(value, path).items() if one.target.startswith("keras.")}
-    return {f"{key}.boundaries": one.given["boundaries"] for key, one in stepped.items() if "boundaries" in one.given}
+    stepped = {
+        key: one
+        for key, one in schedules(value, path).items()
+        if one.target.startswith("keras.")
+    }
+    return {
+        f"{key}.boundaries": one.given["boundaries"]
+        for key, one in stepped.items()
+        if "boundaries" in one.given
+    }
 
 
 def plain(value: Any) -> Any:
     """A value as YAML would say it."""
-    if isinstance(value, Part):
+    if isinstance(value, Component):
         return value.plain(short=value.kind in _BY_NAME)
     if dataclasses.is_dataclass(value):
-        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {
+            one.name: plain(getattr(value, one.name))
+            for one in dataclasses.fields(value)
+        }
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):

@@ -7,8 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tftrain.config.conversion import given
-from tftrain.config.yaml_parser import ConfigError, Node, Place, parse, problem
+from tftrain.config.conversion import describe_value
+from tftrain.config.yaml_parser import (
+    ConfigError,
+    Node,
+    SourceLocation,
+    format_error,
+    parse,
+)
 from tftrain.runtime import untrusted
 from tftrain.runtime.untrusted import Unreadable
 
@@ -18,13 +24,13 @@ _SECTIONS = "expected sections such as 'model: ...' and 'data: ...'"
 _ALTERNATIVES = {"training": ("epochs", "steps")}  # two ways to say one thing
 
 
-def compose(path: Path, overrides: Sequence[str] = ()) -> Node:
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Node:
     """Raises ConfigError for files and flags that cannot be read."""
     node = _read(path, ())
     problems = []
     for text in overrides:
         try:
-            node = merged(node, _flag(text, node))
+            node = merge(node, _flag(text, node))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -37,11 +43,11 @@ def read_alone(path: Path) -> Node:
     node = _parsed(path)
     if "base" in node.value:
         message = "leads to another file, which the config of a run never does"
-        raise ConfigError([problem(node.value["base"][0], "base", message)])
+        raise ConfigError([format_error(node.value["base"][0], "base", message)])
     return node
 
 
-def flags(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
+def to_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
     """Overrides as `--set` writes them: {"training.epochs": 3} -> ["training.epochs=3"]; NumPy's numbers will do."""
     if isinstance(overrides, Mapping):
         return [f"{key}={_written(value)}" for key, value in overrides.items()]
@@ -53,7 +59,7 @@ def _written(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=lambda number: number.item())
 
 
-def merged(below: Node, above: Node) -> Node:
+def merge(below: Node, above: Node) -> Node:
     """Mappings are merged key by key, all else is replaced; naming another part starts its section afresh.
 
     Of two ways to say one thing, such as `training.epochs` and `training.steps`, that of the later config stands.
@@ -67,8 +73,10 @@ def merged(below: Node, above: Node) -> Node:
     entries = dict(below.value)
     for key, (place, node) in above.value.items():
         if key in entries:
-            previous = _without_alternatives(entries[key][1], node, _ALTERNATIVES.get(key, ()))
-            node = merged(previous, node)
+            previous = _without_alternatives(
+                entries[key][1], node, _ALTERNATIVES.get(key, ())
+            )
+            node = merge(previous, node)
         entries[key] = (place, node)
     return Node(entries, below.place if below.place.line else above.place)
 
@@ -77,10 +85,18 @@ def _without_alternatives(below: Node, above: Node, names: Sequence[str]) -> Nod
     """The section below, without what the section above says in another of these ways."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return below
-    chosen = {name for name in names if name in above.value and above.value[name][1].value is not None}
+    chosen = {
+        name
+        for name in names
+        if name in above.value and above.value[name][1].value is not None
+    }
     if not chosen:
         return below
-    entries = {key: entry for key, entry in below.value.items() if key not in names or key in chosen}
+    entries = {
+        key: entry
+        for key, entry in below.value.items()
+        if key not in names or key in chosen
+    }
     return Node(entries, below.place)
 
 
@@ -93,7 +109,15 @@ def _name(node: Node) -> Any:
 def _parsed(path: Path) -> Node:
     node = parse(_text(path), str(path))
     if not isinstance(node.value, dict):
-        raise ConfigError([problem(node.place, "", f"given {given(node.value, node.text)}; {_SECTIONS}")])
+        raise ConfigError(
+            [
+                format_error(
+                    node.place,
+                    "",
+                    f"given {describe_value(node.value, node.text)}; {_SECTIONS}",
+                )
+            ]
+        )
     return node
 
 
@@ -108,45 +132,71 @@ def _read(path: Path, above: tuple[Path, ...]) -> Node:
         for key, pair in node.value.items()
         if key != "base" and (pair[1].value is not None or key not in below.value)
     }
-    return merged(below, Node(said, node.place))
+    return merge(below, Node(said, node.place))
 
 
 def _text(path: Path) -> str:
-    place = Place(str(path))
+    place = SourceLocation(str(path))
     try:
         with untrusted.open_file(path) as file:
             written = file.read(MAX_BYTES + 1)
         if len(written) > MAX_BYTES:
-            raise ConfigError([problem(place, "", f"more than {MAX_BYTES} bytes; expected a config of some lines")])
+            raise ConfigError(
+                [
+                    format_error(
+                        place,
+                        "",
+                        f"more than {MAX_BYTES} bytes; expected a config of some lines",
+                    )
+                ]
+            )
         return written.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = written[: error.start]
-        place = Place(str(path), before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        place = SourceLocation(
+            str(path), before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        )
         message = f"the byte 0x{written[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
-        raise ConfigError([problem(place, "", message)]) from None
+        raise ConfigError([format_error(place, "", message)]) from None
     except Unreadable as error:
-        raise ConfigError([problem(place, "", error.why)]) from None
+        raise ConfigError([format_error(place, "", error.why)]) from None
     except OSError as error:
-        raise ConfigError([problem(place, "", f"cannot be read: {error.strerror or error}")]) from None
+        raise ConfigError(
+            [format_error(place, "", f"cannot be read: {error.strerror or error}")]
+        ) from None
 
 
 def _base(node: Node, path: Path, above: tuple[Path, ...]) -> Path:
     """The file that `path` builds upon."""
     if not isinstance(node.value, str):
-        message = f"given {given(node.value, node.text)}; expected the path of a config file"
-        raise ConfigError([problem(node.place, "base", message)])
+        message = f"given {describe_value(node.value, node.text)}; expected the path of a config file"
+        raise ConfigError([format_error(node.place, "base", message)])
     below = path.parent / node.value
     try:
         untrusted.check_path(node.value)
-        if untrusted.real_path(below) in [untrusted.real_path(file) for file in (*above, path)]:
-            raise ConfigError([problem(node.place, "base", f"'{node.value}' builds upon itself")])
+        if untrusted.real_path(below) in [
+            untrusted.real_path(file) for file in (*above, path)
+        ]:
+            raise ConfigError(
+                [format_error(node.place, "base", f"'{node.value}' builds upon itself")]
+            )
         if not untrusted.is_file(below):
-            raise ConfigError([problem(node.place, "base", f"there is no file '{below}'")])
+            raise ConfigError(
+                [format_error(node.place, "base", f"there is no file '{below}'")]
+            )
         untrusted.open_file(below).close()
     except Unreadable as error:
-        raise ConfigError([problem(node.place, "base", str(error))]) from None
+        raise ConfigError([format_error(node.place, "base", str(error))]) from None
     if len(above) >= MAX_BASES:
-        raise ConfigError([problem(node.place, "base", f"more than {MAX_BASES} files build upon one another")])
+        raise ConfigError(
+            [
+                format_error(
+                    node.place,
+                    "base",
+                    f"more than {MAX_BASES} files build upon one another",
+                )
+            ]
+        )
     return below
 
 
@@ -156,7 +206,15 @@ def _flag(text: str, root: Node) -> Node:
     path, _, written = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not written.strip() or not all(keys):
-        raise ConfigError([problem(Place(source), "", "expected KEY.PATH=VALUE, such as training.epochs=3")])
+        raise ConfigError(
+            [
+                format_error(
+                    SourceLocation(source),
+                    "",
+                    "expected KEY.PATH=VALUE, such as training.epochs=3",
+                )
+            ]
+        )
     return _nested(keys, parse(written, source, lines=False), root)
 
 
@@ -177,8 +235,18 @@ def _item(key: str, rest: list[str], value: Node, below: Node) -> Node:
     items = list(below.value)
     numbers = [str(number) for number in range(len(items))]
     if key not in numbers:
-        expected = f"a number from 0 to {numbers[-1]}" if numbers else "no key, for the list is empty"
-        raise ConfigError([problem(value.place, "", f"'{key}' steps into a list; expected {expected}")])
+        expected = (
+            f"a number from 0 to {numbers[-1]}"
+            if numbers
+            else "no key, for the list is empty"
+        )
+        raise ConfigError(
+            [
+                format_error(
+                    value.place, "", f"'{key}' steps into a list; expected {expected}"
+                )
+            ]
+        )
     inner = _nested(rest, value, items[int(key)])
-    items[int(key)] = merged(items[int(key)], inner)
+    items[int(key)] = merge(items[int(key)], inner)
     return Node(items, below.place)

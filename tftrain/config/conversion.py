@@ -9,8 +9,18 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from tftrain.config.field_types import PartOf, Range, Regex, Time, members, parse_time, part_kind, pattern_error, split
-from tftrain.config.yaml_parser import Node, Place, read_scalar
+from tftrain.config.field_types import (
+    ComponentOf,
+    DurationType,
+    Range,
+    Regex,
+    parse_time,
+    part_kind,
+    pattern_error,
+    union_members,
+    unwrap_annotated,
+)
+from tftrain.config.yaml_parser import Node, SourceLocation, read_scalar
 from tftrain.runtime.names import nearest
 
 _MISFIT = object()
@@ -18,34 +28,42 @@ _LARGEST = 2**63  # of whole numbers: what TensorFlow can hold
 _YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
 
 
-class Wrong(ValueError):
+class InvalidValue(ValueError):
     """A value that does not fit; the message says what was given and what was expected."""
 
 
 def convert(node: Node, hint: Any) -> Any:
     """A plain value by its annotation; parts, records and lists of checked items are for others. Raises Wrong."""
-    for member in members(hint):
+    for member in union_members(hint):
         value = _fitted(node, member)
         if value is not _MISFIT:
             return value
-    raise Wrong(misfit(node, hint))
+    raise InvalidValue(mismatch_message(node, hint))
 
 
-def misfit(node: Node, hint: Any) -> str:
+def mismatch_message(node: Node, hint: Any) -> str:
     """What was given, what was expected, and how to write what was probably meant."""
-    return f"given {given(node.value, node.text)}; expected {describe(hint)}{advice(node, hint)}"
+    return f"given {describe_value(node.value, node.text)}; expected {describe_type(hint)}{suggestion(node, hint)}"
 
 
-def advice(node: Node, hint: Any) -> str:
+def suggestion(node: Node, hint: Any) -> str:
     """How to write what was probably meant, empty where it cannot be told."""
-    value, choices = node.value, members(hint)
+    value, choices = node.value, union_members(hint)
     for member in choices:
         items = get_args(member) if get_origin(member) in (list, tuple) else ()
         if len(items) == 1 and value is not None and fits(value, *items):
             return f"; write [{node.text}]"
     if not isinstance(value, str):
-        return "; write its name, or {name: ...} with its arguments" if part_kind(choices[0]) else ""
-    if any(isinstance(one, Regex) for member in choices for one in split(member)[1]) and pattern_error(value):
+        return (
+            "; write its name, or {name: ...} with its arguments"
+            if part_kind(choices[0])
+            else ""
+        )
+    if any(
+        isinstance(one, Regex)
+        for member in choices
+        for one in unwrap_annotated(member)[1]
+    ) and pattern_error(value):
         return f"; {pattern_error(value)}"
     if bool in choices and value.lower() in (*_YES, *_NO):
         return f"; write {'true' if value.lower() in _YES else 'false'}"
@@ -59,29 +77,39 @@ def advice(node: Node, hint: Any) -> str:
     return nearest(value, [word for member in choices for word in _words_of(member)])
 
 
-def plain(node: Node) -> Any:
+def to_plain(node: Node) -> Any:
     """The value of a node without its places."""
     if isinstance(node.value, list):
-        return [plain(one) for one in node.value]
+        return [to_plain(one) for one in node.value]
     if isinstance(node.value, dict):
-        return {key: plain(one) for key, (_, one) in node.value.items()}
+        return {key: to_plain(one) for key, (_, one) in node.value.items()}
     return node.value
 
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a scalar is one that the annotation allows."""
-    return any(_fitted(Node(value, Place("")), member) is not _MISFIT for member in members(hint))
+    return any(
+        _fitted(Node(value, SourceLocation("")), member) is not _MISFIT
+        for member in union_members(hint)
+    )
 
 
 def _fitted(node: Node, hint: Any) -> Any:
-    bare, marks = split(hint)
-    time = next((one for one in marks if isinstance(one, Time)), None)
+    bare, marks = unwrap_annotated(hint)
+    time = next((one for one in marks if isinstance(one, DurationType)), None)
     if time:
         return _time(node.value, time)
     if bare is Any:
-        return _MISFIT if any(isinstance(one, PartOf) for one in marks) else plain(node)
+        return (
+            _MISFIT
+            if any(isinstance(one, ComponentOf) for one in marks)
+            else to_plain(node)
+        )
     if get_origin(bare) is Literal:
-        allowed = any(node.value == word and type(node.value) is type(word) for word in get_args(bare))
+        allowed = any(
+            node.value == word and type(node.value) is type(word)
+            for word in get_args(bare)
+        )
         return node.value if allowed else _MISFIT
     if bare is None or bare is type(None):
         return None if node.value is None else _MISFIT
@@ -89,18 +117,30 @@ def _fitted(node: Node, hint: Any) -> Any:
         return _number(node, bare, [one for one in marks if isinstance(one, Range)])
     if isinstance(node.value, str) and any(isinstance(one, Regex) for one in marks):
         return _MISFIT if pattern_error(node.value) else node.value
-    wanted = {tuple: list}.get(bare, get_origin(bare) if get_origin(bare) is dict else bare)
-    return plain(node) if wanted in (bool, str, list, dict) and isinstance(node.value, wanted) else _MISFIT
+    wanted = {tuple: list}.get(
+        bare, get_origin(bare) if get_origin(bare) is dict else bare
+    )
+    return (
+        to_plain(node)
+        if wanted in (bool, str, list, dict) and isinstance(node.value, wanted)
+        else _MISFIT
+    )
 
 
 def _number(node: Node, wanted: type, ranges: list[Range]) -> Any:
     value = node.value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+    ):
         return _MISFIT
     if wanted is float:
         value = float(value)
     elif isinstance(value, float):
-        if not value.is_integer() or "e" not in node.text.lower():  # 1e5 is a whole number, 1.0 is not meant as one
+        if (
+            not value.is_integer() or "e" not in node.text.lower()
+        ):  # 1e5 is a whole number, 1.0 is not meant as one
             return _MISFIT
         value = int(value)
     if isinstance(value, int) and abs(value) >= _LARGEST:
@@ -108,23 +148,40 @@ def _number(node: Node, wanted: type, ranges: list[Range]) -> Any:
     return value if all(one.holds(value) for one in ranges) else _MISFIT
 
 
-def _time(value: Any, allowed: Time) -> Any:
+def _time(value: Any, allowed: DurationType) -> Any:
     if type(value) is int:
         return value if 0 < value < _LARGEST else _MISFIT
-    return value if isinstance(value, str) and (value in allowed.words or parse_time(value)) else _MISFIT
+    return (
+        value
+        if isinstance(value, str) and (value in allowed.words or parse_time(value))
+        else _MISFIT
+    )
 
 
 def _words_of(hint: Any) -> list[str]:
-    bare, marks = split(hint)
+    bare, marks = unwrap_annotated(hint)
     if get_origin(bare) is Literal:
         return [word for word in get_args(bare) if isinstance(word, str)]
-    return [word for one in marks if isinstance(one, Time) for word in one.words]
+    return [
+        word for one in marks if isinstance(one, DurationType) for word in one.words
+    ]
 
 
 _LONGEST = 60  # characters of a value in one message
 
-_NOUNS = {"data": "data set", "method": "gradient method", "preprocess": "preprocessing step"}
-_TYPES = {int: "a whole number", float: "a number", str: "text", list: "a list", tuple: "a list", dict: "a mapping"}
+_NOUNS = {
+    "data": "data set",
+    "method": "gradient method",
+    "preprocess": "preprocessing step",
+}
+_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    tuple: "a list",
+    dict: "a mapping",
+}
 _TYPES |= {type(None): "null", None: "null", Any: "a value"}
 
 
@@ -138,7 +195,7 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def given(value: Any, text: str = "") -> str:
+def describe_value(value: Any, text: str = "") -> str:
     """A value as a message shows it; `text` is the scalar as it was written."""
     if isinstance(value, dict):
         return "a mapping" if value else "an empty mapping"
@@ -150,29 +207,43 @@ def given(value: Any, text: str = "") -> str:
     return f"the text '{shown}'" if isinstance(value, str) else shown
 
 
-def describe(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """An annotation in words."""
-    *first, last = dict.fromkeys(text for member in members(hint) for text in _described(member))
+    *first, last = dict.fromkeys(
+        text for member in union_members(hint) for text in _described(member)
+    )
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def _described(hint: Any) -> Sequence[str]:
-    bare, marks = split(hint)
+    bare, marks = unwrap_annotated(hint)
     for one in marks:
-        if isinstance(one, PartOf):
+        if isinstance(one, ComponentOf):
             return [with_article(noun(one.kind))]
         if isinstance(one, Regex):
             return ["a regular expression"]
-        if isinstance(one, Time):
-            return ["a number of steps above 0", "text such as '2 epochs'", *(f"'{word}'" for word in one.words)]
+        if isinstance(one, DurationType):
+            return [
+                "a number of steps above 0",
+                "text such as '2 epochs'",
+                *(f"'{word}'" for word in one.words),
+            ]
     if bare is bool:
         return ["true", "false"]
     if get_origin(bare) is Literal:
         return [_word(word) for word in get_args(bare)]
     if get_args(bare) and get_origin(bare) is not dict:
         items = [one for one in get_args(bare) if one is not ...]
-        size = f" of {len(items)}" if get_origin(bare) is tuple and ... not in get_args(bare) else ""
-        return [f"a list{size} (each item {describe(items[0])})" if len(set(items)) == 1 else f"a list{size}"]
+        size = (
+            f" of {len(items)}"
+            if get_origin(bare) is tuple and ... not in get_args(bare)
+            else ""
+        )
+        return [
+            f"a list{size} (each item {describe_type(items[0])})"
+            if len(set(items)) == 1
+            else f"a list{size}"
+        ]
     if dataclasses.is_dataclass(bare):
         source = typing.get_type_hints(bare, include_extras=True).get("source")
         return _described(source) if part_kind(source) else ["a mapping"]
@@ -183,4 +254,8 @@ def _described(hint: Any) -> Sequence[str]:
 def _word(word: Any) -> str:
     if isinstance(word, str):
         return f"'{word}'"
-    return {None: "null", True: "true", False: "false"}[word] if word is None or isinstance(word, bool) else str(word)
+    return (
+        {None: "null", True: "true", False: "false"}[word]
+        if word is None or isinstance(word, bool)
+        else str(word)
+    )

@@ -15,21 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tftrain.config import importing
-from tftrain.config.importing import OURS, PartError
-from tftrain.config.yaml_parser import problem
+from tftrain.config.importing import BUILTIN_PREFIXES, ImportPathError
+from tftrain.config.yaml_parser import format_error
 from tftrain.runtime.errors import DataError
-from tftrain.runtime.tf_errors import cause
+from tftrain.runtime.tf_errors import short_message
 
 if TYPE_CHECKING:
-    from tftrain.config.component import Part
+    from tftrain.config.component import Component
 
 _OURS = str(Path(__file__).parent)
-_GO_BETWEEN = re.compile(r"importlib|traceback_utils\.py$")  # between our frames and the user's
+_GO_BETWEEN = re.compile(
+    r"importlib|traceback_utils\.py$"
+)  # between our frames and the user's
 _TENSORFLOW = os.path.join(os.sep, "tensorflow", "python", "")
 _TRACED = "in user code:"  # begins the message of an error in a traced function
 _CALLED = "Traceback (most recent call last):\n"  # in the message of an error in a function that TensorFlow calls
 # In the message of an error in an input pipeline, or in the traceback of a function that it calls.
-_ITERATED = re.compile(r"IteratorGetNext|Iterator::Root|Dataset:|in generator_py_func|data/indexed\.py\"")
+_ITERATED = re.compile(
+    r"IteratorGetNext|Iterator::Root|Dataset:|in generator_py_func|data/indexed\.py\""
+)
 _MARKS = re.compile(  # names of nodes and of iterators, and colors
     r"\[\[\{\{[^}]*\}\}\]\]|\{\{[^}]*\}\}|\[Op:\w+\](?: name:)?|\x1b\[[0-9;]*m"
     r"|Error in user-defined function passed to \S+ transformation with iterator: \S+:"
@@ -49,30 +53,30 @@ class TrainingError(RuntimeError):
 
 
 @contextmanager
-def blamed_on(part: Part, path: str) -> Iterator[None]:
+def error_context(part: Component, path: str) -> Iterator[None]:
     """What goes wrong inside is told with the place where the config chose the part."""
     try:
         yield
     except (InputError, UserCodeError):
         raise
-    except (DataError, PartError) as error:
-        raise InputError(problem(part.place, path, _words(error))) from None
+    except (DataError, ImportPathError) as error:
+        raise InputError(format_error(part.place, path, _words(error))) from None
     except (Exception, SystemExit) as error:
         raise _told(error, part, path) from error
 
 
-def blaming(function: Callable, part: Part) -> Callable:
+def with_error_context(function: Callable, part: Component) -> Callable:
     """A part's function whose faults are told like those within `blamed_on`."""
 
     def call(*given: Any, **named: Any) -> Any:
-        with blamed_on(part, part.path):
+        with error_context(part, part.path):
             return function(*given, **named)
 
     return call
 
 
-def _told(error: Exception, part: Part, path: str) -> Exception:
-    own = not part.target.startswith(OURS)
+def _told(error: Exception, part: Component, path: str) -> Exception:
+    own = not part.target.startswith(BUILTIN_PREFIXES)
     if own and str(error).startswith(_TRACED):
         kind, shown = _traced(str(error))
         return _raised(part, path, kind, shown)
@@ -80,43 +84,76 @@ def _told(error: Exception, part: Part, path: str) -> Exception:
         kind, shown = _called(str(error))
         if "File" in shown:
             return _raised(part, path, kind, shown)
-        return InputError(problem(part.place, path, f"{part.name}: {shown}{_where_made(part)}"))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+        return InputError(
+            format_error(part.place, path, f"{part.name}: {shown}{_where_made(part)}")
+        )
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_OURS)
+    ]
     frames = [frame for frame in frames if not _GO_BETWEEN.search(frame.filename)]
-    frames = list(itertools.dropwhile(lambda frame: _TENSORFLOW in frame.filename, frames))  # the way into a graph
+    frames = list(
+        itertools.dropwhile(lambda frame: _TENSORFLOW in frame.filename, frames)
+    )  # the way into a graph
     if own and (frames or isinstance(error, SyntaxError)):
-        shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
+        shown = "".join(
+            traceback.format_list(frames) + traceback.format_exception_only(error)
+        ).rstrip()
         return _raised(part, path, type(error).__name__, shown)
     where = ""
     if own and part.kind == "data":
         where = _where_made(part)
-    return InputError(problem(part.place, path, f"{part.name}: {_words(error)}{where}"))
+    return InputError(
+        format_error(part.place, path, f"{part.name}: {_words(error)}{where}")
+    )
 
 
-def _raised(part: Part, path: str, kind: str, shown: str) -> UserCodeError:
-    head = problem(part.place, path, f"{part.name} raised {kind}:")
+def _raised(part: Component, path: str, kind: str, shown: str) -> UserCodeError:
+    head = format_error(part.place, path, f"{part.name} raised {kind}:")
     return UserCodeError(f"{head}\n{_CALLED}{_MARKS.sub('', shown)}")
 
 
 def _traced(text: str) -> tuple[str, str]:
     """The kind of an error in a traced function, whose own traceback is within TensorFlow, and that in its message."""
-    frames = list(re.finditer(r'^ {4}File "(.*)", line .*(?:\n {8}.*)*', text, re.MULTILINE))
-    own = [frame[0][2:].replace("  *\n", "\n") for frame in frames if not frame[1].startswith(_OURS)]
+    frames = list(
+        re.finditer(r'^ {4}File "(.*)", line .*(?:\n {8}.*)*', text, re.MULTILINE)
+    )
+    own = [
+        frame[0][2:].replace("  *\n", "\n")
+        for frame in frames
+        if not frame[1].startswith(_OURS)
+    ]
     last = textwrap.dedent(text[frames[-1].end() :]).strip()
-    return last.partition(":")[0], "\n".join([*own, last]).replace("\n        ", "\n    ")
+    return last.partition(":")[0], "\n".join([*own, last]).replace(
+        "\n        ", "\n    "
+    )
 
 
 def _called(text: str) -> tuple[str, str]:
     """The kind of an error in a function that TensorFlow called, and its traceback, which is in the message."""
     lines = text.partition(_CALLED)[2].splitlines()
-    ends = next((number for number, line in enumerate(lines) if line and not line.startswith(" ")), len(lines) - 1)
-    frames = re.findall(r"^ {2}File .*(?:\n {4}.*)*", "\n".join(lines[:ends]), re.MULTILINE)
+    ends = next(
+        (
+            number
+            for number, line in enumerate(lines)
+            if line and not line.startswith(" ")
+        ),
+        len(lines) - 1,
+    )
+    frames = re.findall(
+        r"^ {2}File .*(?:\n {4}.*)*", "\n".join(lines[:ends]), re.MULTILINE
+    )
     frames = [frame for frame in frames if f'File "{_OURS}' not in frame]
-    own = itertools.dropwhile(lambda frame: _TENSORFLOW in frame.splitlines()[0], frames)
+    own = itertools.dropwhile(
+        lambda frame: _TENSORFLOW in frame.splitlines()[0], frames
+    )
     return lines[ends].partition(":")[0], "\n".join([*own, lines[ends]])
 
 
-def raised_within(error: Exception, parts: Iterable[Part], remark: str) -> UserCodeError | None:
+def raised_within(
+    error: Exception, parts: Iterable[Component], remark: str
+) -> UserCodeError | None:
     """An error of a function of the user's that TensorFlow called within a graph, such as a generator's.
 
     Args:
@@ -129,30 +166,41 @@ def raised_within(error: Exception, parts: Iterable[Part], remark: str) -> UserC
     """
     text = str(error)
     is_data = _ITERATED.search(text) is not None
-    parts = sorted(parts, key=lambda part: (part.kind == "data") != is_data)  # the likelier ones first
+    parts = sorted(
+        parts, key=lambda part: (part.kind == "data") != is_data
+    )  # the likelier ones first
     if _CALLED not in text:
-        if not is_data or not parts or parts[0].kind != "data" or "End of sequence" in text:
+        if (
+            not is_data
+            or not parts
+            or parts[0].kind != "data"
+            or "End of sequence" in text
+        ):
             return None
-        message = f"{parts[0].name} failed {remark}: {_words(cause(text))}{_where_made(parts[0])}"
-        return UserCodeError(problem(parts[0].place, "data", message))
+        message = f"{parts[0].name} failed {remark}: {_words(short_message(text))}{_where_made(parts[0])}"
+        return UserCodeError(format_error(parts[0].place, "data", message))
     kind, shown = _called(text)
     files = re.findall(r'^ {2}File "(.*?)"', shown, re.MULTILINE)
     owners = [part for part in parts if str(_source_of(part)) in files]
     chosen = next(iter([*owners, *(parts if is_data else [])]), None)
-    if not files or chosen is None:  # of a package that the part calls, it is not known which part calls it
+    if (
+        not files or chosen is None
+    ):  # of a package that the part calls, it is not known which part calls it
         return None
     return _raised(chosen, chosen.path or chosen.kind, f"{kind} {remark}", shown)
 
 
-def _source_of(part: Part) -> Path | None:
+def _source_of(part: Component) -> Path | None:
     return importing.source_file(part.target.partition(":")[0])
 
 
-def _where_made(part: Part) -> str:
+def _where_made(part: Component) -> str:
     """The file and line of the function or class that a part names, for the end of a message."""
     with contextlib.suppress(Exception):  # what has no source, such as a built-in
         made = part.function()
-        return f" ({inspect.getsourcefile(made)}, line {inspect.getsourcelines(made)[1]})"
+        return (
+            f" ({inspect.getsourcefile(made)}, line {inspect.getsourcelines(made)[1]})"
+        )
     return ""
 
 

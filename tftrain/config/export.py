@@ -11,24 +11,43 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 
 from tftrain.config import arguments, registry
-from tftrain.config.component import Part, plain
-from tftrain.config.conversion import describe
-from tftrain.config.field_types import Many, Range, Time, members, part_kind, split
+from tftrain.config.component import Component, plain
+from tftrain.config.conversion import describe_type
+from tftrain.config.field_types import (
+    DurationType,
+    ListOrItem,
+    Range,
+    part_kind,
+    union_members,
+    unwrap_annotated,
+)
 from tftrain.config.schema import Config
-from tftrain.config.signature import REQUIRED, UNREAD, Argument
+from tftrain.config.signature import OPAQUE_DEFAULT, REQUIRED, Argument
 
 NOT_SETTINGS = ("log", "checkpoint")  # what is written, and what is kept
-ABSENT = type("_Absent", (), {"__str__": lambda self: "not there"})()  # stands for a value that there is not
+ABSENT = type(
+    "_Absent", (), {"__str__": lambda self: "not there"}
+)()  # stands for a value that there is not
 
 
-def dump(config: Config) -> str:
+def to_yaml(config: Config) -> str:
     """The resolved config as YAML text that `load` reads back to an equal config."""
-    return yaml.safe_dump(_plain(config), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    return yaml.safe_dump(
+        _plain(config),
+        sort_keys=False,
+        default_flow_style=None,
+        width=110,
+        allow_unicode=True,
+    )
 
 
-def settings(config: Config) -> dict[str, bool | float | str]:
+def flat_hparams(config: Config) -> dict[str, bool | float | str]:
     """All that the numbers of a run come of, by key path; a part's path has its name, and its arguments are within."""
-    sections = {name: section for name, section in _plain(config).items() if name not in NOT_SETTINGS}
+    sections = {
+        name: section
+        for name, section in _plain(config).items()
+        if name not in NOT_SETTINGS
+    }
     return dict(_leaves(sections, ""))
 
 
@@ -48,16 +67,22 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, bool | float | str]]:
         yield path, value
     else:
         words = value if isinstance(value, (list, tuple)) else [value]
-        yield path, ", ".join("none" if word is None else str(word) for word in words) or "none"
+        yield (
+            path,
+            ", ".join("none" if word is None else str(word) for word in words)
+            or "none",
+        )
 
 
-def changes(before: Config, after: Config) -> list[str]:
+def config_diff(before: Config, after: Config) -> list[str]:
     """Where two configs differ, a line for each value: `key.path: old -> new`."""
     found = differences(_plain(before), _plain(after))
     return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found]
 
 
-def differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+def differences(
+    old: Any, new: Any, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
     """Where two configs as plain values differ: the key path, and the value in either."""
     if old == new:
         return
@@ -66,17 +91,30 @@ def differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tupl
         yield path, old, new
         return
     for key in [*before, *(key for key in after if key not in before)]:
-        yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), (*path, str(key)))
+        yield from differences(
+            before.get(key, ABSENT), after.get(key, ABSENT), (*path, str(key))
+        )
 
 
 def _plain(value: Any) -> Any:
-    if not dataclasses.is_dataclass(value) or isinstance(value, Part):
+    if not dataclasses.is_dataclass(value) or isinstance(value, Component):
         return plain(value)
-    names = [one.name for one in dataclasses.fields(value) if not one.metadata.get("hidden")]
+    names = [
+        one.name for one in dataclasses.fields(value) if not one.metadata.get("hidden")
+    ]
     written = {name: _plain(getattr(value, name)) for name in names}
-    if isinstance(getattr(value, "source", None), Part):  # with the options of its section beside its arguments
-        part, own = value.source.plain(), arguments.of(value.source.kind, value.source.target).given
-        options = {name: inner for name, inner in written.items() if name != "source" and name not in own}
+    if isinstance(
+        getattr(value, "source", None), Component
+    ):  # with the options of its section beside its arguments
+        part, own = (
+            value.source.plain(),
+            arguments.arguments_of(value.source.kind, value.source.target).given,
+        )
+        options = {
+            name: inner
+            for name, inner in written.items()
+            if name != "source" and name not in own
+        }
         return (part if isinstance(part, dict) else {"name": part}) | options
     return written
 
@@ -85,35 +123,41 @@ def _entries(value: Any, other: Any) -> dict | None:
     """What is inside of a value that is compared with another one; None where it must be told as a whole."""
     if value is ABSENT and isinstance(other, (dict, list)) and other:
         return {}
-    if isinstance(value, str) and isinstance(other, dict) and "name" in other:  # a part without arguments
+    if (
+        isinstance(value, str) and isinstance(other, dict) and "name" in other
+    ):  # a part without arguments
         return {"name": value}
     if isinstance(value, list):
         return dict(enumerate(value))
     return value if isinstance(value, dict) else None
 
 
-def listing(kind: str | None = None) -> str:
+def component_listing(kind: str | None = None) -> str:
     """Every part of a kind with its arguments and defaults; without a kind, of all kinds."""
-    kinds = [kind] if kind else list(registry.KINDS)
+    kinds = [kind] if kind else list(registry.COMPONENT_KINDS)
     return "\n\n".join(_section(one) for one in kinds)
 
 
 def _section(kind: str) -> str:
-    entry = registry.KINDS[kind]
+    entry = registry.COMPONENT_KINDS[kind]
     lines = [f"{kind}: {entry.says}"]
-    for name, target in registry.names(kind).items():
-        known = arguments.of(kind, target)
+    for name, target in registry.names_of_kind(kind).items():
+        known = arguments.arguments_of(kind, target)
         lines.append(f"  {name:<24}  {known.summary}".rstrip())
         lines += [f"      {_argument(one)}" for one in known.given.values()]
-    asks = f" (it can ask for {', '.join(entry.house)} by keyword-only arguments)" if entry.house else ""
+    asks = (
+        f" (it can ask for {', '.join(entry.house)} by keyword-only arguments)"
+        if entry.house
+        else ""
+    )
     options = [f"      {name} = null" for name in entry.options]
     return "\n".join([*lines, f"  module:name{'':<13}  your own{asks}", *options])
 
 
 def _argument(one: Argument) -> str:
     if one.default is REQUIRED:
-        return f"{one.name}: {describe(one.hint)}, required"
-    default = "" if one.default is UNREAD else f" = {_value(one.default)}"
+        return f"{one.name}: {describe_type(one.hint)}, required"
+    default = "" if one.default is OPAQUE_DEFAULT else f" = {_value(one.default)}"
     return f"{one.name}{default}"
 
 
@@ -125,17 +169,33 @@ def _value(value: object) -> str:
 
 
 _TIME = r"^\s*(\d+|\d*\.\d+)\s*(steps?|epochs?)\s*$"
-_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null", None: "null"}
+_TYPES = {
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    str: "string",
+    type(None): "null",
+    None: "null",
+}
 _TYPES |= {list: "array", tuple: "array", dict: "object"}
-_DOTTED = {"type": "string", "pattern": r"[.:]", "description": "your own, as module:name"}
+_DOTTED = {
+    "type": "string",
+    "pattern": r"[.:]",
+    "description": "your own, as module:name",
+}
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """The whole schema; the installed Keras decides which of its parts are in it."""
     root = _record(Config)
-    root["properties"]["base"] = {"type": "string", "description": "a config file that this one builds upon"}
+    root["properties"]["base"] = {
+        "type": "string",
+        "description": "a config file that this one builds upon",
+    }
     root.pop("required")  # a config may leave to its base what it does not say
-    kinds = {kind: _part(kind, {}) for kind in registry.KINDS if kind != "data"}
+    kinds = {
+        kind: _part(kind, {}) for kind in registry.COMPONENT_KINDS if kind != "data"
+    }
     head = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$comment": f"made with Keras {metadata.version('keras')} by: python -m tftrain schema",
@@ -146,13 +206,26 @@ def schema() -> dict[str, Any]:
 
 def _record(record: type) -> dict[str, Any]:
     hints = typing.get_type_hints(record, include_extras=True)
-    fields = [one for one in dataclasses.fields(record) if not one.metadata.get("hidden")]
+    fields = [
+        one for one in dataclasses.fields(record) if not one.metadata.get("hidden")
+    ]
     part = next((one for one in fields if one.name == "source"), None)
-    options = {one.name: _described(hints[one.name], one) for one in fields if one is not part}
+    options = {
+        one.name: _described(hints[one.name], one) for one in fields if one is not part
+    }
     if part:
         return _part(part_kind(hints["source"]), options)
-    required = [one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING]
-    found = {"type": "object", "additionalProperties": False, "properties": options, "required": required}
+    required = [
+        one.name
+        for one in fields
+        if one.default is one.default_factory is dataclasses.MISSING
+    ]
+    found = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": options,
+        "required": required,
+    }
     return found | {"description": _summary(record)}
 
 
@@ -165,7 +238,10 @@ def _described(hint: Any, one: dataclasses.Field) -> dict[str, Any]:
     if "$ref" in found:
         found = {"allOf": [found]}
     if found.get("type") == "object":
-        found["type"] = ["object", "null"]  # a section left empty stands for its defaults
+        found["type"] = [
+            "object",
+            "null",
+        ]  # a section left empty stands for its defaults
     if isinstance(one.default, (bool, int, float, str)):
         found["default"] = one.default
     return found | {"description": one.metadata["says"]}
@@ -173,42 +249,68 @@ def _described(hint: Any, one: dataclasses.Field) -> dict[str, Any]:
 
 def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     """A part by name, or with its arguments beside it; `options` are what its section takes there too."""
-    listed = registry.names(kind)
+    listed = registry.names_of_kind(kind)
     objects = [_named(kind, name, target, options) for name, target in listed.items()]
-    common = {name: _hint(hint) for name, hint in registry.KINDS[kind].options.items()}
-    own = {"type": "object", "required": ["name"], "properties": {"name": _DOTTED} | common | options}
+    common = {
+        name: _hint(hint)
+        for name, hint in registry.COMPONENT_KINDS[kind].options.items()
+    }
+    own = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": _DOTTED} | common | options,
+    }
     return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, own]}
 
 
-def _named(kind: str, name: str, target: str, options: dict[str, Any]) -> dict[str, Any]:
-    known = arguments.of(kind, target)
+def _named(
+    kind: str, name: str, target: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    known = arguments.arguments_of(kind, target)
     properties: dict[str, Any] = {"name": {"const": name}} | options
     for argument in known.given.values():
         one = dict(_hint(argument.hint))
-        if argument.default not in (REQUIRED, UNREAD, None) and "$ref" not in one:
+        if (
+            argument.default not in (REQUIRED, OPAQUE_DEFAULT, None)
+            and "$ref" not in one
+        ):
             one["default"] = argument.default
         properties[argument.name] = one
-    required = ["name", *(one.name for one in known.given.values() if one.default is REQUIRED)]
-    found = {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+    required = [
+        "name",
+        *(one.name for one in known.given.values() if one.default is REQUIRED),
+    ]
+    found = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": properties,
+    }
     return found | {"description": known.summary}
 
 
 def _hint(hint: Any) -> dict[str, Any]:
-    choices = members(hint)
+    choices = union_members(hint)
     if len(choices) > 1:
         return {"anyOf": [_hint(one) for one in choices]}
-    bare, marks = split(hint)
+    bare, marks = unwrap_annotated(hint)
     if part_kind(hint):
         return {"$ref": f"#/definitions/{part_kind(hint)}"}
-    time = next((one for one in marks if isinstance(one, Time)), None)
+    time = next((one for one in marks if isinstance(one, DurationType)), None)
     if time:
         words = [{"enum": list(time.words)}] if time.words else []
-        return {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _TIME}, *words]}
+        return {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": _TIME},
+                *words,
+            ]
+        }
     if get_origin(bare) is Literal:
         return {"enum": list(get_args(bare))}
     if get_origin(bare) in (list, tuple):
         items = _items(bare)
-        return {"anyOf": [items, items["items"]]} if Many() in marks else items
+        return {"anyOf": [items, items["items"]]} if ListOrItem() in marks else items
     if dataclasses.is_dataclass(bare):
         return _record(bare)
     found = {"type": _TYPES[bare]} if bare in _TYPES else {}
@@ -219,9 +321,15 @@ def _hint(hint: Any) -> dict[str, Any]:
 
 def _items(hint: Any) -> dict[str, Any]:
     kinds = [one for one in get_args(hint) if one is not ...]
-    found = {"type": "array", "items": _hint(kinds[0])} if len(set(kinds)) == 1 else {"type": "array"}
+    found = (
+        {"type": "array", "items": _hint(kinds[0])}
+        if len(set(kinds)) == 1
+        else {"type": "array"}
+    )
     of_one_size = get_origin(hint) is tuple and ... not in get_args(hint)
-    return found | ({"minItems": len(kinds), "maxItems": len(kinds)} if of_one_size else {})
+    return found | (
+        {"minItems": len(kinds), "maxItems": len(kinds)} if of_one_size else {}
+    )
 
 
 def _bounds(bound: Range) -> dict[str, float]:

@@ -23,7 +23,9 @@ class Range(NamedTuple):
     def holds(self, number: float) -> bool:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
-        return (number > low if self.above else number >= low) and (number < high if self.below else number <= high)
+        return (number > low if self.above else number >= low) and (
+            number < high if self.below else number <= high
+        )
 
     def __str__(self) -> str:
         if None not in (self.low, self.high) and not (self.above or self.below):
@@ -36,19 +38,19 @@ class Range(NamedTuple):
         return " and ".join(parts)
 
 
-class PartOf(NamedTuple):
+class ComponentOf(NamedTuple):
     """A part of this kind, chosen by name or by dotted path."""
 
     kind: str
 
 
-class Time(NamedTuple):
+class DurationType(NamedTuple):
     """A stretch of training: a whole number of steps, or text such as '2 epochs' or '500 steps'."""
 
     words: tuple[str, ...] = ()  # words allowed in its place, such as 'auto'
 
 
-class Many(NamedTuple):
+class ListOrItem(NamedTuple):
     """On a list: a single value stands for a list of one."""
 
 
@@ -65,49 +67,67 @@ AboveOne = Annotated[float, Range(1, above=True)]
 Fraction = Annotated[float, Range(0, 1)]
 Share = Annotated[float, Range(0, 1, below=True)]
 Decay = Annotated[float, Range(0, 1, above=True, below=True)]
-Duration = Annotated[Any, Time()]
+Duration = Annotated[Any, DurationType()]
 Pattern = Annotated[str, Regex()]
 
-Activation = Annotated[Any, PartOf("activation")]
-Initializer = Annotated[Any, PartOf("initializer")]
-Regularizer = Annotated[Any, PartOf("regularizer")]
-Constraint = Annotated[Any, PartOf("constraint")]
-Layer = Annotated[Any, PartOf("layer")]
-Clip = Annotated[Any, PartOf("clip")]
-Method = Annotated[Any, PartOf("method")]
-Preprocess = Annotated[Any, PartOf("preprocess")]
-Metric = Annotated[Any, PartOf("metric")]
-Picture = Annotated[Any, PartOf("picture")]
-Probe = Annotated[Any, PartOf("probe")]
-Moment = NonNegativeInt | Duration  # 0 is before the first step
-Schedule = Annotated[Any, PartOf("schedule")]
+Activation = Annotated[Any, ComponentOf("activation")]
+Initializer = Annotated[Any, ComponentOf("initializer")]
+Regularizer = Annotated[Any, ComponentOf("regularizer")]
+Constraint = Annotated[Any, ComponentOf("constraint")]
+Layer = Annotated[Any, ComponentOf("layer")]
+Clip = Annotated[Any, ComponentOf("clip")]
+Method = Annotated[Any, ComponentOf("method")]
+Preprocess = Annotated[Any, ComponentOf("preprocess")]
+Metric = Annotated[Any, ComponentOf("metric")]
+Picture = Annotated[Any, ComponentOf("picture")]
+Probe = Annotated[Any, ComponentOf("probe")]
+TimePoint = NonNegativeInt | Duration  # 0 is before the first step
+Schedule = Annotated[Any, ComponentOf("schedule")]
 LearningRate = NonNegativeFloat | Schedule
 FromLogits = bool | Literal["auto"]
 
-PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "sparsemax")  # activations that end in them
+PROBABILITIES = (
+    "softmax",
+    "sigmoid",
+    "hard_sigmoid",
+    "sparse_sigmoid",
+    "sparsemax",
+)  # activations that end in them
 
 _TIME = re.compile(r"(?P<amount>\d+|\d*\.\d+)\s*(?P<unit>steps?|epochs?)")
 
 
-def members(hint: Any) -> list:
+def union_members(hint: Any) -> list:
     """The annotations of a union, or the annotation itself."""
-    return list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+    return (
+        list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+    )
 
 
-def split(hint: Any) -> tuple[Any, tuple]:
+def unwrap_annotated(hint: Any) -> tuple[Any, tuple]:
     """An annotation without its marks, and the marks, such as a Range."""
-    return (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+    return (
+        (get_args(hint)[0], get_args(hint)[1:])
+        if get_origin(hint) is Annotated
+        else (hint, ())
+    )
 
 
 def part_kind(hint: Any) -> str | None:
     """The kind of part that an annotation, or a member of its union, asks for."""
-    marks = [one for member in members(hint) for one in split(member)[1]]
-    return next((one.kind for one in marks if isinstance(one, PartOf)), None)
+    marks = [
+        one for member in union_members(hint) for one in unwrap_annotated(member)[1]
+    ]
+    return next((one.kind for one in marks if isinstance(one, ComponentOf)), None)
 
 
 def is_time(hint: Any) -> bool:
     """Whether an annotation, or a member of its union, is a stretch of training."""
-    return any(isinstance(one, Time) for member in members(hint) for one in split(member)[1])
+    return any(
+        isinstance(one, DurationType)
+        for member in union_members(hint)
+        for one in unwrap_annotated(member)[1]
+    )
 
 
 def pattern_error(text: str) -> str | None:
@@ -121,7 +141,11 @@ def pattern_error(text: str) -> str | None:
 
 def item_hint(hint: Any) -> Any:
     """The annotation of the items of a list; Any where it tells nothing of them."""
-    lists = [get_args(bare) for bare, _ in map(split, members(hint)) if get_origin(bare) is list]
+    lists = [
+        get_args(bare)
+        for bare, _ in map(unwrap_annotated, union_members(hint))
+        if get_origin(bare) is list
+    ]
     return lists[0][0] if lists else Any
 
 
@@ -139,7 +163,10 @@ def parse_time(text: str) -> tuple[float, str] | None:
 def unordered(boundaries: Sequence[int | str]) -> str | None:
     """What is wrong where boundaries do not rise; steps and epochs cannot be compared yet."""
     for one, other in itertools.pairwise(boundaries):
-        times = [parse_time(time) if isinstance(time, str) else (float(time), "steps") for time in (one, other)]
+        times = [
+            parse_time(time) if isinstance(time, str) else (float(time), "steps")
+            for time in (one, other)
+        ]
         if times[0][1] == times[1][1] and times[0][0] >= times[1][0]:
             return f"given {other} after {one}; expected boundaries that rise"
     return None
@@ -153,10 +180,12 @@ def in_steps(time: int | str, steps_per_epoch: int) -> int:
     return max(1, round(amount * (steps_per_epoch if unit == "epochs" else 1)))
 
 
-def setting(says: str, default: Any = dataclasses.MISSING) -> Any:
+def field(says: str, default: Any = dataclasses.MISSING) -> Any:
     """A field of a section: what it means, and its default where it has one."""
     if isinstance(default, tuple):
-        return dataclasses.field(default_factory=lambda: list(default), metadata={"says": says})
+        return dataclasses.field(
+            default_factory=lambda: list(default), metadata={"says": says}
+        )
     return dataclasses.field(default=default, metadata={"says": says})
 
 
@@ -167,7 +196,9 @@ Section = dataclass(frozen=True, kw_only=True)
 class Group:
     """Parameters that are trained in their own way; of two groups that match one, the later counts."""
 
-    only: Pattern = setting("regular expression that is looked for in the parameters' names")
-    rate: NonNegativeFloat = setting("multiple of the learning rate", 1.0)
-    weight_decay: NonNegativeFloat | None = setting("their own weight decay", None)
-    frozen: bool = setting("leave them as they are", False)
+    only: Pattern = field(
+        "regular expression that is looked for in the parameters' names"
+    )
+    rate: NonNegativeFloat = field("multiple of the learning rate", 1.0)
+    weight_decay: NonNegativeFloat | None = field("their own weight decay", None)
+    frozen: bool = field("leave them as they are", False)

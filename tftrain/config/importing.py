@@ -17,61 +17,85 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.runtime.names import nearest
-from tftrain.runtime.tensorflow_import import installed_only, quiet_start
+from tftrain.runtime.tensorflow_import import cwd_off_path, filtered_stderr
 
-OURS = ("keras.", "tftrain.")  # what the targets of built-in parts begin with
+BUILTIN_PREFIXES = (
+    "keras.",
+    "tftrain.",
+)  # what the targets of built-in parts begin with
 
 
-class PartError(ValueError):
+class ImportPathError(ValueError):
     """A dotted path that leads nowhere."""
 
 
 def resolve(path: str) -> str:
     """'pkg.module.Name' or 'pkg.module:Name' -> 'pkg.module:Name'; raises PartError where it is no dotted path."""
     target = path if ":" in path else ":".join(path.rpartition(".")[::2])
-    if not re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", target) or ".py:" in target:
+    if (
+        not re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", target)
+        or ".py:" in target
+    ):
         meant = re.sub(r"\.py(?=:)", "", target).replace("/", ".").lstrip(".")
-        hint = f"; did you mean '{meant}'?" if meant != target and not meant.startswith(":") else ""
-        raise PartError(f"'{path}' is no dotted path; expected module:name, such as my_models:TinyNet{hint}")
+        hint = (
+            f"; did you mean '{meant}'?"
+            if meant != target and not meant.startswith(":")
+            else ""
+        )
+        raise ImportPathError(
+            f"'{path}' is no dotted path; expected module:name, such as my_models:TinyNet{hint}"
+        )
     return target
 
 
 def see_working_directory() -> None:
     """Let modules be imported from where the user is; what is installed comes first."""
-    with contextlib.suppress(FileNotFoundError):  # a folder that was deleted holds no modules
+    with contextlib.suppress(
+        FileNotFoundError
+    ):  # a folder that was deleted holds no modules
         here = os.getcwd()
         if here not in sys.path and "" not in sys.path:
             sys.path.append(here)
 
 
-def load(target: str) -> Any:
+def import_object(target: str) -> Any:
     """Import what the target names; the imported code's own errors pass through."""
     module, _, name = target.partition(":")
     if not source_file(module) and not _known(module):
-        raise PartError(_no_module(module))
-    with installed_only() if module.startswith(OURS) else contextlib.nullcontext():
+        raise ImportPathError(_no_module(module))
+    with (
+        cwd_off_path()
+        if module.startswith(BUILTIN_PREFIXES)
+        else contextlib.nullcontext()
+    ):
         found: Any = importlib.import_module(module)
     for step in name.split("."):
         if not hasattr(found, step):
-            raise PartError(f"'{module}' has no '{step}'{nearest(step, dir(found))}")
+            raise ImportPathError(
+                f"'{module}' has no '{step}'{nearest(step, dir(found))}"
+            )
         found = getattr(found, step)
     return found
 
 
-def imported(target: str) -> Any:
+def import_user_object(target: str) -> Any:
     """What `load` gives; whatever a user's module does when it is imported becomes a PartError."""
     try:
-        with quiet_start():  # the module may import TensorFlow
-            return load(target)
-    except PartError:
+        with filtered_stderr():  # the module may import TensorFlow
+            return import_object(target)
+    except ImportPathError:
         raise
     except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         file = last.filename.removeprefix(f"{Path.cwd()}{os.sep}")
-        where = "" if isinstance(error, SyntaxError) else f" ({file}, line {last.lineno})"
+        where = (
+            "" if isinstance(error, SyntaxError) else f" ({file}, line {last.lineno})"
+        )
         words = " ".join(str(error).split())
         module = target.partition(":")[0]
-        raise PartError(f"importing '{module}' raised {type(error).__name__}: {words}{where}") from None
+        raise ImportPathError(
+            f"importing '{module}' raised {type(error).__name__}: {words}{where}"
+        ) from None
 
 
 @functools.cache
@@ -85,7 +109,9 @@ def source_file(module: str) -> Path | None:
     for name in rest:  # without its package in front, which a folder without __init__.py would look for among modules
         if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(name, list(spec.submodule_search_locations))
+        spec = importlib.machinery.PathFinder.find_spec(
+            name, list(spec.submodule_search_locations)
+        )
     origin = spec.origin if spec else None
     return Path(origin) if origin and origin.endswith(".py") else None
 
@@ -117,7 +143,9 @@ def refuse_unbound(module: str, name: str) -> None:
     bound = _bound(source) if source else {"*"}
     submodule = source_file(f"{module}.{name}") if bound else None
     if not submodule and not bound & {"*", "__getattr__", name.split(".")[0]}:
-        raise PartError(f"'{module}' has no '{name}'{nearest(name, sorted(bound))}")
+        raise ImportPathError(
+            f"'{module}' has no '{name}'{nearest(name, sorted(bound))}"
+        )
 
 
 def last_binding(body: Sequence[ast.stmt], name: str) -> ast.stmt | None:
@@ -142,7 +170,11 @@ def _bound(tree: ast.AST) -> set[str]:
             bound.add(node.id)
         elif isinstance(node, ast.alias):
             bound.add(node.asname or node.name.split(".")[0])
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("globals", "exec", "setattr"):
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "globals",
+            "exec",
+            "setattr",
+        ):
             bound.add("*")  # names made at run time
     return bound
 
@@ -159,7 +191,10 @@ def _no_module(module: str) -> str:
     package, _, last = module.rpartition(".")
     init = source_file(package) if package else None
     if init is None:
-        where, folder = "in the working directory or among the installed packages", Path.cwd()
+        where, folder = (
+            "in the working directory or among the installed packages",
+            Path.cwd(),
+        )
         sought = module.split(".")[0]
     elif init.name != "__init__.py":
         return f"there is no module '{module}': '{package}' is a file, not a package"

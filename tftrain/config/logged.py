@@ -9,14 +9,31 @@ from typing import TYPE_CHECKING
 from tftrain.runtime.names import nearest
 
 if TYPE_CHECKING:
-    from tftrain.config.component import Part
+    from tftrain.config.component import Component
 
 # What every run logs beside its loss and its metrics.
-LOGGED = ("learning_rate", "grad_norm", "grad_norm_max", "clipped_grad_norm", "clip_rate", "nonfinite_steps")
-_TAKEN = ("loss", "epoch", "step", "wall_seconds", "step_ms", "loss_scale", "depth_ratio", "nonfinite_grads", *LOGGED)
+LOGGED = (
+    "learning_rate",
+    "grad_norm",
+    "grad_norm_max",
+    "clipped_grad_norm",
+    "clip_rate",
+    "nonfinite_steps",
+)
+_TAKEN = (
+    "loss",
+    "epoch",
+    "step",
+    "wall_seconds",
+    "step_ms",
+    "loss_scale",
+    "depth_ratio",
+    "nonfinite_grads",
+    *LOGGED,
+)
 
 
-def metric_labels(metrics: Sequence[Part]) -> list[str]:
+def metric_labels(metrics: Sequence[Component]) -> list[str]:
     """The names under which metrics are logged, numbered where one before, or what every run logs, has it already.
 
     What begins with `val_` is of validation.
@@ -25,7 +42,9 @@ def metric_labels(metrics: Sequence[Part]) -> list[str]:
     for metric in metrics:
         label = metric.name.rpartition(":")[2]
         label = f"metric_{label}" if label.startswith("val_") else label
-        numbered = itertools.chain([label], (f"{label}_{number}" for number in itertools.count(2)))
+        numbered = itertools.chain(
+            [label], (f"{label}_{number}" for number in itertools.count(2))
+        )
         labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
     return labels
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tftrain.config.field_types import PROBABILITIES
 
 if TYPE_CHECKING:
-    from tftrain.config.component import Part
+    from tftrain.config.component import Component
 
 
 def logits_clash(ends: str | None, from_logits: bool | str) -> str | None:
@@ -25,7 +25,7 @@ def logits_clash(ends: str | None, from_logits: bool | str) -> str | None:
     return None
 
 
-def output_activation(model: Part) -> str | None:
+def output_activation(model: Component) -> str | None:
     """The last activation where the config tells: 'linear' for none, else None for not known."""
     if not model.target.startswith("tftrain.models."):
         return None  # a user's function may do anything with what it is given
@@ -37,7 +37,9 @@ def output_activation(model: Part) -> str | None:
     last = layers[-1]
     if last.name == "softmax":
         return "softmax"
-    return _activation_name(last.given.get("activation")) if last.name == "dense" else None
+    return (
+        _activation_name(last.given.get("activation")) if last.name == "dense" else None
+    )
 
 
 def _activation_name(activation: Any) -> str | None:

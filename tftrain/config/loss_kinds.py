@@ -27,14 +27,29 @@ class LossKind(NamedTuple):
 
 _OWN = LossKind("own", keras=False)
 _KINDS = {
-    **dict.fromkeys(("SparseCategoricalCrossentropy", "CategoricalGeneralizedCrossEntropy"), LossKind("labels", True)),
-    **dict.fromkeys(("CategoricalCrossentropy", "CategoricalFocalCrossentropy"), LossKind("rows", True)),
+    **dict.fromkeys(
+        ("SparseCategoricalCrossentropy", "CategoricalGeneralizedCrossEntropy"),
+        LossKind("labels", True),
+    ),
+    **dict.fromkeys(
+        ("CategoricalCrossentropy", "CategoricalFocalCrossentropy"),
+        LossKind("rows", True),
+    ),
     "CategoricalHinge": LossKind("rows"),
     "KLDivergence": LossKind("binary", True),
-    **dict.fromkeys(("BinaryCrossentropy", "BinaryFocalCrossentropy", "Dice", "Tversky"), LossKind("binary", True)),
+    **dict.fromkeys(
+        ("BinaryCrossentropy", "BinaryFocalCrossentropy", "Dice", "Tversky"),
+        LossKind("binary", True),
+    ),
     **dict.fromkeys(("Hinge", "SquaredHinge"), LossKind("margins")),
-    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError"), LossKind("numbers")),
-    **dict.fromkeys(("MeanSquaredLogarithmicError", "Huber", "LogCosh", "Poisson"), LossKind("numbers")),
+    **dict.fromkeys(
+        ("MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError"),
+        LossKind("numbers"),
+    ),
+    **dict.fromkeys(
+        ("MeanSquaredLogarithmicError", "Huber", "LogCosh", "Poisson"),
+        LossKind("numbers"),
+    ),
 }
 
 
@@ -47,9 +62,13 @@ def loss_kind(target: str) -> LossKind:
     if module == "keras.losses":
         return _KINDS.get(name, LossKind("binary"))
     try:
-        loss = importing.load(target)
-    except importing.PartError:
+        loss = importing.import_object(target)
+    except importing.ImportPathError:
         return _OWN
     above = inspect.getmro(loss)[1:] if inspect.isclass(loss) else ()
-    kinds = [_KINDS[one.__name__] for one in above if one.__module__.startswith("keras.") and one.__name__ in _KINDS]
+    kinds = [
+        _KINDS[one.__name__]
+        for one in above
+        if one.__module__.startswith("keras.") and one.__name__ in _KINDS
+    ]
     return kinds[0]._replace(keras=False) if kinds else _OWN

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tftrain.config import importing
 from tftrain.config.conversion import noun
-from tftrain.config.field_types import Duration, Group, Moment, Pattern
+from tftrain.config.field_types import Duration, Group, Pattern, TimePoint
 from tftrain.runtime.names import listed, nearest
 
 
@@ -22,11 +22,13 @@ class Kind(NamedTuple):
     own: dict[str, str] = {}
     keras: str = ""
     house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
-    options: dict[str, Any] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
+    options: dict[
+        str, Any
+    ] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
     skip: int = 0  # leading arguments of a function that the caller gives, such as the tensor of an activation
 
 
-KINDS = {
+COMPONENT_KINDS = {
     "model": Kind(
         "a network, built for the data's shape",
         {
@@ -34,7 +36,7 @@ KINDS = {
             "cnn": "tftrain.models.cnn:cnn",
             "rnn": "tftrain.models.rnn:rnn",
             "sequential": "tftrain.models.sequential:sequential",
-            "saved": "tftrain.models.serialization:saved",
+            "saved": "tftrain.models.serialization:load_saved_model",
         },
         house=("input_shape", "classes", "outputs", "output_shape", "trust"),
     ),
@@ -47,9 +49,18 @@ KINDS = {
             "breast_cancer": "tftrain.data.datasets.bundled:breast_cancer",
             "xor": "tftrain.data.datasets.synthetic:xor",
             "points": "tftrain.data.datasets.synthetic:points",
-            **{name: f"tftrain.data.datasets.synthetic:{name}" for name in ("blobs", "xor_blobs", "moons", "spirals")},
-            **{name: f"tftrain.data.datasets.sequences:{name}" for name in ("sine", "series", "series_stream")},
-            **{name: f"tftrain.data.datasets.sequences:{name}" for name in ("adding", "copy")},
+            **{
+                name: f"tftrain.data.datasets.synthetic:{name}"
+                for name in ("blobs", "xor_blobs", "moons", "spirals")
+            },
+            **{
+                name: f"tftrain.data.datasets.sequences:{name}"
+                for name in ("sine", "series", "series_stream")
+            },
+            **{
+                name: f"tftrain.data.datasets.sequences:{name}"
+                for name in ("adding", "copy")
+            },
             "large_features": "tftrain.data.datasets.synthetic:large_features",
             "tfds": "tftrain.data.datasets.tfds:tfds",
         },
@@ -59,7 +70,15 @@ KINDS = {
         "a change of the examples before the model sees them",
         {
             name: f"tftrain.data.preprocessors:{name}"
-            for name in ("scale", "standardize", "one_hot", "pad", "crop", "flip", "resize")
+            for name in (
+                "scale",
+                "standardize",
+                "one_hot",
+                "pad",
+                "crop",
+                "flip",
+                "resize",
+            )
         },
     ),
     "clip": Kind(
@@ -73,12 +92,17 @@ KINDS = {
             "percentile": "tftrain.optim.clipping:clip_percentile",
         },
         house=("names",),
-        options={"only": Pattern | None},  # to the parameters in whose names it is found
+        options={
+            "only": Pattern | None
+        },  # to the parameters in whose names it is found
     ),
     "method": Kind(
         "a way to get the gradients",
         {
-            **{name: f"tftrain.optim.gradients.{name}:{name}" for name in ("backprop", "numeric", "forward", "rtrl")},
+            **{
+                name: f"tftrain.optim.gradients.{name}:{name}"
+                for name in ("backprop", "numeric", "forward", "rtrl")
+            },
             "truncated_bptt": "tftrain.optim.gradients.truncated_bptt:truncated_bptt",
         },
         house=("names", "model", "rows"),
@@ -90,7 +114,10 @@ KINDS = {
     ),
     "schedule": Kind(
         "a learning rate that changes during the run",
-        {name: f"tftrain.optim.schedules:{name}" for name in ("warmup", "plateau", "inverse_norm", "backoff")},
+        {
+            name: f"tftrain.optim.schedules:{name}"
+            for name in ("warmup", "plateau", "inverse_norm", "backoff")
+        },
         keras="optimizers.schedules",
     ),
     "loss": Kind(
@@ -109,13 +136,18 @@ KINDS = {
     "probe": Kind(
         "a measurement of the step, whose numbers are logged",
         {"weights": "tftrain.diagnostics.probes.weight_stats:weights"},
-        options={"only": Pattern | None},  # of the parameters in whose names it is found
+        options={
+            "only": Pattern | None
+        },  # of the parameters in whose names it is found
     ),
     "picture": Kind(
         "a picture of the run, as a PNG and in TensorBoard",
         {
             "decision_map": "tftrain.reporting.plots.decision_map:decision_map",
-            **{name: f"tftrain.reporting.plots.heatmaps:{name}" for name in ("weights", "gradients")},
+            **{
+                name: f"tftrain.reporting.plots.heatmaps:{name}"
+                for name in ("weights", "gradients")
+            },
             **{
                 name: f"tftrain.reporting.plots.layers:{name}"
                 for name in ("gradient_map", "gradient_flow", "signal_flow")
@@ -126,7 +158,7 @@ KINDS = {
             "time_lag": "tftrain.reporting.plots.time_lag:time_lag",
             "curves": "tftrain.reporting.plots.curves:curves",
         },
-        options={"every": Duration | None, "at": list[Moment] | None},
+        options={"every": Duration | None, "at": list[TimePoint] | None},
         skip=1,  # the scene
     ),
     "activation": Kind("a nonlinearity", keras="activations", skip=1),
@@ -138,13 +170,48 @@ KINDS = {
 
 # Keras names that are no parts: base classes, and wrappers that need an object.
 _NO_PARTS = {
-    *("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap", "LearningRateSchedule", "Loss", "Metric"),
-    *("MeanMetricWrapper", "Layer", "Wrapper", "Initializer", "Regularizer", "Constraint", "InputLayer", "Input"),
-    *("Mean", "Sum", "deserialize", "get", "serialize", "InputSpec", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"),
+    *(
+        "Optimizer",
+        "LossScaleOptimizer",
+        "MultiOptimizer",
+        "OptimizerMap",
+        "LearningRateSchedule",
+        "Loss",
+        "Metric",
+    ),
+    *(
+        "MeanMetricWrapper",
+        "Layer",
+        "Wrapper",
+        "Initializer",
+        "Regularizer",
+        "Constraint",
+        "InputLayer",
+        "Input",
+    ),
+    *(
+        "Mean",
+        "Sum",
+        "deserialize",
+        "get",
+        "serialize",
+        "InputSpec",
+        "TFSMLayer",
+        "TorchModuleWrapper",
+        "JaxLayer",
+    ),
     *("FlaxLayer", "Lambda", "STFTInitializer"),
 }
-_FUNCTIONS = {"activation"}  # kinds whose Keras parts are functions; elsewhere they are classes
-_LISTED_AS = {"adam_w": "adamw", "rm_sprop": "rmsprop", "mean_io_u": "mean_iou", "io_u": "iou", "re_lu": "relu"}
+_FUNCTIONS = {
+    "activation"
+}  # kinds whose Keras parts are functions; elsewhere they are classes
+_LISTED_AS = {
+    "adam_w": "adamw",
+    "rm_sprop": "rmsprop",
+    "mean_io_u": "mean_iou",
+    "io_u": "iou",
+    "re_lu": "relu",
+}
 _SHORT = {
     "loss": {
         "mse": "mean_squared_error",
@@ -154,7 +221,11 @@ _SHORT = {
         "bce": "binary_crossentropy",
         "kld": "kl_divergence",
     },
-    "metric": {"mse": "mean_squared_error", "mae": "mean_absolute_error", "acc": "accuracy"},
+    "metric": {
+        "mse": "mean_squared_error",
+        "mae": "mean_absolute_error",
+        "acc": "accuracy",
+    },
     "initializer": {"uniform": "random_uniform", "normal": "random_normal"},
 }
 
@@ -165,7 +236,7 @@ def find(kind: str, name: str) -> tuple[str, str]:
         target = importing.resolve(name)
         return target, target
     short = _SHORT.get(kind, {}).get(name.lower(), name)
-    known = names(kind)
+    known = names_of_kind(kind)
     for own, target in known.items():
         if _squashed(own) == _squashed(short):
             return own, target
@@ -173,24 +244,30 @@ def find(kind: str, name: str) -> tuple[str, str]:
         if _squashed(alias) == _squashed(short):
             return real, known[real]
     others = f"; known are {listed(known)} (python -m tftrain list {kind}), and your own as module:name"
-    raise importing.PartError(f"there is no {noun(kind)} '{name}'{nearest(name, known) or others}")
+    raise importing.ImportPathError(
+        f"there is no {noun(kind)} '{name}'{nearest(name, known) or others}"
+    )
 
 
 @functools.cache
-def names(kind: str) -> dict[str, str]:
+def names_of_kind(kind: str) -> dict[str, str]:
     """Every name of a kind with its target, our own first; those of Keras come from its public modules' source."""
-    found = dict(KINDS[kind].own)
+    found = dict(COMPONENT_KINDS[kind].own)
     taken = {_squashed(name) for name in found}
     for public, real in _exported(kind):
         name = _snake(public)
         if public == real and _squashed(name) not in taken:
-            found[name] = f"keras.{KINDS[kind].keras}:{public}"
+            found[name] = f"keras.{COMPONENT_KINDS[kind].keras}:{public}"
     return found
 
 
 def _aliases(kind: str) -> dict[str, str]:
     """Second names that Keras itself gives, with those they are listed by, such as max_pool2d: max_pooling2d."""
-    return {_snake(public): _snake(real) for public, real in _exported(kind) if public != real}
+    return {
+        _snake(public): _snake(real)
+        for public, real in _exported(kind)
+        if public != real
+    }
 
 
 def _squashed(name: str) -> str:
@@ -208,18 +285,26 @@ def _snake(name: str) -> str:
 @functools.cache
 def _exported(kind: str) -> list[tuple[str, str]]:
     """(name, first name) of the classes, or functions, that a Keras module exports, sorted; Keras is not imported."""
-    module = KINDS[kind].keras
+    module = COMPONENT_KINDS[kind].keras
     spec = importlib.util.find_spec("keras") if module else None
     if spec is None or spec.origin is None:
         return []
     path = Path(spec.origin).parent.joinpath(*module.split("."), "__init__.py")
     found: dict[str, str] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not isinstance(node, ast.ImportFrom) or not node.module.startswith("keras.src"):
+        if not isinstance(node, ast.ImportFrom) or not node.module.startswith(
+            "keras.src"
+        ):
             continue
         for alias in node.names:
             public = alias.asname or alias.name
             wanted = alias.name[0].islower() == (kind in _FUNCTIONS)
-            if wanted and alias.name not in _NO_PARTS and public[0].islower() == alias.name[0].islower():
+            if (
+                wanted
+                and alias.name not in _NO_PARTS
+                and public[0].islower() == alias.name[0].islower()
+            ):
                 found[public] = alias.name
-    return sorted((public, real if real in found else public) for public, real in found.items())
+    return sorted(
+        (public, real if real in found else public) for public, real in found.items()
+    )

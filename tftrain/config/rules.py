@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tftrain.config.component import Part, rate_boundaries, schedules
+from tftrain.config.component import Component, rate_boundaries, schedules
 from tftrain.config.field_types import unordered
 from tftrain.config.logged import metric_labels, unlogged
 from tftrain.config.logits import logits_clash, output_activation
@@ -20,7 +20,11 @@ class Rule(NamedTuple):
 
 
 def _two_lengths(epochs: int | None, steps: int | None) -> str | None:
-    return "given beside training.epochs; expected one of the two" if epochs and steps else None
+    return (
+        "given beside training.epochs; expected one of the two"
+        if epochs and steps
+        else None
+    )
 
 
 def _nothing_to_train_on(validation: float, test: float) -> str | None:
@@ -29,14 +33,17 @@ def _nothing_to_train_on(validation: float, test: float) -> str | None:
     return f"given {test} beside data.validation: {validation}; expected less than 1 in all, to train on the rest"
 
 
-def _unwatchable(name: str | None, metrics: list[Part] | str) -> str | None:
+def _unwatchable(name: str | None, metrics: list[Component] | str) -> str | None:
     labels = ["accuracy"] if metrics == "auto" else metric_labels(metrics)
     return None if name in (None, "auto") else unlogged(name, labels)
 
 
 def rate_monitors(value: Any, path: str) -> dict[str, str]:
     """The scalars that learning rates go by, under the key paths of their `monitor`."""
-    given = {f"{key}.monitor": one.arguments.get("monitor") for key, one in schedules(value, path).items()}
+    given = {
+        f"{key}.monitor": one.arguments.get("monitor")
+        for key, one in schedules(value, path).items()
+    }
     return {key: monitor for key, monitor in given.items() if isinstance(monitor, str)}
 
 
@@ -44,7 +51,10 @@ def rate_rules(rate: Any) -> list[Rule]:
     """For a learning rate, what must hold of each scalar that it goes by, and of its boundaries."""
     path = "optimizer.learning_rate"
     return [
-        *(Rule(key, (key, "metrics"), _unwatchable) for key in rate_monitors(rate, path)),
+        *(
+            Rule(key, (key, "metrics"), _unwatchable)
+            for key in rate_monitors(rate, path)
+        ),
         *(Rule(key, (key,), unordered) for key in rate_boundaries(rate, path)),
     ]
 
@@ -55,13 +65,16 @@ def _split_twice(groups: str | int | None, how: str) -> str | None:
     return f"given {groups!r} beside data.split: {how}, which goes by single examples; expected one of the two"
 
 
-def _divided_by_zero(optimizer: Part) -> str | None:
-    if optimizer.target != "keras.optimizers:Ftrl" or optimizer.given.get("learning_rate") != 0:
+def _divided_by_zero(optimizer: Component) -> str | None:
+    if (
+        optimizer.target != "keras.optimizers:Ftrl"
+        or optimizer.given.get("learning_rate") != 0
+    ):
         return None
     return "given 0, but ftrl divides by its learning rate; expected a number above 0"
 
 
-def _undecayed(optimizer: Part) -> str | None:
+def _undecayed(optimizer: Component) -> str | None:
     only = optimizer.option("weight_decay_only")
     if (
         only is None or optimizer.arguments.get("weight_decay", only) is not None
@@ -82,7 +95,7 @@ def _spread(jit_compile: bool, strategy: str) -> str | None:
     return f"given true beside training.strategy: {strategy}; XLA compiles for one device, so expected false here"
 
 
-def _drowned(method: Part, precision: str) -> str | None:
+def _drowned(method: Component, precision: str) -> str | None:
     if method.name != "numeric" or precision == "float32":
         return None
     return f"given numeric beside training.precision: {precision}, whose rounding is larger than the differences"
@@ -94,25 +107,35 @@ def _backwards(profile: list[int] | None) -> str | None:
     return f"given {list(profile)}; expected the first step and, after it, the last"
 
 
-def _timed_twice(pictures: list[Part]) -> str | None:
-    twice = [one.name for one in pictures if one.option("at") is not None and one.option("every") is not None]
-    return f"{twice[0]} is given both at and every; expected one of the two" if twice else None
+def _timed_twice(pictures: list[Component]) -> str | None:
+    twice = [
+        one.name
+        for one in pictures
+        if one.option("at") is not None and one.option("every") is not None
+    ]
+    return (
+        f"{twice[0]} is given both at and every; expected one of the two"
+        if twice
+        else None
+    )
 
 
-def _unmeasured(probes: list[Part], every: str | int) -> str | None:
+def _unmeasured(probes: list[Component], every: str | int) -> str | None:
     if not probes or every != "never":
         return None
     return f"given {probes[0].name} beside log.histograms_every: never, so it is never measured; expected a time there"
 
 
-def _misread(model: Part, loss: Part) -> str | None:
+def _xla_needs_one_device(model: Component, loss: Component) -> str | None:
     return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
 
 
 _STOPPING = "training.early_stopping.monitor"
 RULES = (
     Rule("training.steps", ("training.epochs", "training.steps"), _two_lengths),
-    Rule("training.jit_compile", ("training.jit_compile", "training.strategy"), _spread),
+    Rule(
+        "training.jit_compile", ("training.jit_compile", "training.strategy"), _spread
+    ),
     Rule("gradients.method", ("gradients.method", "training.precision"), _drowned),
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
     Rule("data.groups", ("data.groups", "data.split"), _split_twice),
@@ -121,7 +144,7 @@ RULES = (
     Rule("log.profile", ("log.profile",), _backwards),
     Rule("log.pictures", ("log.pictures",), _timed_twice),
     Rule("log.probes", ("log.probes", "log.histograms_every"), _unmeasured),
-    Rule("loss.from_logits", ("model", "loss"), _misread),
+    Rule("loss.from_logits", ("model", "loss"), _xla_needs_one_device),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),
     Rule("optimizer.weight_decay_only", ("optimizer",), _undecayed),
     Rule("training.devices", ("training.strategy", "training.devices"), _unheeded),

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from tftrain.config import field_types
 from tftrain.config.importing import (
-    PartError,
-    imported,
+    ImportPathError,
+    import_user_object,
     last_binding,
     parse_source,
     refuse_unbound,
@@ -34,7 +34,9 @@ class _Absent:
 
 
 REQUIRED = _Absent()  # the argument has no default
-UNREAD = type("_Unread", (), {"__repr__": lambda self: "..."})()  # it has one that is not a plain value
+OPAQUE_DEFAULT = type(
+    "_Unread", (), {"__repr__": lambda self: "..."}
+)()  # it has one that is not a plain value
 
 
 class Argument(NamedTuple):
@@ -52,7 +54,7 @@ class Signature(NamedTuple):
 
 
 @functools.cache
-def read(target: str) -> Signature:
+def read_signature(target: str) -> Signature:
     """The signature of "package.module:name"; raises PartError where there is no such thing."""
     module, _, name = target.partition(":")
     found = _static(module, name, 0)
@@ -69,7 +71,9 @@ def _excerpt(path: Path, name: str) -> ast.Module | None:
     if not found:
         return None
     text = found[0]
-    constructor = re.search(r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n", text, re.MULTILINE | re.DOTALL)
+    constructor = re.search(
+        r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n", text, re.MULTILINE | re.DOTALL
+    )
     if text.startswith("class"):
         if not constructor:
             return None
@@ -81,11 +85,15 @@ def _static(module: str, name: str, depth: int) -> Signature | None:
     path = source_file(module)
     if path is None or depth > 8:
         return None
-    found = (_excerpt(path, name) if module.startswith("keras.") else None) or source_tree(path)
+    found = (
+        _excerpt(path, name) if module.startswith("keras.") else None
+    ) or source_tree(path)
     return _defined(module, found.body, name, depth) if found else None
 
 
-def _defined(module: str, body: list[ast.stmt], name: str, depth: int) -> Signature | None:
+def _defined(
+    module: str, body: list[ast.stmt], name: str, depth: int
+) -> Signature | None:
     """What the name stands for after these statements of the module; None where they do not tell."""
     node = last_binding(body, name)
     if isinstance(node, ast.FunctionDef):
@@ -93,7 +101,11 @@ def _defined(module: str, body: list[ast.stmt], name: str, depth: int) -> Signat
     if isinstance(node, ast.ClassDef):
         return _class(module, body[: body.index(node)], node, depth)
     if isinstance(node, ast.ImportFrom):
-        there = next(alias.name for alias in reversed(node.names) if (alias.asname or alias.name) == name)
+        there = next(
+            alias.name
+            for alias in reversed(node.names)
+            if (alias.asname or alias.name) == name
+        )
         return _static(_absolute(module, source_file(module), node), there, depth + 1)
     return None
 
@@ -101,33 +113,53 @@ def _defined(module: str, body: list[ast.stmt], name: str, depth: int) -> Signat
 def _absolute(module: str, path: Path, node: ast.ImportFrom) -> str:
     if not node.level:
         return node.module or ""
-    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    package = (
+        module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    )
     base = package[: len(package) - node.level + 1]
     return ".".join([*base, node.module] if node.module else base)
 
 
-def _class(module: str, above: list[ast.stmt], node: ast.ClassDef, depth: int) -> Signature | None:
+def _class(
+    module: str, above: list[ast.stmt], node: ast.ClassDef, depth: int
+) -> Signature | None:
     constructor = last_binding(node.body, "__init__")
     if isinstance(constructor, ast.FunctionDef):
         return Signature("", "class", _arguments(constructor, True), _summary(node))
-    if constructor or any("dataclass" in ast.unparse(one) for one in node.decorator_list):
+    if constructor or any(
+        "dataclass" in ast.unparse(one) for one in node.decorator_list
+    ):
         return None
     if not node.bases and not node.keywords:
         return Signature("", "class", (), _summary(node))
-    inherited = _base(module, above, node.bases[0], depth) if len(node.bases) == 1 else None  # the import tells of more
-    return inherited._replace(summary=_summary(node) or inherited.summary) if inherited else None
+    inherited = (
+        _base(module, above, node.bases[0], depth) if len(node.bases) == 1 else None
+    )  # the import tells of more
+    return (
+        inherited._replace(summary=_summary(node) or inherited.summary)
+        if inherited
+        else None
+    )
 
 
-def _base(module: str, above: list[ast.stmt], base: ast.expr, depth: int) -> Signature | None:
+def _base(
+    module: str, above: list[ast.stmt], base: ast.expr, depth: int
+) -> Signature | None:
     """That of a base class, which is a name defined above in the module, or `imported.module.Name`."""
     if isinstance(base, ast.Name):
         return _defined(module, above, base.id, depth)
     head, _, rest = ast.unparse(base).partition(".")
     node = last_binding(above, head)
-    for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) and rest else []:
+    for alias in (
+        node.names if isinstance(node, (ast.Import, ast.ImportFrom)) and rest else []
+    ):
         if (alias.asname or alias.name.partition(".")[0]) == head:
             start = alias.name if alias.asname else head
-            start = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else start
+            start = (
+                f"{node.module}.{alias.name}"
+                if isinstance(node, ast.ImportFrom)
+                else start
+            )
             middle, _, last = rest.rpartition(".")
             return _static(".".join(filter(None, [start, middle])), last, depth + 1)
     return None
@@ -137,8 +169,14 @@ def _arguments(node: ast.FunctionDef, method: bool) -> tuple[Argument, ...]:
     spec = node.args
     plain = [*spec.posonlyargs, *spec.args]
     defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
-    found = [_argument(one, default, False) for one, default in zip(plain, defaults, strict=True)][1 if method else 0 :]
-    found += [_argument(one, default, True) for one, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)]
+    found = [
+        _argument(one, default, False)
+        for one, default in zip(plain, defaults, strict=True)
+    ][1 if method else 0 :]
+    found += [
+        _argument(one, default, True)
+        for one, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    ]
     return tuple(found)
 
 
@@ -148,8 +186,10 @@ def _argument(node: ast.arg, default: ast.expr | None, keyword_only: bool) -> Ar
         try:
             value = ast.literal_eval(default)
         except (ValueError, TypeError):
-            value = UNREAD
-    return Argument(node.arg, annotation_value(node.annotation), _plain(value), keyword_only)
+            value = OPAQUE_DEFAULT
+    return Argument(
+        node.arg, evaluate_annotation(node.annotation), _plain(value), keyword_only
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -158,7 +198,13 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(item) for key, item in value.items()}
-    return value if value is None or isinstance(value, (bool, int, float, str)) or value is REQUIRED else UNREAD
+    return (
+        value
+        if value is None
+        or isinstance(value, (bool, int, float, str))
+        or value is REQUIRED
+        else OPAQUE_DEFAULT
+    )
 
 
 def _summary(node: ast.AST) -> str:
@@ -171,37 +217,79 @@ def _first_sentence(doc: str | None) -> str:
 
 
 def _dynamic(target: str) -> Signature:
-    found = imported(target)
+    found = import_user_object(target)
     if not callable(found):
-        raise PartError(f"'{target}' is of type {type(found).__name__}; expected a function or a class")
+        raise ImportPathError(
+            f"'{target}' is of type {type(found).__name__}; expected a function or a class"
+        )
     try:
         parameters = inspect.signature(found).parameters
     except ValueError:
-        raise PartError(f"'{target}' does not tell its arguments; expected what is written in Python") from None
-    hints = getattr(found.__init__ if inspect.isclass(found) else found, "__annotations__", {})
+        raise ImportPathError(
+            f"'{target}' does not tell its arguments; expected what is written in Python"
+        ) from None
+    hints = getattr(
+        found.__init__ if inspect.isclass(found) else found, "__annotations__", {}
+    )
     arguments = []
     for name, one in parameters.items():
         if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
             continue
         default = REQUIRED if one.default is one.empty else _plain(one.default)
         hint = hints.get(name, Any)
-        hint = annotation_value(ast.Constant(hint)) if isinstance(hint, str) else hint if is_checkable(hint) else Any
+        hint = (
+            evaluate_annotation(ast.Constant(hint))
+            if isinstance(hint, str)
+            else hint
+            if is_checkable(hint)
+            else Any
+        )
         arguments.append(Argument(name, hint, default, one.kind is one.KEYWORD_ONLY))
     kind = "class" if inspect.isclass(found) else "function"
-    return Signature(target, kind, tuple(arguments), _first_sentence(inspect.getdoc(found)))
+    return Signature(
+        target, kind, tuple(arguments), _first_sentence(inspect.getdoc(found))
+    )
 
 
-_WORDS = {name: getattr(field_types, name) for name in dir(field_types) if not name.startswith("_")}
-_WORDS |= {name: getattr(typing, name) for name in ("Any", "Optional", "Union", "Tuple", "List", "Dict")}
+_WORDS = {
+    name: getattr(field_types, name)
+    for name in dir(field_types)
+    if not name.startswith("_")
+}
+_WORDS |= {
+    name: getattr(typing, name)
+    for name in ("Any", "Optional", "Union", "Tuple", "List", "Dict")
+}
 _WORDS |= {"Sequence": list}
 _WORDS |= {kind.__name__: kind for kind in (int, float, bool, str, list, tuple, dict)}
-_WORDS |= {"typing": typing, "None": None, "Literal": typing.Literal, "Annotated": typing.Annotated}
-_SAFE = (ast.Name, ast.Load, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.Attribute)
+_WORDS |= {
+    "typing": typing,
+    "None": None,
+    "Literal": typing.Literal,
+    "Annotated": typing.Annotated,
+}
+_SAFE = (
+    ast.Name,
+    ast.Load,
+    ast.Subscript,
+    ast.Tuple,
+    ast.List,
+    ast.BinOp,
+    ast.BitOr,
+    ast.Constant,
+    ast.Attribute,
+)
 _SAFE += (ast.UnaryOp, ast.USub, ast.keyword)
-_MARKS = ("Range", "Many", "Time", "PartOf", "Regex")  # of `values`, which are made in an annotation
+_MARKS = (
+    "Range",
+    "Many",
+    "Time",
+    "PartOf",
+    "Regex",
+)  # of `values`, which are made in an annotation
 
 
-def annotation_value(annotation: ast.expr | None) -> Any:
+def evaluate_annotation(annotation: ast.expr | None) -> Any:
     """An annotation of the source as a value; Any for what YAML could not be checked against."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         try:
@@ -213,7 +301,9 @@ def annotation_value(annotation: ast.expr | None) -> Any:
         return Any
     try:
         code = compile(ast.Expression(annotation), "<annotation>", "eval")
-        hint = eval(code, {"__builtins__": {}}, _WORDS)  # names, subscripts, | and marks only: see _is_safe
+        hint = eval(
+            code, {"__builtins__": {}}, _WORDS
+        )  # names, subscripts, | and marks only: see _is_safe
     except (NameError, TypeError, AttributeError):
         return Any
     return hint if is_checkable(hint) else Any
@@ -227,7 +317,7 @@ def _is_safe(node: ast.AST) -> bool:
 
 def is_checkable(hint: Any) -> bool:
     """Whether an annotation is made of nothing but what a config can hold."""
-    bare, _ = field_types.split(hint)
+    bare, _ = field_types.unwrap_annotated(hint)
     if typing.get_origin(bare) is typing.Literal:
         return True
     inner = [one for one in typing.get_args(bare) if one is not ...]

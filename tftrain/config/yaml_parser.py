@@ -17,7 +17,7 @@ MAX_DIGITS = 100  # of a number
 MOST_TOLD = 100  # problems of one config
 
 
-class Place(NamedTuple):
+class SourceLocation(NamedTuple):
     """Where something stands: a line and column of a file, or a flag of the command line (line 0)."""
 
     source: str
@@ -33,7 +33,7 @@ class Node:
     """A scalar, a list of nodes, or a mapping of key -> (place of the key, node)."""
 
     value: Any
-    place: Place
+    place: SourceLocation
     text: str = ""  # the scalar as it was written
 
 
@@ -43,10 +43,17 @@ class ConfigError(ValueError):
     def __init__(self, problems: Iterable[str]):
         self.problems = list(dict.fromkeys(problems))
         more = len(self.problems) - MOST_TOLD
-        super().__init__("\n".join([*self.problems[:MOST_TOLD], *([f"and {more} more problems"] if more > 0 else [])]))
+        super().__init__(
+            "\n".join(
+                [
+                    *self.problems[:MOST_TOLD],
+                    *([f"and {more} more problems"] if more > 0 else []),
+                ]
+            )
+        )
 
 
-def problem(place: Place, path: str, message: str) -> str:
+def format_error(place: SourceLocation, path: str, message: str) -> str:
     """One line; what a terminal would not print is escaped, and the middle of one that is too long left out."""
     line = f"{place}: {path}: {message}" if path else f"{place}: {message}"
     return one_line(line)
@@ -61,7 +68,9 @@ _RESOLVERS = [
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
     (
         re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"),
-        lambda text: text if re.match(r"[-+]?0[0-9]", text) else float(text.replace("_", "")),
+        lambda text: (
+            text if re.match(r"[-+]?0[0-9]", text) else float(text.replace("_", ""))
+        ),
     ),
     (re.compile(r"[-+]?\.(?:inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
     (re.compile(r"\.(?:nan|NaN|NAN)"), lambda text: float("nan")),
@@ -98,19 +107,32 @@ def parse(text: str, source: str, lines: bool = True) -> Node:
         documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         message = f"not valid YAML: {error.problem or error.context}"
-        hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, message)), "")
+        hint = next(
+            (hint for pattern, hint in _HINTS.items() if re.search(pattern, message)),
+            "",
+        )
         builder.stop(error.problem_mark or error.context_mark, message + hint)
     except yaml.reader.ReaderError as error:
-        message = f"not valid YAML: the character {chr(error.character)!r} is not allowed"
+        message = (
+            f"not valid YAML: the character {chr(error.character)!r} is not allowed"
+        )
         builder.stop(_mark(text, error.position), message)
     except ConfigError:
         raise
     except (ValueError, OverflowError):  # out of PyYAML's chr()
-        builder.stop(None, 'not valid YAML: an escape such as "\\UFFFFFFFF" stands for no character')
+        builder.stop(
+            None,
+            'not valid YAML: an escape such as "\\UFFFFFFFF" stands for no character',
+        )
     if len(documents) > 1:
-        builder.stop(documents[1].start_mark, "a second document begins here; expected one document")
+        builder.stop(
+            documents[1].start_mark,
+            "a second document begins here; expected one document",
+        )
     if not documents or documents[0] is None:
-        builder.stop(None, "empty; expected sections such as 'model: ...' and 'data: ...'")
+        builder.stop(
+            None, "empty; expected sections such as 'model: ...' and 'data: ...'"
+        )
     return builder.build(documents[0])
 
 
@@ -129,65 +151,103 @@ class _Builder:
         return node
 
     def stop(self, mark: yaml.Mark | None, message: str) -> NoReturn:
-        raise ConfigError([problem(self._place(mark), "", message)])
+        raise ConfigError([format_error(self._place(mark), "", message)])
 
     def refuse_depth(self, events: Iterable[yaml.Event]) -> None:
         """PyYAML composes by recursion, so what is too deep for Python must be found before."""
         depth = 0
         for event in events:
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+                event, yaml.CollectionEndEvent
+            )
             if depth > MAX_DEPTH:
                 self.stop(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
 
-    def _place(self, mark: yaml.Mark | None) -> Place:
+    def _place(self, mark: yaml.Mark | None) -> SourceLocation:
         if not self._lines:
-            return Place(self._source)
-        return Place(self._source, mark.line + 1, mark.column + 1) if mark else Place(self._source, 1, 1)
+            return SourceLocation(self._source)
+        return (
+            SourceLocation(self._source, mark.line + 1, mark.column + 1)
+            if mark
+            else SourceLocation(self._source, 1, 1)
+        )
 
     def _report(self, node: yaml.Node, message: str, key: str = "") -> None:
-        self._problems.append(problem(self._place(node.start_mark), key, message))
+        self._problems.append(format_error(self._place(node.start_mark), key, message))
 
     def _node(self, node: yaml.Node, above: tuple) -> Node:
         self._count += 1
         if self._count > MAX_NODES:
-            self.stop(node.start_mark, f"more than {MAX_NODES} values once its aliases are filled in")
+            self.stop(
+                node.start_mark,
+                f"more than {MAX_NODES} values once its aliases are filled in",
+            )
         if any(node is parent for parent in above):
             self.stop(node.start_mark, "an alias that contains itself")
         if len(above) > MAX_DEPTH:
-            self.stop(node.start_mark, f"nested deeper than {MAX_DEPTH} levels once its aliases are filled in")
+            self.stop(
+                node.start_mark,
+                f"nested deeper than {MAX_DEPTH} levels once its aliases are filled in",
+            )
         place = self._place(node.start_mark)
         if isinstance(node, yaml.ScalarNode):
             plain = node.style is None
             self._refuse_tag(node, _PLAIN_TAGS if plain else ("str",))
-            return Node(read_scalar(node.value) if plain else node.value, place, node.value)
+            return Node(
+                read_scalar(node.value) if plain else node.value, place, node.value
+            )
         self._refuse_tag(node, ("map", "seq"))
         if isinstance(node, yaml.SequenceNode):
-            return Node([self._node(child, (*above, node)) for child in node.value], place)
+            return Node(
+                [self._node(child, (*above, node)) for child in node.value], place
+            )
         return Node(self._mapping(node, above), place)
 
-    def _mapping(self, node: yaml.MappingNode, above: tuple) -> dict[str, tuple[Place, Node]]:
-        entries: dict[str, tuple[Place, Node]] = {}
+    def _mapping(
+        self, node: yaml.MappingNode, above: tuple
+    ) -> dict[str, tuple[SourceLocation, Node]]:
+        entries: dict[str, tuple[SourceLocation, Node]] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or not key.value:
                 self._report(key, f"given {_shape(key)} as a key; expected a name")
             elif key.value in entries:
                 first = entries[key.value][0]
-                self._report(key, f"given twice (first on line {first.line}); expected once", key.value)
+                self._report(
+                    key,
+                    f"given twice (first on line {first.line}); expected once",
+                    key.value,
+                )
             elif key.value == "<<":
-                self._report(key, "merge keys are not read; write the values out, or share them by a base: file", "<<")
+                self._report(
+                    key,
+                    "merge keys are not read; write the values out, or share them by a base: file",
+                    "<<",
+                )
             else:
                 self._refuse_tag(key, _PLAIN_TAGS)
-                entries[key.value] = (self._place(key.start_mark), self._node(value, (*above, node)))
+                entries[key.value] = (
+                    self._place(key.start_mark),
+                    self._node(value, (*above, node)),
+                )
         return entries
 
     def _refuse_tag(self, node: yaml.Node, allowed: tuple[str, ...]) -> None:
         if node.tag not in [f"tag:yaml.org,2002:{name}" for name in allowed]:
             shown = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._report(node, f"the tag {shown} is refused; expected plain values only")
+            self._report(
+                node, f"the tag {shown} is refused; expected plain values only"
+            )
 
 
 def _mark(text: str, index: int) -> yaml.Mark:
-    return yaml.Mark("", index, text.count("\n", 0, index), index - text.rfind("\n", 0, index) - 1, None, 0)
+    return yaml.Mark(
+        "",
+        index,
+        text.count("\n", 0, index),
+        index - text.rfind("\n", 0, index) - 1,
+        None,
+        0,
+    )
 
 
 def _shape(node: yaml.Node) -> str:

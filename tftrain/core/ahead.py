@@ -22,7 +22,9 @@ def is_mask_known_ahead(objective: Objective, batch: Batch) -> bool:
     computed for this: a pass is traced, and the operations are followed that lead to its mask.
     """
     with replication.first_of(objective.model.variables[0].value):
-        return all(_is_independent(objective, batch, training) for training in (False, True))
+        return all(
+            _is_independent(objective, batch, training) for training in (False, True)
+        )
 
 
 def _is_independent(objective: Objective, batch: Batch, training: bool) -> bool:
@@ -34,13 +36,22 @@ def _is_independent(objective: Objective, batch: Batch, training: bool) -> bool:
         return 0
 
     masks: list = []
-    arrays = Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in batch))
+    arrays = Batch(
+        *(
+            part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part)
+            for part in batch
+        )
+    )
     graph = tf.function(trace, autograph=False).get_concrete_function(arrays).graph
     if masks[0] is None or masks[0].graph is not graph:
         return True
     of_weights = {id(weight) for weight in weights}
-    barred = {inner.op.name for outer, inner in graph.captures if id(outer) in of_weights}
-    return not any(op.name in barred or _reads_or_draws(op) for op in _leading_to(masks[0].op))
+    barred = {
+        inner.op.name for outer, inner in graph.captures if id(outer) in of_weights
+    }
+    return not any(
+        op.name in barred or _reads_or_draws(op) for op in _leading_to(masks[0].op)
+    )
 
 
 def _leading_to(op: Any) -> list:
@@ -50,7 +61,11 @@ def _leading_to(op: Any) -> list:
         op = ahead.pop()
         if op.type in _OF_THE_SHAPE:
             continue
-        new = {tensor.op.name: tensor.op for tensor in op.inputs if tensor.op.name not in seen}
+        new = {
+            tensor.op.name: tensor.op
+            for tensor in op.inputs
+            if tensor.op.name not in seen
+        }
         seen |= new
         ahead.extend(new.values())
     return list(seen.values())
@@ -58,5 +73,12 @@ def _leading_to(op: Any) -> list:
 
 def _reads_or_draws(op: Any) -> bool:
     calls_function = any(attr.HasField("func") for attr in op.node_def.attr.values())
-    given_variables = calls_function and any(tensor.dtype == tf.resource for tensor in op.inputs)
-    return op.type in _READS or op.op_def.is_stateful and op.type.startswith("Random") or given_variables
+    given_variables = calls_function and any(
+        tensor.dtype == tf.resource for tensor in op.inputs
+    )
+    return (
+        op.type in _READS
+        or op.op_def.is_stateful
+        and op.type.startswith("Random")
+        or given_variables
+    )

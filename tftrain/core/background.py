@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
-from tftrain.core.types import Observer, Signals
+from tftrain.core.types import LogData, Observer
 
-Points = list[tuple[int, Signals]]  # in the order of their steps
+Points = list[tuple[int, LogData]]  # in the order of their steps
 
-_MOST_WAITING = 4  # calls of the graph; where writing is slower than training, training waits
+_MOST_WAITING = (
+    4  # calls of the graph; where writing is slower than training, training waits
+)
 
 
 class Aside:
@@ -50,7 +52,9 @@ class Aside:
 
     def _settle(self, most: int) -> None:
         while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
-            wait([self._waiting[0]])  # Ctrl-C may come while waiting, and then nothing must be forgotten
+            wait(
+                [self._waiting[0]]
+            )  # Ctrl-C may come while waiting, and then nothing must be forgotten
             self._waiting.popleft().result()
 
     def _tell(self, points: Points) -> None:
@@ -60,7 +64,9 @@ class Aside:
             for step, signals in points:
                 for observer in self._observers:
                     observer(step, signals)
-                time.sleep(0)  # the thread that trains need not wait for the interpreter longer than one point takes
+                time.sleep(
+                    0
+                )  # the thread that trains need not wait for the interpreter longer than one point takes
             for flush in self._flushes:
                 flush()
         except BaseException:
@@ -69,4 +75,6 @@ class Aside:
 
 
 def _methods(observers: Sequence[Observer], name: str) -> list:
-    return [getattr(observer, name) for observer in observers if hasattr(observer, name)]
+    return [
+        getattr(observer, name) for observer in observers if hasattr(observer, name)
+    ]

@@ -9,17 +9,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tftrain.core import replication
-from tftrain.core.guards import LEAST, NormRange
+from tftrain.core.guards import LEAST, SpikeDetector
 from tftrain.core.metric_aggregator import Rows
 from tftrain.core.state import TrainState
 from tftrain.core.types import NotFinite
-from tftrain.core.variables import read, write
+from tftrain.core.variables import assign_values, read_values
 
 _KEPT = ("metrics/", "norm_range/")  # groups of variables
-MOST = 3  # to one checkpoint; who comes to grief once more will do so again
+MAX_REWINDS = 3  # to one checkpoint; who comes to grief once more will do so again
 
 
-class Rewinds:
+class RewindPolicy:
     """Owns the count of a run's rewinds.
 
     What has been learned since the checkpoint is forgotten, but no data is seen twice (Chowdhery et al., 2022, section
@@ -32,29 +32,39 @@ class Rewinds:
         self.count = self._times = 0  # in all, and to the last checkpoint
         self._last: int | None = None  # the step of that
 
-    def back(self, trouble: Trouble, restore: Callable[[], int]) -> NotFinite | None:
+    def back(self, trouble: BadStep, restore: Callable[[], int]) -> NotFinite | None:
         """Go back by `restore()`, which gives the checkpoint's step; or the reason to stop."""
         with replication.scope_of(self._state.step):
             named = self._state.variables_by_name().items()
-            kept = [variable for name, variable in named if name == "step" or name.startswith(_KEPT)]
-            values = read(kept)
+            kept = [
+                variable
+                for name, variable in named
+                if name == "step" or name.startswith(_KEPT)
+            ]
+            values = read_values(kept)
             step = restore()
-            write(kept, values)
+            assign_values(kept, values)
         self._times = self._times + 1 if step == self._last else 1
         self._last = step
-        if self._times > MOST:
+        if self._times > MAX_REWINDS:
             return NotFinite(
-                f"{trouble.message}; after {MOST} rewinds to the checkpoint of step {step} there is no other"
+                f"{trouble.message}; after {MAX_REWINDS} rewinds to the checkpoint of step {step} there is no other"
             )
         self.count += 1
-        self._tell(f"{trouble.message}; the run goes on from the checkpoint of step {step}, with the next batches")
+        self._tell(
+            f"{trouble.message}; the run goes on from the checkpoint of step {step}, with the next batches"
+        )
         return None
 
     def state(self) -> dict[str, Any]:
         return {"count": self.count, "times": self._times, "last": self._last}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.count, self._times, self._last = state["count"], state["times"], state["last"]
+        self.count, self._times, self._last = (
+            state["count"],
+            state["times"],
+            state["last"],
+        )
 
 
 def overflowed(row: Mapping[str, Any]) -> Any:
@@ -66,7 +76,7 @@ def overflowed(row: Mapping[str, Any]) -> Any:
     return lost & np.isfinite(row["loss"]) & (row.get("loss_scale", LEAST) > LEAST)
 
 
-class Skips:
+class SkippedSteps:
     """Owns the count of a run's updates that were not applied."""
 
     def __init__(self):
@@ -78,7 +88,7 @@ class Skips:
         if overflowed(row):
             self._overflows += 1
 
-    def lose(self, step: int, spike: bool) -> None:
+    def record(self, step: int, spike: bool) -> None:
         """Take in a step that went wrong."""
         self._lost, self._spikes = self._lost + (not spike), self._spikes + spike
         self._first = self._first or step
@@ -113,8 +123,12 @@ class Skips:
         return "; and ".join(said) or None
 
     def _causes(self) -> str:
-        wheres = ["where the loss, a gradient or the update was not finite"] * bool(self._lost)
-        wheres += ["where the gradient norm was far beyond those before"] * bool(self._spikes)
+        wheres = ["where the loss, a gradient or the update was not finite"] * bool(
+            self._lost
+        )
+        wheres += ["where the gradient norm was far beyond those before"] * bool(
+            self._spikes
+        )
         return (
             f"{' or '.join(wheres)}, first at step {self._first}; look at the learning rate, the loss, and "
             "grad_norm_max and nonfinite_grads in TensorBoard"
@@ -127,7 +141,7 @@ _NAMES_SHOWN = 5
 Kind = Literal["loss", "gradient", "update", "spike"]
 
 
-class Trouble(NamedTuple):
+class BadStep(NamedTuple):
     """A step whose update was not applied: its number, the first being 1, what went wrong, and that in one line.
 
     `rows` are those of the last steps up to this one, at most STEPS_KEPT.
@@ -139,11 +153,14 @@ class Trouble(NamedTuple):
     rows: Rows
 
 
-class Recent:
+class StepHistory:
     """Owns the rows of a run's last steps, as the calls gave them."""
 
-    def __init__(self, names: Sequence[str], norm_range: NormRange | None = None):
-        self._names, self._norm_range = names, norm_range or NormRange()  # the names of the parameters
+    def __init__(self, names: Sequence[str], norm_range: SpikeDetector | None = None):
+        self._names, self._norm_range = (
+            names,
+            norm_range or SpikeDetector(),
+        )  # the names of the parameters
         self._calls: deque[Rows] = deque()
         self._steps = 0
 
@@ -154,7 +171,7 @@ class Recent:
         while self._steps - len(self._calls[0]["finite"]) >= STEPS_KEPT:
             self._steps -= len(self._calls.popleft()["finite"])
 
-    def trouble(self, step: int) -> Trouble | None:
+    def trouble(self, step: int) -> BadStep | None:
         """What was wrong with the last step, whose number is given; None where nothing was."""
         row = {name: values[-1] for name, values in self._calls[-1].items()}
         # An overflow in half precision is no trouble: the loss scale halves, until there is nothing left to halve.
@@ -164,8 +181,12 @@ class Recent:
         if kind == "spike":
             message = self._spike(row, step)
         else:
-            message = _bad_update(row, step) if kind == "update" else _not_finite(row, step, self._names)
-        return Trouble(step, kind, message, self._rows())
+            message = (
+                _bad_update(row, step)
+                if kind == "update"
+                else _not_finite(row, step, self._names)
+            )
+        return BadStep(step, kind, message, self._rows())
 
     def _kind(self, row: Rows) -> Kind:
         if not np.isfinite(row["loss"]):
@@ -183,7 +204,10 @@ class Recent:
         )
 
     def _rows(self) -> Rows:
-        return {name: np.concatenate([call[name] for call in self._calls])[-STEPS_KEPT:] for name in self._calls[-1]}
+        return {
+            name: np.concatenate([call[name] for call in self._calls])[-STEPS_KEPT:]
+            for name in self._calls[-1]
+        }
 
 
 def _bad_update(row: Rows, step: int) -> str:
@@ -193,8 +217,14 @@ def _bad_update(row: Rows, step: int) -> str:
 
 
 def _not_finite(row: Rows, step: int, names: Sequence[str]) -> str:
-    wrong = [name for name, norm in zip(names, row["grad_norms"], strict=True) if not np.isfinite(norm)]
-    shown = wrong[:_NAMES_SHOWN] + ([f"{len(wrong) - _NAMES_SHOWN} more"] if len(wrong) > _NAMES_SHOWN else [])
+    wrong = [
+        name
+        for name, norm in zip(names, row["grad_norms"], strict=True)
+        if not np.isfinite(norm)
+    ]
+    shown = wrong[:_NAMES_SHOWN] + (
+        [f"{len(wrong) - _NAMES_SHOWN} more"] if len(wrong) > _NAMES_SHOWN else []
+    )
     where = f", gradients not finite in {', '.join(shown)}" if wrong else ""
     what = f"the loss or a gradient was not finite at step {step}; that update was not applied"
     return f"{what} (loss {row['loss']:g}{where})"

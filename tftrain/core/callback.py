@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from tftrain.core.background import Points
 from tftrain.core.metric_aggregator import Rows
-from tftrain.core.timing import Ledger
+from tftrain.core.timing import PhaseTimer
 from tftrain.core.types import Observer, Stop
 
 if TYPE_CHECKING:
-    from tftrain.core.bad_steps import Trouble
+    from tftrain.core.bad_steps import BadStep
 
 
 @dataclass(frozen=True)
-class Sinks:
+class Callback:
     """Who is told.
 
     `observers` see each point, and with `each_point` before another step is taken; otherwise points without a view may
@@ -31,9 +31,9 @@ class Sinks:
     on_call: Callable[[int, Rows], None] = lambda step, row: None
     save: Callable[[int], None] = lambda step: None
     record: Callable[[Points], None] = lambda points: None
-    on_trouble: Callable[[Trouble], None] = lambda trouble: None
-    rewind: Callable[[Trouble], Stop | None] = lambda trouble: None
+    on_trouble: Callable[[BadStep], None] = lambda trouble: None
+    rewind: Callable[[BadStep], Stop | None] = lambda trouble: None
     asked: Callable[[], Stop | None] = lambda: None
     draw: Callable[..., None] = lambda step, last=False: None
     each_point: bool = True
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: PhaseTimer = field(default_factory=PhaseTimer)

@@ -13,30 +13,42 @@ import tensorflow as tf
 from tftrain.core import replication
 from tftrain.core.state import ModelState, TrainState
 from tftrain.core.types import Tensor
-from tftrain.runtime.atomic_files import make_folder, sweep_drafts, sync, write_text, writing
-from tftrain.runtime.tf_errors import cause
+from tftrain.runtime.atomic_files import (
+    make_folder,
+    raising_write_error,
+    sweep_drafts,
+    sync,
+    write_text,
+)
+from tftrain.runtime.tf_errors import short_message
 from tftrain.runtime.untrusted import Unreadable, read_text
 
 _STORED = "/.ATTRIBUTES/VARIABLE_VALUE"  # how a tf.train.Checkpoint ends the key of a variable
 _HOST = "host"
 _MISFITS_SHOWN = 5
-_TORN = (tf.errors.OpError, LookupError, RuntimeError)  # the reader raises Python's own errors too
+_CORRUPT = (
+    tf.errors.OpError,
+    LookupError,
+    RuntimeError,
+)  # the reader raises Python's own errors too
 
 
-class Checkpoints:
+class CheckpointManager:
     """The newest checkpoints of a state in a folder, and the best one in `best` beside them.
 
     To be made after the `Programs`, so that every variable exists. `tf.train.load_checkpoint` reads them too.
     """
 
-    def __init__(self, folder: str | os.PathLike, state: TrainState | ModelState, keep: int = 2):
+    def __init__(
+        self, folder: str | os.PathLike, state: TrainState | ModelState, keep: int = 2
+    ):
         self._state, self._keep = state, keep
         self._latest, self._best = Path(folder), Path(folder) / "best"
         self._torn: set[Path] = set()
 
     def has_best(self) -> bool:
         """Whether there is a best checkpoint."""
-        return bool(bundles(self._best))
+        return bool(complete_checkpoints(self._best))
 
     def save(self, step: int) -> None:
         """Write a checkpoint; the oldest go when it is on the disk. Raises CannotWrite."""
@@ -46,10 +58,10 @@ class Checkpoints:
         """Write the best checkpoint, in place of the one before. Raises CannotWrite."""
         self._save(self._best, step, 1)
 
-    def sweep(self) -> None:
+    def delete_others(self) -> None:
         """Delete what a write left behind that was cut off."""
         for folder in (self._latest, self._best):
-            sweep(folder, bundles(folder))
+            delete_others(folder, complete_checkpoints(folder))
 
     def newest(self) -> int | None:
         """The step of the newest checkpoint, or None if there is none."""
@@ -60,28 +72,39 @@ class Checkpoints:
 
         Raises ValueError where none is whole, or the newest does not fit; the state is then as it was.
         """
-        return self._restore(self._latest, bundles(self._latest))
+        return self._restore(self._latest, complete_checkpoints(self._latest))
 
     def restore_step(self, step: int) -> int | None:
         """Put the state back to the checkpoint of this step, as `restore_latest` does."""
-        return self._restore(self._latest, [name for name in bundles(self._latest) if step_of(name) == step])
+        return self._restore(
+            self._latest,
+            [
+                name
+                for name in complete_checkpoints(self._latest)
+                if step_of(name) == step
+            ],
+        )
 
     def restore_best(self) -> int | None:
         """Put the state back to the best checkpoint, as `restore_latest` does."""
-        return self._restore(self._best, bundles(self._best))
+        return self._restore(self._best, complete_checkpoints(self._best))
 
     def _save(self, folder: Path, step: int, keep: int) -> None:
-        with writing(folder, tf.errors.OpError):
+        with raising_write_error(folder, tf.errors.OpError):
             for each in dict.fromkeys((self._latest, folder)):
                 make_folder(each)
-            there = [name for name in bundles(folder) if folder / name not in self._torn]
-            sweep(folder, there)
-            name = fresh(folder, step)
+            there = [
+                name
+                for name in complete_checkpoints(folder)
+                if folder / name not in self._torn
+            ]
+            delete_others(folder, there)
+            name = unused_name(folder, step)
             self._write(str(folder / name))
             # Those of a later step are of a time that the run went back from.
             kept = [*(older for older in there if step_of(older) <= step), name][-keep:]
             commit(folder, kept)
-            sweep(folder, kept)
+            delete_others(folder, kept)
 
     def _write(self, path: str) -> None:
         variables = self._state.variables_by_name()
@@ -99,14 +122,19 @@ class Checkpoints:
     def _restore(self, folder: Path, names: list[str]) -> int | None:
         known = listed(folder)
         if names and not known:
-            warnings.warn(f"{folder / POINTER} is missing or damaged; the checkpoints beside it are used", stacklevel=3)
+            warnings.warn(
+                f"{folder / POINTER} is missing or damaged; the checkpoints beside it are used",
+                stacklevel=3,
+            )
         for name in reversed(names):
             try:
                 values = self._read(str(folder / name))
-            except _TORN as error:
+            except _CORRUPT as error:
                 self._torn.add(folder / name)
-                if name in known or not known:  # else a write was cut off, before it could count
-                    why = cause(str(error)) or type(error).__name__
+                if (
+                    name in known or not known
+                ):  # else a write was cut off, before it could count
+                    why = short_message(str(error)) or type(error).__name__
                     what = f"the checkpoint {folder / name} is damaged; the one before it is used ({why})"
                     warnings.warn(what, stacklevel=3)
                 continue
@@ -119,16 +147,26 @@ class Checkpoints:
     def _read(self, path: str) -> dict[str, Tensor]:
         """All that a checkpoint holds, by key; TensorFlow compares the checksums. Raises ValueError for a misfit."""
         reader = tf.train.load_checkpoint(path)
-        shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        shapes, types = (
+            reader.get_variable_to_shape_map(),
+            reader.get_variable_to_dtype_map(),
+        )
         keys = sorted(shapes)
         stored = {key: tf.TensorSpec(shapes[key], types[key]) for key in keys}
         host = stored.pop(_HOST, None)
         if host is None or host.dtype != tf.string or host.shape.rank != 0:
-            raise ValueError(f"the checkpoint {path} was not written by a run: it lacks what the host remembers")
-        self._check(path, {key.removesuffix(_STORED): spec for key, spec in stored.items()})
+            raise ValueError(
+                f"the checkpoint {path} was not written by a run: it lacks what the host remembers"
+            )
+        self._check(
+            path, {key.removesuffix(_STORED): spec for key, spec in stored.items()}
+        )
         with tf.device("CPU"):
             values = tf.raw_ops.RestoreV2(
-                prefix=path, tensor_names=keys, shape_and_slices=[""] * len(keys), dtypes=[types[key] for key in keys]
+                prefix=path,
+                tensor_names=keys,
+                shape_and_slices=[""] * len(keys),
+                dtypes=[types[key] for key in keys],
             )
         return dict(zip(keys, values, strict=True))
 
@@ -147,14 +185,25 @@ class Checkpoints:
             if value is None:
                 misfits.append(f"{called} of shape {expected} is not in the checkpoint")
             elif tuple(value.shape) != expected:
-                misfits.append(f"{called} has shape {tuple(value.shape)} in the checkpoint, expected {expected}")
+                misfits.append(
+                    f"{called} has shape {tuple(value.shape)} in the checkpoint, expected {expected}"
+                )
             elif value.dtype != variable.dtype:
-                misfits.append(f"{called} is {value.dtype.name} in the checkpoint, expected {variable.dtype.name}")
+                misfits.append(
+                    f"{called} is {value.dtype.name} in the checkpoint, expected {variable.dtype.name}"
+                )
         if self._state.is_whole:
             shapes = {name: tuple(value.shape) for name, value in stored.items()}
-            misfits += [f"{name} of shape {shape} is only in the checkpoint" for name, shape in shapes.items()]
+            misfits += [
+                f"{name} of shape {shape} is only in the checkpoint"
+                for name, shape in shapes.items()
+            ]
         if misfits:
-            more = [f"and {len(misfits) - _MISFITS_SHOWN} more"] if len(misfits) > _MISFITS_SHOWN else []
+            more = (
+                [f"and {len(misfits) - _MISFITS_SHOWN} more"]
+                if len(misfits) > _MISFITS_SHOWN
+                else []
+            )
             raise ValueError(
                 f"the checkpoint {path} belongs to another model, optimizer or set of metrics:\n  "
                 + "\n  ".join(misfits[:_MISFITS_SHOWN] + more)
@@ -163,8 +212,12 @@ class Checkpoints:
 
 POINTER = "checkpoint"
 FILES = (".data-00000-of-00001", ".index")
-_FILE = re.compile(r"(?P<name>step-\d+(-\d+)?)(?P<ending>\.index|\.data-00000-of-00001)(?P<unfinished>\.tempstate\d+)?")
-_LISTED = re.compile(r'^all_model_checkpoint_paths: "(step-\d+(?:-\d+)?)"$', re.MULTILINE)
+_FILE = re.compile(
+    r"(?P<name>step-\d+(-\d+)?)(?P<ending>\.index|\.data-00000-of-00001)(?P<unfinished>\.tempstate\d+)?"
+)
+_LISTED = re.compile(
+    r'^all_model_checkpoint_paths: "(step-\d+(?:-\d+)?)"$', re.MULTILINE
+)
 
 
 def listed(folder: Path) -> list[str]:
@@ -175,13 +228,15 @@ def listed(folder: Path) -> list[str]:
         return []
 
 
-def bundles(folder: Path) -> list[str]:
+def complete_checkpoints(folder: Path) -> list[str]:
     """The names of all that is listed or was written to its end, in the order of their steps."""
     endings: dict[str, set[str]] = {name: set(FILES) for name in listed(folder)}
     for found in _files(folder):
         if not found["unfinished"]:
             endings.setdefault(found["name"], set()).add(found["ending"])
-    return sorted((name for name, there in endings.items() if there == set(FILES)), key=_order)
+    return sorted(
+        (name for name, there in endings.items() if there == set(FILES)), key=_order
+    )
 
 
 def step_of(name: str) -> int:
@@ -190,10 +245,10 @@ def step_of(name: str) -> int:
 
 def steps_in(folder: Path) -> list[int]:
     """The steps that there are checkpoints of, each once, in their order."""
-    return sorted({step_of(name) for name in bundles(folder)})
+    return sorted({step_of(name) for name in complete_checkpoints(folder)})
 
 
-def fresh(folder: Path, step: int) -> str:
+def unused_name(folder: Path, step: int) -> str:
     """A name for a checkpoint of this step that no file has."""
     taken, number = {found["name"] for found in _files(folder)}, 1
     while (name := f"step-{step}" if number == 1 else f"step-{step}-{number}") in taken:
@@ -206,11 +261,14 @@ def commit(folder: Path, names: list[str]) -> None:
     for ending in FILES:
         sync(folder / (names[-1] + ending))
     sync(folder)
-    lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+    lines = [
+        f'model_checkpoint_path: "{names[-1]}"',
+        *(f'all_model_checkpoint_paths: "{name}"' for name in names),
+    ]
     write_text(folder / POINTER, "\n".join(lines) + "\n")
 
 
-def sweep(folder: Path, kept: Collection[str]) -> None:
+def delete_others(folder: Path, kept: Collection[str]) -> None:
     """Delete all other checkpoints, and what a write left behind that was cut off."""
     for found in _files(folder):
         if found["unfinished"] or found["name"] not in kept:
@@ -220,8 +278,12 @@ def sweep(folder: Path, kept: Collection[str]) -> None:
 
 def _files(folder: Path) -> list[re.Match]:
     try:
-        with os.scandir(folder) as entries:  # a link or a named pipe is no part of a checkpoint
-            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        with os.scandir(
+            folder
+        ) as entries:  # a link or a named pipe is no part of a checkpoint
+            names = [
+                entry.name for entry in entries if entry.is_file(follow_symlinks=False)
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [found for found in map(_FILE.fullmatch, names) if found]

@@ -11,21 +11,21 @@ import tensorflow as tf
 
 from tftrain.core import replication
 from tftrain.core.evaluate import metric_results, named_results
-from tftrain.core.execution import DEFAULT, LOOP, drawn, executed
-from tftrain.core.layer_calls import telling
+from tftrain.core.execution import DEFAULT, LOOP, step_graph, using_executor
+from tftrain.core.layer_calls import recording_enabled
 from tftrain.core.metric_aggregator import Rows
-from tftrain.core.numerics import once
-from tftrain.core.packing import Packing
-from tftrain.core.remat import recomputing
-from tftrain.core.schedule import GOES_ON, MEASURED, Stretch
+from tftrain.core.numerics import while_cond
+from tftrain.core.packing import TensorPacker
+from tftrain.core.remat import rematerialized
+from tftrain.core.schedule import MEASURED, NOTHING_DUE, Segment
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe, make_step
-from tftrain.core.types import Batch, Feed, Probe, Signals, Tensor, Tree
+from tftrain.core.step import StepSpec, make_step
+from tftrain.core.types import Batch, BatchSource, LogData, Probe, Tensor, Tree
 
 _MAKING = "seconds_of_input"  # in the row of a step
 
 
-class Found(NamedTuple):
+class CallResult(NamedTuple):
     """What a call gave: rows for all steps that it came to; metrics and signals for each point, in order.
 
     `rows` are [steps] for each scalar, [steps, parameters] for each vector. A point that was not measured has no
@@ -34,12 +34,12 @@ class Found(NamedTuple):
 
     rows: Rows
     metrics: list[dict[str, float] | None]
-    signals: list[Signals]
+    signals: list[LogData]
     measuring: float
     input: float
 
 
-class Programs:
+class CompiledSteps:
     """The step, compiled once as it is and once with what `probes` measure; both do the same to the weights.
 
     A call ends early at the first step that is not finite, for the host to judge before another step is taken. What the
@@ -50,8 +50,8 @@ class Programs:
     def __init__(
         self,
         state: TrainState,
-        recipe: Recipe,
-        feed: Feed,
+        recipe: StepSpec,
+        feed: BatchSource,
         probes: Sequence[Probe] = (),
         *,
         executor: str = DEFAULT,
@@ -59,43 +59,75 @@ class Programs:
     ):
         self.probes = tuple(probes)
         self.executor = executor
-        self.each_point = tf.distribute.has_strategy() and bool(recipe.metrics)  # a call has to end at each
+        self.each_point = tf.distribute.has_strategy() and bool(
+            recipe.metrics
+        )  # a call has to end at each
         self._metrics = () if self.each_point else tuple(recipe.metrics)
         self._feed = feed
-        self._quiet, self._measured = make_step(state, recipe), make_step(state, recipe, self.probes)
+        self._quiet, self._measured = (
+            make_step(state, recipe),
+            make_step(state, recipe, self.probes),
+        )
         self.compiled: tuple = ()  # by XLA
         if jit_compile:
             compiled = partial(tf.function, jit_compile=True, autograph=False)
-            self._quiet, self._measured = compiled(self._quiet), compiled(self._measured)
-            self.compiled = (self._quiet, self._measured) if self.probes else (self._quiet,)
-        self._row, self._scores, self._look = Packing(), Packing(), Packing()
+            self._quiet, self._measured = (
+                compiled(self._quiet),
+                compiled(self._measured),
+            )
+            self.compiled = (
+                (self._quiet, self._measured) if self.probes else (self._quiet,)
+            )
+        self._row, self._scores, self._look = (
+            TensorPacker(),
+            TensorPacker(),
+            TensorPacker(),
+        )
         numbers = tf.TensorSpec([None], tf.int32)
-        self.call = tf.function(self._run, [feed.signature, numbers, numbers], autograph=False)
-        with telling(state.model), recomputing(recipe.blocks), executed(executor):
+        self.call = tf.function(
+            self._run, [feed.signature, numbers, numbers], autograph=False
+        )
+        with (
+            recording_enabled(state.model),
+            rematerialized(recipe.blocks),
+            using_executor(executor),
+        ):
             self.call.get_concrete_function()
 
     def graph(self) -> Any:
         """The GraphDef of the plain step: model, loss, gradients, optimizer, without what measures and repeats."""
-        return drawn(self._traced, self._scope)
+        return step_graph(self._traced, self._scope)
 
-    def run(self, handle: Any, stretches: Sequence[Stretch]) -> Found:
+    def run(self, handle: Any, stretches: Sequence[Segment]) -> CallResult:
         """Run the steps of a handle."""
-        ends, kinds = (np.array(values, np.int32) for values in zip(*stretches, strict=True))
-        with executed(self.executor):
+        ends, kinds = (
+            np.array(values, np.int32) for values in zip(*stretches, strict=True)
+        )
+        with using_executor(self.executor):
             found = self.call(handle, tf.constant(ends), tf.constant(kinds))
         rows, scores, *looks, seconds = [tensor.numpy() for tensor in found]
         rows = self._row.unpacked(rows)
         making = float(rows.pop(_MAKING, np.zeros(1)).sum())
-        points = kinds[(ends <= len(rows["finite"])) & (kinds != GOES_ON)]
-        return Found(rows, self._named(scores, len(points)), self._signals(points, looks), float(seconds), making)
+        points = kinds[(ends <= len(rows["finite"])) & (kinds != NOTHING_DUE)]
+        return CallResult(
+            rows,
+            self._named(scores, len(points)),
+            self._signals(points, looks),
+            float(seconds),
+            making,
+        )
 
     def _run(self, handle: Any, ends: Any, kinds: Any) -> tuple:
         def array(dtype: Any) -> tf.TensorArray:
-            return tf.TensorArray(dtype, 0, dynamic_size=True, infer_shape=False)  # until it is traced, who knows
+            return tf.TensorArray(
+                dtype, 0, dynamic_size=True, infer_shape=False
+            )  # until it is traced, who knows
 
         def stretch(number, index, finite, rows, scores, numbers, texts, seconds):
             end, kind = ends[number], kinds[number]
-            quiet_until = end - tf.cast(kind == MEASURED, tf.int32) if self.probes else end
+            quiet_until = (
+                end - tf.cast(kind == MEASURED, tf.int32) if self.probes else end
+            )
             index, finite, rows = tf.while_loop(
                 lambda index, finite, _: finite & (index < quiet_until),
                 lambda index, _, rows: self._quiet_step(handle, index, rows),
@@ -103,23 +135,37 @@ class Programs:
                 parallel_iterations=1,
             )
             if self.probes:
-                index, finite, rows, numbers, texts, seconds = once(
+                index, finite, rows, numbers, texts, seconds = while_cond(
                     finite & (index < end),
-                    lambda index, _, *arrays: self._measured_step(handle, index, *arrays),
+                    lambda index, _, *arrays: self._measured_step(
+                        handle, index, *arrays
+                    ),
                     *(index, finite, rows, numbers, texts, seconds),
                 )
-            (scores,) = once((kind != GOES_ON) & (index == end), self._score, scores)
+            (scores,) = while_cond(
+                (kind != NOTHING_DUE) & (index == end), self._score, scores
+            )
             return number + 1, index, finite, rows, scores, numbers, texts, seconds
 
         zero = tf.constant(0)
-        start = (zero, zero, tf.constant(True), *map(array, (tf.int32, tf.int32, tf.int32, tf.string)))
+        start = (
+            zero,
+            zero,
+            tf.constant(True),
+            *map(array, (tf.int32, tf.int32, tf.int32, tf.string)),
+        )
         *_, rows, scores, numbers, texts, seconds = tf.while_loop(
             lambda number, _, finite, *__: finite & (number < tf.size(ends)),
             stretch,
             (*start, tf.constant(0.0, tf.float64)),
             parallel_iterations=1,
         )
-        packings = (self._row.numbers, self._scores.numbers, self._look.numbers, self._look.texts)
+        packings = (
+            self._row.numbers,
+            self._scores.numbers,
+            self._look.numbers,
+            self._look.texts,
+        )
         arrays = zip((rows, scores, numbers, texts), packings, strict=True)
         return *(_stacked(array, width) for array, width in arrays), seconds
 
@@ -129,9 +175,15 @@ class Programs:
         batch, making = self._batch(handle, index)
         row, _ = replication.run(self._quiet, batch)
         with tf.name_scope(LOOP):
-            return index + 1, row["finite"] > 0, rows.write(index, self._row.packed(row | making)[0])
+            return (
+                index + 1,
+                row["finite"] > 0,
+                rows.write(index, self._row.packed(row | making)[0]),
+            )
 
-    def _measured_step(self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any) -> tuple:
+    def _measured_step(
+        self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any
+    ) -> tuple:
         batch, making = self._batch(handle, index)
         began = _time_after(batch)
         row, look = replication.run(self._measured, batch)
@@ -139,7 +191,14 @@ class Programs:
         seconds += _time_after(found) - began
         rows = rows.write(index, self._row.packed(row | making)[0])
         place = numbers.size()
-        return index + 1, row["finite"] > 0, rows, numbers.write(place, found), texts.write(place, others), seconds
+        return (
+            index + 1,
+            row["finite"] > 0,
+            rows,
+            numbers.write(place, found),
+            texts.write(place, others),
+            seconds,
+        )
 
     def _batch(self, handle: Any, index: Any) -> tuple[Batch, dict[str, Tensor]]:
         """A batch, and as a part of the step's row the seconds that it took, where it had to be made."""
@@ -163,16 +222,22 @@ class Programs:
         if not self._metrics:
             return [None] * points
         names = [metric.name for metric in self._metrics]
-        return [named_results(names, results) for results in zip(*self._scores.unpacked(scores), strict=True)]
+        return [
+            named_results(names, results)
+            for results in zip(*self._scores.unpacked(scores), strict=True)
+        ]
 
-    def _signals(self, points: np.ndarray, looks: list[np.ndarray]) -> list[Signals]:
+    def _signals(self, points: np.ndarray, looks: list[np.ndarray]) -> list[LogData]:
         """What the probes make of each point that was measured."""
         found = iter(self._look.each(*looks) if self.probes else ())
         measured = MEASURED if self.probes else None
-        return [self._seen(next(found)) if kind == measured else Signals() for kind in points]
+        return [
+            self._seen(next(found)) if kind == measured else LogData()
+            for kind in points
+        ]
 
-    def _seen(self, look: list) -> Signals:
-        signals = Signals()
+    def _seen(self, look: list) -> LogData:
+        signals = LogData()
         for probe, found in zip(self.probes, look, strict=True):
             signals = signals.merged(probe.read(found))
         return signals
@@ -180,10 +245,14 @@ class Programs:
 
 def _time_after(tree: Tree) -> Tensor:
     """The seconds on the clock when all of a tree is there, float64."""
-    with tf.control_dependencies([leaf for leaf in tf.nest.flatten(tree) if leaf is not None]):
+    with tf.control_dependencies(
+        [leaf for leaf in tf.nest.flatten(tree) if leaf is not None]
+    ):
         return tf.timestamp()
 
 
 def _stacked(array: tf.TensorArray, width: int) -> Tensor:
     """[elements, width], also where there are no elements."""
-    return tf.raw_ops.TensorListStack(input_handle=array.flow, element_shape=[width], element_dtype=array.dtype)
+    return tf.raw_ops.TensorListStack(
+        input_handle=array.flow, element_shape=[width], element_dtype=array.dtype
+    )

@@ -7,10 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-REPEATABLE = "keras.random with a seed of keras.random.SeedGenerator, an attribute of the layer"
+REPEATABLE = (
+    "keras.random with a seed of keras.random.SeedGenerator, an attribute of the layer"
+)
 
 
-class Unrepeatable(ValueError):
+class NotRepeatable(ValueError):
     """A layer that would not do the same a second time; one line."""
 
 
@@ -18,30 +20,46 @@ class Operations:
     """The operations of the present graph from now on."""
 
     def __init__(self):
-        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        self._graph = (
+            None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        )
         self._first = len(self._graph.get_operations()) if self._graph else 0
 
     def since(self) -> list:
         """Their definitions, those in the bodies of loops and the like too."""
         if self._graph is None:
             return []
-        return list(self._all([one.node_def for one in self._graph.get_operations()[self._first :]]))
+        return list(
+            self._all(
+                [one.node_def for one in self._graph.get_operations()[self._first :]]
+            )
+        )
 
     def _all(self, nodes: Iterable[Any]) -> Iterator[Any]:
         for node in nodes:
             yield node
-            for name in (one.func.name for one in node.attr.values() if one.HasField("func")):
-                yield from self._all(self._graph._get_function(name).cached_definition.node_def)
+            for name in (
+                one.func.name for one in node.attr.values() if one.HasField("func")
+            ):
+                yield from self._all(
+                    self._graph._get_function(name).cached_definition.node_def
+                )
 
 
-def drawing_words(nodes: Sequence[Any]) -> str | None:
+def find_random_op(nodes: Sequence[Any]) -> str | None:
     """Which of these operations, the first of them, draws other numbers a second time; None where there is none."""
     drawing = next((node for node in nodes if _draws(node)), None)
-    return f"{drawing.name} ({drawing.op}) draws other random numbers a second time" if drawing else None
+    return (
+        f"{drawing.name} ({drawing.op}) draws other random numbers a second time"
+        if drawing
+        else None
+    )
 
 
 def _draws(node: Any) -> bool:
     """Whether an operation draws from a state of its own, or from a tf.random.Generator."""
     if node.op.startswith("Stateless") or node.op.startswith("CudnnRNN"):
         return False
-    return "seed" in node.attr or node.op.startswith(("RngReadAndSkip", "StatefulRandom", "StatefulUniform"))
+    return "seed" in node.attr or node.op.startswith(
+        ("RngReadAndSkip", "StatefulRandom", "StatefulUniform")
+    )

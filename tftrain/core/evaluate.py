@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Feed, Objective, Tensor
+from tftrain.core.types import Batch, BatchSource, Objective, Tensor
 
 
-def make_evaluation(
+def make_eval_fn(
     objective: Objective,
     metrics: Sequence[Any],
-    feed: Feed,
+    feed: BatchSource,
     batch_size: int | None = None,
     max_batches: int | None = None,
 ) -> Callable[[], dict[str, float]]:
@@ -33,19 +33,29 @@ def make_evaluation(
             objective.score(metric, batch, terms.outputs)
         masses = tf.cast(objective.masses(batch, terms.outputs), tf.float64)
         mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)
-        loss, penalties, sums = (_total(values) for values in ([terms.loss], terms.penalties, terms.sums))
+        loss, penalties, sums = (
+            _total(values) for values in ([terms.loss], terms.penalties, terms.sums)
+        )
         means = [loss * size, examples] if objective.adds_up else [loss * mass, mass]
         return tf.stack([*means, penalties * examples + sums * size, examples])
 
-    @tf.function(input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False)
+    @tf.function(
+        input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False
+    )
     def chunk(handle, count):
         def body(index, sums):
             return index + 1, sums + add(feed.batch(handle, index))
 
         start = (0, tf.zeros([4], tf.float64))
-        return tf.while_loop(lambda index, _: index < count, body, start, parallel_iterations=1)[1]
+        return tf.while_loop(
+            lambda index, _: index < count, body, start, parallel_iterations=1
+        )[1]
 
-    batches = feed.steps_per_epoch if max_batches is None else min(max_batches, feed.steps_per_epoch)
+    batches = (
+        feed.steps_per_epoch
+        if max_batches is None
+        else min(max_batches, feed.steps_per_epoch)
+    )
 
     def evaluate() -> dict[str, float]:
         chunk.get_concrete_function()  # traced by a call, TensorFlow would warn of it in a process of many runs
@@ -54,16 +64,23 @@ def make_evaluation(
         step, sums = 0, np.zeros(4)
         while step < batches:
             count = min(feed.run_length(step), batches - step)
-            step, sums = step + count, sums + chunk(feed.serve(step, count), count).numpy()
+            step, sums = (
+                step + count,
+                sums + chunk(feed.serve(step, count), count).numpy(),
+            )
         loss, mass, penalties, examples = sums.tolist()
         # Where nothing counts, Keras' losses are 0.
-        return {"loss": (loss / mass if mass else 0.0) + penalties / examples} | metric_values(metrics)
+        return {
+            "loss": (loss / mass if mass else 0.0) + penalties / examples
+        } | metric_values(metrics)
 
     return evaluate
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:
-    return tf.add_n([tf.zeros([], tf.float64), *(tf.cast(value, tf.float64) for value in values)])
+    return tf.add_n(
+        [tf.zeros([], tf.float64), *(tf.cast(value, tf.float64) for value in values)]
+    )
 
 
 def metric_values(metrics: Sequence[Any]) -> dict[str, float]:
@@ -79,6 +96,10 @@ def named_results(names: Sequence[str], results: Sequence[Any]) -> dict[str, flo
     """The value of each metric by its name, from their results as numbers or arrays."""
     values = {}
     for name, result in zip(names, map(np.asarray, results), strict=True):
-        labels = [name] if result.ndim == 0 else [f"{name}/{index}" for index in range(result.size)]
+        labels = (
+            [name]
+            if result.ndim == 0
+            else [f"{name}/{index}" for index in range(result.size)]
+        )
         values |= dict(zip(labels, result.ravel().tolist(), strict=True))
     return values

@@ -12,9 +12,9 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.layer_hooks import all_layers, patched_attribute
 from tftrain.core.types import Tensor, Tree
-from tftrain.runtime.tf_errors import cause
+from tftrain.runtime.tf_errors import short_message
 
 DEFAULT = ""  # several threads take what is ready, and loops become part of the graph: for large operations
 SERIAL = "SINGLE_THREADED_EXECUTOR"  # one after another, without a queue between them: for small ones
@@ -25,7 +25,7 @@ SMALL = 2**19
 
 
 @contextlib.contextmanager
-def executed(executor: str) -> Iterator[None]:
+def using_executor(executor: str) -> Iterator[None]:
     """While it lasts, this thread's graphs are made for this executor, and run by it."""
     if executor == DEFAULT:
         yield
@@ -39,7 +39,7 @@ def executed(executor: str) -> Iterator[None]:
         yield
 
 
-def fitting(model: Any, sample: Tree, batch_size: int) -> str:
+def choose_executor(model: Any, sample: Tree, batch_size: int) -> str:
     """The executor for a model: a rule, not a race, because kernels differ in their last bits.
 
     The serial one knows neither several devices nor accelerators. Calls the model once, on `sample`.
@@ -55,12 +55,16 @@ def fitting(model: Any, sample: Tree, batch_size: int) -> str:
 def _counting(model: Any, batch_size: int) -> Iterator[list[int]]:
     """How many multiplications each kernel takes part in, in one call of the model on a batch."""
     products: list[int] = []
-    layers = [layer for layer in layers_of(model) if not layer._layers]
-    with hooked(layers, lambda layer: _counted(layer, layer.call, batch_size, products)):
+    layers = [layer for layer in all_layers(model) if not layer._layers]
+    with patched_attribute(
+        layers, lambda layer: _counted(layer, layer.call, batch_size, products)
+    ):
         yield products
 
 
-def _counted(layer: Any, call: Callable, batch_size: int, products: list[int]) -> Callable:
+def _counted(
+    layer: Any, call: Callable, batch_size: int, products: list[int]
+) -> Callable:
     @functools.wraps(call)
     def counted(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
@@ -83,13 +87,15 @@ def _kernels(layer: Any) -> list:
     return [weight for weight in layer.weights if len(weight.shape) > 1]
 
 
-def obstacle(function: Any, argument: Tree) -> str | None:
+def xla_obstacle(function: Any, argument: Tree) -> str | None:
     """Why XLA cannot compile a tf.function of one argument that was traced once; None where it can.
 
     Translates the function for the argument's shapes, which takes about a second, but does not make machine code of it.
     """
     (traced,) = function._list_all_concrete_functions()
-    device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0]
+    device = (
+        tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    )[0]
     try:
         context.context().get_compiler_ir(
             device_name=device.name,
@@ -100,15 +106,21 @@ def obstacle(function: Any, argument: Tree) -> str | None:
             stage="hlo_serialized",
         )
     except ValueError as error:
-        return cause(str(error))
+        return short_message(str(error))
     return None
 
 
 def _whole(signature: Tree, argument: Tree) -> list[tf.TensorSpec]:
     """What the signature asks for, with the sizes that it leaves open from the argument."""
-    specs, given = ([one for one in tf.nest.flatten(tree) if one is not None] for tree in (signature, argument))
+    specs, given = (
+        [one for one in tf.nest.flatten(tree) if one is not None]
+        for tree in (signature, argument)
+    )
     return [
-        tf.TensorSpec([size or there for size, there in zip(spec.shape, leaf.shape, strict=True)], spec.dtype)
+        tf.TensorSpec(
+            [size or there for size, there in zip(spec.shape, leaf.shape, strict=True)],
+            spec.dtype,
+        )
         for spec, leaf in zip(specs, given, strict=True)
     ]
 
@@ -116,7 +128,7 @@ def _whole(signature: Tree, argument: Tree) -> list[tf.TensorSpec]:
 LOOP = "loop"  # the scope of what repeats the step, which is left out
 
 
-def drawn(graph: Any, scope: str) -> Any:
+def step_graph(graph: Any, scope: str) -> Any:
     """The GraphDef of what lies in a scope of a graph, named as if the scope were all there is."""
     whole = graph.as_graph_def()
     kept = {}
@@ -127,8 +139,12 @@ def drawn(graph: Any, scope: str) -> Any:
     for node in kept.values():
         inputs = [_short(name, scope) for name in node.input]
         del node.input[:]
-        node.input.extend(name for name in inputs if name.lstrip("^").partition(":")[0] in kept)
-    return type(whole)(node=kept.values(), library=whole.library, versions=whole.versions)
+        node.input.extend(
+            name for name in inputs if name.lstrip("^").partition(":")[0] in kept
+        )
+    return type(whole)(
+        node=kept.values(), library=whole.library, versions=whole.versions
+    )
 
 
 def _short(name: str, scope: str) -> str:
@@ -138,4 +154,8 @@ def _short(name: str, scope: str) -> str:
 def _is_of_loop(node: Any, scope: str) -> bool:
     """What enters and leaves the loop stands in no scope, as a step does that is a compiled function."""
     head, _, rest = node.name.partition("/")
-    return head in (LOOP, scope.partition("/")[0]) if rest else not node.op.endswith("PartitionedCall")
+    return (
+        head in (LOOP, scope.partition("/")[0])
+        if rest
+        else not node.op.endswith("PartitionedCall")
+    )

@@ -31,7 +31,9 @@ def as_made(model: Any) -> Iterator[None]:
     layers = _frozen.get(model, [])
     try:
         for layer in layers:
-            layer._trainable = True  # not by the setter, which would make the variables trainable too
+            layer._trainable = (
+                True  # not by the setter, which would make the variables trainable too
+            )
         yield
     finally:
         for layer in layers:

@@ -6,16 +6,19 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Tensor
-from tftrain.core.variables import FIRST
+from tftrain.core.variables import ON_FIRST_REPLICA
 
 FIRST_LOOK, LOOKS_EVERY = 10, 1000  # steps
-NEW_RANGE_SPIKES, NEW_RANGE_STEPS = 3, 10  # so many spikes within so many steps are a new range, not accidents
+NEW_RANGE_SPIKES, NEW_RANGE_STEPS = (
+    3,
+    10,
+)  # so many spikes within so many steps are a new range, not accidents
 _ROOM = 2  # a norm up to so many times the largest of the run is never far beyond
 _TOLERANCE = NEW_RANGE_SPIKES  # its row behind those of the spikes
 _MOST = float(tf.float32.max)
 
 
-class NormRange:
+class SpikeDetector:
     """Owns the least norm that is a spike: `factor` times the recent ones, and beyond all norms of the run so far.
 
     The second, because a gradient that has become tiny may meet one hard example whose norm is as at the start. Recent
@@ -29,11 +32,19 @@ class NormRange:
 
     def __init__(self, factor: float | None = None):
         self._factor = factor
-        self._now = tf.Variable([np.inf, 0.0], dtype=tf.float32, name="limit_and_peak", **FIRST)  # peak: largest norm
-        self._past = tf.Variable([0.0, 0.0], name="peak_before_and_record", **FIRST)
+        self._now = tf.Variable(
+            [np.inf, 0.0], dtype=tf.float32, name="limit_and_peak", **ON_FIRST_REPLICA
+        )  # peak: largest norm
+        self._past = tf.Variable(
+            [0.0, 0.0], name="peak_before_and_record", **ON_FIRST_REPLICA
+        )
         # The last spikes, [step, norm] each, the oldest first; then the last step that tolerates their like, 0 for
         # none, and the limit before.
-        self._spikes = tf.Variable(np.zeros((NEW_RANGE_SPIKES + 1, 2)), name="spikes_and_tolerance", **FIRST)
+        self._spikes = tf.Variable(
+            np.zeros((NEW_RANGE_SPIKES + 1, 2)),
+            name="spikes_and_tolerance",
+            **ON_FIRST_REPLICA,
+        )
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -43,14 +54,18 @@ class NormRange:
         """In the graph, whether the norm is finite, and no spike."""
         if self._factor is None:
             return tf.math.is_finite(norm)
-        return norm < tf.raw_ops.ResourceGather(resource=self._now.handle, indices=0, dtype=tf.float32)
+        return norm < tf.raw_ops.ResourceGather(
+            resource=self._now.handle, indices=0, dtype=tf.float32
+        )
 
     def add(self, norm: Tensor) -> None:
         """In the graph, take in the norm of a step that is applied."""
         if self._factor is not None:
             # One operation for what would be a read, a maximum and an assignment; each replica changes its own.
             raised = norm * tf.constant([self._factor, 1.0])
-            tf.raw_ops.ResourceScatterMax(resource=self._now.handle, indices=[0, 1], updates=raised)
+            tf.raw_ops.ResourceScatterMax(
+                resource=self._now.handle, indices=[0, 1], updates=raised
+            )
 
     def look(self, step: int) -> int:
         """On the host, look at the range if it is time to, after so many steps; how many more there are to the next.
@@ -65,7 +80,9 @@ class NormRange:
         if step == FIRST_LOOK or step % LOOKS_EVERY == 0:
             self._set_limit()
         until = self._spikes.numpy()[_TOLERANCE, 0]
-        next_look = FIRST_LOOK if step < FIRST_LOOK else (step // LOOKS_EVERY + 1) * LOOKS_EVERY
+        next_look = (
+            FIRST_LOOK if step < FIRST_LOOK else (step // LOOKS_EVERY + 1) * LOOKS_EVERY
+        )
         if step < until < next_look:
             return int(until) - step
         return next_look - step
@@ -74,7 +91,9 @@ class NormRange:
         peak, (previous_peak, record) = self._now.numpy()[1], self._past.numpy()
         if peak > 0:
             record = max(record, peak)
-            self._now.assign([self._raised(max(peak, previous_peak), _ROOM * float(record)), 0.0])
+            self._now.assign(
+                [self._raised(max(peak, previous_peak), _ROOM * float(record)), 0.0]
+            )
             self._past.assign([peak, record])
             self._forget_tolerance()
 
@@ -125,8 +144,10 @@ class LossScale:
     """
 
     def __init__(self, growth_steps: int = GROWTH_STEPS):
-        self.value = tf.Variable(START, name="loss_scale", **FIRST)
-        self.good_steps = tf.Variable(0, dtype=tf.int64, name="good_steps", **FIRST)
+        self.value = tf.Variable(START, name="loss_scale", **ON_FIRST_REPLICA)
+        self.good_steps = tf.Variable(
+            0, dtype=tf.int64, name="good_steps", **ON_FIRST_REPLICA
+        )
         self._growth_steps = growth_steps
 
     @property

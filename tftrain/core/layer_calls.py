@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.layer_hooks import all_layers, patched_attribute
 from tftrain.core.types import Activation, Tensor
-from tftrain.core.variables import named
+from tftrain.core.variables import names_by_id
 
 Call = tuple[Any, Tensor]  # a layer, and what it gave
 
@@ -29,8 +29,16 @@ _OPS = {
     "Tanh": "tanh",
     "Sigmoid": "sigmoid",
 }
-_NOT_BY_UNIT = ("linear", "softmax", "log_softmax", "sparsemax")  # none at all, or one for all units together
-_LAYERS = {keras.layers.ReLU: "relu", keras.layers.PReLU: "prelu"}  # those that hold no activation and are many ops
+_NOT_BY_UNIT = (
+    "linear",
+    "softmax",
+    "log_softmax",
+    "sparsemax",
+)  # none at all, or one for all units together
+_LAYERS = {
+    keras.layers.ReLU: "relu",
+    keras.layers.PReLU: "prelu",
+}  # those that hold no activation and are many ops
 
 
 class _Trace(threading.local):
@@ -45,15 +53,18 @@ _TRACE = _Trace()
 
 
 @contextmanager
-def telling(model: Any) -> Iterator[None]:
+def recording_enabled(model: Any) -> Iterator[None]:
     """While it lasts, every layer of the model tells each `recording` what it gives."""
-    labels = Labels(model)
-    with hooked(layers_of(model), lambda layer: _telling(layer, labels if layer is model else None)):
+    labels = LayerNames(model)
+    with patched_attribute(
+        all_layers(model),
+        lambda layer: _telling(layer, labels if layer is model else None),
+    ):
         yield
 
 
 @contextmanager
-def recording() -> Iterator[dict[str, Activation]]:
+def record_activations() -> Iterator[dict[str, Activation]]:
     """The activations of the model's calls in the present graph, by layer, where the model is `telling`.
 
     Of a layer that is called more than once the last call stays. What is computed in an inner graph, such as the body
@@ -66,7 +77,7 @@ def recording() -> Iterator[dict[str, Activation]]:
         _TRACE.graph = None
 
 
-def _telling(layer: Any, labels: Labels | None) -> Callable:
+def _telling(layer: Any, labels: LayerNames | None) -> Callable:
     call = layer.call
 
     @functools.wraps(call)
@@ -82,13 +93,15 @@ def _telling(layer: Any, labels: Labels | None) -> Callable:
     return tell
 
 
-def _activations(calls: list[Call], labels: Labels) -> dict[str, Activation]:
+def _activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]:
     """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
     outputs = {output.name for _, output in calls}
     found, seen, depth = {}, set(), 0
     for layer, output in calls:
         depth = labels.depth(layer, depth)
-        activation = None if output.name in seen else activation_of(layer, output, outputs)
+        activation = (
+            None if output.name in seen else activation_of(layer, output, outputs)
+        )
         seen.add(output.name)
         if activation is not None:
             found[labels.label(layer, depth)] = activation
@@ -97,7 +110,9 @@ def _activations(calls: list[Call], labels: Labels) -> dict[str, Activation]:
 
 def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
     """What stands last in the layer, or, in models that call functions themselves, alone right behind it."""
-    ends_in_it = not layer._layers or isinstance(layer, keras.layers.RNN)  # any other may use it somewhere inside
+    ends_in_it = not layer._layers or isinstance(
+        layer, keras.layers.RNN
+    )  # any other may use it somewhere inside
     function = getattr(layer, "activation", None) if ends_in_it else None
     name = _OPS.get(output.op.type) or _LAYERS.get(type(layer))
     if name is None and callable(function):
@@ -106,16 +121,20 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
         name = None
     if name is not None:
         return Activation(name, output)
-    behind = _behind(output)
-    if len(behind) == 1 and behind[0].type in _OPS and not _names(behind[0].outputs[0]) & outputs:
+    behind = _consumers(output)
+    if (
+        len(behind) == 1
+        and behind[0].type in _OPS
+        and not _names(behind[0].outputs[0]) & outputs
+    ):
         return Activation(_OPS[behind[0].type], behind[0].outputs[0])
     return None
 
 
-def _behind(output: Tensor) -> list:
+def _consumers(output: Tensor) -> list:
     """The operations that get it, also where a custom gradient stands between."""
     found = [op for op in output.consumers() if op.type != _PASSES_ON]
-    return found + [op for one in _passed_on(output) for op in _behind(one)]
+    return found + [op for one in _passed_on(output) for op in _consumers(one)]
 
 
 def _names(output: Tensor) -> set[str]:
@@ -126,17 +145,25 @@ def _names(output: Tensor) -> set[str]:
 def _passed_on(output: Tensor) -> list[Tensor]:
     """The same numbers, as custom gradients give them."""
     gates = [op for op in output.consumers() if op.type == _PASSES_ON]
-    return [op.outputs[place] for op in gates for place, one in enumerate(op.inputs) if one.name == output.name]
+    return [
+        op.outputs[place]
+        for op in gates
+        for place, one in enumerate(op.inputs)
+        if one.name == output.name
+    ]
 
 
-class Labels:
+class LayerNames:
     """The names of layers: those of their parameters, such as `002.encoder.dense`, or else a place and a path.
 
     A layer without parameters has the number of the last layer before it that has some.
     """
 
     def __init__(self, model: Any):
-        self._by_variable = {variable: name.rpartition("/")[0] for variable, name in named(model).items()}
+        self._by_variable = {
+            variable: name.rpartition("/")[0]
+            for variable, name in names_by_id(model).items()
+        }
         self._paths = {id(model): model.name}
         self._walk(model, "")
 
@@ -157,4 +184,8 @@ class Labels:
         return f"{depth:03d}.{self._paths[id(layer)]}"
 
     def _own(self, layer: Any) -> list[str]:
-        return [self._by_variable[id(one)] for one in layer.weights if id(one) in self._by_variable]
+        return [
+            self._by_variable[id(one)]
+            for one in layer.weights
+            if id(one) in self._by_variable
+        ]

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def layers_of(model: Any) -> list:
+def all_layers(model: Any) -> list:
     """Every layer of a model, itself included, once."""
     return list({id(layer): layer for layer in model._flatten_layers()}.values())
 
 
 @contextmanager
-def hooked(layers: Iterable, hook: Callable[[Any], Callable], name: str = "call") -> Iterator[None]:
+def patched_attribute(
+    layers: Iterable, hook: Callable[[Any], Callable], name: str = "call"
+) -> Iterator[None]:
     """While it lasts, an attribute of each layer, its `call` as a rule, is what `hook(layer)` gives."""
     layers = list(layers)
     before = {layer: vars(layer).get(name) for layer in layers}

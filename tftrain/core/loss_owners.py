@@ -19,4 +19,8 @@ class Owner(NamedTuple):
 def loss_owners(model: keras.Model) -> list[Owner]:
     """Return whose the first of `model.losses` of its last call are; those of weight regularizers come behind them."""
     layers = [model, *model._flatten_layers(include_self=False)]
-    return [Owner(layer, index) for layer in layers for index in range(len(layer._get_own_losses()))]
+    return [
+        Owner(layer, index)
+        for layer in layers
+        for index in range(len(layer._get_own_losses()))
+    ]

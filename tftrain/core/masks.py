@@ -14,7 +14,7 @@ def mask_of(outputs: Tree) -> Tensor | None:
     return getattr(outputs, "_keras_mask", None)
 
 
-def masked(outputs: Tensor, mask: Tensor | None) -> Tensor:
+def with_mask(outputs: Tensor, mask: Tensor | None) -> Tensor:
     """The same tensor, with the mask hung on it."""
     if mask is not None:
         outputs._keras_mask = mask
@@ -39,6 +39,7 @@ def packed_like(outputs: Tree, found: Sequence[Tensor]) -> Tree:
     given = tf.nest.flatten(outputs)
     leaves, masks = found[: len(given)], iter(found[len(given) :])
     hung = [
-        leaf if mask_of(old) is None else masked(leaf, next(masks)) for leaf, old in zip(leaves, given, strict=True)
+        leaf if mask_of(old) is None else with_mask(leaf, next(masks))
+        for leaf, old in zip(leaves, given, strict=True)
     ]
     return tf.nest.pack_sequence_as(outputs, hung)

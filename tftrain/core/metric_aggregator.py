@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tftrain.core.evaluate import metric_values
-from tftrain.core.types import Signals
+from tftrain.core.types import LogData
 from tftrain.core.variables import parameter_names
 
 if TYPE_CHECKING:
     from tftrain.core.state import TrainState
 
 
-Rows = Mapping[str, np.ndarray]  # [steps] for each scalar, [steps, parameters] for each vector
+Rows = Mapping[
+    str, np.ndarray
+]  # [steps] for each scalar, [steps, parameters] for each vector
 Columns = dict[str, np.ndarray]  # [points] for each number of a point
-Metrics = Sequence[Mapping[str, float] | None]  # the values at each point; None where the metrics must be asked
+Metrics = Sequence[
+    Mapping[str, float] | None
+]  # the values at each point; None where the metrics must be asked
 
 PER_PARAMETER = {"grad_norms": "grad_norm", "clipped_grad_norms": "clipped_grad_norm"}
 _CLIPPED = "/clipped"  # 1 where a clip bit in a step; of several steps the share is told, as its `rate`
 _SECONDS = "seconds"  # how long each step took
 
 
-class Window:
+class MetricAggregator:
     """Gathers rows of steps until they are asked for as Signals, then starts again.
 
     A point has the means of loss and clip rates, the largest gradient norm, and the last value of everything else.
@@ -33,25 +37,40 @@ class Window:
     """
 
     def __init__(
-        self, names: Sequence[str], metrics: Sequence[Any], steps_per_epoch: int, ends: tuple[int, int] | None = None
+        self,
+        names: Sequence[str],
+        metrics: Sequence[Any],
+        steps_per_epoch: int,
+        ends: tuple[int, int] | None = None,
     ):
-        self._vectors = {vector: [f"{shown}/{name}" for name in names] for vector, shown in PER_PARAMETER.items()}
+        self._vectors = {
+            vector: [f"{shown}/{name}" for name in names]
+            for vector, shown in PER_PARAMETER.items()
+        }
         self._shares = [f"grad_share/{name}" for name in names]
         self._ends = ends
         self._metrics = metrics
         self._steps_per_epoch = steps_per_epoch
-        self._waiting: list[dict[str, np.ndarray]] = []  # the scalars of the steps that no point has taken in
+        self._waiting: list[
+            dict[str, np.ndarray]
+        ] = []  # the scalars of the steps that no point has taken in
         self._last: Rows = {}  # their last vectors, [1, parameters]
 
     def state(self) -> dict[str, Any]:
         """What no point has taken in yet, in plain values that keep every bit."""
         if not self._waiting:  # the last vectors are then of no use, and go by how the steps were cut into calls
             return {"waiting": {}, "last": {}}
-        return {"waiting": _encoded(_joined(self._waiting)), "last": _encoded(self._last)}
+        return {
+            "waiting": _encoded(_joined(self._waiting)),
+            "last": _encoded(self._last),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         waiting = _decoded(state["waiting"])
-        self._waiting, self._last = [waiting] if waiting else [], _decoded(state["last"])
+        self._waiting, self._last = (
+            [waiting] if waiting else [],
+            _decoded(state["last"]),
+        )
 
     @property
     def waiting(self) -> int:
@@ -64,25 +83,36 @@ class Window:
 
     def add(self, rows: Rows, seconds: float) -> None:
         """Takes in the rows of one call, and the time that it took."""
-        self.points(rows, seconds, (), 0, ())
+        self.aggregate(rows, seconds, (), 0, ())
 
-    def fold(self, step: int, metrics: Mapping[str, float] | None = None) -> Signals:
+    def flush(self, step: int, metrics: Mapping[str, float] | None = None) -> LogData:
         """The point of all steps since the last one; metrics that are not given are asked, and reset."""
         scalars, self._waiting = _joined(self._waiting), []
-        [signals] = self._fold(scalars, self._last, [step], np.array([len(scalars["finite"])]), [metrics])
+        [signals] = self._fold(
+            scalars, self._last, [step], np.array([len(scalars["finite"])]), [metrics]
+        )
         return signals
 
-    def points(
-        self, rows: Rows, seconds: float, steps: Sequence[int], last_step: int, metrics: Metrics
-    ) -> list[tuple[int, Signals]]:
+    def aggregate(
+        self,
+        rows: Rows,
+        seconds: float,
+        steps: Sequence[int],
+        last_step: int,
+        metrics: Metrics,
+    ) -> list[tuple[int, LogData]]:
         """The points at `steps`, in order, within one call that ended at `last_step`; what is left over waits.
 
         All points are computed together, since for one of them it is the calls of NumPy that cost.
         """
         done = len(rows["finite"])
-        scalars = {name: values for name, values in rows.items() if name not in self._vectors}
+        scalars = {
+            name: values for name, values in rows.items() if name not in self._vectors
+        }
         scalars[_SECONDS] = np.full(done, seconds / done)
-        stops = np.array(steps, np.int64) - (last_step - done)  # counted in the rows of this call
+        stops = np.array(steps, np.int64) - (
+            last_step - done
+        )  # counted in the rows of this call
         if not len(stops):
             self._waiting.append(scalars)
             self._last = {name: rows[name][-1:] for name in self._vectors}
@@ -92,23 +122,45 @@ class Window:
         vectors = {name: rows[name][stops - 1] for name in self._vectors}
         folded = self._fold(scalars, vectors, steps, stops + waited, metrics)
         if stops[-1] < done:
-            self.add({name: values[stops[-1] :] for name, values in rows.items()}, seconds * (1 - stops[-1] / done))
+            self.add(
+                {name: values[stops[-1] :] for name, values in rows.items()},
+                seconds * (1 - stops[-1] / done),
+            )
         return list(zip(steps, folded, strict=True))
 
     def _fold(
-        self, scalars: Rows, vectors: Rows, steps: Sequence[int], stops: np.ndarray, metrics: Metrics
-    ) -> list[Signals]:
+        self,
+        scalars: Rows,
+        vectors: Rows,
+        steps: Sequence[int],
+        stops: np.ndarray,
+        metrics: Metrics,
+    ) -> list[LogData]:
         columns = self._columns(scalars, np.array(steps), stops, self._told(metrics))
         norms = np.asarray(vectors["grad_norms"], np.float64)
         if self._ends is not None:
-            columns["depth_ratio"] = np.array([depth_ratio(row, self._ends) for row in norms])
-        names = [*columns, *(name for vector in self._vectors.values() for name in vector), *self._shares]
-        blocks = [np.stack([*columns.values()], 1), *(vectors[vector] for vector in self._vectors), _shares(norms)]
+            columns["depth_ratio"] = np.array(
+                [depth_ratio(row, self._ends) for row in norms]
+            )
+        names = [
+            *columns,
+            *(name for vector in self._vectors.values() for name in vector),
+            *self._shares,
+        ]
+        blocks = [
+            np.stack([*columns.values()], 1),
+            *(vectors[vector] for vector in self._vectors),
+            _shares(norms),
+        ]
         table = np.concatenate(blocks, 1, dtype=np.float64)
-        return [Signals(dict(zip(names, row, strict=True))) for row in table.tolist()]
+        return [LogData(dict(zip(names, row, strict=True))) for row in table.tolist()]
 
     def _columns(
-        self, rows: Rows, steps: np.ndarray, stops: np.ndarray, metrics: Sequence[Mapping[str, float]]
+        self,
+        rows: Rows,
+        steps: np.ndarray,
+        stops: np.ndarray,
+        metrics: Sequence[Mapping[str, float]],
     ) -> Columns:
         starts, end = np.concatenate([[0], stops[:-1]]), stops[-1]
 
@@ -142,16 +194,20 @@ class Window:
         return results
 
 
-def new_window(state: TrainState, steps_per_epoch: int) -> Window:
+def new_window(state: TrainState, steps_per_epoch: int) -> MetricAggregator:
     """The window of a run from the state's step on."""
     names = parameter_names(state.model)
     ends = hidden_ends(names, state.model.trainable_variables)
-    return Window(names, state.metrics, steps_per_epoch, ends)
+    return MetricAggregator(names, state.metrics, steps_per_epoch, ends)
 
 
 def _encoded(rows: Rows) -> dict[str, list]:
     return {
-        name: [values.dtype.str, list(values.shape), base64.b64encode(values.tobytes()).decode()]
+        name: [
+            values.dtype.str,
+            list(values.shape),
+            base64.b64encode(values.tobytes()).decode(),
+        ]
         for name, values in rows.items()
     }
 
@@ -167,7 +223,10 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     first, *others = parts
     if not others:
         return first
-    return {name: np.concatenate([values, *(part[name] for part in others)]) for name, values in first.items()}
+    return {
+        name: np.concatenate([values, *(part[name] for part in others)])
+        for name, values in first.items()
+    }
 
 
 def _shares(norms: np.ndarray) -> np.ndarray:

@@ -11,20 +11,25 @@ import keras
 import tensorflow as tf
 
 from tftrain.core import replication
-from tftrain.core.layer_hooks import hooked
+from tftrain.core.layer_hooks import patched_attribute
 from tftrain.core.loss_owners import Kind, Owner, loss_owners
-from tftrain.core.masks import both, mask_of, masked
-from tftrain.core.recurrent import continued, recurrent_layers, unrolled
-from tftrain.core.scaled_objective import added
+from tftrain.core.masks import both, mask_of
+from tftrain.core.masks import with_mask as masked
+from tftrain.core.recurrent import recurrent_layers, stateful_calls, unrolled
+from tftrain.core.scaled_objective import total_loss
 from tftrain.core.scores import update_metric
-from tftrain.core.types import Batch, Carry, Tensor, Terms, Tree
+from tftrain.core.types import Batch, Carry, LossTerms, Tensor, Tree
 
 
-def spread(weight: Tensor | None, rank: int | None, outputs: Tree) -> Tensor | None:
+def broadcast_weights(
+    weight: Tensor | None, rank: int | None, outputs: Tree
+) -> Tensor | None:
     """Weights [batch] for numbers of a rank, [batch, time, ...]; Keras would take them for those of the last axis."""
     if weight is None or (rank or 1) < 2:
         return weight
-    return tf.broadcast_to(_of_rank(tf.convert_to_tensor(weight), rank), tf.shape(outputs)[:rank])
+    return tf.broadcast_to(
+        _of_rank(tf.convert_to_tensor(weight), rank), tf.shape(outputs)[:rank]
+    )
 
 
 def unchanged(outputs: Tree) -> Tree:
@@ -51,7 +56,7 @@ class KerasObjective:
         loss_rank: int | None = None,
         penalties: Mapping[Owner, Kind] | None = None,
     ):
-        replication.draw_apart(model)
+        replication.per_replica_seeds(model)
         self.model = model
         self.loss = loss
         self.to_metrics = to_metrics
@@ -67,7 +72,9 @@ class KerasObjective:
 
     def at(self, values: list[Tensor]) -> AbstractContextManager:
         variables = self.model.trainable_variables
-        return keras.StatelessScope(list(zip(variables, values, strict=True)), collect_losses=True)
+        return keras.StatelessScope(
+            list(zip(variables, values, strict=True)), collect_losses=True
+        )
 
     def unrolled(self) -> AbstractContextManager:
         return unrolled(self.model)
@@ -78,12 +85,18 @@ class KerasObjective:
         counts = []
         if mask is not None:
             counts.append(tf.cast(mask, tf.float32))
-        if batch.weight is not None and getattr(self.loss, "reduction", None) == "mean_with_sample_weight":
+        if (
+            batch.weight is not None
+            and getattr(self.loss, "reduction", None) == "mean_with_sample_weight"
+        ):
             counts.append(tf.cast(batch.weight, tf.float32))
         if not counts:
             return tf.ones([tf.shape(tf.nest.flatten(batch.x)[0])[0]])
         rank = max(count.shape.rank for count in counts)
-        return tf.reduce_sum(functools.reduce(tf.multiply, [_of_rank(count, rank) for count in counts]), range(1, rank))
+        return tf.reduce_sum(
+            functools.reduce(tf.multiply, [_of_rank(count, rank) for count in counts]),
+            range(1, rank),
+        )
 
     def mask_ahead(self, batch: Batch, training: bool = False) -> Tensor | None:
         """What counts in the loss, as it is known before the pass whose loss it is; None where all does.
@@ -94,48 +107,75 @@ class KerasObjective:
         if not self.masks:
             return None
         outputs = self.model(batch.x, training=training)
-        zeros = masked(_zeros_like(outputs, tf.shape(tf.nest.flatten(batch.x)[0])[0]), mask_of(outputs))
+        zeros = masked(
+            _zeros_like(outputs, tf.shape(tf.nest.flatten(batch.x)[0])[0]),
+            mask_of(outputs),
+        )
         return mask_of(self._scored(batch._replace(weight=None), zeros)[1])
 
-    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
+    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
         outputs, carry = self._called(batch, carry, training)
         loss, outputs = self._scored(batch, outputs)
         if not self.adds_up:
-            loss = loss * replication.count()  # Keras divides a mean by it, but that over replicas is taken elsewhere
+            loss = (
+                loss * replication.count()
+            )  # Keras divides a mean by it, but that over replicas is taken elsewhere
         if loss.shape.rank:
-            raise ValueError(f"the loss must be one number, not one for each example: it has shape {loss.shape}")
+            raise ValueError(
+                f"the loss must be one number, not one for each example: it has shape {loss.shape}"
+            )
         added = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
-        summed = [owner in self._sums for owner in loss_owners(self.model)] if self._sums else []
+        summed = (
+            [owner in self._sums for owner in loss_owners(self.model)]
+            if self._sums
+            else []
+        )
         summed += [False] * (len(added) - len(summed))  # regularizers of weights
-        penalties = [penalty for penalty, is_sum in zip(added, summed, strict=True) if not is_sum]
-        sums = [penalty for penalty, is_sum in zip(added, summed, strict=True) if is_sum]
-        return Terms(loss, penalties, sums, outputs, carry)
+        penalties = [
+            penalty for penalty, is_sum in zip(added, summed, strict=True) if not is_sum
+        ]
+        sums = [
+            penalty for penalty, is_sum in zip(added, summed, strict=True) if is_sum
+        ]
+        return LossTerms(loss, penalties, sums, outputs, carry)
 
     def _scored(self, batch: Batch, outputs: Tree) -> tuple[Tensor, Tree]:
         """The loss, and the outputs with a mask of what counts in it."""
         with masks_given(self.loss) as masks:
-            loss = self.loss(batch.y, outputs, sample_weight=self.weights(batch, outputs))
+            loss = self.loss(
+                batch.y, outputs, sample_weight=self.weights(batch, outputs)
+            )
         return loss, _hidden(outputs, masks)
 
     def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
         """The weights of the examples, each as often as the loss gives a number of its example."""
-        return spread(batch.weight, self.loss_rank, outputs)
+        return broadcast_weights(batch.weight, self.loss_rank, outputs)
 
     def _called(self, batch: Batch, carry: Tree, training: bool) -> tuple[Tree, Tree]:
         """The outputs, with the states of recurrent layers going on where there is a Carry."""
         if not isinstance(carry, Carry):
-            return tf.nest.map_structure(single, self.model(batch.x, training=training)), carry
-        with continued(recurrent_layers(self.model), carry.states, batch.starts) as states:
-            outputs = tf.nest.map_structure(single, self.model(batch.x, training=training))
+            return tf.nest.map_structure(
+                to_float32, self.model(batch.x, training=training)
+            ), carry
+        with stateful_calls(
+            recurrent_layers(self.model), carry.states, batch.starts
+        ) as states:
+            outputs = tf.nest.map_structure(
+                to_float32, self.model(batch.x, training=training)
+            )
         return outputs, carry._replace(states=states)
 
-    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
-        return added(self.terms(batch, carry, training))
+    def __call__(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> tuple[Tensor, Tree, Tree]:
+        return total_loss(self.terms(batch, carry, training))
 
     def score(self, metric: Any, batch: Batch, outputs: Tree) -> None:
         """Update a metric by what counts in the loss, with the weights of the examples if it is `weighted`."""
-        weight = self.weights(batch, outputs) if getattr(metric, "weighted", False) else None
+        weight = (
+            self.weights(batch, outputs) if getattr(metric, "weighted", False) else None
+        )
         update_metric(metric, batch.y, self.probabilities(outputs), weight)
 
     def probabilities(self, outputs: Tree) -> Tree:
@@ -154,7 +194,10 @@ def with_mask(loss: Any, y: Tree, outputs: Tree) -> Tree:
 def masks_given(loss: Any) -> Iterator[list[Tensor]]:
     """The masks that a Keras loss gives with what it computes, while this lasts; it then leaves out what they hide."""
     masks: list[Tensor] = []
-    if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is not keras.losses.Loss.__call__:
+    if (
+        not isinstance(loss, keras.losses.Loss)
+        or type(loss).__call__ is not keras.losses.Loss.__call__
+    ):
         yield masks
         return
 
@@ -170,11 +213,11 @@ def masks_given(loss: Any) -> Iterator[list[Tensor]]:
 
         return note
 
-    with hooked([loss], noting):
+    with patched_attribute([loss], noting):
         yield masks
 
 
-def single(output: Tensor) -> Tensor:
+def to_float32(output: Tensor) -> Tensor:
     """Half precision as float32; anything else as it is."""
     if output.dtype not in (tf.float16, tf.bfloat16):
         return output
@@ -191,7 +234,11 @@ def _hidden(outputs: Tree, masks: list[Tensor]) -> Tree:
 def _zeros_like(outputs: Tensor, rows: Tensor) -> Tensor:
     """Zeros of the shape of outputs, which are not computed for it where the rest of their shape is known."""
     inner = outputs.shape[1:]
-    shape = tf.shape(outputs) if None in inner.as_list() else tf.stack([rows, *inner.as_list()])
+    shape = (
+        tf.shape(outputs)
+        if None in inner.as_list()
+        else tf.stack([rows, *inner.as_list()])
+    )
     return tf.ensure_shape(tf.zeros(shape), outputs.shape)
 
 

@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from tftrain.core.types import Tensor, Tree
 
-_WHOLE = {tf.float32: 1, tf.int32: 1, tf.uint32: 1, tf.float64: 2, tf.int64: 2, tf.uint64: 2}  # int32 for each number
+_WHOLE = {
+    tf.float32: 1,
+    tf.int32: 1,
+    tf.uint32: 1,
+    tf.float64: 2,
+    tf.int64: 2,
+    tf.uint64: 2,
+}  # int32 for each number
 
 
 class _Place(NamedTuple):
@@ -26,7 +33,7 @@ class _Place(NamedTuple):
     stop: int
 
 
-class Packing:
+class TensorPacker:
     """Packs trees of one structure, which it learns while a graph is traced, and unpacks them on the host.
 
     Numbers lie bit for bit in int32, smaller types as float32 or int32; what has no fixed shape, and what is of another
@@ -43,22 +50,40 @@ class Packing:
         given = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(tree)]
         leaves = list(map(_whole, given))
         self._tree = tf.nest.map_structure(lambda _: 0, tree)
-        fixed = [index for index, leaf in enumerate(leaves) if leaf.dtype in _WHOLE and leaf.shape.is_fully_defined()]
-        fixed.sort(key=lambda index: (leaves[index].dtype.as_datatype_enum, leaves[index].shape.rank > 0))
+        fixed = [
+            index
+            for index, leaf in enumerate(leaves)
+            if leaf.dtype in _WHOLE and leaf.shape.is_fully_defined()
+        ]
+        fixed.sort(
+            key=lambda index: (
+                leaves[index].dtype.as_datatype_enum,
+                leaves[index].shape.rank > 0,
+            )
+        )
         places, size = {}, 0
         for index in fixed:
-            start, size = size, size + leaves[index].shape.num_elements() * _WHOLE[leaves[index].dtype]
+            start, size = (
+                size,
+                size + leaves[index].shape.num_elements() * _WHOLE[leaves[index].dtype],
+            )
             places[index] = (start, size)
         others = [index for index in range(len(leaves)) if index not in places]
         places |= {index: (None, number) for number, index in enumerate(others)}
-        shapes = [None if leaf.shape.rank is None else tuple(leaf.shape) for leaf in leaves]
+        shapes = [
+            None if leaf.shape.rank is None else tuple(leaf.shape) for leaf in leaves
+        ]
         self._places = [
             _Place(one.dtype, leaf.dtype, shape, *places[index])
-            for index, (one, leaf, shape) in enumerate(zip(given, leaves, shapes, strict=True))
+            for index, (one, leaf, shape) in enumerate(
+                zip(given, leaves, shapes, strict=True)
+            )
         ]
         self.numbers, self.texts = size, len(others)
         texts = [tf.io.serialize_tensor(leaves[index]) for index in others]
-        return _joined([leaves[index] for index in fixed]), tf.stack(texts) if texts else tf.constant([], tf.string)
+        return _joined([leaves[index] for index in fixed]), tf.stack(
+            texts
+        ) if texts else tf.constant([], tf.string)
 
     def unpacked(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> Tree:
         """The tree, each leaf with the leading axis of `numbers`, [many, numbers]; texts are [many, texts].
@@ -71,7 +96,11 @@ class Packing:
                 leaf = np.empty(len(numbers), object)
                 for row, text in enumerate(texts[:, stop]):
                     leaf[row] = tf.io.parse_tensor(text, whole).numpy()
-                    leaf[row] = leaf[row] if dtype == whole else leaf[row].astype(dtype.as_numpy_dtype)
+                    leaf[row] = (
+                        leaf[row]
+                        if dtype == whole
+                        else leaf[row].astype(dtype.as_numpy_dtype)
+                    )
             else:
                 bits = np.ascontiguousarray(numbers[:, start:stop])
                 leaf = bits.view(whole.as_numpy_dtype).reshape(len(numbers), *shape)
@@ -83,13 +112,20 @@ class Packing:
         """The trees of `unpacked` one by one."""
         trees = self.unpacked(numbers, texts)
         leaves = tf.nest.flatten(trees)
-        return [tf.nest.pack_sequence_as(trees, [leaf[row] for leaf in leaves]) for row in range(len(numbers))]
+        return [
+            tf.nest.pack_sequence_as(trees, [leaf[row] for leaf in leaves])
+            for row in range(len(numbers))
+        ]
 
 
 def _whole(leaf: Tensor) -> Tensor:
     if leaf.dtype in (tf.float16, tf.bfloat16):
         return tf.cast(leaf, tf.float32)
-    return tf.cast(leaf, tf.int32) if leaf.dtype in (tf.bool, tf.int8, tf.uint8, tf.int16, tf.uint16) else leaf
+    return (
+        tf.cast(leaf, tf.int32)
+        if leaf.dtype in (tf.bool, tf.int8, tf.uint8, tf.int16, tf.uint16)
+        else leaf
+    )
 
 
 def _joined(leaves: list[Tensor]) -> Tensor:
@@ -98,7 +134,10 @@ def _joined(leaves: list[Tensor]) -> Tensor:
     for _, alike in itertools.groupby(leaves, key=lambda leaf: leaf.dtype):
         alike = list(alike)
         scalars = [leaf for leaf in alike if leaf.shape.rank == 0]
-        vectors = [tf.reshape(leaf, [-1]) if leaf.shape.rank > 1 else leaf for leaf in alike[len(scalars) :]]
+        vectors = [
+            tf.reshape(leaf, [-1]) if leaf.shape.rank > 1 else leaf
+            for leaf in alike[len(scalars) :]
+        ]
         whole = _concatenated([*([tf.stack(scalars)] if scalars else []), *vectors])
         pairs = tf.bitcast(whole, tf.int32)
         bits.append(pairs if pairs.shape.rank == 1 else tf.reshape(pairs, [-1]))

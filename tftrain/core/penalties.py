@@ -16,13 +16,18 @@ import tensorflow as tf
 from tftrain.core import replication
 from tftrain.core.loss_owners import Kind, Owner, loss_owners
 from tftrain.core.types import Tree
-from tftrain.diagnostics.layer_trace import kept
+from tftrain.core.variables import preserve_state
 
-_ROWS, _FIRST = 8, 3  # examples of a pass, and how many of them its first piece has: uneven, so that means are weighted
+_ROWS, _FIRST = (
+    8,
+    3,
+)  # examples of a pass, and how many of them its first piece has: uneven, so that means are weighted
 _TOLERANCE = 1e-3  # of float32 values summed in another order
 _HALF_TOLERANCE = 2e-2  # of those of half precision
 _DRAWS = 16  # passes that are averaged where layers draw random numbers
-_DRAWN_TOLERANCE = 0.2  # of such averages; a sum of twice the examples is twice as large
+_DRAWN_TOLERANCE = (
+    0.2  # of such averages; a sum of twice the examples is twice as large
+)
 
 
 def ask_penalties(model: keras.Model, x: Tree) -> dict[Owner, Kind]:
@@ -35,8 +40,11 @@ def ask_penalties(model: keras.Model, x: Tree) -> dict[Owner, Kind]:
         model: a built model.
         x: some examples of its inputs, [batch, ...].
     """
-    with kept(model), replication.first_of(model.variables[0].value):
-        model(tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[:1]), x), training=True)
+    with preserve_state(model), replication.first_of(model.variables[0].value):
+        model(
+            tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[:1]), x),
+            training=True,
+        )
         owners = loss_owners(model)
         if not owners:
             return {}
@@ -62,14 +70,25 @@ class _Passes:
         self._model, self._training = model, training
         random = np.random.default_rng(0)
         variables = model.variables
-        self._values = [(one, _moved(one, random) if moved else one.value) for one in variables]
+        self._values = [
+            (one, _moved(one, random) if moved else one.value) for one in variables
+        ]
 
     def losses(self, x: Tree, draw: int = 0) -> dict[Owner, float]:
         """What the layers add to the loss for these examples; another draw has other random numbers."""
-        values = [(variable, _redrawn(variable, value, draw)) for variable, value in self._values]
+        values = [
+            (variable, _redrawn(variable, value, draw))
+            for variable, value in self._values
+        ]
         with keras.StatelessScope(values, collect_losses=True):
             self._model(x, training=self._training)
-            return dict(zip(loss_owners(self._model), map(float, self._model.losses), strict=False))
+            return dict(
+                zip(
+                    loss_owners(self._model),
+                    map(float, self._model.losses),
+                    strict=False,
+                )
+            )
 
 
 def _moved(variable: Any, random: np.random.Generator) -> Any:
@@ -77,22 +96,34 @@ def _moved(variable: Any, random: np.random.Generator) -> Any:
     value = variable.value.numpy()
     if not tf.as_dtype(value.dtype).is_floating:
         return variable.value
-    value = value * random.uniform(0.5, 1.5, value.shape) + random.uniform(0, 0.05, value.shape)
+    value = value * random.uniform(0.5, 1.5, value.shape) + random.uniform(
+        0, 0.05, value.shape
+    )
     return tf.cast(value, variable.dtype)
 
 
 def _redrawn(variable: Any, value: Any, draw: int) -> Any:
-    is_seed = "seed_generator" in variable.path and tf.as_dtype(variable.dtype).is_integer
-    return tf.convert_to_tensor(value) + tf.cast(draw, variable.dtype) if is_seed and draw else value
+    is_seed = (
+        "seed_generator" in variable.path and tf.as_dtype(variable.dtype).is_integer
+    )
+    return (
+        tf.convert_to_tensor(value) + tf.cast(draw, variable.dtype)
+        if is_seed and draw
+        else value
+    )
 
 
 def _narrow(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> None:
     """Take from the kinds of each loss those that do not fit what these passes give."""
     whole, again = passes.losses(x), passes.losses(x, draw=1)
-    first, second = (passes.losses(_rows(x, rows)) for rows in (slice(_FIRST), slice(_FIRST, _ROWS)))
+    first, second = (
+        passes.losses(_rows(x, rows)) for rows in (slice(_FIRST), slice(_FIRST, _ROWS))
+    )
     twice = tf.nest.map_structure(lambda leaf: tf.concat([leaf, leaf], 0), x)
     averages = None
-    for owner in [owner for owner in whole if len(open_kinds.get(owner, ())) > 1]:  # some are added in training alone
+    for owner in [
+        owner for owner in whole if len(open_kinds.get(owner, ())) > 1
+    ]:  # some are added in training alone
         if _differs(whole[owner], again[owner]):
             averages = averages or (_average(passes, x), _average(passes, twice))
             fits = _fits_drawn(averages[0][owner], averages[1][owner])
@@ -107,7 +138,10 @@ def _rows(x: Tree, rows: slice) -> Tree:
 
 
 def _tolerance(passes: _Passes) -> float:
-    half = any(layer.compute_dtype in ("float16", "bfloat16") for layer in passes._model._flatten_layers())
+    half = any(
+        layer.compute_dtype in ("float16", "bfloat16")
+        for layer in passes._model._flatten_layers()
+    )
     return _HALF_TOLERANCE if half else _TOLERANCE
 
 
@@ -117,7 +151,11 @@ def _fits(whole: float, first: float, second: float, tolerance: float) -> set | 
         return None
     mean, total = (_FIRST * first + (_ROWS - _FIRST) * second) / _ROWS, first + second
     size = max(abs(whole), abs(first), abs(second)) * tolerance
-    return {kind for kind, value in (("mean", mean), ("sum", total)) if abs(whole - value) <= size}
+    return {
+        kind
+        for kind, value in (("mean", mean), ("sum", total))
+        if abs(whole - value) <= size
+    }
 
 
 def _fits_drawn(once: float, twice: float) -> set | None:
@@ -125,16 +163,26 @@ def _fits_drawn(once: float, twice: float) -> set | None:
     if not np.isfinite([once, twice]).all() or not once:
         return None
     ratio = twice / once
-    return {kind for kind, value in (("mean", 1), ("sum", 2)) if abs(ratio / value - 1) <= _DRAWN_TOLERANCE}
+    return {
+        kind
+        for kind, value in (("mean", 1), ("sum", 2))
+        if abs(ratio / value - 1) <= _DRAWN_TOLERANCE
+    }
 
 
 def _differs(value: float, other: float) -> bool:
-    return not math.isclose(value, other, rel_tol=1e-5, abs_tol=1e-12) and math.isfinite(value) and math.isfinite(other)
+    return (
+        not math.isclose(value, other, rel_tol=1e-5, abs_tol=1e-12)
+        and math.isfinite(value)
+        and math.isfinite(other)
+    )
 
 
 def _average(passes: _Passes, x: Tree) -> dict[Owner, float]:
     draws = [passes.losses(x, draw) for draw in range(_DRAWS)]
-    return {owner: float(np.mean([losses[owner] for losses in draws])) for owner in draws[0]}
+    return {
+        owner: float(np.mean([losses[owner] for losses in draws])) for owner in draws[0]
+    }
 
 
 def _tiled(leaf: Any, rows: int) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.layer_hooks import all_layers, patched_attribute
 from tftrain.core.types import Carry, Tensor, Tree
 
 LOOP = "inner_loop"  # of a Keras layer: (sequences, initial_state, mask, training) -> (last output, outputs, states)
@@ -20,18 +20,24 @@ def recurrent_layers(model: Any) -> list:
 
     A sequence can be cut into windows where each layer goes through it once, forward in time.
     """
-    layers = layers_of(model)
+    layers = all_layers(model)
     found = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
     if not found:
-        raise ValueError("the model has no recurrent layer, so there is nothing to go on from one window to the next")
+        raise ValueError(
+            "the model has no recurrent layer, so there is nothing to go on from one window to the next"
+        )
     for layer in layers:
-        if isinstance(layer, keras.layers.Bidirectional) or getattr(layer, "go_backwards", False):
+        if isinstance(layer, keras.layers.Bidirectional) or getattr(
+            layer, "go_backwards", False
+        ):
             raise ValueError(
                 f"{layer.name} ({type(layer).__name__}) goes backwards through time, so its states cannot go on "
                 "from one window to the next; expected recurrent layers that go forward"
             )
         if getattr(layer, "stateful", False) and isinstance(layer, keras.layers.RNN):
-            raise ValueError(f"{layer.name} keeps a state of its own (stateful); leave that to the gradient method")
+            raise ValueError(
+                f"{layer.name} keeps a state of its own (stateful); leave that to the gradient method"
+            )
     return found
 
 
@@ -42,8 +48,15 @@ def first_carry(layers: Sequence[Any], rows: int) -> Carry:
 
 def _first_states(layer: Any, rows: int) -> list[Tensor]:
     states = tf.nest.flatten(layer.get_initial_state(rows))
-    size = getattr(layer.cell, "output_size", None)  # where it has none, its output is like its first state
-    return [*states, tf.zeros_like(states[0]) if size is None else tf.zeros([rows, size], states[0].dtype)]
+    size = getattr(
+        layer.cell, "output_size", None
+    )  # where it has none, its output is like its first state
+    return [
+        *states,
+        tf.zeros_like(states[0])
+        if size is None
+        else tf.zeros([rows, size], states[0].dtype),
+    ]
 
 
 @contextmanager
@@ -52,8 +65,10 @@ def unrolled(model: Any) -> Iterator[None]:
 
     Raises ValueError where a layer gets sequences of a length that is not fixed.
     """
-    layers = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
-    with hooked(layers, _unrolled_loop, LOOP):
+    layers = [
+        layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)
+    ]
+    with patched_attribute(layers, _unrolled_loop, LOOP):
         yield
 
 
@@ -64,23 +79,34 @@ def _unrolled_loop(layer: Any) -> Callable:
     """
     inner = getattr(layer, LOOP)
 
-    def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
+    def loop(
+        sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+    ) -> tuple:
         if sequences.shape[1] is None:
-            error = ValueError(f"{layer.name} gets sequences of a length that is not fixed, and cannot be unrolled")
-            error._keras_call_info_injected = True  # else Keras adds all arguments of the layer's call
+            error = ValueError(
+                f"{layer.name} gets sequences of a length that is not fixed, and cannot be unrolled"
+            )
+            error._keras_call_info_injected = (
+                True  # else Keras adds all arguments of the layer's call
+            )
             raise error
         mask = tf.nest.flatten(mask)[0]
         if layer.go_backwards:
             sequences = tf.reverse(sequences, [1])
             mask = None if mask is None else mask[:, ::-1]
-        with hooked([layer], lambda _: True, "unroll"), hooked([layer], lambda _: False, "go_backwards"):
+        with (
+            patched_attribute([layer], lambda _: True, "unroll"),
+            patched_attribute([layer], lambda _: False, "go_backwards"),
+        ):
             return inner(sequences, initial_state, mask, training)
 
     return loop
 
 
 @contextmanager
-def continued(layers: Sequence[Any], states: Sequence[list], starts: Tensor) -> Iterator[list[list]]:
+def stateful_calls(
+    layers: Sequence[Any], states: Sequence[list], starts: Tensor
+) -> Iterator[list[list]]:
     """While it lasts each layer goes on from its states, afresh in the rows that start; the list fills with the next.
 
     The states are those of a Carry, each layer's last output behind them: where a window begins masked, a layer repeats
@@ -88,35 +114,49 @@ def continued(layers: Sequence[Any], states: Sequence[list], starts: Tensor) -> 
 
     Raises ValueError where a layer is called more than once, or not at all.
     """
-    numbers, after = {id(layer): number for number, layer in enumerate(layers)}, [None] * len(layers)
+    numbers, after = (
+        {id(layer): number for number, layer in enumerate(layers)},
+        [None] * len(layers),
+    )
 
     def going_on(layer: Any) -> Callable:
         inner, number = _repeating(layer), numbers[id(layer)]
 
-        def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
+        def loop(
+            sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+        ) -> tuple:
             if after[number] is not None:
-                raise ValueError(f"{layer.name} is called more than once, so it has more than one state to go on with")
+                raise ValueError(
+                    f"{layer.name} is called more than once, so it has more than one state to go on with"
+                )
             first = [*tf.nest.flatten(initial_state), tf.zeros_like(states[number][-1])]
             pairs = zip(first, states[number], strict=True)
             *begun, output = [
-                tf.where(beside(starts, state), fresh, tf.cast(state, fresh.dtype)) for fresh, state in pairs
+                tf.where(expand_rank(starts, state), fresh, tf.cast(state, fresh.dtype))
+                for fresh, state in pairs
             ]
             before = output, tf.nest.pack_sequence_as(initial_state, begun)
-            last, outputs, ends = inner(sequences, before, tf.nest.flatten(mask)[0], training)
+            last, outputs, ends = inner(
+                sequences, before, tf.nest.flatten(mask)[0], training
+            )
             after[number] = [*tf.nest.flatten(ends), last]
             return last, outputs, ends
 
         return loop
 
-    with hooked(layers, going_on, LOOP):
+    with patched_attribute(layers, going_on, LOOP):
         yield after
-    missed = [layer.name for layer, found in zip(layers, after, strict=True) if found is None]
+    missed = [
+        layer.name for layer, found in zip(layers, after, strict=True) if found is None
+    ]
     if missed:
-        raise ValueError(f"the model does not call {', '.join(missed)}, so it has no state to go on with")
+        raise ValueError(
+            f"the model does not call {', '.join(missed)}, so it has no state to go on with"
+        )
 
 
 @contextmanager
-def cut(layers: Sequence[Any], window: int) -> Iterator[None]:
+def truncated_calls(layers: Sequence[Any], window: int) -> Iterator[None]:
     """While it lasts no gradient goes from one window of time steps to the one before; the values are the same.
 
     The last window may be shorter, or the first one where a layer gives its last step alone: there the gradient
@@ -127,23 +167,33 @@ def cut(layers: Sequence[Any], window: int) -> Iterator[None]:
     there is padding alone, through which the gradient passes.
     """
     from_end = not all(layer.return_sequences for layer in layers)
-    with hooked(layers, lambda layer: _cut(layer, window, from_end), LOOP):
+    with patched_attribute(layers, lambda layer: _cut(layer, window, from_end), LOOP):
         yield
 
 
 def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
     whole, inner = getattr(layer, LOOP), _repeating(layer)
 
-    def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
+    def loop(
+        sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+    ) -> tuple:
         time, window, mask = sequences.shape[1], longest, tf.nest.flatten(mask)[0]
         if time is None:
-            raise ValueError(f"{layer.name} gets sequences of a length that is not fixed; windows need a fixed one")
+            raise ValueError(
+                f"{layer.name} gets sequences of a length that is not fixed; windows need a fixed one"
+            )
         if window >= time:
             return whole(sequences, initial_state, mask, training)
         first = (time % window if from_end else 0) or window
-        between = max(0, (time - first - 1) // window)  # windows apart from the first and the last
+        between = max(
+            0, (time - first - 1) // window
+        )  # windows apart from the first and the last
 
-        on = None if mask is None else tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
+        on = (
+            None
+            if mask is None
+            else tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
+        )
 
         def run(start: int, stop: int, before: tuple) -> tuple:
             part = None if mask is None else mask[:, start:stop]
@@ -153,11 +203,18 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
         outputs = [found]
         if between:
             middle = slice(first, first + between * window)
-            parts = [None if leaf is None else leaf[:, middle] for leaf in (sequences, mask, on)]
-            last, found, state = _each_window(lambda *part: inner(*part, training), parts, between, (last, state))
+            parts = [
+                None if leaf is None else leaf[:, middle]
+                for leaf in (sequences, mask, on)
+            ]
+            last, found, state = _each_window(
+                lambda *part: inner(*part, training), parts, between, (last, state)
+            )
             outputs.append(found)
         end = first + between * window
-        last, found, state = run(end, time, _stopped((last, state), None if on is None else on[:, end]))
+        last, found, state = run(
+            end, time, _stopped((last, state), None if on is None else on[:, end])
+        )
         outputs.append(found)
         return last, tf.concat(outputs, 1) if layer.return_sequences else found, state
 
@@ -172,24 +229,36 @@ def _repeating(layer: Any) -> Callable:
     """
     inner = getattr(layer, LOOP)
 
-    def loop(sequences: Tensor, before: tuple, mask: Tensor | None, training: bool) -> tuple:
+    def loop(
+        sequences: Tensor, before: tuple, mask: Tensor | None, training: bool
+    ) -> tuple:
         output, state = before
         if mask is None:
             return inner(sequences, state, None, training)
-        with hooked([layer], lambda _: False, "use_cudnn"):  # it takes no window that is masked as a whole
+        with patched_attribute(
+            [layer], lambda _: False, "use_cudnn"
+        ):  # it takes no window that is masked as a whole
             last, outputs, ends = inner(sequences, state, mask, training)
         if output is None or layer.zero_output_for_mask:
             return last, outputs, ends
         mask = tf.cast(mask, tf.float32)  # floats, which a GPU can sum up too
-        seen = tf.cumsum(mask, 1) if layer.return_sequences else tf.reduce_sum(mask, 1, keepdims=True)
-        seen = tf.reshape(seen > 0, tf.concat([tf.shape(seen)[:2], [1] * (outputs.shape.rank - 2)], 0))
+        seen = (
+            tf.cumsum(mask, 1)
+            if layer.return_sequences
+            else tf.reduce_sum(mask, 1, keepdims=True)
+        )
+        seen = tf.reshape(
+            seen > 0, tf.concat([tf.shape(seen)[:2], [1] * (outputs.shape.rank - 2)], 0)
+        )
         outputs = tf.where(seen, outputs, tf.cast(output, outputs.dtype)[:, tf.newaxis])
         return outputs[:, -1], outputs, ends
 
     return loop
 
 
-def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, before: tuple) -> tuple:
+def _each_window(
+    inner: Callable, parts: Sequence[Tensor | None], count: int, before: tuple
+) -> tuple:
     """The last output, the outputs over so many windows, [batch, time, ...], and the states; one traced loop for all.
 
     `before` has the last output and the states before them.
@@ -198,16 +267,31 @@ def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, be
     shapes = [leaf.shape for leaf in tf.nest.flatten(before)]
 
     def body(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
-        sequences, mask, on = (None if array is None else array.read(index) for array in arrays)
-        begun = tf.nest.pack_sequence_as(before, _stopped(leaves, None if on is None else on[:, 0]))
+        sequences, mask, on = (
+            None if array is None else array.read(index) for array in arrays
+        )
+        begun = tf.nest.pack_sequence_as(
+            before, _stopped(leaves, None if on is None else on[:, 0])
+        )
         last, found, state = inner(sequences, begun, mask)
         ends = tf.nest.flatten((last, state))
-        ends = [tf.ensure_shape(leaf, shape) for leaf, shape in zip(ends, shapes, strict=True)]
+        ends = [
+            tf.ensure_shape(leaf, shape)
+            for leaf, shape in zip(ends, shapes, strict=True)
+        ]
         return index + 1, ends, outputs.write(index, found)
 
-    start = (tf.constant(0), tf.nest.flatten(before), tf.TensorArray(before[0].dtype, count))
+    start = (
+        tf.constant(0),
+        tf.nest.flatten(before),
+        tf.TensorArray(before[0].dtype, count),
+    )
     _, leaves, outputs = tf.while_loop(
-        lambda index, *_: index < count, body, start, parallel_iterations=1, maximum_iterations=count
+        lambda index, *_: index < count,
+        body,
+        start,
+        parallel_iterations=1,
+        maximum_iterations=count,
     )
     last, state = tf.nest.pack_sequence_as(before, leaves)
     return last, _joined(outputs.stack()), state
@@ -216,7 +300,9 @@ def _each_window(inner: Callable, parts: Sequence[Tensor | None], count: int, be
 def _windows(part: Tensor, count: int) -> tf.TensorArray:
     """[batch, time, ...] as an array of so many windows."""
     shape = tf.shape(part)
-    cut = tf.reshape(part, tf.concat([shape[:1], [count, part.shape[1] // count], shape[2:]], 0))
+    cut = tf.reshape(
+        part, tf.concat([shape[:1], [count, part.shape[1] // count], shape[2:]], 0)
+    )
     cut = tf.ensure_shape(cut, [None, count, part.shape[1] // count, *part.shape[2:]])
     cut = tf.transpose(cut, [1, 0, *range(2, cut.shape.rank)])
     return tf.TensorArray(part.dtype, count, element_shape=cut.shape[1:]).unstack(cut)
@@ -226,7 +312,9 @@ def _joined(windows: Tensor) -> Tensor:
     """[windows, batch, time, ...] as [batch, time, ...]."""
     beside = tf.transpose(windows, [1, 0, *range(2, windows.shape.rank)])
     shape = tf.shape(beside)
-    return tf.reshape(beside, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0))
+    return tf.reshape(
+        beside, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0)
+    )
 
 
 def _stopped(before: Tree, on: Tensor | None) -> Tree:
@@ -234,11 +322,11 @@ def _stopped(before: Tree, on: Tensor | None) -> Tree:
 
     def stopped(leaf: Tensor) -> Tensor:
         cut = tf.stop_gradient(leaf)
-        return cut if on is None else tf.where(beside(on, leaf), cut, leaf)
+        return cut if on is None else tf.where(expand_rank(on, leaf), cut, leaf)
 
     return tf.nest.map_structure(stopped, before)
 
 
-def beside(rows: Tensor, values: Tensor) -> Tensor:
+def expand_rank(rows: Tensor, values: Tensor) -> Tensor:
     """[batch] as [batch, 1, ...], to go with the values."""
     return tf.reshape(rows, [-1] + [1] * (values.shape.rank - 1))

@@ -10,19 +10,29 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common import global_state  # there is no public way to call a layer as within another one
+from keras.src.backend.common import (
+    global_state,
+)  # there is no public way to call a layer as within another one
 from tensorflow.python.ops import control_flow_util
 
-from tftrain.core.determinism import REPEATABLE, Operations, Unrepeatable, drawing_words
-from tftrain.core.layer_hooks import hooked
-from tftrain.core.masks import leaves_and_masks, mask_of, masked, packed_like
+from tftrain.core.determinism import (
+    REPEATABLE,
+    NotRepeatable,
+    Operations,
+    find_random_op,
+)
+from tftrain.core.layer_hooks import patched_attribute
+from tftrain.core.masks import leaves_and_masks, mask_of, packed_like, with_mask
 from tftrain.core.remat_segments import Segment, Segments
 from tftrain.core.types import Tensor, Tree
 
-_AROUND = ("current_call_ctx", "autocast_scope")  # what Keras' layers are told by the layers around them
+_AROUND = (
+    "current_call_ctx",
+    "autocast_scope",
+)  # what Keras' layers are told by the layers around them
 
 
-class Blocks(NamedTuple):
+class RematSpec(NamedTuple):
     """What is computed again: layers, each by itself, and stretches of a functional model."""
 
     layers: Sequence[Any] = ()
@@ -30,16 +40,20 @@ class Blocks(NamedTuple):
 
 
 @contextmanager
-def recomputing(blocks: Blocks) -> Iterator[None]:
+def rematerialized(blocks: RematSpec) -> Iterator[None]:
     """While it lasts, what is traced of the blocks keeps their inputs alone, and computes the rest again.
 
     The gradient is the same to the bit: a second time the same random numbers are drawn, from the seeds of the first,
-    and moving averages and the like stay. Raises Unrepeatable, when a gradient is traced.
+    and moving averages and the like stay. Raises NotRepeatable, when a gradient is traced.
     """
     by_functional = {segments.functional: segments for segments in blocks.segments}
     with (
-        hooked(blocks.layers, lambda layer: recomputed(layer.call, [layer])),
-        hooked(by_functional, lambda one: _in_segments(by_functional[one]), "_run_through_graph"),
+        patched_attribute(blocks.layers, lambda layer: recomputed(layer.call, [layer])),
+        patched_attribute(
+            by_functional,
+            lambda one: _in_segments(by_functional[one]),
+            "_run_through_graph",
+        ),
     ):
         yield
 
@@ -49,7 +63,9 @@ def _in_segments(segments: Segments) -> Callable:
         known = segments.given(inputs)
         for segment in segments.all:
             call = functools.partial(segments.run, segment, operation_fn)
-            known |= (recomputed(call, segment.layers) if segment.again else call)(_needed(segment, known))
+            known |= (recomputed(call, segment.layers) if segment.again else call)(
+                _needed(segment, known)
+            )
         return segments.packed(known)
 
     return run
@@ -61,7 +77,9 @@ def _needed(segment: Segment, known: dict[int, Tensor]) -> dict[int, Tensor]:
 
 def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
     """The function, which calls these layers, with its activations computed again in the backward pass."""
-    variables = list({id(one): one for layer in layers for one in layer.variables}.values())
+    variables = list(
+        {id(one): one for layer in layers for one in layer.variables}.values()
+    )
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Tree:
@@ -73,8 +91,12 @@ def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
         def forward(*flowing: Tensor) -> tuple:
             shown[:] = [given.to(function, flowing)]
 
-            def backward(*arriving: Tensor, variables: Sequence[tf.Variable] = ()) -> Any:
-                work = functools.partial(_again, repeated, given, before, (flowing, arriving, variables))
+            def backward(
+                *arriving: Tensor, variables: Sequence[tf.Variable] = ()
+            ) -> Any:
+                work = functools.partial(
+                    _again, repeated, given, before, (flowing, arriving, variables)
+                )
                 found = _unmerged(work, [*flowing, *variables], arriving)
                 inner, own = found[: len(flowing)], found[len(flowing) :]
                 return (inner, own) if variables else inner
@@ -82,7 +104,9 @@ def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
             return _flowing(tf.nest.flatten(shown[0])), backward
 
         found = iter(forward(*given.flowing))
-        leaves = [next(found) if _flows(leaf) else leaf for leaf in tf.nest.flatten(shown[0])]
+        leaves = [
+            next(found) if _flows(leaf) else leaf for leaf in tf.nest.flatten(shown[0])
+        ]
         return packed_like(shown[0], leaves + leaves_and_masks(shown[0])[len(leaves) :])
 
     return call
@@ -98,12 +122,20 @@ class _Given:
     def to(self, function: Callable, flowing: Sequence[Tensor]) -> Tree:
         """What the function gives for other tensors in the place of those."""
         others = iter(flowing)
-        leaves = [masked(next(others), mask_of(leaf)) if _flows(leaf) else leaf for leaf in self._leaves]
+        leaves = [
+            with_mask(next(others), mask_of(leaf)) if _flows(leaf) else leaf
+            for leaf in self._leaves
+        ]
         args, kwargs = tf.nest.pack_sequence_as(self._all, leaves)
         return function(*args, **kwargs)
 
 
-def _again(function: Callable, given: _Given, before: list[tuple], flows: tuple[Sequence, Sequence, Sequence]) -> list:
+def _again(
+    function: Callable,
+    given: _Given,
+    before: list[tuple],
+    flows: tuple[Sequence, Sequence, Sequence],
+) -> list:
     """The gradients that flow on to inputs and to variables, from those that arrive, with all as it was before."""
     inputs, arriving, variables = flows
     ops, trained = Operations(), {id(one.handle) for one in variables}
@@ -114,23 +146,34 @@ def _again(function: Callable, given: _Given, before: list[tuple], flows: tuple[
         # takes one from around it has to find the variable there.
         others = [pair for pair in before if id(pair[0]._value.handle) not in trained]
         state = [(variable, tf.identity(value)) for variable, value in others]
-        scope = keras.StatelessScope(state, collect_losses=True, initialize_variables=False)
+        scope = keras.StatelessScope(
+            state, collect_losses=True, initialize_variables=False
+        )
         known = set(scope.state_mapping)
         with tf.GradientTape(watch_accessed_variables=False) as tape, scope:
             tape.watch([*inputs, *variables])
             outputs = _flowing(tf.nest.flatten(given.to(function, inputs)))
     changed = scope.state_mapping.keys() - known
-    _expect_standing(changed, [variable for variable, _ in before if id(variable._value.handle) in trained])
+    _expect_standing(
+        changed,
+        [variable for variable, _ in before if id(variable._value.handle) in trained],
+    )
     _expect_repeatable(ops.since(), changed)
     return tape.gradient(outputs, [*inputs, *variables], arriving)
 
 
-def _unmerged(work: Callable[[], list], like: Sequence[Tensor], arriving: Sequence[Tensor]) -> list:
+def _unmerged(
+    work: Callable[[], list], like: Sequence[Tensor], arriving: Sequence[Tensor]
+) -> list:
     """What `work` gives, tensors like those; XLA goes by no control dependencies, but enters a branch when it must."""
-    if not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+    if not control_flow_util.GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    ):
         return work()
     first = tf.math.real(tf.reshape(arriving[0], [-1])[:1])
-    always = tf.reduce_all((first <= 0) | (first > 0) | (first != first))  # which XLA does not know
+    always = tf.reduce_all(
+        (first <= 0) | (first > 0) | (first != first)
+    )  # which XLA does not know
     return tf.cond(
         always,
         lambda: [
@@ -142,11 +185,11 @@ def _unmerged(work: Callable[[], list], like: Sequence[Tensor], arriving: Sequen
 
 
 def _expect_repeatable(nodes: Sequence[Any], changed: Iterable[int]) -> None:
-    drawing = drawing_words(nodes)
+    drawing = find_random_op(nodes)
     if drawing:
-        raise Unrepeatable(f"{drawing}; expected such as {REPEATABLE}")
+        raise NotRepeatable(f"{drawing}; expected such as {REPEATABLE}")
     if list(changed):
-        raise Unrepeatable(
+        raise NotRepeatable(
             "a variable is changed that is none of the layer's own, such as the seed that keras.random takes where it "
             "is given none; expected a keras.random.SeedGenerator, or a weight, as an attribute of the layer"
         )
@@ -155,13 +198,15 @@ def _expect_repeatable(nodes: Sequence[Any], changed: Iterable[int]) -> None:
 def _expect_standing(changed: Iterable[int], trained: Iterable[Any]) -> None:
     moved = [variable.path for variable in trained if id(variable) in changed]
     if moved:
-        raise Unrepeatable(
+        raise NotRepeatable(
             f"the layer changes a weight that is trained, {moved[0]}, in its forward pass, like SpectralNormalization"
         )
 
 
 def _flows(leaf: Any) -> bool:
-    return isinstance(leaf, tf.Tensor) and (leaf.dtype.is_floating or leaf.dtype.is_complex)
+    return isinstance(leaf, tf.Tensor) and (
+        leaf.dtype.is_floating or leaf.dtype.is_complex
+    )
 
 
 def _flowing(leaves: Iterable[Any]) -> list[Tensor]:

@@ -33,13 +33,18 @@ class Segments(NamedTuple):
         ids = (id(one) for one in self.functional.inputs)
         return dict(zip(ids, keras.tree.flatten(inputs), strict=True))
 
-    def run(self, segment: Segment, operation_fn: Callable, known: dict[int, Tensor]) -> dict[int, Tensor]:
+    def run(
+        self, segment: Segment, operation_fn: Callable, known: dict[int, Tensor]
+    ) -> dict[int, Tensor]:
         """Call the layers of a segment, as Keras does."""
         known = dict(known)
         for node in segment.nodes:
             args, kwargs = node.arguments.fill_in(known)
             outputs = keras.tree.flatten(operation_fn(node.operation)(*args, **kwargs))
-            known |= {id(one): output for one, output in zip(node.outputs, outputs, strict=True)}
+            known |= {
+                id(one): output
+                for one, output in zip(node.outputs, outputs, strict=True)
+            }
         return {key: known[key] for key in segment.gives}
 
     def packed(self, known: dict[int, Tensor]) -> Tree:
@@ -48,7 +53,7 @@ class Segments(NamedTuple):
         return keras.tree.pack_sequence_as(self.functional._outputs_struct, outputs)
 
 
-def segments_of(model: Any) -> Segments | None:
+def find_segments(model: Any) -> Segments | None:
     """Those that hold least at once: what lies between them, and the activations of the largest one.
 
     With layers of one size that is about the square root of their number (Chen et al., 2016, arXiv 1604.06174). Where
@@ -60,8 +65,14 @@ def segments_of(model: Any) -> Segments | None:
     nodes = _nodes(functional)
     sizes = [_size(node) for node in nodes]
     largest = max(range(len(nodes)), key=sizes.__getitem__)
-    inner = segments_of(nodes[largest].operation) if 2 * sizes[largest] > sum(sizes) else None
-    return inner or Segments(functional, _cut(functional, nodes, _best_cuts(functional, nodes, sizes)))
+    inner = (
+        find_segments(nodes[largest].operation)
+        if 2 * sizes[largest] > sum(sizes)
+        else None
+    )
+    return inner or Segments(
+        functional, _cut(functional, nodes, _best_cuts(functional, nodes, sizes))
+    )
 
 
 def _functional(model: Any) -> Any:
@@ -73,7 +84,12 @@ def _functional(model: Any) -> Any:
 def _nodes(functional: Any) -> list:
     """In the order in which Keras calls them."""
     depths = sorted(functional._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in functional._nodes_by_depth[depth] if not node.is_input]
+    return [
+        node
+        for depth in depths
+        for node in functional._nodes_by_depth[depth]
+        if not node.is_input
+    ]
 
 
 def _size(node: Any) -> int:
@@ -81,17 +97,23 @@ def _size(node: Any) -> int:
     own, inner = sum(map(_numbers, node.outputs)), _functional(node.operation)
     if inner is not None:
         return sum(map(_size, _nodes(inner)))
-    return own + sum(_gates(layer, node.input_tensors[0]) for layer in _recurrent(node.operation))
+    return own + sum(
+        _gates(layer, node.input_tensors[0]) for layer in _recurrent(node.operation)
+    )
 
 
 def _recurrent(operation: Any) -> list:
-    layers = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
+    layers = (
+        operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
+    )
     return [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
 
 
 def _gates(layer: Any, inputs: Any) -> int:
     """What is kept of all time steps."""
-    return (inputs.shape[1] or 1) * sum(one.shape[-1] for one in layer.weights if len(one.shape) > 1)
+    return (inputs.shape[1] or 1) * sum(
+        one.shape[-1] for one in layer.weights if len(one.shape) > 1
+    )
 
 
 def _numbers(tensor: Any) -> int:
@@ -100,31 +122,42 @@ def _numbers(tensor: Any) -> int:
 
 def _crossing(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
     """Before each node, and behind the last: what is there and still needed, with its size; inputs are held anyway."""
-    last = {id(one): place for place, node in enumerate(nodes) for one in node.input_tensors}
+    last = {
+        id(one): place for place, node in enumerate(nodes) for one in node.input_tensors
+    }
     last |= {id(one): len(nodes) for one in functional.outputs}
     alive: dict[int, int] = {}
     found = []
     for place, node in enumerate(nodes):
         alive = {key: size for key, size in alive.items() if last[key] >= place}
         found.append(alive)
-        alive = alive | {id(one): _numbers(one) for one in node.outputs if id(one) in last}
+        alive = alive | {
+            id(one): _numbers(one) for one in node.outputs if id(one) in last
+        }
     return [*found, {}]
 
 
-def _best_cuts(functional: Any, nodes: Sequence[Any], sizes: Sequence[int]) -> list[int]:
+def _best_cuts(
+    functional: Any, nodes: Sequence[Any], sizes: Sequence[int]
+) -> list[int]:
     crossing, sums = _crossing(functional, nodes), [0, *itertools.accumulate(sizes)]
 
     def held(cuts: Sequence[int]) -> int:
         kept = {key: size for cut in cuts for key, size in crossing[cut].items()}
-        return sum(kept.values()) + max(sums[b] - sums[a] for a, b in itertools.pairwise([0, *cuts, len(nodes)]))
+        return sum(kept.values()) + max(
+            sums[b] - sums[a] for a, b in itertools.pairwise([0, *cuts, len(nodes)])
+        )
 
     tried = {
-        tuple(_cuts_within(max(sums[-1] / parts, max(sizes)), crossing, sums)) for parts in range(1, len(nodes) + 1)
+        tuple(_cuts_within(max(sums[-1] / parts, max(sizes)), crossing, sums))
+        for parts in range(1, len(nodes) + 1)
     }
     return list(min(tried, key=lambda cuts: (held(cuts), len(cuts))))
 
 
-def _cuts_within(limit: float, crossing: Sequence[dict[int, int]], sums: Sequence[int]) -> list[int]:
+def _cuts_within(
+    limit: float, crossing: Sequence[dict[int, int]], sums: Sequence[int]
+) -> list[int]:
     """Where to cut so that no segment is larger than the limit, and the least is kept between them."""
     best: list[tuple[int, list[int]]] = [(0, [])]
     for stop in range(1, len(sums)):
@@ -145,5 +178,13 @@ def _cut(functional: Any, nodes: Sequence[Any], cuts: Sequence[int]) -> list[Seg
         layers = [layer for layer in layers if isinstance(layer, keras.layers.Layer)]
         gives = [key for key in made if key in wanted]
         wanted |= needs.keys()
-        segments.append(Segment(part, layers, [key for key in needs if key not in made], gives, stop < len(nodes)))
+        segments.append(
+            Segment(
+                part,
+                layers,
+                [key for key in needs if key not in made],
+                gives,
+                stop < len(nodes),
+            )
+        )
     return segments[::-1]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Objective, Tensor, Terms, Tree
+from tftrain.core.types import Batch, LossTerms, Objective, Tensor, Tree
 
 
 class Share(NamedTuple):
@@ -20,14 +20,14 @@ class Share(NamedTuple):
     present: Tensor | float = 1.0
 
 
-class Multiplied:
+class ScaledObjective:
     """An objective whose loss is multiplied, and its gradients with it."""
 
     def __init__(self, inner: Objective, factor: Tensor):
         self._inner = inner
         self._loss = self._penalties = self._sums = factor
 
-    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms:
+    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
         terms = self._inner.terms(batch, carry, training)
         return terms._replace(
             loss=_times(terms.loss, self._loss),
@@ -35,14 +35,16 @@ class Multiplied:
             sums=[_times(penalty, self._sums) for penalty in terms.sums],
         )
 
-    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]:
-        return added(self.terms(batch, carry, training))
+    def __call__(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> tuple[Tensor, Tree, Tree]:
+        return total_loss(self.terms(batch, carry, training))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
 
-class Portion(Multiplied):
+class Portion(ScaledObjective):
     """The objective of a piece of a batch, such that those of all pieces add up to that of the whole."""
 
     def __init__(self, inner: Objective, share: Share):
@@ -51,9 +53,13 @@ class Portion(Multiplied):
         self._penalties, self._sums = share.examples, share.present
 
 
-def added(terms: Terms) -> tuple[Tensor, Tree, Tree]:
+def total_loss(terms: LossTerms) -> tuple[Tensor, Tree, Tree]:
     """The loss with all that is added to it, the outputs and the carry."""
-    return tf.add_n([terms.loss, *terms.penalties, *terms.sums]), terms.outputs, terms.carry
+    return (
+        tf.add_n([terms.loss, *terms.penalties, *terms.sums]),
+        terms.outputs,
+        terms.carry,
+    )
 
 
 def _times(value: Tensor, factor: Tensor | float) -> Tensor:

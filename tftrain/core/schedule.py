@@ -8,23 +8,25 @@ from typing import Literal, NamedTuple
 
 from tftrain.core.types import View
 
-Cadence = Callable[[int], int]  # the next step, after this one, at which something is wanted; the first step is 1
-GOES_ON, POINT, MEASURED = 0, 1, 2  # what there is at the end of a stretch of steps
+Trigger = Callable[
+    [int], int
+]  # the next step, after this one, at which something is wanted; the first step is 1
+NOTHING_DUE, POINT, MEASURED = 0, 1, 2  # what there is at the end of a stretch of steps
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """The steps of a call up to number `end`, which counts from the start of the call."""
 
     end: int
-    kind: int = GOES_ON
+    kind: int = NOTHING_DUE
 
 
-def every(steps: int) -> Cadence:
+def every(steps: int) -> Trigger:
     """At each multiple of `steps`."""
     return lambda step: (step // steps + 1) * steps
 
 
-def doubling_then_every(steps: int) -> Cadence:
+def doubling_then_every(steps: int) -> Trigger:
     """At 1, 2, 4, 8, ... while these lie closer than `steps`, then at each multiple of `steps`."""
 
     def next_after(step: int) -> int:
@@ -34,7 +36,7 @@ def doubling_then_every(steps: int) -> Cadence:
     return next_after
 
 
-def thinning(steps: int) -> Cadence:
+def thinning(steps: int) -> Trigger:
     """At each of the first `2 steps`, then at each second one up to `4 steps`, and so on: for runs that may end soon.
 
     So of n steps there are some `steps log2(n / steps)`, and wherever a run ends these are spread over all of it.
@@ -47,17 +49,17 @@ def thinning(steps: int) -> Cadence:
     return next_after
 
 
-def at_multiples(cadence: Cadence, steps: int) -> Cadence:
+def at_multiples(cadence: Trigger, steps: int) -> Trigger:
     """At `steps` times what the cadence gives."""
     return lambda step: steps * cadence(step // steps)
 
 
-def either(*cadences: Cadence) -> Cadence:
+def either(*cadences: Trigger) -> Trigger:
     """Whenever one of them is due."""
     return lambda step: min(cadence(step) for cadence in cadences)
 
 
-class Due(NamedTuple):
+class NextEvent(NamedTuple):
     """The next step at which something is wanted, and what."""
 
     step: int
@@ -74,7 +76,7 @@ class Due(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How long to train, and what is wanted when; None is never. The last step is due for all but checkpoints.
 
     `scalars` is when there is a point of every curve of training at the latest: histograms have one beside them, but
@@ -83,28 +85,45 @@ class Plan:
     """
 
     total_steps: int
-    scalars: Cadence
-    histograms: Cadence | None = None
-    views: tuple[tuple[Cadence, View], ...] = ()
-    checkpoints: Cadence | None = None
-    pictures: Cadence | None = None
+    scalars: Trigger
+    histograms: Trigger | None = None
+    views: tuple[tuple[Trigger, View], ...] = ()
+    checkpoints: Trigger | None = None
+    pictures: Trigger | None = None
     steps_per_call: int | Literal["auto"] = "auto"
     on_nonfinite: Literal["stop", "skip", "rewind"] = "stop"
     cuts: tuple[int, ...] = ()
 
-    def due_after(self, step: int) -> Due:
-        def following(cadence: Cadence | None) -> int:
-            return min(cadence(step), self.total_steps) if cadence else self.total_steps + 1
+    def due_after(self, step: int) -> NextEvent:
+        def following(cadence: Trigger | None) -> int:
+            return (
+                min(cadence(step), self.total_steps)
+                if cadence
+                else self.total_steps + 1
+            )
 
         scalars, histograms = following(self.scalars), following(self.histograms)
         views = [(following(cadence), view) for cadence, view in self.views]
-        checkpoint = self.checkpoints(step) if self.checkpoints else self.total_steps + 1
+        checkpoint = (
+            self.checkpoints(step) if self.checkpoints else self.total_steps + 1
+        )
         pictures = following(self.pictures)
-        due = min(scalars, histograms, checkpoint, pictures, *(wanted for wanted, _ in views))
+        due = min(
+            scalars, histograms, checkpoint, pictures, *(wanted for wanted, _ in views)
+        )
         shown = tuple(view for wanted, view in views if wanted == due)
-        return Due(due, scalars == due, histograms == due, shown, checkpoint == due, pictures == due)
+        return NextEvent(
+            due,
+            scalars == due,
+            histograms == due,
+            shown,
+            checkpoint == due,
+            pictures == due,
+        )
 
-    def call_after(self, step: int, most: int, each_point: bool) -> list[tuple[Stretch, Due]]:
+    def call_after(
+        self, step: int, most: int, each_point: bool
+    ) -> list[tuple[Segment, NextEvent]]:
         """At most so many steps, up to what the host must see before it goes on, cut at all that is due on the way.
 
         That is a view, a picture, a checkpoint, and with `each_point` every point. The last may be due only later.
@@ -115,14 +134,20 @@ class Plan:
             due = self.due_after(step + end)
             end = due.step - step
             if end > most:
-                return [*stretches, (Stretch(most), due)]
-            stretches.append((Stretch(end, _kind(due)), due))
-            if due.views or due.pictures or due.checkpoint or each_point or due.step == self.total_steps:
+                return [*stretches, (Segment(most), due)]
+            stretches.append((Segment(end, _kind(due)), due))
+            if (
+                due.views
+                or due.pictures
+                or due.checkpoint
+                or each_point
+                or due.step == self.total_steps
+            ):
                 break
         return stretches
 
 
-def _kind(due: Due) -> int:
+def _kind(due: NextEvent) -> int:
     if due.histograms:
         return MEASURED
-    return POINT if due.point else GOES_ON
+    return POINT if due.point else NOTHING_DUE

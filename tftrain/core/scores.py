@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.masks import mask_of, masked
+from tftrain.core.masks import mask_of, with_mask
 from tftrain.core.types import Tensor, Tree
 
 # Means of a figure of each output by itself. Other metrics compare whole rows, such as the largest of each.
@@ -21,7 +21,9 @@ _BY_OUTPUT = (
 )
 
 
-def update_metric(metric: Any, y: Tensor, outputs: Tree, weight: Tensor | None = None) -> None:
+def update_metric(
+    metric: Any, y: Tensor, outputs: Tree, weight: Tensor | None = None
+) -> None:
     """Update a Keras metric without what the mask of the outputs hides.
 
     Only Keras' means of a function know masks; others of its metrics get the mask as weights. A user's own class is
@@ -34,7 +36,11 @@ def update_metric(metric: Any, y: Tensor, outputs: Tree, weight: Tensor | None =
         weight: of the examples or of each number of the loss, [batch, ...], if they have any.
     """
     mask, inner = mask_of(outputs), getattr(metric, "metric", metric)
-    if mask is not None and mask.shape.rank == outputs.shape.rank and outputs.shape[-1] != 1:
+    if (
+        mask is not None
+        and mask.shape.rank == outputs.shape.rank
+        and outputs.shape[-1] != 1
+    ):
         mask, y, outputs, weight = _by_output(inner, mask, y, outputs, weight)
     if mask is not None and _takes_weights_alone(inner):
         if weight is None:
@@ -49,7 +55,9 @@ def _takes_weights_alone(metric: Any) -> bool:
     return of_keras and not isinstance(metric, keras.metrics.MeanMetricWrapper)
 
 
-def _by_output(metric: Any, mask: Tensor, y: Tensor, outputs: Tensor, weight: Tensor | None) -> tuple:
+def _by_output(
+    metric: Any, mask: Tensor, y: Tensor, outputs: Tensor, weight: Tensor | None
+) -> tuple:
     """The same with a mask that the metric can take, where it hides single outputs of a row.
 
     A metric of rows counts those of which anything counts.
@@ -58,11 +66,13 @@ def _by_output(metric: Any, mask: Tensor, y: Tensor, outputs: Tensor, weight: Te
         return mask, y, outputs, weight
     if isinstance(metric, _BY_OUTPUT) and y.shape.rank == outputs.shape.rank:
         if weight is not None:
-            weight = tf.reshape(_with_rank(weight, mask.shape.rank) * tf.ones_like(outputs), [-1])
+            weight = tf.reshape(
+                _with_rank(weight, mask.shape.rank) * tf.ones_like(outputs), [-1]
+            )
         mask, rows = tf.reshape(mask, [-1]), tf.reshape(outputs, [-1, 1])
-        return mask, tf.reshape(y, [-1, 1]), masked(rows, mask), weight
+        return mask, tf.reshape(y, [-1, 1]), with_mask(rows, mask), weight
     mask = tf.reduce_any(tf.cast(mask, tf.bool), -1)
-    return mask, y, masked(tf.identity(outputs), mask), weight
+    return mask, y, with_mask(tf.identity(outputs), mask), weight
 
 
 def _with_rank(weight: Tensor, rank: int) -> Tensor:

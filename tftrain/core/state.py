@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.guards import NormRange
+from tftrain.core.guards import SpikeDetector
 from tftrain.core.types import Rate, Transform, Tree
-from tftrain.core.variables import FIRST, buffers_of
+from tftrain.core.variables import ON_FIRST_REPLICA, buffers_of
 
 
-class Text:
+class HostState:
     """A text that a checkpoint holds; as a variable it could not be made where there are several workers."""
 
     def __init__(self, text: str):
@@ -41,10 +41,12 @@ class TrainState:
         carry: Tree = (),
         loss_scale: Any = None,
         averages: Any = None,
-        norm_range: NormRange | None = None,
+        norm_range: SpikeDetector | None = None,
     ):
         if not model.trainable_variables:
-            raise ValueError(f"the model '{model.name}' has no trainable variables: is it built, and not frozen?")
+            raise ValueError(
+                f"the model '{model.name}' has no trainable variables: is it built, and not frozen?"
+            )
         optimizer.build(model.trainable_variables)
         self.model = model
         self.optimizer = optimizer
@@ -56,9 +58,9 @@ class TrainState:
         self.carry = _hold(carry)
         self.loss_scale = loss_scale
         self.averages = averages
-        self.norm_range = norm_range or NormRange()
-        self.step = tf.Variable(0, dtype=tf.int64, name="step", **FIRST)
-        self.host = Text("{}")
+        self.norm_range = norm_range or SpikeDetector()
+        self.step = tf.Variable(0, dtype=tf.int64, name="step", **ON_FIRST_REPLICA)
+        self.host = HostState("{}")
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
         """Every variable by a name such as `model/000_kernel`, the same in each process that builds the same run.
@@ -68,15 +70,27 @@ class TrainState:
         metrics = [variable for metric in self.metrics for variable in metric.variables]
         groups = {
             # The model lists its seed generators too, which a tf.train.Checkpoint of the model would leave out.
-            "model": [(variable.name, variable.value) for variable in self.model.variables],
-            "optimizer": [("", variable.value) for variable in self.optimizer.variables],
+            "model": [
+                (variable.name, variable.value) for variable in self.model.variables
+            ],
+            "optimizer": [
+                ("", variable.value) for variable in self.optimizer.variables
+            ],
             "metrics": [(variable.name, variable.value) for variable in metrics],
-            "transform": [("", variable) for variable in tf.nest.flatten(self.transform)],
+            "transform": [
+                ("", variable) for variable in tf.nest.flatten(self.transform)
+            ],
             "rate": [("", variable) for variable in tf.nest.flatten(self.rate)],
             "carry": [("", variable) for variable in tf.nest.flatten(self.carry)],
-            "loss_scale": [("", variable) for variable in (self.loss_scale.variables if self.loss_scale else ())],
+            "loss_scale": [
+                ("", variable)
+                for variable in (self.loss_scale.variables if self.loss_scale else ())
+            ],
             "norm_range": [("", variable) for variable in self.norm_range.variables],
-            "average": [("", variable) for variable in (self.averages.variables if self.averages else ())],
+            "average": [
+                ("", variable)
+                for variable in (self.averages.variables if self.averages else ())
+            ],
         }
         named = {
             f"{group}/{_position(index, name)}": variable
@@ -93,9 +107,11 @@ class ModelState:
 
     def __init__(self, model: Any, averaged: Sequence[Any] = ()):
         self.model = model
-        self._averaged = {id(variable): index for index, variable in enumerate(averaged)}
+        self._averaged = {
+            id(variable): index for index, variable in enumerate(averaged)
+        }
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.host = Text("{}")
+        self.host = HostState("{}")
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
         """Every variable of the model, by its name in the checkpoint of a TrainState."""
@@ -109,7 +125,9 @@ class ModelState:
 
 
 def _hold(tree: Tree) -> Tree:
-    return tf.nest.map_structure(lambda value: tf.Variable(value, **FIRST), tree)
+    return tf.nest.map_structure(
+        lambda value: tf.Variable(value, **ON_FIRST_REPLICA), tree
+    )
 
 
 def _position(index: int, name: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Ledger:
+class PhaseTimer:
     """Owns the seconds that each kind of work took, such as `input` or `step`.
 
     Work within other work counts for its own kind alone.
@@ -17,11 +17,13 @@ class Ledger:
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock = clock
         self._seconds: dict[str, float] = {}
-        self._within = [0.0]  # seconds that are counted already, of each work that goes on
+        self._within = [
+            0.0
+        ]  # seconds that are counted already, of each work that goes on
         self._plain = self._measured = 0
 
     @contextmanager
-    def timing(self, kind: str) -> Iterator[None]:
+    def phase(self, kind: str) -> Iterator[None]:
         began = self._clock()
         self._within.append(0.0)
         try:
@@ -35,7 +37,7 @@ class Ledger:
         """The action, timed whenever it is done."""
 
         def do(*given: Any, **named: Any) -> None:
-            with self.timing(kind):
+            with self.phase(kind):
                 action(*given, **named)
 
         return do
@@ -49,15 +51,22 @@ class Ledger:
         """Take in how many steps the seconds of `step` and of `measuring` were for."""
         self._plain, self._measured = self._plain + plain, self._measured + measured
 
-    def spent(self) -> dict[str, float]:
+    def seconds_by_phase(self) -> dict[str, float]:
         """Seconds by kind; `measuring` is what measured steps took more than others would have.
 
         Where all steps are measured nobody can tell, and they all count as steps.
         """
         found = {"step": 0.0, "measuring": 0.0} | self._seconds
-        usual = found["step"] / self._plain * self._measured if self._plain else found["measuring"]
+        usual = (
+            found["step"] / self._plain * self._measured
+            if self._plain
+            else found["measuring"]
+        )
         usual = min(usual, found["measuring"])
-        found["step"], found["measuring"] = found["step"] + usual, found["measuring"] - usual
+        found["step"], found["measuring"] = (
+            found["step"] + usual,
+            found["measuring"] - usual,
+        )
         return {kind: seconds for kind, seconds in found.items() if seconds > 0}
 
     def _add(self, kind: str, seconds: float) -> None:

@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     starts: Tensor | None = None
 
 
-class Facts(NamedTuple):
+class DataSpec(NamedTuple):
     """What the data tells about itself, without the batch axis.
 
     `classes` is the number of labels when the targets are class labels (integer or one-hot), else None. Where they are
@@ -35,7 +35,7 @@ class Facts(NamedTuple):
     by_position: bool = False
 
 
-class Feed(Protocol):
+class BatchSource(Protocol):
     """Serves batches by position, so that a run can go on from any step.
 
     On the host `serve(step, count)` makes a handle for the next `count` steps; in the graph
@@ -51,7 +51,7 @@ class Feed(Protocol):
     prepared: bool
     in_order: bool
 
-    def evaluating(self, batch_size: int, max_in_order: int) -> Feed: ...
+    def evaluating(self, batch_size: int, max_in_order: int) -> BatchSource: ...
 
     def run_length(self, step: int) -> int: ...
 
@@ -71,7 +71,7 @@ class Carry(NamedTuple):
     own: Tree = ()
 
 
-class Evaluation(NamedTuple):
+class LossAndGrads(NamedTuple):
     """What a gradient method found.
 
     `grads` is the true gradient of `loss`: float32 (float64 where that is Keras' floatx), at true size, one per
@@ -85,7 +85,7 @@ class Evaluation(NamedTuple):
     carry: Tree = ()
 
 
-class Terms(NamedTuple):
+class LossTerms(NamedTuple):
     """What an objective finds: a loss, which is a mean over what counts, and what the layers add to it.
 
     `penalties` are those that are the same for any batch, or a mean over the examples; `sums` are sums over them. So
@@ -129,15 +129,19 @@ class Objective(Protocol):
 
     def score(self, metric: Any, batch: Batch, outputs: Tree) -> None: ...
 
-    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> Terms: ...
+    def terms(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> LossTerms: ...
 
-    def __call__(self, batch: Batch, carry: Tree = (), training: bool = True) -> tuple[Tensor, Tree, Tree]: ...
+    def __call__(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> tuple[Tensor, Tree, Tree]: ...
 
 
-GradientMethod = Callable[[Objective, Batch, Tree], Evaluation]
+GradientMethod = Callable[[Objective, Batch, Tree], LossAndGrads]
 
 
-class Carrying(NamedTuple):
+class StatefulMethod(NamedTuple):
     """A gradient method that is given sequences window by window, and the carry before the first, [batch_size, ...]."""
 
     method: GradientMethod
@@ -173,7 +177,7 @@ class Activation(NamedTuple):
     values: Tensor
 
 
-class Moment(NamedTuple):
+class StepOutputs(NamedTuple):
     """All that is true of one step; the lists run parallel to `names`.
 
     The gradient of an embedding is a tf.IndexedSlices (`core/sparse.py`). On several devices outputs and activations
@@ -187,10 +191,12 @@ class Moment(NamedTuple):
     grads: list[Tensor]  # gradients after the transforms
     updates: list[Tensor]  # what was added to the parameters
     names: tuple[str, ...]
-    activations: dict[str, Activation] = {}  # by layer; of the first replica and micro-batch, where there are many
+    activations: dict[
+        str, Activation
+    ] = {}  # by layer; of the first replica and micro-batch, where there are many
 
 
-class Signals(NamedTuple):
+class LogData(NamedTuple):
     """What leaves a step for whoever watches; a histogram is [buckets, 3]: left, right, count."""
 
     scalars: dict[str, float] = {}
@@ -198,18 +204,20 @@ class Signals(NamedTuple):
     images: dict[str, Any] = {}
     texts: dict[str, str] = {}
 
-    def merged(self, other: Signals) -> Signals:
-        return Signals(*(mine | theirs for mine, theirs in zip(self, other, strict=True)))
+    def merged(self, other: LogData) -> LogData:
+        return LogData(
+            *(mine | theirs for mine, theirs in zip(self, other, strict=True))
+        )
 
 
 class Probe(NamedTuple):
     """A measurement: `measure(moment)` in the graph, `read(measured)` on the host, with the tensors as arrays."""
 
-    measure: Callable[[Moment], Tree]
-    read: Callable[[Tree], Signals]
+    measure: Callable[[StepOutputs], Tree]
+    read: Callable[[Tree], LogData]
 
 
-class Scene(Protocol):
+class PlotContext(Protocol):
     """What a picture is drawn from: a run after `step` updates, as arrays on the host; nothing of it changes the run.
 
     `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
@@ -226,7 +234,7 @@ class Scene(Protocol):
     """
 
     step: int
-    facts: Facts
+    facts: DataSpec
     names: list[str]
     batch: Batch
 
@@ -257,9 +265,11 @@ class Scene(Protocol):
     def losses(self, places: tuple[tuple[int, int], ...], values: Any) -> Any: ...
 
 
-Picture = Callable[[Scene], Any]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none
-View = Callable[[int], Signals]  # made on the host at a step, such as validation
-Observer = Callable[[int, Signals], None]  # eats signals; may have a close()
+Picture = Callable[
+    [PlotContext], Any
+]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none
+View = Callable[[int], LogData]  # made on the host at a step, such as validation
+Observer = Callable[[int, LogData], None]  # eats signals; may have a close()
 
 
 class Stop(Exception):

@@ -9,22 +9,26 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain.core.layer_hooks import hooked
+from tftrain.core.layer_hooks import patched_attribute
 from tftrain.core.numerics import Gradient
 from tftrain.core.replication import summed
 from tftrain.core.types import Tensor
-from tftrain.core.variables import FIRST
+from tftrain.core.variables import ON_FIRST_REPLICA
 
 
-class Shares(NamedTuple):
+class ParamOptions(NamedTuple):
     """What applies to one parameter alone: a multiple of the rate, and its weight decay, where Keras does none."""
 
     rate: float = 1.0
     weight_decay: float | None = None
 
 
-def apply(
-    optimizer: Any, grads: Sequence[Gradient], variables: Sequence[Any], rate: Tensor, shares: Sequence[Shares]
+def apply_gradients(
+    optimizer: Any,
+    grads: Sequence[Gradient],
+    variables: Sequence[Any],
+    rate: Tensor,
+    shares: Sequence[ParamOptions],
 ) -> None:
     """Change the parameters by one update.
 
@@ -41,7 +45,7 @@ def apply(
     multiples = [share.rate for share in shares]
     if set(multiples) != {1.0}:
         _set_multiples(optimizer, multiples)
-    with summed(optimizer), fused(optimizer, rate, multiples):
+    with summed(optimizer), fused_kernels(optimizer, rate, multiples):
         optimizer.apply(list(grads), list(variables))
 
 
@@ -64,23 +68,32 @@ def _set_multiples(optimizer: Any, multiples: Sequence[float]) -> None:
         rate = optimizer.learning_rate.value.read_value()
         for multiple in sorted(set(multiples)):
             optimizer.learning_rate.assign(rate * multiple)  # Keras takes it from there
-            members = [variable for variable in variables if multiple_of(variable) == multiple]
+            members = [
+                variable for variable in variables if multiple_of(variable) == multiple
+            ]
             kind._apply_weight_decay(optimizer, members)
         optimizer.learning_rate.assign(rate)
 
-    vars(optimizer).update(update_step=update_step, _apply_weight_decay=apply_weight_decay)
+    vars(optimizer).update(
+        update_step=update_step, _apply_weight_decay=apply_weight_decay
+    )
 
 
-class Averages:
+class ParamEMA:
     """Exponential moving averages of the parameters, one step for each update (Polyak & Juditsky, 1992)."""
 
     def __init__(self, params: Sequence[tf.Variable], decay: float):
         self._params, self._decay = list(params), decay
-        self.variables = [tf.Variable(param.read_value(), name="average", **FIRST) for param in params]
+        self.variables = [
+            tf.Variable(param.read_value(), name="average", **ON_FIRST_REPLICA)
+            for param in params
+        ]
 
     def advance(self) -> None:
         for average, param in zip(self.variables, self._params, strict=True):
-            average.assign_sub((1 - self._decay) * (average.read_value() - param.read_value()))
+            average.assign_sub(
+                (1 - self._decay) * (average.read_value() - param.read_value())
+            )
 
     def swap(self) -> None:
         """Exchange the parameters with their averages; a second call puts them back, bit for bit."""
@@ -94,7 +107,9 @@ Update = Callable[[Tensor, tf.Variable], None]  # of one variable, by its gradie
 
 
 @contextmanager
-def fused(optimizer: Any, rate: Tensor, multiples: Sequence[float] = ()) -> Iterator[None]:
+def fused_kernels(
+    optimizer: Any, rate: Tensor, multiples: Sequence[float] = ()
+) -> Iterator[None]:
     """While it lasts, `optimizer.apply` updates by such kernels where there are any; the formulas are the same.
 
     (Adam's has 1 - beta_2 in float32: of a usual 0.999 that is off by 5e-5, and the step by half as much.)
@@ -102,27 +117,42 @@ def fused(optimizer: Any, rate: Tensor, multiples: Sequence[float] = ()) -> Iter
     `multiples` are those of the rate that the optimizer's variables have, where not all have the rate itself.
     """
     make, own = _UPDATES.get(type(optimizer)), optimizer.update_step
-    if make is None or tf.distribute.has_strategy() or getattr(optimizer, "amsgrad", False):
+    if (
+        make is None
+        or tf.distribute.has_strategy()
+        or getattr(optimizer, "amsgrad", False)
+    ):
         yield
         return
     multiples = multiples or [1.0] * len(optimizer._trainable_variables)
-    updates = {multiple: make(optimizer, rate * multiple) for multiple in sorted(set(multiples) - {0.0})}
+    updates = {
+        multiple: make(optimizer, rate * multiple)
+        for multiple in sorted(set(multiples) - {0.0})
+    }
 
-    def update_step(gradient: Any, variable: tf.Variable, learning_rate: Tensor) -> None:
+    def update_step(
+        gradient: Any, variable: tf.Variable, learning_rate: Tensor
+    ) -> None:
         update = updates.get(multiples[optimizer._get_variable_index(variable)])
-        if update is not None and isinstance(gradient, tf.Tensor) and gradient.dtype == variable.dtype == tf.float32:
+        if (
+            update is not None
+            and isinstance(gradient, tf.Tensor)
+            and gradient.dtype == variable.dtype == tf.float32
+        ):
             update(gradient, variable)
         else:
             own(gradient, variable, learning_rate)
 
-    with hooked([optimizer], lambda _: update_step, "update_step"):
+    with patched_attribute([optimizer], lambda _: update_step, "update_step"):
         yield
 
 
 def _sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
     def update(gradient: Tensor, variable: tf.Variable) -> None:
         if optimizer.momentum == 0:
-            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=variable.handle, alpha=rate, delta=gradient
+            )
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
@@ -137,7 +167,10 @@ def _sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
 
 
 def _adam(optimizer: keras.optimizers.Adam, rate: Tensor) -> Update:
-    beta_1, beta_2 = tf.constant(optimizer.beta_1, tf.float32), tf.constant(optimizer.beta_2, tf.float32)
+    beta_1, beta_2 = (
+        tf.constant(optimizer.beta_1, tf.float32),
+        tf.constant(optimizer.beta_2, tf.float32),
+    )
     step = tf.cast(optimizer.iterations.value + 1, tf.float32)
     beta_1_power, beta_2_power = tf.pow(beta_1, step), tf.pow(beta_2, step)
     own_rate = (
@@ -145,7 +178,10 @@ def _adam(optimizer: keras.optimizers.Adam, rate: Tensor) -> Update:
     )  # once for all variables, where Keras does for each
 
     def update(gradient: Tensor, variable: tf.Variable) -> None:
-        m, v = (_slot(optimizer, slots, variable) for slots in (optimizer._momentums, optimizer._velocities))
+        m, v = (
+            _slot(optimizer, slots, variable)
+            for slots in (optimizer._momentums, optimizer._velocities)
+        )
         if not _is_better_whole(variable):
             m.assign_add((gradient - m) * (1 - optimizer.beta_1))
             v.assign_add((tf.square(gradient) - v) * (1 - optimizer.beta_2))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import (
+    global_state,
+)  # there is no public way to the seed that all share
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from tftrain.core.types import Tree
 
@@ -21,24 +27,38 @@ class Names(NamedTuple):
 
 def parameters(model: Any) -> list:
     """Every parameter in the model's order, those of frozen layers too."""
-    made = {id(variable) for layer in model._flatten_layers() for variable in layer._trainable_variables}
-    return [variable for variable in model.weights if variable.trainable or id(variable) in made]
+    made = {
+        id(variable)
+        for layer in model._flatten_layers()
+        for variable in layer._trainable_variables
+    }
+    return [
+        variable
+        for variable in model.weights
+        if variable.trainable or id(variable) in made
+    ]
 
 
 def buffers_of(model: Any) -> list:
     """The model's other variables, without the weights of frozen layers, which may be many and do not change."""
     frozen = {id(variable) for variable in parameters(model)}
-    return [variable.value for variable in model.non_trainable_variables if id(variable) not in frozen]
+    return [
+        variable.value
+        for variable in model.non_trainable_variables
+        if id(variable) not in frozen
+    ]
 
 
-def unknown_to_keras(model: Any) -> dict[str, tf.Variable]:
+def untracked_variables(model: Any) -> dict[str, tf.Variable]:
     """The variables that layers hold beside their weights, such as a plain tf.Variable, by the layer's name and theirs.
 
     Keras neither trains nor saves them.
     """
     known, found = {id(variable.value) for variable in model.variables}, {}
     for layer in model._flatten_layers():
-        for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
+        for name, value in sorted(
+            vars(layer).items(), key=lambda item: item[0].startswith("_")
+        ):
             for one in _variables_in(value):
                 if id(one) not in known:
                     known.add(id(one))
@@ -58,20 +78,26 @@ def _variables_in(value: Any) -> Iterator[tf.Variable]:
             yield from _variables_in(one)
 
 
-def named(model: Any) -> dict[int, str]:
+def names_by_id(model: Any) -> dict[int, str]:
     """A name such as `002.encoder.dense/kernel` for each parameter, by the variable's id.
 
     The number counts the layers that own parameters, in order, those that are frozen too, so that freezing changes no
     name. Two layers may have one path, and two variables of a layer one name.
     """
-    owners = {id(variable): layer for layer in reversed(model._flatten_layers()) for variable in _own(layer)}
+    owners = {
+        id(variable): layer
+        for layer in reversed(model._flatten_layers())
+        for variable in _own(layer)
+    }
     labels: dict[int, str] = {}  # by the owner's id
     names: dict[int, str] = {}
     for variable in parameters(model):
         owner = owners.get(id(variable), model)
         path, _, name = variable.path.removeprefix(f"{model.name}/").rpartition("/")
-        label = labels.setdefault(id(owner), f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/")
-        names[id(variable)] = _unlike(names.values(), label + name)
+        label = labels.setdefault(
+            id(owner), f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/"
+        )
+        names[id(variable)] = _unique(names.values(), label + name)
     return names
 
 
@@ -79,14 +105,22 @@ def _own(layer: Any) -> list:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
-def _unlike(taken: Iterable[str], name: str) -> str:
-    numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+def _unique(taken: Iterable[str], name: str) -> str:
+    numbered = itertools.chain(
+        [name], (f"{name}_{number}" for number in itertools.count(2))
+    )
     return next(one for one in numbered if one not in taken)
 
 
 def names_of(model: Any) -> Names:
-    by_id, trained = named(model), [id(variable) for variable in model.trainable_variables]
-    return Names([by_id[one] for one in trained], [name for one, name in by_id.items() if one not in set(trained)])
+    by_id, trained = (
+        names_by_id(model),
+        [id(variable) for variable in model.trainable_variables],
+    )
+    return Names(
+        [by_id[one] for one in trained],
+        [name for one, name in by_id.items() if one not in set(trained)],
+    )
 
 
 def parameter_names(model: Any) -> list[str]:
@@ -96,29 +130,77 @@ def parameter_names(model: Any) -> list[str]:
 
 def element_name(param: str, shape: Sequence[int], place: int) -> str:
     """Of a parameter with this name and shape the number at a place in row-major order."""
-    return ".".join([param, *(str(index) for index in np.unravel_index(place, shape))] if shape else [param])
+    return ".".join(
+        [param, *(str(index) for index in np.unravel_index(place, shape))]
+        if shape
+        else [param]
+    )
 
 
-def element(name: str, params: Sequence[str], shapes: Sequence[Sequence[int]]) -> tuple[int, int]:
+def parse_element_name(
+    name: str, params: Sequence[str], shapes: Sequence[Sequence[int]]
+) -> tuple[int, int]:
     """Which parameter a number is of, and its place there; raises ValueError for a name that is none."""
     for number, (param, shape) in enumerate(zip(params, shapes, strict=True)):
         indices = name.removeprefix(f"{param}.").split(".") if shape else []
         if name != ".".join([param, *indices]) or len(indices) != len(shape):
             continue
-        if all(one in map(str, range(side)) for one, side in zip(indices, shape, strict=True)):
-            return number, int(np.ravel_multi_index([*map(int, indices)], shape)) if shape else 0
-    last = [element_name(param, shape, int(np.prod(shape)) - 1) for param, shape in zip(params, shapes, strict=True)]
-    raise ValueError(f"given '{name}', which names no number; the last of each parameter are {', '.join(last)}")
+        if all(
+            one in map(str, range(side))
+            for one, side in zip(indices, shape, strict=True)
+        ):
+            return number, int(
+                np.ravel_multi_index([*map(int, indices)], shape)
+            ) if shape else 0
+    last = [
+        element_name(param, shape, int(np.prod(shape)) - 1)
+        for param, shape in zip(params, shapes, strict=True)
+    ]
+    raise ValueError(
+        f"given '{name}', which names no number; the last of each parameter are {', '.join(last)}"
+    )
 
 
-FIRST = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}  # all replicas write the same
+ON_FIRST_REPLICA = {
+    "trainable": False,
+    "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+}  # all replicas write the same
 
 
-def read(tree: Tree) -> Tree:
+def read_values(tree: Tree) -> Tree:
     """The present values of a tree of variables."""
     return tf.nest.map_structure(lambda variable: variable.read_value(), tree)
 
 
-def write(tree: Tree, values: Tree) -> None:
+def assign_values(tree: Tree, values: Tree) -> None:
     """Give a tree of variables new values."""
     tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
+
+
+@contextmanager
+def preserve_state(model: Any) -> Iterator[None]:
+    """What a forward pass changes in the model is as before at the end of the block, and the seed of keras.random."""
+    seed = global_state.get_global_attribute(
+        GLOBAL_SEED_GENERATOR
+    )  # which is taken where none is given
+    shared = [] if seed is None else [seed.state.value]
+    normed = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.SpectralNormalization)
+    ]
+    trained = [
+        variable.value for layer in normed for variable in layer.trainable_variables
+    ]  # which it changes too
+    buffers = [
+        *buffers_of(model),
+        *untracked_variables(model).values(),
+        *shared,
+        *trained,
+    ]
+    before = [buffer.numpy() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.assign(value)

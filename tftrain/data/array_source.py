@@ -10,13 +10,15 @@ import tensorflow as tf
 from tftrain.core.types import Batch, Tensor, Tree
 from tftrain.data.batches import map_leaves
 from tftrain.data.preprocessing import Fitted, apply, apply_ahead
-from tftrain.data.sampler import Order
+from tftrain.data.sampler import BatchOrder
 
 CALL_ROWS = 2**22  # row numbers in one handle at most: 16 MiB
-DRAWN_ROWS = 2**16  # of small data, the orders of several epochs are drawn at once: that many row numbers
+DRAWN_ROWS = (
+    2**16
+)  # of small data, the orders of several epochs are drawn at once: that many row numbers
 
 
-class ArrayFeed:
+class ArraySource:
     """A feed over arrays held by TensorFlow; a handle holds row numbers only, and the number of its first step.
 
     The order of an epoch is a permutation drawn from the seed and the epoch. A handle may span epochs: where these end
@@ -25,13 +27,13 @@ class ArrayFeed:
 
     in_order = False
 
-    def __init__(self, data: Batch, order: Order, fitted: list[Fitted]):
+    def __init__(self, data: Batch, order: BatchOrder, fitted: list[Fitted]):
         ready, self._rest = apply_ahead(fitted, data, order.training)
         self._arrays = map_leaves(tf.constant, ready)
         self.prepared = not self._rest
         self._arrange(order)
 
-    def evaluating(self, batch_size: int, max_in_order: int) -> ArrayFeed:
+    def evaluating(self, batch_size: int, max_in_order: int) -> ArraySource:
         """The same examples, which are not held a second time, as validation serves them.
 
         Args:
@@ -42,7 +44,7 @@ class ArrayFeed:
         feed._arrange(self._order.evaluating(batch_size, max_in_order))
         return feed
 
-    def _arrange(self, order: Order) -> None:
+    def _arrange(self, order: BatchOrder) -> None:
         self._order = order
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int32))
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
@@ -50,7 +52,9 @@ class ArrayFeed:
         self._is_whole = order.batch_size == order.examples and not order.shuffle
         self.signature = {"step": tf.TensorSpec([], tf.int64)}
         if not self._is_whole:
-            self.signature["rows"] = tf.TensorSpec([None, order.batch_size] if order.is_even else [None], tf.int32)
+            self.signature["rows"] = tf.TensorSpec(
+                [None, order.batch_size] if order.is_even else [None], tf.int32
+            )
         if not order.is_even:
             self.signature["starts"] = tf.TensorSpec([None], tf.int32)
 
@@ -61,7 +65,9 @@ class ArrayFeed:
         handle = {"step": tf.constant(step, tf.int64)}
         if not self._is_whole:
             rows = self._rows(step, step + count)
-            handle["rows"] = tf.constant(rows.reshape(count, -1) if self._order.is_even else rows)
+            handle["rows"] = tf.constant(
+                rows.reshape(count, -1) if self._order.is_even else rows
+            )
         if not self._order.is_even:
             handle["starts"] = tf.constant(self._starts(step, count))
         return handle
@@ -82,7 +88,10 @@ class ArrayFeed:
         """The row numbers of the steps from `start` to before `stop`, one batch after the other."""
         first, place = self._order.place(start)
         last, end = self._order.place(stop - 1)
-        size, used = self._order.batch_size, min(self.steps_per_epoch * self._order.batch_size, self.examples)
+        size, used = (
+            self._order.batch_size,
+            min(self.steps_per_epoch * self._order.batch_size, self.examples),
+        )
         rows = [self._epoch_rows(epoch)[:used] for epoch in range(first, last + 1)]
         rows[-1] = rows[-1][: (end + 1) * size]
         rows[0] = rows[0][place * size :]
@@ -90,13 +99,17 @@ class ArrayFeed:
 
     def _starts(self, step: int, count: int) -> np.ndarray:
         """Where each batch starts among the rows of a handle, and where the last one ends."""
-        epochs, places = np.divmod(np.arange(step, step + count + 1), self.steps_per_epoch)
+        epochs, places = np.divmod(
+            np.arange(step, step + count + 1), self.steps_per_epoch
+        )
         starts = epochs * self.examples + places * self._order.batch_size
         return (starts - starts[0]).astype(np.int32)
 
     def _epoch_rows(self, epoch: int) -> np.ndarray:
         """All row numbers in the order of an epoch."""
-        block, place = divmod(epoch, self._epochs_drawn) if self._order.shuffle else (0, 0)
+        block, place = (
+            divmod(epoch, self._epochs_drawn) if self._order.shuffle else (0, 0)
+        )
         if self._drawn[0] != block:
             self._drawn = (block, self._draw(block))
         return self._drawn[1][place]

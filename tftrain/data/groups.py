@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrain.data.records import Addressed, serially
+from tftrain.data.records import RandomAccessRecords, as_dataset
 from tftrain.data.source import by_split, is_indexed
 from tftrain.runtime.errors import DataError
 
@@ -33,23 +33,37 @@ def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:
         groups = _groups_of(splits, feature)
         return _without(splits, feature), groups
     groups = _groups_of(splits.get("train"), feature)
-    return {name: None if data is None else _without(data, feature) for name, data in splits.items()}, groups
+    return {
+        name: None if data is None else _without(data, feature)
+        for name, data in splits.items()
+    }, groups
 
 
 def _groups_of(data: Any, feature: str | int) -> np.ndarray:
     """The group of each example, [examples]."""
     if isinstance(data, tuple):
         groups = np.asarray(_part(data[0], feature, axis=1))
-    elif isinstance(data, (tf.data.Dataset, Addressed)):
-        chosen = serially(data).map(lambda *example: _part(example[0], feature, axis=0))
+    elif isinstance(data, (tf.data.Dataset, RandomAccessRecords)):
+        chosen = as_dataset(data).map(
+            lambda *example: _part(example[0], feature, axis=0)
+        )
         groups = np.array(list(chosen.as_numpy_iterator()))
     elif not is_indexed(data):
-        raise DataError(f"groups: {feature!r} cannot be looked up in a value of type {type(data).__name__}")
+        raise DataError(
+            f"groups: {feature!r} cannot be looked up in a value of type {type(data).__name__}"
+        )
     else:
-        groups = np.array([np.asarray(_part(data[number][0], feature, axis=0)) for number in range(len(data))])
+        groups = np.array(
+            [
+                np.asarray(_part(data[number][0], feature, axis=0))
+                for number in range(len(data))
+            ]
+        )
     groups = groups.reshape(len(groups), -1)
     if groups.shape[1] != 1:
-        raise DataError(f"groups: feature {feature!r} has {groups.shape[1]} numbers for each example; expected one")
+        raise DataError(
+            f"groups: feature {feature!r} has {groups.shape[1]} numbers for each example; expected one"
+        )
     return groups[:, 0]
 
 
@@ -57,8 +71,10 @@ def _without(data: Any, feature: str | int) -> Any:
     if isinstance(data, tuple):
         return (_rest(data[0], feature, axis=1), *data[1:])
     if isinstance(data, tf.data.Dataset):
-        return data.map(lambda *example: (_rest(example[0], feature, axis=0), *example[1:]))
-    if isinstance(data, Addressed):
+        return data.map(
+            lambda *example: (_rest(example[0], feature, axis=0), *example[1:])
+        )
+    if isinstance(data, RandomAccessRecords):
         rest = _without(data.dataset(), feature)
 
         def decode(raw: tf.Tensor) -> tuple:
@@ -106,11 +122,19 @@ def _check_known(feature: str | int, names: list) -> None:
     if feature not in names:
         close = difflib.get_close_matches(str(feature), map(str, names), 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise DataError(f"groups: x has no feature {feature!r}; expected one of {', '.join(map(str, names))}{hint}")
+        raise DataError(
+            f"groups: x has no feature {feature!r}; expected one of {', '.join(map(str, names))}{hint}"
+        )
 
 
 def _check_column(x: Any, feature: str | int, axis: int) -> None:
     shape = tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
-    if not isinstance(feature, int) or len(shape) != axis + 1 or not 0 <= feature < shape[axis]:
+    if (
+        not isinstance(feature, int)
+        or len(shape) != axis + 1
+        or not 0 <= feature < shape[axis]
+    ):
         shown = list(shape[axis:])
-        raise DataError(f"groups: {feature!r} is no column of x, an example of which has the shape {shown}")
+        raise DataError(
+            f"groups: {feature!r} is no column of x, an example of which has the shape {shown}"
+        )

@@ -11,21 +11,30 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Facts, Feed, Tree
-from tftrain.data.array_source import ArrayFeed
-from tftrain.data.batches import leaves, map_leaves
+from tftrain.core.types import Batch, BatchSource, DataSpec, Tree
+from tftrain.data.array_source import ArraySource
+from tftrain.data.batches import map_leaves, named_leaves
 from tftrain.data.groups import take_groups
 from tftrain.data.number_types import PLAIN, Numbers, Whole
 from tftrain.data.preprocessing import Chain, Fitted, Preprocess, fit, tell_rounding
-from tftrain.data.records import Addressed, serially
-from tftrain.data.sampler import Order
-from tftrain.data.source import column_names, read
+from tftrain.data.records import RandomAccessRecords, as_dataset
+from tftrain.data.sampler import BatchOrder
+from tftrain.data.source import column_names, read_source
 from tftrain.data.splits import How, Split, split, take
-from tftrain.data.stream_source import StreamFeed
-from tftrain.data.summary import Survey, all_classes, classes_of, first_not_finite, record_of, survey
+from tftrain.data.stream_source import StreamSource
+from tftrain.data.summary import (
+    DataSummary,
+    all_classes,
+    classes_of,
+    first_not_finite,
+    record_of,
+    validate_split,
+)
 from tftrain.runtime.errors import DataError
 
-EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
+EVALUATION_BATCH = (
+    256  # evaluation batches are at least this large: no gradients need to be held
+)
 SAMPLE_EXAMPLES = 32
 
 
@@ -38,7 +47,9 @@ class DataOptions:
     validation: float = 0.0
     test: float = 0.0
     split: How = "auto"
-    groups: str | int | None = None  # the feature that says which examples stay together
+    groups: str | int | None = (
+        None  # the feature that says which examples stay together
+    )
     split_seed: int = 0
     drop_remainder: bool = False
     preprocess: tuple[Preprocess, ...] = ()
@@ -55,23 +66,30 @@ class Data(NamedTuple):
     `cast_for` prepares the data anew, with whole numbers handed on in another way.
     """
 
-    train: Feed
-    validation: Feed | None
-    test: Feed | None
-    facts: Facts
+    train: BatchSource
+    validation: BatchSource | None
+    test: BatchSource | None
+    facts: DataSpec
     sample: Batch
     label_range: tuple[int, int] | None
     integer_range: tuple[int, int] | None
     batch_size: int  # of training
     chain: Chain
-    example: tuple[Tree, tf.TensorSpec]  # the specs of its features and target, before preprocessing
+    example: tuple[
+        Tree, tf.TensorSpec
+    ]  # the specs of its features and target, before preprocessing
     has_whole: bool  # whether x holds whole numbers or truth values
     large: dict[str, Whole]
     cast_for: Callable[[Numbers], Data]
 
 
-def open_data(
-    source: Any, options: DataOptions, seed: int, *, regression: bool = False, ignored_label: int | None = None
+def build_data(
+    source: Any,
+    options: DataOptions,
+    seed: int,
+    *,
+    regression: bool = False,
+    ignored_label: int | None = None,
 ) -> Data:
     """Check, split and prepare a source; raises DataError for data that cannot be trained on.
 
@@ -85,15 +103,29 @@ def open_data(
     known = _surveyed(source, options, regression, ignored_label)
     draw = (options.validation, options.test, options.split_seed, options.split)
     splits = split(known.splits, *draw, known.targets, groups)
-    _batch_size(options.batch_size, splits["train"])  # too few examples are told before what they hold
+    _batch_size(
+        options.batch_size, splits["train"]
+    )  # too few examples are told before what they hold
     if known.labels and known.labels[0] == known.labels[1] and not regression:
-        raise DataError(f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart")
+        raise DataError(
+            f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart"
+        )
     return _prepared(splits, known, options, seed, PLAIN)
 
 
-def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, seed: int, numbers: Numbers) -> Data:
+def _prepared(
+    splits: dict[str, Split],
+    known: _Known,
+    options: DataOptions,
+    seed: int,
+    numbers: Numbers,
+) -> Data:
     batch_size = _batch_size(options.batch_size, splits["train"])
-    classes = known.labels[1] + 1 if known.labels else _one_hot_classes(splits["train"].data, known.classes)
+    classes = (
+        known.labels[1] + 1
+        if known.labels
+        else _one_hot_classes(splits["train"].data, known.classes)
+    )
     rounded = [one is not None and one.is_rounded for one in known.features]
     chain = fit(options.preprocess, splits["train"], classes, seed, numbers, rounded)
     train = _feed(
@@ -108,18 +140,25 @@ def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, see
         shuffle_buffer=options.shuffle_buffer,
     )
     held_out = {
-        name: _feed(one, chain.fitted, training=False, batch_size=min(one.examples, evaluation_batch(batch_size)))
+        name: _feed(
+            one,
+            chain.fitted,
+            training=False,
+            batch_size=min(one.examples, evaluation_batch(batch_size)),
+        )
         for name, one in splits.items()
         if name != "train"
     }
     sample = _sample(train)
     spoiled = first_not_finite(sample)
     if spoiled:
-        raise DataError(f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}")
+        raise DataError(
+            f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}"
+        )
     if numbers is PLAIN:
         tell_rounding(chain, splits["train"])
     example = Batch(*_example_of(splits["train"].data))
-    features = dict(zip(leaves(example), known.features, strict=False))
+    features = dict(zip(named_leaves(example), known.features, strict=False))
     return Data(
         train,
         held_out.get("validation"),
@@ -131,8 +170,15 @@ def _prepared(splits: dict[str, Split], known: _Known, options: DataOptions, see
         batch_size,
         chain,
         _specs_of(splits["train"].data),
-        any(not tf.as_dtype(leaf.dtype).is_floating for leaf in tf.nest.flatten(example.x)),
-        {name: one for name, one in features.items() if one is not None and one.is_rounded},
+        any(
+            not tf.as_dtype(leaf.dtype).is_floating
+            for leaf in tf.nest.flatten(example.x)
+        ),
+        {
+            name: one
+            for name, one in features.items()
+            if one is not None and one.is_rounded
+        },
         functools.partial(_prepared, splits, known, options, seed),
     )
 
@@ -142,16 +188,20 @@ def evaluation_batch(batch_size: int) -> int:
     return max(batch_size, EVALUATION_BATCH)
 
 
-def _example_of(data: Batch | Addressed | tf.data.Dataset) -> tuple:
+def _example_of(data: Batch | RandomAccessRecords | tf.data.Dataset) -> tuple:
     """The parts of an example, for their names."""
     return data[:3] if isinstance(data, Batch) else data.element_spec
 
 
-def _specs_of(data: Batch | Addressed | tf.data.Dataset) -> tuple[Tree, tf.TensorSpec]:
+def _specs_of(
+    data: Batch | RandomAccessRecords | tf.data.Dataset,
+) -> tuple[Tree, tf.TensorSpec]:
     """The shapes and the types of an example's features and target, without the batch axis that arrays have."""
     if not isinstance(data, Batch):
         return data.element_spec[:2]
-    return tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), tuple(data[:2]))
+    return tf.nest.map_structure(
+        lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), tuple(data[:2])
+    )
 
 
 class _Known(NamedTuple):
@@ -161,17 +211,31 @@ class _Known(NamedTuple):
     labels: tuple[int, int] | None
     others: tuple[int, int] | None
     features: tuple[Whole | None, ...]
-    targets: np.ndarray | None  # the classes of the training examples, where they are divided by class
+    targets: (
+        np.ndarray | None
+    )  # the classes of the training examples, where they are divided by class
     classes: np.ndarray | None  # of the training examples of a stream
 
 
-def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label: int | None) -> _Known:
+def _surveyed(
+    source: Any, options: DataOptions, regression: bool, ignored_label: int | None
+) -> _Known:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
     splits, surveys, columns = {}, {}, column_names(source)
     cache = options.cache
-    for name, data in read(source, is_divided=bool(options.validation or options.test) and not cache).items():
-        data = serially(data).cache() if cache and not isinstance(data, Batch) else data
-        surveys[name] = survey(name, data, columns.get(name, ()), regression=regression, ignored=ignored_label)
+    for name, data in read_source(
+        source, is_divided=bool(options.validation or options.test) and not cache
+    ).items():
+        data = (
+            as_dataset(data).cache() if cache and not isinstance(data, Batch) else data
+        )
+        surveys[name] = validate_split(
+            name,
+            data,
+            columns.get(name, ()),
+            regression=regression,
+            ignored=ignored_label,
+        )
         splits[name] = Split(data, surveys[name].examples)
     _check_alike({name: one.data for name, one in splits.items()})
     labels = {name: one.labels for name, one in surveys.items()}
@@ -183,28 +247,46 @@ def _surveyed(source: Any, options: DataOptions, regression: bool, ignored_label
         functools.reduce(Whole.joined, each) if None not in each else None
         for each in zip(*(one.features for one in surveys.values()), strict=True)
     ]
-    are_classes = not regression or options.split == "stratified" or (joined is not None and joined[1] == 1)
-    targets = _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
-    return _Known(splits, joined, others, tuple(features), targets, surveys["train"].classes)
+    are_classes = (
+        not regression
+        or options.split == "stratified"
+        or (joined is not None and joined[1] == 1)
+    )
+    targets = (
+        _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
+    )
+    return _Known(
+        splits, joined, others, tuple(features), targets, surveys["train"].classes
+    )
 
 
-def _classes_of(data: Batch | Addressed | tf.data.Dataset, known: Survey) -> np.ndarray | None:
+def _classes_of(
+    data: Batch | RandomAccessRecords | tf.data.Dataset, known: DataSummary
+) -> np.ndarray | None:
     """The class of each example, [examples]; None where the targets are no classes."""
     if not isinstance(data, Batch):
         return known.classes
     if known.labels:
         return data.y.reshape(len(data.y))
-    found = None if known.others is not None and data.y.ndim != 2 else classes_of(tf.constant(data.y))
+    found = (
+        None
+        if known.others is not None and data.y.ndim != 2
+        else classes_of(tf.constant(data.y))
+    )
     return None if found is None else all_classes(found.numpy())
 
 
-def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]) -> None:
+def _tell_unseen_labels(
+    splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]
+) -> None:
     """Warns of labels that are outside those of the training examples, which no model can learn."""
     if None in labels.values():
         return
     low, high = labels["train"]
     for name, found in labels.items():
-        unseen = next((label for label in reversed(found) if not low <= label <= high), None)
+        unseen = next(
+            (label for label in reversed(found) if not low <= label <= high), None
+        )
         if unseen is not None:
             record = record_of(splits[name].data, unseen)
             told = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
@@ -212,10 +294,16 @@ def _tell_unseen_labels(splits: dict[str, Split], labels: dict[str, tuple[int, i
 
 
 def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
-    return None if None in ranges else (min(low for low, _ in ranges), max(high for _, high in ranges))
+    return (
+        None
+        if None in ranges
+        else (min(low for low, _ in ranges), max(high for _, high in ranges))
+    )
 
 
-def _check_alike(splits: dict[str, Batch | Addressed | tf.data.Dataset]) -> None:
+def _check_alike(
+    splits: dict[str, Batch | RandomAccessRecords | tf.data.Dataset],
+) -> None:
     """Every split has the parts and the shapes of the training examples."""
     shapes = {name: _shapes(data) for name, data in splits.items()}
     for name, found in shapes.items():
@@ -226,21 +314,34 @@ def _check_alike(splits: dict[str, Batch | Addressed | tf.data.Dataset]) -> None
                 )
 
 
-def _shapes(data: Batch | Addressed | tf.data.Dataset) -> dict[str, list | None]:
+def _shapes(
+    data: Batch | RandomAccessRecords | tf.data.Dataset,
+) -> dict[str, list | None]:
     if isinstance(data, Batch):
-        return {name: list(leaf.shape[1:]) for name, leaf in leaves(data._replace(weight=None)).items()}
-    specs = leaves(Batch(*data.element_spec)._replace(weight=None))
+        return {
+            name: list(leaf.shape[1:])
+            for name, leaf in named_leaves(data._replace(weight=None)).items()
+        }
+    specs = named_leaves(Batch(*data.element_spec)._replace(weight=None))
     return {name: spec.shape.as_list() for name, spec in specs.items()}
 
 
-def _one_hot_classes(data: Batch | Addressed | tf.data.Dataset, classes: np.ndarray | None) -> int | None:
+def _one_hot_classes(
+    data: Batch | RandomAccessRecords | tf.data.Dataset, classes: np.ndarray | None
+) -> int | None:
     """How many classes there are where targets are rows with one 1 in them; `classes` are those of a stream."""
     if not isinstance(data, Batch):
         shape = data.element_spec[1].shape
-        return shape[0] if classes is not None and shape.rank == 1 and shape[0] > 1 else None
+        return (
+            shape[0]
+            if classes is not None and shape.rank == 1 and shape[0] > 1
+            else None
+        )
     if data.y.ndim != 2 or data.y.shape[1] < 2:
         return None
-    is_one_hot = np.all((data.y == 0) | (data.y == 1)) and np.all(data.y.sum(axis=1) == 1)
+    is_one_hot = np.all((data.y == 0) | (data.y == 1)) and np.all(
+        data.y.sum(axis=1) == 1
+    )
     return data.y.shape[1] if is_one_hot else None
 
 
@@ -250,7 +351,11 @@ def _batch_size(wanted: int | str, train: Split) -> int:
         return examples
     if wanted > examples:
         batched = isinstance(train.data, tf.data.Dataset)
-        hint = "; if these are batches, remove .batch(): the run makes its own" if batched else ""
+        hint = (
+            "; if these are batches, remove .batch(): the run makes its own"
+            if batched
+            else ""
+        )
         raise DataError(
             f"batch_size {wanted} is more than the {examples} example{'s' if examples > 1 else ''} of the training "
             f"split; `batch_size: full` takes them all{hint}"
@@ -258,10 +363,13 @@ def _batch_size(wanted: int | str, train: Split) -> int:
     return wanted
 
 
-def _feed(part: Split, fitted: list[Fitted], **order) -> Feed:
-    feed = ArrayFeed if isinstance(part.data, Batch) else StreamFeed
-    return feed(part.data, Order(part.examples, **order), fitted)
+def _feed(part: Split, fitted: list[Fitted], **order) -> BatchSource:
+    feed = ArraySource if isinstance(part.data, Batch) else StreamSource
+    return feed(part.data, BatchOrder(part.examples, **order), fitted)
 
 
-def _sample(feed: Feed) -> Batch:
-    return take(map_leaves(np.asarray, feed.batch(feed.serve(0, 1), tf.constant(0))), slice(SAMPLE_EXAMPLES))
+def _sample(feed: BatchSource) -> Batch:
+    return take(
+        map_leaves(np.asarray, feed.batch(feed.serve(0, 1), tf.constant(0))),
+        slice(SAMPLE_EXAMPLES),
+    )

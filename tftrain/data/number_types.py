@@ -41,7 +41,11 @@ class Whole(NamedTuple):
     is_rounded: bool
 
     def joined(self, other: Whole) -> Whole:
-        return Whole(min(self.low, other.low), max(self.high, other.high), self.is_rounded or other.is_rounded)
+        return Whole(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.is_rounded or other.is_rounded,
+        )
 
 
 def whole_numbers(values: np.ndarray) -> Whole | None:
@@ -50,7 +54,9 @@ def whole_numbers(values: np.ndarray) -> Whole | None:
         return None
     low, high = int(values.min()), int(values.max())
     small = -EXACT <= low and high <= EXACT
-    return Whole(low, high, not small and bool(tf.reduce_any(rounds(tf.constant(values)))))
+    return Whole(
+        low, high, not small and bool(tf.reduce_any(rounds(tf.constant(values))))
+    )
 
 
 def rounds(values: Tensor) -> Tensor:
@@ -77,12 +83,16 @@ def rounding_of(column: np.ndarray) -> str | None:
     return None
 
 
-def settings_of(batch: Batch, numbers: Numbers, rounded: Sequence[bool]) -> Iterator[Numbers]:
+def settings_of(
+    batch: Batch, numbers: Numbers, rounded: Sequence[bool]
+) -> Iterator[Numbers]:
     """The ways to hand a batch on, the preferred one first; those that come to the same types are given once."""
     seen = []
     for setting in _FALLBACKS[numbers]:
         x = _cast_features(batch.x, setting, rounded)
-        types = [leaf.dtype for leaf in (*tf.nest.flatten(x), _cast_target(batch.y, setting))]
+        types = [
+            leaf.dtype for leaf in (*tf.nest.flatten(x), _cast_target(batch.y, setting))
+        ]
         if types not in seen:
             seen.append(types)
             yield setting
@@ -91,7 +101,9 @@ def settings_of(batch: Batch, numbers: Numbers, rounded: Sequence[bool]) -> Iter
 def cast_numbers(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
     """The `apply` of a step that hands numbers on to preprocessing, with float64 as it is."""
 
-    def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+    def apply(
+        x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
+    ) -> tuple[Tree, Tensor]:
         return _cast_features(x, numbers, rounded), _cast_target(y, numbers)
 
     return apply
@@ -100,8 +112,12 @@ def cast_numbers(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
 def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
     """The `apply` of a step that hands numbers on to the model: floats are float32, and targets float32 or int64."""
 
-    def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
-        return tf.nest.map_structure(_single, _cast_features(x, numbers, rounded)), _single(_cast_target(y, numbers))
+    def apply(
+        x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
+    ) -> tuple[Tree, Tensor]:
+        return tf.nest.map_structure(
+            _single, _cast_features(x, numbers, rounded)
+        ), _single(_cast_target(y, numbers))
 
     return apply
 
@@ -110,7 +126,9 @@ def _cast_features(x: Tree, numbers: Numbers, rounded: Sequence[bool]) -> Tree:
     """Without `rounded`, integers are of a step's making, and stay what they are."""
     leaves = tf.nest.flatten(x)
     kept = rounded or [True] * len(leaves)
-    return tf.nest.pack_sequence_as(x, [_cast(*pair, numbers) for pair in zip(leaves, kept, strict=True)])
+    return tf.nest.pack_sequence_as(
+        x, [_cast(*pair, numbers) for pair in zip(leaves, kept, strict=True)]
+    )
 
 
 def _cast(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
@@ -124,14 +142,20 @@ def _cast(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
     if dtype.is_bool:
         return leaf
     wide = dtype.size > 4 or dtype == tf.uint32
-    return tf.cast(leaf, tf.int64 if wide else tf.int32)  # so that a step's arithmetic does not overflow bytes
+    return tf.cast(
+        leaf, tf.int64 if wide else tf.int32
+    )  # so that a step's arithmetic does not overflow bytes
 
 
 def _cast_target(y: Tensor, numbers: Numbers) -> Tensor:
     dtype = tf.as_dtype(y.dtype)
     if not dtype.is_floating:
         return tf.cast(y, tf.int64)
-    return y if dtype == tf.float64 and numbers is not Numbers.FLOAT32 else tf.cast(y, tf.float32)
+    return (
+        y
+        if dtype == tf.float64 and numbers is not Numbers.FLOAT32
+        else tf.cast(y, tf.float32)
+    )
 
 
 def _single(leaf: Tensor) -> Tensor:

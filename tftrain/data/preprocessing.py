@@ -9,16 +9,25 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Facts, Tensor, Tree
-from tftrain.data.batches import leaves, map_leaves
-from tftrain.data.number_types import PLAIN, Numbers, cast_numbers, cast_ready, rounding_of, settings_of
-from tftrain.data.records import Addressed, serially
+from tftrain.core.types import Batch, DataSpec, Tensor, Tree
+from tftrain.data.batches import map_leaves, named_leaves
+from tftrain.data.number_types import (
+    PLAIN,
+    Numbers,
+    cast_numbers,
+    cast_ready,
+    rounding_of,
+    settings_of,
+)
+from tftrain.data.records import RandomAccessRecords, as_dataset
 from tftrain.data.splits import Split, take
 from tftrain.runtime.errors import DataError
 
 CHUNK = 1024  # examples looked at together while fitting
 LOOKED_AT = 2**16  # examples whose rounding to float32 is looked at
-AHEAD_BYTES = 2**31  # arrays that a step would make larger than this are left for the graph to make, batch by batch
+AHEAD_BYTES = (
+    2**31
+)  # arrays that a step would make larger than this are left for the graph to make, batch by batch
 
 
 class Preprocess(NamedTuple):
@@ -34,7 +43,7 @@ class Preprocess(NamedTuple):
     """
 
     apply: Callable[[Tree, Tensor, Tree, Tensor, bool], tuple[Tree, Tensor]]
-    fit: Callable[[Iterable[Batch], Facts], Tree] = lambda batches, facts: ()
+    fit: Callable[[Iterable[Batch], DataSpec], Tree] = lambda batches, facts: ()
     random: bool = False
 
 
@@ -50,7 +59,7 @@ class Chain(NamedTuple):
     """Fitted steps, each behind a cast of its inputs, with a cast for the model at the end."""
 
     fitted: list[Fitted]
-    facts: Facts
+    facts: DataSpec
 
     @property
     def steps(self) -> list[Fitted]:
@@ -83,7 +92,9 @@ def fit(
     first = next(_chunks(train, 1))
     for place, step in enumerate(steps, 1):
         own_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
-        fitted = _fitted_with(step, own_seed, fitted, train, first, classes, numbers, rounded)
+        fitted = _fitted_with(
+            step, own_seed, fitted, train, first, classes, numbers, rounded
+        )
     ready = _cast(cast_ready, numbers, () if fitted else rounded)
     chain = [*fitted, ready]
     return Chain(chain, describe(apply(chain, first, 0, False), classes))
@@ -106,7 +117,9 @@ def _fitted_with(
 ) -> list[Fitted]:
     """The chain with one step more, which is given the first types of numbers that it can compute with."""
     failure: Exception | None = None
-    for setting in settings_of(apply(before, first, 0, False), numbers, () if before else rounded):
+    for setting in settings_of(
+        apply(before, first, 0, False), numbers, () if before else rounded
+    ):
         chain = [*before, _cast(cast_numbers, setting, () if before else rounded)]
         try:
             batches = (apply(chain, batch, 0, False) for batch in _chunks(train, CHUNK))
@@ -122,7 +135,9 @@ def _fitted_with(
     raise failure
 
 
-def apply(fitted: Iterable[Fitted], batch: Batch, step: Tensor, training: bool) -> Batch:
+def apply(
+    fitted: Iterable[Fitted], batch: Batch, step: Tensor, training: bool
+) -> Batch:
     """The batch of training step `step` after the given steps."""
     x, y, weight, _ = map_leaves(tf.convert_to_tensor, batch)
     for one in fitted:
@@ -131,7 +146,9 @@ def apply(fitted: Iterable[Fitted], batch: Batch, step: Tensor, training: bool) 
     return Batch(x, y, None if weight is None else tf.cast(weight, tf.float32))
 
 
-def apply_ahead(fitted: list[Fitted], batch: Batch, training: bool) -> tuple[Batch, list[Fitted]]:
+def apply_ahead(
+    fitted: list[Fitted], batch: Batch, training: bool
+) -> tuple[Batch, list[Fitted]]:
     """Whole arrays after the steps before the first random one, and the steps that are left to do."""
     rest = list(fitted)
     with tf.device("CPU:0"):
@@ -147,12 +164,21 @@ def apply_ahead(fitted: list[Fitted], batch: Batch, training: bool) -> tuple[Bat
 def tell_rounding(chain: Chain, train: Split) -> None:
     """Warns of floats that lose their meaning where the model is given them as float32."""
     rows = np.unique(np.linspace(0, train.examples - 1, LOOKED_AT).astype(int))
-    batch = take(train.data, rows) if isinstance(train.data, Batch) else next(_chunks(train, CHUNK))
+    batch = (
+        take(train.data, rows)
+        if isinstance(train.data, Batch)
+        else next(_chunks(train, CHUNK))
+    )
     if all(
-        leaf.dtype != tf.float64 for leaf in tf.nest.flatten(apply(chain.steps, take(batch, slice(1)), 0, False)[:2])
+        leaf.dtype != tf.float64
+        for leaf in tf.nest.flatten(
+            apply(chain.steps, take(batch, slice(1)), 0, False)[:2]
+        )
     ):
         return
-    for name, leaf in leaves(apply(chain.steps, batch, 0, False)._replace(weight=None)).items():
+    for name, leaf in named_leaves(
+        apply(chain.steps, batch, 0, False)._replace(weight=None)
+    ).items():
         values = np.asarray(leaf)
         columns = (
             values.reshape(len(values), -1)
@@ -167,15 +193,17 @@ def tell_rounding(chain: Chain, train: Split) -> None:
                 break
 
 
-def describe(batch: Batch, classes: int | None) -> Facts:
+def describe(batch: Batch, classes: int | None) -> DataSpec:
     """The facts that the shapes of a batch tell."""
     shapes = tf.nest.map_structure(lambda leaf: tuple(leaf.shape[1:]), batch.x)
-    return Facts(shapes, tuple(batch.y.shape[1:]), classes)
+    return DataSpec(shapes, tuple(batch.y.shape[1:]), classes)
 
 
-def has_fixed_shape(examples: Addressed | tf.data.Dataset) -> bool:
+def has_fixed_shape(examples: RandomAccessRecords | tf.data.Dataset) -> bool:
     """Whether all examples have one shape, so that they can be put into a batch as they are."""
-    return all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(examples.element_spec))
+    return all(
+        spec.shape.is_fully_defined() for spec in tf.nest.flatten(examples.element_spec)
+    )
 
 
 def _chunks(split: Split, size: int) -> Iterator[Batch]:
@@ -185,10 +213,14 @@ def _chunks(split: Split, size: int) -> Iterator[Batch]:
             yield take(split.data, slice(start, start + size))
         return
     size = size if has_fixed_shape(split.data) else 1
-    batches = iter(serially(split.data).batch(size))
-    for _ in range(0, split.examples, size):  # never asks beyond the end, which TensorFlow would report
+    batches = iter(as_dataset(split.data).batch(size))
+    for _ in range(
+        0, split.examples, size
+    ):  # never asks beyond the end, which TensorFlow would report
         yield Batch(*(*next(batches), None)[:3])
 
 
 def _bytes(batch: Batch) -> int:
-    return sum(np.asarray(leaf).nbytes for part in batch[:2] for leaf in tf.nest.flatten(part))
+    return sum(
+        np.asarray(leaf).nbytes for part in batch[:2] for leaf in tf.nest.flatten(part)
+    )

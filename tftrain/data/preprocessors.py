@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.config.field_types import NonNegativeFloat, PositiveInt
-from tftrain.core.types import Batch, Facts, Tensor, Tree
+from tftrain.core.types import Batch, DataSpec, Tensor, Tree
 from tftrain.data.preprocessing import Preprocess
 from tftrain.runtime.errors import DataError
 
@@ -18,7 +18,9 @@ FINER = 2.0**-29  # the rounding of float64 beside that of float32
 def scale(by: float) -> Preprocess:
     """Multiply the features by a number, such as 0.00392156862745098 (1/255) for bytes."""
 
-    def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+    def apply(
+        x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
+    ) -> tuple[Tree, Tensor]:
         return tf.nest.map_structure(lambda leaf: _as_floats(leaf) * by, x), y
 
     return Preprocess(apply)
@@ -32,21 +34,42 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
     which are rounded less, at most 2^-29 times that.
     """
 
-    def fit(batches: Iterable[Batch], facts: Facts) -> list[tuple[np.ndarray, np.ndarray]]:
+    def fit(
+        batches: Iterable[Batch], facts: DataSpec
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         totals: list[tuple] = []
         types: list[np.dtype] = []
         for batch in batches:
             types = [np.asarray(leaf).dtype for leaf in tf.nest.flatten(batch.x)]
-            found = [_moments(np.asarray(leaf, np.float64)) for leaf in tf.nest.flatten(batch.x)]
-            totals = [_merged(*pair) for pair in zip(totals, found, strict=True)] if totals else found
-        roundings = [epsilon if dtype == np.float32 else epsilon * FINER for dtype in types]
-        return [_mean_and_deviation(*total, least) for total, least in zip(totals, roundings, strict=True)]
+            found = [
+                _moments(np.asarray(leaf, np.float64))
+                for leaf in tf.nest.flatten(batch.x)
+            ]
+            totals = (
+                [_merged(*pair) for pair in zip(totals, found, strict=True)]
+                if totals
+                else found
+            )
+        roundings = [
+            epsilon if dtype == np.float32 else epsilon * FINER for dtype in types
+        ]
+        return [
+            _mean_and_deviation(*total, least)
+            for total, least in zip(totals, roundings, strict=True)
+        ]
 
-    def apply(x: Tree, y: Tensor, state: list, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+    def apply(
+        x: Tree, y: Tensor, state: list, seed: Tensor, training: bool
+    ) -> tuple[Tree, Tensor]:
         # In float64, for a feature such as a time in seconds is far from 0 beside its deviation.
         pairs = zip(tf.nest.flatten(x), state, strict=True)
-        parts = [(tf.cast(leaf, tf.float64) - mean) / deviation for leaf, (mean, deviation) in pairs]
-        return tf.nest.pack_sequence_as(x, [tf.cast(part, tf.float32) for part in parts]), y
+        parts = [
+            (tf.cast(leaf, tf.float64) - mean) / deviation
+            for leaf, (mean, deviation) in pairs
+        ]
+        return tf.nest.pack_sequence_as(
+            x, [tf.cast(part, tf.float32) for part in parts]
+        ), y
 
     return Preprocess(apply, fit)
 
@@ -54,12 +77,16 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
 def one_hot() -> Preprocess:
     """Turn class labels into rows with a 1 at the label's place."""
 
-    def fit(batches: Iterable[Batch], facts: Facts) -> int:
+    def fit(batches: Iterable[Batch], facts: DataSpec) -> int:
         if facts.classes is None or facts.target_shape not in ((), (1,)):
-            raise DataError(f"one_hot needs one integer label per example; the targets are {_kind_of_targets(facts)}")
+            raise DataError(
+                f"one_hot needs one integer label per example; the targets are {_kind_of_targets(facts)}"
+            )
         return facts.classes
 
-    def apply(x: Tree, y: Tensor, classes: int, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+    def apply(
+        x: Tree, y: Tensor, classes: int, seed: Tensor, training: bool
+    ) -> tuple[Tree, Tensor]:
         return x, tf.one_hot(tf.reshape(y, [-1]), classes)
 
     return Preprocess(apply, fit)
@@ -69,7 +96,9 @@ def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preproce
     """Put each image in the middle of a larger one, filled with `value`."""
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
-        room = [size - tf.shape(images)[axis] for axis, size in ((1, height), (2, width))]
+        room = [
+            size - tf.shape(images)[axis] for axis, size in ((1, height), (2, width))
+        ]
         sides = [[0, 0], *([space // 2, space - space // 2] for space in room), [0, 0]]
         return _sized(tf.pad(images, sides, constant_values=value), height, width)
 
@@ -83,14 +112,21 @@ def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
         count, room = tf.shape(images)[0], tf.shape(images)[1:3] - [height, width]
         if not training:
             top, left = room[0] // 2, room[1] // 2
-            return _sized(images[:, top : top + height, left : left + width], height, width)
+            return _sized(
+                images[:, top : top + height, left : left + width], height, width
+            )
         drawn = tf.random.stateless_uniform([count, 2], seed)
         corner = tf.cast(tf.floor(drawn * tf.cast(room + 1, tf.float32)), tf.int32)
-        rows, columns = corner[:, :1] + tf.range(height), corner[:, 1:] + tf.range(width)
+        rows, columns = (
+            corner[:, :1] + tf.range(height),
+            corner[:, 1:] + tf.range(width),
+        )
         strips = tf.gather(images, rows, axis=1, batch_dims=1)
         return _sized(tf.gather(strips, columns, axis=2, batch_dims=1), height, width)
 
-    return _on_images(f"crop to {height} x {width}", change, random=True, smallest=(height, width))
+    return _on_images(
+        f"crop to {height} x {width}", change, random=True, smallest=(height, width)
+    )
 
 
 def flip(horizontal: bool = True, vertical: bool = False) -> Preprocess:
@@ -99,10 +135,16 @@ def flip(horizontal: bool = True, vertical: bool = False) -> Preprocess:
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
         if not training:
             return images
-        chosen = tf.random.stateless_uniform([tf.shape(images)[0], 2, 1, 1, 1], seed) < 0.5
+        chosen = (
+            tf.random.stateless_uniform([tf.shape(images)[0], 2, 1, 1, 1], seed) < 0.5
+        )
         if horizontal:
             images = tf.where(chosen[:, 0], tf.reverse(images, [2]), images)
-        return tf.where(chosen[:, 1], tf.reverse(images, [1]), images) if vertical else images
+        return (
+            tf.where(chosen[:, 1], tf.reverse(images, [1]), images)
+            if vertical
+            else images
+        )
 
     return _on_images("flip", change, random=True)
 
@@ -131,17 +173,25 @@ def _merged(one: tuple, other: tuple) -> tuple[int, np.ndarray, np.ndarray]:
     """The moments of two sets of values together (T. F. Chan, G. H. Golub and R. J. LeVeque, 1979)."""
     (n, mean, squares), (m, other_mean, other_squares) = one, other
     gap = other_mean - mean
-    return n + m, mean + gap * m / (n + m), squares + other_squares + gap**2 * n * m / (n + m)
+    return (
+        n + m,
+        mean + gap * m / (n + m),
+        squares + other_squares + gap**2 * n * m / (n + m),
+    )
 
 
-def _mean_and_deviation(count: int, mean: np.ndarray, squares: np.ndarray, epsilon: float) -> tuple:
+def _mean_and_deviation(
+    count: int, mean: np.ndarray, squares: np.ndarray, epsilon: float
+) -> tuple:
     deviation = np.sqrt(squares / count)
     deviation = np.where(deviation <= epsilon * np.abs(mean), 1.0, deviation)
     return mean, deviation
 
 
-def _kind_of_targets(facts: Facts) -> str:
-    return f"of shape {list(facts.target_shape)}, " + ("floats" if facts.classes is None else "labels")
+def _kind_of_targets(facts: DataSpec) -> str:
+    return f"of shape {list(facts.target_shape)}, " + (
+        "floats" if facts.classes is None else "labels"
+    )
 
 
 def _sized(images: Tensor, height: int, width: int) -> Tensor:
@@ -157,20 +207,37 @@ def _on_images(
 ) -> Preprocess:
     """A step on the features of shape [height, width, channels]; others stay as they are."""
 
-    def fit(batches: Iterable[Batch], facts: Facts) -> Tree:
-        leaf_shapes = facts.input_shape.values() if isinstance(facts.input_shape, dict) else [facts.input_shape]
+    def fit(batches: Iterable[Batch], facts: DataSpec) -> Tree:
+        leaf_shapes = (
+            facts.input_shape.values()
+            if isinstance(facts.input_shape, dict)
+            else [facts.input_shape]
+        )
         images = [shape for shape in leaf_shapes if len(shape) == 3]
         if not images:
             shown = ", ".join(str(list(shape)) for shape in leaf_shapes)
-            raise DataError(f"{name} needs images [height, width, channels]; the features have the shape {shown}")
+            raise DataError(
+                f"{name} needs images [height, width, channels]; the features have the shape {shown}"
+            )
         for found in images:
-            if not all(low <= size <= high for low, size, high in zip(smallest, found[:2], largest, strict=True)):
-                raise DataError(f"{name} is not possible: the images are {found[0]} x {found[1]}")
+            if not all(
+                low <= size <= high
+                for low, size, high in zip(smallest, found[:2], largest, strict=True)
+            ):
+                raise DataError(
+                    f"{name} is not possible: the images are {found[0]} x {found[1]}"
+                )
         return ()
 
-    def apply(x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool) -> tuple[Tree, Tensor]:
+    def apply(
+        x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
+    ) -> tuple[Tree, Tensor]:
         def changed(leaf: Tensor) -> Tensor:
-            return change(tf.cast(leaf, tf.float32), seed, training) if leaf.shape.rank == 4 else leaf
+            return (
+                change(tf.cast(leaf, tf.float32), seed, training)
+                if leaf.shape.rank == 4
+                else leaf
+            )
 
         return tf.nest.map_structure(changed, x), y
 

@@ -15,10 +15,12 @@ from tftrain.runtime.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)
 IN_ORDER = 64  # examples
-FRAME_BYTES = 16  # of a TFRecord beside its data: length, its checksum, and that of the data
+FRAME_BYTES = (
+    16  # of a TFRecord beside its data: length, its checksum, and that of the data
+)
 
 
-class Piece(NamedTuple):
+class RecordRange(NamedTuple):
     """Examples that lie one after the other: `addresses` are where each starts, and where the last one ends."""
 
     source: int
@@ -30,14 +32,14 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Addressed:
+class RandomAccessRecords:
     """Examples by their addresses.
 
     `read(source, first, end, count)` is a tf.data.Dataset of the raw ones between two addresses, which `decode` makes
     the tuple of an example. `together` are those that are read at once at most, because it costs less.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[RecordRange, ...]
     read: Callable[[Tensor, Tensor, Tensor, Tensor], tf.data.Dataset]
     decode: Callable[[Tensor], tuple]
     element_spec: Tree
@@ -47,14 +49,19 @@ class Addressed:
     def examples(self) -> int:
         return sum(piece.examples for piece in self.pieces)
 
-    def select(self, numbers: np.ndarray) -> Addressed:
+    def select(self, numbers: np.ndarray) -> RandomAccessRecords:
         """The examples with these numbers, which ascend."""
         kept, first = [], 0
         for piece in self.pieces:
             low, high = np.searchsorted(numbers, [first, first + piece.examples])
             own = numbers[low:high] - first
-            runs = np.split(own, np.flatnonzero(np.diff(own) != 1) + 1) if len(own) else []
-            kept += [piece._replace(addresses=piece.addresses[run[0] : run[-1] + 2]) for run in runs]
+            runs = (
+                np.split(own, np.flatnonzero(np.diff(own) != 1) + 1) if len(own) else []
+            )
+            kept += [
+                piece._replace(addresses=piece.addresses[run[0] : run[-1] + 2])
+                for run in runs
+            ]
             first += piece.examples
         return replace(self, pieces=tuple(kept))
 
@@ -62,9 +69,16 @@ class Addressed:
         """What `read` takes for all examples, up to `size` at once, [chunks, 4] int64."""
         found = []
         for source, addresses in self.pieces:
-            edges = np.append(np.arange(0, len(addresses) - 1, size), len(addresses) - 1)
+            edges = np.append(
+                np.arange(0, len(addresses) - 1, size), len(addresses) - 1
+            )
             at = addresses[edges]
-            found.append(np.stack([np.full(len(at) - 1, source), at[:-1], at[1:], np.diff(edges)], axis=1))
+            found.append(
+                np.stack(
+                    [np.full(len(at) - 1, source), at[:-1], at[1:], np.diff(edges)],
+                    axis=1,
+                )
+            )
         return np.concatenate(found)
 
     def dataset(self) -> tf.data.Dataset:
@@ -80,12 +94,16 @@ class Addressed:
         return raw.map(self.decode, num_parallel_calls=THREADS, deterministic=True)
 
 
-def serially(examples: Addressed | tf.data.Dataset) -> tf.data.Dataset:
+def as_dataset(examples: RandomAccessRecords | tf.data.Dataset) -> tf.data.Dataset:
     """The examples as a tf.data.Dataset, in their own order."""
-    return steady(examples.dataset()) if isinstance(examples, Addressed) else examples
+    return (
+        deterministic(examples.dataset())
+        if isinstance(examples, RandomAccessRecords)
+        else examples
+    )
 
 
-def steady(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def deterministic(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The dataset in an order that depends on no timing."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread holds up the release of an iterator for as long as it was used
@@ -93,7 +111,9 @@ def steady(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def tfrecords(files: Sequence[tuple[str, int, int]], decode: Callable, together: int) -> Addressed:
+def tfrecords(
+    files: Sequence[tuple[str, int, int]], decode: Callable, together: int
+) -> RandomAccessRecords:
     """The examples `start` to before `stop` of TFRecord files, given as (path, start, stop).
 
     `decode` makes the tuple of an example from its bytes. Raises DataError for a file that holds less.
@@ -102,18 +122,30 @@ def tfrecords(files: Sequence[tuple[str, int, int]], decode: Callable, together:
     addresses = {path: record_addresses(path) for path in paths}
     for path, _, stop in files:
         if stop >= len(addresses[path]):
-            raise DataError(f"{path} holds {len(addresses[path]) - 1} whole records; {stop} are expected")
-    pieces = tuple(Piece(paths.index(path), addresses[path][start : stop + 1]) for path, start, stop in files)
+            raise DataError(
+                f"{path} holds {len(addresses[path]) - 1} whole records; {stop} are expected"
+            )
+    pieces = tuple(
+        RecordRange(paths.index(path), addresses[path][start : stop + 1])
+        for path, start, stop in files
+    )
     bytes_spec = tf.TensorSpec([], tf.string)
 
-    def read(source: Tensor, first: Tensor, end: Tensor, count: Tensor) -> tf.data.Dataset:
+    def read(
+        source: Tensor, first: Tensor, end: Tensor, count: Tensor
+    ) -> tf.data.Dataset:
         path = tf.gather(tf.constant(paths), source)
         found = tf.raw_ops.TFRecordDatasetV2(
-            filenames=[path], compression_type="", buffer_size=end - first, byte_offsets=[first]
+            filenames=[path],
+            compression_type="",
+            buffer_size=end - first,
+            byte_offsets=[first],
         )
         return tf.data.experimental.from_variant(found, bytes_spec).take(count)
 
-    return Addressed(pieces, read, decode, spec_of(decode, bytes_spec), together)
+    return RandomAccessRecords(
+        pieces, read, decode, spec_of(decode, bytes_spec), together
+    )
 
 
 def record_addresses(path: str) -> np.ndarray:
@@ -131,5 +163,7 @@ def record_addresses(path: str) -> np.ndarray:
 
 def spec_of(decode: Callable, raw: tf.TensorSpec) -> Any:
     """The tf.TensorSpec of what `decode` makes of a raw example."""
-    blank = tf.data.Dataset.from_tensors(tf.zeros(raw.shape, raw.dtype) if raw.dtype.is_integer else "")
+    blank = tf.data.Dataset.from_tensors(
+        tf.zeros(raw.shape, raw.dtype) if raw.dtype.is_integer else ""
+    )
     return blank.map(decode).element_spec

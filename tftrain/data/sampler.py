@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Order(NamedTuple):
+class BatchOrder(NamedTuple):
     """Fixes the batches of every epoch: the examples of step k are a function of this record and k alone."""
 
     examples: int
@@ -18,11 +18,13 @@ class Order(NamedTuple):
     drop_remainder: bool = False
     shuffle_buffer: int = 1  # examples a stream is shuffled within
 
-    def evaluating(self, batch_size: int, max_in_order: int) -> Order:
+    def evaluating(self, batch_size: int, max_in_order: int) -> BatchOrder:
         """The order in which the same examples are evaluated: each once, in batches of up to `batch_size`."""
         shuffle = self.examples > max_in_order
         size = min(batch_size, self.examples)
-        return self._replace(batch_size=size, training=False, shuffle=shuffle, drop_remainder=False)
+        return self._replace(
+            batch_size=size, training=False, shuffle=shuffle, drop_remainder=False
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -39,4 +41,7 @@ class Order(NamedTuple):
         return divmod(step, self.steps_per_epoch)
 
     def epoch_seed(self, epoch: int) -> int:
-        return int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+        return int(
+            np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
+            >> 1
+        )

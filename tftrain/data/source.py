@@ -12,8 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Tensor
-from tftrain.data.batches import leaves
-from tftrain.data.records import Addressed, Piece, spec_of, steady
+from tftrain.data.batches import named_leaves
+from tftrain.data.records import (
+    RandomAccessRecords,
+    RecordRange,
+    deterministic,
+    spec_of,
+)
 from tftrain.runtime.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -25,7 +30,9 @@ EXPECTED = (
 )
 
 
-def read(source: Any, is_divided: bool = False) -> dict[str, Batch | Addressed | tf.data.Dataset]:
+def read_source(
+    source: Any, is_divided: bool = False
+) -> dict[str, Batch | RandomAccessRecords | tf.data.Dataset]:
     """The splits of a source, `train` first; data that is not split is all `train`.
 
     A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, an object that gives them by
@@ -38,49 +45,74 @@ def read(source: Any, is_divided: bool = False) -> dict[str, Batch | Addressed |
     for name in source:
         if name not in SPLITS:
             close = difflib.get_close_matches(str(name), SPLITS, 1)
-            raise DataError(f"unknown split '{name}'; {f'did you mean {close[0]!r}?' if close else EXPECTED}")
+            raise DataError(
+                f"unknown split '{name}'; {f'did you mean {close[0]!r}?' if close else EXPECTED}"
+            )
     if source.get("train") is None:
-        raise DataError(f"there is no split 'train' among {', '.join(source) or 'none'}; {EXPECTED}")
+        raise DataError(
+            f"there is no split 'train' among {', '.join(source) or 'none'}; {EXPECTED}"
+        )
     there = [name for name in SPLITS if source.get(name) is not None]
-    return {name: _split(name, source[name], is_divided and name == "train") for name in there}
+    return {
+        name: _split(name, source[name], is_divided and name == "train")
+        for name in there
+    }
 
 
 def column_names(source: Any) -> dict[str, list[str]]:
     """The names of the columns of x by split, where it is a table that has them, as those of pandas do."""
     source = by_split(source)
     splits = source if isinstance(source, Mapping) else {"train": source}
-    tables = {name: parts[0] for name, parts in splits.items() if isinstance(parts, tuple)}
-    return {name: [str(one) for one in x.columns] for name, x in tables.items() if hasattr(x, "columns")}
+    tables = {
+        name: parts[0] for name, parts in splits.items() if isinstance(parts, tuple)
+    }
+    return {
+        name: [str(one) for one in x.columns]
+        for name, x in tables.items()
+        if hasattr(x, "columns")
+    }
 
 
 def by_split(source: Any) -> Any:
     """The source as a mapping of its splits, where it has several."""
-    if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(SPLITS):
+    if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(
+        SPLITS
+    ):
         return source._asdict()
-    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(part, tuple) for part in source):
+    if (
+        isinstance(source, tuple)
+        and len(source) == 2
+        and all(isinstance(part, tuple) for part in source)
+    ):
         return dict(zip(("train", "test"), source, strict=True))
     return source
 
 
-def _split(name: str, value: Any, is_divided: bool) -> Batch | Addressed | tf.data.Dataset:
+def _split(
+    name: str, value: Any, is_divided: bool
+) -> Batch | RandomAccessRecords | tf.data.Dataset:
     if isinstance(value, tf.data.Dataset):
         return _dataset(name, value, is_divided)
     if is_indexed(value):
-        value = indexed(name, value)
-    if isinstance(value, Addressed):
+        value = from_sequence(name, value)
+    if isinstance(value, RandomAccessRecords):
         _check_spec(name, value.element_spec)
         return value
     if not isinstance(value, tuple) or len(value) not in (2, 3):
         raise DataError(f"{name}: found {_kind(value)}; {EXPECTED}")
     x, y, weight = (*value, None)[:3]
-    x = {key: _array(name, f"x['{key}']", leaf) for key, leaf in x.items()} if isinstance(x, Mapping) else x
+    x = (
+        {key: _array(name, f"x['{key}']", leaf) for key, leaf in x.items()}
+        if isinstance(x, Mapping)
+        else x
+    )
     x = x if isinstance(x, dict) else _array(name, "x", x)
     y = _array(name, "y", y)
     y = y if y.dtype.kind == "f" else y.astype(np.int64)
     weight = None if weight is None else _weights(name, weight, y)
     batch = Batch(x, y, weight)
     _check_lengths(name, batch)
-    for part, leaf in leaves(batch).items():
+    for part, leaf in named_leaves(batch).items():
         _refuse_hollow(name, part, leaf.shape[1:])
     return batch
 
@@ -91,8 +123,12 @@ def _weights(name: str, value: Any, y: np.ndarray) -> np.ndarray:
     while weight.ndim > 1 and weight.shape[-1] == 1 and weight.ndim >= y.ndim:
         weight = weight[..., 0]
     if weight.shape[1:] != y.shape[1 : weight.ndim]:
-        message = f"{name}: weight has the shape {list(weight.shape)}, and y {list(y.shape)}"
-        raise DataError(f"{message}; expected one number for each example, or for each of the first axes of y")
+        message = (
+            f"{name}: weight has the shape {list(weight.shape)}, and y {list(y.shape)}"
+        )
+        raise DataError(
+            f"{message}; expected one number for each example, or for each of the first axes of y"
+        )
     return weight
 
 
@@ -108,17 +144,23 @@ def _array(name: str, part: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise DataError(f"{name}: {part} is no regular array ({str(error).splitlines()[0]})") from error
+        raise DataError(
+            f"{name}: {part} is no regular array ({str(error).splitlines()[0]})"
+        ) from error
     if array.dtype.kind not in "biuf":
         shown = f", for example {array.ravel()[:1].tolist()[0]!r}" if array.size else ""
-        raise DataError(f"{name}: {part} has dtype {array.dtype}{shown}; numbers are expected")
+        raise DataError(
+            f"{name}: {part} has dtype {array.dtype}{shown}; numbers are expected"
+        )
     if array.ndim == 0:
-        raise DataError(f"{name}: {part} is the single value {array}; an array with one row per example is expected")
+        raise DataError(
+            f"{name}: {part} is the single value {array}; an array with one row per example is expected"
+        )
     return array
 
 
 def _check_lengths(name: str, batch: Batch) -> None:
-    lengths = {part: len(leaf) for part, leaf in leaves(batch).items()}
+    lengths = {part: len(leaf) for part, leaf in named_leaves(batch).items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{part} has {count}" for part, count in lengths.items())
         raise DataError(f"{name}: the numbers of examples differ: {said}")
@@ -126,7 +168,9 @@ def _check_lengths(name: str, batch: Batch) -> None:
 
 def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
     if 0 in tuple(shape):
-        raise DataError(f"{name}: {part} of an example has the shape {list(shape)}, so there is nothing in it")
+        raise DataError(
+            f"{name}: {part} of an example has the shape {list(shape)}, so there is nothing in it"
+        )
 
 
 def _dataset(name: str, dataset: tf.data.Dataset, is_divided: bool) -> tf.data.Dataset:
@@ -140,8 +184,11 @@ def _dataset(name: str, dataset: tf.data.Dataset, is_divided: bool) -> tf.data.D
         fault = f"{name}: shuffle() of the tf.data.Dataset gives another order each time it is read"
         if is_divided:
             raise DataError(f"{fault}, {OVERLAP}")
-        warnings.warn(f"{fault}, so a resumed run differs; remove it, the run shuffles", stacklevel=2)
-    dataset = steady(dataset)
+        warnings.warn(
+            f"{fault}, so a resumed run differs; remove it, the run shuffles",
+            stacklevel=2,
+        )
+    dataset = deterministic(dataset)
     if is_divided and not _repeats(dataset):
         raise DataError(
             f"{name}: the tf.data.Dataset gives its targets in another order each time it is read, {OVERLAP}"
@@ -152,33 +199,49 @@ def _dataset(name: str, dataset: tf.data.Dataset, is_divided: bool) -> tf.data.D
 def _repeats(dataset: tf.data.Dataset) -> bool:
     """Whether the first targets are the same in two readings."""
     first = dataset.take(READ_TWICE).map(lambda *example: example[1])
-    readings = [[target.tobytes() for target in map(np.asarray, first.as_numpy_iterator())] for _ in range(2)]
+    readings = [
+        [target.tobytes() for target in map(np.asarray, first.as_numpy_iterator())]
+        for _ in range(2)
+    ]
     return readings[0] == readings[1]
 
 
 def _shuffles_anew(dataset: tf.data.Dataset) -> bool:
     """Whether a shuffle() is among what a dataset is made of; TensorFlow tells this by private names alone."""
-    if type(dataset).__name__ == "_ShuffleDataset" and dataset._reshuffle_each_iteration:
+    if (
+        type(dataset).__name__ == "_ShuffleDataset"
+        and dataset._reshuffle_each_iteration
+    ):
         return True
     return any(map(_shuffles_anew, dataset._inputs()))
 
 
 def _check_spec(name: str, spec: Any) -> None:
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
-        raise DataError(f"{name}: the tf.data.Dataset gives {_kind(spec)}; (x, y) or (x, y, weight) is expected")
-    for part, leaf in leaves(Batch(*spec)).items():
+        raise DataError(
+            f"{name}: the tf.data.Dataset gives {_kind(spec)}; (x, y) or (x, y, weight) is expected"
+        )
+    for part, leaf in named_leaves(Batch(*spec)).items():
         if not isinstance(leaf, tf.TensorSpec):
-            raise DataError(f"{name}: {part} is {_kind(leaf)}; a dense tensor is expected")
+            raise DataError(
+                f"{name}: {part} is {_kind(leaf)}; a dense tensor is expected"
+            )
         if not (leaf.dtype.is_floating or leaf.dtype.is_integer or leaf.dtype.is_bool):
-            raise DataError(f"{name}: {part} has dtype {leaf.dtype.name}; numbers are expected")
+            raise DataError(
+                f"{name}: {part} has dtype {leaf.dtype.name}; numbers are expected"
+            )
         if leaf.shape.rank is None:
-            raise DataError(f"{name}: the shape of {part} is not known; set it with tf.ensure_shape")
+            raise DataError(
+                f"{name}: the shape of {part} is not known; set it with tf.ensure_shape"
+            )
         _refuse_hollow(name, part, leaf.shape)
     if len(spec) == 3:
         weight, y = spec[2].shape, spec[1].shape
         if weight.rank and not y[: weight.rank].is_compatible_with(weight):
             message = f"{name}: weight of an example has the shape {weight.as_list()}, and y {y.as_list()}"
-            raise DataError(f"{message}; expected one number, or one for each of the first axes of y")
+            raise DataError(
+                f"{message}; expected one number, or one for each of the first axes of y"
+            )
 
 
 LOOKED_AT = 8  # examples whose shapes are compared
@@ -186,43 +249,66 @@ LOOKED_AT = 8  # examples whose shapes are compared
 
 def is_indexed(value: Any) -> bool:
     """Whether a value gives examples by number, and is nothing that Python or NumPy counts as one value."""
-    if isinstance(value, (tuple, list, str, bytes, Mapping)) or hasattr(value, "__array__"):
+    if isinstance(value, (tuple, list, str, bytes, Mapping)) or hasattr(
+        value, "__array__"
+    ):
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
-def indexed(name: str, examples: Any) -> Addressed:
+def from_sequence(name: str, examples: Any) -> RandomAccessRecords:
     """Examples by number, (x, y) or (x, y, weight) each, read by several threads at a time; raises DataError."""
     if isinstance(examples, keras.utils.PyDataset):
-        raise DataError(f"{name}: a keras.utils.PyDataset gives batches; single examples are expected")
+        raise DataError(
+            f"{name}: a keras.utils.PyDataset gives batches; single examples are expected"
+        )
     count = len(examples)
     if not count:
         raise DataError(f"{name}: there are no examples")
-    looked = [_arrays(name, examples, int(i)) for i in np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)]
-    shapes = [_shape(name, leaves) for leaves in zip(*map(tf.nest.flatten, looked), strict=True)]
+    looked = [
+        _arrays(name, examples, int(i))
+        for i in np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)
+    ]
+    shapes = [
+        _shape(name, leaves)
+        for leaves in zip(*map(tf.nest.flatten, looked), strict=True)
+    ]
     types = [leaf.dtype for leaf in tf.nest.flatten(looked[0])]
 
     def get(number: np.ndarray) -> list[np.ndarray]:
         leaves = tf.nest.flatten(_arrays(name, examples, int(number)))
-        return [np.asarray(leaf, dtype) for leaf, dtype in zip(leaves, types, strict=True)]
+        return [
+            np.asarray(leaf, dtype) for leaf, dtype in zip(leaves, types, strict=True)
+        ]
 
     def decode(number: Tensor) -> tuple:
-        leaves = tf.numpy_function(get, [number], [tf.as_dtype(dtype) for dtype in types])
-        leaves = [tf.ensure_shape(leaf, shape) for leaf, shape in zip(leaves, shapes, strict=True)]
+        leaves = tf.numpy_function(
+            get, [number], [tf.as_dtype(dtype) for dtype in types]
+        )
+        leaves = [
+            tf.ensure_shape(leaf, shape)
+            for leaf, shape in zip(leaves, shapes, strict=True)
+        ]
         return tf.nest.pack_sequence_as(looked[0], leaves)
 
-    def read(source: Tensor, first: Tensor, end: Tensor, count: Tensor) -> tf.data.Dataset:
+    def read(
+        source: Tensor, first: Tensor, end: Tensor, count: Tensor
+    ) -> tf.data.Dataset:
         return tf.data.Dataset.range(first, end)
 
-    piece = Piece(0, np.arange(count + 1, dtype=np.int64))
-    return Addressed((piece,), read, decode, spec_of(decode, tf.TensorSpec([], tf.int64)), together=1)
+    piece = RecordRange(0, np.arange(count + 1, dtype=np.int64))
+    return RandomAccessRecords(
+        (piece,), read, decode, spec_of(decode, tf.TensorSpec([], tf.int64)), together=1
+    )
 
 
 def _arrays(name: str, examples: Any, number: int) -> tuple:
     example = examples[number]
     if not isinstance(example, tuple) or len(example) not in (2, 3):
         kind = type(example).__name__
-        raise DataError(f"{name}: example {number} is a {kind}; a tuple (x, y) or (x, y, weight) is expected")
+        raise DataError(
+            f"{name}: example {number} is a {kind}; a tuple (x, y) or (x, y, weight) is expected"
+        )
     return tf.nest.map_structure(np.asarray, example)
 
 
@@ -230,5 +316,10 @@ def _shape(name: str, leaves: tuple[np.ndarray, ...]) -> list[int | None]:
     """The sizes of an example's part, None where they differ."""
     if len({leaf.ndim for leaf in leaves}) > 1:
         found = sorted((leaf.shape for leaf in leaves), key=len)
-        raise DataError(f"{name}: examples have shapes of differing rank, {found[0]} and {found[-1]}")
-    return [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(leaf.shape for leaf in leaves), strict=True)]
+        raise DataError(
+            f"{name}: examples have shapes of differing rank, {found[0]} and {found[-1]}"
+        )
+    return [
+        sizes[0] if len(set(sizes)) == 1 else None
+        for sizes in zip(*(leaf.shape for leaf in leaves), strict=True)
+    ]

@@ -11,17 +11,19 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch
 from tftrain.data.batches import map_leaves
-from tftrain.data.records import Addressed
+from tftrain.data.records import RandomAccessRecords
 from tftrain.runtime.errors import DataError
 
 How = Literal["auto", "shuffled", "stratified", "tail"]
-LEAST_CHUNKS = 64  # that each share is made of, where neighbors on the disk are drawn together
+LEAST_CHUNKS = (
+    64  # that each share is made of, where neighbors on the disk are drawn together
+)
 
 
 class Split(NamedTuple):
     """Some of the data, and how many examples it has."""
 
-    data: Batch | Addressed | tf.data.Dataset
+    data: Batch | RandomAccessRecords | tf.data.Dataset
     examples: int
 
 
@@ -54,10 +56,16 @@ def split(
     Raises:
         DataError: the data has its own split of this name, or cannot be divided so.
     """
-    shares = {name: share for name, share in (("test", test), ("validation", validation)) if share}
+    shares = {
+        name: share
+        for name, share in (("test", test), ("validation", validation))
+        if share
+    }
     for name, share in shares.items():
         if name in splits:
-            raise DataError(f"{name}: {share:g} of the examples is asked for, but the data has its own {name} split")
+            raise DataError(
+                f"{name}: {share:g} of the examples is asked for, but the data has its own {name} split"
+            )
     if not shares:
         return splits
     whole = splits["train"]
@@ -66,8 +74,16 @@ def split(
     else:
         counts = _counts_of(shares, whole.examples, "examples")
         rows = _draw(whole, counts, seed, how, labels)
-    parts = {**splits, **{name: Split(_select(whole.data, part), len(part)) for name, part in rows.items()}}
-    return {name: parts[name] for name in ("train", "validation", "test") if name in parts}
+    parts = {
+        **splits,
+        **{
+            name: Split(_select(whole.data, part), len(part))
+            for name, part in rows.items()
+        },
+    }
+    return {
+        name: parts[name] for name in ("train", "validation", "test") if name in parts
+    }
 
 
 def take(batch: Batch, rows: np.ndarray | slice) -> Batch:
@@ -91,12 +107,21 @@ def _draw(
         return _draw_tail(whole.examples, counts)
     if how == "stratified":
         if labels is None:
-            raise DataError("split: stratified needs a class for each example; the targets are none")
+            raise DataError(
+                "split: stratified needs a class for each example; the targets are none"
+            )
         return _draw_stratified(labels, counts, seed)
-    together = whole.data.together if isinstance(whole.data, Addressed) else 1
-    rows = _draw_shuffled(whole.examples, counts, seed, max(1, min(together, min(counts.values()) // LEAST_CHUNKS)))
+    together = whole.data.together if isinstance(whole.data, RandomAccessRecords) else 1
+    rows = _draw_shuffled(
+        whole.examples,
+        counts,
+        seed,
+        max(1, min(together, min(counts.values()) // LEAST_CHUNKS)),
+    )
     if how == "auto" and labels is not None and _lacks_class(labels, rows):
-        with contextlib.suppress(DataError):  # of classes that are too small for it, at random is as well as can be
+        with contextlib.suppress(
+            DataError
+        ):  # of classes that are too small for it, at random is as well as can be
             return _draw_stratified(labels, counts, seed)
     return rows
 
@@ -109,22 +134,32 @@ def _draw_tail(examples: int, counts: dict[str, int]) -> dict[str, np.ndarray]:
     return {"train": rest, **parts}
 
 
-def _draw_shuffled(examples: int, counts: dict[str, int], seed: int, chunk: int) -> dict[str, np.ndarray]:
+def _draw_shuffled(
+    examples: int, counts: dict[str, int], seed: int, chunk: int
+) -> dict[str, np.ndarray]:
     """Draw chunks of neighbors, which are read at once from the disk; of arrays a chunk is one example."""
     rest, parts = np.arange(examples), {}
     for name, count in counts.items():
         # The legacy generator, whose stream NumPy has frozen, is the one that scikit-learn draws from.
         chunks = np.random.RandomState(seed).permutation(math.ceil(len(rest) / chunk))
         drawn = (
-            rest[chunks] if chunk == 1 else np.concatenate([rest[one * chunk : (one + 1) * chunk] for one in chunks])
+            rest[chunks]
+            if chunk == 1
+            else np.concatenate(
+                [rest[one * chunk : (one + 1) * chunk] for one in chunks]
+            )
         )
         parts[name], rest = drawn[:count], drawn[count:]
     return {"train": rest, **parts}
 
 
-def _draw_stratified(labels: np.ndarray, counts: dict[str, int], seed: int) -> dict[str, np.ndarray]:
+def _draw_stratified(
+    labels: np.ndarray, counts: dict[str, int], seed: int
+) -> dict[str, np.ndarray]:
     """Draw the same share of each class; one with too few examples to be divided, or divided again, is trained on."""
-    from sklearn.model_selection import train_test_split  # takes a second, which only this needs
+    from sklearn.model_selection import (
+        train_test_split,
+    )  # takes a second, which only this needs
 
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     rest, parts = np.arange(len(labels)), {}
@@ -132,7 +167,9 @@ def _draw_stratified(labels: np.ndarray, counts: dict[str, int], seed: int) -> d
     for name, count in counts.items():
         rest = rest[~kept[rest]]
         try:
-            rest, parts[name] = train_test_split(rest, test_size=count, stratify=labels[rest], random_state=seed)
+            rest, parts[name] = train_test_split(
+                rest, test_size=count, stratify=labels[rest], random_state=seed
+            )
         except ValueError as error:
             classes = len(np.unique(labels[rest]))
             message = f"{name}: {count} examples cannot have the same share of each of {classes} classes"
@@ -144,10 +181,16 @@ def _draw_stratified(labels: np.ndarray, counts: dict[str, int], seed: int) -> d
     return {"train": np.concatenate([rest, np.flatnonzero(~taken)]), **parts}
 
 
-def _draw_groups(groups: np.ndarray, shares: dict[str, float], seed: int) -> dict[str, np.ndarray]:
+def _draw_groups(
+    groups: np.ndarray, shares: dict[str, float], seed: int
+) -> dict[str, np.ndarray]:
     names, places = np.unique(groups, return_inverse=True)
-    drawn = _draw_shuffled(len(names), _counts_of(shares, len(names), "groups"), seed, 1)
-    return {part: np.flatnonzero(np.isin(places, chosen)) for part, chosen in drawn.items()}
+    drawn = _draw_shuffled(
+        len(names), _counts_of(shares, len(names), "groups"), seed, 1
+    )
+    return {
+        part: np.flatnonzero(np.isin(places, chosen)) for part, chosen in drawn.items()
+    }
 
 
 def _lacks_class(labels: np.ndarray, rows: dict[str, np.ndarray]) -> bool:
@@ -160,10 +203,12 @@ def _lacks_class(labels: np.ndarray, rows: dict[str, np.ndarray]) -> bool:
     return not all(np.isin(common, labels[part]).all() for part in rows.values())
 
 
-def _select(data: Batch | Addressed | tf.data.Dataset, rows: np.ndarray) -> Batch | Addressed | tf.data.Dataset:
+def _select(
+    data: Batch | RandomAccessRecords | tf.data.Dataset, rows: np.ndarray
+) -> Batch | RandomAccessRecords | tf.data.Dataset:
     if isinstance(data, Batch):
         return take(data, rows)
-    if isinstance(data, Addressed):
+    if isinstance(data, RandomAccessRecords):
         return data.select(np.sort(rows))
     chosen = np.zeros(int(rows.max()) + 1, bool)
     chosen[rows] = True
@@ -178,4 +223,6 @@ def _select(data: Batch | Addressed | tf.data.Dataset, rows: np.ndarray) -> Batc
         return tf.gather(chosen, number)
 
     numbered = data.take(len(chosen)).enumerate().filter(is_chosen)
-    return numbered.map(tf.autograph.experimental.do_not_convert(lambda number, example: example))
+    return numbered.map(
+        tf.autograph.experimental.do_not_convert(lambda number, example: example)
+    )

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch, Tensor, Tree
 from tftrain.data.preprocessing import Fitted, apply, has_fixed_shape
-from tftrain.data.records import THREADS, Addressed, steady
-from tftrain.data.sampler import Order
+from tftrain.data.records import THREADS, RandomAccessRecords, deterministic
+from tftrain.data.sampler import BatchOrder
 from tftrain.runtime.errors import DataError
 
 BATCHES_READY = 2  # made while the step runs
 
 
-class StreamFeed:
+class StreamSource:
     """A feed over single examples; a handle is the iterator of its pipeline, which each epoch begins anew.
 
     Each epoch is shuffled from (seed, epoch). Consecutive calls go on in the same iterator, so a handle's batches must
@@ -24,14 +24,28 @@ class StreamFeed:
 
     prepared, in_order = False, True
 
-    def __init__(self, data: tf.data.Dataset | Addressed, order: Order, fitted: list[Fitted]):
-        self._source = Sought(data, order) if isinstance(data, Addressed) else Replayed(data, order)
+    def __init__(
+        self,
+        data: tf.data.Dataset | RandomAccessRecords,
+        order: BatchOrder,
+        fitted: list[Fitted],
+    ):
+        self._source = (
+            SeekableReader(data, order)
+            if isinstance(data, RandomAccessRecords)
+            else ReplayReader(data, order)
+        )
         self._data = data
         self._order, self._fitted = order, fitted
         self._next_step = -1
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
         # The pipeline is traced once: to build it anew takes 20 ms, in which many steps could be made.
-        given = [tf.TensorSpec([], tf.resource), NUMBER, NUMBER, *self._source.signature]
+        given = [
+            tf.TensorSpec([], tf.resource),
+            NUMBER,
+            NUMBER,
+            *self._source.signature,
+        ]
         self._begin = tf.function(self._begun, given, autograph=False)
         self._spec = self._pipeline(*self._arguments(0, 0)).element_spec
         for leaf in tf.nest.flatten(self._spec):
@@ -48,11 +62,13 @@ class StreamFeed:
     @property
     def replayed(self) -> int:
         """How many examples are read again at most when a run goes on within an epoch, and are not in memory."""
-        return self.examples if isinstance(self._source, Replayed) else 0
+        return self.examples if isinstance(self._source, ReplayReader) else 0
 
-    def evaluating(self, batch_size: int, max_in_order: int) -> StreamFeed:
+    def evaluating(self, batch_size: int, max_in_order: int) -> StreamSource:
         """The same examples as validation serves them; of more than `max_in_order` the order is drawn from the seed."""
-        return StreamFeed(self._data, self._order.evaluating(batch_size, max_in_order), self._fitted)
+        return StreamSource(
+            self._data, self._order.evaluating(batch_size, max_in_order), self._fitted
+        )
 
     def run_length(self, step: int) -> int:
         return self.steps_per_epoch - step % self.steps_per_epoch
@@ -70,34 +86,52 @@ class StreamFeed:
 
     def _arguments(self, epoch: int, place: int) -> list[Tensor]:
         """What `_pipeline` takes to begin with a batch of an epoch."""
-        given = (epoch, place, *self._source.arguments(epoch, place * self._order.batch_size))
+        given = (
+            epoch,
+            place,
+            *self._source.arguments(epoch, place * self._order.batch_size),
+        )
         return [tf.constant(one, tf.int64) for one in given]
 
     def _begun(self, iterator: Tensor, *given: Tensor) -> None:
         pipeline = tf.data.experimental.to_variant(self._pipeline(*given))
         tf.raw_ops.MakeIterator(dataset=pipeline, iterator=iterator)
 
-    def _pipeline(self, epoch: Tensor, place: Tensor, *given: Tensor) -> tf.data.Dataset:
+    def _pipeline(
+        self, epoch: Tensor, place: Tensor, *given: Tensor
+    ) -> tf.data.Dataset:
         """The batches of an epoch from number `place` on; `given` tells the source where that is."""
         order, data = self._order, self._source.examples(*given)
         if has_fixed_shape(data):
             data = data.batch(order.batch_size, drop_remainder=order.is_even)
-            data = self._mapped(data, epoch * order.steps_per_epoch + place, self._prepared)
+            data = self._mapped(
+                data, epoch * order.steps_per_epoch + place, self._prepared
+            )
         else:
-            data = self._mapped(data, epoch * order.examples + place * order.batch_size, self._prepared_one)
+            data = self._mapped(
+                data,
+                epoch * order.examples + place * order.batch_size,
+                self._prepared_one,
+            )
             data = data.batch(order.batch_size, drop_remainder=order.is_even)
-        return steady(data.prefetch(BATCHES_READY))
+        return deterministic(data.prefetch(BATCHES_READY))
 
     def _mapped(self, data: tf.data.Dataset, start: Tensor, change) -> tf.data.Dataset:
         change = tf.autograph.experimental.do_not_convert(change)
-        return data.enumerate(start).map(change, num_parallel_calls=THREADS, deterministic=True)
+        return data.enumerate(start).map(
+            change, num_parallel_calls=THREADS, deterministic=True
+        )
 
     def _prepared(self, step: Tensor, parts: tuple) -> tuple:
-        batch = apply(self._fitted, Batch(*(*parts, None)[:3]), step, self._order.training)
+        batch = apply(
+            self._fitted, Batch(*(*parts, None)[:3]), step, self._order.training
+        )
         return tuple(batch)[: len(parts)]
 
     def _prepared_one(self, number: Tensor, parts: tuple) -> tuple:
-        batch = self._prepared(number, tf.nest.map_structure(lambda leaf: leaf[tf.newaxis], parts))
+        batch = self._prepared(
+            number, tf.nest.map_structure(lambda leaf: leaf[tf.newaxis], parts)
+        )
         return tf.nest.map_structure(lambda leaf: leaf[0], batch)
 
 
@@ -105,7 +139,7 @@ NUMBER = tf.TensorSpec([], tf.int64)
 CHUNKS_IN_GROUP = 16  # at least, where examples are shuffled
 
 
-class Replayed:
+class ReplayReader:
     """A tf.data.Dataset: what comes before the position is read again, and dropped.
 
     `arguments(epoch, done)` are what `examples` takes in a graph to go on after `done` examples of an epoch.
@@ -113,7 +147,7 @@ class Replayed:
 
     signature = (NUMBER, NUMBER, NUMBER)
 
-    def __init__(self, data: tf.data.Dataset, order: Order):
+    def __init__(self, data: tf.data.Dataset, order: BatchOrder):
         self._data, self._order = data, order
 
     def arguments(self, epoch: int, done: int) -> tuple:
@@ -121,10 +155,12 @@ class Replayed:
 
     def examples(self, low: Tensor, high: Tensor, done: Tensor) -> tf.data.Dataset:
         order, data = self._order, self._data
-        return (_shuffled(data, order.shuffle_buffer, low, high) if order.shuffle else data).skip(done)
+        return (
+            _shuffled(data, order.shuffle_buffer, low, high) if order.shuffle else data
+        ).skip(done)
 
 
-class Sought:
+class SeekableReader:
     """Addressed examples, of which those before the position are not read.
 
     The epoch's order is one of chunks of neighbours, drawn anew for each. As many chunks as fill the buffer make a
@@ -133,9 +169,13 @@ class Sought:
 
     signature = (NUMBER, NUMBER, NUMBER, tf.TensorSpec([None, 4], tf.int64))
 
-    def __init__(self, data: Addressed, order: Order):
+    def __init__(self, data: RandomAccessRecords, order: BatchOrder):
         self._data, self._order = data, order
-        size = min(data.together, -(-order.shuffle_buffer // CHUNKS_IN_GROUP)) if order.shuffle else data.together
+        size = (
+            min(data.together, -(-order.shuffle_buffer // CHUNKS_IN_GROUP))
+            if order.shuffle
+            else data.together
+        )
         self._chunks = data.chunks(size)
         self._in_group = max(1, order.shuffle_buffer // size) if order.shuffle else 1
 
@@ -147,17 +187,25 @@ class Sought:
         group = int(np.searchsorted(before, done, side="right")) - 1
         return (*_halves(seed), done - before[group], chunks[group * self._in_group :])
 
-    def examples(self, low: Tensor, high: Tensor, done: Tensor, chunks: Tensor) -> tf.data.Dataset:
+    def examples(
+        self, low: Tensor, high: Tensor, done: Tensor, chunks: Tensor
+    ) -> tf.data.Dataset:
         def read(group: Tensor) -> tf.data.Dataset:
             raw = tf.data.Dataset.from_tensor_slices(group).flat_map(self._data.raw)
             if not self._order.shuffle:
                 return raw
-            return _shuffled(raw, self._order.shuffle_buffer, low, high + group[0, 1])  # all of the group
+            return _shuffled(
+                raw, self._order.shuffle_buffer, low, high + group[0, 1]
+            )  # all of the group
 
         groups = tf.data.Dataset.from_tensor_slices(chunks).batch(self._in_group)
         # As a parallel call, it reads the next group while this one is used.
         raw = groups.interleave(
-            read, cycle_length=1, block_length=self._data.together, num_parallel_calls=1, deterministic=True
+            read,
+            cycle_length=1,
+            block_length=self._data.together,
+            num_parallel_calls=1,
+            deterministic=True,
         )
         return self._data.decoded(raw.skip(done))
 
@@ -166,7 +214,9 @@ def _halves(seed: int) -> tuple[int, int]:
     return seed & 0x7FFFFFFF, seed >> 32
 
 
-def _shuffled(data: tf.data.Dataset, buffer: int, low: Tensor, high: Tensor) -> tf.data.Dataset:
+def _shuffled(
+    data: tf.data.Dataset, buffer: int, low: Tensor, high: Tensor
+) -> tf.data.Dataset:
     """What `Dataset.shuffle` gives; that takes no seed from a graph, and adds TensorFlow's global one."""
     found = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(data),
@@ -182,4 +232,7 @@ def _shuffled(data: tf.data.Dataset, buffer: int, low: Tensor, high: Tensor) -> 
 def types_of(spec: Tree) -> dict[str, list]:
     """What TensorFlow's dataset operations are told of the elements."""
     leaves = tf.nest.flatten(spec)
-    return {"output_types": [leaf.dtype for leaf in leaves], "output_shapes": [leaf.shape for leaf in leaves]}
+    return {
+        "output_types": [leaf.dtype for leaf in leaves],
+        "output_shapes": [leaf.shape for leaf in leaves],
+    }

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Tensor
-from tftrain.data.batches import leaves
+from tftrain.data.batches import named_leaves
 from tftrain.data.number_types import Whole, rounds, whole_numbers
-from tftrain.data.records import THREADS, Addressed, serially, steady
+from tftrain.data.records import THREADS, RandomAccessRecords, as_dataset, deterministic
 from tftrain.runtime.errors import DataError
 
 EDGE = np.iinfo(np.int64)
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 10
 MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
 
 
-class Survey(NamedTuple):
+class DataSummary(NamedTuple):
     """The number of examples, and the lowest and highest target where they are integers.
 
     Those of shape () or (1,) are `labels`; whether `others` are labels too is for the loss to say. `features` tells of
@@ -45,14 +45,14 @@ class NotFinite(NamedTuple):
     place: str
 
 
-def survey(
+def validate_split(
     name: str,
-    data: Batch | Addressed | tf.data.Dataset,
+    data: Batch | RandomAccessRecords | tf.data.Dataset,
     columns: Sequence[str] = (),
     *,
     regression: bool = False,
     ignored: int | None = None,
-) -> Survey:
+) -> DataSummary:
     """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
 
     `columns` are the names of those of x, where they have any; `regression` says that integers that are no labels are
@@ -62,7 +62,11 @@ def survey(
         found = _survey_arrays(name, data, columns, ignored)
     else:
         found = _survey_stream(name, data, ignored)
-    if found.labels and regression and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES:
+    if (
+        found.labels
+        and regression
+        and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES
+    ):
         return found._replace(labels=None, classes=None)
     if found.labels:
         _check_labels(name, data, *found.labels)
@@ -71,7 +75,10 @@ def survey(
 
 def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | None:
     """The first NaN or Inf of arrays, and how many there are; None where there is none."""
-    bad = {part: np.argwhere(_not_finite(leaf)) for part, leaf in leaves(batch).items()}
+    bad = {
+        part: np.argwhere(_not_finite(leaf))
+        for part, leaf in named_leaves(batch).items()
+    }
     bad = {part: places for part, places in bad.items() if len(places)}
     if not bad:
         return None
@@ -80,15 +87,21 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
     return NotFinite(count, int(places[0][0]), _place(part, places[0][1:], columns))
 
 
-def record_of(data: Batch | Addressed | tf.data.Dataset, label: int) -> int:
+def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -> int:
     """The first record with this label, counted from 0."""
     if isinstance(data, Batch):
         return int(np.argmax(data.y.reshape(len(data.y)) == label))
-    targets = serially(data).map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64)).enumerate()
+    targets = (
+        as_dataset(data)
+        .map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64))
+        .enumerate()
+    )
     return int(next(number for number, target in targets if int(target) == label))
 
 
-def _check_labels(name: str, data: Batch | Addressed | tf.data.Dataset, low: int, high: int) -> None:
+def _check_labels(
+    name: str, data: Batch | RandomAccessRecords | tf.data.Dataset, low: int, high: int
+) -> None:
     if low < 0:
         raise DataError(
             f"{name}: integer targets are labels, counted from 0, but the lowest is {low} (first in record "
@@ -116,13 +129,19 @@ def classes_of(y: Tensor) -> Tensor | None:
     shape = y.shape[1:]
     if shape == [] or shape == [1]:
         single = tf.reshape(y, [-1])
-        known = (single == 0) | (single == 1) if y.dtype.is_floating else tf.ones_like(single, tf.bool)
+        known = (
+            (single == 0) | (single == 1)
+            if y.dtype.is_floating
+            else tf.ones_like(single, tf.bool)
+        )
         return tf.where(known, tf.cast(single, tf.int64), -1)
     if shape.rank != 1 or not shape.is_fully_defined():
         return None
     numbers = tf.cast(y, tf.int64) if y.dtype.is_bool else y
     ones = tf.cast(numbers == 1, tf.int64)
-    is_one_hot = tf.reduce_all((numbers == 0) | (numbers == 1), 1) & (tf.reduce_sum(ones, 1) == 1)
+    is_one_hot = tf.reduce_all((numbers == 0) | (numbers == 1), 1) & (
+        tf.reduce_sum(ones, 1) == 1
+    )
     return tf.where(is_one_hot, tf.argmax(ones, 1), -1)
 
 
@@ -131,22 +150,32 @@ def all_classes(classes: np.ndarray) -> np.ndarray | None:
     return None if classes.min() < 0 or classes.min() == classes.max() else classes
 
 
-def _survey_arrays(name: str, batch: Batch, columns: Sequence[str], ignored: int | None) -> Survey:
+def _survey_arrays(
+    name: str, batch: Batch, columns: Sequence[str], ignored: int | None
+) -> DataSummary:
     if not len(batch.y):
         raise DataError(f"{name}: there are no examples")
     bad = first_not_finite(batch, columns)
     if bad:
         _refuse(name, bad)
-    features = tuple(whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x))
+    features = tuple(
+        whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x)
+    )
     if _are_floats(batch.y) or not batch.y.size:
-        return Survey(len(batch.y), None, features=features)
+        return DataSummary(len(batch.y), None, features=features)
     known = batch.y if ignored is None else batch.y[batch.y != ignored]
-    found = _survey(batch.y[0], len(batch.y), (int(known.min()), int(known.max())) if known.size else (0, 0))
+    found = _survey(
+        batch.y[0],
+        len(batch.y),
+        (int(known.min()), int(known.max())) if known.size else (0, 0),
+    )
     return found._replace(features=features)
 
 
-def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | None) -> Survey:
-    dataset = serially(data)
+def _survey_stream(
+    name: str, data: RandomAccessRecords | tf.data.Dataset, ignored: int | None
+) -> DataSummary:
+    dataset = as_dataset(data)
     has_labels = are_labels(data.element_spec[1])
     has_classes = data.element_spec[1].shape.rank < 2
     kinds = [leaf.dtype for leaf in tf.nest.flatten(data.element_spec[0])]
@@ -154,22 +183,35 @@ def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | 
     @tf.autograph.experimental.do_not_convert
     def look(*example):
         batch = Batch(*example)
-        bad = tf.add_n([_count_not_finite(leaf) for leaf in leaves(batch).values()])
+        bad = tf.add_n(
+            [_count_not_finite(leaf) for leaf in named_leaves(batch).values()]
+        )
         target = _range_of(batch.y, ignored)
         classes = classes_of(batch.y[tf.newaxis])
         single = tf.constant(-1, tf.int64) if classes is None else classes[0]
-        return bad, target, single, tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
+        return (
+            bad,
+            target,
+            single,
+            tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x)),
+        )
 
     count, bad_count, first, seen = 0, 0, -1, []
     ranges: list[Whole] | None = None
     patience = time.monotonic() + PATIENCE_SECONDS
-    looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(LOOKED_AT)
-    for bad, target, single, features in steady(looked).as_numpy_iterator():
+    looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(
+        LOOKED_AT
+    )
+    for bad, target, single, features in deterministic(looked).as_numpy_iterator():
         if not bad_count and bad.any():
             first = count + int(np.argmax(bad > 0))
         count, bad_count = count + len(bad), bad_count + int(bad.sum())
         joined = [_joined(one) for one in (target, *features)]
-        ranges = joined if ranges is None else [one.joined(other) for one, other in zip(ranges, joined, strict=True)]
+        ranges = (
+            joined
+            if ranges is None
+            else [one.joined(other) for one, other in zip(ranges, joined, strict=True)]
+        )
         if has_classes:
             seen.append(single)
         if time.monotonic() > patience:
@@ -179,14 +221,21 @@ def _survey_stream(name: str, data: Addressed | tf.data.Dataset, ignored: int | 
         raise DataError(f"{name}: there are no examples")
     if bad_count:
         example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
-        part, places = next((p, b) for p, leaf in leaves(example).items() if len(b := np.argwhere(_not_finite(leaf))))
+        part, places = next(
+            (p, b)
+            for p, leaf in named_leaves(example).items()
+            if len(b := np.argwhere(_not_finite(leaf)))
+        )
         _refuse(name, NotFinite(bad_count, first, _place(part, places[0])))
-    features = tuple(one if kind.is_integer else None for one, kind in zip(ranges[1:], kinds, strict=True))
+    features = tuple(
+        one if kind.is_integer else None
+        for one, kind in zip(ranges[1:], kinds, strict=True)
+    )
     classes = np.concatenate(seen) if seen else None
     if classes is not None and not has_labels:
         classes = all_classes(classes)
     if _are_floats(data.element_spec[1]):
-        return Survey(count, None, features=features, classes=classes)
+        return DataSummary(count, None, features=features, classes=classes)
     low, high = ranges[0][:2]
     found = _survey(data.element_spec[1], count, (low, high) if low <= high else (0, 0))
     return found._replace(features=features, classes=classes)
@@ -207,25 +256,37 @@ def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
 
 def _joined(ranges: np.ndarray) -> Whole:
     """The range of several examples, from theirs, [examples, 3]."""
-    return Whole(int(ranges[:, 0].min()), int(ranges[:, 1].max()), bool(ranges[:, 2].any()))
+    return Whole(
+        int(ranges[:, 0].min()), int(ranges[:, 1].max()), bool(ranges[:, 2].any())
+    )
 
 
 def _within_int64(name: str, leaf: np.ndarray) -> np.ndarray:
     """Whole numbers as they are; raises DataError where int64 does not hold them."""
     if leaf.dtype.kind == "u" and leaf.size and leaf.max() > EDGE.max:
-        raise DataError(f"{name}: x holds the whole number {leaf.max()}; expected one of at most {EDGE.max} (int64)")
+        raise DataError(
+            f"{name}: x holds the whole number {leaf.max()}; expected one of at most {EDGE.max} (int64)"
+        )
     return leaf
 
 
 def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
     """Say what takes so long; of what never ends nothing else would be heard."""
     size = int(dataset.cardinality())
-    known = f" of {size}" if size >= 0 else "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+    known = (
+        f" of {size}"
+        if size >= 0
+        else "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+    )
     print(f"{name}: looked at {count} examples{known}", file=sys.stderr, flush=True)
 
 
-def _survey(target: Any, count: int, found: tuple[int, int]) -> Survey:
-    return Survey(count, found) if are_labels(target) else Survey(count, None, found)
+def _survey(target: Any, count: int, found: tuple[int, int]) -> DataSummary:
+    return (
+        DataSummary(count, found)
+        if are_labels(target)
+        else DataSummary(count, None, found)
+    )
 
 
 def _are_floats(target: Any) -> bool:
@@ -252,7 +313,11 @@ def _place(part: str, position: np.ndarray, columns: Sequence[str] = ()) -> str:
         return part
     if part == "x" and columns:
         return f"x column {position[0]} ('{columns[position[0]]}')"
-    return f"{part} column {position[0]}" if len(position) == 1 else f"{part} at {[int(i) for i in position]}"
+    return (
+        f"{part} column {position[0]}"
+        if len(position) == 1
+        else f"{part} at {[int(i) for i in position]}"
+    )
 
 
 def _refuse(name: str, bad: NotFinite) -> None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Feed, Tensor, Tree
+from tftrain.core.types import Batch, BatchSource, Tensor, Tree
 
 
-class WindowFeed:
+class WindowSource:
     """A feed whose steps go through the windows of each batch of another one, before its next batch.
 
     x and y `[batch, time, ...]` become `[batch, window, ...]`; time is `windows` times as long as a window. A batch is
     made anew for each of its windows.
     """
 
-    def __init__(self, feed: Feed, windows: int):
+    def __init__(self, feed: BatchSource, windows: int):
         self._feed, self._windows = feed, windows
         self.steps_per_epoch = feed.steps_per_epoch * windows
         self.examples = feed.examples * windows
         self.prepared, self.in_order = feed.prepared, False
-        self.signature = {"place": tf.TensorSpec([], tf.int32), "batches": feed.signature}
+        self.signature = {
+            "place": tf.TensorSpec([], tf.int32),
+            "batches": feed.signature,
+        }
 
-    def evaluating(self, batch_size: int, max_in_order: int) -> Feed:
+    def evaluating(self, batch_size: int, max_in_order: int) -> BatchSource:
         """Whole sequences, as validation serves them."""
         return self._feed.evaluating(batch_size, max_in_order)
 
@@ -30,19 +33,32 @@ class WindowFeed:
         return self._feed.run_length(batch) * self._windows - place
 
     def serve(self, step: int, count: int) -> Tree:
-        (first, place), (last, _) = divmod(step, self._windows), divmod(step + count - 1, self._windows)
-        return {"place": tf.constant(place, tf.int32), "batches": self._feed.serve(first, last - first + 1)}
+        (first, place), (last, _) = (
+            divmod(step, self._windows),
+            divmod(step + count - 1, self._windows),
+        )
+        return {
+            "place": tf.constant(place, tf.int32),
+            "batches": self._feed.serve(first, last - first + 1),
+        }
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
         at = handle["place"] + index
-        whole, window = self._feed.batch(handle["batches"], at // self._windows), at % self._windows
+        whole, window = (
+            self._feed.batch(handle["batches"], at // self._windows),
+            at % self._windows,
+        )
         starts = tf.fill(tf.shape(whole.y)[:1], window == 0)
         weight = whole.weight
         if weight is not None and weight.shape.rank > 1:
             weight = self._window(weight, window)
-        return Batch(self._window(whole.x, window), self._window(whole.y, window), weight, starts)
+        return Batch(
+            self._window(whole.x, window), self._window(whole.y, window), weight, starts
+        )
 
     def _window(self, sequences: Tensor, window: Tensor) -> Tensor:
         length = sequences.shape[1] // self._windows
-        begin = tf.concat([[0, window * length], tf.zeros([sequences.shape.rank - 2], tf.int32)], 0)
+        begin = tf.concat(
+            [[0, window * length], tf.zeros([sequences.shape.rank - 2], tf.int32)], 0
+        )
         return tf.slice(sequences, begin, [-1, length, *sequences.shape[2:]])

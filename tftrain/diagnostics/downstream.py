@@ -7,16 +7,19 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tftrain.core.layer_calls import Labels
+from tftrain.core.layer_calls import LayerNames
 from tftrain.core.types import Batch, Objective
-from tftrain.core.variables import named
-from tftrain.diagnostics.layer_trace import watching
+from tftrain.core.variables import names_by_id
+from tftrain.diagnostics.layer_trace import record_calls
 
 _NOT_OWN = ("keras", "tensorflow", "tftrain")
-_FUNCTIONS = ("activation", "function")  # what layers such as Activation and Lambda call
+_FUNCTIONS = (
+    "activation",
+    "function",
+)  # what layers such as Activation and Lambda call
 
 
-class Behind(NamedTuple):
+class Downstream(NamedTuple):
     """`layer` is the last in the forward pass that owns one of the parameters, by the names of its parameters.
 
     `between` are the layers that have its output, or what is made of it, before the layers `above` do; both in the
@@ -28,7 +31,9 @@ class Behind(NamedTuple):
     above: list[str]
 
 
-def behind(objective: Objective, batch: Batch, names: Collection[str]) -> Behind | None:
+def layers_after(
+    objective: Objective, batch: Batch, names: Collection[str]
+) -> Downstream | None:
     """Behind the last of the layers that own parameters of these names; None where their calls are not seen.
 
     Follows the tensors in a graph, so that branches are told apart; nothing is computed.
@@ -37,7 +42,7 @@ def behind(objective: Objective, batch: Batch, names: Collection[str]) -> Behind
     found = []
 
     def trace() -> int:
-        with watching(model) as calls:
+        with record_calls(model) as calls:
             objective(batch)
         found[:] = _behind(model, calls, names)
         return 0
@@ -46,16 +51,22 @@ def behind(objective: Objective, batch: Batch, names: Collection[str]) -> Behind
     return found[0] if found else None
 
 
-def _behind(model: Any, calls: Sequence[Any], names: Collection[str]) -> list[Behind]:
-    owners, labels = _owners(model, [call.layer for call in calls]), Labels(model)
+def _behind(
+    model: Any, calls: Sequence[Any], names: Collection[str]
+) -> list[Downstream]:
+    owners, labels = _owners(model, [call.layer for call in calls]), LayerNames(model)
     layers = {name.rpartition("/")[0]: layer for name, layer in owners.items()}
     known = {id(layer): name for name, layer in layers.items()}
     wrong = {id(owners[name]) for name in names if name in owners}
-    last = next((call.layer for call in reversed(calls) if id(call.layer) in wrong), None)
+    last = next(
+        (call.layer for call in reversed(calls) if id(call.layer) in wrong), None
+    )
     if last is None or not all(name in owners for name in names):
         return []
     between, above, depth = {}, {}, 0
-    reached = _reached([call for call in calls if call.layer is last], calls, set(known))
+    reached = _reached(
+        [call for call in calls if call.layer is last], calls, set(known)
+    )
     for place, call in enumerate(calls):
         depth = labels.depth(call.layer, depth)
         if place not in reached or call.layer is last:
@@ -63,44 +74,62 @@ def _behind(model: Any, calls: Sequence[Any], names: Collection[str]) -> list[Be
         if id(call.layer) in known:
             above[known[id(call.layer)]] = None
         else:
-            between[f"{labels.label(call.layer, depth)} ({type(call.layer).__name__})"] = _is_own(call.layer)
+            between[
+                f"{labels.label(call.layer, depth)} ({type(call.layer).__name__})"
+            ] = _is_own(call.layer)
     own = [name for name, is_own in between.items() if is_own]
-    name = next(name for name in names if owners[name] is last)  # one layer's may have several numbers before them
-    return [Behind(name.rpartition("/")[0], own or list(between), list(above))]
+    name = next(
+        name for name in names if owners[name] is last
+    )  # one layer's may have several numbers before them
+    return [Downstream(name.rpartition("/")[0], own or list(between), list(above))]
 
 
 def _owners(model: Any, layers: Sequence[Any]) -> dict[str, Any]:
     """The called layer that each parameter is in, the innermost; a layer around others owns its own weights alone."""
-    by_id, owners = named(model), {}
+    by_id, owners = names_by_id(model), {}
     for layer in sorted(layers, key=lambda layer: -len(layer.weights)):
         owners |= {by_id[id(one)]: layer for one in layer.weights if id(one) in by_id}
     return owners
 
 
-def _reached(starts: Sequence[Any], calls: Sequence[Any], owners: Collection[int]) -> set[int]:
+def _reached(
+    starts: Sequence[Any], calls: Sequence[Any], owners: Collection[int]
+) -> set[int]:
     """The places of the calls that what `starts` gave goes into, not beyond those of `owners`."""
     places: dict[str, int] = {}
     for place, call in enumerate(calls):
         for output in call.outputs:
-            places.setdefault(output.name, place)  # a container gives the tensor of its last layer again
-    reached, seen, waiting = set(), set(), [output for call in starts for output in call.outputs]
+            places.setdefault(
+                output.name, place
+            )  # a container gives the tensor of its last layer again
+    reached, seen, waiting = (
+        set(),
+        set(),
+        [output for call in starts for output in call.outputs],
+    )
     while waiting:
         for operation in waiting.pop().consumers():
             if operation.name in seen:
                 continue
             seen.add(operation.name)
-            given = {output.name: places.get(output.name) for output in operation.outputs}
+            given = {
+                output.name: places.get(output.name) for output in operation.outputs
+            }
             reached |= {place for place in given.values() if place is not None}
             waiting += [
                 output
                 for output in operation.outputs
-                if given[output.name] is None or id(calls[given[output.name]].layer) not in owners
+                if given[output.name] is None
+                or id(calls[given[output.name]].layer) not in owners
             ]
     return reached
 
 
 def _is_own(layer: Any) -> bool:
     """Whether it has code in it that is none of Keras' and none of ours."""
-    functions = [type(layer), *(vars(layer)[name] for name in _FUNCTIONS if callable(vars(layer).get(name)))]
+    functions = [
+        type(layer),
+        *(vars(layer)[name] for name in _FUNCTIONS if callable(vars(layer).get(name))),
+    ]
     modules = [getattr(one, "__module__", None) or "" for one in functions]
     return any(module.partition(".")[0] not in _NOT_OWN for module in modules)

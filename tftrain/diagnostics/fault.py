@@ -8,16 +8,16 @@ import keras
 import numpy as np
 
 from tftrain.core.types import Batch
-from tftrain.data.batches import leaves
-from tftrain.diagnostics.tables import bad_words, layer_words
+from tftrain.data.batches import named_leaves
+from tftrain.diagnostics.tables import layer_words, nonfinite_message
 
 if TYPE_CHECKING:
-    from tftrain.diagnostics.layer_stats import LayerRow, ParameterRow, PassTable
+    from tftrain.diagnostics.layer_stats import LayerRow, ParameterRow, TraceStats
 
 _WORST = 3  # gradients that are named
 
 
-class Blame(NamedTuple):
+class FaultReport(NamedTuple):
     """What went bad first, in lines for people; `own` names what has code of the user's in it, where that is it."""
 
     lines: list[str]
@@ -26,83 +26,135 @@ class Blame(NamedTuple):
     own: str | None = None
 
 
-def blame(table: PassTable, batch: Batch) -> Blame:
+def locate_fault(table: TraceStats, batch: Batch) -> FaultReport:
     """The data, the weights, the first layer of the forward pass, or, where that is clean, of the backward pass."""
     data = bad_data(batch)
-    spoiled = [f"before the step {one.name} held {bad_words(one.weight)}" for one in table.parameters if one.weight.bad]
-    lines = [f"batch: {line}" for line in data] + [f"weights: {line}" for line in spoiled]
+    spoiled = [
+        f"before the step {one.name} held {nonfinite_message(one.weight)}"
+        for one in table.parameters
+        if one.weight.bad
+    ]
+    lines = [f"batch: {line}" for line in data] + [
+        f"weights: {line}" for line in spoiled
+    ]
     found, own = _forward(table)
     if found is None:
-        lines.append(f"forward pass: every layer gives finite numbers, the loss is {table.loss:g}")
+        lines.append(
+            f"forward pass: every layer gives finite numbers, the loss is {table.loss:g}"
+        )
         found, own = _backward(table)
-    return Blame([*lines, found], bool(data), bool(spoiled), None if data or spoiled else own)
+    return FaultReport(
+        [*lines, found], bool(data), bool(spoiled), None if data or spoiled else own
+    )
 
 
 def bad_data(batch: Batch) -> list[str]:
     """Where a batch holds NaN or Inf: of each of its parts how many, and the place of the first."""
     said = []
-    for part, leaf in leaves(batch).items():
+    for part, leaf in named_leaves(batch).items():
         values = np.asarray(leaf)
         places = np.argwhere(~np.isfinite(values)) if values.dtype.kind == "f" else ()
         if len(places):
             example, *rest = (int(index) for index in places[0])
-            place = f" column {rest[0]}" if len(rest) == 1 else f" at {rest}" if rest else ""
+            place = (
+                f" column {rest[0]}"
+                if len(rest) == 1
+                else f" at {rest}"
+                if rest
+                else ""
+            )
             more = f"; {len(places)} in all" if len(places) > 1 else ""
             value = values[tuple(places[0])]
-            said.append(f"{part}{place} of example {example} (counted from 0) is {value:g}{more}")
+            said.append(
+                f"{part}{place} of example {example} (counted from 0) is {value:g}{more}"
+            )
     return said
 
 
-def worst_gradients(table: PassTable) -> list[str]:
+def worst_gradients(table: TraceStats) -> list[str]:
     """The parameters with the largest gradients, those that are not finite first."""
 
     def size(one: ParameterRow) -> tuple:
         return one.grad.bad, one.grad.norm if np.isfinite(one.grad.norm) else 0
 
-    having = sorted((one for one in table.parameters if one.grad is not None), key=size, reverse=True)
+    having = sorted(
+        (one for one in table.parameters if one.grad is not None),
+        key=size,
+        reverse=True,
+    )
     return [_gradient_words(one) for one in having[:_WORST]]
 
 
 def _gradient_words(one: ParameterRow) -> str:
-    share = "" if np.isnan(one.share) else f", {one.share:.1%} of the square of the whole"
-    return f"{one.name}: {bad_words(one.grad)}" if one.grad.bad else f"{one.name}: norm {one.grad.norm:.3g}{share}"
+    share = (
+        "" if np.isnan(one.share) else f", {one.share:.1%} of the square of the whole"
+    )
+    return (
+        f"{one.name}: {nonfinite_message(one.grad)}"
+        if one.grad.bad
+        else f"{one.name}: norm {one.grad.norm:.3g}{share}"
+    )
 
 
-def _forward(table: PassTable) -> tuple[str | None, str | None]:
+def _forward(table: TraceStats) -> tuple[str | None, str | None]:
     before = None
     for row in table.layers:
         if row.a.bad or (row.z is not None and row.z.bad):
-            said = f"its z holds {bad_words(row.z)}" if row.z and row.z.bad else f"it gives {bad_words(row.a)}"
-            given = f"; {before.name} before it gives [{before.a.least:.3g}, {before.a.most:.3g}]" if before else ""
+            said = (
+                f"its z holds {nonfinite_message(row.z)}"
+                if row.z and row.z.bad
+                else f"it gives {nonfinite_message(row.a)}"
+            )
+            given = (
+                f"; {before.name} before it gives [{before.a.least:.3g}, {before.a.most:.3g}]"
+                if before
+                else ""
+            )
             said = f"forward pass: the first layer that went bad is {layer_words(row)}: {said}{given}"
             return said + _weight_words(row, table), _own(row)
         before = row
     if not np.isfinite(table.loss):
-        return f"forward pass: every layer gives finite numbers, but the loss is {table.loss:g}", "the loss"
+        return (
+            f"forward pass: every layer gives finite numbers, but the loss is {table.loss:g}",
+            "the loss",
+        )
     return None, None
 
 
-def _weight_words(row: LayerRow, table: PassTable) -> str:
+def _weight_words(row: LayerRow, table: TraceStats) -> str:
     own = [one for one in table.parameters if table.layer_of(one.name) is row]
-    norms = ", ".join(f"{one.name.rpartition('/')[2]} {one.weight.norm:.3g}" for one in own)
+    norms = ", ".join(
+        f"{one.name.rpartition('/')[2]} {one.weight.norm:.3g}" for one in own
+    )
     return f"; the norms of its weights: {norms}" if own else ""
 
 
-def _backward(table: PassTable) -> tuple[str, str | None]:
+def _backward(table: TraceStats) -> tuple[str, str | None]:
     """From the output down: what a layer gets back is the work of the layer above."""
     above = None
     for row in reversed(table.layers):
         if row.arrived is not None and row.arrived.bad:
-            said = f"what {row.name} below it gets back holds {bad_words(row.arrived)}"
-            return _backward_words(layer_words(above) if above else "the loss", said), _own(above)
+            said = f"what {row.name} below it gets back holds {nonfinite_message(row.arrived)}"
+            return _backward_words(
+                layer_words(above) if above else "the loss", said
+            ), _own(above)
         if row.delta is not None and row.delta.bad:
-            return _backward_words(layer_words(row), f"its error term holds {bad_words(row.delta)}"), _own(row)
-        wrong = [one for one in table.parameters if one.grad and one.grad.bad and table.layer_of(one.name) is row]
+            return _backward_words(
+                layer_words(row), f"its error term holds {nonfinite_message(row.delta)}"
+            ), _own(row)
+        wrong = [
+            one
+            for one in table.parameters
+            if one.grad and one.grad.bad and table.layer_of(one.name) is row
+        ]
         if wrong:
-            said = f"the gradient of {wrong[0].name} holds {bad_words(wrong[0].grad)}"
+            said = f"the gradient of {wrong[0].name} holds {nonfinite_message(wrong[0].grad)}"
             return _backward_words(layer_words(row), said), _own(row)
         above = row
-    return f"backward pass: every error term and every gradient is finite, their norm is {table.grad_norm:.3g}", None
+    return (
+        f"backward pass: every error term and every gradient is finite, their norm is {table.grad_norm:.3g}",
+        None,
+    )
 
 
 def _backward_words(where: str, said: str) -> str:

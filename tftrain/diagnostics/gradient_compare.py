@@ -11,8 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, Objective
-from tftrain.optim.gradients.backprop import whole
-from tftrain.optim.gradients.finite_difference import Elements, auto_step, losses_at
+from tftrain.optim.gradients.backprop import dense_or_zeros
+from tftrain.optim.gradients.finite_difference import (
+    FlatParameters,
+    auto_step,
+    losses_at,
+)
 
 TOLERANCE = 1e-6  # of ||a - b|| / (||a|| + ||b||); differences of smooth functions in float64 come to 1e-8 and less
 _NEARER = 64  # times as small is the step of a second look, where a kink within the first one is likely left outside
@@ -20,7 +24,7 @@ _ONE_SIDED = 1e-5  # how far a slope of one side may be off by that step, relati
 _ROUNDINGS = 100  # that may have gone into a loss, each of 2^-52 of it
 
 
-class Compared(NamedTuple):
+class GradientComparison(NamedTuple):
     """The gradient of a parameter in two ways, at the elements that were looked at.
 
     `difference` is ||a - b|| / (||a|| + ||b||) over those that are not near a kink, where the loss has one slope on
@@ -61,7 +65,7 @@ def compare(
     names: Sequence[str],
     draw: tuple[int, int],
     kept: Callable[[], AbstractContextManager],
-) -> list[Compared]:
+) -> list[GradientComparison]:
     """Each parameter's gradient in both ways, at so many of its elements at most, drawn by a seed: `draw` is both.
 
     Half of the elements of a larger parameter are drawn from all, half from those whose gradient is not 0. The gradient
@@ -76,21 +80,36 @@ def compare(
             f"the loss of the first batch is {loss}, so there is nothing to compare; expected a finite one"
         )
     random, starts = np.random.default_rng(seed), np.cumsum([0, *sizes])
-    pieces = [exact[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+    pieces = [
+        exact[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)
+    ]
     chosen = [_chosen(piece, samples, random) for piece in pieces]
-    places = np.concatenate([start + one for start, one in zip(starts[:-1], chosen, strict=True)])
-    print(f"2 x {len(places):,} of {len(exact):,} parameters = {2 * len(places):,} forward passes", flush=True)
+    places = np.concatenate(
+        [start + one for start, one in zip(starts[:-1], chosen, strict=True)]
+    )
+    print(
+        f"2 x {len(places):,} of {len(exact):,} parameters = {2 * len(places):,} forward passes",
+        flush=True,
+    )
     reverse, step = exact[places], auto_step("central", tf.float64)
     numeric, noise = _slopes(objective, batch, (places, step), loss)[2:]
     with np.errstate(all="ignore"):
-        kinks = np.abs(reverse - numeric) > TOLERANCE * (np.abs(reverse) + np.abs(numeric)) + noise
+        kinks = (
+            np.abs(reverse - numeric)
+            > TOLERANCE * (np.abs(reverse) + np.abs(numeric)) + noise
+        )
     if kinks.any():
         nearer = _slopes(objective, batch, (places[kinks], step / _NEARER), loss)
         kinks[kinks] = _excused(reverse[kinks], numeric[kinks], nearer)
-    parts = [np.split(part, np.cumsum([one.size for one in chosen])[:-1]) for part in (reverse, numeric, kinks)]
+    parts = [
+        np.split(part, np.cumsum([one.size for one in chosen])[:-1])
+        for part in (reverse, numeric, kinks)
+    ]
     shapes = [tuple(param.shape) for param in objective.params]
     rows = zip(names, shapes, chosen, zip(*parts, strict=True), strict=True)
-    return [_compared((name, shape), where, own, noise) for name, shape, where, own in rows]
+    return [
+        _compared((name, shape), where, own, noise) for name, shape, where, own in rows
+    ]
 
 
 def _reverse(objective: Objective, batch: Batch) -> tuple[float, np.ndarray, list[int]]:
@@ -101,11 +120,19 @@ def _reverse(objective: Objective, batch: Batch) -> tuple[float, np.ndarray, lis
         with tf.GradientTape() as tape:
             loss = objective(batch)[0]
         grads = tape.gradient(loss, params)
-        return loss, [whole(grad, param) for grad, param in zip(grads, params, strict=True)]
+        return loss, [
+            dense_or_zeros(grad, param)
+            for grad, param in zip(grads, params, strict=True)
+        ]
 
     loss, grads = tf.function(evaluate, autograph=False)()
-    flat = np.concatenate([tf.convert_to_tensor(grad).numpy().astype(np.float64).ravel() for grad in grads])
-    return float(loss), flat, Elements(objective).sizes
+    flat = np.concatenate(
+        [
+            tf.convert_to_tensor(grad).numpy().astype(np.float64).ravel()
+            for grad in grads
+        ]
+    )
+    return float(loss), flat, FlatParameters(objective).sizes
 
 
 def _chosen(exact: np.ndarray, samples: int, random: np.random.Generator) -> np.ndarray:
@@ -114,20 +141,31 @@ def _chosen(exact: np.ndarray, samples: int, random: np.random.Generator) -> np.
     nonzero = np.flatnonzero(exact)
     some = random.choice(nonzero, min(samples // 2, nonzero.size), replace=False)
     rest = np.setdiff1d(np.arange(exact.size), some)
-    return np.sort(np.concatenate([some, random.choice(rest, samples - some.size, replace=False)]))
+    return np.sort(
+        np.concatenate([some, random.choice(rest, samples - some.size, replace=False)])
+    )
 
 
-def _slopes(objective: Objective, batch: Batch, moves: tuple[np.ndarray, float], loss: float) -> _Slopes:
+def _slopes(
+    objective: Objective, batch: Batch, moves: tuple[np.ndarray, float], loss: float
+) -> _Slopes:
     """The slopes at these places by this step."""
     places, step = moves
 
     def sides() -> list:
-        elements, where = Elements(objective), tf.constant(places, tf.int32)
-        return [losses_at(elements, where, size, (batch, ()))[1] for size in (step, -step)]
+        elements, where = FlatParameters(objective), tf.constant(places, tf.int32)
+        return [
+            losses_at(elements, where, size, (batch, ()))[1] for size in (step, -step)
+        ]
 
     above, below = (one.numpy() for one in tf.function(sides, autograph=False)())
     noise = _ROUNDINGS * 2.0**-52 * max(abs(loss), np.abs(above).max()) / step
-    return _Slopes((loss - below) / step, (above - loss) / step, (above - below) / (2 * step), noise)
+    return _Slopes(
+        (loss - below) / step,
+        (above - loss) / step,
+        (above - below) / (2 * step),
+        noise,
+    )
 
 
 def _excused(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.ndarray:
@@ -135,24 +173,34 @@ def _excused(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.nd
 
     The derivative is then the slope of one side, or lies between them; where there is but one slope, it is that one.
     """
-    left, right = nearer.left, nearer.right
+    left, right = nearer.completed_result, nearer.right
     slack = _ONE_SIDED * (np.abs(left) + np.abs(right)) + nearer.noise
-    between = (reverse >= np.minimum(left, right) - slack) & (reverse <= np.maximum(left, right) + slack)
-    bent = np.abs(right - left) + np.abs(nearer.numeric - numeric) >= np.abs(reverse - numeric) / 2
+    between = (reverse >= np.minimum(left, right) - slack) & (
+        reverse <= np.maximum(left, right) + slack
+    )
+    bent = (
+        np.abs(right - left) + np.abs(nearer.numeric - numeric)
+        >= np.abs(reverse - numeric) / 2
+    )
     return between & bent
 
 
 def _compared(
-    parameter: tuple[str, tuple[int, ...]], places: np.ndarray, values: tuple[np.ndarray, ...], noise: float
-) -> Compared:
+    parameter: tuple[str, tuple[int, ...]],
+    places: np.ndarray,
+    values: tuple[np.ndarray, ...],
+    noise: float,
+) -> GradientComparison:
     (name, shape), (reverse, numeric, kinks) = parameter, values
     with np.errstate(all="ignore"):
         smooth, apart = ~kinks, np.abs(reverse - numeric)
-        a, b, c = (float(np.linalg.norm(one[smooth])) for one in (reverse, numeric, apart))
+        a, b, c = (
+            float(np.linalg.norm(one[smooth])) for one in (reverse, numeric, apart)
+        )
     allowed = noise * np.sqrt(smooth.sum())
     worst = int(np.argmax(np.where(smooth, apart, -1)))
     where = tuple(int(axis) for axis in np.unravel_index(places[worst], shape))
-    return Compared(
+    return GradientComparison(
         name=name,
         size=math.prod(shape),
         checked=places.size,

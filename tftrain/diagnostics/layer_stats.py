@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tftrain.core.activation_ranges import BOUNDED, ZERO_BELOW
+from tftrain.core.activation_ranges import DEAD_AT_ZERO, SATURATION_RANGE
 
 if TYPE_CHECKING:
-    from tftrain.diagnostics.layer_trace import LayerPass, Passes
+    from tftrain.diagnostics.layer_trace import LayerTrace, ModelTrace
 
 
-class Spread(NamedTuple):
+class ValueStats(NamedTuple):
     """How the finite ones of some numbers are spread, NaN where there is none; `zeros` is a share of all numbers."""
 
     size: int
@@ -29,7 +29,7 @@ class Spread(NamedTuple):
         return self.nans + self.infs
 
 
-class Length(NamedTuple):
+class NormStats(NamedTuple):
     """The L2 norm of some numbers and their largest absolute value, of all of them; NaN where one is NaN."""
 
     size: int
@@ -54,12 +54,12 @@ class LayerRow(NamedTuple):
     kind: str
     function: str | None
     shape: tuple[int, ...]
-    z: Spread | None
-    a: Spread
+    z: ValueStats | None
+    a: ValueStats
     dead: float | None
     saturated: float | None
-    delta: Length | None
-    arrived: Length | None
+    delta: NormStats | None
+    arrived: NormStats | None
 
 
 class ParameterRow(NamedTuple):
@@ -69,12 +69,12 @@ class ParameterRow(NamedTuple):
     """
 
     name: str
-    weight: Length
-    grad: Length | None
+    weight: NormStats
+    grad: NormStats | None
     share: float
 
 
-class PassTable(NamedTuple):
+class TraceStats(NamedTuple):
     """A pass in numbers: the layers in the order of the forward pass, the parameters in the model's."""
 
     loss: float
@@ -87,45 +87,76 @@ class PassTable(NamedTuple):
         owner = parameter.rpartition("/")[0]
         inner = f"{_path(owner)}."
         fitting = [row for row in self.layers if row.name == owner]
-        fitting += [row for row in self.layers if inner.startswith(f"{_path(row.name)}.")]
-        return max(fitting, key=lambda row: (row.name == owner, len(row.name)), default=None)
+        fitting += [
+            row for row in self.layers if inner.startswith(f"{_path(row.name)}.")
+        ]
+        return max(
+            fitting, key=lambda row: (row.name == owner, len(row.name)), default=None
+        )
 
 
-def table_of(passes: Passes) -> PassTable:
+def summarize(passes: ModelTrace) -> TraceStats:
     with np.errstate(all="ignore"):
         weights = [length(param) for param in passes.params]
         grads = [None if grad is None else length(grad) for grad in passes.grads]
         total = float(np.sqrt(sum(np.square(grad.norm) for grad in grads if grad)))
         known = 0 < total < np.inf
-        shares = [grad.norm**2 / total**2 if grad and known else np.nan for grad in grads]
+        shares = [
+            grad.norm**2 / total**2 if grad and known else np.nan for grad in grads
+        ]
         rows = zip(passes.names, weights, grads, shares, strict=True)
-        return PassTable(passes.loss, total, [_layer(one) for one in passes.layers], [ParameterRow(*r) for r in rows])
+        return TraceStats(
+            passes.loss,
+            total,
+            [_layer(one) for one in passes.layers],
+            [ParameterRow(*r) for r in rows],
+        )
 
 
-def _layer(one: LayerPass) -> LayerRow:
+def _layer(one: LayerTrace) -> LayerRow:
     dead = saturated = None
-    if one.function in ZERO_BELOW and one.a.ndim:
+    if one.function in DEAD_AT_ZERO and one.a.ndim:
         dead = float(np.mean(~one.a.reshape(-1, one.a.shape[-1]).any(axis=0)))
-    if one.function in BOUNDED:
-        low, high = BOUNDED[one.function]
+    if one.function in SATURATION_RANGE:
+        low, high = SATURATION_RANGE[one.function]
         saturated = float(np.mean((one.a < low) | (one.a > high)))
     z = None if one.z is None or one.z is one.a else spread(one.z)
-    terms = [None if term is None else length(term) for term in (one.delta, one.arrived)]
-    return LayerRow(one.name, one.kind, one.function, one.a.shape, z, spread(one.a), dead, saturated, *terms)
+    terms = [
+        None if term is None else length(term) for term in (one.delta, one.arrived)
+    ]
+    return LayerRow(
+        one.name,
+        one.kind,
+        one.function,
+        one.a.shape,
+        z,
+        spread(one.a),
+        dead,
+        saturated,
+        *terms,
+    )
 
 
-def spread(values: np.ndarray) -> Spread:
+def spread(values: np.ndarray) -> ValueStats:
     finite = values[np.isfinite(values)].astype(np.float64)
     nans = int(np.isnan(values).sum())
-    figures = (finite.mean(), finite.std(), finite.min(), finite.max()) if finite.size else (np.nan,) * 4
+    figures = (
+        (finite.mean(), finite.std(), finite.min(), finite.max())
+        if finite.size
+        else (np.nan,) * 4
+    )
     zeros = float(np.mean(values == 0)) if values.size else np.nan
-    return Spread(values.size, *map(float, figures), zeros, nans, values.size - finite.size - nans)
+    return ValueStats(
+        values.size, *map(float, figures), zeros, nans, values.size - finite.size - nans
+    )
 
 
-def length(values: np.ndarray) -> Length:
+def length(values: np.ndarray) -> NormStats:
     wide = values.astype(np.float64)
     norm, most = float(np.linalg.norm(wide)), float(np.abs(wide).max(initial=0))
-    return Length(values.size, norm, most, int(np.isnan(wide).sum()), int(np.isinf(wide).sum()))
+    return NormStats(
+        values.size, norm, most, int(np.isnan(wide).sum()), int(np.isinf(wide).sum())
+    )
 
 
 def _path(name: str) -> str:

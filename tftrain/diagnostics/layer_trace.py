@@ -10,21 +10,25 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state  # there is no public way to the seed that all share
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from tftrain.core import replication
-from tftrain.core.layer_calls import Labels, activation_of
-from tftrain.core.layer_hooks import hooked, layers_of
-from tftrain.core.numerics import Gradient, unique_rows, values_of
-from tftrain.core.scaled_objective import Multiplied
+from tftrain.core.layer_calls import LayerNames, activation_of
+from tftrain.core.layer_hooks import all_layers, patched_attribute
+from tftrain.core.numerics import Gradient, stored_values, sum_duplicate_rows
+from tftrain.core.scaled_objective import ScaledObjective
 from tftrain.core.types import Batch, Objective, Tensor, Tree
-from tftrain.core.variables import buffers_of, parameter_names, unknown_to_keras
+from tftrain.core.variables import parameter_names, preserve_state
 
-_BY_INPUT = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Softmax)
+_BY_INPUT = (
+    keras.layers.ReLU,
+    keras.layers.PReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
 
 
-class LayerPass(NamedTuple):
+class LayerTrace(NamedTuple):
     """One call of a layer, as arrays: what it added up, what it gave, and the error term that came back.
 
     `z` is what the activation function got, None where there is none, and `a` itself where it changes nothing; `a` is
@@ -42,7 +46,7 @@ class LayerPass(NamedTuple):
     arrived: np.ndarray | None
 
 
-class Passes(NamedTuple):
+class ModelTrace(NamedTuple):
     """What `passes` saw: the layers in the order of the forward pass, and the parameters that are trained.
 
     `grads` has an array for each parameter, of a sparse one the rows that the batch touched; None where the loss does
@@ -50,7 +54,7 @@ class Passes(NamedTuple):
     """
 
     loss: float
-    layers: list[LayerPass]
+    layers: list[LayerTrace]
     names: list[str]
     params: list[np.ndarray]
     grads: list[np.ndarray | None]
@@ -64,12 +68,16 @@ class _Call(NamedTuple):
     outputs: list[Tensor]
 
 
-def passes(objective: Objective, batch: Batch, scale: float = 1.0, carry: Tree = ()) -> Passes:
+def passes(
+    objective: Objective, batch: Batch, scale: float = 1.0, carry: Tree = ()
+) -> ModelTrace:
     """One pass of a batch; see `passing`."""
-    return passing(objective, batch, carry)(scale)
+    return make_tracer(objective, batch, carry)(scale)
 
 
-def passing(objective: Objective, batch: Batch, carry: Tree = ()) -> Callable[[float], Passes]:
+def make_tracer(
+    objective: Objective, batch: Batch, carry: Tree = ()
+) -> Callable[[float], ModelTrace]:
     """Trains on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
 
     `carry` holds the variables of a Carry, where the batch is a window of sequences. With a loss `scale` the backward
@@ -82,52 +90,54 @@ def passing(objective: Objective, batch: Batch, carry: Tree = ()) -> Callable[[f
     @functools.partial(tf.function, autograph=False)
     def both(batch: Batch, scale: Tensor) -> tuple:
         inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
-        with watching(model) as calls, tf.GradientTape() as tape:
+        with record_calls(model) as calls, tf.GradientTape() as tape:
             tape.watch(inputs)
-            loss, _, _ = Multiplied(objective, scale)(batch, _first_rows(carry, batch))
+            loss, _, _ = ScaledObjective(objective, scale)(
+                batch, _first_rows(carry, batch)
+            )
         rows = _rows(model, calls)
         shown[:] = [row[:3] for row in rows]
         points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
         grads, terms, starts = tape.gradient(loss, [objective.params, points, inputs])
-        return loss, [row[3:] for row in rows], terms, [_unique(grad) for grad in grads], starts
+        return (
+            loss,
+            [row[3:] for row in rows],
+            terms,
+            [_unique(grad) for grad in grads],
+            starts,
+        )
 
-    def once(scale: float = 1.0) -> Passes:
-        with kept(model), replication.first_of(model.variables[0].value):
+    def once(scale: float = 1.0) -> ModelTrace:
+        with preserve_state(model), replication.first_of(model.variables[0].value):
             loss, between, terms, *ends = both(batch, tf.constant(scale))
         layers = []
         for head, (z, a), (delta, arrived) in zip(shown, between, terms, strict=True):
             found = [_scaled(_joined(term), scale) for term in (delta, arrived)]
             layers.append(_layer(head, z, _joined(a), *found))
-        grads, inputs = ([_scaled(None if one is None else _array(one), scale) for one in end] for end in ends)
-        params, inputs = [_array(param) for param in objective.params], [one for one in inputs if one is not None]
-        return Passes(float(loss) / scale, layers, parameter_names(model), params, grads, inputs)
+        grads, inputs = (
+            [_scaled(None if one is None else _array(one), scale) for one in end]
+            for end in ends
+        )
+        params, inputs = (
+            [_array(param) for param in objective.params],
+            [one for one in inputs if one is not None],
+        )
+        return ModelTrace(
+            float(loss) / scale, layers, parameter_names(model), params, grads, inputs
+        )
 
     return once
 
 
 def _first_rows(carry: Tree, batch: Batch) -> Tree:
     examples = tf.nest.flatten(batch.x)[0].shape[0]
-    return tf.nest.map_structure(lambda variable: variable.read_value()[:examples], carry)
+    return tf.nest.map_structure(
+        lambda variable: variable.read_value()[:examples], carry
+    )
 
 
 @contextmanager
-def kept(model: Any) -> Iterator[None]:
-    """What a forward pass changes in the model is as before at the end of the block, and the seed of keras.random."""
-    seed = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)  # which is taken where none is given
-    shared = [] if seed is None else [seed.state.value]
-    normed = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.SpectralNormalization)]
-    trained = [variable.value for layer in normed for variable in layer.trainable_variables]  # which it changes too
-    buffers = [*buffers_of(model), *unknown_to_keras(model).values(), *shared, *trained]
-    before = [buffer.numpy() for buffer in buffers]
-    try:
-        yield
-    finally:
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.assign(value)
-
-
-@contextmanager
-def watching(model: Any) -> Iterator[list[_Call]]:
+def record_calls(model: Any) -> Iterator[list[_Call]]:
     """The calls of the model's layers in the present graph, in order, while it lasts."""
     graph, calls, inputs = tf.compat.v1.get_default_graph(), [], {}
 
@@ -137,8 +147,13 @@ def watching(model: Any) -> Iterator[list[_Call]]:
         @functools.wraps(call)
         def tell(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
-            leaves = [leaf for leaf in tf.nest.flatten(outputs) if _is_seen(leaf, graph)]
-            function, z = inputs.pop(id(layer), (None, args[0] if isinstance(layer, _BY_INPUT) and args else None))
+            leaves = [
+                leaf for leaf in tf.nest.flatten(outputs) if _is_seen(leaf, graph)
+            ]
+            function, z = inputs.pop(
+                id(layer),
+                (None, args[0] if isinstance(layer, _BY_INPUT) and args else None),
+            )
             if leaves:
                 calls.append(_Call(layer, function, z, leaves))
             return outputs
@@ -156,11 +171,19 @@ def watching(model: Any) -> Iterator[list[_Call]]:
 
         return activate
 
-    layers = layers_of(model)
-    within = {id(one) for layer in layers if isinstance(layer, keras.layers.RNN) for one in layers_of(layer)[1:]}
+    layers = all_layers(model)
+    within = {
+        id(one)
+        for layer in layers
+        if isinstance(layer, keras.layers.RNN)
+        for one in all_layers(layer)[1:]
+    }
     layers = [layer for layer in layers if id(layer) not in within]
     holding = [layer for layer in layers if _is_function(vars(layer).get("activation"))]
-    with hooked(layers, told), hooked(holding, activated, "activation"):
+    with (
+        patched_attribute(layers, told),
+        patched_attribute(holding, activated, "activation"),
+    ):
         yield calls
 
 
@@ -169,12 +192,16 @@ def _is_function(activation: Any) -> bool:
 
 
 def _is_seen(tensor: Any, graph: Any) -> bool:
-    return isinstance(tensor, tf.Tensor) and getattr(tensor, "graph", None) is graph and tensor.dtype.is_floating
+    return (
+        isinstance(tensor, tf.Tensor)
+        and getattr(tensor, "graph", None) is graph
+        and tensor.dtype.is_floating
+    )
 
 
 def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
     """Name, kind, function, z and the outputs of each call; a container gives the tensor of its last layer again."""
-    labels, seen, depth, rows, times = Labels(model), set(), 0, [], {}
+    labels, seen, depth, rows, times = LayerNames(model), set(), 0, [], {}
     every = {output.name for call in calls for output in call.outputs}
     for layer, function, z, outputs in calls:
         depth = labels.depth(layer, depth)
@@ -185,26 +212,47 @@ def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
         times[name] = times.get(name, 0) + 1
         called = name if times[name] == 1 else f"{name} (call {times[name]})"
         active = activation_of(layer, outputs[0], every) if len(outputs) == 1 else None
-        if active is not None and active.values is not outputs[0]:  # a function that the model calls behind the layer
+        if (
+            active is not None and active.values is not outputs[0]
+        ):  # a function that the model calls behind the layer
             z, outputs = outputs[0], [active.values]
             seen.add(active.values.name)
         function = active.function if active is not None else function
-        rows.append((called, type(layer).__name__, None if function == "linear" else function, z, outputs))
+        rows.append(
+            (
+                called,
+                type(layer).__name__,
+                None if function == "linear" else function,
+                z,
+                outputs,
+            )
+        )
     return rows
 
 
-def _layer(head: tuple, z: Tensor | None, a: np.ndarray, *terms: np.ndarray | None) -> LayerPass:
+def _layer(
+    head: tuple, z: Tensor | None, a: np.ndarray, *terms: np.ndarray | None
+) -> LayerTrace:
     *_, function = head
     z = None if z is None else _array(z)
-    return LayerPass(*head, a if function is None and z is not None else z, a, *terms)
+    return LayerTrace(*head, a if function is None and z is not None else z, a, *terms)
 
 
 def _as_tensors(batch: Batch) -> Batch:
-    return Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in batch))
+    return Batch(
+        *(
+            part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part)
+            for part in batch
+        )
+    )
 
 
 def _unique(grad: Gradient | None) -> Tensor | None:
-    return values_of(unique_rows(grad)) if isinstance(grad, tf.IndexedSlices) else grad
+    return (
+        stored_values(sum_duplicate_rows(grad))
+        if isinstance(grad, tf.IndexedSlices)
+        else grad
+    )
 
 
 def _joined(leaves: list[Tensor | None]) -> np.ndarray | None:
@@ -216,8 +264,12 @@ def _joined(leaves: list[Tensor | None]) -> np.ndarray | None:
 
 def _array(tensor: Tensor) -> np.ndarray:
     """As an array; half precision as float32."""
-    return tf.cast(tensor, tf.float32).numpy() if tensor.dtype.size < 4 else tensor.numpy()
+    return (
+        tf.cast(tensor, tf.float32).numpy() if tensor.dtype.size < 4 else tensor.numpy()
+    )
 
 
 def _scaled(array: np.ndarray | None, scale: float) -> np.ndarray | None:
-    return array if array is None or scale == 1 else array / np.asarray(scale, array.dtype)
+    return (
+        array if array is None or scale == 1 else array / np.asarray(scale, array.dtype)
+    )

@@ -12,47 +12,66 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tftrain.diagnostics.downstream import Behind
-    from tftrain.diagnostics.gradient_compare import Compared
-    from tftrain.diagnostics.layer_stats import LayerRow, Length, PassTable, Spread
+    from tftrain.diagnostics.downstream import Downstream
+    from tftrain.diagnostics.gradient_compare import GradientComparison
+    from tftrain.diagnostics.layer_stats import (
+        LayerRow,
+        NormStats,
+        TraceStats,
+        ValueStats,
+    )
 
 
 WIDTH = 100
 _NAME = 30
 
 
-def forward_text(table: PassTable) -> str:
+def forward_text(table: TraceStats) -> str:
     """Layer by layer from the input up: what each activation function got (z) and what each layer gave (a)."""
-    shown = columns(["layer", "", "mean", "std", "min", "max", "zero", "dead", "sat.", "NaN, Inf"], 2)
+    shown = columns(
+        ["layer", "", "mean", "std", "min", "max", "zero", "dead", "sat.", "NaN, Inf"],
+        2,
+    )
     for row in table.layers:
         if row.z is not None:
-            shown.add_row(short(row.name), "z", *_spread(row.z), "", "", _bad(row.z))
+            shown.add_row(shorten(row.name), "z", *_spread(row.z), "", "", _bad(row.z))
         name = row.name if row.z is None else f"  {row.function}"
         shares = [_share(row.dead), _share(row.saturated)]
-        shown.add_row(short(name), "a", *_spread(row.a), *shares, _bad(row.a))
+        shown.add_row(shorten(name), "a", *_spread(row.a), *shares, _bad(row.a))
     return f"forward pass, loss {_number(table.loss)}\n{drawn(shown)}"
 
 
-def backward_text(table: PassTable) -> str:
+def backward_text(table: TraceStats) -> str:
     """Layer by layer from the output down: the error term delta of each layer, and the gradients of its parameters."""
-    shown = columns(["layer", "|delta|", "max", "|weight|", "|grad|", "share", "NaN, Inf"], 1)
+    shown = columns(
+        ["layer", "|delta|", "max", "|weight|", "|grad|", "share", "NaN, Inf"], 1
+    )
     owned = [(table.layer_of(one.name), one) for one in table.parameters]
     for row in [*reversed(table.layers), None]:
         if row is not None:
-            shown.add_row(short(row.name), *_error(row.delta), "", "", "", _bad(row.delta))
+            shown.add_row(
+                shorten(row.name), *_error(row.delta), "", "", "", _bad(row.delta)
+            )
         for owner, one in owned:
             if owner is row:
                 name = one.name if owner is None else f"  {one.name.rpartition('/')[2]}"
-                norms = [_number(one.weight.norm), _number(one.grad.norm) if one.grad else "-"]
-                shown.add_row(short(name), "", "", *norms, _share(one.share), _bad(one.grad))
+                norms = [
+                    _number(one.weight.norm),
+                    _number(one.grad.norm) if one.grad else "-",
+                ]
+                shown.add_row(
+                    shorten(name), "", "", *norms, _share(one.share), _bad(one.grad)
+                )
     return f"backward pass, gradient norm {_number(table.grad_norm)}\n{drawn(shown)}"
 
 
-def model_text(rows: Sequence[tuple[str, str, str, int, int]], headings: Sequence[str]) -> str:
+def model_text(
+    rows: Sequence[tuple[str, str, str, int, int]], headings: Sequence[str]
+) -> str:
     """The layers of a model: name, kind, output shape, parameters, those that are trained."""
     shown = columns(headings, 3)
     for name, kind, shape, count, trained in rows:
-        shown.add_row(short(name), kind, shape, f"{count:,}", f"{trained:,}")
+        shown.add_row(shorten(name), kind, shape, f"{count:,}", f"{trained:,}")
     return drawn(shown)
 
 
@@ -61,35 +80,52 @@ def layer_words(row: LayerRow) -> str:
     return f"{row.name} ({row.kind}{function})"
 
 
-def bad_words(numbers: Spread | Length) -> str:
+def nonfinite_message(numbers: ValueStats | NormStats) -> str:
     """Such as `3 NaN and 1 Inf of 64 numbers`."""
-    said = [f"{count} {word}" for count, word in ((numbers.nans, "NaN"), (numbers.infs, "Inf")) if count]
+    said = [
+        f"{count} {word}"
+        for count, word in ((numbers.nans, "NaN"), (numbers.infs, "Inf"))
+        if count
+    ]
     return f"{' and '.join(said)} of {numbers.size} numbers"
 
 
 def columns(names: Iterable[str], words: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False
+    )
     for place, name in enumerate(names):
-        table.add_column(name, justify="left" if place < words else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if place < words else "right", no_wrap=True
+        )
     return table
 
 
 def drawn(table: Table, width: int = WIDTH) -> str:
     text = io.StringIO()
-    Console(file=text, width=width, no_color=True, highlight=False, markup=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().replace("─", "-").splitlines()) + "\n"
+    Console(file=text, width=width, no_color=True, highlight=False, markup=False).print(
+        table
+    )
+    return (
+        "\n".join(
+            line.rstrip() for line in text.getvalue().replace("─", "-").splitlines()
+        )
+        + "\n"
+    )
 
 
-def _spread(one: Spread) -> list[str]:
+def _spread(one: ValueStats) -> list[str]:
     return [*map(_number, (one.mean, one.std, one.least, one.most)), _share(one.zeros)]
 
 
-def _error(delta: Length | None) -> list[str]:
+def _error(delta: NormStats | None) -> list[str]:
     return ["-", "-"] if delta is None else [_number(delta.norm), _number(delta.most)]
 
 
-def _bad(numbers: Spread | Length | None) -> str:
-    return f"{numbers.nans}, {numbers.infs}" if numbers is not None and numbers.bad else ""
+def _bad(numbers: ValueStats | NormStats | None) -> str:
+    return (
+        f"{numbers.nans}, {numbers.infs}" if numbers is not None and numbers.bad else ""
+    )
 
 
 def _number(value: float) -> str:
@@ -97,20 +133,37 @@ def _number(value: float) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None or value != value else f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
+    return (
+        ""
+        if value is None or value != value
+        else f"{value:.0%}"
+        if value in (0, 1)
+        else f"{value:.1%}"
+    )
 
 
-def short(name: str, most: int = _NAME) -> str:
+def shorten(name: str, most: int = _NAME) -> str:
     """The end of a long name says more than its start, but for the number there."""
     return name if len(name) <= most else f"{name[:4]}..{name[-(most - 6) :]}"
 
 
-_COLUMNS = ("parameter", "numbers", "difference", "worst at", "reverse", "numeric", "kinks", "")
+_COLUMNS = (
+    "parameter",
+    "numbers",
+    "difference",
+    "worst at",
+    "reverse",
+    "numeric",
+    "kinks",
+    "",
+)
 _UNCUT = 10_000  # columns
 _SHORTEST = 16  # characters of a name, also where a line is then too long
 
 
-def text_of(found: Sequence[Compared], suspects: Behind | None, width: int | None) -> str:
+def gradient_check_table(
+    found: Sequence[GradientComparison], suspects: Downstream | None, width: int | None
+) -> str:
     """A row for each parameter, and in words what it comes to; names are cut where a row would be wider than `width`.
 
     `suspects` are what stands behind the last layer that is wrong, as far as that is known.
@@ -120,40 +173,71 @@ def text_of(found: Sequence[Compared], suspects: Behind | None, width: int | Non
     over = max(map(len, table.splitlines())) - (width or _UNCUT)
     if over > 0:
         table = _table(found, max(longest - over, _SHORTEST))
-    said = [textwrap.fill(line, min(width or WIDTH, WIDTH)) for line in _summary(found, suspects)]
+    said = [
+        textwrap.fill(line, min(width or WIDTH, WIDTH))
+        for line in _summary(found, suspects)
+    ]
     return "\n".join([table, *said, ""])
 
 
-def _table(found: Sequence[Compared], longest: int) -> str:
+def _table(found: Sequence[GradientComparison], longest: int) -> str:
     shown = columns(_COLUMNS, 1)
     for one in found:
-        numbers = f"{one.size:,}" if one.checked == one.size else f"{one.checked:,} of {one.size:,}"
+        numbers = (
+            f"{one.size:,}"
+            if one.checked == one.size
+            else f"{one.checked:,} of {one.size:,}"
+        )
         values = ["-"] * 4
         if one.compared:
             place = "[" + ",".join(map(str, one.worst)) + "]"
-            values = [f"{one.difference:.1e}", place, f"{one.reverse:.3g}", f"{one.numeric:.3g}"]
-        shown.add_row(short(one.name, longest), numbers, *values, str(one.kinks or ""), _verdict(one))
+            values = [
+                f"{one.difference:.1e}",
+                place,
+                f"{one.reverse:.3g}",
+                f"{one.numeric:.3g}",
+            ]
+        shown.add_row(
+            shorten(one.name, longest),
+            numbers,
+            *values,
+            str(one.kinks or ""),
+            _verdict(one),
+        )
     return drawn(shown, _UNCUT)
 
 
-def _verdict(one: Compared) -> str:
+def _verdict(one: GradientComparison) -> str:
     if not one.agrees:
         return "WRONG"
     return "not checked" if not one.compared else "0" if one.tiny else "agrees"
 
 
-def _summary(found: Sequence[Compared], suspects: Behind | None) -> list[str]:
+def _summary(
+    found: Sequence[GradientComparison], suspects: Downstream | None
+) -> list[str]:
     wrong = [one.name for one in found if not one.agrees]
     unknown = [one.name for one in found if not one.compared]
     if wrong:
-        said = [f"{len(wrong)} of {len(found)} gradients are wrong: {', '.join(wrong)}.", _where(found, suspects)]
+        said = [
+            f"{len(wrong)} of {len(found)} gradients are wrong: {', '.join(wrong)}.",
+            _where(found, suspects),
+        ]
     elif len(unknown) == len(found):
         said = ["no gradient could be compared, so this says nothing of them."]
     else:
-        some = f" of the {len(found) - len(unknown)} that could be compared" if unknown else ""
-        said = [f"no gradient is wrong{some}; the difference is ||a - b|| / (||a|| + ||b||)."]
+        some = (
+            f" of the {len(found) - len(unknown)} that could be compared"
+            if unknown
+            else ""
+        )
+        said = [
+            f"no gradient is wrong{some}; the difference is ||a - b|| / (||a|| + ||b||)."
+        ]
     if unknown:
-        said.append(f"not checked, for all of their numbers that were looked at are near kinks: {', '.join(unknown)}.")
+        said.append(
+            f"not checked, for all of their numbers that were looked at are near kinks: {', '.join(unknown)}."
+        )
     if any(one.kinks for one in found):
         said.append(
             "kinks: numbers, left out, near one such as that of a ReLU, where the loss has another slope on each side "
@@ -164,7 +248,7 @@ def _summary(found: Sequence[Compared], suspects: Behind | None) -> list[str]:
     return said
 
 
-def _where(found: Sequence[Compared], suspects: Behind | None) -> str:
+def _where(found: Sequence[GradientComparison], suspects: Downstream | None) -> str:
     """An error arrives in all layers below the one that makes it."""
     if suspects is None:
         last = max(index for index, one in enumerate(found) if not one.agrees)
@@ -172,11 +256,15 @@ def _where(found: Sequence[Compared], suspects: Behind | None) -> str:
         above = [_layer(one) for one in found[last + 1 :] if _layer(one) != layer][:1]
     else:
         layer, between, above = suspects
-    where = f"stands between it and {' and '.join(above)}" if above else "stands behind it"
+    where = (
+        f"stands between it and {' and '.join(above)}" if above else "stands behind it"
+    )
     named = f": {', '.join(between)}" if between else ""
-    fault = f"the fault is there, or in what {where}{named} (or it computes in float32)."
+    fault = (
+        f"the fault is there, or in what {where}{named} (or it computes in float32)."
+    )
     return f"the last layer where it is wrong is {layer}: {fault}"
 
 
-def _layer(one: Compared) -> str:
+def _layer(one: GradientComparison) -> str:
     return one.name.rpartition("/")[0]

@@ -10,14 +10,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tftrain.core.layer_calls import Labels
-from tftrain.core.layer_hooks import hooked, layers_of
+from tftrain.core.layer_calls import LayerNames
+from tftrain.core.layer_hooks import all_layers, patched_attribute
 from tftrain.core.masks import mask_of
 from tftrain.core.recurrent import LOOP
 from tftrain.core.types import Batch, Objective, Tensor
 
 
-def gradients_through_time(objective: Objective, batch: Batch, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def gradients_through_time(
+    objective: Objective, batch: Batch, inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """The gradient of the loss with respect to `inputs`, by name, and to the states h_t of each recurrent layer.
 
     These are by layer, [batch, time, units]. Where the loss gives a number for each time step it
@@ -27,14 +29,20 @@ def gradients_through_time(objective: Objective, batch: Batch, inputs: dict[str,
     leaves a step out, h_t is the state that is not used, and its gradient 0. Layers stand in the graph step by step;
     each call of a layer has states of its own.
     """
-    layers = [layer for layer in layers_of(objective.model) if isinstance(layer, keras.layers.RNN)]
-    names, batch = _names(objective.model), of_last_step(objective, batch)
+    layers = [
+        layer
+        for layer in all_layers(objective.model)
+        if isinstance(layer, keras.layers.RNN)
+    ]
+    names, batch = _names(objective.model), last_step_only(objective, batch)
     with tf.GradientTape() as tape, objective.unrolled(), _states(layers) as calls:
         tape.watch([*inputs.values()])
         loss, _, _ = objective(batch)
     states = [states for _, states in calls]
     reached, grads = tape.gradient(
-        loss, [[*inputs.values()], states], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        loss,
+        [[*inputs.values()], states],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     found = dict(zip(inputs, reached, strict=True))
     for (layer, _), steps in zip(calls, grads, strict=True):
@@ -46,7 +54,7 @@ def gradients_through_time(objective: Objective, batch: Batch, inputs: dict[str,
     return found
 
 
-def of_last_step(objective: Objective, batch: Batch) -> Batch:
+def last_step_only(objective: Objective, batch: Batch) -> Batch:
     """The batch with weights that leave of a loss with a number for each time step the last one of each example.
 
     That is the last one that is not masked.
@@ -54,18 +62,22 @@ def of_last_step(objective: Objective, batch: Batch) -> Batch:
     if (objective.loss_rank or 1) < 2:
         return batch
     mask = mask_of(objective(batch, training=False)[1])
-    counts = tf.ones(tf.shape(batch.y)[:2]) if mask is None else tf.cast(mask, tf.float32)  # [batch, time]
+    counts = (
+        tf.ones(tf.shape(batch.y)[:2]) if mask is None else tf.cast(mask, tf.float32)
+    )  # [batch, time]
     steps = tf.shape(counts)[1]
     last = tf.one_hot(steps - 1 - tf.argmax(counts[:, ::-1], 1, tf.int32), steps)
     if batch.weight is None:
         return batch._replace(weight=last)
-    weight = batch.weight if len(batch.weight.shape) > 1 else batch.weight[:, tf.newaxis]
+    weight = (
+        batch.weight if len(batch.weight.shape) > 1 else batch.weight[:, tf.newaxis]
+    )
     return batch._replace(weight=last * weight)
 
 
 def _names(model: Any) -> dict[int, str]:
-    labels, depth, names = Labels(model), 0, {}
-    for layer in layers_of(model):
+    labels, depth, names = LayerNames(model), 0, {}
+    for layer in all_layers(model):
         depth = labels.depth(layer, depth)
         names[id(layer)] = labels.label(layer, depth)
     return names
@@ -97,8 +109,14 @@ def _states(layers: list) -> Iterator[list[tuple[Any, list[Tensor]]]]:
 
         return tell
 
-    cells = list({id(layer.cell): layer.cell for layer in layers}.values())  # two layers may share one
+    cells = list(
+        {id(layer.cell): layer.cell for layer in layers}.values()
+    )  # two layers may share one
     with ExitStack() as hooks:
-        hooks.enter_context(hooked([layer for layer in layers if hasattr(layer, LOOP)], looping, LOOP))
-        hooks.enter_context(hooked(cells, telling))
+        hooks.enter_context(
+            patched_attribute(
+                [layer for layer in layers if hasattr(layer, LOOP)], looping, LOOP
+            )
+        )
+        hooks.enter_context(patched_attribute(cells, telling))
         yield calls

@@ -33,7 +33,12 @@ def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
 def are_columns(y: Tensor, outputs: Tensor) -> bool:
     """Whether there is an output for each target, but no last axis of length 1 in both: [n], or [n, time, 1] of one."""
     ranks = len(y.shape), len(outputs.shape)
-    return ranks[1] == 1 or ranks[1] > 2 and ranks[0] == ranks[1] - 1 and outputs.shape[-1] == 1
+    return (
+        ranks[1] == 1
+        or ranks[1] > 2
+        and ranks[0] == ranks[1] - 1
+        and outputs.shape[-1] == 1
+    )
 
 
 def columns(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,9 +73,14 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
 
 def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
     """The function, or where it broadcasts targets and outputs of such shapes by an oversight, one that aligns them."""
-    if _pairs(compare, y, outputs) is False or _pairs(compare, *aligned(y, outputs)) is not False:
+    if (
+        _pairs(compare, y, outputs) is False
+        or _pairs(compare, *aligned(y, outputs)) is not False
+    ):
         return compare
-    return lambda y_true, y_pred, **arguments: compare(*aligned(y_true, y_pred), **arguments)
+    return lambda y_true, y_pred, **arguments: compare(
+        *aligned(y_true, y_pred), **arguments
+    )
 
 
 def _shapes(*tensors: Tensor) -> list:
@@ -79,7 +89,9 @@ def _shapes(*tensors: Tensor) -> list:
 
 def _pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
     """Whether values for pairs of examples come up on the way, [n, n]; None where it cannot be traced."""
-    specs = [tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype) for part in (y, outputs)]
+    specs = [
+        tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype) for part in (y, outputs)
+    ]
 
     def trace(y_true: Tensor, y_pred: Tensor) -> int:
         compare(y_true, y_pred)
@@ -89,5 +101,11 @@ def _pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
         graph = tf.function(trace, autograph=False).get_concrete_function(*specs).graph
     except Exception:  # a user's function may raise whatever it likes; trying it on the sample tells of that
         return None
-    shapes = [tensor.shape for operation in graph.get_operations() for tensor in operation.outputs]
-    return any(shape.rank is not None and shape.as_list().count(_ROWS) > 1 for shape in shapes)
+    shapes = [
+        tensor.shape
+        for operation in graph.get_operations()
+        for tensor in operation.outputs
+    ]
+    return any(
+        shape.rank is not None and shape.as_list().count(_ROWS) > 1 for shape in shapes
+    )

@@ -6,8 +6,14 @@ from typing import Literal
 
 import keras
 
-from tftrain.config.field_types import Activation, Initializer, NonNegativeInt, PositiveInt, Share
-from tftrain.models.initializers import expect_one_array, fresh
+from tftrain.config.field_types import (
+    Activation,
+    Initializer,
+    NonNegativeInt,
+    PositiveInt,
+    Share,
+)
+from tftrain.models.initializers import clone_initializer, require_single_input
 
 
 def cnn(
@@ -34,13 +40,20 @@ def cnn(
     Raises:
         ValueError: the input is no image, or the image is used up by pooling before the last convolution.
     """
-    expect_one_array(input_shape)
+    require_single_input(input_shape)
     if len(input_shape) != 3:
-        raise ValueError(f"cnn needs images [height, width, channels]; the data has the shape {list(input_shape)}")
-    _check_size(input_shape, len(filters), max(pool, 1), kernel_size if padding == "valid" else 1)
+        raise ValueError(
+            f"cnn needs images [height, width, channels]; the data has the shape {list(input_shape)}"
+        )
+    _check_size(
+        input_shape,
+        len(filters),
+        max(pool, 1),
+        kernel_size if padding == "valid" else 1,
+    )
     x = inputs = keras.Input(input_shape)
     for index, width in enumerate(filters, 1):
-        kernel = fresh(kernel_initializer)
+        kernel = clone_initializer(kernel_initializer)
         x = keras.layers.Conv2D(
             width,
             kernel_size,
@@ -57,11 +70,18 @@ def cnn(
     x = keras.layers.Flatten()(x)
     for index, width in enumerate(hidden, 1):
         x = keras.layers.Dropout(dropout)(x) if dropout else x
-        kernel = fresh(kernel_initializer)
-        x = keras.layers.Dense(width, activation=activation, kernel_initializer=kernel, name=f"hidden_{index}")(x)
+        kernel = clone_initializer(kernel_initializer)
+        x = keras.layers.Dense(
+            width,
+            activation=activation,
+            kernel_initializer=kernel,
+            name=f"hidden_{index}",
+        )(x)
     x = keras.layers.Dropout(dropout)(x) if dropout else x
-    kernel = fresh(kernel_initializer)
-    x = keras.layers.Dense(outputs, activation=output_activation, kernel_initializer=kernel, name="output")(x)
+    kernel = clone_initializer(kernel_initializer)
+    x = keras.layers.Dense(
+        outputs, activation=output_activation, kernel_initializer=kernel, name="output"
+    )(x)
     return keras.Model(inputs, x, name="cnn")
 
 

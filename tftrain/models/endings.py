@@ -31,7 +31,9 @@ class Ending(NamedTuple):
     negative: bool = False  # whether some of these were below 0
 
 
-def read_ending(model: keras.Model, x: Tree, outputs: Tensor, known: str | None = None) -> Ending:
+def read_ending(
+    model: keras.Model, x: Tree, outputs: Tensor, known: str | None = None
+) -> Ending:
     """Tell logits from probabilities.
 
     Args:
@@ -57,16 +59,26 @@ def read_ending(model: keras.Model, x: Tree, outputs: Tensor, known: str | None 
     if span.within(-_ROUNDING, 1 + _ROUNDING) or _sum_to_one(values):
         return Ending(False, why=seen)
     if span.exact and np.isfinite([span.low, span.high]).all():
-        return Ending(True, certain=False, why=f"they can lie anywhere between {span.low:.3g} and {span.high:.3g}")
+        return Ending(
+            True,
+            certain=False,
+            why=f"they can lie anywhere between {span.low:.3g} and {span.high:.3g}",
+        )
     return Ending(not values.any(), certain=False, why=seen)
 
 
 def _span(model: keras.Model, x: Tree) -> Span:
     """Unbounded where the model cannot be traced by itself."""
     try:
-        traced = tf.function(lambda given: model(given, training=False), autograph=False)
-        (output,) = traced.get_concrete_function(tf.nest.map_structure(tf.convert_to_tensor, x)).outputs
-    except Exception:  # a user's model may raise whatever it likes; its values tell as well
+        traced = tf.function(
+            lambda given: model(given, training=False), autograph=False
+        )
+        (output,) = traced.get_concrete_function(
+            tf.nest.map_structure(tf.convert_to_tensor, x)
+        ).outputs
+    except (
+        Exception
+    ):  # a user's model may raise whatever it likes; its values tell as well
         return Span()
     return span_of(output)
 

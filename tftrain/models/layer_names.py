@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from keras.src.backend.common import global_state  # there is no public way to set the counts alone
+from keras.src.backend.common import (
+    global_state,
+)  # there is no public way to set the counts alone
 from keras.src.utils import naming
 
 
 @contextmanager
-def fresh_names() -> Iterator[None]:
+def reset_layer_names() -> Iterator[None]:
     """Keras names layers made inside as in a new process; those made later have none of the names made before."""
     before = dict(global_state.get_global_attribute("object_name_uids", {}))
     scopes = len(global_state.get_global_attribute("name_scope_stack") or ())
@@ -22,5 +24,7 @@ def fresh_names() -> Iterator[None]:
         # A layer whose name TensorFlow refuses leaves its scope open, and would be in the names of all later ones.
         del (global_state.get_global_attribute("name_scope_stack") or [])[scopes:]
         made = global_state.get_global_attribute("object_name_uids", {})
-        counts = {name: max(made.get(name, 0), before.get(name, 0)) for name in made | before}
+        counts = {
+            name: max(made.get(name, 0), before.get(name, 0)) for name in made | before
+        }
         global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))

@@ -12,17 +12,31 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.config.loss_kinds import LossKind, loss_kind
-from tftrain.core.types import Facts, Tensor, Tree
+from tftrain.core.types import DataSpec, Tensor, Tree
 from tftrain.models.alignment import aligned, are_columns, columns
 
-REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight")  # of which pieces make the whole
+REDUCTIONS = (
+    "sum_over_batch_size",
+    "sum",
+    "mean",
+    "mean_with_sample_weight",
+)  # of which pieces make the whole
 _ALIKE = 1e-3  # of a loss of an example alone and among others; half precision is cast before
 
 _ELEMENTWISE = (  # losses of each output by itself, averaged over the last axis
     *(keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy),
-    *(keras.losses.Hinge, keras.losses.SquaredHinge, keras.losses.Huber, keras.losses.LogCosh, keras.losses.Poisson),
+    *(
+        keras.losses.Hinge,
+        keras.losses.SquaredHinge,
+        keras.losses.Huber,
+        keras.losses.LogCosh,
+        keras.losses.Poisson,
+    ),
     *(keras.losses.MeanSquaredError, keras.losses.MeanAbsoluteError),
-    *(keras.losses.MeanAbsolutePercentageError, keras.losses.MeanSquaredLogarithmicError),
+    *(
+        keras.losses.MeanAbsolutePercentageError,
+        keras.losses.MeanSquaredLogarithmicError,
+    ),
 )
 
 
@@ -46,7 +60,9 @@ class FunctionLoss(keras.losses.Loss):
         self._function, self._arguments = function, arguments
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return keras.ops.convert_to_tensor(self._function(*aligned(y_true, y_pred), **self._arguments))
+        return keras.ops.convert_to_tensor(
+            self._function(*aligned(y_true, y_pred), **self._arguments)
+        )
 
 
 class ColumnLoss(keras.losses.Loss):
@@ -65,31 +81,49 @@ class ColumnLoss(keras.losses.Loss):
 
 def by_column(loss: Any, y: Any, outputs: Any) -> Any:
     """A loss with a number for each output where there is one for each target; others as they are."""
-    return ColumnLoss(loss) if type(loss) in _ELEMENTWISE and are_columns(y, outputs) else loss
+    return (
+        ColumnLoss(loss)
+        if type(loss) in _ELEMENTWISE and are_columns(y, outputs)
+        else loss
+    )
 
 
-def rank_of(loss: Any, y: Any, outputs: Any) -> int | None:
+def loss_rank(loss: Any, y: Any, outputs: Any) -> int | None:
     """The rank of what a loss gives before it is reduced: 1 for a number for each example, 2 for one at each time step.
 
     0 where an example's number is not its own, such as one number for all; None where a loss, being no Keras loss or
     reduced in a way of its own, does not tell.
     """
-    if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is not keras.losses.Loss.__call__:
+    if (
+        not isinstance(loss, keras.losses.Loss)
+        or type(loss).__call__ is not keras.losses.Loss.__call__
+    ):
         return None
-    given = [tf.nest.map_structure(lambda x: keras.ops.convert_to_tensor(x, loss.dtype), one) for one in (y, outputs)]
+    given = [
+        tf.nest.map_structure(lambda x: keras.ops.convert_to_tensor(x, loss.dtype), one)
+        for one in (y, outputs)
+    ]
     whole = np.asarray(loss.call(*given))
     first = np.asarray(loss.call(*tf.nest.map_structure(lambda x: x[:1], given)))
     alone = first.shape == (1, *whole.shape[1:]) and np.allclose(
         whole[:1], first, rtol=_ALIKE, atol=_ALIKE, equal_nan=True
     )
-    return whole.ndim if whole.ndim and len(whole) == len(tf.nest.flatten(outputs)[0]) and alone else 0
+    return (
+        whole.ndim
+        if whole.ndim and len(whole) == len(tf.nest.flatten(outputs)[0]) and alone
+        else 0
+    )
 
 
-def is_one_hot(facts: Facts) -> bool:
-    return facts.classes is not None and facts.target_shape == (facts.classes,) and not facts.by_position
+def is_one_hot(facts: DataSpec) -> bool:
+    return (
+        facts.classes is not None
+        and facts.target_shape == (facts.classes,)
+        and not facts.by_position
+    )
 
 
-def takes_labels(loss: str, facts: Facts, integers: tuple[int, int]) -> bool:
+def takes_labels(loss: str, facts: DataSpec, integers: tuple[int, int]) -> bool:
     """Whether integer targets of many values are labels.
 
     A loss can say so; one that goes by the targets takes one of three and more for each time step of the input as such.
@@ -97,11 +131,15 @@ def takes_labels(loss: str, facts: Facts, integers: tuple[int, int]) -> bool:
     compares = loss_kind(loss).compares
     if compares != "targets":
         return compares == "labels"
-    steps = facts.input_shape[:1] if isinstance(facts.input_shape, tuple) and len(facts.input_shape) == 2 else None
+    steps = (
+        facts.input_shape[:1]
+        if isinstance(facts.input_shape, tuple) and len(facts.input_shape) == 2
+        else None
+    )
     return facts.target_shape == steps and integers[0] >= 0 and integers[1] > 1
 
 
-def are_numbers(loss: str, facts: Facts, labels: tuple[int, int]) -> bool:
+def are_numbers(loss: str, facts: DataSpec, labels: tuple[int, int]) -> bool:
     """Whether whole numbers, one for each example, are those of a regression, as to its losses all but 0 and 1 are."""
     if facts.classes is None or is_one_hot(facts):
         return False
@@ -128,7 +166,7 @@ def expect_classes(labels: tuple[int, int], count: int) -> None:
     )
 
 
-def by_position(facts: Facts, integers: tuple[int, int]) -> Facts:
+def per_step_labels(facts: DataSpec, integers: tuple[int, int]) -> DataSpec:
     """Facts in which integer targets of many values are labels, from the lowest and the highest.
 
     Raises:
@@ -136,14 +174,16 @@ def by_position(facts: Facts, integers: tuple[int, int]) -> Facts:
     """
     low, high = integers
     if low < 0 or high < 1:
-        raise ValueError(f"its labels are counted from 0, and the targets go from {low} to {high}")
+        raise ValueError(
+            f"its labels are counted from 0, and the targets go from {low} to {high}"
+        )
     positions = facts.target_shape
     if len(positions) > 1 and positions[-1] == 1:
         positions = positions[:-1]
     return facts._replace(classes=high + 1, by_position=True, target_shape=positions)
 
 
-def outputs_needed(loss: str, facts: Facts) -> int:
+def outputs_needed(loss: str, facts: DataSpec) -> int:
     """How many values a model should give for each example; `loss` is the target of its part.
 
     Raises:
@@ -151,10 +191,16 @@ def outputs_needed(loss: str, facts: Facts) -> int:
     """
     kind = loss_kind(loss)
     if kind.compares == "labels" and facts.classes is None:
-        raise ValueError("needs labels, and the targets are floats; give labels as whole numbers, such as int64")
+        raise ValueError(
+            "needs labels, and the targets are floats; give labels as whole numbers, such as int64"
+        )
     if facts.classes is None or is_one_hot(facts):
         return max(1, math.prod(facts.target_shape))
-    if kind.compares in ("labels", "rows", "targets", "own") or not kind.keras and facts.classes > 2:
+    if (
+        kind.compares in ("labels", "rows", "targets", "own")
+        or not kind.keras
+        and facts.classes > 2
+    ):
         return facts.classes
     if facts.classes > 2:
         raise ValueError(
@@ -164,14 +210,14 @@ def outputs_needed(loss: str, facts: Facts) -> int:
     return 1
 
 
-def shape_needed(outputs: int, facts: Facts) -> tuple[int, ...]:
+def shape_needed(outputs: int, facts: DataSpec) -> tuple[int, ...]:
     """The shape that outputs of one example should have: `outputs`, at each position where the targets have several."""
     if facts.by_position:
         return (*facts.target_shape, outputs)
     return facts.target_shape if len(facts.target_shape) > 1 else (outputs,)
 
 
-def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
+def output_mismatch(loss: str, shape: tuple, facts: DataSpec) -> str | None:
     """What is wrong where outputs of this shape cannot be compared with the targets; shapes without the batch axis.
 
     What a loss of the user's own compares, it alone knows.
@@ -179,7 +225,11 @@ def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
     kind = loss_kind(loss)
     if not kind.keras:
         return None
-    if facts.classes is not None and not is_one_hot(facts) and outputs_needed(loss, facts) > 1:
+    if (
+        facts.classes is not None
+        and not is_one_hot(facts)
+        and outputs_needed(loss, facts) > 1
+    ):
         if not shape or shape[-1] < facts.classes:
             told = f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
             return told + _hint_of_one_output(kind, shape, facts)
@@ -195,7 +245,7 @@ def misfit(loss: str, shape: tuple, facts: Facts) -> str | None:
     return None
 
 
-def _hint_of_one_output(kind: LossKind, shape: tuple, facts: Facts) -> str:
+def _hint_of_one_output(kind: LossKind, shape: tuple, facts: DataSpec) -> str:
     """What goes with a single output, where a loss for several classes does not."""
     if shape != (1,) or kind.compares not in ("targets", "labels"):
         return ""
@@ -204,7 +254,9 @@ def _hint_of_one_output(kind: LossKind, shape: tuple, facts: Facts) -> str:
     return f"; give the model {facts.classes} outputs, or for a regression write loss: mean_squared_error"
 
 
-def to_probabilities(logits: bool, outputs: Any, axis: int = -1, *, binary: bool = False) -> Callable[[Tree], Tree]:
+def to_probabilities(
+    logits: bool, outputs: Any, axis: int = -1, *, binary: bool = False
+) -> Callable[[Tree], Tree]:
     """What turns a model's outputs into what metrics expect.
 
     Args:

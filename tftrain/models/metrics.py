@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tftrain.core.masks import mask_of, masked
+from tftrain.core.masks import mask_of, with_mask
 from tftrain.core.types import Tensor
 from tftrain.models.alignment import columns
 
@@ -15,16 +15,42 @@ ACCURACY = "tftrain.models.metrics:accuracy"
 
 # These compare a yes or no with a probability; of two classes, class 1 is the yes.
 _BINARY = (
-    *(keras.metrics.AUC, keras.metrics.Precision, keras.metrics.Recall, keras.metrics.BinaryAccuracy),
-    *(keras.metrics.TruePositives, keras.metrics.TrueNegatives, keras.metrics.FalsePositives),
-    *(keras.metrics.FalseNegatives, keras.metrics.SensitivityAtSpecificity, keras.metrics.SpecificityAtSensitivity),
-    *(keras.metrics.PrecisionAtRecall, keras.metrics.RecallAtPrecision, keras.metrics.FBetaScore),
+    *(
+        keras.metrics.AUC,
+        keras.metrics.Precision,
+        keras.metrics.Recall,
+        keras.metrics.BinaryAccuracy,
+    ),
+    *(
+        keras.metrics.TruePositives,
+        keras.metrics.TrueNegatives,
+        keras.metrics.FalsePositives,
+    ),
+    *(
+        keras.metrics.FalseNegatives,
+        keras.metrics.SensitivityAtSpecificity,
+        keras.metrics.SpecificityAtSensitivity,
+    ),
+    *(
+        keras.metrics.PrecisionAtRecall,
+        keras.metrics.RecallAtPrecision,
+        keras.metrics.FBetaScore,
+    ),
     *(keras.metrics.BinaryCrossentropy, keras.metrics.BinaryIoU),
 )
-_RANKING = ("AUC", "SensitivityAtSpecificity", "SpecificityAtSensitivity", "PrecisionAtRecall", "RecallAtPrecision")
+_RANKING = (
+    "AUC",
+    "SensitivityAtSpecificity",
+    "SpecificityAtSensitivity",
+    "PrecisionAtRecall",
+    "RecallAtPrecision",
+)
 # By these a config asks for several classes, or for another one.
 _CHOICES = ("class_id", "top_k", "average", "multi_label")
-_OF_ROWS = (keras.metrics.CosineSimilarity, keras.metrics.KLDivergence)  # sums over the last axis
+_OF_ROWS = (
+    keras.metrics.CosineSimilarity,
+    keras.metrics.KLDivergence,
+)  # sums over the last axis
 _ROWS = (keras.metrics.OneHotIoU, keras.metrics.OneHotMeanIoU, keras.metrics.BinaryIoU)
 Form = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -52,14 +78,22 @@ def accuracy(*, outputs: int, one_hot: bool) -> keras.metrics.Metric:
     """The share of examples whose class is right: binary, sparse or one-hot as the targets are."""
     if outputs == 1:
         return keras.metrics.BinaryAccuracy()
-    return keras.metrics.CategoricalAccuracy() if one_hot else keras.metrics.SparseCategoricalAccuracy()
+    return (
+        keras.metrics.CategoricalAccuracy()
+        if one_hot
+        else keras.metrics.SparseCategoricalAccuracy()
+    )
 
 
 def are_scores(compared: Compared) -> bool:
     """Whether there is an output for each class, or one for two classes."""
     if compared.classes is None:
         return False
-    return compared.outputs >= compared.classes or compared.outputs == 1 and compared.classes == 2
+    return (
+        compared.outputs >= compared.classes
+        or compared.outputs == 1
+        and compared.classes == 2
+    )
 
 
 def expect_scores(compared: Compared) -> None:
@@ -68,7 +102,12 @@ def expect_scores(compared: Compared) -> None:
     Raises:
         ValueError: the targets are no classes, or the outputs no scores of them.
     """
-    if are_scores(compared) or compared.classes is None and compared.outputs == 1 and compared.binary:
+    if (
+        are_scores(compared)
+        or compared.classes is None
+        and compared.outputs == 1
+        and compared.binary
+    ):
         return
     if compared.classes is None:
         raise ValueError(
@@ -85,7 +124,9 @@ def needs_probabilities(target: str) -> bool:
     """Whether the part is a metric of Keras that compares a yes or no with a probability."""
     module, _, name = target.partition(":")
     metric = getattr(keras.metrics, name, None) if module == "keras.metrics" else None
-    return target == ACCURACY or isinstance(metric, type) and issubclass(metric, _BINARY)
+    return (
+        target == ACCURACY or isinstance(metric, type) and issubclass(metric, _BINARY)
+    )
 
 
 def ranks(target: str) -> bool:
@@ -118,7 +159,9 @@ def _expect_all_classes(metric: keras.metrics.Metric, compared: Compared) -> Non
     is_last_ignored = metric.ignore_class == compared.classes - 1
     needed = compared.classes - is_last_ignored
     if metric.num_classes < needed:
-        raise ValueError(f"counts {metric.num_classes} classes, and the targets are of {needed}; num_classes: {needed}")
+        raise ValueError(
+            f"counts {metric.num_classes} classes, and the targets are of {needed}; num_classes: {needed}"
+        )
 
 
 class Fitted(keras.metrics.Metric):
@@ -130,11 +173,15 @@ class Fitted(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         rows, outputs = self._form(y_true, y_pred)
-        self.metric.update_state(rows, masked(outputs, mask_of(y_pred)), sample_weight=sample_weight)
+        self.metric.update_state(
+            rows, with_mask(outputs, mask_of(y_pred)), sample_weight=sample_weight
+        )
 
     def result(self) -> Any:
         found = self.metric.result()
-        is_single = isinstance(self.metric, keras.metrics.FBetaScore) and found.shape == (1,)
+        is_single = isinstance(
+            self.metric, keras.metrics.FBetaScore
+        ) and found.shape == (1,)
         return found[0] if is_single else found
 
     def reset_state(self) -> None:
@@ -146,9 +193,16 @@ def _form(metric: keras.metrics.Metric, compared: Compared) -> Form | None:
     classes, one_hot, outputs = compared.classes, compared.one_hot, compared.outputs
     if isinstance(metric, keras.metrics.IoU) and not isinstance(metric, _ROWS):
         return _classes_form(metric, compared)
-    chosen = any(getattr(metric, choice, None) not in (None, False) for choice in _CHOICES)
+    chosen = any(
+        getattr(metric, choice, None) not in (None, False) for choice in _CHOICES
+    )
     is_score = isinstance(metric, keras.metrics.FBetaScore)
-    is_second_class = classes == 2 and not compared.apart or outputs == 1 and (is_score or compared.binary)
+    is_second_class = (
+        classes == 2
+        and not compared.apart
+        or outputs == 1
+        and (is_score or compared.binary)
+    )
     if isinstance(metric, _BINARY) and not chosen and is_second_class:
         if is_score and metric.threshold is None:
             metric.threshold = 0.5  # the larger of two probabilities, for there is no other output to compare with

@@ -7,7 +7,7 @@ import itertools
 import keras
 
 from tftrain.config.field_types import Activation, Initializer, PositiveInt, Share
-from tftrain.models.initializers import expect_one_array, fresh
+from tftrain.models.initializers import clone_initializer, require_single_input
 
 
 def mlp(
@@ -30,7 +30,7 @@ def mlp(
     Raises:
         ValueError: an example is several arrays, or no hidden layer can have a residual connection.
     """
-    expect_one_array(input_shape)
+    require_single_input(input_shape)
     if residual and all(one != other for one, other in itertools.pairwise(hidden)):
         raise ValueError(
             f"residual needs two neighboring hidden layers of one width; given hidden: {hidden}, residual: true"
@@ -39,14 +39,18 @@ def mlp(
     x = x if len(input_shape) == 1 else keras.layers.Flatten()(x)
     for index, width in enumerate(hidden, 1):
         before, name = x, f"hidden_{index}"
-        kernel = fresh(kernel_initializer)
-        x = keras.layers.Dense(width, use_bias=not batch_norm, kernel_initializer=kernel, name=name)(x)
+        kernel = clone_initializer(kernel_initializer)
+        x = keras.layers.Dense(
+            width, use_bias=not batch_norm, kernel_initializer=kernel, name=name
+        )(x)
         if batch_norm:
             x = keras.layers.BatchNormalization(name=f"norm_{index}")(x)
         x = keras.layers.Activation(activation, name=f"activation_{index}")(x)
         x = keras.layers.Dropout(dropout)(x) if dropout else x
         if residual and index > 1 and width == hidden[index - 2]:
             x = keras.layers.Add(name=f"residual_{index}")([x, before])
-    kernel = fresh(kernel_initializer)
-    last = keras.layers.Dense(outputs, activation=output_activation, kernel_initializer=kernel, name="output")
+    kernel = clone_initializer(kernel_initializer)
+    last = keras.layers.Dense(
+        outputs, activation=output_activation, kernel_initializer=kernel, name="output"
+    )
     return keras.Model(inputs, last(x), name="mlp")

@@ -7,9 +7,13 @@ from typing import Literal
 import keras
 
 from tftrain.config.field_types import Activation, Initializer, PositiveInt, Share
-from tftrain.models.initializers import expect_one_array, fresh
+from tftrain.models.initializers import clone_initializer, require_single_input
 
-_CELLS = {"simple": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+_CELLS = {
+    "simple": keras.layers.SimpleRNN,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+}
 
 
 def rnn(
@@ -33,9 +37,11 @@ def rnn(
     Raises:
         ValueError: the input is no sequence, there is no layer, or the targets have another number of steps.
     """
-    expect_one_array(input_shape)
+    require_single_input(input_shape)
     if len(input_shape) != 2:
-        raise ValueError(f"rnn needs sequences [time, features]; the data has the shape {list(input_shape)}")
+        raise ValueError(
+            f"rnn needs sequences [time, features]; the data has the shape {list(input_shape)}"
+        )
     if not units:
         raise ValueError("rnn needs at least one recurrent layer; given units: []")
     every_step = len(output_shape) > 1
@@ -49,12 +55,17 @@ def rnn(
         x = _CELLS[cell](
             width,
             activation=activation,
-            kernel_initializer=fresh(kernel_initializer),
-            recurrent_initializer=fresh(recurrent_initializer),
+            kernel_initializer=clone_initializer(kernel_initializer),
+            recurrent_initializer=clone_initializer(recurrent_initializer),
             return_sequences=every_step or index < len(units),
             name=f"hidden_{index}",
         )(x)
         x = keras.layers.Dropout(dropout)(x) if dropout else x
-    kernel = fresh(kernel_initializer)
-    last = keras.layers.Dense(output_shape[-1], activation=output_activation, kernel_initializer=kernel, name="output")
+    kernel = clone_initializer(kernel_initializer)
+    last = keras.layers.Dense(
+        output_shape[-1],
+        activation=output_activation,
+        kernel_initializer=kernel,
+        name="output",
+    )
     return keras.Model(inputs, last(x), name="rnn")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tftrain.config.field_types import Layer
-from tftrain.models.initializers import expect_one_array
+from tftrain.models.initializers import require_single_input
 
 
 def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> keras.Model:
@@ -18,10 +18,12 @@ def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> kera
     """
     if not layers:
         raise ValueError("sequential needs at least one layer")
-    expect_one_array(input_shape)
+    require_single_input(input_shape)
     model = keras.Sequential([keras.Input(input_shape), *layers], name="sequential")
     shape = model.output_shape[1:]
-    if len(shape) < 2 and shape != (outputs,):  # more axes are for the loss to compare with the targets
+    if len(shape) < 2 and shape != (
+        outputs,
+    ):  # more axes are for the loss to compare with the targets
         raise ValueError(
             f"the last layer gives the shape {list(shape)}; the targets need [{outputs}]: "
             f"end the layers with {{name: dense, units: {outputs}}}"

@@ -15,23 +15,25 @@ from typing import Any
 import keras
 
 from tftrain.config import importing, keras_objects
-from tftrain.config.component import own_parts
+from tftrain.config.component import user_components
 from tftrain.config.schema import Config
 from tftrain.core.freezing import as_made
 from tftrain.core.types import Tree
 from tftrain.runtime import untrusted
-from tftrain.runtime.atomic_files import CannotWrite, replaced, writing
+from tftrain.runtime.atomic_files import WriteError, atomic_path, raising_write_error
 from tftrain.runtime.run_dir import MODEL, MODEL_WEIGHTS
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.runtime.zip_clock import zip_clock
 
 
-def remember(model: keras.Model, arguments: dict[str, Any]) -> None:
+def attach_config(model: keras.Model, arguments: dict[str, Any]) -> None:
     """Give a subclassed model the configuration that it was made with, unless its class says it itself.
 
     Keras records the arguments of layers, but not those of models.
     """
-    is_silent = type(model).get_config is keras.Model.get_config and "get_config" not in vars(model)
+    is_silent = type(
+        model
+    ).get_config is keras.Model.get_config and "get_config" not in vars(model)
     if is_silent and _is_plain(arguments) and not hasattr(model, "inputs"):
         model.get_config = lambda: dict(arguments)
 
@@ -49,17 +51,20 @@ def save(model: keras.Model, path: Path) -> None:
     """
     weights = path.with_name(MODEL_WEIGHTS)
     try:
-        with replaced(path) as aside, as_made(model), zip_clock():
+        with atomic_path(path) as aside, as_made(model), zip_clock():
             model.save(aside)
-    except CannotWrite:
+    except WriteError:
         raise
     except Exception as error:  # whatever a user's get_config raises: the training behind it must not be lost
         path.unlink(missing_ok=True)
         _reserve(weights, model)
-        with replaced(weights) as aside:
+        with atomic_path(weights) as aside:
             model.save_weights(aside)
         why = " ".join(str(error).split("\n\n")[0].split())
-        warnings.warn(f"the model cannot be written whole, so only its weights are, as {weights}: {why}", stacklevel=2)
+        warnings.warn(
+            f"the model cannot be written whole, so only its weights are, as {weights}: {why}",
+            stacklevel=2,
+        )
 
 
 def is_whole(path: Path) -> bool:
@@ -67,42 +72,73 @@ def is_whole(path: Path) -> bool:
     try:
         with untrusted.open_file(path) as file, zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (Unreadable, OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except (
+        Unreadable,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ):
         return False
 
 
 def _reserve(path: Path, model: keras.Model) -> None:
     """Raise CannotWrite where there is no room for a model's weights: there HDF5 would end the whole process."""
-    size = sum(weight.value.shape.num_elements() * weight.value.dtype.size for weight in model.weights)
-    with writing(path), tempfile.TemporaryFile(dir=path.parent) as file:
+    size = sum(
+        weight.value.shape.num_elements() * weight.value.dtype.size
+        for weight in model.weights
+    )
+    with raising_write_error(path), tempfile.TemporaryFile(dir=path.parent) as file:
         file.write(bytes(2 * size + 2**20))
 
 
 def load_model(
-    config: Config, folder: Path, custom_objects: Mapping[str, Any] | None = None, trust: bool = False
+    config: Config,
+    folder: Path,
+    custom_objects: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> keras.Model:
     """The trained model of a run; the parts that its config names are imported.
 
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
     parts = _named_by(config)
-    return _load(folder / MODEL, parts, _defined_beside(parts) | dict(custom_objects or {}), trust)
+    return _load(
+        folder / MODEL,
+        parts,
+        _defined_beside(parts) | dict(custom_objects or {}),
+        trust,
+    )
 
 
 def _defined_beside(parts: Iterable[str]) -> dict[str, Any]:
     """What Keras can build of the modules that parts are in, such as a layer that a model function uses."""
     beside = {}
     for part in parts:
-        importing.load(part)
+        importing.import_object(part)
         name = part.partition(":")[0]
-        own = {key: value for key, value in vars(sys.modules[name]).items() if getattr(value, "__module__", "") == name}
+        own = {
+            key: value
+            for key, value in vars(sys.modules[name]).items()
+            if getattr(value, "__module__", "") == name
+        }
         beside |= {
-            key: value for key, value in own.items() if inspect.isfunction(value) or hasattr(value, "get_config")
+            key: value
+            for key, value in own.items()
+            if inspect.isfunction(value) or hasattr(value, "get_config")
         }
     return beside
 
 
-def saved(path: str, parts: list[str] = [], *, input_shape: Tree, trust: bool) -> keras.Model:  # noqa: B006
+def load_saved_model(
+    path: str,
+    parts: list[str] = [],  # noqa: B006
+    *,
+    input_shape: Tree,
+    trust: bool,
+) -> keras.Model:
     """A model that was saved with its weights, such as the model.keras of another run, to go on from.
 
     `parts` are the dotted paths of parts of your own in it. What the file alone says is not run: a Lambda layer is
@@ -121,29 +157,50 @@ def saved(path: str, parts: list[str] = [], *, input_shape: Tree, trust: bool) -
         raise ValueError(f"{error}; {expected}") from None
     model = _load(file, [importing.resolve(part) for part in parts], {}, trust)
     with zipfile.ZipFile(file) as inside:
-        remember(model, untrusted.parse_json(inside.read("config.json"), file)["config"])
-    made_for = tuple(model.input_shape[1:]) if isinstance(getattr(model, "input_shape", None), tuple) else input_shape
+        attach_config(
+            model, untrusted.parse_json(inside.read("config.json"), file)["config"]
+        )
+    made_for = (
+        tuple(model.input_shape[1:])
+        if isinstance(getattr(model, "input_shape", None), tuple)
+        else input_shape
+    )
     if made_for != input_shape and None not in made_for:
-        raise ValueError(f"'{path}' takes {list(made_for)}; an example of the data has the shape {list(input_shape)}")
+        raise ValueError(
+            f"'{path}' takes {list(made_for)}; an example of the data has the shape {list(input_shape)}"
+        )
     return model
 
 
 def _named_by(config: Config) -> list[str]:
     """The dotted paths of the users' own parts that a config names."""
-    inner = config.model.arguments["parts"] if config.model.target == "tftrain.models.serialization:saved" else []
-    return [*(part.target for part in own_parts(config)), *map(importing.resolve, inner)]
+    inner = (
+        config.model.arguments["parts"]
+        if config.model.target == "tftrain.models.serialization:load_saved_model"
+        else []
+    )
+    return [
+        *(part.target for part in user_components(config)),
+        *map(importing.resolve, inner),
+    ]
 
 
-def _load(file: Path, parts: Iterable[str], custom_objects: Mapping[str, Any], trust: bool) -> keras.Model:
+def _load(
+    file: Path, parts: Iterable[str], custom_objects: Mapping[str, Any], trust: bool
+) -> keras.Model:
     own = {}
     for part in parts:
-        keras_objects.allow(part)
-        own[part.rpartition(":")[2]] = importing.load(part)
+        keras_objects.trust_function(part)
+        own[part.rpartition(":")[2]] = importing.import_object(part)
     try:
-        return keras.models.load_model(file, custom_objects=own | dict(custom_objects), safe_mode=not trust)
+        return keras.models.load_model(
+            file, custom_objects=own | dict(custom_objects), safe_mode=not trust
+        )
     except Exception as error:  # a file may hold anything
         if trust or "safe_mode=False" not in str(error):
-            told = str(error).rpartition("Exception encountered: ")[2]  # Keras tells of every object around it
+            told = str(error).rpartition("Exception encountered: ")[
+                2
+            ]  # Keras tells of every object around it
             why = " ".join(told.split("\n\n")[0].split())
             raise ValueError(f"'{file}' cannot be read: {why}") from error
         raise ValueError(

@@ -44,13 +44,59 @@ _BOUNDED = {  # operations whose results lie between two numbers, whatever comes
     "Elu": Span(-1.0, math.inf),
 }
 _MOVING = {  # operations that move the values of their first input about, and leave them as they are
-    *("Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot", "EnsureShape"),
-    *("Reshape", "Squeeze", "ExpandDims", "Transpose", "Cast", "StridedSlice", "Slice", "GatherV2", "GatherNd"),
-    *("Tile", "BroadcastTo", "ReverseV2", "Unpack", "SpaceToDepth", "DepthToSpace", "SpaceToBatchND", "BatchToSpaceND"),
+    *(
+        "Identity",
+        "IdentityN",
+        "StopGradient",
+        "PreventGradient",
+        "CheckNumerics",
+        "Snapshot",
+        "EnsureShape",
+    ),
+    *(
+        "Reshape",
+        "Squeeze",
+        "ExpandDims",
+        "Transpose",
+        "Cast",
+        "StridedSlice",
+        "Slice",
+        "GatherV2",
+        "GatherNd",
+    ),
+    *(
+        "Tile",
+        "BroadcastTo",
+        "ReverseV2",
+        "Unpack",
+        "SpaceToDepth",
+        "DepthToSpace",
+        "SpaceToBatchND",
+        "BatchToSpaceND",
+    ),
 }
-_MIXING = {"Mean", "Max", "Min", "MaxPool", "AvgPool", "ResizeBilinear", "ResizeNearestNeighbor", "Split", "SplitV"}
+_MIXING = {
+    "Mean",
+    "Max",
+    "Min",
+    "MaxPool",
+    "AvgPool",
+    "ResizeBilinear",
+    "ResizeNearestNeighbor",
+    "Split",
+    "SplitV",
+}
 _PRODUCTS = {
-    *("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "BiasAdd", "Conv2D", "Conv3D", "DepthwiseConv2dNative"),
+    *(
+        "MatMul",
+        "BatchMatMulV2",
+        "BatchMatMulV3",
+        "Einsum",
+        "BiasAdd",
+        "Conv2D",
+        "Conv3D",
+        "DepthwiseConv2dNative",
+    ),
     *("Conv2DBackpropInput", "Conv3DBackpropInputV2", "AddV2", "Add", "Sub", "Mul"),
 }
 
@@ -63,10 +109,14 @@ def span_of(tensor: tf.Tensor) -> Span:
         current = waiting[-1]
         missing = [one for one in _inputs(current) if one.name not in known]
         if current.name not in known and missing:
-            known[current.name] = _UNKNOWN  # where a graph goes round, this is what stands there
+            known[current.name] = (
+                _UNKNOWN  # where a graph goes round, this is what stands there
+            )
             waiting += missing
             continue
-        known[current.name] = _bounded(current, [known[one.name] for one in _inputs(current)])
+        known[current.name] = _bounded(
+            current, [known[one.name] for one in _inputs(current)]
+        )
         waiting.pop()
     return known[tensor.name]
 
@@ -91,7 +141,11 @@ def _bounded(tensor: tf.Tensor, inputs: list[Span]) -> Span:
     kind = tensor.op.type
     if kind == "Const":
         value = np.asarray(tf.get_static_value(tensor))
-        return Span(float(value.min()), float(value.max()), exact=True) if _is_numeric(value) else _UNKNOWN
+        return (
+            Span(float(value.min()), float(value.max()), exact=True)
+            if _is_numeric(value)
+            else _UNKNOWN
+        )
     if kind in _BOUNDED:
         return _BOUNDED[kind]
     if kind in _MOVING and inputs:
@@ -166,7 +220,9 @@ def _absolute(one: Bounds) -> Bounds:
 
 def _exponential(one: Bounds) -> Bounds:
     low, high = np.exp(np.clip(one, -700.0, 700.0))
-    return (0.0 if one[0] < -700 else float(low)), (math.inf if one[1] > 700 else float(high))
+    return (0.0 if one[0] < -700 else float(low)), (
+        math.inf if one[1] > 700 else float(high)
+    )
 
 
 _OTHERS: dict[str, Callable[..., Bounds]] = {

@@ -10,11 +10,20 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.config.field_types import PositiveFloat, PositiveInt, Range
-from tftrain.core.numerics import Gradient, global_norm, norms, square_sums, values_of, with_values
+from tftrain.core.numerics import (
+    Gradient,
+    global_norm,
+    norms,
+    square_sums,
+    stored_values,
+    with_values,
+)
 from tftrain.core.types import Tensor, Transform
 
 
-def clip_adaptive(ratio: PositiveFloat = 0.01, epsilon: PositiveFloat = 1e-3) -> Transform:
+def clip_adaptive(
+    ratio: PositiveFloat = 0.01, epsilon: PositiveFloat = 1e-3
+) -> Transform:
     """The gradient of each unit is scaled down to `ratio` times the norm of the unit's weights where it is longer.
 
     Weights count as at least `epsilon` (Brock et al., 2021, equation 3). The units of a kernel are its last axis; a
@@ -24,8 +33,13 @@ def clip_adaptive(ratio: PositiveFloat = 0.01, epsilon: PositiveFloat = 1e-3) ->
     def update(grads, state, params):
         clipped, over = [], []
         for grad, param in zip(grads, params, strict=True):
-            found, most = _unit_norms(values_of(grad), param), ratio * tf.maximum(_unit_norms(param, param), epsilon)
-            clipped.append(with_values(grad, values_of(grad) * factor(found, most)))
+            found, most = (
+                _unit_norms(stored_values(grad), param),
+                ratio * tf.maximum(_unit_norms(param, param), epsilon),
+            )
+            clipped.append(
+                with_values(grad, stored_values(grad) * clip_factor(found, most))
+            )
             over.append(tf.reduce_any(found > most))
         return clipped, state, {"clipped": tf.reduce_any(over)}
 
@@ -44,9 +58,16 @@ def clip_value(limit: PositiveFloat) -> Transform:
     """Every single number of the gradients is held between -limit and limit."""
 
     def update(grads, state, params):
-        over = [tf.reduce_any(tf.abs(values_of(grad)) > limit) for grad in grads]
-        clipped = [with_values(grad, tf.clip_by_value(values_of(grad), -limit, limit)) for grad in grads]
-        return clipped, state, {"limit": tf.constant(limit, tf.float32), "clipped": tf.reduce_any(over)}
+        over = [tf.reduce_any(tf.abs(stored_values(grad)) > limit) for grad in grads]
+        clipped = [
+            with_values(grad, tf.clip_by_value(stored_values(grad), -limit, limit))
+            for grad in grads
+        ]
+        return (
+            clipped,
+            state,
+            {"limit": tf.constant(limit, tf.float32), "clipped": tf.reduce_any(over)},
+        )
 
     return Transform(lambda params: (), update)
 
@@ -67,12 +88,16 @@ def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
     `names` are those of the parameters, such as `000.dense/kernel`: a layer is what stands before the last slash.
     """
     layers = np.array([name.rpartition("/")[0] for name in names])
-    together = tf.constant(layers[:, None] == layers[None, :])  # [parameters, parameters]
+    together = tf.constant(
+        layers[:, None] == layers[None, :]
+    )  # [parameters, parameters]
 
     def layer_norms(grads: list[Gradient]) -> Tensor:
         # No product with zeros and ones: an Inf in one layer would be a NaN in all.
         squares = square_sums(grads)
-        return tf.cast(tf.sqrt(tf.reduce_sum(tf.where(together, squares, 0.0), axis=1)), tf.float32)
+        return tf.cast(
+            tf.sqrt(tf.reduce_sum(tf.where(together, squares, 0.0), axis=1)), tf.float32
+        )
 
     return _by_norms(limit, layer_norms)
 
@@ -85,31 +110,41 @@ def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Tra
         most = tf.constant(limit, tf.float32)
         over = found > most
         return (
-            held(grads, found, most),
+            scale_to_limit(grads, found, most),
             state,
-            {"limit": most, "clipped": tf.reduce_any(over) if over.shape.rank else over},
+            {
+                "limit": most,
+                "clipped": tf.reduce_any(over) if over.shape.rank else over,
+            },
         )
 
     return Transform(lambda params: (), update)
 
 
-def factor(norms: Tensor, limit: Tensor) -> Tensor:
+def clip_factor(norms: Tensor, limit: Tensor) -> Tensor:
     """What brings a norm down to its limit, exactly 1 within it; NaN where the norm is not finite."""
     shrunk = tf.where(norms > limit, limit / norms, 1.0)
     return tf.where(tf.math.is_finite(norms), shrunk, math.nan)
 
 
-def held(grads: Sequence[Gradient], norms: Tensor, limit: Tensor) -> list[Gradient]:
+def scale_to_limit(
+    grads: Sequence[Gradient], norms: Tensor, limit: Tensor
+) -> list[Gradient]:
     """The gradients, scaled down by what brings their norms to the limit.
 
     `norms` is one number for all gradients, or one for each, [gradients].
     """
-    found = factor(norms, limit)
+    found = clip_factor(norms, limit)
     factors = tf.unstack(found) if found.shape.rank else [found] * len(grads)
-    return [with_values(grad, values_of(grad) * one) for grad, one in zip(grads, factors, strict=True)]
+    return [
+        with_values(grad, stored_values(grad) * one)
+        for grad, one in zip(grads, factors, strict=True)
+    ]
 
 
-def clip_percentile(percent: Annotated[float, Range(0, 100)] = 10.0, window: PositiveInt = 1000) -> Transform:
+def clip_percentile(
+    percent: Annotated[float, Range(0, 100)] = 10.0, window: PositiveInt = 1000
+) -> Transform:
     """The global norm is held to a percentile of its last `window` values (AutoClip; Seetharaman et al., 2020).
 
     They are the norms before clipping; the present one is among them, so the first step is never clipped.
@@ -121,11 +156,17 @@ def clip_percentile(percent: Annotated[float, Range(0, 100)] = 10.0, window: Pos
 
     def update(grads, state, params):
         norm = global_norm(square_sums(grads))
-        history = tf.where(positions == state["count"] % window, norm, state["norms"])  # the newest replaces the oldest
+        history = tf.where(
+            positions == state["count"] % window, norm, state["norms"]
+        )  # the newest replaces the oldest
         count = state["count"] + 1
         limit = percentile(history, tf.minimum(count, window), percent)
         measured = {"limit": limit, "clipped": norm > limit}
-        return held(grads, norm, limit), {"norms": history, "count": count}, measured
+        return (
+            scale_to_limit(grads, norm, limit),
+            {"norms": history, "count": count},
+            measured,
+        )
 
     return Transform(init, update)
 

@@ -18,7 +18,7 @@ from tftrain.config.field_types import (
     Share,
 )
 from tftrain.core.types import Rate, Tensor, Tree
-from tftrain.runtime.metric_mode import direction
+from tftrain.runtime.metric_mode import metric_mode
 
 
 def constant(value: float) -> Rate:
@@ -67,7 +67,10 @@ def warmup(steps: Duration, then: LearningRate) -> Rate:
 
 
 def inverse_norm(
-    then: LearningRate, least: NonNegativeFloat = 0.1, most: NonNegativeFloat = 10.0, decay: Share = 0.99
+    then: LearningRate,
+    least: NonNegativeFloat = 0.1,
+    most: NonNegativeFloat = 10.0,
+    decay: Share = 0.99,
 ) -> Rate:
     """`then` divided by a running mean of the global gradient norm, held between `least` and `most` times `then`.
 
@@ -79,14 +82,20 @@ def inverse_norm(
 
     def change(mean, rate, grad_norm):
         # A step that is not finite is not applied, but its rate is shown.
-        mean = mean.after(tf.where(tf.math.is_finite(grad_norm), grad_norm, mean.value()), decay)
+        mean = mean.after(
+            tf.where(tf.math.is_finite(grad_norm), grad_norm, mean.value()), decay
+        )
         return rate * tf.clip_by_value(1 / mean.value(), least, most), mean
 
-    return _changed(then, RunningMean.empty, change)
+    return wrap(then, RunningMean.empty, change)
 
 
 def backoff(
-    steps: Duration, then: LearningRate, threshold: AboveOne = 3.0, factor: Share = 0.1, decay: Share = 0.99
+    steps: Duration,
+    then: LearningRate,
+    threshold: AboveOne = 3.0,
+    factor: Share = 0.1,
+    decay: Share = 0.99,
 ) -> Rate:
     """`then`, cut to `factor` of itself when the gradient norm spikes, from where it climbs back over `steps` steps.
 
@@ -99,11 +108,13 @@ def backoff(
         mean, left = state
         # Before the first norm, and after nothing but zeros, there is no usual size to be above.
         limit = tf.where(mean.value() > 0, threshold * mean.value(), math.inf)
-        left = tf.where(grad_norm > limit, tf.constant(steps, tf.int64), tf.maximum(left - 1, 0))
+        left = tf.where(
+            grad_norm > limit, tf.constant(steps, tf.int64), tf.maximum(left - 1, 0)
+        )
         cut = (1 - factor) * tf.cast(left, tf.float32) / tf.cast(steps, tf.float32)
         return rate * (1 - cut), (mean.after(tf.minimum(grad_norm, limit), decay), left)
 
-    return _changed(then, lambda: (RunningMean.empty(), tf.constant(0, tf.int64)), change)
+    return wrap(then, lambda: (RunningMean.empty(), tf.constant(0, tf.int64)), change)
 
 
 def plateau(
@@ -121,7 +132,7 @@ def plateau(
     Counts as Keras' ReduceLROnPlateau does, but a look is a step at which the scalar was logged, and what is not
     finite is never better. After a cut, `cooldown` looks are not counted. No cut takes the rate below `least`.
     """
-    sign = 1.0 if direction(monitor, mode) == "min" else -1.0
+    sign = 1.0 if metric_mode(monitor, mode) == "min" else -1.0
 
     def change(watch, rate, grad_norm):
         return tf.maximum(rate * watch.scale, tf.minimum(rate, least)), watch
@@ -138,7 +149,7 @@ def plateau(
             return watch._replace(waited=waited, cooling=cooling)
         return watch._replace(scale=watch.scale * factor, waited=0, cooling=cooldown)
 
-    return _changed(then, Watch.begun, change, heed)
+    return wrap(then, PlateauState.begun, change, heed)
 
 
 class RunningMean(NamedTuple):
@@ -155,10 +166,12 @@ class RunningMean(NamedTuple):
         return tf.math.divide_no_nan(self.total, self.weight)
 
     def after(self, value: Tensor, decay: float) -> RunningMean:
-        return RunningMean(decay * self.total + (1 - decay) * value, decay * self.weight + (1 - decay))
+        return RunningMean(
+            decay * self.total + (1 - decay) * value, decay * self.weight + (1 - decay)
+        )
 
 
-class Watch(NamedTuple):
+class PlateauState(NamedTuple):
     """What `plateau` knows of its scalar."""
 
     scale: Tensor  # what the rate is multiplied by
@@ -167,12 +180,12 @@ class Watch(NamedTuple):
     cooling: Tensor  # looks that are not counted
 
     @classmethod
-    def begun(cls) -> Watch:
+    def begun(cls) -> PlateauState:
         none = tf.constant(0, tf.int64)
         return cls(tf.constant(1.0), tf.constant(math.inf, tf.float64), none, none)
 
 
-def _changed(
+def wrap(
     then: LearningRate,
     init: Callable[[], Tree],
     change: Callable[[Tree, Tensor, Tensor], tuple[Tensor, Tree]],
@@ -188,6 +201,10 @@ def _changed(
 
     def hear(state, scalars):
         own, beneath = state
-        return heed(own, scalars) if heed else own, then.heed(beneath, scalars) if then.heed else beneath
+        return heed(own, scalars) if heed else own, then.heed(
+            beneath, scalars
+        ) if then.heed else beneath
 
-    return Rate(lambda: (init(), then.init()), update, hear if heed or then.heed else None)
+    return Rate(
+        lambda: (init(), then.init()), update, hear if heed or then.heed else None
+    )

@@ -17,7 +17,7 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
     `clip_rate` is 1 where any stage `clipped`.
     """
     names = _numbered([name for name, _ in stages])
-    transforms = [measured(transform) for _, transform in stages]
+    transforms = [with_norms(transform) for _, transform in stages]
 
     def init(params):
         return tuple(transform.init(params) for transform in transforms)
@@ -46,26 +46,33 @@ def _numbered(names: list[str]) -> list[str]:
     return numbered
 
 
-def limited(transform: Transform, indices: Sequence[int]) -> Transform:
+def masked(transform: Transform, indices: Sequence[int]) -> Transform:
     """The transform for the parameters at `indices` alone, which is all that it sees; its norms are over them.
 
     The gradients of the others pass by.
     """
-    transform = measured(transform)
+    transform = with_norms(transform)
 
     def init(params):
         return transform.init([params[index] for index in indices])
 
     def update(grads, state, params):
-        chosen, theirs = [grads[index] for index in indices], [params[index] for index in indices]
+        chosen, theirs = (
+            [grads[index] for index in indices],
+            [params[index] for index in indices],
+        )
         changed, state, told = transform.update(chosen, state, theirs)
         by_index = dict(zip(indices, changed, strict=True))
-        return [by_index.get(index, grad) for index, grad in enumerate(grads)], state, told
+        return (
+            [by_index.get(index, grad) for index, grad in enumerate(grads)],
+            state,
+            told,
+        )
 
     return Transform(init, update)
 
 
-def measured(transform: Transform) -> Transform:
+def with_norms(transform: Transform) -> Transform:
     """The transform, telling its global norms and what it did to them, beside all that it tells itself.
 
     `norm_before`, `norm_after`, `factor` (their ratio) and `clipped` (1 where the gradients got shorter, else 0); what
@@ -75,12 +82,26 @@ def measured(transform: Transform) -> Transform:
     def update(grads, state, params):
         after, state, told = transform.update(grads, state, params)
         # The norm after one stage is that before the next; both are computed once, for the graph optimizer merges them.
-        found = _compared(global_norm(square_sums(grads)), global_norm(square_sums(after)))
-        return after, state, {name: tf.cast(value, tf.float32) for name, value in (found | told).items()}
+        found = _compared(
+            global_norm(square_sums(grads)), global_norm(square_sums(after))
+        )
+        return (
+            after,
+            state,
+            {
+                name: tf.cast(value, tf.float32)
+                for name, value in (found | told).items()
+            },
+        )
 
     return Transform(transform.init, update)
 
 
 def _compared(before: Tensor, after: Tensor) -> dict[str, Tensor]:
     ratio = tf.where((before == 0) & (after == 0), 1.0, after / before)
-    return {"norm_before": before, "norm_after": after, "factor": ratio, "clipped": after < before}
+    return {
+        "norm_before": before,
+        "norm_after": after,
+        "factor": ratio,
+        "clipped": after < before,
+    }

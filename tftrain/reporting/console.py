@@ -16,12 +16,20 @@ from urllib.parse import urlencode
 from rich import console as rich_console
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from tftrain.core.types import Signals
+from tftrain.core.types import LogData
 from tftrain.runtime.terminal import printable, printable_lines
 
 PLAIN_LINES = 20  # about how many a run prints between validations
@@ -35,7 +43,7 @@ PINNED = (
 )
 
 
-class Course(NamedTuple):
+class ProgressRange(NamedTuple):
     """How far a run goes, in steps."""
 
     total_steps: int
@@ -46,10 +54,10 @@ class Course(NamedTuple):
 def screen() -> rich_console.Console:
     """Returns the console on standard output; interactive only where a person's terminal can redraw a line."""
     live = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    return rich_console.Console(file=_Lasting(sys.stdout), force_interactive=live)
+    return rich_console.Console(file=_SafeStream(sys.stdout), force_interactive=live)
 
 
-class _Lasting:
+class _SafeStream:
     """A stream that is silent once it cannot be written to, as after `| head`, on a full disk or a closed terminal."""
 
     def __init__(self, stream: TextIO):
@@ -80,17 +88,22 @@ class Console:
 
     def __init__(
         self,
-        course: Course,
+        course: ProgressRange,
         metric: str | None = None,
         report_every: int | None = None,
         console: rich_console.Console | None = None,
     ):
         self._course = course
         names = ["loss", *([metric] if metric else []), "grad_norm"]
-        self._names = [*names, *(VALIDATION + name for name in names)]  # training before validation
+        self._names = [
+            *names,
+            *(VALIDATION + name for name in names),
+        ]  # training before validation
         self._report_every = report_every
         self._console = console or screen()
-        self._latest: dict[str, tuple[int, float]] = {}  # the step and the value of each name
+        self._latest: dict[
+            str, tuple[int, float]
+        ] = {}  # the step and the value of each name
         self._step = course.start_step
         self._printed_step = self._validated_step = course.start_step
         self._printed = False
@@ -106,10 +119,14 @@ class Console:
             if name in row and step >= self._latest.get(name, (0, 0.0))[0]:
                 self._latest[name] = step, row[name]
 
-    def __call__(self, step: int, signals: Signals) -> None:
+    def __call__(self, step: int, signals: LogData) -> None:
         scalars = signals.scalars
         self.on_call(step, scalars)
-        if (self._report_every or not self._live) and self._words(scalars) and self._due(step, scalars):
+        if (
+            (self._report_every or not self._live)
+            and self._words(scalars)
+            and self._due(step, scalars)
+        ):
             _say(self._console, self._line(step, scalars))
             self._printed, self._printed_step = True, step
 
@@ -132,11 +149,21 @@ class Console:
 
     def _line(self, step: int, scalars: Mapping[str, float]) -> str:
         epoch = step / self._course.steps_per_epoch
-        return "  ".join([f"step {step}/{self._course.total_steps}", f"epoch {epoch:.1f}", *self._words(scalars)])
+        return "  ".join(
+            [
+                f"step {step}/{self._course.total_steps}",
+                f"epoch {epoch:.1f}",
+                *self._words(scalars),
+            ]
+        )
 
     def _words(self, scalars: Mapping[str, float]) -> list[str]:
         """Returns "name value" for what is shown of the scalars."""
-        return [f"{name} {short(scalars[name])}" for name in self._names if name in scalars]
+        return [
+            f"{name} {format_number(scalars[name])}"
+            for name in self._names
+            if name in scalars
+        ]
 
     def _start_bar(self) -> Live:
         total, _, start = self._course
@@ -153,7 +180,9 @@ class Console:
             expand=True,
         )
         self._task = self._progress.add_task("", total=total, completed=start, epoch="")
-        live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8)
+        live = Live(
+            console=self._console, get_renderable=self._render, refresh_per_second=8
+        )
         live.start()
         return live
 
@@ -162,17 +191,20 @@ class Console:
         self._progress.update(self._task, completed=self._step, epoch=epoch)
         latest = {name: value for name, (_, value) in self._latest.copy().items()}
         words = "  ".join(self._words(latest)) or "building the graph of the first step"
-        return Group(self._progress.get_renderable(), Text(printable(words), no_wrap=True, overflow="ellipsis"))
+        return Group(
+            self._progress.get_renderable(),
+            Text(printable(words), no_wrap=True, overflow="ellipsis"),
+        )
 
 
 class _Speed(ProgressColumn):
     """Steps per second over the last half minute."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{short(task.speed)} steps/s" if task.speed else "")
+        return Text(f"{format_number(task.speed)} steps/s" if task.speed else "")
 
 
-def short(value: float) -> str:
+def format_number(value: float) -> str:
     """Returns a number with four digits that count."""
     return f"{float(value):.4g}"
 
@@ -181,11 +213,16 @@ def results_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Returns results such as {"test": {"loss": 0.1, "accuracy": 0.98}} as lines of aligned columns."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [["", *names]]
-    cells += [[split, *(short(row[name]) if name in row else "-" for name in names)] for split, row in rows.items()]
+    cells += [
+        [split, *(format_number(row[name]) if name in row else "-" for name in names)]
+        for split, row in rows.items()
+    ]
     first, *widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for split, *numbers in cells:
-        columns = [number.rjust(width) for number, width in zip(numbers, widths, strict=True)]
+        columns = [
+            number.rjust(width) for number, width in zip(numbers, widths, strict=True)
+        ]
         lines.append("  ".join([split.ljust(first), *columns]).rstrip())
     return "\n".join(lines)
 
@@ -219,12 +256,17 @@ def board_line(run_dir: Path) -> str:
 def board_link(run_dir: Path, port: int = 6006) -> str:
     """Where TensorBoard then shows the run, with its loss and what tells of its gradients on top of all other cards."""
     alone = _log_directory(run_dir) == run_dir
-    return with_pins(f"http://localhost:{port}/", **{} if alone else {"runFilter": f"^{re.escape(run_dir.name)}(/|$)"})
+    return with_pins(
+        f"http://localhost:{port}/",
+        **{} if alone else {"runFilter": f"^{re.escape(run_dir.name)}(/|$)"},
+    )
 
 
 def with_pins(address: str, **asked: str) -> str:
     """Where TensorBoard at an address shows these cards on top of all others."""
-    pinned = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
+    pinned = json.dumps(
+        [{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":")
+    )
     return f"{address}?{urlencode({'pinnedCards': pinned, 'smoothing': 0, **asked})}#timeseries"
 
 
@@ -233,11 +275,17 @@ def print_start(run_dir: Path, console: rich_console.Console | None = None) -> N
     console = console or screen()
     _say(console, board_line(run_dir))
     if console.is_terminal:
-        print_link("then see ", "http://localhost:6006", board_link(run_dir), console=console)
+        print_link(
+            "then see ", "http://localhost:6006", board_link(run_dir), console=console
+        )
 
 
 def print_link(
-    before: str, shown: str, link: str, behind: str = "", console: rich_console.Console | None = None
+    before: str,
+    shown: str,
+    link: str,
+    behind: str = "",
+    console: rich_console.Console | None = None,
 ) -> None:
     """Prints a short address that is a longer link, where a terminal knows links."""
     console = console or screen()
@@ -250,14 +298,27 @@ def _log_directory(run_dir: Path) -> Path:
     return run_dir.parent if run_dir.parent.name == RUNS else run_dir
 
 
-def print_table(table: Table, parent: Path, console: rich_console.Console | None = None) -> None:
+def print_table(
+    table: Table, parent: Path, console: rich_console.Console | None = None
+) -> None:
     """Prints a table of runs, and how to open the folder they are in."""
     console, text = console or screen(), io.StringIO()
-    rich_console.Console(file=text, width=_WIDEST).print(table)  # a row is one line, also in a narrow terminal or a log
-    _say(console, "\n" + "\n".join(line.rstrip() for line in text.getvalue().splitlines()))
+    rich_console.Console(file=text, width=_WIDEST).print(
+        table
+    )  # a row is one line, also in a narrow terminal or a log
+    _say(
+        console,
+        "\n" + "\n".join(line.rstrip() for line in text.getvalue().splitlines()),
+    )
     _say(console, f"\ntensorboard --logdir {shlex.quote(str(parent))}")
 
 
 def _say(console: rich_console.Console, text: str) -> None:
     """Prints text as it stands: never wrapped, cut or taken for markup."""
-    console.print(printable_lines(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(
+        printable_lines(text),
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=True,
+    )

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tftrain.core.types import Signals
-from tftrain.runtime.atomic_files import NOFOLLOW, writing
+from tftrain.core.types import LogData
+from tftrain.runtime.atomic_files import NOFOLLOW, raising_write_error
 from tftrain.runtime.untrusted import Unreadable, parse_json, read_lines
 
 _LAST_STEP = 2**63 - 1
@@ -27,7 +27,7 @@ class Series(NamedTuple):
     values: np.ndarray
 
 
-class Records:
+class MetricsFile:
     """An observer that owns the records of a run; lines of an earlier session after `start_step` are dropped."""
 
     def __init__(self, path: Path, start_step: int = 0):
@@ -37,32 +37,35 @@ class Records:
                 kept, earlier_seconds = end, record["wall_seconds"]
         self._zero = time.monotonic() - earlier_seconds
         self._path = path
-        with writing(path):
+        with raising_write_error(path):
             self._file = open(path, "ab", opener=_open_own)
             # Steps only grow, so what is dropped is the tail: cutting it off is one system call.
             self._file.truncate(kept)
 
-    def __call__(self, step: int, signals: Signals) -> None:
-        head = {"step": int(step), "wall_seconds": round(time.monotonic() - self._zero, 3)}
-        line = line_of(head | signals.scalars | head)
-        with writing(self._path):
+    def __call__(self, step: int, signals: LogData) -> None:
+        head = {
+            "step": int(step),
+            "wall_seconds": round(time.monotonic() - self._zero, 3),
+        }
+        line = to_json_line(head | signals.scalars | head)
+        with raising_write_error(self._path):
             self._file.write(line)
 
     def flush(self) -> None:
-        with writing(self._path):
+        with raising_write_error(self._path):
             self._file.flush()
 
     def sync(self) -> None:
         """Wait until all that was flushed is on the disk."""
-        with writing(self._path):
+        with raising_write_error(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        with writing(self._path):
+        with raising_write_error(self._path):
             self._file.close()
 
 
-def history(path: Path) -> dict[str, Series]:
+def read_metrics(path: Path) -> dict[str, Series]:
     """Reads the records of a run, also of one that is being written, as one series for each scalar.
 
     Raises Unreadable where the file is a link, no regular file, or has a line without an end.
@@ -88,7 +91,9 @@ def last_step(path: Path, limit: int | None = None) -> int:
 
 def unreadable(path: Path) -> int:
     """How many whole lines of a file of records are none; one that a run is writing, or was killed in, has no end."""
-    return sum(line.endswith(b"\n") for line in _lines(path)) - sum(1 for _ in _records(path))
+    return sum(line.endswith(b"\n") for line in _lines(path)) - sum(
+        1 for _ in _records(path)
+    )
 
 
 def _open_own(path: str, flags: int) -> int:
@@ -110,7 +115,7 @@ def _series(pairs: list[tuple[int, float]]) -> Series:
     return Series(np.array(steps, np.int64), np.array(values, np.float64))
 
 
-def line_of(record: Mapping[str, float]) -> bytes:
+def to_json_line(record: Mapping[str, float]) -> bytes:
     try:
         text = _encode(record)
     except ValueError:  # something is not finite, which is rare: looking first would take as long as writing
@@ -128,7 +133,9 @@ def _number(value: float) -> float | int | str:
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
-_encode = json.JSONEncoder(allow_nan=False, check_circular=False, default=_number).encode
+_encode = json.JSONEncoder(
+    allow_nan=False, check_circular=False, default=_number
+).encode
 
 
 def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
@@ -155,5 +162,9 @@ def _is_point(record: dict[str, float | str]) -> bool:
     step = record.get("step")
     if not isinstance(step, int) or not 0 <= step <= _LAST_STEP:
         return False
-    seconds = None if isinstance(record.get("wall_seconds"), str) else _number_of(record.get("wall_seconds"))
+    seconds = (
+        None
+        if isinstance(record.get("wall_seconds"), str)
+        else _number_of(record.get("wall_seconds"))
+    )
     return seconds is not None and math.isfinite(seconds)

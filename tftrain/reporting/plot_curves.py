@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tftrain.reporting.metrics_file import Series, history
-from tftrain.reporting.plots.curves import draw_curves, found, usual
+from tftrain.reporting.metrics_file import Series, read_metrics
+from tftrain.reporting.plots.curves import curves_of, default_scalars, draw_curves
 from tftrain.runtime import atomic_files
 from tftrain.runtime.names import listed, nearest
 from tftrain.runtime.run_dir import METRICS, RunFolderError, check_run, run_names
 from tftrain.runtime.untrusted import Unreadable
 
-_SHORT_NAMES = 12  # scalars named in a message are those of the whole run, not of its parameters
+_SHORT_NAMES = (
+    12  # scalars named in a message are those of the whole run, not of its parameters
+)
 
 
 def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
@@ -21,16 +23,21 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
     Raises:
         RunFolderError: a folder is no run, or holds nothing of what is wanted.
     """
-    runs = {name: _history(folder) for name, folder in zip(run_names(folders), folders, strict=True)}
+    runs = {
+        name: _history(folder)
+        for name, folder in zip(run_names(folders), folders, strict=True)
+    }
     wanted = list(wanted) or _usual(runs)
     for name in wanted:
-        if not any(found(one, name) for one in runs.values()):
-            raise RunFolderError(f"--curves: no run has a scalar '{name}'; {_there(runs, name)}")
+        if not any(curves_of(one, name) for one in runs.values()):
+            raise RunFolderError(
+                f"--curves: no run has a scalar '{name}'; {_there(runs, name)}"
+            )
     title = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
     figure = draw_curves(runs if len(runs) > 1 else {"": runs[title]}, wanted, title)
-    with atomic_files.writing(out):
+    with atomic_files.raising_write_error(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_files.replaced(out) as aside:
+    with atomic_files.atomic_path(out) as aside:
         figure.savefig(aside, format="png")
     return out
 
@@ -38,7 +45,7 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
 def _history(folder: Path) -> dict[str, Series]:
     check_run(folder, METRICS)
     try:
-        read = history(folder / METRICS)
+        read = read_metrics(folder / METRICS)
     except Unreadable as error:
         raise RunFolderError(f"run folder {folder}: {error}") from None
     if not read:
@@ -48,13 +55,26 @@ def _history(folder: Path) -> dict[str, Series]:
 
 def _usual(runs: dict[str, dict[str, Series]]) -> list[str]:
     """Those that any run has of loss, metrics and gradient norm."""
-    names = dict.fromkeys(name for one in runs.values() for name in usual(one) if found(one, name))
+    names = dict.fromkeys(
+        name
+        for one in runs.values()
+        for name in default_scalars(one)
+        if curves_of(one, name)
+    )
     if not names:
-        raise RunFolderError(f"{', '.join(runs)}: there is no loss and no gradient norm; give --curves NAMES")
+        raise RunFolderError(
+            f"{', '.join(runs)}: there is no loss and no gradient norm; give --curves NAMES"
+        )
     return list(names)
 
 
 def _there(runs: dict[str, dict[str, Series]], name: str) -> str:
-    known = list(dict.fromkeys(one for run in runs.values() for one in run if one != "wall_seconds"))
+    known = list(
+        dict.fromkeys(
+            one for run in runs.values() for one in run if one != "wall_seconds"
+        )
+    )
     plain = [one for one in known if "/" not in one][:_SHORT_NAMES]
-    return f"there are {listed(plain)} and those of each parameter{nearest(name, known)}"
+    return (
+        f"there are {listed(plain)} and those of each parameter{nearest(name, known)}"
+    )

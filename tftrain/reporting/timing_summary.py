@@ -20,13 +20,21 @@ def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | N
     if total < 0.05:  # 0.0 s
         return None
     shares = {kind: spent.get(kind, 0.0) / total for kind in KINDS}
-    shown = [f"{kind} {share:.0%}".replace("%", " %") for kind, share in shares.items() if share >= 0.005]
+    shown = [
+        f"{kind} {share:.0%}".replace("%", " %")
+        for kind, share in shares.items()
+        if share >= 0.005
+    ]
     remarks = []
     much = max(MUCH, WORTH_SAVING / total)
     if shares["input"] > much:
         remarks.append(f"input would take less with {_less_input(data, streamed)}")
     if shares["measuring"] + shares["writing"] > much:
-        setting = "log.histograms_every" if shares["measuring"] > shares["writing"] else "log.scalars"
+        setting = (
+            "log.histograms_every"
+            if shares["measuring"] > shares["writing"]
+            else "log.scalars"
+        )
         remarks.append(f"logging would take less with a larger {setting}")
     return "; ".join([f"time: {total:.1f} s: {', '.join(shown)}", *remarks])
 
@@ -34,4 +42,8 @@ def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | N
 def _less_input(data: Data, streamed: bool) -> str:
     if streamed and not data.cache:
         return "data.cache: true, where the examples fit into memory"
-    return "fewer steps in data.preprocess" if data.preprocess else "a larger data.batch_size"
+    return (
+        "fewer steps in data.preprocess"
+        if data.preprocess
+        else "a larger data.batch_size"
+    )

@@ -13,25 +13,32 @@ from tftrain.runtime.terminal import one_line
 
 DRAFT = ".draft."  # begins the name of a file that is not whole yet
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_NAME_KEPT = 40  # characters of a file's name that its draft ends with, among them the ending
+_NAME_KEPT = (
+    40  # characters of a file's name that its draft ends with, among them the ending
+)
 _CALL = re.compile(r"\s*\[Op:\w+\]\s*$")
 _open_writes: set[object] = set()  # one entry for each `writing` that lasts
 
 
-class CannotWrite(RuntimeError):
+class WriteError(RuntimeError):
     """A file of a run cannot be written; one line that names it and says why."""
 
 
 @contextmanager
-def writing(path: str | os.PathLike, *kinds: type[Exception]) -> Iterator[None]:
+def raising_write_error(
+    path: str | os.PathLike, *kinds: type[Exception]
+) -> Iterator[None]:
     """What goes wrong inside is told as CannotWrite; TensorFlow's kinds of errors are to be named beside OSError."""
     entry = object()
     _open_writes.add(entry)
     try:
         yield
     except (OSError, *kinds) as error:
-        why = getattr(error, "strerror", None) or _CALL.sub("", str(error)).rpartition("; ")[2]
-        raise CannotWrite(one_line(f"{path} cannot be written: {why}")) from error
+        why = (
+            getattr(error, "strerror", None)
+            or _CALL.sub("", str(error)).rpartition("; ")[2]
+        )
+        raise WriteError(one_line(f"{path} cannot be written: {why}")) from error
     finally:
         _open_writes.discard(entry)
 
@@ -42,17 +49,17 @@ def is_writing() -> bool:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """The draft of a file, which takes its place at the end of the block; where that fails the file stays as it was.
 
     Raises CannotWrite.
     """
-    with writing(path):
+    with raising_write_error(path):
         draft = draft_path(path)
         create(draft)
         try:
             yield draft
-            settle(draft, path)
+            commit(draft, path)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
@@ -71,7 +78,7 @@ def create(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o666))
 
 
-def settle(draft: Path, path: Path) -> None:
+def commit(draft: Path, path: Path) -> None:
     """Put a draft in the place of a file or a folder; it and its name are on the disk when this returns."""
     sync(draft)
     os.replace(draft, path)
@@ -94,14 +101,16 @@ def make_folder(path: Path) -> None:
         OSError: there is something else in its place, such as a link that may lead anywhere.
     """
     if path.is_symlink():
-        raise OSError(0, "a symbolic link is in its place, and in a run's folder none is followed")
+        raise OSError(
+            0, "a symbolic link is in its place, and in a run's folder none is followed"
+        )
     path.mkdir(exist_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there with all of the text or as it was before."""
     content = text.encode()
-    with replaced(Path(path)) as draft:
+    with atomic_path(Path(path)) as draft:
         draft.write_bytes(content)
 
 

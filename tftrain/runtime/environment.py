@@ -32,7 +32,10 @@ def environment() -> dict[str, str]:
 
 
 def markdown(table: Mapping[str, str]) -> str:
-    rows = [f"| {name} | `{value.replace('|', ' ').replace('`', ' ')}` |" for name, value in table.items()]
+    rows = [
+        f"| {name} | `{value.replace('|', ' ').replace('`', ' ')}` |"
+        for name, value in table.items()
+    ]
     return "\n".join(["| | |", "|---|---|", *rows, ""])
 
 
@@ -50,7 +53,11 @@ def _version(package: str) -> str:
 
 
 def _device(device: tf.config.PhysicalDevice) -> str:
-    details = tf.config.experimental.get_device_details(device) if device.device_type == "GPU" else {}
+    details = (
+        tf.config.experimental.get_device_details(device)
+        if device.device_type == "GPU"
+        else {}
+    )
     return details.get("device_name") or device.name.removeprefix("/physical_device:")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 # Loss and error come first: `auc_loss` is a loss.
-_LOWER = re.compile(r"loss|error|divergence|entropy|norm|false_(posi|nega)tives", re.IGNORECASE)
+_LOWER = re.compile(
+    r"loss|error|divergence|entropy|norm|false_(posi|nega)tives", re.IGNORECASE
+)
 _HIGHER = re.compile(
     r"accuracy|precision|recall|sensitivity|specificity|similarity|f_?beta|jaccard|kappa|psnr|ssim|bleu|rouge"
     r"|correlation|true_(posi|nega)tives|(^|[/_])(mean_|binary_)?(acc|auc|f1|r2|iou|io_?u|dice|map|ndcg|mrr|pearson|reward)"
@@ -14,7 +16,7 @@ _HIGHER = re.compile(
 )
 
 
-def direction(name: str, mode: str = "auto") -> str:
+def metric_mode(name: str, mode: str = "auto") -> str:
     """Returns whether a smaller or a larger value of the scalar is better: "min" or "max"."""
     if mode != "auto":
         return mode

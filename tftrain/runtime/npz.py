@@ -13,11 +13,16 @@ from tftrain.runtime.untrusted import Unreadable, open_file
 
 MAX_ARRAY_BYTES = 2**32
 _MOST_NAMES = 12  # in one message
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read_npz(
-    path: str | os.PathLike, expected: Mapping[str, tuple[Sequence[int | None], np.dtype]], within: Path | None = None
+    path: str | os.PathLike,
+    expected: Mapping[str, tuple[Sequence[int | None], np.dtype]],
+    within: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of a file that `np.savez` wrote.
 
@@ -34,27 +39,40 @@ def read_npz(
             with zipfile.ZipFile(file) as archive:
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
                 if sorted(names) != sorted(expected):
-                    raise Unreadable(path, f"holds {_listed(names)}; expected {_listed(expected)}")
-                return {name: _read_array(archive, name, path, *kind) for name, kind in expected.items()}
+                    raise Unreadable(
+                        path, f"holds {_listed(names)}; expected {_listed(expected)}"
+                    )
+                return {
+                    name: _read_array(archive, name, path, *kind)
+                    for name, kind in expected.items()
+                }
         except Unreadable:
             raise
         except Exception as error:  # zipfile, zlib and NumPy raise errors of some ten kinds for damaged files
-            raise Unreadable(path, f"cannot be read: {error or type(error).__name__}") from None
+            raise Unreadable(
+                path, f"cannot be read: {error or type(error).__name__}"
+            ) from None
 
 
 def _read_array(
-    archive: zipfile.ZipFile, name: str, path: str | os.PathLike, shape: Sequence[int | None], dtype: np.dtype
+    archive: zipfile.ZipFile,
+    name: str,
+    path: str | os.PathLike,
+    shape: Sequence[int | None],
+    dtype: np.dtype,
 ) -> np.ndarray:
     with archive.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         stored_shape, fortran_order, stored_type = _HEADERS[version](member)
         fits = len(stored_shape) == len(shape) and all(
-            size is None or size == stored for size, stored in zip(shape, stored_shape, strict=True)
+            size is None or size == stored
+            for size, stored in zip(shape, stored_shape, strict=True)
         )
         if not fits or stored_type != dtype:
             wanted = ["any" if size is None else size for size in shape]
             raise Unreadable(
-                path, f"holds '{name}' as {stored_type} {list(stored_shape)}; expected {np.dtype(dtype)} {wanted}"
+                path,
+                f"holds '{name}' as {stored_type} {list(stored_shape)}; expected {np.dtype(dtype)} {wanted}",
             )
         size = int(np.prod([1, *stored_shape], dtype=object)) * stored_type.itemsize
         if not 0 <= size <= MAX_ARRAY_BYTES:
@@ -62,7 +80,9 @@ def _read_array(
         content = member.read(size + 1)
     if len(content) != size:
         raise Unreadable(path, f"holds '{name}' without the {size} bytes of its shape")
-    return np.frombuffer(content, stored_type).reshape(stored_shape, order="F" if fortran_order else "C")
+    return np.frombuffer(content, stored_type).reshape(
+        stored_shape, order="F" if fortran_order else "C"
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

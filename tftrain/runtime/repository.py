@@ -20,8 +20,12 @@ from tftrain.runtime.untrusted import Unreadable, read_bytes, read_text
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_POINTER_BYTES = 2**12  # of a file that holds a name or a hash
 _MAX_LINKS = 5  # from one reference to another
-_MAX_COMPARED_BYTES = 2**26  # of files whose times alone tell that they may have changed
-_ENTRY = struct.Struct(">4x4x II 4x4x I 4x4x I")  # of the index: seconds, nanoseconds, mode, size
+_MAX_COMPARED_BYTES = (
+    2**26
+)  # of files whose times alone tell that they may have changed
+_ENTRY = struct.Struct(
+    ">4x4x II 4x4x I 4x4x I"
+)  # of the index: seconds, nanoseconds, mode, size
 _EXTENDED, _SKIPPED = 0x4000, 0x4000  # flags of an entry, and of the word after them
 _MODULE, _LINK = 0o160000, 0o120000
 
@@ -54,7 +58,10 @@ def has_changes(folder: Path) -> bool:
     root, git = found
     try:
         content = read_bytes(git / "index")
-        return _differs(os.fsencode(root), list(_entries(content, 20 if len(_head(git) or "") == 40 else 32)))
+        return _differs(
+            os.fsencode(root),
+            list(_entries(content, 20 if len(_head(git) or "") == 40 else 32)),
+        )
     except (Unreadable, OSError, ValueError, struct.error):
         return False
 
@@ -70,7 +77,11 @@ def _find_repository(folder: Path) -> tuple[Path, Path] | None:
             if git.is_file():  # of a worktree, or a submodule
                 kind, _, target = _pointer(git).partition(": ")
                 return (root, root / target) if kind == "gitdir" else None
-    except (Unreadable, OSError, ValueError):  # such as a working directory that was deleted
+    except (
+        Unreadable,
+        OSError,
+        ValueError,
+    ):  # such as a working directory that was deleted
         return None
     return None
 
@@ -98,7 +109,11 @@ def _reference(git: Path, name: str) -> str:
     for folder in (git, shared):
         if (folder / name).is_file():
             return _pointer(folder / name)
-    packed = re.search(rf"^([0-9a-f]+) {re.escape(name)}$", read_text(shared / "packed-refs"), re.MULTILINE)
+    packed = re.search(
+        rf"^([0-9a-f]+) {re.escape(name)}$",
+        read_text(shared / "packed-refs"),
+        re.MULTILINE,
+    )
     return packed[1] if packed else ""
 
 
@@ -138,7 +153,10 @@ def _differs(root: bytes, entries: list[Entry]) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return True
         is_link = entry.mode & 0o170000 == _LINK
-        if stat.S_ISLNK(status.st_mode) != is_link or status.st_size & 0xFFFFFFFF != entry.size:
+        if (
+            stat.S_ISLNK(status.st_mode) != is_link
+            or status.st_size & 0xFFFFFFFF != entry.size
+        ):
             return True
         if divmod(status.st_mtime_ns, 10**9) != (entry.seconds, entry.nanoseconds):
             touched.append(entry)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.runtime import untrusted
-from tftrain.runtime.atomic_files import DRAFT, CannotWrite, sweep_drafts, write_text
+from tftrain.runtime.atomic_files import DRAFT, WriteError, sweep_drafts, write_text
 from tftrain.runtime.names import listed
 from tftrain.runtime.terminal import one_line
 from tftrain.runtime.untrusted import Unreadable
@@ -28,6 +28,7 @@ MODEL_WEIGHTS = "model.weights.h5"
 PREPROCESS = "preprocess.npz"  # what the preprocessing learned
 RESULTS = "results.json"
 INCIDENTS = "incidents"
+LOCK = ".lock"
 PICTURES = "pictures"
 VALIDATION = "val"  # the events of validation
 PLUGINS = "plugins"  # the traces of TensorFlow's profiler
@@ -51,28 +52,41 @@ class RunFolderError(ValueError):
         super().__init__("\n  ".join(map(one_line, (message, *details))))
 
 
-def check(run_dir: Path | None, resume: bool) -> None:
+def ensure_available(run_dir: Path | None, resume: bool) -> None:
     """Raises RunFolderError where `claim` would refuse the folder for what is in it; makes nothing."""
     if run_dir is None:
         if resume:
-            raise RunFolderError("--resume needs --run-dir DIR, the folder of the run to go on with")
+            raise RunFolderError(
+                "--resume needs --run-dir DIR, the folder of the run to go on with"
+            )
         return
     try:
         folder = untrusted.check_path(run_dir)
     except Unreadable as error:
         raise RunFolderError(f"run folder {error}; give another --run-dir") from None
     if any("\ud800" <= char <= "\udfff" for char in str(folder)):
-        raise RunFolderError(f"run folder {folder}: its name is not UTF-8; give another --run-dir")
+        raise RunFolderError(
+            f"run folder {folder}: its name is not UTF-8; give another --run-dir"
+        )
     if PATTERN.intersection(str(folder)):
         raise RunFolderError(
             f"run folder {folder}: TensorFlow takes *, ?, [ and \\ for patterns; give another --run-dir"
         )
     try:
-        there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+        there = next(
+            (path for path in (folder, *folder.parents) if os.path.lexists(path)),
+            folder,
+        )
         if not untrusted.is_folder(there):
-            what = "a link to nothing" if there.is_symlink() and not there.exists() else "a file"
-            raise RunFolderError(f"run folder {folder}: {there} is {what}; give another --run-dir")
-        other = holder(folder)
+            what = (
+                "a link to nothing"
+                if there.is_symlink() and not there.exists()
+                else "a file"
+            )
+            raise RunFolderError(
+                f"run folder {folder}: {there} is {what}; give another --run-dir"
+            )
+        other = lock_owner(folder)
         if other is not None:
             raise _in_use(folder, other)
         if resume:
@@ -80,17 +94,28 @@ def check(run_dir: Path | None, resume: bool) -> None:
         _check_content(folder, resume)
     except Unreadable as error:
         raise RunFolderError(f"run folder {error}; give another --run-dir") from None
-    except OSError as error:  # such as a name that is too long, or a folder that may not be read
-        raise RunFolderError(f"run folder {folder}: {error.strerror}; give another --run-dir") from None
+    except (
+        OSError
+    ) as error:  # such as a name that is too long, or a folder that may not be read
+        raise RunFolderError(
+            f"run folder {folder}: {error.strerror}; give another --run-dir"
+        ) from None
 
 
 def _check_content(folder: Path, resume: bool) -> None:
     # A lock and drafts were left by a run that was killed before it had written anything else.
-    occupied = any(name != LOCK and not name.startswith(DRAFT) for name in untrusted.list_folder(folder))
+    occupied = any(
+        name != LOCK and not name.startswith(DRAFT)
+        for name in untrusted.list_folder(folder)
+    )
     if occupied and not resume:
-        raise RunFolderError(f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it")
+        raise RunFolderError(
+            f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it"
+        )
     if occupied and not (folder / CONFIG).is_file():
-        raise RunFolderError(f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume")
+        raise RunFolderError(
+            f"run folder {folder}: not empty and holds no {CONFIG}, so it is no run to resume"
+        )
 
 
 def refuse_foreign_entries(folder: Path) -> None:
@@ -100,15 +125,23 @@ def refuse_foreign_entries(folder: Path) -> None:
     """
     try:
         for entry in _entries(folder):
-            if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+            if not entry.is_file(follow_symlinks=False) and not entry.is_dir(
+                follow_symlinks=False
+            ):
                 what = "a symbolic link" if entry.is_symlink() else "no regular file"
-                raise RunFolderError(f"run folder {folder}: {entry.path} is {what}, which a run never makes")
+                raise RunFolderError(
+                    f"run folder {folder}: {entry.path} is {what}, which a run never makes"
+                )
             expected = _kind_of(Path(entry.path).relative_to(folder).parts)
             kind = "a folder" if entry.is_dir(follow_symlinks=False) else "a file"
             if expected is not None and kind != expected:
-                raise RunFolderError(f"run folder {folder}: {entry.path} is {kind}, where a run has {expected}")
+                raise RunFolderError(
+                    f"run folder {folder}: {entry.path} is {kind}, where a run has {expected}"
+                )
     except OSError as error:
-        raise RunFolderError(f"run folder {folder}: {error.filename} cannot be read: {error.strerror}") from None
+        raise RunFolderError(
+            f"run folder {folder}: {error.filename} cannot be read: {error.strerror}"
+        ) from None
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry]:
@@ -140,16 +173,20 @@ def _is_ours(name: str) -> bool:
 
 
 @contextmanager
-def claim(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
+def acquire(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
     """Makes or takes the folder of a run, which is this run's alone until the end of the block.
 
     Without `run_dir` a new folder `runs/NAME-YYYYmmdd-HHMMSS` is made. With `resume` a folder that is there is gone on
     with. Raises RunFolderError where the folder is another run's, is no folder, or cannot be written to.
     """
-    check(run_dir, resume)
+    ensure_available(run_dir, resume)
     fresh = f"{safe_name(name)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = _new_folder(Path("runs"), fresh) if run_dir is None else Path(run_dir)
-    made = [folder] if run_dir is None else [path for path in (folder, *folder.parents) if not path.exists()]
+    made = (
+        [folder]
+        if run_dir is None
+        else [path for path in (folder, *folder.parents) if not path.exists()]
+    )
     with ExitStack() as owned:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -161,8 +198,10 @@ def claim(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
             with suppress(OSError):
                 for path in made:
                     path.rmdir()
-            raise RunFolderError(f"run folder {folder}: cannot write there ({error.strerror})") from None
-        except Held as held:
+            raise RunFolderError(
+                f"run folder {folder}: cannot write there ({error.strerror})"
+            ) from None
+        except RunDirLocked as held:
             raise _in_use(folder, held.holder) from None
         _check_content(folder, resume)  # another run may have come and gone since
         sweep_drafts(folder)  # of a run that was killed
@@ -170,14 +209,16 @@ def claim(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
 
 
 def _in_use(folder: Path, holder: str) -> RunFolderError:
-    return RunFolderError(f"run folder {folder}: in use by {holder}; wait for its end, or give another --run-dir")
+    return RunFolderError(
+        f"run folder {folder}: in use by {holder}; wait for its end, or give another --run-dir"
+    )
 
 
 def write_config(folder: Path, text: str) -> None:
     """Writes the resolved config of a run. Raises RunFolderError where that cannot be written."""
     try:
         write_text(folder / CONFIG, text)
-    except CannotWrite as error:
+    except WriteError as error:
         raise RunFolderError(f"run folder {folder}: {error}") from None
 
 
@@ -186,7 +227,10 @@ def check_run(folder: Path, *needed: str) -> None:
     try:
         if not untrusted.is_folder(folder):
             raise RunFolderError(f"run folder {folder}: there is no such folder")
-        if any(untrusted.is_file(folder / name) or os.path.islink(folder / name) for name in needed):
+        if any(
+            untrusted.is_file(folder / name) or os.path.islink(folder / name)
+            for name in needed
+        ):
             return
     except Unreadable as error:
         raise RunFolderError(f"run folder {error}") from None
@@ -212,11 +256,20 @@ def _is_whole(found: dict[str, Any]) -> bool:
     tables = [found.get(name, {}) for name in (*SPLITS, "time")]
     if not all(isinstance(table, dict) for table in tables):
         return False
-    counts = [found.get("steps"), *(found.get(name, 0) for name in ("skipped", "rewinds"))]
-    numbers = [found.get("seconds", 0), *(value for table in tables for value in table.values())]
+    counts = [
+        found.get("steps"),
+        *(found.get(name, 0) for name in ("skipped", "rewinds")),
+    ]
+    numbers = [
+        found.get("seconds", 0),
+        *(value for table in tables for value in table.values()),
+    ]
     return (
         all(isinstance(count, int) and 0 <= count < 2**63 for count in counts)
-        and all(isinstance(number, float) or isinstance(number, int) and abs(number) < 2**63 for number in numbers)
+        and all(
+            isinstance(number, float) or isinstance(number, int) and abs(number) < 2**63
+            for number in numbers
+        )
         and isinstance(found.get("stopped"), (str, type(None)))
     )
 
@@ -235,12 +288,16 @@ def run_names(folders: Sequence[Path]) -> list[str]:
     shared = os.path.commonpath([os.path.dirname(one) for one in resolved])
     names = [os.path.relpath(one, shared) for one in resolved]
     nested = any(one.startswith(f"{other}{os.sep}") for one in names for other in names)
-    return [one.replace(os.sep, "-") for one in names] if nested else names  # a name is no folder that holds another
+    return (
+        [one.replace(os.sep, "-") for one in names] if nested else names
+    )  # a name is no folder that holds another
 
 
 def new_parent(name: str) -> Path:
     """Makes the folder of a sweep, `runs/NAME-sweep-YYYYmmdd-HHMMSS`, which nobody else has."""
-    return _new_folder(Path("runs"), f"{safe_name(name)}-sweep-{time.strftime('%Y%m%d-%H%M%S')}")
+    return _new_folder(
+        Path("runs"), f"{safe_name(name)}-sweep-{time.strftime('%Y%m%d-%H%M%S')}"
+    )
 
 
 def is_step(name: str) -> bool:
@@ -266,7 +323,9 @@ def _new_folder(parent: Path, name: str) -> Path:
             except FileExistsError:
                 number += 1
     except OSError as error:
-        raise RunFolderError(f"cannot make {parent / name} ({error.strerror}); give --run-dir DIR") from None
+        raise RunFolderError(
+            f"cannot make {parent / name} ({error.strerror}); give --run-dir DIR"
+        ) from None
 
 
 try:
@@ -274,13 +333,16 @@ try:
 except ImportError:  # Windows has none, and there nothing is locked
     fcntl = None
 
-LOCK = ".lock"
 # Neither a link nor a named pipe in the lock's place leads elsewhere or keeps a process waiting.
-_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 _TRIES = 5  # a tenth of a second apart: who only looks has the lock for a moment
 
 
-class Held(RuntimeError):
+class RunDirLocked(RuntimeError):
     """Another run has the folder; `holder` says which process."""
 
     def __init__(self, holder: str):
@@ -308,7 +370,7 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def holder(folder: Path) -> str | None:
+def lock_owner(folder: Path) -> str | None:
     """Which process has a folder, such as `process 1234`; None where nobody has."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS)
@@ -330,11 +392,13 @@ def _take(path: Path) -> int:
         if not _is_regular(descriptor):
             os.close(descriptor)
             raise OSError(errno.EINVAL, f"{LOCK} is no regular file")
-        if _lock(descriptor) and _is_at(path, descriptor):  # else who had it has deleted it meanwhile
+        if _lock(descriptor) and _is_at(
+            path, descriptor
+        ):  # else who had it has deleted it meanwhile
             return descriptor
         found = _named(descriptor)
         os.close(descriptor)
-    raise Held(found)
+    raise RunDirLocked(found)
 
 
 def _is_regular(descriptor: int) -> bool:
@@ -345,11 +409,16 @@ def _lock(descriptor: int, shared: bool = False) -> bool:
     if fcntl is None:
         return True
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(
+            descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        )
     except BlockingIOError:
         return False
     except OSError as error:  # such as a file system of a network that has no locks
-        warnings.warn(f"the run's folder cannot be locked ({error.strerror}): start no second run in it", stacklevel=4)
+        warnings.warn(
+            f"the run's folder cannot be locked ({error.strerror}): start no second run in it",
+            stacklevel=4,
+        )
     return True
 
 

@@ -41,12 +41,16 @@ def pass_on(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
+def filtered_stderr() -> Iterator[None]:
     """Filters file descriptor 2 while the block runs; does nothing on Windows or where TFTRAIN_VERBOSE=1.
 
     The filter is a process of its own, so the last words of a native abort still come through.
     """
-    if os.name != "posix" or os.environ.get("TFTRAIN_VERBOSE") == "1" or sys.stderr is None:
+    if (
+        os.name != "posix"
+        or os.environ.get("TFTRAIN_VERBOSE") == "1"
+        or sys.stderr is None
+    ):
         yield
         return
     sys.stderr.flush()
@@ -64,14 +68,16 @@ def quiet_start() -> Iterator[None]:
     finally:
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        os.dup2(real, 2)  # the last writer of the pipe is gone, so the filter reads to its end and leaves
+        os.dup2(
+            real, 2
+        )  # the last writer of the pipe is gone, so the filter reads to its end and leaves
         os.close(real)
         child.wait()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
-def without(package: str) -> Iterator[None]:
+def module_hidden(package: str) -> Iterator[None]:
     """Makes a package look absent while the block runs, unless it is imported already."""
     if package in sys.modules:
         yield
@@ -84,7 +90,7 @@ def without(package: str) -> Iterator[None]:
 
 
 @contextmanager
-def installed_only() -> Iterator[None]:
+def cwd_off_path() -> Iterator[None]:
     """Keeps the working directory out of the search for modules while the block runs.
 
     TensorFlow tries to import many packages that need not be there, and a file in a user's folder may have the name of
@@ -103,7 +109,7 @@ def installed_only() -> Iterator[None]:
 
 
 @contextmanager
-def kept(package: str) -> Iterator[None]:
+def gc_frozen(package: str) -> Iterator[None]:
     """What a package makes while the block imports it stays to the end, and is never looked through for garbage.
 
     TensorFlow makes a million objects, and Python looks through them several times, also on its way out.
@@ -130,10 +136,17 @@ def import_tensorflow():
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.get("TFTRAIN_VERBOSE") != "1":
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # leaves out INFO alone, such as "End of sequence"
+        os.environ.setdefault(
+            "TF_CPP_MIN_LOG_LEVEL", "1"
+        )  # leaves out INFO alone, such as "End of sequence"
     from tftrain.runtime.working_directory import import_matplotlib
 
-    with quiet_start(), without("sklearn"), installed_only(), kept("tensorflow"):
+    with (
+        filtered_stderr(),
+        module_hidden("sklearn"),
+        cwd_off_path(),
+        gc_frozen("tensorflow"),
+    ):
         import_matplotlib()  # which Keras would import
         import keras  # noqa: F401
         import tensorflow as tf

@@ -19,7 +19,10 @@ def printable(text: object, layout: str = "") -> str:
     shown = str(text)
     if shown.isprintable():
         return shown
-    return "".join(char if char.isprintable() or char in layout else _escape(char) for char in shown)
+    return "".join(
+        char if char.isprintable() or char in layout else _escape(char)
+        for char in shown
+    )
 
 
 def one_line(text: object) -> str:
@@ -35,12 +38,19 @@ def printable_lines(text: object) -> str:
     return printable(text, _LAYOUT)
 
 
-def say(text: object, end: str = "\n", stream: TextIO | None = None, flush: bool = False) -> None:
+def say(
+    text: object, end: str = "\n", stream: TextIO | None = None, flush: bool = False
+) -> None:
     """Print lines that may hold what others wrote; what the stream's encoding lacks is escaped."""
     stream = stream or sys.stdout
     shown = printable_lines(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(shown.encode(encoding, "backslashreplace").decode(encoding), end=end, file=stream, flush=flush)
+    print(
+        shown.encode(encoding, "backslashreplace").decode(encoding),
+        end=end,
+        file=stream,
+        flush=flush,
+    )
 
 
 def complain(text: object) -> None:

@@ -18,7 +18,12 @@ from tftrain.runtime.terminal import one_line
 
 MAX_TEXT_BYTES = 2**24
 MAX_LINE_BYTES = 2**26
-_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _KINDS = {
@@ -49,7 +54,9 @@ def check_path(path: str | os.PathLike) -> Path:
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        raise Unreadable(text, "is no path, for it holds half of a character (a lone surrogate)") from None
+        raise Unreadable(
+            text, "is no path, for it holds half of a character (a lone surrogate)"
+        ) from None
     return Path(path)
 
 
@@ -99,7 +106,9 @@ def refuse_links(path: str | os.PathLike, within: Path | None) -> None:
     for name in Path(path).relative_to(part).parts:
         part = part / name
         if part.is_symlink():
-            raise Unreadable(part, "is a symbolic link, and in a run's folder none is followed")
+            raise Unreadable(
+                part, "is a symbolic link, and in a run's folder none is followed"
+            )
 
 
 def open_file(path: str | os.PathLike, within: Path | None = None) -> BinaryIO:
@@ -121,32 +130,45 @@ def open_file(path: str | os.PathLike, within: Path | None = None) -> BinaryIO:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise Unreadable(path, f"is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}; expected a file")
+        raise Unreadable(
+            path,
+            f"is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}; expected a file",
+        )
     return os.fdopen(descriptor, "rb")
 
 
-def read_bytes(path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES) -> bytes:
+def read_bytes(
+    path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES
+) -> bytes:
     """Return all of a file; raises Unreadable, also where it has more than `limit` bytes."""
     with open_file(path, within) as file:
         content = _read(file, path, limit + 1)
     if len(content) > limit:
-        raise Unreadable(path, f"has more than {limit} bytes, the most that is read of such a file")
+        raise Unreadable(
+            path, f"has more than {limit} bytes, the most that is read of such a file"
+        )
     return content
 
 
-def read_text(path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES) -> str:
+def read_text(
+    path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES
+) -> str:
     """Return all of a text; bytes that are not UTF-8 become a replacement character. Raises Unreadable."""
     return read_bytes(path, within, limit).decode("utf-8-sig", errors="replace")
 
 
-def read_lines(path: str | os.PathLike, within: Path | None = None, limit: int = MAX_LINE_BYTES) -> Iterator[bytes]:
+def read_lines(
+    path: str | os.PathLike, within: Path | None = None, limit: int = MAX_LINE_BYTES
+) -> Iterator[bytes]:
     """Yield the lines of a file, each with its end; raises Unreadable where one has more than `limit` bytes."""
     with open_file(path, within) as file:
         number = 0
         while line := _read(file, path, limit + 1, file.readline):
             number += 1
             if len(line) > limit:
-                raise Unreadable(path, f"has a line, number {number}, of more than {limit} bytes")
+                raise Unreadable(
+                    path, f"has a line, number {number}, of more than {limit} bytes"
+                )
             yield line
 
 
@@ -169,7 +191,9 @@ def read_json(path: str | os.PathLike, within: Path | None = None) -> Any:
     return parse_json(read_bytes(path, within), path)
 
 
-def _read(file: io.BufferedIOBase, path: str | os.PathLike, size: int, method: Any = None) -> bytes:
+def _read(
+    file: io.BufferedIOBase, path: str | os.PathLike, size: int, method: Any = None
+) -> bytes:
     try:
         return (method or file.read)(size)
     except OSError as error:

@@ -33,7 +33,9 @@ class GuardedFinder:
     def __init__(self, folder: str, finder: Any):
         self._folder, self._finder = folder, finder
 
-    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return the spec of a module; None where there is none, or another package asks for it."""
         spec = self._finder.find_spec(name, target)
         return spec if spec is not None and self._may_import(_importer()) else None
@@ -57,7 +59,9 @@ class GuardedFinder:
         """
         entries = {os.path.realpath(entry) for entry in sys.path}
         above = os.path.dirname(os.path.abspath(file))
-        while os.path.realpath(above) not in entries and above != os.path.dirname(above):
+        while os.path.realpath(above) not in entries and above != os.path.dirname(
+            above
+        ):
             above = os.path.dirname(above)
         return os.path.realpath(above) == self._folder
 
@@ -76,7 +80,9 @@ def guard_working_directory() -> None:
 
     _guarded.add(folder)
     sys.path_hooks.insert(0, make_finder)
-    for entry in [entry for entry in sys.path_importer_cache if os.path.realpath(entry) == folder]:
+    for entry in [
+        entry for entry in sys.path_importer_cache if os.path.realpath(entry) == folder
+    ]:
         del sys.path_importer_cache[entry]
     importlib.invalidate_caches()
 
@@ -86,7 +92,9 @@ def leave_out_working_directory() -> None:
 
     There packages would find the entry points of others that are not installed, such as plugins of TensorBoard.
     """
-    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in _guarded]
+    sys.path[:] = [
+        entry for entry in sys.path if os.path.realpath(entry) not in _guarded
+    ]
 
 
 def import_matplotlib() -> ModuleType:
@@ -118,7 +126,9 @@ def _plain_finder(entry: str) -> Any:
 def _importer() -> FrameType | None:
     """The frame that an import statement or a call of importlib stands in; that of who made code of no file."""
     frame = sys._getframe(1)
-    while frame is not None and (frame.f_globals.get("__name__") in _MACHINERY or _file(frame).startswith("<")):
+    while frame is not None and (
+        frame.f_globals.get("__name__") in _MACHINERY or _file(frame).startswith("<")
+    ):
         frame = frame.f_back
     return frame
 

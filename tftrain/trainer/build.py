@@ -10,78 +10,95 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain.config.component import Part
-from tftrain.config.error_context import InputError, blamed_on, blaming
+from tftrain.config.component import Component
+from tftrain.config.error_context import InputError, error_context, with_error_context
 from tftrain.config.loss_kinds import loss_kind
 from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import problem
-from tftrain.core.compiled_steps import Programs
-from tftrain.core.execution import fitting
+from tftrain.config.yaml_parser import format_error
+from tftrain.core.compiled_steps import CompiledSteps
+from tftrain.core.execution import choose_executor
 from tftrain.core.freezing import freeze_layers
-from tftrain.core.guards import LossScale, NormRange
+from tftrain.core.guards import LossScale, SpikeDetector
 from tftrain.core.masks import mask_of
-from tftrain.core.objective import KerasObjective, single, with_mask
+from tftrain.core.objective import KerasObjective, to_float32, with_mask
 from tftrain.core.penalties import ask_penalties
 from tftrain.core.state import TrainState
-from tftrain.core.step import Recipe
+from tftrain.core.step import StepSpec
 from tftrain.core.types import Probe
-from tftrain.core.update import Averages
+from tftrain.core.update import ParamEMA
 from tftrain.core.variables import names_of
-from tftrain.data.loader import Data, DataOptions, open_data
+from tftrain.data.loader import Data, DataOptions, build_data
 from tftrain.data.number_types import FLOAT32, INTEGERS, PLAIN, Numbers
 from tftrain.data.preprocessing import Preprocess
 from tftrain.data.splits import take
 from tftrain.models import losses, serialization
-from tftrain.models.layer_names import fresh_names
-from tftrain.runtime.distribution import open_strategy, scope
+from tftrain.models.layer_names import reset_layer_names
+from tftrain.runtime.distribution import make_strategy, scope
 from tftrain.trainer import build_gradients
-from tftrain.trainer.build_gradients import expect_repeatable, free_of_length, open_blocks, open_method, windowed
-from tftrain.trainer.build_optimizer import freeze, open_optimizer
-from tftrain.trainer.build_probes import open_probes
+from tftrain.trainer.build_gradients import (
+    build_gradient_method,
+    build_remat,
+    reporting_nondeterminism,
+    split_into_windows,
+    without_time_axis,
+)
+from tftrain.trainer.build_optimizer import build_optimizer, freeze
+from tftrain.trainer.build_probes import build_probes
 from tftrain.trainer.model_inputs import keep_whole, tell_rounded
-from tftrain.trainer.scoring import labelled, open_loss, open_metrics, tell_whole_numbers
+from tftrain.trainer.scoring import (
+    labelled,
+    open_loss,
+    open_metrics,
+    tell_whole_numbers,
+)
 from tftrain.trainer.user_code import (
+    check_profile_window,
     expect,
     expect_adapted,
     expect_compilable,
     expect_plain_training,
     expect_scopes,
-    expect_within,
-    tell_unknown,
     try_probe,
+    warn_untracked_variables,
 )
 
 
-class Run(NamedTuple):
+class RunContext(NamedTuple):
     """All that a run needs, nothing of it started."""
 
     config: Config
     data: Data
     objective: KerasObjective
     state: TrainState
-    recipe: Recipe
-    programs: Programs
+    recipe: StepSpec
+    programs: CompiledSteps
     total_steps: int
-    new_metrics: Callable[[], list]  # fresh metric objects: validation must not share those of training
+    new_metrics: Callable[
+        [], list
+    ]  # fresh metric objects: validation must not share those of training
     strategy: Any  # a tf.distribute.Strategy, or None
 
 
-def assemble(config: Config) -> Run:
+def build_run(config: Config) -> RunContext:
     """Open the data, build the model and compile the step; raises InputError or UserCodeError."""
     try:
-        strategy = open_strategy(config.training.strategy, config.training.devices)
+        strategy = make_strategy(config.training.strategy, config.training.devices)
     except ValueError as error:
         message = f"{config.training.strategy}: {error}"
-        raise InputError(problem(config.place("training.strategy"), "training.strategy", message)) from None
+        raise InputError(
+            format_error(
+                config.place("training.strategy"), "training.strategy", message
+            )
+        ) from None
     data = _seeded(config)
-    with fresh_names(), scope(strategy):
+    with reset_layer_names(), scope(strategy):
         return _assemble(config, data, strategy)
 
 
 def open_objective(config: Config) -> tuple[Data, KerasObjective]:
     """The data, and the model with its loss, without what trains them; raises InputError or UserCodeError."""
     data = _seeded(config)
-    with fresh_names():
+    with reset_layer_names():
         objective, _, data = _objective(config, data)
         return data, objective
 
@@ -91,13 +108,15 @@ def _seeded(config: Config) -> Data:
     data = _data(config)
     tell_whole_numbers(config, data)
     data = _fitting(config, data)
-    keras.utils.set_random_seed(config.training.seed)  # data that is prepared once draws numbers only then
+    keras.utils.set_random_seed(
+        config.training.seed
+    )  # data that is prepared once draws numbers only then
     return data
 
 
 def _fitting(config: Config, data: Data) -> Data:
     """The data as the loss and the gradient method take it."""
-    return windowed(config, labelled(config, data))
+    return split_into_windows(config, labelled(config, data))
 
 
 def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, Data]:
@@ -107,13 +126,17 @@ def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, D
     freeze(config.optimizer, model.trainable_variables, names_of(model))
     freeze_layers(model)
     outputs = with_mask(loss, data.sample.y, outputs)
-    with blamed_on(config.model, "model"):
+    with error_context(config.model, "model"):
         penalties = ask_penalties(model, data.sample.x)
-    options = {"masks": mask_of(outputs) is not None, "loss_rank": rank, "penalties": penalties}
+    options = {
+        "masks": mask_of(outputs) is not None,
+        "loss_rank": rank,
+        "penalties": penalties,
+    }
     return KerasObjective(model, loss, to_metrics, **options), outputs, data
 
 
-def _assemble(config: Config, data: Data, strategy: Any) -> Run:
+def _assemble(config: Config, data: Data, strategy: Any) -> RunContext:
     objective, outputs, data = _objective(config, data)
     model = objective.model
 
@@ -124,27 +147,52 @@ def _assemble(config: Config, data: Data, strategy: Any) -> Run:
         return try_probe(probe, objective, names.trained, data.sample)
 
     epoch = data.train.steps_per_epoch
-    expect_within(config, total_steps(config, epoch))
+    check_profile_window(config, total_steps(config, epoch))
     names = names_of(model)
-    optimizer = open_optimizer(config.optimizer, names, epoch)
-    clip = build_gradients.chained(config.gradients.clip, names, objective.params)
+    optimizer = build_optimizer(config.optimizer, names, epoch)
+    clip = build_gradients.build_clipping(
+        config.gradients.clip, names, objective.params
+    )
     loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
-    averages = Averages(objective.params, config.training.ema) if config.training.ema else None
-    method, carry = open_method(config, objective, data, loss_scale)
-    blocks = open_blocks(config, model, carry)
-    recipe = Recipe(objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks)
-    probes = open_probes(config.log, names, trial)
-    with blamed_on(config.model, "model"), expect_repeatable(config):
+    averages = (
+        ParamEMA(objective.params, config.training.ema) if config.training.ema else None
+    )
+    method, carry = build_gradient_method(config, objective, data, loss_scale)
+    blocks = build_remat(config, model, carry)
+    recipe = StepSpec(
+        objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks
+    )
+    probes = build_probes(config.log, names, trial)
+    with error_context(config.model, "model"), reporting_nondeterminism(config):
         spike = config.training.spike
-        norm_range = NormRange(None if spike == "never" else spike)
-        kept = {"metrics": recipe.metrics, "loss_scale": loss_scale, "averages": averages, "carry": carry}
+        norm_range = SpikeDetector(None if spike == "never" else spike)
+        kept = {
+            "metrics": recipe.metrics,
+            "loss_scale": loss_scale,
+            "averages": averages,
+            "carry": carry,
+        }
         kept["norm_range"] = norm_range
-        state = TrainState(model, optimizer.keras, recipe.transform, recipe.rate, **kept)
-        executor = fitting(model, take(data.sample, slice(1)).x, data.batch_size)
+        state = TrainState(
+            model, optimizer.keras, recipe.transform, recipe.rate, **kept
+        )
+        executor = choose_executor(
+            model, take(data.sample, slice(1)).x, data.batch_size
+        )
         made = {"executor": executor, "jit_compile": config.training.jit_compile}
-        programs = Programs(state, recipe, data.train, probes, **made)
+        programs = CompiledSteps(state, recipe, data.train, probes, **made)
     expect_compilable(config, programs.compiled, data.sample)
-    return Run(config, data, objective, state, recipe, programs, total_steps(config, epoch), new_metrics, strategy)
+    return RunContext(
+        config,
+        data,
+        objective,
+        state,
+        recipe,
+        programs,
+        total_steps(config, epoch),
+        new_metrics,
+        strategy,
+    )
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -154,15 +202,31 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
 
 def _data(config: Config) -> Data:
     part, options = config.data.source, config.data
-    with blamed_on(part, "data"):
+    with error_context(part, "data"):
         source = part.build(seed=config.training.seed)
         named = {
-            one.name: getattr(options, one.name) for one in dataclasses.fields(DataOptions) if one.name != "preprocess"
+            one.name: getattr(options, one.name)
+            for one in dataclasses.fields(DataOptions)
+            if one.name != "preprocess"
         }
-        regression = loss_kind(config.loss.target).compares in ("numbers", "margins", "own")
-        ignored = config.loss.given.get("ignore_class") if config.loss.target.startswith("keras.") else None
+        regression = loss_kind(config.loss.target).compares in (
+            "numbers",
+            "margins",
+            "own",
+        )
+        ignored = (
+            config.loss.given.get("ignore_class")
+            if config.loss.target.startswith("keras.")
+            else None
+        )
         options = DataOptions(**named, preprocess=preprocessing(config))
-        return open_data(source, options, config.training.seed, regression=regression, ignored_label=ignored)
+        return build_data(
+            source,
+            options,
+            config.training.seed,
+            regression=regression,
+            ignored_label=ignored,
+        )
 
 
 def preprocessing(config: Config) -> tuple[Preprocess, ...]:
@@ -170,26 +234,39 @@ def preprocessing(config: Config) -> tuple[Preprocess, ...]:
     return tuple(map(_preprocess, config.data.preprocess))
 
 
-def _preprocess(part: Part) -> Preprocess:
-    with blamed_on(part, part.path):
+def _preprocess(part: Component) -> Preprocess:
+    with error_context(part, part.path):
         step = part.build()
-        expect(step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.preprocessing")
-    return step._replace(apply=blaming(step.apply, part), fit=blaming(step.fit, part))
+        expect(
+            step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.preprocessing"
+        )
+    return step._replace(
+        apply=with_error_context(step.apply, part),
+        fit=with_error_context(step.fit, part),
+    )
 
 
 def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
     """The built model, its outputs for the sample, and the data with the types of numbers that it takes."""
     part = config.model
     outputs = _outputs(config, data)
-    with blamed_on(part, "model"):
+    with error_context(part, "model"):
         model, found, data = _called(config, data, outputs)
-        tell_unknown(model)
-        found = tf.nest.map_structure(single, found)
+        warn_untracked_variables(model)
+        found = tf.nest.map_structure(to_float32, found)
         if not isinstance(found, tf.Tensor):
-            raise InputError(problem(part.place, "model", f"{part.name} gives several outputs; expected one"))
-    misfit = losses.misfit(config.loss.target, tuple(found.shape[1:]), data.facts)
+            raise InputError(
+                format_error(
+                    part.place,
+                    "model",
+                    f"{part.name} gives several outputs; expected one",
+                )
+            )
+    misfit = losses.output_mismatch(
+        config.loss.target, tuple(found.shape[1:]), data.facts
+    )
     if misfit:
-        raise InputError(problem(part.place, "model", f"{part.name} {misfit}"))
+        raise InputError(format_error(part.place, "model", f"{part.name} {misfit}"))
     return model, found, data
 
 
@@ -199,11 +276,13 @@ def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any,
     for form in _forms(data):
         given = data if form is PLAIN else _fitting(config, data.cast_for(form))
         try:
-            with contextlib.nullcontext() if failure is None else fresh_names():
+            with contextlib.nullcontext() if failure is None else reset_layer_names():
                 model, found = _built(config, given, outputs)
         except InputError:
             raise
-        except Exception as error:  # whatever a model raises of types it does not compute with
+        except (
+            Exception
+        ) as error:  # whatever a model raises of types it does not compute with
             failure = failure or error
             keras.utils.set_random_seed(config.training.seed)
             continue
@@ -212,7 +291,10 @@ def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any,
                 tell_rounded(name, f"{config.model.name} computes with float32 alone")
         elif keep_whole(model, given.sample.x, given.large):
             with _precision(config.training.precision):
-                found = model(tf.nest.map_structure(tf.convert_to_tensor, given.sample.x), training=False)
+                found = model(
+                    tf.nest.map_structure(tf.convert_to_tensor, given.sample.x),
+                    training=False,
+                )
         return model, found, given
     raise failure
 
@@ -223,21 +305,31 @@ def _forms(data: Data) -> tuple[Numbers, ...]:
 
 def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
     """The model and its outputs for the sample; a subclassed model is built by that call."""
-    facts, part = free_of_length(config, data.facts), config.model
+    facts, part = without_time_axis(config, data.facts), config.model
     with _precision(config.training.precision):
-        known = {"input_shape": facts.input_shape, "classes": facts.classes, "outputs": outputs}
+        known = {
+            "input_shape": facts.input_shape,
+            "classes": facts.classes,
+            "outputs": outputs,
+        }
         shape = losses.shape_needed(outputs, facts)
         given = part.call_arguments(**known, output_shape=shape, trust=config.trust)
         model = part.function()(**given)
         if not isinstance(model, keras.Model):
             raise InputError(
-                problem(part.place, "model", f"{part.name} gave a {type(model).__name__}; expected a keras.Model")
+                format_error(
+                    part.place,
+                    "model",
+                    f"{part.name} gave a {type(model).__name__}; expected a keras.Model",
+                )
             )
         expect_plain_training(part, model)
         expect_scopes(part, model)
         expect_adapted(part, model)
-        found = model(tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False)
-    serialization.remember(model, given)
+        found = model(
+            tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False
+        )
+    serialization.attach_config(model, given)
     return model, found
 
 
@@ -257,4 +349,6 @@ def _outputs(config: Config, data: Data) -> int:
     try:
         return losses.outputs_needed(config.loss.target, data.facts)
     except ValueError as error:
-        raise InputError(problem(config.loss.place, "loss", f"{config.loss.name}: {error}")) from None
+        raise InputError(
+            format_error(config.loss.place, "loss", f"{config.loss.name}: {error}")
+        ) from None

@@ -11,32 +11,46 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.config.component import Part
-from tftrain.config.error_context import InputError, blamed_on, blaming
+from tftrain.config.component import Component
+from tftrain.config.error_context import InputError, error_context, with_error_context
 from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import problem
+from tftrain.config.yaml_parser import format_error
 from tftrain.core import replication
 from tftrain.core.ahead import is_mask_known_ahead
-from tftrain.core.determinism import Unrepeatable
+from tftrain.core.determinism import NotRepeatable
 from tftrain.core.guards import LossScale
 from tftrain.core.objective import KerasObjective
-from tftrain.core.remat import Blocks
-from tftrain.core.remat_segments import segments_of
-from tftrain.core.types import Batch, Carrying, Facts, GradientMethod, Transform, Tree
+from tftrain.core.remat import RematSpec
+from tftrain.core.remat_segments import find_segments
+from tftrain.core.types import (
+    Batch,
+    DataSpec,
+    GradientMethod,
+    StatefulMethod,
+    Transform,
+    Tree,
+)
 from tftrain.core.variables import Names, parameter_names
-from tftrain.data.window_source import WindowFeed
+from tftrain.data.window_source import WindowSource
 from tftrain.models import losses
-from tftrain.optim.gradients.accumulation import loss_scaled, microbatched
-from tftrain.optim.transforms import chain, limited
+from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
+from tftrain.optim.transforms import chain, masked
 from tftrain.runtime.names import listed
-from tftrain.trainer.parameter_groups import selected
-from tftrain.trainer.user_code import shown, try_method, try_transform, unequal
+from tftrain.trainer.parameter_groups import match_parameters
+from tftrain.trainer.user_code import (
+    describe_result,
+    nondeterminism_message,
+    try_method,
+    try_transform,
+)
 
 if TYPE_CHECKING:
     from tftrain.data.loader import Data
 
 
-_MANY_PASSES = tuple(f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward"))  # for one gradient
+_MANY_PASSES = tuple(
+    f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward")
+)  # for one gradient
 
 
 class Opened(NamedTuple):
@@ -46,21 +60,25 @@ class Opened(NamedTuple):
     carry: Tree
 
 
-def open_method(config: Config, objective: KerasObjective, data: Data, loss_scale: LossScale | None) -> Opened:
+def build_gradient_method(
+    config: Config, objective: KerasObjective, data: Data, loss_scale: LossScale | None
+) -> Opened:
     """The method, a user's own tried on a sample; raises InputError or UserCodeError."""
     part, pieces = config.gradients.method, config.gradients.accumulate
     _refuse_joined(config, objective.model)
     _expect_equal_losses(config, objective, data)
-    with blamed_on(part, part.path):
+    with error_context(part, part.path):
         rows = data.batch_size
-        method = part.build(names=parameter_names(objective.model), model=objective.model, rows=rows)
+        method = part.build(
+            names=parameter_names(objective.model), model=objective.model, rows=rows
+        )
         if not part.target.startswith("tftrain."):
             try_method(method, objective, data.sample)
-    method, carry = method if isinstance(method, Carrying) else (method, ())
+    method, carry = method if isinstance(method, StatefulMethod) else (method, ())
     if loss_scale is not None:
         method = loss_scaled(method, loss_scale.value)
     _expect_divisible(config, objective, data.sample)
-    return Opened(microbatched(method, pieces) if pieces > 1 else method, carry)
+    return Opened(accumulated(method, pieces) if pieces > 1 else method, carry)
 
 
 def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) -> None:
@@ -68,49 +86,78 @@ def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) 
     part = config.gradients.method
     if part.target not in _MANY_PASSES:
         return
-    with blamed_on(config.model, "model"):
-        found = unequal(objective, data.sample)
+    with error_context(config.model, "model"):
+        found = nondeterminism_message(objective, data.sample)
     if found:
-        raise InputError(problem(part.place, part.path, f"given {part.name}, but {found}"))
+        raise InputError(
+            format_error(part.place, part.path, f"given {part.name}, but {found}")
+        )
 
 
 def _expect_divisible(config: Config, objective: KerasObjective, sample: Batch) -> None:
     """Refuse what cannot be put together from pieces of a batch, where there are such."""
     if config.gradients.accumulate == 1 and replication.count() == 1:
         return
-    where = "gradients.accumulate" if config.gradients.accumulate > 1 else "training.strategy"
+    where = (
+        "gradients.accumulate"
+        if config.gradients.accumulate > 1
+        else "training.strategy"
+    )
     loss = objective.loss
     reduction = getattr(loss, "reduction", None)
     if isinstance(loss, keras.losses.Loss) and reduction not in losses.REDUCTIONS:
         path, fault = "loss.reduction", f"'{reduction}' does not go with {where}"
         expected = ", ".join(losses.REDUCTIONS)
     elif objective.loss_rank is None:
-        path, fault = "loss", f"{config.loss.name} gave {shown(loss)}, of which nobody knows how it adds up for {where}"
+        path, fault = (
+            "loss",
+            f"{config.loss.name} gave {describe_result(loss)}, of which nobody knows how it adds up for {where}",
+        )
         expected = "a keras.losses.Loss, or a function (y_true, y_pred, ...) in place of what gives one"
     elif objective.loss_rank == 0:
-        path, fault = "loss", f"{config.loss.name} gives no number for each example by itself, as {where} needs it"
+        path, fault = (
+            "loss",
+            f"{config.loss.name} gives no number for each example by itself, as {where} needs it",
+        )
         expected = "such numbers, [batch], in place of their mean or of what else joins the examples"
     elif objective.masks and not is_mask_known_ahead(objective, sample):
-        path, fault = "loss", f"what counts in {config.loss.name} goes by what the model computes or draws in the pass"
+        path, fault = (
+            "loss",
+            f"what counts in {config.loss.name} goes by what the model computes or draws in the pass",
+        )
         expected = f"a mask of the inputs and the targets alone, or no {where}, which needs to know it before"
     else:
         _expect_divisible_penalties(config, objective, where)
         return
     message = f"{fault}: pieces of a batch are put together; expected {expected}"
-    raise InputError(problem(config.loss.place, path, message))
+    raise InputError(format_error(config.loss.place, path, message))
 
 
-def _expect_divisible_penalties(config: Config, objective: KerasObjective, where: str) -> None:
-    joining = [owner.layer.name for owner, kind in objective.penalties.items() if kind == "neither"]
+def _expect_divisible_penalties(
+    config: Config, objective: KerasObjective, where: str
+) -> None:
+    joining = [
+        owner.layer.name
+        for owner, kind in objective.penalties.items()
+        if kind == "neither"
+    ]
     if joining:
         fault = f"what {joining[0]} adds to the loss is neither a mean nor a sum over the examples of a batch"
-        expected = f"one of them, or no {where}, which puts the loss together from pieces"
-        raise InputError(problem(config.model.place, "model", f"{fault}; expected {expected}"))
+        expected = (
+            f"one of them, or no {where}, which puts the loss together from pieces"
+        )
+        raise InputError(
+            format_error(config.model.place, "model", f"{fault}; expected {expected}")
+        )
 
 
 def _refuse_joined(config: Config, model: keras.Model) -> None:
     """What joins the devices in the middle of a pass goes with no method that does not walk in step on all of them."""
-    joining = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+    joining = [
+        layer.name
+        for layer in model._flatten_layers()
+        if getattr(layer, "synchronized", False)
+    ]
     if not joining or replication.count() == 1:
         return
     pieces, method = config.gradients.accumulate, config.gradients.method.name
@@ -124,66 +171,93 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
         path, why = "gradients.method", f"{method} {clash} ({', '.join(joining)})"
     else:
         return
-    raise InputError(problem(config.place(path), path, f"{why}; leave out one of them"))
+    raise InputError(
+        format_error(config.place(path), path, f"{why}; leave out one of them")
+    )
 
 
-def chained(clips: Sequence[Part], names: Names, params: Sequence[tf.Variable]) -> Transform:
+def build_clipping(
+    clips: Sequence[Component], names: Names, params: Sequence[tf.Variable]
+) -> Transform:
     """All clips as one transform; `params` are the trained parameters. Raises InputError or UserCodeError."""
-    return chain([(part.name.rpartition(":")[2], _built(part, names, params)) for part in clips])
+    return chain(
+        [(part.name.rpartition(":")[2], _built(part, names, params)) for part in clips]
+    )
 
 
-def _built(part: Part, names: Names, params: Sequence[tf.Variable]) -> Transform:
-    indices = selected(part, f"{part.path}.only", part.option("only"), names)
-    with blamed_on(part, part.path):
+def _built(part: Component, names: Names, params: Sequence[tf.Variable]) -> Transform:
+    indices = match_parameters(part, f"{part.path}.only", part.option("only"), names)
+    with error_context(part, part.path):
         transform = part.build(names=[names.trained[index] for index in indices])
         if not part.target.startswith("tftrain."):
             try_transform(transform, [params[index] for index in indices])
     if not part.target.startswith("tftrain."):
-        transform = transform._replace(update=blaming(transform.update, part))
-    return transform if len(indices) == len(params) else limited(transform, indices)
+        transform = transform._replace(
+            update=with_error_context(transform.update, part)
+        )
+    return transform if len(indices) == len(params) else masked(transform, indices)
 
 
 _PATH = "gradients.recompute"
-_NO_BACKWARD_PASS = tuple(f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward", "rtrl"))
+_NO_BACKWARD_PASS = tuple(
+    f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward", "rtrl")
+)
 
 
-def open_blocks(config: Config, model: keras.Model, carry: Tree) -> Blocks:
+def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
     """Of a functional model stretches of its layers, or else the layers that a pattern finds; raises InputError."""
     wanted, method = config.gradients.recompute, config.gradients.method
     if wanted is False:
-        return Blocks()
+        return RematSpec()
     if method.target in _NO_BACKWARD_PASS:
-        raise _error(config, f"{wanted!r} does not go with the method {method.name}, which has no backward pass")
+        raise _error(
+            config,
+            f"{wanted!r} does not go with the method {method.name}, which has no backward pass",
+        )
     if carry:
-        raise _error(config, f"{wanted!r} does not go with a step for each window, which holds few activations anyway")
+        raise _error(
+            config,
+            f"{wanted!r} does not go with a step for each window, which holds few activations anyway",
+        )
     if wanted is not True:
-        return Blocks(_found(config, wanted, dict(_inner(model))))
-    segments = segments_of(model)
+        return RematSpec(_found(config, wanted, dict(_inner(model))))
+    segments = find_segments(model)
     if segments is not None:
-        return Blocks(segments=[segments])
-    blocks = [layer for layer in model._flatten_layers(include_self=False, recursive=False) if layer._layers]
+        return RematSpec(segments=[segments])
+    blocks = [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=False)
+        if layer._layers
+    ]
     if not blocks:
         found = listed([path for path, _ in _inner(model)])
         message = f"true, but {model.name} is no functional model, and has no blocks of layers; expected a pattern that"
         raise _error(config, f"{message} is found in names of its layers: {found}")
-    return Blocks(blocks)
+    return RematSpec(blocks)
 
 
 @contextmanager
-def expect_repeatable(config: Config) -> Iterator[None]:
+def reporting_nondeterminism(config: Config) -> Iterator[None]:
     """A layer that would not do the same again is told as the setting's fault, by InputError."""
     try:
         yield
-    except Unrepeatable as error:
+    except NotRepeatable as error:
         raise _error(config, f"{config.gradients.recompute!r}, but {error}") from None
 
 
 def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:
     found = {path: layer for path, layer in layers.items() if re.search(pattern, path)}
     if not found:
-        raise _error(config, f"'{pattern}', which is in no layer's name; the names are {listed(list(layers))}")
+        raise _error(
+            config,
+            f"'{pattern}', which is in no layer's name; the names are {listed(list(layers))}",
+        )
     within = {id(inner) for layer in found.values() for _, inner in _inner(layer)}
-    return list({id(layer): layer for layer in found.values() if id(layer) not in within}.values())
+    return list(
+        {
+            id(layer): layer for layer in found.values() if id(layer) not in within
+        }.values()
+    )
 
 
 def _inner(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -197,16 +271,24 @@ def _inner(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _error(config: Config, message: str) -> InputError:
-    return InputError(problem(config.place(_PATH), _PATH, f"given {message}".replace("given True", "given true")))
+    return InputError(
+        format_error(
+            config.place(_PATH),
+            _PATH,
+            f"given {message}".replace("given True", "given true"),
+        )
+    )
 
 
-def window_of(method: Part) -> int | None:
+def window_of(method: Component) -> int | None:
     """The time steps that one update takes in; None where it takes whole examples."""
-    update = method.arguments.get("update") if method.target.startswith("tftrain.") else None
+    update = (
+        method.arguments.get("update") if method.target.startswith("tftrain.") else None
+    )
     return {"window": method.arguments.get("window"), "step": 1}.get(update)
 
 
-def windowed(config: Config, data: Data) -> Data:
+def split_into_windows(config: Config, data: Data) -> Data:
     """The data with its training split served in windows, where the gradient method asks for it; raises InputError."""
     window, part = window_of(config.gradients.method), config.gradients.method
     if window is None:
@@ -214,28 +296,43 @@ def windowed(config: Config, data: Data) -> Data:
     why = _obstacle(data, window)
     if why:
         message = f"update: {part.arguments['update']} does not go with the data: {why}"
-        raise InputError(problem(part.place, part.path, message))
-    feed = WindowFeed(data.train, data.facts.input_shape[0] // window)
+        raise InputError(format_error(part.place, part.path, message))
+    feed = WindowSource(data.train, data.facts.input_shape[0] // window)
     whole = data.sample
-    weight = whole.weight if whole.weight is None or whole.weight.ndim == 1 else whole.weight[:, :window]
+    weight = (
+        whole.weight
+        if whole.weight is None or whole.weight.ndim == 1
+        else whole.weight[:, :window]
+    )
     starts = np.ones(len(whole.y), bool)
-    sample = whole._replace(x=whole.x[:, :window], y=whole.y[:, :window], weight=weight, starts=starts)
-    return data._replace(train=feed, facts=_of_length(window, data.facts), sample=sample)
+    sample = whole._replace(
+        x=whole.x[:, :window], y=whole.y[:, :window], weight=weight, starts=starts
+    )
+    return data._replace(
+        train=feed, facts=_of_length(window, data.facts), sample=sample
+    )
 
 
-def free_of_length(config: Config, facts: Facts) -> Facts:
+def without_time_axis(config: Config, facts: DataSpec) -> DataSpec:
     """The facts that a model is built for: where steps take windows in, of sequences of any length."""
-    return facts if window_of(config.gradients.method) is None else _of_length(None, facts)
+    return (
+        facts if window_of(config.gradients.method) is None else _of_length(None, facts)
+    )
 
 
-def _of_length(time: int | None, facts: Facts) -> Facts:
-    return facts._replace(input_shape=(time, *facts.input_shape[1:]), target_shape=(time, *facts.target_shape[1:]))
+def _of_length(time: int | None, facts: DataSpec) -> DataSpec:
+    return facts._replace(
+        input_shape=(time, *facts.input_shape[1:]),
+        target_shape=(time, *facts.target_shape[1:]),
+    )
 
 
 def _obstacle(data: Data, window: int) -> str | None:
     shape, target = data.facts.input_shape, data.facts.target_shape
     if not isinstance(shape, tuple) or len(shape) < 2:
-        return f"its examples have the shape {shape}; expected sequences [time, features]"
+        return (
+            f"its examples have the shape {shape}; expected sequences [time, features]"
+        )
     time = shape[0]
     if target[:1] != (time,):
         return (

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import keras
 
 from tftrain.config import arguments
-from tftrain.config.component import Part, own_parts, rate_boundaries
-from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.component import Component, rate_boundaries, user_components
+from tftrain.config.error_context import InputError, error_context
 from tftrain.config.field_types import unordered
-from tftrain.config.yaml_parser import problem
+from tftrain.config.yaml_parser import format_error
 from tftrain.core.types import Rate
-from tftrain.core.update import Shares
+from tftrain.core.update import ParamOptions
 from tftrain.core.variables import Names
 from tftrain.optim.schedules import as_rate
-from tftrain.trainer.parameter_groups import selected
+from tftrain.trainer.parameter_groups import match_parameters
 from tftrain.trainer.user_code import follows_rate, try_rate
 
 
@@ -27,57 +27,79 @@ class Optimizer(NamedTuple):
 
     keras: Any
     rate: Rate
-    shares: list[Shares]
+    shares: list[ParamOptions]
 
 
-def freeze(part: Part, variables: Sequence[Any], names: Names) -> None:
+def freeze(part: Component, variables: Sequence[Any], names: Names) -> None:
     """Take the frozen groups out of training; raises InputError where a pattern is in no name."""
     frozen = {
         index: group.frozen
         for number, group in enumerate(part.option("groups") or ())
-        for index in selected(part, f"optimizer.groups.{number}.only", group.only, names)
+        for index in match_parameters(
+            part, f"optimizer.groups.{number}.only", group.only, names
+        )
     }
     if sum(frozen.values()) == len(variables):
         raise InputError(
-            problem(part.place, "optimizer.groups", "they freeze every parameter: nothing is left to train")
+            format_error(
+                part.place,
+                "optimizer.groups",
+                "they freeze every parameter: nothing is left to train",
+            )
         )
     for index, is_frozen in frozen.items():
         variables[index].trainable = not is_frozen
 
 
-def open_optimizer(part: Part, names: Names, steps_per_epoch: int) -> Optimizer:
+def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Optimizer:
     """The optimizer for the parameters that are trained; raises InputError or UserCodeError."""
     part = part.with_steps(steps_per_epoch)
     chosen = part.arguments.get("learning_rate")
-    with blamed_on(part, "optimizer"):
-        given = part.given | ({"learning_rate": 1.0} if isinstance(chosen, Part) else {})
+    with error_context(part, "optimizer"):
+        given = part.given | (
+            {"learning_rate": 1.0} if isinstance(chosen, Component) else {}
+        )
         to_build = dataclasses.replace(part, given=given)
         optimizer = to_build.build()
         if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise TypeError(f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer")
+            raise TypeError(
+                f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer"
+            )
         _refuse_what_the_step_does(part, optimizer)
         shares = _shares(part, names, optimizer)
         own = _taken_rate(optimizer)
-        if isinstance(chosen, Part) and own != 1:
+        if isinstance(chosen, Component) and own != 1:
             _refuse_schedule(part, own)
         _expect_own_rates(part, to_build.build, shares)
-    return Optimizer(optimizer, _rate(chosen) if isinstance(chosen, Part) else as_rate(own), shares)
+    return Optimizer(
+        optimizer,
+        _rate(chosen) if isinstance(chosen, Component) else as_rate(own),
+        shares,
+    )
 
 
-def _refuse_what_the_step_does(part: Part, optimizer: Any) -> None:
+def _refuse_what_the_step_does(part: Component, optimizer: Any) -> None:
     """What a config is refused as an argument, an optimizer of the user's own may have been given in their code."""
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        message = (
-            f"{part.name} gave a MultiOptimizer, each of whose optimizers has a rate of its own; expected one of them"
+        message = f"{part.name} gave a MultiOptimizer, each of whose optimizers has a rate of its own; expected one of them"
+        raise InputError(
+            format_error(
+                part.place,
+                "optimizer",
+                f"{message}, and groups for parameters with other rates",
+            )
         )
-        raise InputError(problem(part.place, "optimizer", f"{message}, and groups for parameters with other rates"))
-    refused = arguments.of(part.kind, part.target).refused
-    found = [name for name in refused if name != "ema_momentum" and getattr(optimizer, name, None)]
+    refused = arguments.arguments_of(part.kind, part.target).refused
+    found = [
+        name
+        for name in refused
+        if name != "ema_momentum" and getattr(optimizer, name, None)
+    ]
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         found = ["loss_scale_factor"]
     if found:
         message = f"{part.name} gave a {type(optimizer).__name__} with {found[0]}, refused: {refused[found[0]]}"
-        raise InputError(problem(part.place, "optimizer", message))
+        raise InputError(format_error(part.place, "optimizer", message))
 
 
 def _taken_rate(optimizer: Any) -> Any:
@@ -85,25 +107,31 @@ def _taken_rate(optimizer: Any) -> Any:
     own = optimizer._learning_rate
     if isinstance(own, keras.Variable):
         return float(own.numpy())
-    rate = keras.Variable(0.0, trainable=False, name="learning_rate", aggregation="only_first_replica")
+    rate = keras.Variable(
+        0.0, trainable=False, name="learning_rate", aggregation="only_first_replica"
+    )
     optimizer._learning_rate = rate
     optimizer._track_variable(rate)
-    return own if isinstance(own, keras.optimizers.schedules.LearningRateSchedule) else lambda step: own()
+    return (
+        own
+        if isinstance(own, keras.optimizers.schedules.LearningRateSchedule)
+        else lambda step: own()
+    )
 
 
-def _refuse_schedule(part: Part, own: Any) -> None:
+def _refuse_schedule(part: Component, own: Any) -> None:
     """Of a user's optimizer that makes something else of its learning_rate, a schedule would be another one."""
     if callable(own):
         made = "holds a schedule of its own"
     else:
         made = f"makes {own:g} of a learning_rate of 1"
-    message = (
-        f"given a schedule, but {part.name} {made}; expected a number, or an optimizer that takes the rate as it is"
-    )
-    raise InputError(problem(part.place, "optimizer.learning_rate", message))
+    message = f"given a schedule, but {part.name} {made}; expected a number, or an optimizer that takes the rate as it is"
+    raise InputError(format_error(part.place, "optimizer.learning_rate", message))
 
 
-def _expect_own_rates(part: Part, build: Callable[[], Any], shares: Sequence[Shares]) -> None:
+def _expect_own_rates(
+    part: Component, build: Callable[[], Any], shares: Sequence[ParamOptions]
+) -> None:
     """Refuse groups with rates for an optimizer of the user's own that does not go by the rate that it is given."""
     multiples = sorted({share.rate for share in shares} - {0.0, 1.0})
     if not multiples or type(build()).__module__.startswith("keras."):
@@ -119,55 +147,79 @@ def _expect_own_rates(part: Part, build: Callable[[], Any], shares: Sequence[Sha
             f"given rate: {multiples[0]:g}, but {part.name} gave a {type(fresh()).__name__}, whose update_step does "
             "not go by its argument learning_rate; expected one that does, or no rates of groups"
         )
-        raise InputError(problem(part.place, "optimizer.groups", message))
+        raise InputError(format_error(part.place, "optimizer.groups", message))
 
 
-def _rate(part: Part) -> Rate:
+def _rate(part: Component) -> Rate:
     """The rate of a schedule, in which those of the user's own are tried first, the innermost at the beginning."""
-    for path, boundaries in rate_boundaries(part, part.path).items():  # all of them in steps by now
+    for path, boundaries in rate_boundaries(
+        part, part.path
+    ).items():  # all of them in steps by now
         if unordered(boundaries):
-            raise InputError(problem(part.place, path, unordered(boundaries)))
-    for own in reversed(own_parts(part)):
+            raise InputError(format_error(part.place, path, unordered(boundaries)))
+    for own in reversed(user_components(part)):
         if own.kind == "schedule":
-            with blamed_on(own, own.path):
+            with error_context(own, own.path):
                 try_rate(own.build())
-    with blamed_on(part, part.path):
+    with error_context(part, part.path):
         return as_rate(part.build())
 
 
-def _shares(part: Part, names: Names, optimizer: Any) -> list[Shares]:
+def _shares(part: Component, names: Names, optimizer: Any) -> list[ParamOptions]:
     """What applies to each parameter that is trained; of two groups that match, the later one counts.
 
     Where not all decay alike the step does it, parameter by parameter, and Keras' optimizer no longer.
     """
-    groups, only, decay = part.option("groups") or (), part.option("weight_decay_only"), optimizer.weight_decay
+    groups, only, decay = (
+        part.option("groups") or (),
+        part.option("weight_decay_only"),
+        optimizer.weight_decay,
+    )
     apart = only is not None or any(group.weight_decay is not None for group in groups)
     if only is not None and decay is None:
         message = f"given '{only}', but there is no weight decay: {part.name} gave a {type(optimizer).__name__} without"
-        raise InputError(problem(part.place, "optimizer.weight_decay_only", message))
+        raise InputError(
+            format_error(part.place, "optimizer.weight_decay_only", message)
+        )
     if apart:
         _end_decay(part, optimizer)
-    decayed = selected(part, "optimizer.weight_decay_only", only, names)
+    decayed = match_parameters(part, "optimizer.weight_decay_only", only, names)
     found = [
-        Shares(1.0, (decay if index in decayed else 0.0) if apart and decay is not None else None)
+        ParamOptions(
+            1.0,
+            (decay if index in decayed else 0.0)
+            if apart and decay is not None
+            else None,
+        )
         for index in range(len(names.trained))
     ]
     for group in groups:
         for index, name in enumerate(names.trained):
             if re.search(group.only, name):
-                own = found[index].weight_decay if group.weight_decay is None else group.weight_decay
-                found[index] = Shares(group.rate, own)
+                own = (
+                    found[index].weight_decay
+                    if group.weight_decay is None
+                    else group.weight_decay
+                )
+                found[index] = ParamOptions(group.rate, own)
     return found
 
 
-def _end_decay(part: Part, optimizer: Any) -> None:
-    second = getattr(optimizer, "adam_weight_decay", None)  # Muon's, of the parameters that it leaves to Adam
-    if part.given.get("adam_weight_decay") is not None and second != optimizer.weight_decay:
+def _end_decay(part: Component, optimizer: Any) -> None:
+    second = getattr(
+        optimizer, "adam_weight_decay", None
+    )  # Muon's, of the parameters that it leaves to Adam
+    if (
+        part.given.get("adam_weight_decay") is not None
+        and second != optimizer.weight_decay
+    ):
         message = (
             f"given {second}, but where weight decay is told by patterns, weight_decay ({optimizer.weight_decay}) is "
             "that of all parameters; leave it out, and write groups: [{only: ..., weight_decay: ...}]"
         )
-        raise InputError(problem(part.place, "optimizer.adam_weight_decay", message))
+        raise InputError(
+            format_error(part.place, "optimizer.adam_weight_decay", message)
+        )
     for name in ("weight_decay", "adam_weight_decay"):
         if hasattr(optimizer, name):
             setattr(optimizer, name, None)

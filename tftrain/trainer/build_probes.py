@@ -9,88 +9,121 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tftrain.config.component import Part
-from tftrain.config.error_context import InputError, UserCodeError, blamed_on
-from tftrain.config.importing import OURS
+from tftrain.config.component import Component
+from tftrain.config.error_context import InputError, UserCodeError, error_context
+from tftrain.config.importing import BUILTIN_PREFIXES
 from tftrain.config.schema import Log
-from tftrain.core.types import Moment, Probe, Signals
+from tftrain.core.types import LogData, Probe, StepOutputs
 from tftrain.core.variables import Names
-from tftrain.diagnostics.probes.activation_stats import activation_signals
+from tftrain.diagnostics.probes.activation_stats import activation_stats
 from tftrain.diagnostics.probes.gradient_stats import gradient_counts
 from tftrain.diagnostics.probes.histograms import ON_BOTH_AXES, histograms
 from tftrain.diagnostics.probes.weight_stats import weight_norms
-from tftrain.trainer.parameter_groups import selected
-from tftrain.trainer.user_code import expect, expect_functions, shown
+from tftrain.trainer.parameter_groups import match_parameters
+from tftrain.trainer.user_code import describe_result, expect, expect_functions
 
 GROUP = "probes/"  # begins the names of all that a config's probes measure
-_BY_PARAMETER = ("params", "raw", "grads", "updates", "names")  # what a Moment has of each
+_BY_PARAMETER = (
+    "params",
+    "raw",
+    "grads",
+    "updates",
+    "names",
+)  # what a Moment has of each
 
 
-def open_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[Probe]:
+def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[Probe]:
     """All that is measured. Raises InputError or UserCodeError.
 
     A user's own is tried before: `trial` gives what it measures of a sample, as arrays.
     """
     if log.histograms_every == "never":
         return []
-    taken: dict[str, Part] = {}  # whose names they are
-    return [*_of_every_run(log), *(_opened(part, names, taken, trial) for part in log.probes)]
+    taken: dict[str, Component] = {}  # whose names they are
+    return [
+        *_of_every_run(log),
+        *(_opened(part, names, taken, trial) for part in log.probes),
+    ]
 
 
 def _of_every_run(log: Log) -> list[Probe]:
     axes = dict.fromkeys(ON_BOTH_AXES, log.histogram_axis)
-    wanted = [(what, axis) for what in log.histograms for axis in axes.get(what, ["value"])]
+    wanted = [
+        (what, axis) for what in log.histograms for axis in axes.get(what, ["value"])
+    ]
     counted = ("gradients", "log10")  # histograms of these come with the counts
     return [
         gradient_counts(log10_histograms=counted in wanted),
         weight_norms(),
-        activation_signals(),
+        activation_stats(),
         *(histograms(*one) for one in wanted if one != counted),
     ]
 
 
-def _opened(part: Part, names: Names, taken: dict[str, Part], trial: Callable[[Probe], Any]) -> Probe:
-    indices = selected(part, f"{part.path}.only", part.option("only"), names)
-    with blamed_on(part, part.path):
+def _opened(
+    part: Component,
+    names: Names,
+    taken: dict[str, Component],
+    trial: Callable[[Probe], Any],
+) -> Probe:
+    indices = match_parameters(part, f"{part.path}.only", part.option("only"), names)
+    with error_context(part, part.path):
         probe = part.build()
         expect(probe, Probe, "a Probe(measure, read) of tftrain.core.types")
         expect_functions(probe, ("measure", "read"))
     measure, read = _measuring(probe.measure, indices, part), probe.read
-    if part.target.startswith(OURS):
+    if part.target.startswith(BUILTIN_PREFIXES):
         return Probe(measure, lambda found: _grouped(read(found)))
-    with blamed_on(part, part.path):
+    with error_context(part, part.path):
         for name in _names_of(checked(read(trial(Probe(measure, read))))):
             if name in taken:
-                raise ValueError(f"its read gave '{name}', which {taken[name].path} gives too; expected another name")
+                raise ValueError(
+                    f"its read gave '{name}', which {taken[name].path} gives too; expected another name"
+                )
             taken[name] = part
-    return Probe(measure, _lenient(read, part))
+    return Probe(measure, _disable_on_error(read, part))
 
 
-def _grouped(signals: Signals) -> Signals:
+def _grouped(signals: LogData) -> LogData:
     kinds = (signals.scalars, signals.histograms)
-    return Signals(*({f"{GROUP}{name.strip('/')}": value for name, value in kind.items()} for kind in kinds))
+    return LogData(
+        *(
+            {f"{GROUP}{name.strip('/')}": value for name, value in kind.items()}
+            for kind in kinds
+        )
+    )
 
 
-def _names_of(signals: Signals) -> list[str]:
+def _names_of(signals: LogData) -> list[str]:
     return [*signals.scalars, *signals.histograms]
 
 
-def checked(found: Any) -> Signals:
+def checked(found: Any) -> LogData:
     """What a user's probe read, as plain numbers and arrays; raises TypeError or ValueError."""
-    expect(found, Signals, "Signals(scalars, histograms) of tftrain.core.types")
+    expect(found, LogData, "Signals(scalars, histograms) of tftrain.core.types")
     for kind in ("scalars", "histograms"):
         if not isinstance(getattr(found, kind), Mapping):
-            raise TypeError(f"its read gave {shown(getattr(found, kind))} as {kind}; expected a dict")
+            raise TypeError(
+                f"its read gave {describe_result(getattr(found, kind))} as {kind}; expected a dict"
+            )
     if found.images or found.texts:
-        raise ValueError("its read gave images or texts; expected scalars and histograms (log.pictures are drawn)")
+        raise ValueError(
+            "its read gave images or texts; expected scalars and histograms (log.pictures are drawn)"
+        )
     for name in _names_of(found):
         if not isinstance(name, str) or not name.strip("/ "):
-            raise TypeError(f"its read named a signal {name!r}; expected a text such as 'my_probe/all'")
+            raise TypeError(
+                f"its read named a signal {name!r}; expected a text such as 'my_probe/all'"
+            )
     both = next((name for name in found.scalars if name in found.histograms), None)
     if both is not None:
-        raise ValueError(f"its read gave '{both}' both as a scalar and as a histogram; expected two names")
+        raise ValueError(
+            f"its read gave '{both}' both as a scalar and as a histogram; expected two names"
+        )
     scalars = {name: _number(name, value) for name, value in found.scalars.items()}
-    return Signals(scalars, {name: _table(name, rows) for name, rows in found.histograms.items()})
+    return LogData(
+        scalars, {name: _table(name, rows) for name, rows in found.histograms.items()}
+    )
 
 
 def _number(name: str, value: Any) -> float:
@@ -99,7 +132,9 @@ def _number(name: str, value: Any) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"its read gave {shown(value)} as '{name}'; expected a number") from None
+        raise TypeError(
+            f"its read gave {describe_result(value)} as '{name}'; expected a number"
+        ) from None
 
 
 def _table(name: str, rows: Any) -> np.ndarray:
@@ -107,39 +142,54 @@ def _table(name: str, rows: Any) -> np.ndarray:
     try:
         table = np.asarray(rows, np.float32)
     except (TypeError, ValueError):
-        raise TypeError(f"its read gave {shown(rows)} as the histogram '{name}'; expected {expected}") from None
-    if table.size and (table.ndim != 2 or table.shape[1] != 3 or not np.isfinite(table).all()):
-        kind = "not finite" if not np.isfinite(table).all() else f"of the shape {list(table.shape)}"
-        raise ValueError(f"its read gave the histogram '{name}', which is {kind}; expected {expected}")
+        raise TypeError(
+            f"its read gave {describe_result(rows)} as the histogram '{name}'; expected {expected}"
+        ) from None
+    if table.size and (
+        table.ndim != 2 or table.shape[1] != 3 or not np.isfinite(table).all()
+    ):
+        kind = (
+            "not finite"
+            if not np.isfinite(table).all()
+            else f"of the shape {list(table.shape)}"
+        )
+        raise ValueError(
+            f"its read gave the histogram '{name}', which is {kind}; expected {expected}"
+        )
     return table.reshape(-1, 3)
 
 
-def _measuring(measure: Callable, indices: Sequence[int], part: Part) -> Callable:
+def _measuring(measure: Callable, indices: Sequence[int], part: Component) -> Callable:
     """Shows a probe the parameters with these indices alone, and takes the blame in its name."""
 
-    def call(moment: Moment) -> Any:
+    def call(moment: StepOutputs) -> Any:
         # In lists of its own, for all probes are given one moment; faults of the graph are told by the scope.
         chosen = {name: getattr(moment, name) for name in _BY_PARAMETER}
-        chosen = {name: type(values)(values[index] for index in indices) for name, values in chosen.items()}
-        with blamed_on(part, part.path), tf.name_scope(part.path):
-            return measure(moment._replace(**chosen, activations=dict(moment.activations)))
+        chosen = {
+            name: type(values)(values[index] for index in indices)
+            for name, values in chosen.items()
+        }
+        with error_context(part, part.path), tf.name_scope(part.path):
+            return measure(
+                moment._replace(**chosen, activations=dict(moment.activations))
+            )
 
     return call
 
 
-def _lenient(read: Callable, part: Part) -> Callable:
+def _disable_on_error(read: Callable, part: Component) -> Callable:
     """What cannot be read any more is told, and the run goes on without it."""
     failed: list[Exception] = []
 
-    def call(found: Any) -> Signals:
+    def call(found: Any) -> LogData:
         if failed:
-            return Signals()
+            return LogData()
         try:
-            with blamed_on(part, part.path):
+            with error_context(part, part.path):
                 return _grouped(checked(read(found)))
         except (InputError, UserCodeError) as error:
             failed.append(error)
             warnings.warn(f"{error}\nso it is not measured any more", stacklevel=2)
-            return Signals()
+            return LogData()
 
     return call

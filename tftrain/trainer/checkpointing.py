@@ -9,47 +9,67 @@ from typing import TYPE_CHECKING, Any
 
 from tftrain.config.error_context import InputError, TrainingError
 from tftrain.core import replication
-from tftrain.core.checkpoint import Checkpoints
+from tftrain.core.checkpoint import CheckpointManager
 from tftrain.runtime import run_dir, untrusted
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
 
 if TYPE_CHECKING:
-    from tftrain.trainer.build import Run
+    from tftrain.trainer.build import RunContext
 
 
-class Memory:
+class RunCheckpointer:
     """Owns the checkpoints of a run; each of the `owners` has a `state()` to be kept and a `restore(state)`."""
 
-    def __init__(self, run: Run, folder: Path, owners: Mapping[str, Any]):
+    def __init__(self, run: RunContext, folder: Path, owners: Mapping[str, Any]):
         self._run, self._folder, self._owners = run, folder, owners
-        self._checkpoints = Checkpoints(folder / run_dir.CHECKPOINTS, run.state, run.config.checkpoint.keep)
+        self._checkpoints = CheckpointManager(
+            folder / run_dir.CHECKPOINTS, run.state, run.config.checkpoint.keep
+        )
         self.start = 0  # the step that the session begins after
         self.saved: int | None = None  # the step of the last checkpoint
-        self.ended: str | None = None  # why a NaN or an infinity ended the run, where one did
+        self.ended: str | None = (
+            None  # why a NaN or an infinity ended the run, where one did
+        )
 
     def restore(self, folder: Path) -> None:
         """Go on from the last checkpoint in a run's folder, where there is one."""
         self._checkpoints.sweep()
         own = folder == self._folder  # but for a worker that is not the chief
-        checkpoints = self._checkpoints if own else Checkpoints(folder / run_dir.CHECKPOINTS, self._run.state)
+        checkpoints = (
+            self._checkpoints
+            if own
+            else CheckpointManager(folder / run_dir.CHECKPOINTS, self._run.state)
+        )
         try:
             step = checkpoints.restore_latest()
         except ValueError as error:
             raise InputError(f"cannot go on with {folder}: {error}") from None
         (first,) = replication.of_first([step or 0], self._run.strategy)
         if first != (step or 0):
-            raise InputError(f"cannot go on with {folder}: the chief is at step {first:.0f}, this worker sees {step}")
+            raise InputError(
+                f"cannot go on with {folder}: the chief is at step {first:.0f}, this worker sees {step}"
+            )
         if step is None:
             return
         self.start = self.saved = step
         try:
-            remembered = untrusted.parse_json(self._run.state.host.text, folder / run_dir.CHECKPOINTS)
+            remembered = untrusted.parse_json(
+                self._run.state.host.text, folder / run_dir.CHECKPOINTS
+            )
             for name, owner in self._owners.items():
                 if name in remembered:
                     owner.restore(remembered[name])
             self.ended = remembered.get("ended")
-        except (Unreadable, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
+        except (
+            Unreadable,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            IndexError,
+        ) as error:
             why = f"what its checkpoint remembers is not what a run writes ({type(error).__name__}: {error})"
             raise InputError(printable(f"cannot go on with {folder}: {why}")) from None
 
@@ -81,5 +101,7 @@ class Memory:
             raise InputError(f"checkpoint.restore_best: {error}") from None
 
     def _remember(self) -> None:
-        remembered = {name: owner.state() for name, owner in self._owners.items()} | {"ended": self.ended}
+        remembered = {name: owner.state() for name, owner in self._owners.items()} | {
+            "ended": self.ended
+        }
         self._run.state.host.text = json.dumps(remembered)

@@ -11,54 +11,68 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.error_context import InputError, error_context
 from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import problem
+from tftrain.config.yaml_parser import format_error
 from tftrain.core.types import Batch, Objective
-from tftrain.core.variables import parameter_names
-from tftrain.diagnostics.downstream import behind
+from tftrain.core.variables import parameter_names, preserve_state
+from tftrain.diagnostics.downstream import layers_after
 from tftrain.diagnostics.gradient_compare import compare
-from tftrain.diagnostics.layer_trace import kept
-from tftrain.diagnostics.tables import text_of
+from tftrain.diagnostics.tables import gradient_check_table
 from tftrain.trainer.build import open_objective
-from tftrain.trainer.user_code import unequal
+from tftrain.trainer.user_code import nondeterminism_message
 
 
-class Checked(NamedTuple):
+class GradientCheck(NamedTuple):
     """`agrees` says that no gradient is wrong, and that there was one that could be compared."""
 
     text: str
     agrees: bool
 
 
-def check_gradients(config: Config, samples: int, width: int | None = None) -> Checked:
+def check_gradients(
+    config: Config, samples: int, width: int | None = None
+) -> GradientCheck:
     """Compare reverse mode with central differences on the first batch, at up to `samples` numbers of each parameter.
 
     Everything is in float64, in training mode, with one dropout mask for all passes. Names are cut where the text would
     be wider than `width`. Raises InputError, also for a loss that is not the same in equal passes, or UserCodeError.
     """
     with _float64():
-        data, objective = open_objective(replace(config, training=replace(config.training, precision="float64")))
+        data, objective = open_objective(
+            replace(config, training=replace(config.training, precision="float64"))
+        )
         names = parameter_names(objective.model)
         _expect_float64(config, names, objective.params)
-        with blamed_on(config.data.source, "data"):
+        with error_context(config.data.source, "data"):
             batch = data.train.batch(data.train.serve(0, 1), tf.constant(0))
-        with blamed_on(config.model, "model"):
+        with error_context(config.model, "model"):
             _expect_equal_losses(config, objective, batch)
             draw = (samples, config.training.seed)
-            found = compare(objective, batch, names, draw, functools.partial(kept, objective.model))
+            found = compare(
+                objective,
+                batch,
+                names,
+                draw,
+                functools.partial(preserve_state, objective.model),
+            )
             wrong = [one.name for one in found if not one.agrees]
-            suspects = behind(objective, batch, wrong) if wrong else None
+            suspects = layers_after(objective, batch, wrong) if wrong else None
     examples = tf.nest.flatten(batch.x)[0].shape[0]
     head = f"a batch of {examples}, float64; numbers of large parameters drawn by seed {config.training.seed}"
     agrees = not wrong and any(one.compared for one in found)
-    return Checked(f"{head}\n\n{text_of(found, suspects, width)}", agrees)
+    return GradientCheck(
+        f"{head}\n\n{gradient_check_table(found, suspects, width)}", agrees
+    )
 
 
 @contextmanager
 def _float64() -> Iterator[None]:
     """Losses and arrays made inside are in float64; a policy for layers alone would leave losses in float32."""
-    before, policy = keras.config.floatx(), keras.config.dtype_policy()  # which is made of floatx when first asked for
+    before, policy = (
+        keras.config.floatx(),
+        keras.config.dtype_policy(),
+    )  # which is made of floatx when first asked for
     remapping = tf.config.optimizer.get_experimental_options().get("remapping", True)
     keras.config.set_floatx("float64")
     # Fuses operations of other types, and of float64 does nothing but warn of each.
@@ -73,13 +87,15 @@ def _float64() -> Iterator[None]:
 
 def _expect_equal_losses(config: Config, objective: Objective, batch: Batch) -> None:
     """Where they differ by themselves, differences say nothing of a gradient."""
-    found = unequal(objective, batch)
+    found = nondeterminism_message(objective, batch)
     if found:
-        raise InputError(problem(config.model.place, "model", found))
+        raise InputError(format_error(config.model.place, "model", found))
 
 
-def _expect_float64(config: Config, names: Sequence[str], params: Sequence[tf.Variable]) -> None:
+def _expect_float64(
+    config: Config, names: Sequence[str], params: Sequence[tf.Variable]
+) -> None:
     for name, param in zip(names, params, strict=True):
         if param.dtype != tf.float64:
             message = f"{name} is in {param.dtype.name} by the model's own choice; gradients are checked in float64"
-            raise InputError(problem(config.model.place, "model", message))
+            raise InputError(format_error(config.model.place, "model", message))

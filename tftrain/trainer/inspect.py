@@ -6,38 +6,45 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.error_context import InputError, error_context
 from tftrain.config.schema import Config
-from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.variables import named, parameters
-from tftrain.diagnostics.layer_stats import PassTable, table_of
+from tftrain.core.checkpoint import CheckpointManager
+from tftrain.core.variables import names_by_id, parameters
+from tftrain.diagnostics.layer_stats import TraceStats, summarize
 from tftrain.diagnostics.layer_trace import passes
 from tftrain.diagnostics.tables import backward_text, forward_text, model_text
 from tftrain.runtime import run_dir
 from tftrain.runtime.terminal import printable
-from tftrain.trainer.build import assemble
+from tftrain.trainer.build import build_run
 
 _COLUMNS = ("layer", "kind", "output", "parameters", "trained")
 
 
-def inspect(config: Config, trained: Path | None = None) -> str:
+def inspect_model(config: Config, trained: Path | None = None) -> str:
     """The model, and the forward and the backward pass of the next training batch, as text.
 
     The state is that of a run's start, or of the newest checkpoint in the folder of a run; raises InputError.
     """
-    run = assemble(config)
+    run = build_run(config)
     if trained is not None:
-        _restore(Checkpoints(trained / run_dir.CHECKPOINTS, run.state), trained)
+        _restore(CheckpointManager(trained / run_dir.CHECKPOINTS, run.state), trained)
     step, feed = int(run.state.step.numpy()), run.data.train
-    with blamed_on(config.data.source, "data"):
+    with error_context(config.data.source, "data"):
         batch = feed.batch(feed.serve(step, 1), tf.constant(0))
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
-    table = table_of(passes(run.objective, batch, scale, run.state.carry))
+    table = summarize(passes(run.objective, batch, scale, run.state.carry))
     head = f"step {step + 1}, a batch of {tf.nest.flatten(batch.x)[0].shape[0]}"
-    return "\n".join([_model(run.state.model, table), head, forward_text(table), backward_text(table)])
+    return "\n".join(
+        [
+            _model(run.state.model, table),
+            head,
+            forward_text(table),
+            backward_text(table),
+        ]
+    )
 
 
-def _restore(checkpoints: Checkpoints, trained: Path) -> None:
+def _restore(checkpoints: CheckpointManager, trained: Path) -> None:
     try:
         found = checkpoints.restore_latest()
     except ValueError as error:
@@ -46,21 +53,33 @@ def _restore(checkpoints: Checkpoints, trained: Path) -> None:
         raise InputError(printable(f"cannot look at {trained}: it holds no checkpoint"))
 
 
-def _model(model: object, table: PassTable) -> str:
+def _model(model: object, table: TraceStats) -> str:
     """Each layer where it is first called, with the sizes of its parameters, and at the end all of them together."""
-    names, counts, trained = named(model), {}, {}
+    names, counts, trained = names_by_id(model), {}, {}
     within = {id(variable) for variable in model.trainable_variables}
     for variable in parameters(model):
         row = table.layer_of(names[id(variable)])
-        owner, size = row.name if row else names[id(variable)], int(tf.size(variable.value))
+        owner, size = (
+            row.name if row else names[id(variable)],
+            int(tf.size(variable.value)),
+        )
         counts[owner] = counts.get(owner, 0) + size
         trained[owner] = trained.get(owner, 0) + (size if id(variable) in within else 0)
     rows = [
-        (row.name, row.kind, _shape(row.shape), counts.pop(row.name, 0), trained.get(row.name, 0))
+        (
+            row.name,
+            row.kind,
+            _shape(row.shape),
+            counts.pop(row.name, 0),
+            trained.get(row.name, 0),
+        )
         for row in table.layers
         if " (call" not in row.name
     ]
-    rows += [(owner, "not called by itself", "", count, trained[owner]) for owner, count in counts.items()]
+    rows += [
+        (owner, "not called by itself", "", count, trained[owner])
+        for owner, count in counts.items()
+    ]
     total = sum(count for *_, count, _ in rows), sum(trained.values())
     return model_text([*rows, ("all", "", "", *total)], _COLUMNS)
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from tftrain.config.schema import Config
-from tftrain.core.checkpoint import Checkpoints, bundles, steps_in
+from tftrain.core.checkpoint import CheckpointManager, complete_checkpoints, steps_in
 from tftrain.core.state import ModelState
 from tftrain.models import serialization
 from tftrain.runtime.names import nearest
@@ -41,32 +41,47 @@ def load_model(
         ValueError: the model cannot be read.
     """
     network = _load_network(config, folder, custom_objects, trust, checkpoint)
-    return read_prepared(folder, network, preprocessing(config)) if preprocess else network
+    return (
+        read_prepared(folder, network, preprocessing(config)) if preprocess else network
+    )
 
 
 def _load_network(
-    config: Config, folder: Path, custom_objects: Mapping[str, Any] | None, trust: bool, checkpoint: int | str | None
+    config: Config,
+    folder: Path,
+    custom_objects: Mapping[str, Any] | None,
+    trust: bool,
+    checkpoint: int | str | None,
 ) -> keras.Model:
     if checkpoint is not None:
-        return _load_checkpoint(dataclasses.replace(config, trust=trust), folder, checkpoint)
+        return _load_checkpoint(
+            dataclasses.replace(config, trust=trust), folder, checkpoint
+        )
     saved, substitute = folder / MODEL, _substitute(config, folder)
     if substitute is None or serialization.is_whole(saved):
         return serialization.load_model(config, folder, custom_objects, trust)
     fault = "is damaged" if saved.exists() else "is not there: the run has not ended"
-    model = _load_checkpoint(dataclasses.replace(config, trust=trust), folder, substitute)
-    warnings.warn(f"{saved} {fault}; the {substitute} checkpoint is loaded in its place", stacklevel=4)
+    model = _load_checkpoint(
+        dataclasses.replace(config, trust=trust), folder, substitute
+    )
+    warnings.warn(
+        f"{saved} {fault}; the {substitute} checkpoint is loaded in its place",
+        stacklevel=4,
+    )
     return model
 
 
 def _substitute(config: Config, folder: Path) -> str | None:
     """Which checkpoint stands in for `model.keras`; None where there is none."""
     checkpoints = folder / CHECKPOINTS
-    if config.checkpoint.restore_best and bundles(checkpoints / BEST):
+    if config.checkpoint.restore_best and complete_checkpoints(checkpoints / BEST):
         return BEST
-    return LATEST if bundles(checkpoints) else None
+    return LATEST if complete_checkpoints(checkpoints) else None
 
 
-def _load_checkpoint(config: Config, folder: Path, checkpoint: int | str) -> keras.Model:
+def _load_checkpoint(
+    config: Config, folder: Path, checkpoint: int | str
+) -> keras.Model:
     """Build the model from the run's config and data, and give it the weights of a checkpoint.
 
     With `training.ema` these are the averages, as in `model.keras`.
@@ -74,7 +89,9 @@ def _load_checkpoint(config: Config, folder: Path, checkpoint: int | str) -> ker
     _check_there(folder, checkpoint)
     _, objective = open_objective(config)
     averaged = objective.params if config.training.ema else ()
-    checkpoints = Checkpoints(folder / CHECKPOINTS, ModelState(objective.model, averaged))
+    checkpoints = CheckpointManager(
+        folder / CHECKPOINTS, ModelState(objective.model, averaged)
+    )
     if checkpoint == BEST:
         checkpoints.restore_best()
     elif checkpoint == LATEST:
@@ -88,11 +105,13 @@ def _check_there(folder: Path, checkpoint: int | str) -> None:
     """Raise RunFolderError where there is no such checkpoint."""
     steps = steps_in(folder / CHECKPOINTS)
     names = [LATEST] if steps else []
-    if bundles(folder / CHECKPOINTS / BEST):
+    if complete_checkpoints(folder / CHECKPOINTS / BEST):
         names.append(BEST)
     if not names:
         raise RunFolderError(f"run folder {folder}: {CHECKPOINTS} holds no checkpoint")
-    is_step = isinstance(checkpoint, numbers.Integral) and not isinstance(checkpoint, bool)
+    is_step = isinstance(checkpoint, numbers.Integral) and not isinstance(
+        checkpoint, bool
+    )
     if checkpoint in (steps if is_step else names):
         return
     expected = ", ".join(map(str, [*names, *steps]))

@@ -22,21 +22,31 @@ def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list
     if not start:
         has_begun = (folder / RESULTS).is_file() or last_step(folder / METRICS) > 0
         if has_begun:
-            return [f"{folder / CHECKPOINTS} holds no checkpoint, although the run had begun, so it begins anew"]
+            return [
+                f"{folder / CHECKPOINTS} holds no checkpoint, although the run had begun, so it begins anew"
+            ]
         return []
     if not point:
         return []
     lines = []
     reached = last_step(folder / METRICS, start)
     if not reached:
-        lines.append(f"{folder / METRICS} is lost, and with it the curves up to step {point} for plot and report")
+        lines.append(
+            f"{folder / METRICS} is lost, and with it the curves up to step {point} for plot and report"
+        )
     elif reached < point:
-        lines.append(f"{folder / METRICS} ends at step {reached}: its points from there to step {point} are lost")
+        lines.append(
+            f"{folder / METRICS} ends at step {reached}: its points from there to step {point} are lost"
+        )
     for events in (folder, folder / VALIDATION) if is_validated else (folder,):
-        files = [path for path in events.glob(f"{EVENTS}*") if not path.name.endswith(ENDING)]
+        files = [
+            path for path in events.glob(f"{EVENTS}*") if not path.name.endswith(ENDING)
+        ]
         shown = max(map(last_event_step, files), default=0)
         if not shown:
-            lines.append(f"the event file in {events} is lost: TensorBoard shows no curves of it up to step {start}")
+            lines.append(
+                f"the event file in {events} is lost: TensorBoard shows no curves of it up to step {start}"
+            )
         elif shown < point and events == folder:
             lacking = f"TensorBoard lacks the points to step {point}"
             lines.append(f"the event files in {events} end at step {shown}: {lacking}")

@@ -13,8 +13,23 @@ from tftrain.core.types import Tree
 from tftrain.data.number_types import EXACT, Whole
 
 # Layers that use whole numbers as what they are, and give something else.
-_COUNTING = ("Embedding", "Hashing", "HashedCrossing", "IntegerLookup", "CategoryEncoding")
-_PASSING = ("Flatten", "Reshape", "Permute", "RepeatVector", "Identity", "Squeeze", "ExpandDims", "GetItem")
+_COUNTING = (
+    "Embedding",
+    "Hashing",
+    "HashedCrossing",
+    "IntegerLookup",
+    "CategoryEncoding",
+)
+_PASSING = (
+    "Flatten",
+    "Reshape",
+    "Permute",
+    "RepeatVector",
+    "Identity",
+    "Squeeze",
+    "ExpandDims",
+    "GetItem",
+)
 _INT32 = np.iinfo(np.int32)
 
 
@@ -39,7 +54,10 @@ def keep_whole(model: keras.Model, x: Tree, large: Mapping[str, Whole]) -> bool:
         known = large.get(name)
         if known is None:
             continue
-        if tensor.dtype == "int32" and not _INT32.min <= known.low <= known.high <= _INT32.max:
+        if (
+            tensor.dtype == "int32"
+            and not _INT32.min <= known.low <= known.high <= _INT32.max
+        ):
             message = f"{name} goes from {known.low} to {known.high}, and the model's Input '{tensor.name}' is int32"
             raise ValueError(f"{message}; expected keras.Input(..., dtype='int64')")
         if not keras.backend.is_float_dtype(tensor.dtype):
@@ -79,7 +97,9 @@ def _identifier_inputs(model: keras.Model, tensor: Any) -> list[Any] | None:
     graph = getattr(model, "_functional", None) or model
     inputs, is_used = [tensor], False
     for operation in graph.operations:
-        for node in operation._inbound_nodes:  # there is no public way to ask what a tensor goes into
+        for node in (
+            operation._inbound_nodes
+        ):  # there is no public way to ask what a tensor goes into
             if not any(one is tensor for one in node.input_tensors):
                 continue
             is_used = True
@@ -90,15 +110,25 @@ def _identifier_inputs(model: keras.Model, tensor: Any) -> list[Any] | None:
     return inputs if is_used else None
 
 
-def _inputs_within(model: keras.Model, operation: Any, node: Any, tensor: Any) -> list[Any] | None:
+def _inputs_within(
+    model: keras.Model, operation: Any, node: Any, tensor: Any
+) -> list[Any] | None:
     kind = type(operation).__name__
     if isinstance(operation, keras.Model):
-        inner = operation.inputs[next(place for place, one in enumerate(node.input_tensors) if one is tensor)]
-        return _identifier_inputs(operation, inner) if keras.backend.is_float_dtype(inner.dtype) else []
+        inner = operation.inputs[
+            next(place for place, one in enumerate(node.input_tensors) if one is tensor)
+        ]
+        return (
+            _identifier_inputs(operation, inner)
+            if keras.backend.is_float_dtype(inner.dtype)
+            else []
+        )
     if kind in _PASSING:
         within = [_identifier_inputs(model, output) for output in node.output_tensors]
         return None if None in within else [one for inputs in within for one in inputs]
-    is_cast = kind == "Cast" and not keras.backend.is_float_dtype(node.output_tensors[0].dtype)
+    is_cast = kind == "Cast" and not keras.backend.is_float_dtype(
+        node.output_tensors[0].dtype
+    )
     return [] if kind in _COUNTING or is_cast else None
 
 

@@ -6,20 +6,26 @@ import re
 from typing import TYPE_CHECKING
 
 from tftrain.config.error_context import InputError
-from tftrain.config.yaml_parser import problem
+from tftrain.config.yaml_parser import format_error
 from tftrain.core.variables import Names
 from tftrain.runtime.names import listed
 
 if TYPE_CHECKING:
-    from tftrain.config.component import Part
+    from tftrain.config.component import Component
 
 
-def selected(part: Part, path: str, pattern: str | None, names: Names) -> list[int]:
+def match_parameters(
+    part: Component, path: str, pattern: str | None, names: Names
+) -> list[int]:
     """The positions among the trained parameters of those in whose names the pattern is found, all where there is none.
 
     Raises InputError, with the place of the part and the key path of the pattern, where it is in none of their names.
     """
-    found = [index for index, name in enumerate(names.trained) if pattern is None or re.search(pattern, name)]
+    found = [
+        index
+        for index, name in enumerate(names.trained)
+        if pattern is None or re.search(pattern, name)
+    ]
     if found:
         return found
     frozen = [name for name in names.frozen if re.search(pattern, name)]
@@ -27,4 +33,10 @@ def selected(part: Part, path: str, pattern: str | None, names: Names) -> list[i
         missed = f"only in names of frozen parameters ({listed(frozen)}); those that are trained"
     else:
         missed = "in no parameter's name; the names"
-    raise InputError(problem(part.place, path, f"given '{pattern}', which is {missed} are {listed(names.trained)}"))
+    raise InputError(
+        format_error(
+            part.place,
+            path,
+            f"given '{pattern}', which is {missed} are {listed(names.trained)}",
+        )
+    )

@@ -13,53 +13,72 @@ import tensorflow as tf
 
 from tftrain.core import replication
 from tftrain.core.types import Batch, Tensor
-from tftrain.core.variables import parameter_names, read
-from tftrain.data.batches import leaves, map_leaves
-from tftrain.diagnostics.layer_trace import kept, passing
+from tftrain.core.variables import parameter_names, preserve_state, read_values
+from tftrain.data.batches import map_leaves, named_leaves
+from tftrain.diagnostics.layer_trace import make_tracer
 from tftrain.diagnostics.temporal_gradients import gradients_through_time
 from tftrain.reporting.metrics_file import Series
 
 if TYPE_CHECKING:
-    from tftrain.diagnostics.layer_trace import Passes
-    from tftrain.trainer.build import Run
+    from tftrain.diagnostics.layer_trace import ModelTrace
+    from tftrain.trainer.build import RunContext
 
 _ROWS = 8192  # that the model is given at once
 
 
-class Scenes:
+class PlotContextFactory:
     """Owns the graphs that pictures are made by, and the first training batches, which they are made of.
 
     To be made before training begins: a feed of a stream cannot be asked for other steps in between.
     """
 
-    def __init__(self, run: Run, batches: int = 1):
+    def __init__(self, run: RunContext, batches: int = 1):
         self.run, feed = run, run.data.train
-        self._moving: dict[tuple[tuple[int, int], ...], Callable[[Tensor], Tensor]] = {}  # by the numbers that move
+        self._moving: dict[
+            tuple[tuple[int, int], ...], Callable[[Tensor], Tensor]
+        ] = {}  # by the numbers that move
         self._batches = []
         for step in range(min(batches, feed.steps_per_epoch)):
-            self._batches.append(map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0))))
+            self._batches.append(
+                map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0)))
+            )
         self.batch = self._batches[0]
 
-    def at(self, step: int, history: Callable[[], dict[str, Series]]) -> Moment:
+    def at(self, step: int, history: Callable[[], dict[str, Series]]) -> RunSnapshot:
         """The run as it is now, after so many steps."""
-        return Moment(self, step, history)
+        return RunSnapshot(self, step, history)
 
     def examples(self, most: int) -> Batch:
         """The first training examples, of the batches that are held."""
-        parts = [[None if part is None else tf.nest.flatten(part) for part in batch] for batch in self._batches]
+        parts = [
+            [None if part is None else tf.nest.flatten(part) for part in batch]
+            for batch in self._batches
+        ]
         joined = []
         for whole, *pieces in zip(self.batch, *parts, strict=True):
-            flat = None if whole is None else [np.concatenate(leaf)[:most] for leaf in zip(*pieces, strict=True)]
-            joined.append(None if whole is None else tf.nest.pack_sequence_as(whole, flat))
+            flat = (
+                None
+                if whole is None
+                else [np.concatenate(leaf)[:most] for leaf in zip(*pieces, strict=True)]
+            )
+            joined.append(
+                None if whole is None else tf.nest.pack_sequence_as(whole, flat)
+            )
         return Batch(*joined)
 
     def predict(self, x: Any) -> np.ndarray:
         """What the model gives, as probabilities where the targets are classes."""
         objective = self.run.objective
         rows = len(tf.nest.flatten(x)[0])
-        with kept(objective.model), replication.first_of(objective.model.variables[0].value):
+        with (
+            preserve_state(objective.model),
+            replication.first_of(objective.model.variables[0].value),
+        ):
             pieces = [_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)]
-            found = [objective.probabilities(objective.model(piece, training=False)) for piece in pieces]
+            found = [
+                objective.probabilities(objective.model(piece, training=False))
+                for piece in pieces
+            ]
         return np.concatenate([np.asarray(tf.cast(one, tf.float32)) for one in found])
 
     def gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -74,7 +93,9 @@ class Scenes:
         with self._beside():
             return float(self._loss([tf.constant(value) for value in values]))
 
-    def losses(self, places: tuple[tuple[int, int], ...], values: np.ndarray) -> np.ndarray:
+    def losses(
+        self, places: tuple[tuple[int, int], ...], values: np.ndarray
+    ) -> np.ndarray:
         """Of the first batch, [points], where these numbers have other values, [points, numbers].
 
         A number is named by the index of its parameter and its place there.
@@ -82,9 +103,11 @@ class Scenes:
         if places not in self._moving:
             self._moving[places] = self._losses_moving(places)
         with self._beside(), np.errstate(over="ignore"):
-            return self._moving[places](tf.constant(values, keras.config.floatx())).numpy()
+            return self._moving[places](
+                tf.constant(values, keras.config.floatx())
+            ).numpy()
 
-    def passed(self) -> Passes:
+    def passed(self) -> ModelTrace:
         """One pass of the first batch."""
         scale = self.run.state.loss_scale
         with self._beside():
@@ -93,26 +116,40 @@ class Scenes:
     def reaching(self) -> dict[str, np.ndarray]:
         """The gradients of `core.lags.gradients_through_time`, of the first batch."""
         with self._beside():
-            return {name: np.asarray(tf.cast(found, tf.float32)) for name, found in self._reaching().items()}
+            return {
+                name: np.asarray(tf.cast(found, tf.float32))
+                for name, found in self._reaching().items()
+            }
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
         """Where the model is called in training mode, on one device, and is as before afterwards."""
         model = self.run.state.model
-        together = [layer.name for layer in model._flatten_layers() if getattr(layer, "synchronized", False)]
+        together = [
+            layer.name
+            for layer in model._flatten_layers()
+            if getattr(layer, "synchronized", False)
+        ]
         if together and self.run.strategy.num_replicas_in_sync > 1:
             raise ValueError(
                 f"given synchronized batch normalization on several devices ({', '.join(together)}), which a picture "
                 "on one device cannot have; expected synchronized: false, or one device"
             )
-        with kept(model), replication.first_of(model.variables[0].value):
+        with preserve_state(model), replication.first_of(model.variables[0].value):
             yield
 
     @functools.cached_property
     def _reaching(self) -> Callable[[], dict[str, Tensor]]:
-        inputs = {name: leaf for name, leaf in leaves(self._tensors).items() if name[0] == "x"}
+        inputs = {
+            name: leaf
+            for name, leaf in named_leaves(self._tensors).items()
+            if name[0] == "x"
+        }
         inputs = {name: leaf for name, leaf in inputs.items() if leaf.dtype.is_floating}
-        return tf.function(lambda: gradients_through_time(self.run.objective, self._tensors, inputs), autograph=False)
+        return tf.function(
+            lambda: gradients_through_time(self.run.objective, self._tensors, inputs),
+            autograph=False,
+        )
 
     @functools.cached_property
     def _tensors(self) -> Batch:
@@ -120,8 +157,8 @@ class Scenes:
             return map_leaves(tf.convert_to_tensor, self.batch)
 
     @functools.cached_property
-    def _passing(self) -> Callable[[float], Passes]:
-        return passing(self.run.objective, self._tensors)
+    def _passing(self) -> Callable[[float], ModelTrace]:
+        return make_tracer(self.run.objective, self._tensors)
 
     @functools.cached_property
     def _loss(self) -> Callable[[list[Tensor]], Tensor]:
@@ -131,14 +168,18 @@ class Scenes:
 
         return tf.function(found, autograph=False)
 
-    def _losses_moving(self, places: tuple[tuple[int, int], ...]) -> Callable[[Tensor], Tensor]:
+    def _losses_moving(
+        self, places: tuple[tuple[int, int], ...]
+    ) -> Callable[[Tensor], Tensor]:
         objective, batch = self.run.objective, self._tensors
 
         def one(values: Tensor) -> Tensor:
             params = [tf.convert_to_tensor(param) for param in objective.params]
             for number, (index, place) in enumerate(places):
                 flat = tf.reshape(params[index], [-1])
-                moved = tf.tensor_scatter_nd_update(flat, [[place]], [tf.cast(values[number], flat.dtype)])
+                moved = tf.tensor_scatter_nd_update(
+                    flat, [[place]], [tf.cast(values[number], flat.dtype)]
+                )
                 params[index] = tf.reshape(moved, params[index].shape)
             with objective.at(params):
                 return tf.cast(objective(batch)[0], tf.float64)
@@ -155,17 +196,26 @@ class Scenes:
         recipe, state = self.run.recipe, self.run.state
 
         def found(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-            raw = recipe.method(recipe.objective, batch, read(state.carry)).grads
-            clipped, *_ = recipe.transform.update(raw, read(state.transform), recipe.objective.params)
-            return list(map(tf.convert_to_tensor, raw)), list(map(tf.convert_to_tensor, clipped))
+            raw = recipe.method(recipe.objective, batch, read_values(state.carry)).grads
+            clipped, *_ = recipe.transform.update(
+                raw, read_values(state.transform), recipe.objective.params
+            )
+            return list(map(tf.convert_to_tensor, raw)), list(
+                map(tf.convert_to_tensor, clipped)
+            )
 
         return tf.function(found, autograph=False)
 
 
-class Moment:
+class RunSnapshot:
     """The Scene of one step; see `core.types.Scene`."""
 
-    def __init__(self, scenes: Scenes, step: int, history: Callable[[], dict[str, Series]]):
+    def __init__(
+        self,
+        scenes: PlotContextFactory,
+        step: int,
+        history: Callable[[], dict[str, Series]],
+    ):
         self._scenes, self._history = scenes, history
         self.step, self.batch, self.facts = step, scenes.batch, scenes.run.data.facts
         self.names = parameter_names(scenes.run.state.model)
@@ -188,7 +238,7 @@ class Moment:
         return self._gradients[1]
 
     @functools.cached_property
-    def passes(self) -> Passes:
+    def passes(self) -> ModelTrace:
         return self._scenes.passed()
 
     @functools.cached_property

@@ -7,17 +7,17 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tftrain.config.component import Part
-from tftrain.config.error_context import InputError, UserCodeError, blamed_on
-from tftrain.core.schedule import Cadence
-from tftrain.core.types import Picture, Signals
+from tftrain.config.component import Component
+from tftrain.config.error_context import InputError, UserCodeError, error_context
+from tftrain.core.schedule import Trigger
+from tftrain.core.types import LogData, Picture
 from tftrain.reporting.metrics_file import Series
 from tftrain.reporting.plots.style import pixels
 from tftrain.runtime.run_dir import safe_name
-from tftrain.trainer.plot_context import Scenes
+from tftrain.trainer.plot_context import PlotContextFactory
 
 if TYPE_CHECKING:
-    from tftrain.trainer.build import Run
+    from tftrain.trainer.build import RunContext
 
 GROUP = "pictures"  # of the tags in TensorBoard
 UNASKED = 8  # as many times a picture is drawn after the start where the config does not say when
@@ -25,23 +25,31 @@ EXAMPLES = 1000  # at least, where there are as many
 NEVER = sys.maxsize
 
 
-class Hung(NamedTuple):
+class ScheduledPlot(NamedTuple):
     """A picture in the gallery: under which name, how it is drawn, and when."""
 
     name: str
-    part: Part
+    part: Component
     draw: Picture
-    following: Cadence  # the next step, after this one, at which it is drawn; 0 is before the first
+    following: Trigger  # the next step, after this one, at which it is drawn; 0 is before the first
     at_end: bool  # whether it is drawn at the end of the run, whenever that is
 
 
-class Gallery:
+class PlotCallback:
     """Owns a run's pictures; each is drawn once when this is made, so that what cannot be drawn is told before."""
 
-    def __init__(self, run: Run):
-        self._pictures = list(map(_hung, _labelled(run.config.log.pictures), [run] * len(run.config.log.pictures)))
+    def __init__(self, run: RunContext):
+        self._pictures = list(
+            map(
+                _hung,
+                _labelled(run.config.log.pictures),
+                [run] * len(run.config.log.pictures),
+            )
+        )
         batch = -(-run.data.train.examples // run.data.train.steps_per_epoch)
-        self._scenes = Scenes(run, -(-EXAMPLES // batch)) if self._pictures else None
+        self._scenes = (
+            PlotContextFactory(run, -(-EXAMPLES // batch)) if self._pictures else None
+        )
         self._drawn = -1
         scene = self._scenes.at(0, dict) if self._scenes else None
         for one in self._pictures:
@@ -51,14 +59,20 @@ class Gallery:
         """The next step, after this one, at which there is a picture."""
         return min((one.following(step) for one in self._pictures), default=NEVER)
 
-    def draw(self, step: int, history: Callable[[], dict[str, Series]], last: bool = False) -> Signals:
+    def draw(
+        self, step: int, history: Callable[[], dict[str, Series]], last: bool = False
+    ) -> LogData:
         """What is due at a step; `last` says that the run ends there, before the last step that was planned.
 
         A picture that cannot be drawn any more is told, and the run goes on without it.
         """
-        due = [one for one in self._pictures if one.following(step - 1) == step or last and one.at_end]
+        due = [
+            one
+            for one in self._pictures
+            if one.following(step - 1) == step or last and one.at_end
+        ]
         if not due or last and step == self._drawn:
-            return Signals()
+            return LogData()
         self._drawn, scene, images = step, self._scenes.at(step, history), {}
         for one in due:
             try:
@@ -69,18 +83,18 @@ class Gallery:
                 continue
             if shown is not None:
                 images[f"{GROUP}/{one.name}"] = shown
-        return Signals(images=images)
+        return LogData(images=images)
 
 
-def _shown(one: Hung, scene: Any) -> Any:
-    with blamed_on(one.part, one.part.path):
+def _shown(one: ScheduledPlot, scene: Any) -> Any:
+    with error_context(one.part, one.part.path):
         drawn = one.draw(scene)
         return None if drawn is None else pixels(drawn)
 
 
-def _labelled(parts: list[Part]) -> list[tuple[str, Part]]:
+def _labelled(parts: list[Component]) -> list[tuple[str, Component]]:
     """Each picture with a name of its own, which is safe in the name of a file."""
-    found: dict[str, Part] = {}
+    found: dict[str, Component] = {}
     for part in parts:
         name = plain = safe_name(part.name.rpartition(":")[2])
         number = 2
@@ -90,16 +104,31 @@ def _labelled(parts: list[Part]) -> list[tuple[str, Part]]:
     return [*found.items()]
 
 
-def _hung(labelled: tuple[str, Part], run: Run) -> Hung:
+def _hung(labelled: tuple[str, Component], run: RunContext) -> ScheduledPlot:
     name, part = labelled
     total = run.total_steps
     timed = part.with_steps(run.data.train.steps_per_epoch)
-    at, every = timed.option("at"), timed.option("every") or max(1, -(-total // UNASKED))
-    with blamed_on(part, part.path):
+    at, every = (
+        timed.option("at"),
+        timed.option("every") or max(1, -(-total // UNASKED)),
+    )
+    with error_context(part, part.path):
         draw = part.build()
     if at is not None:
-        moments = sorted({min(one, total) for one in at})  # a moment after the end is the end
-        return Hung(
-            name, part, draw, lambda step: next((one for one in moments if one > step), NEVER), total in moments
+        moments = sorted(
+            {min(one, total) for one in at}
+        )  # a moment after the end is the end
+        return ScheduledPlot(
+            name,
+            part,
+            draw,
+            lambda step: next((one for one in moments if one > step), NEVER),
+            total in moments,
         )
-    return Hung(name, part, draw, lambda step: 0 if step < 0 else min((step // every + 1) * every, total), True)
+    return ScheduledPlot(
+        name,
+        part,
+        draw,
+        lambda step: 0 if step < 0 else min((step // every + 1) * every, total),
+        True,
+    )

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tftrain.core.types import Batch, Tree
 from tftrain.data.number_types import Numbers, cast_numbers, cast_ready
 from tftrain.data.preprocessing import CHUNK, Chain, Fitted, Preprocess, apply
-from tftrain.runtime.atomic_files import replaced
+from tftrain.runtime.atomic_files import atomic_path
 from tftrain.runtime.npz import MAX_ARRAY_BYTES
 from tftrain.runtime.run_dir import PREPROCESS
 from tftrain.runtime.terminal import say
@@ -34,8 +34,15 @@ class PreparedModel(keras.Model):
     `network` is the trained model itself, which takes examples that are prepared.
     """
 
-    def __init__(self, network: keras.Model, fitted: Sequence[Fitted], example: tuple[Tree, tf.TensorSpec]):
-        super().__init__(name=network.name, autocast=False)  # float64 is for the preprocessing to round
+    def __init__(
+        self,
+        network: keras.Model,
+        fitted: Sequence[Fitted],
+        example: tuple[Tree, tf.TensorSpec],
+    ):
+        super().__init__(
+            name=network.name, autocast=False
+        )  # float64 is for the preprocessing to round
         self.network = network
         self._fitted = list(fitted)
         self._specs, self._target = example
@@ -68,8 +75,13 @@ class PreparedModel(keras.Model):
         arrays = _arrays_of(x)
         if arrays is None:
             return super().predict(x, *given, **named)
-        pieces = [tf.nest.map_structure(np.asarray, self.prepare(piece)) for piece in _pieces(arrays)]
-        prepared = tf.nest.map_structure(lambda *leaves: np.concatenate(leaves), *pieces)
+        pieces = [
+            tf.nest.map_structure(np.asarray, self.prepare(piece))
+            for piece in _pieces(arrays)
+        ]
+        prepared = tf.nest.map_structure(
+            lambda *leaves: np.concatenate(leaves), *pieces
+        )
         return self.network.predict(prepared, *given, **named)
 
     def evaluate(
@@ -88,7 +100,11 @@ class PreparedModel(keras.Model):
         arrays = _arrays_of(x)
         if arrays is None or y is None:
             return super().evaluate(x, y, batch_size, verbose, sample_weight, **named)
-        parts = (arrays, np.asarray(y)) if sample_weight is None else (arrays, np.asarray(y), np.asarray(sample_weight))
+        parts = (
+            (arrays, np.asarray(y))
+            if sample_weight is None
+            else (arrays, np.asarray(y), np.asarray(sample_weight))
+        )
         batches = tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or BATCH)
         return super().evaluate(batches, verbose=verbose, **named)
 
@@ -107,20 +123,34 @@ def _as_in_training(x: Tree, specs: Tree) -> Tree:
     missing = [name for name in specs if name not in given]
     if missing:
         what = f"x has no feature '{missing[0]}'" if given else "x is no dict"
-        raise ValueError(f"{what}; expected a dict of {', '.join(specs)}, as the data of the run has them")
-    return {name: _feature(f"x['{name}']", x[name], spec) for name, spec in specs.items()}
+        raise ValueError(
+            f"{what}; expected a dict of {', '.join(specs)}, as the data of the run has them"
+        )
+    return {
+        name: _feature(f"x['{name}']", x[name], spec) for name, spec in specs.items()
+    }
 
 
 def _feature(name: str, given: Any, spec: tf.TensorSpec) -> tf.Tensor:
     values = given if tf.is_tensor(given) else tf.convert_to_tensor(np.asarray(given))
     if values.shape.rank is not None:
-        if values.shape.rank and values.shape[1:] != spec.shape and {1} >= {*values.shape[1:], *spec.shape}:
-            values = tf.reshape(values, [-1, *spec.shape])  # Keras makes [examples, 1] of single numbers
+        if (
+            values.shape.rank
+            and values.shape[1:] != spec.shape
+            and {1} >= {*values.shape[1:], *spec.shape}
+        ):
+            values = tf.reshape(
+                values, [-1, *spec.shape]
+            )  # Keras makes [examples, 1] of single numbers
         if not values.shape.rank or not values.shape[1:].is_compatible_with(spec.shape):
             expected = ["examples", *spec.shape]
             shown = ", ".join("any" if size is None else str(size) for size in expected)
-            raise ValueError(f"{name} has the shape {values.shape.as_list()}; expected [{shown}], as in training")
-    numbers = values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool
+            raise ValueError(
+                f"{name} has the shape {values.shape.as_list()}; expected [{shown}], as in training"
+            )
+    numbers = (
+        values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool
+    )
     return tf.cast(values, spec.dtype) if spec.dtype.is_floating and numbers else values
 
 
@@ -128,7 +158,11 @@ def _arrays_of(x: Any) -> Tree | None:
     """The features as NumPy arrays; None for what Keras reads in another way, such as a tf.data.Dataset."""
     if isinstance(x, Mapping):
         return {name: np.asarray(leaf) for name, leaf in x.items()}
-    return np.asarray(x) if hasattr(x, "__array__") or isinstance(x, (list, tuple)) else None
+    return (
+        np.asarray(x)
+        if hasattr(x, "__array__") or isinstance(x, (list, tuple))
+        else None
+    )
 
 
 def _pieces(arrays: Tree) -> Iterator[Tree]:
@@ -137,12 +171,19 @@ def _pieces(arrays: Tree) -> Iterator[Tree]:
         yield tf.nest.map_structure(lambda leaf, rows=rows: leaf[rows], arrays)
 
 
-def prepared_model(network: keras.Model, chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> keras.Model:
+def prepared_model(
+    network: keras.Model, chain: Chain, example: tuple[Tree, tf.TensorSpec]
+) -> keras.Model:
     """The model behind its preprocessing; the model itself where there is none."""
     return PreparedModel(network, chain.fitted, example) if chain.steps else network
 
 
-def write_learned(folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec], names: Sequence[str]) -> None:
+def write_learned(
+    folder: Path,
+    chain: Chain,
+    example: tuple[Tree, tf.TensorSpec],
+    names: Sequence[str],
+) -> None:
     """Write what the preprocessing learned; a state that is no numbers is told, and not written.
 
     Args:
@@ -162,29 +203,39 @@ def write_learned(folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec
             stacklevel=2,
         )
         return
-    with replaced(folder / PREPROCESS) as aside:
+    with atomic_path(folder / PREPROCESS) as aside:
         aside.write_bytes(content)
 
 
-def restore_learned(folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> None:
+def restore_learned(
+    folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec]
+) -> None:
     """Write what the preprocessing learned again, and say so, where it is missing or damaged."""
     file = folder / PREPROCESS
     if not chain.steps:
         return
     try:
-        _read_learned(file, folder, [one.step for one in chain.fitted[1::2]])  # every other one is a cast
+        _read_learned(
+            file, folder, [one.step for one in chain.fitted[1::2]]
+        )  # every other one is a cast
     except ValueError:
         with suppress(TypeError):  # a state that is no numbers was never written
             content = _learned(chain, example)
             fault = "is damaged" if file.exists() else "is lost"
             say(f"{file} {fault}; it is written again from the data")
-            with replaced(file) as aside:
+            with atomic_path(file) as aside:
                 aside.write_bytes(content)
 
 
-def read_prepared(folder: Path, network: keras.Model, steps: Sequence[Preprocess]) -> keras.Model:
+def read_prepared(
+    folder: Path, network: keras.Model, steps: Sequence[Preprocess]
+) -> keras.Model:
     """Put a run's preprocessing in front of its network; raises ValueError where what it learned cannot be read."""
-    return PreparedModel(network, *_read_learned(folder / PREPROCESS, folder, steps)) if steps else network
+    return (
+        PreparedModel(network, *_read_learned(folder / PREPROCESS, folder, steps))
+        if steps
+        else network
+    )
 
 
 def _learned(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
@@ -193,7 +244,11 @@ def _learned(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
     states = [_described(one.state, arrays) for one in chain.fitted]
     features, target = example
     is_dict = isinstance(features, Mapping)
-    described = {name: _plain(spec) for name, spec in features.items()} if is_dict else _plain(features)
+    described = (
+        {name: _plain(spec) for name, spec in features.items()}
+        if is_dict
+        else _plain(features)
+    )
     description = {"states": states, "features": described, "target": _plain(target)}
     held = io.BytesIO()
     numbered = {str(place): array for place, array in enumerate(arrays)}
@@ -205,16 +260,25 @@ def _plain(spec: tf.TensorSpec) -> list:
     return [spec.shape.as_list(), spec.dtype.name]
 
 
-def _read_learned(file: Path, folder: Path, steps: Sequence[Preprocess]) -> tuple[list[Fitted], tuple]:
+def _read_learned(
+    file: Path, folder: Path, steps: Sequence[Preprocess]
+) -> tuple[list[Fitted], tuple]:
     """The fitted preprocessing, and the specs of an example as the data has it; raises ValueError."""
     try:
         with np.load(_stored(file, folder), allow_pickle=False) as held:
             description = json.loads(str(held[_DESCRIPTION]))
             states = [_rebuilt(one, held) for one in description["states"]]
         fitted = _chain_of(steps, states)
-        features, target = description["features"], tf.TensorSpec(*description["target"])
+        features, target = (
+            description["features"],
+            tf.TensorSpec(*description["target"]),
+        )
         is_dict = isinstance(features, dict)
-        specs = {name: tf.TensorSpec(*one) for name, one in features.items()} if is_dict else tf.TensorSpec(*features)
+        specs = (
+            {name: tf.TensorSpec(*one) for name, one in features.items()}
+            if is_dict
+            else tf.TensorSpec(*features)
+        )
     except Exception as error:  # zipfile, NumPy and JSON raise errors of many kinds for what is damaged
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
@@ -235,7 +299,9 @@ def _stored(file: Path, folder: Path) -> io.BytesIO:
 def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:
     """Each step behind its cast, and the cast for the model at the end, as `data.chain.fit` makes them."""
     if len(states) != 2 * len(steps) + 1:
-        raise ValueError(f"it holds {len(states)} states, and the config names {len(steps)} steps")
+        raise ValueError(
+            f"it holds {len(states)} states, and the config names {len(steps)} steps"
+        )
     fitted = []
     for place, state in enumerate(states):
         if place % 2:
@@ -250,12 +316,17 @@ def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:
 def _described(state: Any, arrays: list[np.ndarray]) -> Any:
     """A state as JSON, with the arrays in it by their numbers; raises TypeError for what is neither."""
     if isinstance(state, dict) and all(isinstance(key, str) for key in state):
-        return {"dict": {key: _described(value, arrays) for key, value in state.items()}}
+        return {
+            "dict": {key: _described(value, arrays) for key, value in state.items()}
+        }
     if type(state) in (list, tuple):
         return {type(state).__name__: [_described(value, arrays) for value in state]}
     if state is None or type(state) in (bool, int, float, str):
         return {"value": state}
-    if not (tf.is_tensor(state) or isinstance(state, (np.ndarray, np.generic))) or np.asarray(state).dtype.hasobject:
+    if (
+        not (tf.is_tensor(state) or isinstance(state, (np.ndarray, np.generic)))
+        or np.asarray(state).dtype.hasobject
+    ):
         raise TypeError(f"a {type(state).__name__}")
     arrays.append(np.asarray(state))
     return {"array": len(arrays) - 1}

@@ -11,25 +11,35 @@ import tensorflow as tf
 
 from tftrain.config.error_context import InputError
 from tftrain.config.schema import Config
-from tftrain.core.checkpoint import Checkpoints
-from tftrain.core.compiled_steps import Programs
-from tftrain.core.schedule import POINT, Stretch
-from tftrain.core.types import Batch, Feed, Tensor, Tree
+from tftrain.core.checkpoint import CheckpointManager
+from tftrain.core.compiled_steps import CompiledSteps
+from tftrain.core.schedule import POINT, Segment
+from tftrain.core.types import Batch, BatchSource, Tensor, Tree
 from tftrain.core.variables import parameter_names
 from tftrain.data.batches import map_leaves
-from tftrain.diagnostics.fault import blame
-from tftrain.diagnostics.layer_stats import table_of
+from tftrain.diagnostics.fault import locate_fault
+from tftrain.diagnostics.layer_stats import summarize
 from tftrain.diagnostics.layer_trace import passes
 from tftrain.diagnostics.tables import backward_text, forward_text
 from tftrain.runtime import run_dir, untrusted
 from tftrain.runtime.distribution import scope
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
-from tftrain.trainer.build import Run, assemble
-from tftrain.trainer.incidents import BATCH, SIGNALS, STATE, read_batch, read_signals, signal_lines
+from tftrain.trainer.build import RunContext, build_run
+from tftrain.trainer.incidents import (
+    BATCH,
+    SIGNALS,
+    STATE,
+    read_batch,
+    read_signals,
+    signal_lines,
+)
 
 _SHOWN = 10  # numbers that differ
-_OF_THE_HOST = ("step", "finite")  # not computed from the batch; what was applied goes by the steps before as well
+_OF_THE_HOST = (
+    "step",
+    "finite",
+)  # not computed from the batch; what was applied goes by the steps before as well
 
 
 class Replay(NamedTuple):
@@ -42,10 +52,17 @@ class Replay(NamedTuple):
 def config_of(folder: Path) -> Path:
     """The config of the run that an incident folder lies in; raises InputError where it is none."""
     try:
-        missing = [name for name in (BATCH, STATE, SIGNALS) if not untrusted.exists(folder / name)]
+        missing = [
+            name
+            for name in (BATCH, STATE, SIGNALS)
+            if not untrusted.exists(folder / name)
+        ]
         if missing or not run_dir.is_step(folder.name):
             lacks = f"it holds no {missing[0]}" if missing else "its name is no step"
-            raise Unreadable(folder, f"is no incident folder ({lacks}); expected RUN/{run_dir.INCIDENTS}/STEP")
+            raise Unreadable(
+                folder,
+                f"is no incident folder ({lacks}); expected RUN/{run_dir.INCIDENTS}/STEP",
+            )
         run = folder.absolute().parent.parent
         if not untrusted.is_file(run / run_dir.CONFIG):
             raise Unreadable(run, f"is no run folder, it holds no {run_dir.CONFIG}")
@@ -55,39 +72,56 @@ def config_of(folder: Path) -> Path:
     return run / run_dir.CONFIG
 
 
-def replay(config: Config, folder: Path) -> Replay:
+def replay_step(config: Config, folder: Path) -> Replay:
     """Repeat the step of an incident with the same graph; raises InputError where the config or the folder is bad."""
-    run = assemble(config)
+    run = build_run(config)
     try:
-        batch, recorded = read_batch(folder, _batch_spec(run.data.train)), read_signals(folder)
+        batch, recorded = (
+            read_batch(folder, _batch_spec(run.data.train)),
+            read_signals(folder),
+        )
         _restore(run, folder)
     except Unreadable as error:
         raise InputError(str(error)) from None
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
-    table = table_of(passes(run.objective, batch, scale, run.state.carry))
+    table = summarize(passes(run.objective, batch, scale, run.state.carry))
     found = _repeated(run, batch)
     different = _different(recorded, found)
-    lines = [*blame(table, map_leaves(np.asarray, batch)).lines, "", _verdict(found, different)]
-    return Replay("\n".join([forward_text(table), backward_text(table), *lines]), not different)
+    lines = [
+        *locate_fault(table, map_leaves(np.asarray, batch)).lines,
+        "",
+        _verdict(found, different),
+    ]
+    return Replay(
+        "\n".join([forward_text(table), backward_text(table), *lines]), not different
+    )
 
 
-def _restore(run: Run, folder: Path) -> None:
+def _restore(run: RunContext, folder: Path) -> None:
     try:
-        step = Checkpoints(folder / STATE, run.state).restore_latest()
+        step = CheckpointManager(folder / STATE, run.state).restore_latest()
     except (ValueError, IndexError, tf.errors.OpError) as error:
         raise Unreadable(folder / STATE, f"cannot be read: {error}") from None
     if step != int(folder.name) - 1:
-        raise Unreadable(folder / STATE, f"holds the state of step {step}; expected that of {int(folder.name) - 1}")
+        raise Unreadable(
+            folder / STATE,
+            f"holds the state of step {step}; expected that of {int(folder.name) - 1}",
+        )
 
 
-def _repeated(run: Run, batch: Batch) -> dict[str, float]:
+def _repeated(run: RunContext, batch: Batch) -> dict[str, float]:
     """The numbers of the step."""
     feed = _OneBatch(batch, _batch_spec(run.data.train))
     with scope(run.strategy):
-        made = {"executor": run.programs.executor, "jit_compile": run.config.training.jit_compile}
-        programs = Programs(run.state, run.recipe, feed, **made)
-        rows = programs.run(feed.serve(0, 1), [Stretch(1, POINT)]).rows
-    [line] = signal_lines(rows, int(run.state.step.numpy()), parameter_names(run.state.model))
+        made = {
+            "executor": run.programs.executor,
+            "jit_compile": run.config.training.jit_compile,
+        }
+        programs = CompiledSteps(run.state, run.recipe, feed, **made)
+        rows = programs.run(feed.serve(0, 1), [Segment(1, POINT)]).rows
+    [line] = signal_lines(
+        rows, int(run.state.step.numpy()), parameter_names(run.state.model)
+    )
     return line
 
 
@@ -111,15 +145,22 @@ class _OneBatch:
         return Batch(**handle)
 
     def _parts(self, batch: Batch) -> dict[str, Tree]:
-        return {name: part for name, part in batch._asdict().items() if part is not None}
+        return {
+            name: part for name, part in batch._asdict().items() if part is not None
+        }
 
 
-def _batch_spec(feed: Feed) -> Batch:
+def _batch_spec(feed: BatchSource) -> Batch:
     """The shapes and types of a batch as the graph of the step knows them."""
     shown: list[Any] = []
 
     def look(handle: Tree) -> Tensor:
-        shown.append(map_leaves(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), feed.batch(handle, tf.constant(0))))
+        shown.append(
+            map_leaves(
+                lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype),
+                feed.batch(handle, tf.constant(0)),
+            )
+        )
         return tf.constant(0)
 
     tf.function(look, [feed.signature], autograph=False).get_concrete_function()
@@ -128,7 +169,9 @@ def _batch_spec(feed: Feed) -> Batch:
 
 def _different(recorded: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
     """What is not the same float32; numbers that only one of both has are different too."""
-    names = [name for name in recorded.keys() | found.keys() if name not in _OF_THE_HOST]
+    names = [
+        name for name in recorded.keys() | found.keys() if name not in _OF_THE_HOST
+    ]
     pairs = {name: (recorded.get(name), found.get(name)) for name in sorted(names)}
     return [
         f"{printable(name)}: recorded {_shown(a)}, now {_shown(b)}"
@@ -153,4 +196,6 @@ def _verdict(found: Mapping[str, float], different: list[str]) -> str:
     if not different:
         return f"{head}: the same as recorded"
     more = [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
-    return "\n  ".join([f"{head}: not the same as recorded", *different[:_SHOWN], *more])
+    return "\n  ".join(
+        [f"{head}: not the same as recorded", *different[:_SHOWN], *more]
+    )

@@ -14,7 +14,9 @@ from tftrain.runtime import atomic_files, run_dir
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.trainer.signals import INTERRUPTED
 
-Results = dict[str, dict[str, float]]  # by split: the loss and the metrics, of the weights in model.keras
+Results = dict[
+    str, dict[str, float]
+]  # by split: the loss and the metrics, of the weights in model.keras
 
 
 class Result(NamedTuple):
@@ -32,7 +34,9 @@ class Result(NamedTuple):
 
     def last_step(self) -> int:
         """Return the last step that was logged, 0 where none was."""
-        return max((int(series.steps[-1]) for series in self.history.values()), default=0)
+        return max(
+            (int(series.steps[-1]) for series in self.history.values()), default=0
+        )
 
     def __repr__(self) -> str:
         """Describe the run in a few lines, without the numbers of its curves."""
@@ -47,10 +51,18 @@ class Result(NamedTuple):
         return f"Result({', '.join(lines)})"
 
 
-def write(folder: Path, results: Results, steps: int, stopped: str | None, more: Mapping[str, Any]) -> None:
+def write(
+    folder: Path,
+    results: Results,
+    steps: int,
+    stopped: str | None,
+    more: Mapping[str, Any],
+) -> None:
     """Write `results.json`, with what `more` tells of the run, such as its seconds."""
     summary = {"steps": steps, "stopped": stopped, **more, **results}
-    atomic_files.write_text(folder / run_dir.RESULTS, json.dumps(summary, indent=1) + "\n")
+    atomic_files.write_text(
+        folder / run_dir.RESULTS, json.dumps(summary, indent=1) + "\n"
+    )
 
 
 def read_end(folder: Path) -> tuple[int, str | None] | None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrain.config.compose import compose
-from tftrain.config.export import changes
+from tftrain.config.compose import read_config
+from tftrain.config.export import config_diff
 from tftrain.config.rules import rate_monitors
 from tftrain.config.schema import Config
-from tftrain.config.validation import check
+from tftrain.config.validation import validate
 from tftrain.config.yaml_parser import ConfigError
 from tftrain.runtime.run_dir import CONFIG, RunFolderError
 from tftrain.runtime.terminal import say
 
 LENGTH = ("training.steps", "training.epochs")  # what was trained stays as it is
 EVERY = "checkpoint.every"
-HARMLESS = (*LENGTH, "training.steps_per_call", "log", EVERY, "checkpoint.keep")
-POINTS = ("log.scalars", "log.histograms_every")  # at which steps there is a point of the curves
+SAFE_TO_CHANGE = (*LENGTH, "training.steps_per_call", "log", EVERY, "checkpoint.keep")
+POINTS = (
+    "log.scalars",
+    "log.histograms_every",
+)  # at which steps there is a point of the curves
 
 
-def changed(folder: Path, config: Config, allow: bool) -> bool:
+def config_changed(folder: Path, config: Config, allow: bool) -> bool:
     """Whether a run's config is another one now, in what its numbers come of; tells each change.
 
     Raises:
@@ -29,15 +32,16 @@ def changed(folder: Path, config: Config, allow: bool) -> bool:
     if not saved.is_file():
         return False
     try:
-        before = check(compose(saved), saved.stem)
+        before = validate(read_config(saved), saved.stem)
     except ConfigError:  # written by another version, or by hand
         found, matter = ["its saved config can no longer be read"], True
     else:
-        found = changes(before, config)
+        found = config_diff(before, config)
         matter = any(not _harmless(line.partition(":")[0], config) for line in found)
     if matter and not allow:
         raise RunFolderError(
-            f"run folder {folder}: the config has changed; give --allow-changes to go on with it", found
+            f"run folder {folder}: the config has changed; give --allow-changes to go on with it",
+            found,
         )
     for line in found:
         say(f"changed since the last session: {line}")
@@ -47,9 +51,11 @@ def changed(folder: Path, config: Config, allow: bool) -> bool:
 def _harmless(path: str, config: Config) -> bool:
     if _within(path, POINTS) and _heeds_training(config):
         return False
-    if path == EVERY and config.training.on_nonfinite == "rewind":  # that is where a run goes back to
+    if (
+        path == EVERY and config.training.on_nonfinite == "rewind"
+    ):  # that is where a run goes back to
         return False
-    return _within(path, HARMLESS)
+    return _within(path, SAFE_TO_CHANGE)
 
 
 def _within(path: str, paths: tuple[str, ...]) -> bool:
@@ -64,4 +70,6 @@ def _heeds_training(config: Config) -> bool:
         stopping and stopping.monitor,
         *rate_monitors(config.optimizer, "optimizer").values(),
     ]
-    return any(name and name != "auto" and not name.startswith("val_") for name in watched)
+    return any(
+        name and name != "auto" and not name.startswith("val_") for name in watched
+    )

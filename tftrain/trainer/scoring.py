@@ -13,14 +13,14 @@ import keras
 import tensorflow as tf
 
 from tftrain.config.arguments import takes_targets
-from tftrain.config.component import Part
-from tftrain.config.error_context import InputError, blamed_on
+from tftrain.config.component import Component
+from tftrain.config.error_context import InputError, error_context
 from tftrain.config.logged import metric_labels
 from tftrain.config.logits import logits_clash, output_activation
 from tftrain.config.loss_kinds import AUTO, loss_kind
 from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import problem
-from tftrain.core.objective import KerasObjective, spread, unchanged
+from tftrain.config.yaml_parser import format_error
+from tftrain.core.objective import KerasObjective, broadcast_weights, unchanged
 from tftrain.core.types import Tree
 from tftrain.models import losses, metrics
 from tftrain.models.alignment import aligned, aligning, are_columns, expect_no_pairs
@@ -42,11 +42,17 @@ class OpenedLoss(NamedTuple):
 def labelled(config: Config, data: Data) -> Data:
     """With integer targets as labels or as numbers, as the loss takes them; raises InputError."""
     part = config.loss
-    with blamed_on(part, "loss"):
-        if data.integer_range is not None and losses.takes_labels(part.target, data.facts, data.integer_range):
-            facts = losses.by_position(data.facts, data.integer_range)
+    with error_context(part, "loss"):
+        if data.integer_range is not None and losses.takes_labels(
+            part.target, data.facts, data.integer_range
+        ):
+            facts = losses.per_step_labels(data.facts, data.integer_range)
             data = data._replace(facts=facts, label_range=data.integer_range)
-        if data.label_range is None or data.facts.classes is None or losses.is_one_hot(data.facts):
+        if (
+            data.label_range is None
+            or data.facts.classes is None
+            or losses.is_one_hot(data.facts)
+        ):
             return data
         if part.target == AUTO:
             positions = math.prod(data.facts.target_shape)
@@ -59,7 +65,9 @@ def labelled(config: Config, data: Data) -> Data:
 def tell_whole_numbers(config: Config, data: Data) -> None:
     """Warn that whole-number targets are no class labels to the loss, where they could be."""
     part = config.loss
-    if data.label_range is None or not losses.are_numbers(part.target, data.facts, data.label_range):
+    if data.label_range is None or not losses.are_numbers(
+        part.target, data.facts, data.label_range
+    ):
         return
     low, high = data.label_range
     warnings.warn(
@@ -69,7 +77,9 @@ def tell_whole_numbers(config: Config, data: Data) -> None:
     )
 
 
-def open_loss(config: Config, data: Data, model: keras.Model, outputs: tf.Tensor) -> OpenedLoss:
+def open_loss(
+    config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
+) -> OpenedLoss:
     """Build the loss and try it on the sample, with `outputs` for it; raises InputError or UserCodeError."""
     part, sample = config.loss, data.sample
     takes_logits = "from_logits" in part.arguments or part.target == AUTO
@@ -79,20 +89,26 @@ def open_loss(config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
     from_logits = _from_logits(config, data, ending, takes_logits)
     _expect_ranked(config, ending)
     if "from_logits" in part.arguments:
-        part = dataclasses.replace(part, given=part.given | {"from_logits": from_logits})
-    with blamed_on(part, "loss"):
+        part = dataclasses.replace(
+            part, given=part.given | {"from_logits": from_logits}
+        )
+    with error_context(part, "loss"):
         if takes_targets(part.target):
             loss = losses.FunctionLoss(part.function(), part.arguments)
         else:
             one_hot = losses.is_one_hot(data.facts)
-            loss = part.build(classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits)
+            loss = part.build(
+                classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits
+            )
             expect(loss, Callable, "a keras.losses.Loss")
             loss = losses.by_column(loss, sample.y, outputs)
         _try_loss(loss, part, sample.y, outputs)
-        rank = losses.rank_of(loss, sample.y, outputs)
+        rank = losses.loss_rank(loss, sample.y, outputs)
         _expect_weight_of_numbers(config, data, rank)
-        weight = spread(sample.weight, rank, outputs)
-        loss(sample.y, outputs, sample_weight=weight)  # one that does not fit is told before training
+        weight = broadcast_weights(sample.weight, rank, outputs)
+        loss(
+            sample.y, outputs, sample_weight=weight
+        )  # one that does not fit is told before training
     return OpenedLoss(loss, _to_metrics(config, data, outputs, from_logits), rank)
 
 
@@ -102,16 +118,31 @@ def _expect_weight_of_numbers(config: Config, data: Data, rank: int | None) -> N
     if weight is not None and rank is not None and weight.ndim > max(rank, 1):
         fault = f"a weight of an example has the shape {list(weight.shape[1:])}"
         expected = f"one for each number that {config.loss.name} gives, which is one for each example"
-        raise InputError(problem(config.data.source.place, "data", f"{fault}; expected {expected}"))
+        raise InputError(
+            format_error(
+                config.data.source.place, "data", f"{fault}; expected {expected}"
+            )
+        )
 
 
-def _from_logits(config: Config, data: Data, ending: Ending, takes_logits: bool) -> bool:
+def _from_logits(
+    config: Config, data: Data, ending: Ending, takes_logits: bool
+) -> bool:
     """Whether the outputs are logits: as the config says, else as the model's ending tells."""
     part = config.loss
     asked = part.given.get("from_logits", "auto")
-    if loss_kind(part.target).of_probabilities and not takes_logits and ending.logits and ending.outside:
+    if (
+        loss_kind(part.target).of_probabilities
+        and not takes_logits
+        and ending.logits
+        and ending.outside
+    ):
         told = f"{part.name} compares probabilities, but the model's outputs are none: {ending.why}"
-        raise InputError(problem(part.place, "loss", f"{told}; end the model in softmax or sigmoid"))
+        raise InputError(
+            format_error(
+                part.place, "loss", f"{told}; end the model in softmax or sigmoid"
+            )
+        )
     if asked == "auto":
         used = takes_logits and (part.target != AUTO or data.facts.classes)
         if used and not ending.certain:
@@ -125,31 +156,40 @@ def _from_logits(config: Config, data: Data, ending: Ending, takes_logits: bool)
     clash = None
     if ending.activation != "linear" or ending.outside:
         clash = logits_clash(ending.activation, asked)
-    is_scaled = loss_kind(part.target).compares == "rows" and not ending.negative  # Keras divides rows by their sum
+    is_scaled = (
+        loss_kind(part.target).compares == "rows" and not ending.negative
+    )  # Keras divides rows by their sum
     if clash is None and asked is False and ending.outside and not is_scaled:
         clash = f"given false, but the model's outputs are no probabilities: {ending.why}; write from_logits: true"
     if clash:
-        raise InputError(problem(part.place, "loss.from_logits", clash))
+        raise InputError(format_error(part.place, "loss.from_logits", clash))
     return asked
 
 
 def _expect_ranked(config: Config, ending: Ending) -> None:
     """Refuse metrics that go through thresholds from 0 to 1 where outputs are numbers of any size."""
-    if config.metrics == "auto" or loss_kind(config.loss.target).compares != "numbers" or not ending.logits:
+    if (
+        config.metrics == "auto"
+        or loss_kind(config.loss.target).compares != "numbers"
+        or not ending.logits
+    ):
         return
     for part in config.metrics:
         if metrics.ranks(part.target):
             told = f"{part.name} goes through thresholds from 0 to 1, and beside {config.loss.name} the outputs are no "
             told += "probabilities; end the model in sigmoid, or write loss: binary_crossentropy"
-            raise InputError(problem(part.place, "metrics", told))
+            raise InputError(format_error(part.place, "metrics", told))
 
 
-def _try_loss(loss: Callable, part: Part, y: Any, outputs: tf.Tensor) -> None:
+def _try_loss(loss: Callable, part: Component, y: Any, outputs: tf.Tensor) -> None:
     """A user's loss is tried on the sample; raises TypeError or ValueError."""
     if part.target.startswith(("keras.", "tftrain.")):
         return
     compare, targets = loss, tf.convert_to_tensor(y)
-    if isinstance(loss, keras.losses.Loss) and type(loss).__call__ is keras.losses.Loss.__call__:
+    if (
+        isinstance(loss, keras.losses.Loss)
+        and type(loss).__call__ is keras.losses.Loss.__call__
+    ):
         compare = loss.call
         targets, outputs = tf.cast(targets, loss.dtype), tf.cast(outputs, loss.dtype)
     if isinstance(loss, losses.FunctionLoss):
@@ -159,26 +199,36 @@ def _try_loss(loss: Callable, part: Part, y: Any, outputs: tf.Tensor) -> None:
     expect_no_pairs(compare, targets, outputs)
 
 
-def _to_metrics(config: Config, data: Data, outputs: tf.Tensor, logits: bool) -> Callable[[Tree], Tree]:
+def _to_metrics(
+    config: Config, data: Data, outputs: tf.Tensor, logits: bool
+) -> Callable[[Tree], Tree]:
     part, facts = config.loss, data.facts
     kind = loss_kind(part.target)
     axis = part.arguments.get("axis", -1)
     if kind.of_probabilities:
         if kind.compares == "targets" and facts.classes is None:
             return unchanged
-        return losses.to_probabilities(logits, outputs, axis, binary=kind.compares == "binary")
+        return losses.to_probabilities(
+            logits, outputs, axis, binary=kind.compares == "binary"
+        )
     if kind.compares != "own":
         return unchanged
     compared = _compared(config, data, outputs)
     if compared.classes is not None:
         return losses.to_probabilities(logits and metrics.are_scores(compared), outputs)
     asked = config.metrics if config.metrics != "auto" else []
-    if not logits or not any(metrics.needs_probabilities(metric.target) for metric in asked):
+    if not logits or not any(
+        metrics.needs_probabilities(metric.target) for metric in asked
+    ):
         return unchanged
-    return losses.to_probabilities(losses.are_zero_or_one(data.sample.y), outputs, binary=True)
+    return losses.to_probabilities(
+        losses.are_zero_or_one(data.sample.y), outputs, binary=True
+    )
 
 
-def open_metrics(config: Config, data: Data, objective: KerasObjective, outputs: tf.Tensor) -> list:
+def open_metrics(
+    config: Config, data: Data, objective: KerasObjective, outputs: tf.Tensor
+) -> list:
     """New objects of the metrics, tried on the sample, with the model's `outputs` for it.
 
     Raises:
@@ -186,12 +236,16 @@ def open_metrics(config: Config, data: Data, objective: KerasObjective, outputs:
     """
     compared = _compared(config, data, outputs)
     if config.metrics == "auto":
-        chosen = [Part("metric", "accuracy", metrics.ACCURACY)] if metrics.are_scores(compared) else []
+        chosen = (
+            [Component("metric", "accuracy", metrics.ACCURACY)]
+            if metrics.are_scores(compared)
+            else []
+        )
     else:
         chosen = config.metrics
     opened = []
     for part, label in zip(chosen, metric_labels(chosen), strict=True):
-        with blamed_on(part, "metrics"):
+        with error_context(part, "metrics"):
             metric = _metric(part, data, compared, objective, outputs)
         metric.name = label  # Keras would number the names of unnamed metrics anew with every object
         opened.append(metric)
@@ -213,7 +267,11 @@ def _compared(config: Config, data: Data, outputs: tf.Tensor) -> metrics.Compare
 
 
 def _metric(
-    part: Part, data: Data, compared: metrics.Compared, objective: KerasObjective, outputs: tf.Tensor
+    part: Component,
+    data: Data,
+    compared: metrics.Compared,
+    objective: KerasObjective,
+    outputs: tf.Tensor,
 ) -> keras.metrics.Metric:
     """One metric, tried on the sample, so that one which does not fit the targets is told before training."""
     seen = objective.probabilities(outputs)
@@ -225,7 +283,11 @@ def _metric(
             metrics.expect_scores(compared)
         metric = part.build(outputs=compared.outputs, one_hot=compared.one_hot)
         expect(metric, keras.metrics.Metric, "a keras.metrics.Metric")
-    if part.target.startswith("keras.") or part.target == metrics.ACCURACY and (compared.margins or compared.flat):
+    if (
+        part.target.startswith("keras.")
+        or part.target == metrics.ACCURACY
+        and (compared.margins or compared.flat)
+    ):
         metric = metrics.fitted(metric, compared)
     metric.weighted = bool(part.option("weighted"))
     objective.score(metric, data.sample, outputs)
@@ -235,7 +297,7 @@ def _metric(
     return metric
 
 
-def _score(part: Part, data: Data, outputs: Any) -> Callable:
+def _score(part: Component, data: Data, outputs: Any) -> Callable:
     """A user's function (y_true, y_pred) as a metric calls it; raises TypeError or ValueError where it does not fit."""
     function = functools.partial(part.function(), **part.call_arguments())
     is_number = data.facts.classes is None and data.facts.target_shape in ((), (1,))

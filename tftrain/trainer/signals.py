@@ -19,7 +19,11 @@ from tftrain.core.types import Stop
 from tftrain.runtime.atomic_files import is_writing
 from tftrain.trainer.once import Once
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # not on Windows
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []),
+)  # not on Windows
 INTERRUPTED = "interrupted by"
 IDLE_SECONDS = 20.0  # after a signal, without any work of the processor or writing of a file: the run hangs
 BUSY_SECONDS = 600.0  # after a signal, whatever the processor does
@@ -41,22 +45,22 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
     def __str__(self) -> str:
-        return " ".join([said(self.number), self.where]).rstrip()
+        return " ".join([signal_message(self.number), self.where]).rstrip()
 
 
-class Asked(Stop):
+class StopRequested(Stop):
     """The reason that ends training where a signal asked for it."""
 
     def __init__(self, number: int):
-        super().__init__(said(number))
+        super().__init__(signal_message(number))
         self.number = number
 
 
-def said(number: int) -> str:
+def signal_message(number: int) -> str:
     return f"{INTERRUPTED} {signal.Signals(number).name}"
 
 
-class Interrupts:
+class SignalState:
     """Owns the signal that came while it was put off; 0 is none."""
 
     def __init__(self):
@@ -70,7 +74,7 @@ class Interrupts:
         self.number = number
 
     @contextmanager
-    def put_off(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """A signal that comes while the block runs is raised at its end, unless the block raises itself."""
         self._waits = True
         try:
@@ -82,19 +86,23 @@ class Interrupts:
 
 
 @contextmanager
-def heard() -> Iterator[Interrupts]:
+def handling_signals() -> Iterator[SignalState]:
     """The first signal is for the interrupts; what comes after it is answered as it was before.
 
     Only the main thread may do that; on another one signals are not heard, nor are those that the process ignores, as
     it does under `nohup`. A signal that would have ended the process still does when it comes twice, or when the run
     hangs.
     """
-    interrupts = Interrupts()
+    interrupts = SignalState()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    taken = {number: answer for number, answer in before.items() if answer not in (signal.SIG_IGN, None)}
+    taken = {
+        number: answer
+        for number, answer in before.items()
+        if answer not in (signal.SIG_IGN, None)
+    }
     fatal = {number for number, answer in taken.items() if answer is signal.SIG_DFL}
 
     def give_back() -> None:
@@ -129,7 +137,9 @@ class Watch:
         self._once = Once()
         self._reading, self._writing = socket.socketpair()
         self._writing.setblocking(False)
-        self._thread = threading.Thread(target=self._run, daemon=True, name="tftrain-signals")
+        self._thread = threading.Thread(
+            target=self._run, daemon=True, name="tftrain-signals"
+        )
 
     @property
     def descriptor(self) -> int:
@@ -160,7 +170,9 @@ class Watch:
 
     def _follow(self, first: int) -> None:
         """What is done from the first signal on."""
-        self._once.answer(first)  # the thread runs, so it can tell of the second as well
+        self._once.answer(
+            first
+        )  # the thread runs, so it can tell of the second as well
         start = last_busy = time.monotonic()
         used = time.process_time()
         is_noticed = False
@@ -176,9 +188,13 @@ class Watch:
                 last_busy = now
             if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
                 is_noticed = True
-                _print(f"{said(first)}; the run stops after the call that it is in, a second signal ends it at once")
+                _print(
+                    f"{signal_message(first)}; the run stops after the call that it is in, a second signal ends it at once"
+                )
             if now - last_busy > IDLE_SECONDS or now - start > BUSY_SECONDS:
-                _print(f"{said(first)}; the run hangs, perhaps in its data, and is ended without saving")
+                _print(
+                    f"{signal_message(first)}; the run hangs, perhaps in its data, and is ended without saving"
+                )
                 os._exit(128 + first)
 
     def _next(self, seconds: float | None) -> int | None:
@@ -205,7 +221,11 @@ def watched(fatal: Collection[int] | None = None) -> Iterator[Watch]:
     """
     global _watch
     if fatal is None:
-        fatal = {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+        fatal = {
+            number
+            for number in SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
     is_main = threading.current_thread() is threading.main_thread()
     if _watch is not None or not is_main or not fatal:
         yield _watch or Watch(())

@@ -15,13 +15,25 @@ from rich import box
 from rich.table import Table
 
 from tftrain.config.error_context import InputError, TrainingError, UserCodeError
-from tftrain.config.export import settings
-from tftrain.config.field_types import Many, members, split
+from tftrain.config.export import flat_hparams
+from tftrain.config.field_types import ListOrItem, union_members, unwrap_annotated
 from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import ConfigError, Node, Place, parse, problem, read_scalar
-from tftrain.reporting.tensorboard.hparams import Entry, Outcome, result_tags, write_hparams
+from tftrain.config.yaml_parser import (
+    ConfigError,
+    Node,
+    SourceLocation,
+    format_error,
+    parse,
+    read_scalar,
+)
+from tftrain.reporting.tensorboard.hparams import (
+    Outcome,
+    SweepHparams,
+    result_tags,
+    write_hparams,
+)
 from tftrain.runtime import run_dir
-from tftrain.runtime.metric_mode import direction
+from tftrain.runtime.metric_mode import metric_mode
 from tftrain.runtime.terminal import say
 from tftrain.trainer.results import Result, Results
 
@@ -30,7 +42,7 @@ Train = Callable[[Config, Path], Result]
 ASKED = ("validation", "test", "train")
 
 
-class Row(NamedTuple):
+class SweepResult(NamedTuple):
     """What came of one run of a sweep; `failed` says why there are no results, or none that count."""
 
     trial: Trial
@@ -43,56 +55,82 @@ class Row(NamedTuple):
 class Sweep:
     """Owns the runs of a sweep; `rows` are of those that have ended."""
 
-    def __init__(self, trials: Sequence[Trial], configs: Sequence[Config], parent: Path | None, train: Train):
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        configs: Sequence[Config],
+        parent: Path | None,
+        train: Train,
+    ):
         self._trials, self._configs, self._train = trials, configs, train
-        self.parent = run_dir.new_parent(configs[0].source) if parent is None else parent
+        self.parent = (
+            run_dir.new_parent(configs[0].source) if parent is None else parent
+        )
         digits = len(str(len(trials) - 1))
-        names = [f"{number:0{digits}d}-{run_dir.safe_name(trial.label)}" for number, trial in enumerate(trials)]
+        names = [
+            f"{number:0{digits}d}-{run_dir.safe_name(trial.label)}"
+            for number, trial in enumerate(trials)
+        ]
         self._folders = [self.parent / name.rstrip("-") for name in names]
         for folder in self._folders:
-            run_dir.check(folder, resume=False)
-        self.rows: list[Row] = []
+            run_dir.ensure_available(folder, resume=False)
+        self.rows: list[SweepResult] = []
 
     def run(self) -> None:
         """Train one after the other; one that fails does not keep the others from being trained."""
         for number, (trial, config, folder) in enumerate(
             zip(self._trials, self._configs, self._folders, strict=True), 1
         ):
-            say(f"\nrun {number} of {len(self._trials)}{': ' if trial.label else ''}{trial.label}", flush=True)
+            say(
+                f"\nrun {number} of {len(self._trials)}{': ' if trial.label else ''}{trial.label}",
+                flush=True,
+            )
             row = self._one(trial, config, folder)
             if row.failed:
                 say(f"failed: {row.failed}", flush=True)
             self.rows.append(row)
 
-    def _one(self, trial: Trial, config: Config, folder: Path) -> Row:
+    def _one(self, trial: Trial, config: Config, folder: Path) -> SweepResult:
         began, start = time.time(), time.monotonic()
         outcome, failed = Outcome(), None
         try:
             found = self._train(config, folder)
             outcome.results, outcome.step = found.results, found.last_step()
             failed = found.stopped if found.failed else None
-        except (InputError, UserCodeError, TrainingError, run_dir.RunFolderError) as error:
+        except (
+            InputError,
+            UserCodeError,
+            TrainingError,
+            run_dir.RunFolderError,
+        ) as error:
             failed = str(error).splitlines()[0]
         except Exception as error:  # one that nobody thought of, such as memory that ran out, costs this run alone
             failed = f"{type(error).__name__}: {error}".splitlines()[0]
         if folder.is_dir():
             outcome.succeeded = failed is None
-            write_hparams(folder, self._entry(trial, config, outcome.results), outcome, began)
-        return Row(trial, folder, outcome.results, failed, time.monotonic() - start)
+            write_hparams(
+                folder, self._entry(trial, config, outcome.results), outcome, began
+            )
+        return SweepResult(
+            trial, folder, outcome.results, failed, time.monotonic() - start
+        )
 
-    def _entry(self, trial: Trial, config: Config, results: Results) -> Entry:
+    def _entry(self, trial: Trial, config: Config, results: Results) -> SweepHparams:
         """The settings of a run, those that differ in the sweep as numbers, where all of them are."""
-        found, choices = settings(config), {}
+        found, choices = flat_hparams(config), {}
         for key, value in trial.values.items():
             written = list(dict.fromkeys(one.values[key] for one in self._trials))
             read = [read_scalar(one) for one in written]
-            plain = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in read)
+            plain = all(
+                isinstance(one, (int, float)) and not isinstance(one, bool)
+                for one in read
+            )
             choices[key] = list(map(float, read)) if plain else written
             found[key] = choices[key][written.index(value)]
-        return Entry(found, choices, _tags(results))
+        return SweepHparams(found, choices, _tags(results))
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[SweepResult]) -> Table:
     """The runs, the best first by the first metric and then the loss; those that failed last."""
     done = next((row for row in rows if row.results), None)
     split = next((one for one in ASKED if done and one in done.results), "train")
@@ -108,21 +146,41 @@ def table(rows: Sequence[Row]) -> Table:
     for name in ("", "run"):
         found.add_column(name)
 
-    def rank(row: Row) -> tuple[bool, float, float]:
-        value, loss = (row.results.get(split, {}).get(name, math.nan) for name in (first, "loss"))
-        return row.failed is not None or math.isnan(value), -value if direction(first) == "max" else value, loss
+    def rank(row: SweepResult) -> tuple[bool, float, float]:
+        value, loss = (
+            row.results.get(split, {}).get(name, math.nan) for name in (first, "loss")
+        )
+        return (
+            row.failed is not None or math.isnan(value),
+            -value if metric_mode(first) == "max" else value,
+            loss,
+        )
 
     for row in sorted(rows, key=rank):
-        figures = [f"{row.results[split][name]:.4g}" if name in row.results.get(split, {}) else "-" for name in scored]
+        figures = [
+            f"{row.results[split][name]:.4g}"
+            if name in row.results.get(split, {})
+            else "-"
+            for name in scored
+        ]
         ended = "failed" if row.failed else "done"
-        found.add_row(*row.trial.values.values(), *figures, f"{row.seconds:.1f}", ended, row.folder.name)
+        found.add_row(
+            *row.trial.values.values(),
+            *figures,
+            f"{row.seconds:.1f}",
+            ended,
+            row.folder.name,
+        )
     return found
 
 
 def _tags(results: Results) -> list[str]:
     """The tags of the figures that each run came to, those of validation first, and of the gradient norm."""
     names = list(results.get("train", {"loss": 0.0}))
-    return [*result_tags(names, [split for split in ASKED if split in results]), "Overview/log10_grad_norm"]
+    return [
+        *result_tags(names, [split for split in ASKED if split in results]),
+        "Overview/log10_grad_norm",
+    ]
 
 
 NONE = "none"  # of a list of parts no part at all, of any other setting null
@@ -138,29 +196,53 @@ class Trial(NamedTuple):
     @property
     def label(self) -> str:
         """Such as `limit=0.1 seed=0`."""
-        return " ".join(f"{shortest(key, self.values)}={value}" for key, value in self.values.items())
+        return " ".join(
+            f"{shortest(key, self.values)}={value}"
+            for key, value in self.values.items()
+        )
 
 
-def grid(settings: Sequence[str]) -> list[Trial]:
+def expand_grid(settings: Sequence[str]) -> list[Trial]:
     """All combinations of `KEY.PATH=VALUE,VALUE,...`, the last key changing fastest; raises ConfigError."""
     choices: dict[str, list[str]] = {}
     for text in settings:
         key, _, written = text.partition("=")
-        values = separated(written)
+        values = split_values(written)
         if not key.strip() or not all(values):
-            message = "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none"
-            raise ConfigError([problem(Place(f"--set {text}"), "", message)])
+            message = (
+                "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none"
+            )
+            raise ConfigError(
+                [format_error(SourceLocation(f"--set {text}"), "", message)]
+            )
         read = list(map(_meaning, values))
-        twice = next((one for one, value in zip(values, read, strict=True) if read.count(value) > 1), None)
+        twice = next(
+            (
+                one
+                for one, value in zip(values, read, strict=True)
+                if read.count(value) > 1
+            ),
+            None,
+        )
         if twice is not None:
-            raise ConfigError([problem(Place(f"--set {text}"), "", f"given {twice} twice; expected each value once")])
+            raise ConfigError(
+                [
+                    format_error(
+                        SourceLocation(f"--set {text}"),
+                        "",
+                        f"given {twice} twice; expected each value once",
+                    )
+                ]
+            )
         choices[key.strip()] = values
     varied = [key for key, values in choices.items() if len(values) > 1]
     trials = []
     for values in itertools.product(*choices.values()):
         chosen = dict(zip(choices, values, strict=True))
         flags = [_flag(key, value) for key, value in chosen.items()]
-        flags.sort(key=lambda flag: flag.endswith("=[]"))  # what is left out has no arguments
+        flags.sort(
+            key=lambda flag: flag.endswith("=[]")
+        )  # what is left out has no arguments
         trials.append(Trial({key: chosen[key] for key in varied}, flags))
     return trials
 
@@ -178,10 +260,12 @@ def _plain(node: Node) -> Any:
         return {key: _plain(one) for key, (_, one) in node.value.items()}
     if isinstance(node.value, list):
         return list(map(_plain, node.value))
-    return (node.value,) if isinstance(node.value, bool) else node.value  # true is not 1
+    return (
+        (node.value,) if isinstance(node.value, bool) else node.value
+    )  # true is not 1
 
 
-def separated(text: str) -> list[str]:
+def split_values(text: str) -> list[str]:
     """The values between commas, but not those within brackets, braces or quotes."""
     found, start, depth, quote = [], 0, 0, ""
     for place, letter in enumerate(text):
@@ -212,8 +296,22 @@ def _flag(key: str, value: str) -> str:
         return f"{key}={value}"
     hint: Any = Config
     for length, name in enumerate(key.split("."), 1):
-        record = next((one for one, _ in map(split, members(hint)) if dataclasses.is_dataclass(one)), None)
-        hint = typing.get_type_hints(record, include_extras=True).get(name, Any) if record else Any
-        if any(Many() in marks for _, marks in map(split, members(hint))):
+        record = next(
+            (
+                one
+                for one, _ in map(unwrap_annotated, union_members(hint))
+                if dataclasses.is_dataclass(one)
+            ),
+            None,
+        )
+        hint = (
+            typing.get_type_hints(record, include_extras=True).get(name, Any)
+            if record
+            else Any
+        )
+        if any(
+            ListOrItem() in marks
+            for _, marks in map(unwrap_annotated, union_members(hint))
+        ):
             return f"{'.'.join(key.split('.')[:length])}=[]"
     return f"{key}=null"

@@ -16,28 +16,37 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.config.component import Part
+from tftrain.config.component import Component
 from tftrain.config.conversion import with_article
 from tftrain.config.error_context import InputError
 from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import problem
+from tftrain.config.yaml_parser import format_error
 from tftrain.core import replication
-from tftrain.core.determinism import REPEATABLE, Operations, drawing_words
-from tftrain.core.execution import obstacle
-from tftrain.core.layer_calls import recording, telling
-from tftrain.core.layer_hooks import hooked, layers_of
-from tftrain.core.packing import Packing
-from tftrain.core.types import Batch, Evaluation, Moment, Objective, Probe, Rate, Tensor, Transform, Tree
-from tftrain.core.update import Shares, apply
-from tftrain.core.variables import unknown_to_keras
-from tftrain.diagnostics.layer_trace import kept
-from tftrain.optim.gradients.backprop import whole
+from tftrain.core.determinism import REPEATABLE, Operations, find_random_op
+from tftrain.core.execution import xla_obstacle
+from tftrain.core.layer_calls import record_activations, recording_enabled
+from tftrain.core.layer_hooks import all_layers, patched_attribute
+from tftrain.core.packing import TensorPacker
+from tftrain.core.types import (
+    Batch,
+    LossAndGrads,
+    Objective,
+    Probe,
+    Rate,
+    StepOutputs,
+    Tensor,
+    Transform,
+    Tree,
+)
+from tftrain.core.update import ParamOptions, apply_gradients
+from tftrain.core.variables import preserve_state, untracked_variables
+from tftrain.optim.gradients.backprop import dense_or_zeros
 from tftrain.runtime.names import listed
 
 _ROUNDINGS = 100  # that may differ between two passes, as of sums in another order
 
 
-def shown(found: Any) -> str:
+def describe_result(found: Any) -> str:
     """What a user's function returned, in the words of a message."""
     if found is None:
         return "nothing (None)"
@@ -46,16 +55,22 @@ def shown(found: Any) -> str:
     if isinstance(found, tf.IndexedSlices):
         return "a tf.IndexedSlices"
     if tf.is_tensor(found):
-        return with_article(f"{found.dtype.name} tensor of the shape {list(found.shape)}")
+        return with_article(
+            f"{found.dtype.name} tensor of the shape {list(found.shape)}"
+        )
     if isinstance(found, (tuple, list)):
         return f"a {type(found).__name__} of {len(found)}"
-    return f"{found}" if isinstance(found, (bool, int, float)) else with_article(type(found).__name__)
+    return (
+        f"{found}"
+        if isinstance(found, (bool, int, float))
+        else with_article(type(found).__name__)
+    )
 
 
 def expect(found: Any, record: type, expected: str) -> None:
     """Refuse what is of another type."""
     if not isinstance(found, record):
-        raise TypeError(f"gave {shown(found)}; expected {expected}")
+        raise TypeError(f"gave {describe_result(found)}; expected {expected}")
 
 
 def try_rate(found: Any) -> None:
@@ -80,18 +95,30 @@ def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
     """
     rate = tf.constant(0.01)
 
-    def trained(own_rate: Tensor, share: Shares) -> np.ndarray:
+    def trained(own_rate: Tensor, share: ParamOptions) -> np.ndarray:
         optimizer = build()
-        variable = keras.Variable(np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3), name="kernel")
+        variable = keras.Variable(
+            np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3), name="kernel"
+        )
         optimizer.build([variable])
         for step in range(3):
             grad = tf.cos(tf.reshape(tf.range(6.0), [2, 3]) + step)
-            replication.run(lambda grad: apply(optimizer, [grad], [variable], own_rate, [share]), grad)
+            replication.run(
+                lambda grad: apply_gradients(
+                    optimizer, [grad], [variable], own_rate, [share]
+                ),
+                grad,
+            )
         return variable.numpy()
 
     try:
-        grouped, alone = trained(rate, Shares(multiple)), trained(rate * multiple, Shares())
-    except Exception:  # whatever a user's optimizer raises; with the model's parameters it may do
+        grouped, alone = (
+            trained(rate, ParamOptions(multiple)),
+            trained(rate * multiple, ParamOptions()),
+        )
+    except (
+        Exception
+    ):  # whatever a user's optimizer raises; with the model's parameters it may do
         return True
     return np.allclose(grouped, alone, rtol=1e-4, atol=1e-7)
 
@@ -106,7 +133,9 @@ def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:
     _expect_gradients(grads, params)
     _expect_same(state, after)
     if not isinstance(scalars, dict):
-        raise TypeError(f"its update gave {shown(scalars)} as scalars; expected a dict of numbers")
+        raise TypeError(
+            f"its update gave {describe_result(scalars)} as scalars; expected a dict of numbers"
+        )
     for name, value in scalars.items():
         if name == "rate":
             raise TypeError(
@@ -119,7 +148,9 @@ def try_method(found: Any, objective: Objective, sample: Batch) -> None:
     """Traces one evaluation of a sample, which changes nothing."""
     expected = "an Evaluation(loss, grads, outputs) of tftrain.core.types"
     if not callable(found):
-        raise TypeError(f"gave {shown(found)}; expected a function (objective, batch, carry) that gives {expected}")
+        raise TypeError(
+            f"gave {describe_result(found)}; expected a function (objective, batch, carry) that gives {expected}"
+        )
     given = []
 
     def evaluate(batch: Batch) -> int:
@@ -127,41 +158,66 @@ def try_method(found: Any, objective: Objective, sample: Batch) -> None:
         return 0
 
     batch = _as_tensors(sample)
-    tf.function(lambda: replication.run(evaluate, batch), autograph=False).get_concrete_function()
-    if not isinstance(given[0], Evaluation):
-        raise TypeError(f"its function gave {shown(given[0])}; expected {expected}")
+    tf.function(
+        lambda: replication.run(evaluate, batch), autograph=False
+    ).get_concrete_function()
+    if not isinstance(given[0], LossAndGrads):
+        raise TypeError(
+            f"its function gave {describe_result(given[0])}; expected {expected}"
+        )
     _expect_number(given[0].loss, "as the loss ")
     _expect_gradients(given[0].grads, objective.params)
 
 
-def try_probe(found: Probe, objective: Objective, names: Sequence[str], sample: Batch) -> Any:
+def try_probe(
+    found: Probe, objective: Objective, names: Sequence[str], sample: Batch
+) -> Any:
     """What it measures of a sample, as a run would hand it to `read`; the model is called as in validation.
 
     The gradients, before and after the transforms, are those of the sample, the updates a thousandth of the weights.
     """
-    batch, packing = _as_tensors(sample), Packing()
+    batch, packing = _as_tensors(sample), TensorPacker()
 
     def look() -> tuple[Tensor, Tensor]:
-        with recording() as activations, tf.GradientTape() as tape:
+        with record_activations() as activations, tf.GradientTape() as tape:
             loss, outputs, _ = objective(batch, training=False)
         params = list(map(tf.convert_to_tensor, objective.params))
-        grads = list(map(whole, tape.gradient(loss, objective.params), params))
-        moment = Moment(loss, outputs, params, grads, grads, [one / 1000 for one in params], tuple(names), activations)
+        grads = list(map(dense_or_zeros, tape.gradient(loss, objective.params), params))
+        moment = StepOutputs(
+            loss,
+            outputs,
+            params,
+            grads,
+            grads,
+            [one / 1000 for one in params],
+            tuple(names),
+            activations,
+        )
         return packing.packed(_measured(found.measure(moment)))
 
-    with kept(objective.model), telling(objective.model), replication.first_of(objective.model.variables[0].value):
+    with (
+        preserve_state(objective.model),
+        recording_enabled(objective.model),
+        replication.first_of(objective.model.variables[0].value),
+    ):
         traced = tf.function(look, autograph=False).get_concrete_function()
         return packing.each(*(part.numpy()[None] for part in traced()))[0]
 
 
 def _measured(found: Any) -> Tree:
     for leaf in tf.nest.flatten(found):
-        if not tf.is_tensor(leaf) and not _is_numeric(leaf) or isinstance(leaf, tf.IndexedSlices):
-            raise TypeError(f"its measure gave {shown(leaf)}; expected tensors, in dicts, lists or tuples")
+        if (
+            not tf.is_tensor(leaf)
+            and not _is_numeric(leaf)
+            or isinstance(leaf, tf.IndexedSlices)
+        ):
+            raise TypeError(
+                f"its measure gave {describe_result(leaf)}; expected tensors, in dicts, lists or tuples"
+            )
     return found
 
 
-def unequal(objective: Objective, batch: Batch) -> str | None:
+def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
     """How the losses of equal passes differ by more than rounding, in words; None where they are equal or not finite.
 
     The pass is traced twice and run twice, for an operation may draw at either, and once as in training, which may draw
@@ -173,12 +229,23 @@ def unequal(objective: Objective, batch: Batch) -> str | None:
         with objective.at([tf.convert_to_tensor(param) for param in objective.params]):
             return objective(batch)[0]
 
-    with kept(objective.model), replication.first_of(objective.model.variables[0].value):
-        both = tf.function(lambda: [once(), once()], autograph=False).get_concrete_function()
+    with (
+        preserve_state(objective.model),
+        replication.first_of(objective.model.variables[0].value),
+    ):
+        both = tf.function(
+            lambda: [once(), once()], autograph=False
+        ).get_concrete_function()
         losses = [loss.numpy() for _ in range(2) for loss in both()]
-        losses.append(tf.function(lambda: objective(batch)[0], autograph=False)().numpy())
+        losses.append(
+            tf.function(lambda: objective(batch)[0], autograph=False)().numpy()
+        )
         least, most = float(min(losses)), float(max(losses))
-        rounding = _ROUNDINGS * float(np.finfo(losses[0].dtype).eps) * max(abs(least), abs(most))
+        rounding = (
+            _ROUNDINGS
+            * float(np.finfo(losses[0].dtype).eps)
+            * max(abs(least), abs(most))
+        )
         if not all(map(math.isfinite, losses)) or most - least <= rounding:
             return None
         why = _drawing(objective.model, once)
@@ -199,50 +266,73 @@ def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
         def tell(*args: Any, **kwargs: Any) -> Any:
             operations = Operations()
             outputs = call(*args, **kwargs)
-            drawing = drawing_words(operations.since())
-            found.extend([f": in {layer.name} ({type(layer).__name__}) {drawing}"] if drawing else [])
+            drawing = find_random_op(operations.since())
+            found.extend(
+                [f": in {layer.name} ({type(layer).__name__}) {drawing}"]
+                if drawing
+                else []
+            )
             return outputs
 
         return tell
 
     def trace() -> None:
         operations = Operations()
-        with hooked(layers_of(model), told):
+        with patched_attribute(all_layers(model), told):
             evaluate()
-        drawing = drawing_words(operations.since())
+        drawing = find_random_op(operations.since())
         found.extend([f": {drawing}"] if drawing else [])
 
     tf.function(trace, autograph=False).get_concrete_function()
-    return next(iter([*found, *_drawing_cells(model)]), "")  # an inner layer is through before the one around it
+    return next(
+        iter([*found, *_drawing_cells(model)]), ""
+    )  # an inner layer is through before the one around it
 
 
 def _drawing_cells(model: Any) -> list[str]:
     """The recurrent layers that draw numbers anew at each time step, as dropout of the layer itself does not."""
-    recurrent = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
+    recurrent = [
+        layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)
+    ]
     return [
         f": {layer.name} ({type(layer).__name__}) draws other random numbers at each time step"
         for layer in recurrent
-        if any(inner._seed_generators for inner in layers_of(layer.cell) if not hasattr(inner, "get_dropout_mask"))
+        if any(
+            inner._seed_generators
+            for inner in all_layers(layer.cell)
+            if not hasattr(inner, "get_dropout_mask")
+        )
     ]
 
 
-def try_score(function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]) -> None:
+def try_score(
+    function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]
+) -> None:
     """A user's loss or metric (y_true, y_pred) of a sample."""
     found = function(y, outputs, **arguments)
     if not _is_numeric(found):
-        raise TypeError(f"gave {shown(found)}; expected a number for each example, or one for all")
+        raise TypeError(
+            f"gave {describe_result(found)}; expected a number for each example, or one for all"
+        )
 
 
 def expect_functions(record: Any, names: Sequence[str]) -> None:
     for name in names:
         if not callable(getattr(record, name)):
-            kind, given = with_article(type(record).__name__), shown(getattr(record, name))
-            raise TypeError(f"gave {kind} with {given} as its {name}; expected a function")
+            kind, given = (
+                with_article(type(record).__name__),
+                describe_result(getattr(record, name)),
+            )
+            raise TypeError(
+                f"gave {kind} with {given} as its {name}; expected a function"
+            )
 
 
 def _of_length(found: Any, expected: str) -> Sequence[Any]:
     if not isinstance(found, (tuple, list)) or len(found) != expected.count(",") + 1:
-        raise TypeError(f"its update gave {shown(found)}; expected {expected}")
+        raise TypeError(
+            f"its update gave {describe_result(found)}; expected {expected}"
+        )
     return found
 
 
@@ -255,16 +345,25 @@ def _is_numeric(found: Any) -> bool:
 
 
 def _expect_number(found: Any, role: str = "") -> None:
-    if not _is_numeric(found) or tf.convert_to_tensor(found).shape.rank not in (0, None):
-        raise ValueError(f"gave {shown(found)} {role}where one number is expected")
+    if not _is_numeric(found) or tf.convert_to_tensor(found).shape.rank not in (
+        0,
+        None,
+    ):
+        raise ValueError(
+            f"gave {describe_result(found)} {role}where one number is expected"
+        )
 
 
 def _expect_gradients(found: Any, params: Sequence[tf.Variable]) -> None:
     if not isinstance(found, (tuple, list)):
-        raise TypeError(f"gave {shown(found)} as gradients; expected a list of {len(params)}, one for each parameter")
+        raise TypeError(
+            f"gave {describe_result(found)} as gradients; expected a list of {len(params)}, one for each parameter"
+        )
     for one in found:
         if not tf.is_tensor(one):
-            raise TypeError(f"gave {shown(one)} as a gradient; expected a tensor for each parameter")
+            raise TypeError(
+                f"gave {describe_result(one)} as a gradient; expected a tensor for each parameter"
+            )
     shapes, expected = ([tuple(one.shape) for one in some] for some in (found, params))
     if shapes != expected:
         raise ValueError(
@@ -273,21 +372,30 @@ def _expect_gradients(found: Any, params: Sequence[tf.Variable]) -> None:
 
 
 def _as_tensors(sample: Batch) -> Batch:
-    return Batch(*(part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part) for part in sample))
+    return Batch(
+        *(
+            part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part)
+            for part in sample
+        )
+    )
 
 
 def _tensors(state: Tree) -> Tree:
     for leaf in tf.nest.flatten(state):
         if not _is_numeric(leaf):
-            raise TypeError(f"its init gave {shown(leaf)} in its state; expected tensors, in tuples, lists or dicts")
+            raise TypeError(
+                f"its init gave {describe_result(leaf)} in its state; expected tensors, in tuples, lists or dicts"
+            )
     return tf.nest.map_structure(tf.convert_to_tensor, state)
 
 
 def _expect_same(state: Tree, after: Tree) -> None:
     """The variables that hold a state can take no other form of it."""
-    told = [str(tf.nest.map_structure(shown, one)) for one in (after, state)]
+    told = [str(tf.nest.map_structure(describe_result, one)) for one in (after, state)]
     if told[0] != told[1]:
-        raise ValueError(f"its update gave the state {told[0]}; expected the form that init gives: {told[1]}")
+        raise ValueError(
+            f"its update gave the state {told[0]}; expected the form that init gives: {told[1]}"
+        )
 
 
 # Methods of a keras.Model that `fit` and `evaluate` call and a run does not, with what to write in their place.
@@ -304,29 +412,42 @@ _TRAINING = {
 }
 _SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 _ROOT_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
-_LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization)
+_LOOKUPS = (
+    keras.layers.IntegerLookup,
+    keras.layers.StringLookup,
+    keras.layers.TextVectorization,
+)
 
 
-def expect_plain_training(part: Part, model: keras.Model) -> None:
+def expect_plain_training(part: Component, model: keras.Model) -> None:
     """Refuse a model with training of its own, which a run would take no notice of; raises InputError.
 
     Of a saved model that was compiled a line is told instead, for that is how Keras saves what it trained.
     """
     for name, instead in _TRAINING.items():
-        if name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name):
+        if name in vars(model) or getattr(type(model), name) is not getattr(
+            keras.Model, name
+        ):
             message = f"{part.name} has a {name} of its own, which is not called here; {instead}, and leave {name} out"
-            raise InputError(problem(part.place, "model", message))
+            raise InputError(format_error(part.place, "model", message))
     if not model.compiled:
         return
-    if model.loss is None or part.target == "tftrain.models.serialization:saved":
-        given = [name for name in ("loss", "optimizer", "metrics") if (model.get_compile_config() or {}).get(name)]
+    if (
+        model.loss is None
+        or part.target == "tftrain.models.serialization:load_saved_model"
+    ):
+        given = [
+            name
+            for name in ("loss", "optimizer", "metrics")
+            if (model.get_compile_config() or {}).get(name)
+        ]
         warnings.warn(
             f"the model comes compiled with {', '.join(given)}, which are not used here: those of the config are",
             stacklevel=2,
         )
         return
     raise InputError(
-        problem(
+        format_error(
             part.place,
             "model",
             f"{part.name} gives a model that was compiled with a loss (compile(loss=...)), which is not used here; "
@@ -336,24 +457,24 @@ def expect_plain_training(part: Part, model: keras.Model) -> None:
     )
 
 
-def expect_scopes(part: Part, model: keras.Model) -> None:
+def expect_scopes(part: Component, model: keras.Model) -> None:
     """The names of the model and its layers are such that TensorFlow can use them in a graph; raises InputError."""
-    for layer in layers_of(model):
+    for layer in all_layers(model):
         pattern = _ROOT_SCOPE if layer is model else _SCOPE
         if not pattern.fullmatch(layer.name):
             what = "model" if layer is model else f"layer ({type(layer).__name__})"
             message = f"its {what} has the name '{layer.name}', which TensorFlow does not take; expected a name of "
             message += "letters from A to z, digits, '_', '-' and '.', that begins with a letter or digit"
-            raise InputError(problem(part.place, "model", message))
+            raise InputError(format_error(part.place, "model", message))
 
 
-def expect_adapted(part: Part, model: keras.Model) -> None:
+def expect_adapted(part: Component, model: keras.Model) -> None:
     """Refuse layers that should have learned from data by `adapt`, and have not; raises InputError."""
-    for layer in layers_of(model):
+    for layer in all_layers(model):
         missing = _not_adapted(layer)
         if missing:
             message = f"its layer '{layer.name}' ({type(layer).__name__}) {missing}"
-            raise InputError(problem(part.place, "model", message))
+            raise InputError(format_error(part.place, "model", message))
 
 
 def _not_adapted(layer: Any) -> str | None:
@@ -363,30 +484,44 @@ def _not_adapted(layer: Any) -> str | None:
         if layer.input_mean is not None:
             return None
         # What adapts a layer builds it, and one that is built anew moves nothing.
-        is_identity = not layer.built or not np.any(layer.adapt_mean) and np.all(np.equal(layer.adapt_variance, 1))
+        is_identity = (
+            not layer.built
+            or not np.any(layer.adapt_mean)
+            and np.all(np.equal(layer.adapt_variance, 1))
+        )
         told = f"was never adapted, so it changes nothing; {where}, give it mean and variance, or write data: "
         return told + "{preprocess: standardize} in its place" if is_identity else None
     if isinstance(layer, keras.layers.Discretization):
-        return None if layer.bin_boundaries else f"was never adapted; {where}, or give it bin_boundaries"
+        return (
+            None
+            if layer.bin_boundaries
+            else f"was never adapted; {where}, or give it bin_boundaries"
+        )
     if isinstance(layer, _LOOKUPS):
         lookup = getattr(layer, "_lookup_layer", layer)
-        fixed = len(lookup.get_vocabulary(include_special_tokens=True)) - len(lookup.get_vocabulary(False))
+        fixed = len(lookup.get_vocabulary(include_special_tokens=True)) - len(
+            lookup.get_vocabulary(False)
+        )
         is_empty = lookup.vocabulary_size() <= fixed
-        return f"was never adapted, so it knows no word; {where}, or give it a vocabulary" if is_empty else None
+        return (
+            f"was never adapted, so it knows no word; {where}, or give it a vocabulary"
+            if is_empty
+            else None
+        )
     return None
 
 
-def expect_within(config: Config, steps: int) -> None:
+def check_profile_window(config: Config, steps: int) -> None:
     """The window of the profile lies within the run."""
     window, path = config.log.profile, "log.profile"
     if window and window[1] > steps:
         message = f"given {list(window)}, but the run ends with step {steps}; expected two steps up to that one"
-        raise InputError(problem(config.place(path), path, message))
+        raise InputError(format_error(config.place(path), path, message))
 
 
-def tell_unknown(model: keras.Model) -> None:
+def warn_untracked_variables(model: keras.Model) -> None:
     """Warn of what the model keeps in a way that Keras does not see."""
-    held = listed(unknown_to_keras(model))
+    held = listed(untracked_variables(model))
     if held:
         warnings.warn(
             f"the model holds variables that Keras neither trains nor saves, so a resumed run has new ones: {held}; "
@@ -399,7 +534,13 @@ def tell_unknown(model: keras.Model) -> None:
 def expect_compilable(config: Config, compiled: Iterable[Any], sample: Batch) -> None:
     """The steps that XLA is to compile can be."""
     for step in compiled:
-        why = obstacle(step, sample)
+        why = xla_obstacle(step, sample)
         if why:
             path = "training.jit_compile"
-            raise InputError(problem(config.place(path), path, f"given true, but this step cannot be compiled: {why}"))
+            raise InputError(
+                format_error(
+                    config.place(path),
+                    path,
+                    f"given true, but this step cannot be compiled: {why}",
+                )
+            )

@@ -38,7 +38,12 @@ def breast_cancer():
 
 def _table(file: str, header_lines: int = 1):
     """The columns of one of scikit-learn's files, float32; the last has the labels."""
-    path = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "data" / file
+    path = (
+        Path(importlib.util.find_spec("sklearn").origin).parent
+        / "datasets"
+        / "data"
+        / file
+    )
     content = path.read_bytes()
     text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
     # NumPy, given a path, asks for the working directory, which may have been deleted.

@@ -6,10 +6,18 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from tftrain.config.field_types import NonNegativeFloat, PositiveFloat, PositiveInt, Range
+from tftrain.config.field_types import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+)
 
 PERIODS = (12.5, 31.0, 77.0)  # of `series`, in time steps; no two have a common beat
-STORMS = (0.02, 0.2)  # the noise of its calm and of its stormy regime, as standard deviations
+STORMS = (
+    0.02,
+    0.2,
+)  # the noise of its calm and of its stormy regime, as standard deviations
 CHANGE = 0.05  # the chance that its regime changes, at each time step
 
 
@@ -35,7 +43,11 @@ def sine(
 
 
 def series(
-    examples: PositiveInt = 500, length: PositiveInt = 100, targets: Literal["last", "each"] = "last", *, seed: int
+    examples: PositiveInt = 500,
+    length: PositiveInt = 100,
+    targets: Literal["last", "each"] = "last",
+    *,
+    seed: int,
 ):
     """Windows of a harder series: three periods (12.5, 31 and 77 steps), a trend, and noise that is calm or stormy.
 
@@ -46,11 +58,16 @@ def series(
     time = np.arange(length + 1)
     values = rng.normal(0, 1, (examples, 1)) * time / length
     for period in PERIODS:
-        phase, amplitude = rng.uniform(0, 2 * np.pi, (examples, 1)), rng.uniform(0.3, 1, (examples, 1))
+        phase, amplitude = (
+            rng.uniform(0, 2 * np.pi, (examples, 1)),
+            rng.uniform(0.3, 1, (examples, 1)),
+        )
         values = values + amplitude * np.sin(2 * np.pi * time / period + phase)
     changes = rng.random(values.shape) < CHANGE
     stormy = (rng.integers(0, 2, (examples, 1)) + np.cumsum(changes, 1)) % 2
-    return _windows(values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy], targets)
+    return _windows(
+        values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy], targets
+    )
 
 
 def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: int):
@@ -59,7 +76,10 @@ def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: 
     With `batch_size: full` and an update for each window a recurrent model goes along all lanes at once, and its
     states start anew only where an epoch does.
     """
-    return tuple(part.reshape(lanes, length, 1) for part in series(1, lanes * length, "each", seed=seed))
+    return tuple(
+        part.reshape(lanes, length, 1)
+        for part in series(1, lanes * length, "each", seed=seed)
+    )
 
 
 def _windows(values: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +88,9 @@ def _windows(values: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
     return values[:, :-1], values[:, 1:] if targets == "each" else values[:, -1]
 
 
-def adding(examples: PositiveInt = 2000, length: Annotated[int, Range(2)] = 50, *, seed: int):
+def adding(
+    examples: PositiveInt = 2000, length: Annotated[int, Range(2)] = 50, *, seed: int
+):
     """The sum of two marked numbers out of `length`; x `[examples, length, 2]`, y `[examples, 1]`.
 
     The first feature is uniform from 0 to 1; the second is 1 at one step in each half of the sequence, else 0. Who
@@ -78,7 +100,10 @@ def adding(examples: PositiveInt = 2000, length: Annotated[int, Range(2)] = 50, 
     rng = np.random.default_rng(seed)
     numbers = rng.uniform(0, 1, (examples, length))
     marks = np.zeros((examples, length))
-    first, second = rng.integers(0, length // 2, examples), rng.integers(length // 2, length, examples)
+    first, second = (
+        rng.integers(0, length // 2, examples),
+        rng.integers(length // 2, length, examples),
+    )
     marks[np.arange(examples), first] = marks[np.arange(examples), second] = 1
     y = (numbers * marks).sum(1, keepdims=True)
     return np.stack([numbers, marks], 2).astype(np.float32), y.astype(np.float32)

@@ -6,11 +6,20 @@ from typing import Annotated
 
 import numpy as np
 
-from tftrain.config.field_types import NonNegativeFloat, PositiveFloat, PositiveInt, Range
+from tftrain.config.field_types import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+)
 
 
 def blobs(
-    examples: Annotated[int, Range(4)] = 400, spread: PositiveFloat = 0.3, radius: PositiveFloat = 2.0, *, seed: int
+    examples: Annotated[int, Range(4)] = 400,
+    spread: PositiveFloat = 0.3,
+    radius: PositiveFloat = 2.0,
+    *,
+    seed: int,
 ):
     """An island: half of the points, labeled 1, are a cloud around the origin, and the others a ring around it.
 
@@ -23,17 +32,26 @@ def blobs(
     return _noisy(np.where(y[:, np.newaxis] == 1, 0, ring), spread, rng), y
 
 
-def xor_blobs(examples: Annotated[int, Range(4)] = 400, spread: PositiveFloat = 0.2, *, seed: int):
+def xor_blobs(
+    examples: Annotated[int, Range(4)] = 400, spread: PositiveFloat = 0.2, *, seed: int
+):
     """Four clouds around the points of XOR, (0, 0), (0, 1), (1, 0) and (1, 1), labeled as these; x `[examples, 2]`.
 
     `spread` is the standard deviation of a cloud.
     """
     corner = np.arange(examples) % 4
     centers = np.stack([corner // 2, corner % 2], 1)
-    return _noisy(centers, spread, np.random.default_rng(seed)), centers[:, 0] ^ centers[:, 1]
+    return _noisy(centers, spread, np.random.default_rng(seed)), centers[
+        :, 0
+    ] ^ centers[:, 1]
 
 
-def moons(examples: Annotated[int, Range(4)] = 400, noise: NonNegativeFloat = 0.1, *, seed: int):
+def moons(
+    examples: Annotated[int, Range(4)] = 400,
+    noise: NonNegativeFloat = 0.1,
+    *,
+    seed: int,
+):
     """Two half circles of radius 1 that reach into each other; x `[examples, 2]`.
 
     `noise` is the standard deviation of what is added to each coordinate.
@@ -41,12 +59,19 @@ def moons(examples: Annotated[int, Range(4)] = 400, noise: NonNegativeFloat = 0.
     rng = np.random.default_rng(seed)
     y = np.arange(examples) % 2
     angle = rng.uniform(0, np.pi, examples)
-    upper, lower = (np.cos(angle), np.sin(angle)), (1 - np.cos(angle), 0.5 - np.sin(angle))
+    upper, lower = (
+        (np.cos(angle), np.sin(angle)),
+        (1 - np.cos(angle), 0.5 - np.sin(angle)),
+    )
     return _noisy(np.where(y == 0, upper, lower).T, noise, rng), y
 
 
 def spirals(
-    examples: Annotated[int, Range(4)] = 400, turns: PositiveFloat = 1.5, noise: NonNegativeFloat = 0.03, *, seed: int
+    examples: Annotated[int, Range(4)] = 400,
+    turns: PositiveFloat = 1.5,
+    noise: NonNegativeFloat = 0.03,
+    *,
+    seed: int,
 ):
     """Two spirals wound around each other, from the origin to radius 1, each in `turns` turns; x `[examples, 2]`.
 
@@ -59,7 +84,9 @@ def spirals(
     return _noisy((radius * [np.cos(angle), np.sin(angle)]).T, noise, rng), y
 
 
-def _noisy(points: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+def _noisy(
+    points: np.ndarray, deviation: float, rng: np.random.Generator
+) -> np.ndarray:
     return (points + rng.normal(0, deviation, points.shape)).astype(np.float32)
 
 
@@ -79,7 +106,9 @@ def large_features(
     """
     rng = np.random.default_rng(seed)
     plain = rng.normal(0, 1, (examples, features))
-    y = plain @ rng.normal(0, features**-0.5, (features, 1)) + rng.normal(0, noise, (examples, 1))
+    y = plain @ rng.normal(0, features**-0.5, (features, 1)) + rng.normal(
+        0, noise, (examples, 1)
+    )
     sizes = np.geomspace(1, largest, features) if features > 1 else largest
     return (plain * sizes).astype(np.float32), y.astype(np.float32)
 

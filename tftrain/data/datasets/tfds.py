@@ -23,7 +23,9 @@ from tftrain.runtime.errors import DataError
 
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 PROBE_SECONDS = 3.0
-SMALL_BYTES = 2**28  # a split up to this size is read into arrays, such as all of MNIST or CIFAR-10
+SMALL_BYTES = (
+    2**28
+)  # a split up to this size is read into arrays, such as all of MNIST or CIFAR-10
 ARRAY_BYTES = 4 * 2**30  # one in array_record files up to this
 READ_TOGETHER = 256  # examples
 NEIGHBOURS = 64  # examples of a file that stay near to each other when they are shuffled, for they are read at once
@@ -56,13 +58,17 @@ def tfds(
     try:
         return {name: _read(maker, spec, columns) for name, spec in splits.items()}
     except tf.errors.OpError as error:
-        raise DataError(f"data set '{dataset}' is damaged in {maker.data_path}: {error.message}") from error
+        raise DataError(
+            f"data set '{dataset}' is damaged in {maker.data_path}: {error.message}"
+        ) from error
 
 
 def _maker(dataset: str, data_dir: str | None, code: str | None) -> Any:
     parsed = NAME.fullmatch(dataset)
     if not parsed:
-        raise DataError(f"'{dataset}' is no name of a data set; expected `name`, `name/config` or `name/config:1.0.0`")
+        raise DataError(
+            f"'{dataset}' is no name of a data set; expected `name`, `name/config` or `name/config:1.0.0`"
+        )
     if code:
         _register(code)
     try:
@@ -70,8 +76,14 @@ def _maker(dataset: str, data_dir: str | None, code: str | None) -> Any:
     except library.core.DatasetNotFoundError:
         names = library.list_builders(with_community_datasets=False)
         close = difflib.get_close_matches(parsed["name"].lower(), names, 1)
-        hint = f"did you mean '{close[0]}'?" if close else "a builder of your own is named by `builder: module:Class`"
-        raise DataError(f"tensorflow-datasets has no data set '{parsed['name']}'; {hint}") from None
+        hint = (
+            f"did you mean '{close[0]}'?"
+            if close
+            else "a builder of your own is named by `builder: module:Class`"
+        )
+        raise DataError(
+            f"tensorflow-datasets has no data set '{parsed['name']}'; {hint}"
+        ) from None
     except (ValueError, AssertionError) as error:
         raise DataError(f"data set '{dataset}': {_one_line(error)}") from error
 
@@ -85,22 +97,38 @@ def _register(code: str) -> None:
         raise DataError(f"builder '{code}' cannot be imported: {error}") from error
     if name and not hasattr(loaded, name):
         close = difflib.get_close_matches(name, dir(loaded), 1)
-        raise DataError(f"module '{module}' has no '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
+        raise DataError(
+            f"module '{module}' has no '{name}'"
+            + (f"; did you mean '{close[0]}'?" if close else "")
+        )
 
 
-def _prepare(maker: Any, dataset: str, data_dir: str | None, download: bool, is_own: bool) -> None:
+def _prepare(
+    maker: Any, dataset: str, data_dir: str | None, download: bool, is_own: bool
+) -> None:
     found = maker.data_path
-    what = f"{found} holds no dataset_info.json" if found.exists() else f"there is no {found}"
+    what = (
+        f"{found} holds no dataset_info.json"
+        if found.exists()
+        else f"there is no {found}"
+    )
     missing = f"data set '{dataset}' is not prepared: {what}"
     command = f"tfds build {dataset}" + (f" --data_dir {data_dir}" if data_dir else "")
     if not download:
-        raise DataError(f"{missing}; set `download: true`" + ("" if is_own else f", or run `{command}`"))
+        raise DataError(
+            f"{missing}; set `download: true`"
+            + ("" if is_own else f", or run `{command}`")
+        )
     if not is_own and not _is_network_there():  # a builder of one's own may need none
-        raise DataError(f"{missing}, and no network to download it; run `{command}` on a machine with one and copy it")
+        raise DataError(
+            f"{missing}, and no network to download it; run `{command}` on a machine with one and copy it"
+        )
     try:
         maker.download_and_prepare()
     except Exception as error:  # anything: code of the data set, the disk, the servers
-        raise DataError(f"data set '{dataset}' could not be prepared: {_one_line(error)}") from error
+        raise DataError(
+            f"data set '{dataset}' could not be prepared: {_one_line(error)}"
+        ) from error
 
 
 def _is_network_there() -> bool:
@@ -114,7 +142,9 @@ def _is_network_there() -> bool:
             socket.create_connection(host, PROBE_SECONDS).close()
             answered.set()
 
-    thread = threading.Thread(target=probe, daemon=True)  # looking up a name knows no time limit
+    thread = threading.Thread(
+        target=probe, daemon=True
+    )  # looking up a name knows no time limit
     thread.start()
     thread.join(PROBE_SECONDS)
     return answered.is_set()
@@ -122,18 +152,28 @@ def _is_network_there() -> bool:
 
 def _columns(info: Any, inputs: str | list[str] | None, target: str | None) -> tuple:
     """The features of x (a name or a list) and of y, and that of the weight if there is one."""
-    names = sorted(info.features.keys()) if isinstance(info.features, library.features.FeaturesDict) else []
+    names = (
+        sorted(info.features.keys())
+        if isinstance(info.features, library.features.FeaturesDict)
+        else []
+    )
     if inputs is None and target is None:
         keys = info.supervised_keys
         if keys is None or not all(isinstance(key, str) for key in keys):
-            raise DataError(f"'{info.name}' has no supervised pair; name its `inputs` and `target`: {', '.join(names)}")
+            raise DataError(
+                f"'{info.name}' has no supervised pair; name its `inputs` and `target`: {', '.join(names)}"
+            )
         return tuple(keys)
     if inputs is None or target is None:
-        raise DataError(f"`inputs` and `target` go together; '{info.name}' has {', '.join(names)}")
+        raise DataError(
+            f"`inputs` and `target` go together; '{info.name}' has {', '.join(names)}"
+        )
     for name in [*([inputs] if isinstance(inputs, str) else inputs), target]:
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names)}"
+            hint = (
+                f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names)}"
+            )
             raise DataError(f"'{info.name}' has no feature '{name}'; {hint}")
     return inputs, target
 
@@ -144,26 +184,41 @@ def _split(maker: Any, spec: str | list[str]) -> str:
         maker.info.splits[spec]
     except (ValueError, KeyError) as error:
         known = ", ".join(sorted(maker.info.splits))
-        raise DataError(f"'{spec}' is no split of '{maker.name}': {_one_line(error)} (its splits: {known})") from error
+        raise DataError(
+            f"'{spec}' is no split of '{maker.name}': {_one_line(error)} (its splits: {known})"
+        ) from error
     return spec
 
 
 def _read(maker: Any, spec: str, columns: tuple) -> Any:
     def pick(example: dict) -> tuple:
-        return tuple(example[c] if isinstance(c, str) else {name: example[name] for name in c} for c in columns)
+        return tuple(
+            example[c] if isinstance(c, str) else {name: example[name] for name in c}
+            for c in columns
+        )
 
     if maker.info.file_format is library.core.FileFormat.ARRAY_RECORD:
         return _read_arrays(_Records(maker.as_data_source(split=spec), pick))
     # Caching is the run's choice, and the order of the files is part of the data position.
     config = library.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-    data = maker.as_dataset(split=spec, shuffle_files=False, read_config=config).map(pick)
+    data = maker.as_dataset(split=spec, shuffle_files=False, read_config=config).map(
+        pick
+    )
     if _is_small(data, maker.info.splits[spec].num_examples):
         return _in_memory(data)
     files = maker.info.splits[spec].file_instructions
-    if maker.info.file_format is not library.core.FileFormat.TFRECORD or not all(map(_is_local, files)):
+    if maker.info.file_format is not library.core.FileFormat.TFRECORD or not all(
+        map(_is_local, files)
+    ):
         return data
-    ranges = [(os.fspath(file.filename), file.skip, file.skip + file.take) for file in files]
-    return tfrecords(ranges, lambda record: pick(maker.info.features.deserialize_example(record)), NEIGHBOURS)
+    ranges = [
+        (os.fspath(file.filename), file.skip, file.skip + file.take) for file in files
+    ]
+    return tfrecords(
+        ranges,
+        lambda record: pick(maker.info.features.deserialize_example(record)),
+        NEIGHBOURS,
+    )
 
 
 def _is_local(file: Any) -> bool:
@@ -174,7 +229,11 @@ def _is_small(data: tf.data.Dataset, examples: int) -> bool:
     leaves = tf.nest.flatten(data.element_spec)
     if not all(leaf.shape.is_fully_defined() for leaf in leaves):
         return False
-    return 0 < examples * sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves) <= SMALL_BYTES
+    return (
+        0
+        < examples * sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
+        <= SMALL_BYTES
+    )
 
 
 def _in_memory(data: tf.data.Dataset) -> tuple:
@@ -200,7 +259,9 @@ class _Records:
 
 def _read_arrays(records: _Records) -> tuple | _Records:
     """All examples as arrays, if these are not too large."""
-    size = len(records) * sum(np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0]))
+    size = len(records) * sum(
+        np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0])
+    )
     if size > ARRAY_BYTES:
         return records
     examples = [records[index] for index in range(len(records))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.activation_ranges import BOUNDED, ZERO_BELOW
-from tftrain.core.types import Activation, Moment, Probe, Signals, Tensor
+from tftrain.core.activation_ranges import DEAD_AT_ZERO, SATURATION_RANGE
+from tftrain.core.types import Activation, LogData, Probe, StepOutputs, Tensor
 
 
-def activation_signals() -> Probe:
+def activation_stats() -> Probe:
     """Of each layer that has an activation: `activation_mean/<layer>`, `activation_std/<layer>`.
 
     Of ReLUs also `zero_activations/<layer>`, the share of values that are 0, and `dead_units/<layer>`, the share of
@@ -19,11 +19,16 @@ def activation_signals() -> Probe:
 
     layers: list[tuple[str, str]] = []  # the name and the function of each
 
-    def measure(moment: Moment) -> dict:
-        layers[:] = [(name, activation.function) for name, activation in moment.activations.items()]
+    def measure(moment: StepOutputs) -> dict:
+        layers[:] = [
+            (name, activation.function)
+            for name, activation in moment.activations.items()
+        ]
         return _measured(list(moment.activations.values()))
 
-    return Probe(measure, lambda found: Signals(_scalars(layers, found)) if layers else Signals())
+    return Probe(
+        measure, lambda found: LogData(_scalars(layers, found)) if layers else LogData()
+    )
 
 
 def _measured(activations: list[Activation]) -> dict[str, Tensor]:
@@ -33,17 +38,32 @@ def _measured(activations: list[Activation]) -> dict[str, Tensor]:
     """
     values = [tf.cast(one.values, tf.float32) for one in activations]
     means = [tf.reduce_mean(value) for value in values]
-    spreads = [tf.math.squared_difference(value, mean) for value, mean in zip(values, means, strict=True)]
-    found = {"means": means, "variances": [tf.reduce_mean(spread) for spread in spreads]}
+    spreads = [
+        tf.math.squared_difference(value, mean)
+        for value, mean in zip(values, means, strict=True)
+    ]
+    found = {
+        "means": means,
+        "variances": [tf.reduce_mean(spread) for spread in spreads],
+    }
     kinds = [one.function for one in activations]
     found["saturated"] = [
-        _beyond(value, *BOUNDED[kind]) for kind, value in zip(kinds, values, strict=True) if kind in BOUNDED
+        _beyond(value, *SATURATION_RANGE[kind])
+        for kind, value in zip(kinds, values, strict=True)
+        if kind in SATURATION_RANGE
     ]
     stacked = {name: tf.stack(numbers) for name, numbers in found.items() if numbers}
-    active = [_active(value) for kind, value in zip(kinds, values, strict=True) if kind in ZERO_BELOW]
+    active = [
+        _active(value)
+        for kind, value in zip(kinds, values, strict=True)
+        if kind in DEAD_AT_ZERO
+    ]
     if not active:
         return stacked
-    return stacked | {"active": tf.concat(active, 0), "units": tf.stack([tf.size(one) for one in active])}
+    return stacked | {
+        "active": tf.concat(active, 0),
+        "units": tf.stack([tf.size(one) for one in active]),
+    }
 
 
 def _beyond(values: Tensor, low: float, high: float) -> Tensor:
@@ -52,20 +72,31 @@ def _beyond(values: Tensor, low: float, high: float) -> Tensor:
 
 def _active(values: Tensor) -> Tensor:
     """The share of values that are not 0, [units]: 0 for dead ones, however the mean is rounded."""
-    return tf.reduce_mean(tf.cast(values != 0, tf.float32), axis=list(range(values.shape.rank - 1)))
+    return tf.reduce_mean(
+        tf.cast(values != 0, tf.float32), axis=list(range(values.shape.rank - 1))
+    )
 
 
 def _scalars(layers: list[tuple[str, str]], found: dict) -> dict[str, float]:
     """The signals of all layers; those that only some have are in the order of these."""
     names, having = [name for name, _ in layers], {}
-    having["zero_activations"] = having["dead_units"] = [name for name, function in layers if function in ZERO_BELOW]
-    having["saturated"] = [name for name, function in layers if function in BOUNDED]
-    kinds = {"activation_mean": found["means"], "activation_std": np.sqrt(found["variances"])}
+    having["zero_activations"] = having["dead_units"] = [
+        name for name, function in layers if function in DEAD_AT_ZERO
+    ]
+    having["saturated"] = [
+        name for name, function in layers if function in SATURATION_RANGE
+    ]
+    kinds = {
+        "activation_mean": found["means"],
+        "activation_std": np.sqrt(found["variances"]),
+    }
     if "active" in found:
         active, units = found["active"].astype(np.float64), found["units"]
         starts = np.cumsum(units) - units
         kinds["zero_activations"] = 1 - np.add.reduceat(active, starts) / units
-        kinds["dead_units"] = np.add.reduceat(active == 0, starts, dtype=np.float64) / units
+        kinds["dead_units"] = (
+            np.add.reduceat(active == 0, starts, dtype=np.float64) / units
+        )
     if "saturated" in found:
         kinds["saturated"] = found["saturated"]
     return {

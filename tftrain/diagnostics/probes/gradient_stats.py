@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from tftrain.core.numerics import values_of
-from tftrain.core.types import Moment, Probe, Signals
-from tftrain.diagnostics.probes.bucket_counts import half_octaves, log10_rows, nonfinite_of, percentiles_of, zeros_of
+from tftrain.core.numerics import stored_values
+from tftrain.core.types import LogData, Probe, StepOutputs
+from tftrain.diagnostics.probes.bucket_counts import (
+    half_octaves,
+    log10_rows,
+    nonfinite_of,
+    percentiles_of,
+    zeros_of,
+)
 from tftrain.diagnostics.probes.histograms import counted, shown
 
 PERCENTILES = {"absgrad_p05": 5, "absgrad_p50": 50, "absgrad_p95": 95}
@@ -24,34 +30,49 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
     """
     names, sizes = [], []
 
-    def measure(moment: Moment) -> dict:
-        order, found = counted(half_octaves, [values_of(grad) for grad in moment.raw])
+    def measure(moment: StepOutputs) -> dict:
+        order, found = counted(
+            half_octaves, [stored_values(grad) for grad in moment.raw]
+        )
         names[:] = [moment.names[place] for place in order]
         sizes[:] = [moment.params[place].shape.num_elements() for place in order]
         return found
 
-    def read(found: dict) -> Signals:
+    def read(found: dict) -> LogData:
         if not names:
-            return Signals({"zero_grad_fraction": 0.0, "nonfinite_grads": 0.0})
+            return LogData({"zero_grad_fraction": 0.0, "nonfinite_grads": 0.0})
         counts = found["counts"]
         absent = sizes - counts.sum(axis=1)
-        signals = _scalars(names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts))
-        signals = signals.merged(Signals(_percentiles(counts)))
-        return signals.merged(shown("gradients", names, log10_rows(found))) if log10_histograms else signals
+        signals = _scalars(
+            names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts)
+        )
+        signals = signals.merged(LogData(_percentiles(counts)))
+        return (
+            signals.merged(shown("gradients", names, log10_rows(found)))
+            if log10_histograms
+            else signals
+        )
 
     return Probe(measure, read)
 
 
 def _percentiles(counts: np.ndarray) -> dict[str, float]:
-    return dict(zip(PERCENTILES, percentiles_of(counts, [*PERCENTILES.values()]), strict=False))
+    return dict(
+        zip(PERCENTILES, percentiles_of(counts, [*PERCENTILES.values()]), strict=False)
+    )
 
 
-def _scalars(names: list[str], sizes: np.ndarray, zeros: np.ndarray, nonfinite: np.ndarray) -> Signals:
+def _scalars(
+    names: list[str], sizes: np.ndarray, zeros: np.ndarray, nonfinite: np.ndarray
+) -> LogData:
     shares = zip(names, (zeros / np.maximum(sizes, 1)).tolist(), strict=True)
     scalars = {f"zero_grads/{name}": share for name, share in shares}
-    scalars |= {f"nonfinite_grads/{names[place]}": float(nonfinite[place]) for place in np.flatnonzero(nonfinite)}
+    scalars |= {
+        f"nonfinite_grads/{names[place]}": float(nonfinite[place])
+        for place in np.flatnonzero(nonfinite)
+    }
     scalars |= {
         "zero_grad_fraction": float(zeros.sum() / max(sizes.sum(), 1)),
         "nonfinite_grads": float(nonfinite.sum()),
     }
-    return Signals(scalars)
+    return LogData(scalars)

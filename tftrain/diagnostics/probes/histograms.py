@@ -7,15 +7,15 @@ from typing import Literal
 
 import tensorflow as tf
 
-from tftrain.core.activation_ranges import ZERO_BELOW
-from tftrain.core.numerics import values_of
-from tftrain.core.types import Moment, Probe, Signals, Tensor
+from tftrain.core.activation_ranges import DEAD_AT_ZERO
+from tftrain.core.numerics import stored_values
+from tftrain.core.types import LogData, Probe, StepOutputs, Tensor
 from tftrain.diagnostics.probes.bucket_counts import (
-    alike,
     equal_buckets,
+    group_by_shape,
     half_octaves,
     log10_rows,
-    together,
+    stack_small,
     value_rows,
 )
 
@@ -39,49 +39,63 @@ def histograms(what: What, axis: Axis) -> Probe:
     look, (count, rows), names = _LOOKS[what], _AXES[axis], []
     shown_as = f"{what}_value" if what in ON_BOTH_AXES and axis == "value" else what
 
-    def measure(moment: Moment) -> dict:
+    def measure(moment: StepOutputs) -> dict:
         named = look(moment)
         order, found = counted(count, list(named.values()))
         names[:] = [list(named)[place] for place in order]
         return found
 
-    return Probe(measure, lambda found: shown(shown_as, names, rows(found)) if names else Signals())
+    return Probe(
+        measure,
+        lambda found: shown(shown_as, names, rows(found)) if names else LogData(),
+    )
 
 
-def counted(count: Count, tensors: Sequence[Tensor]) -> tuple[list[int], dict[str, Tensor]]:
+def counted(
+    count: Count, tensors: Sequence[Tensor]
+) -> tuple[list[int], dict[str, Tensor]]:
     """The counts of all tensors, one after the other along the first axis, and the places of the tensors there."""
-    groups = alike(tensors)
-    found = [count(together([tensors[place] for place in places])) for places in groups]
-    joined = {name: tf.concat([one[name] for one in found], 0) for name in (found[0] if found else ())}
+    groups = group_by_shape(tensors)
+    found = [
+        count(stack_small([tensors[place] for place in places])) for places in groups
+    ]
+    joined = {
+        name: tf.concat([one[name] for one in found], 0)
+        for name in (found[0] if found else ())
+    }
     return [place for places in groups for place in places], joined
 
 
-def shown(what: str, names: Sequence[str], tables: Sequence) -> Signals:
+def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
     """The histograms that are of something."""
     named = zip(names, tables, strict=True)
-    return Signals(histograms={f"{what}/{name}": table for name, table in named if len(table)})
+    return LogData(
+        histograms={f"{what}/{name}": table for name, table in named if len(table)}
+    )
 
 
-def _gradients(moment: Moment) -> dict[str, Tensor]:
-    return dict(zip(moment.names, map(values_of, moment.raw), strict=True))
+def _gradients(moment: StepOutputs) -> dict[str, Tensor]:
+    return dict(zip(moment.names, map(stored_values, moment.raw), strict=True))
 
 
-def _weights(moment: Moment) -> dict[str, Tensor]:
+def _weights(moment: StepOutputs) -> dict[str, Tensor]:
     return dict(zip(moment.names, moment.params, strict=True))
 
 
-def _updates(moment: Moment) -> dict[str, Tensor]:
+def _updates(moment: StepOutputs) -> dict[str, Tensor]:
     return dict(zip(moment.names, moment.updates, strict=True))
 
 
-def _activations(moment: Moment) -> dict[str, Tensor]:
+def _activations(moment: StepOutputs) -> dict[str, Tensor]:
     return {
-        name: tf.where(values == 0, values.dtype.as_numpy_dtype("nan"), values) if function in ZERO_BELOW else values
+        name: tf.where(values == 0, values.dtype.as_numpy_dtype("nan"), values)
+        if function in DEAD_AT_ZERO
+        else values
         for name, (function, values) in moment.activations.items()
     }
 
 
-_LOOKS: dict[str, Callable[[Moment], dict[str, Tensor]]] = {
+_LOOKS: dict[str, Callable[[StepOutputs], dict[str, Tensor]]] = {
     "gradients": _gradients,
     "weights": _weights,
     "updates": _updates,

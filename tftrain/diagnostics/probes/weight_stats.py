@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tftrain.config.field_types import PositiveInt
 from tftrain.core.numerics import norms
-from tftrain.core.types import Moment, Probe, Signals, Tensor
+from tftrain.core.types import LogData, Probe, StepOutputs, Tensor
 from tftrain.core.variables import element_name
 
 
@@ -21,15 +21,25 @@ def weight_norms() -> Probe:
     """
     names: list[str] = []
 
-    def measure(moment: Moment) -> dict:
+    def measure(moment: StepOutputs) -> dict:
         names[:] = moment.names
-        return {"norms": norms([*moment.params, *moment.updates])}  # one vector, [2 * parameters]
+        return {
+            "norms": norms([*moment.params, *moment.updates])
+        }  # one vector, [2 * parameters]
 
-    def read(found: dict) -> Signals:
+    def read(found: dict) -> LogData:
         weights, updates = np.split(found["norms"].astype(np.float64), 2)
-        sizes = {f"weight_norm/{name}": size for name, size in zip(names, weights.tolist(), strict=True)}
-        ratios = {names[place]: float(updates[place] / weights[place]) for place in np.flatnonzero(weights)}
-        return Signals(sizes | {f"update_ratio/{name}": ratio for name, ratio in ratios.items()})
+        sizes = {
+            f"weight_norm/{name}": size
+            for name, size in zip(names, weights.tolist(), strict=True)
+        }
+        ratios = {
+            names[place]: float(updates[place] / weights[place])
+            for place in np.flatnonzero(weights)
+        }
+        return LogData(
+            sizes | {f"update_ratio/{name}": ratio for name, ratio in ratios.items()}
+        )
 
     return Probe(measure, read)
 
@@ -41,13 +51,21 @@ def weights(most: PositiveInt = 10) -> Probe:
     """
     names: list[str] = []
 
-    def measure(moment: Moment) -> Tensor:
+    def measure(moment: StepOutputs) -> Tensor:
         shapes = [param.shape.as_list() for param in moment.params]
         names[:] = [
             f"weight/{element_name(name, shape, place)}"
             for name, shape in zip(moment.names, shapes, strict=True)
             for place in range(min(math.prod(shape), most))
         ]
-        return tf.concat([tf.cast(tf.reshape(param, [-1])[:most], tf.float32) for param in moment.params], 0)
+        return tf.concat(
+            [
+                tf.cast(tf.reshape(param, [-1])[:most], tf.float32)
+                for param in moment.params
+            ],
+            0,
+        )
 
-    return Probe(measure, lambda found: Signals(dict(zip(names, found.tolist(), strict=True))))
+    return Probe(
+        measure, lambda found: LogData(dict(zip(names, found.tolist(), strict=True)))
+    )

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tftrain.core.numerics import Gradient, gradient_dtype, unique_rows
-from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
+from tftrain.core.numerics import Gradient, gradient_dtype, sum_duplicate_rows
+from tftrain.core.types import (
+    Batch,
+    GradientMethod,
+    LossAndGrads,
+    Objective,
+    Tensor,
+    Tree,
+)
 
 
 def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
@@ -19,25 +26,44 @@ def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
     """
     warned: set[str] = set()  # a run is traced more than once, and should be told once
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         params = objective.params
         with tf.GradientTape() as tape:
             loss, outputs, carry = objective(batch, carry)
         found = tape.gradient(loss, params)
         labels = names or [param.name.removesuffix(":0") for param in params]
-        unreached = [label for label, grad in zip(labels, found, strict=True) if grad is None]
+        unreached = [
+            label for label, grad in zip(labels, found, strict=True) if grad is None
+        ]
         if len(unreached) == len(params):
-            raise ValueError(f"the loss depends on none of the model's parameters: {', '.join(unreached)}")
+            raise ValueError(
+                f"the loss depends on none of the model's parameters: {', '.join(unreached)}"
+            )
         if set(unreached) - warned:
-            warnings.warn(f"the loss does not depend on {', '.join(unreached)}: no training there", stacklevel=2)
+            warnings.warn(
+                f"the loss does not depend on {', '.join(unreached)}: no training there",
+                stacklevel=2,
+            )
             warned.update(unreached)
-        return Evaluation(loss, [whole(grad, param) for grad, param in zip(found, params, strict=True)], outputs, carry)
+        return LossAndGrads(
+            loss,
+            [
+                dense_or_zeros(grad, param)
+                for grad, param in zip(found, params, strict=True)
+            ],
+            outputs,
+            carry,
+        )
 
     return evaluate
 
 
-def whole(grad: Gradient | None, param: Tensor) -> Gradient:
+def dense_or_zeros(grad: Gradient | None, param: Tensor) -> Gradient:
     """In the type of gradients; a sparse one stays so, with repeated rows summed, and a missing one is zeros."""
     if grad is None:
         return tf.zeros(param.shape, gradient_dtype())
-    return unique_rows(grad) if isinstance(grad, tf.IndexedSlices) else tf.cast(grad, gradient_dtype())
+    return (
+        sum_duplicate_rows(grad)
+        if isinstance(grad, tf.IndexedSlices)
+        else tf.cast(grad, gradient_dtype())
+    )

@@ -10,7 +10,14 @@ import tensorflow as tf
 
 from tftrain.config.field_types import PositiveFloat
 from tftrain.core.numerics import gradient_dtype
-from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
+from tftrain.core.types import (
+    Batch,
+    GradientMethod,
+    LossAndGrads,
+    Objective,
+    Tensor,
+    Tree,
+)
 
 # Near the cube root and the square root of the rounding error, where its share and that of the curvature are alike;
 # powers of two, which most parameters can be moved by without rounding.
@@ -19,7 +26,8 @@ _FORWARD = {tf.float32: 2.0**-12, tf.float64: 2.0**-26}
 
 
 def numeric(
-    sided: Literal["central", "forward"] = "central", step: PositiveFloat | Literal["auto"] = "auto"
+    sided: Literal["central", "forward"] = "central",
+    step: PositiveFloat | Literal["auto"] = "auto",
 ) -> GradientMethod:
     """Moves one element of the parameters after the other by `step`, and divides the change of the loss by it.
 
@@ -30,18 +38,23 @@ def numeric(
     """
     if step != "auto" and step < (least := float(np.finfo(keras.config.floatx()).eps)):
         kind = keras.config.floatx()
-        raise ValueError(f"step: given {step:g}, which changes no {kind} of 1; expected at least {least:.2g}")
+        raise ValueError(
+            f"step: given {step:g}, which changes no {kind} of 1; expected at least {least:.2g}"
+        )
     told: set[int] = set()  # a run is traced more than once, and should be told once
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
-        elements = Elements(objective)
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+        elements = FlatParameters(objective)
         sides = 2 if sided == "central" else 1
         if elements.count not in told:
             told.add(elements.count)
             passes = f"{sides} x {elements.count:,} parameters = {sides * elements.count:,} forward passes"
             print(f"numeric: {passes} of the batch for each step", flush=True)
         size = auto_step(sided, elements.values.dtype) if step == "auto" else step
-        places, size = tf.range(elements.count), size * tf.maximum(tf.abs(elements.values), 1)
+        places, size = (
+            tf.range(elements.count),
+            size * tf.maximum(tf.abs(elements.values), 1),
+        )
         up, above = losses_at(elements, places, size, (batch, carry))
         if sided == "central":
             down, below = losses_at(elements, places, -size, (batch, carry))
@@ -49,7 +62,9 @@ def numeric(
         loss, outputs, carry = objective(batch, carry)
         if sided == "forward":
             down, below = elements.values, tf.cast(loss, above.dtype)
-        return Evaluation(loss, elements.split((above - below) / (up - down)), outputs, carry)
+        return LossAndGrads(
+            loss, elements.split((above - below) / (up - down)), outputs, carry
+        )
 
     return evaluate
 
@@ -59,35 +74,53 @@ def auto_step(sided: Literal["central", "forward"], dtype: tf.DType) -> float:
 
 
 def losses_at(
-    elements: Elements, places: Tensor, step: float | Tensor, given: tuple[Batch, Tree]
+    elements: FlatParameters,
+    places: Tensor,
+    step: float | Tensor,
+    given: tuple[Batch, Tree],
 ) -> tuple[Tensor, Tensor]:
     """What the elements in these places are when moved by a step, [places] or one, and the losses with each so."""
     moved = tf.gather(elements.values, places) + tf.cast(step, elements.values.dtype)
 
     def loss(each: tuple[Tensor, Tensor]) -> Tensor:
         place, value = each
-        return elements.loss(tf.tensor_scatter_nd_update(elements.values, [[place]], [value]), *given)
+        return elements.loss(
+            tf.tensor_scatter_nd_update(elements.values, [[place]], [value]), *given
+        )
 
     kind = tf.TensorSpec([], elements.values.dtype)
-    return moved, tf.map_fn(loss, (places, moved), fn_output_signature=kind, parallel_iterations=1)
+    return moved, tf.map_fn(
+        loss, (places, moved), fn_output_signature=kind, parallel_iterations=1
+    )
 
 
-class Elements:
+class FlatParameters:
     """All parameters of an objective behind one another, [elements], in the type of gradients; `sizes` is of each."""
 
     def __init__(self, objective: Objective):
         self._objective, self._params = objective, objective.params
         self.sizes = [param.shape.num_elements() for param in self._params]
         self.count = sum(self.sizes)
-        self.values = tf.concat([tf.reshape(tf.cast(param, gradient_dtype()), [-1]) for param in self._params], 0)
+        self.values = tf.concat(
+            [
+                tf.reshape(tf.cast(param, gradient_dtype()), [-1])
+                for param in self._params
+            ],
+            0,
+        )
 
     def loss(self, values: Tensor, batch: Batch, carry: Tree) -> Tensor:
         """The loss of a batch where the elements are `values`; the pass leaves no trace in the model."""
         pairs = zip(self.split(values), self._params, strict=True)
-        with self._objective.at([tf.cast(value, param.dtype) for value, param in pairs]):
+        with self._objective.at(
+            [tf.cast(value, param.dtype) for value, param in pairs]
+        ):
             return tf.cast(self._objective(batch, carry)[0], gradient_dtype())
 
     def split(self, vector: Tensor) -> list[Tensor]:
         """A vector of all elements as a tensor for each parameter."""
         parts = tf.split(vector, self.sizes)
-        return [tf.reshape(part, param.shape) for part, param in zip(parts, self._params, strict=True)]
+        return [
+            tf.reshape(part, param.shape)
+            for part, param in zip(parts, self._params, strict=True)
+        ]

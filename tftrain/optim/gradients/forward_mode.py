@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Evaluation, GradientMethod, Objective, Tensor, Tree
-from tftrain.optim.gradients.finite_difference import Elements
+from tftrain.core.types import (
+    Batch,
+    GradientMethod,
+    LossAndGrads,
+    Objective,
+    Tensor,
+    Tree,
+)
+from tftrain.optim.gradients.finite_difference import FlatParameters
 
 TANGENTS = 32  # at once: so many forward passes are held in memory
 
@@ -18,12 +25,15 @@ def forward() -> GradientMethod:
     no forward mode. All tangents of a batch see the same dropout masks.
     """
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
-        elements = Elements(objective)
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+        elements = FlatParameters(objective)
 
         def slope(place: Tensor) -> Tensor:
             tangent = tf.one_hot(place, elements.count, dtype=elements.values.dtype)
-            with objective.unrolled(), tf.autodiff.ForwardAccumulator(elements.values, tangent) as accumulator:
+            with (
+                objective.unrolled(),
+                tf.autodiff.ForwardAccumulator(elements.values, tangent) as accumulator,
+            ):
                 loss = elements.loss(elements.values, batch, carry)
             found = accumulator.jvp(loss)
             return tf.zeros([], tangent.dtype) if found is None else found
@@ -33,11 +43,20 @@ def forward() -> GradientMethod:
 
         width = min(TANGENTS, elements.count)
         chunks = -(-elements.count // width)
-        places = tf.reshape(tf.range(chunks * width), [chunks, width])  # those behind the last have tangents of zeros
+        places = tf.reshape(
+            tf.range(chunks * width), [chunks, width]
+        )  # those behind the last have tangents of zeros
         kind = tf.TensorSpec([width], elements.values.dtype)
-        found = tf.map_fn(slopes, places, fn_output_signature=kind, parallel_iterations=1)
+        found = tf.map_fn(
+            slopes, places, fn_output_signature=kind, parallel_iterations=1
+        )
         # Only now, for it moves averages and seeds on, and the passes above are to see what this one sees.
         loss, outputs, carry = objective(batch, carry)
-        return Evaluation(loss, elements.split(tf.reshape(found, [-1])[: elements.count]), outputs, carry)
+        return LossAndGrads(
+            loss,
+            elements.split(tf.reshape(found, [-1])[: elements.count]),
+            outputs,
+            carry,
+        )
 
     return evaluate

@@ -9,10 +9,18 @@ import keras
 import tensorflow as tf
 
 from tftrain.config.field_types import PositiveInt
-from tftrain.core.layer_hooks import hooked
+from tftrain.core.layer_hooks import patched_attribute
 from tftrain.core.recurrent import LOOP, first_carry, recurrent_layers
-from tftrain.core.types import Batch, Carrying, Evaluation, GradientMethod, Objective, Tensor, Tree
-from tftrain.optim.gradients.backprop import whole
+from tftrain.core.types import (
+    Batch,
+    GradientMethod,
+    LossAndGrads,
+    Objective,
+    StatefulMethod,
+    Tensor,
+    Tree,
+)
+from tftrain.optim.gradients.backprop import dense_or_zeros
 
 _CELLS = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
 _MIB = 2**20
@@ -34,7 +42,7 @@ def rtrl(
     names: Sequence[str],
     model: Any,
     rows: int,
-) -> GradientMethod | Carrying:
+) -> GradientMethod | StatefulMethod:
     """The gradient of one recurrent layer by forward sensitivities, as exact as back-propagation through time.
 
     The derivative of each state by each parameter, `[batch, states, parameters]`, is carried forward with the states.
@@ -55,24 +63,34 @@ def rtrl(
             f"the sensitivities of {layer.name} take {figure}, more than memory: {memory}; expected a smaller layer or "
             "batch, or truncated_bptt"
         )
-    evaluate = _evaluation(layer, model, names or [variable.path for variable in model.trainable_variables])
+    evaluate = _evaluation(
+        layer, model, names or [variable.path for variable in model.trainable_variables]
+    )
     if update == "sequence":
         return evaluate
     zeros = [tf.zeros([rows, states, size], layer.variable_dtype) for size in sizes]
-    return Carrying(evaluate, first_carry([layer], rows)._replace(own=zeros))
+    return StatefulMethod(evaluate, first_carry([layer], rows)._replace(own=zeros))
 
 
 def _only_one(layers: Sequence[Any]) -> Any:
     if len(layers) > 1:
         named = ", ".join(layer.name for layer in layers)
-        raise ValueError(f"rtrl is for one recurrent layer; the model has {len(layers)} ({named})")
+        raise ValueError(
+            f"rtrl is for one recurrent layer; the model has {len(layers)} ({named})"
+        )
     (layer,) = layers
     if not isinstance(layer, _CELLS):
-        raise ValueError(f"rtrl is for SimpleRNN, GRU and LSTM; {layer.name} is a {type(layer).__name__}")
+        raise ValueError(
+            f"rtrl is for SimpleRNN, GRU and LSTM; {layer.name} is a {type(layer).__name__}"
+        )
     if layer.dropout or layer.recurrent_dropout:
-        raise ValueError(f"rtrl knows no dropout within a recurrent layer; {layer.name} has some")
+        raise ValueError(
+            f"rtrl knows no dropout within a recurrent layer; {layer.name} has some"
+        )
     if layer.return_state:
-        raise ValueError(f"rtrl follows what a layer gives at each time step; {layer.name} gives its states too")
+        raise ValueError(
+            f"rtrl follows what a layer gives at each time step; {layer.name} gives its states too"
+        )
     if not layer.trainable_variables:
         raise ValueError(f"rtrl trains a recurrent layer; {layer.name} is frozen")
     return layer
@@ -84,25 +102,41 @@ def _size(shape: tuple[int, ...]) -> int:
 
 def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
     own = [id(variable) for variable in layer.trainable_variables]
-    places = [own.index(id(one)) if id(one) in own else None for one in model.trainable_variables]
+    places = [
+        own.index(id(one)) if id(one) in own else None
+        for one in model.trainable_variables
+    ]
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         params, seen = objective.params, []
-        with tf.GradientTape(persistent=True) as tape, hooked([layer], lambda one: _forward(one, tape, seen), LOOP):
+        with (
+            tf.GradientTape(persistent=True) as tape,
+            patched_attribute([layer], lambda one: _forward(one, tape, seen), LOOP),
+        ):
             loss, outputs, after = objective(batch, carry)
         (found,) = seen
-        _expect_none_below(tape.gradient([found.sequences, *found.begun], params), names)
+        _expect_none_below(
+            tape.gradient([found.sequences, *found.begun], params), names
+        )
         *direct, errors = tape.gradient(loss, [*params, found.outputs])
         before = carry.own if carry else None
         if carry:
             starts = batch.starts[:, tf.newaxis, tf.newaxis]
             before = [tf.where(starts, tf.zeros_like(one), one) for one in before]
         recurrent, sensitivities = _sensitivities(layer, found, errors, before)
-        grads = [whole(grad, param) for grad, param in zip(direct, params, strict=True)]
+        grads = [
+            dense_or_zeros(grad, param)
+            for grad, param in zip(direct, params, strict=True)
+        ]
         for number, place in enumerate(places):
             if place is not None:  # what is there already is of the penalties
-                grads[number] += tf.cast(tf.reshape(recurrent[place], grads[number].shape), grads[number].dtype)
-        return Evaluation(loss, grads, outputs, after._replace(own=sensitivities) if carry else after)
+                grads[number] += tf.cast(
+                    tf.reshape(recurrent[place], grads[number].shape),
+                    grads[number].dtype,
+                )
+        return LossAndGrads(
+            loss, grads, outputs, after._replace(own=sensitivities) if carry else after
+        )
 
     return evaluate
 
@@ -110,27 +144,42 @@ def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
 def _expect_none_below(grads: list, names: Sequence[str]) -> None:
     below = [name for name, grad in zip(names, grads, strict=True) if grad is not None]
     if below:
-        raise ValueError(f"rtrl trains nothing before the recurrent layer; {', '.join(below)} stand there")
+        raise ValueError(
+            f"rtrl trains nothing before the recurrent layer; {', '.join(below)} stand there"
+        )
 
 
 def _forward(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
     """The layer's loop over time, with its outputs as the start of what the tape sees."""
 
-    def loop(sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False) -> tuple:
+    def loop(
+        sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+    ) -> tuple:
         if tf.nest.flatten(mask)[0] is not None:
             raise _plain(ValueError(f"rtrl knows no masks, and {layer.name} gets one"))
         if seen:
-            raise ValueError(f"{layer.name} is called more than once; rtrl goes through one sequence")
+            raise ValueError(
+                f"{layer.name} is called more than once; rtrl goes through one sequence"
+            )
         with tape.stop_recording():
             begun = tf.concat(tf.nest.flatten(initial_state), -1)
             inputs = tf.transpose(sequences, [1, 0, 2])
-            states = tf.scan(lambda state, x: _next(layer, x, state), inputs, begun, parallel_iterations=1)
+            states = tf.scan(
+                lambda state, x: _next(layer, x, state),
+                inputs,
+                begun,
+                parallel_iterations=1,
+            )
             states = tf.concat([begun[tf.newaxis], states], 0)
             outputs = tf.transpose(states[1:, :, : layer.units], [1, 0, 2])
         tape.watch(outputs)
         seen.append(_Seen(sequences, tf.nest.flatten(initial_state), states, outputs))
         ends = tf.split(states[-1], layer.state_size, -1)
-        return outputs[:, -1], outputs if layer.return_sequences else outputs[:, -1:], ends
+        return (
+            outputs[:, -1],
+            outputs if layer.return_sequences else outputs[:, -1:],
+            ends,
+        )
 
     return loop
 
@@ -147,35 +196,50 @@ def _next(layer: Any, x: Tensor, state: Tensor) -> Tensor:
     return tf.concat(tf.nest.flatten(states), -1)
 
 
-def _sensitivities(layer: Any, seen: _Seen, errors: Tensor, before: list | None) -> tuple[list[Tensor], list[Tensor]]:
+def _sensitivities(
+    layer: Any, seen: _Seen, errors: Tensor, before: list | None
+) -> tuple[list[Tensor], list[Tensor]]:
     """The gradients of the layer's parameters, each as a row, and the sensitivities after the last time step.
 
     `errors` is the derivative of the loss by what the layer gave, [batch, time, units].
     """
     params = [variable.value for variable in layer.trainable_variables]
     sizes, dtype = [_size(tuple(param.shape)) for param in params], params[0].dtype
-    inputs, errors = tf.transpose(seen.sequences, [1, 0, 2]), tf.transpose(tf.cast(errors, dtype), [1, 0, 2])
+    inputs, errors = (
+        tf.transpose(seen.sequences, [1, 0, 2]),
+        tf.transpose(tf.cast(errors, dtype), [1, 0, 2]),
+    )
     shape = tf.shape(seen.states)[1:]
     if before is None:
         before = [tf.zeros(tf.concat([shape, [size]], 0), dtype) for size in sizes]
 
     def body(time: Tensor, sensitivities: list[Tensor], grads: list[Tensor]) -> tuple:
-        jacobian, immediate = _derivatives(layer, inputs[time], seen.states[time], params)
+        jacobian, immediate = _derivatives(
+            layer, inputs[time], seen.states[time], params
+        )
         jacobian, error = tf.cast(jacobian, dtype), errors[time]
         found = [
             tf.ensure_shape(jacobian @ old + tf.cast(new, dtype), old.shape)
             for old, new in zip(sensitivities, immediate, strict=True)
         ]
         more = [tf.einsum("bn,bnp->p", error, one[:, : layer.units]) for one in found]
-        return time + 1, found, [total + one for total, one in zip(grads, more, strict=True)]
+        return (
+            time + 1,
+            found,
+            [total + one for total, one in zip(grads, more, strict=True)],
+        )
 
     start = (tf.constant(0), list(before), [tf.zeros([size], dtype) for size in sizes])
     length = tf.shape(inputs)[0]
-    _, sensitivities, grads = tf.while_loop(lambda time, *_: time < length, body, start, parallel_iterations=1)
+    _, sensitivities, grads = tf.while_loop(
+        lambda time, *_: time < length, body, start, parallel_iterations=1
+    )
     return grads, sensitivities
 
 
-def _derivatives(layer: Any, x: Tensor, state: Tensor, params: list) -> tuple[Tensor, list[Tensor]]:
+def _derivatives(
+    layer: Any, x: Tensor, state: Tensor, params: list
+) -> tuple[Tensor, list[Tensor]]:
     """Of the next states by the states, [batch, states, states], and by each parameter, [batch, states, size].
 
     Example by example, because one depends on no other: a Jacobian of the batch as a whole would be mostly zeros.
@@ -187,10 +251,14 @@ def _derivatives(layer: Any, x: Tensor, state: Tensor, params: list) -> tuple[Te
             tape.watch(state)
             after = _next(layer, x, state)[0]
         by_state, *by_params = tape.jacobian(after, [state, *params])
-        return by_state[:, 0], [tf.reshape(one, [one.shape[0], -1]) for one in by_params]
+        return by_state[:, 0], [
+            tf.reshape(one, [one.shape[0], -1]) for one in by_params
+        ]
 
     if x.shape[0] is not None:
         return tf.vectorized_map(of_one, (x, state))
     # Of a batch that turns out to be a single example, vectorized_map confuses the shapes: so there are always two.
     doubled = (tf.concat([part, part[:1]], 0) for part in (x, state))
-    return tf.nest.map_structure(lambda found: found[:-1], tf.vectorized_map(of_one, tuple(doubled)))
+    return tf.nest.map_structure(
+        lambda found: found[:-1], tf.vectorized_map(of_one, tuple(doubled))
+    )

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from tftrain.config.field_types import PositiveInt
-from tftrain.core.recurrent import cut, first_carry, recurrent_layers
-from tftrain.core.types import Batch, Carrying, Evaluation, GradientMethod, Objective, Tree
+from tftrain.core.recurrent import first_carry, recurrent_layers, truncated_calls
+from tftrain.core.types import (
+    Batch,
+    GradientMethod,
+    LossAndGrads,
+    Objective,
+    StatefulMethod,
+    Tree,
+)
 from tftrain.optim.gradients.backprop import backprop
 
 
@@ -18,7 +25,7 @@ def truncated_bptt(
     names: Sequence[str],
     model: Any,
     rows: int,
-) -> GradientMethod | Carrying:
+) -> GradientMethod | StatefulMethod:
     """Back-propagation through `window` time steps of recurrent layers, whose states go on from window to window.
 
     With one update for each `sequence` the loss is that of whole sequences, and its gradient is cut at the windows'
@@ -32,10 +39,10 @@ def truncated_bptt(
     """
     layers, whole = recurrent_layers(model), backprop(names=names)
     if update == "window":
-        return Carrying(whole, first_carry(layers, rows))
+        return StatefulMethod(whole, first_carry(layers, rows))
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> Evaluation:
-        with cut(layers, window):
+    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+        with truncated_calls(layers, window):
             return whole(objective, batch, carry)
 
     return evaluate

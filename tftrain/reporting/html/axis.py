@@ -33,18 +33,28 @@ class Axis:
             return [(10.0**exponent, power(exponent)) for exponent in exponents]
         if self.logarithmic and self.high - self.low >= 0.7:
             return [(value, brief(value)) for value in finer(self.low, self.high)]
-        low, high = (10**self.low, 10**self.high) if self.logarithmic else (self.low, self.high)
+        low, high = (
+            (10**self.low, 10**self.high) if self.logarithmic else (self.low, self.high)
+        )
         return [(value, brief(value)) for value in round_numbers(low, high, most)]
 
     def whole_ticks(self, most: int) -> list[tuple[float, str]]:
         """Those that are whole numbers, such as steps."""
-        return [(value, words) for value, words in self.ticks(most) if float(value).is_integer()]
+        return [
+            (value, words)
+            for value, words in self.ticks(most)
+            if float(value).is_integer()
+        ]
 
 
-def spanning(values: np.ndarray, start: float, length: float, logarithmic: bool) -> Axis:
+def spanning(
+    values: np.ndarray, start: float, length: float, logarithmic: bool
+) -> Axis:
     """The axis for values that are finite, and above 0 where it is logarithmic, with a little room at either end."""
     scaled = np.log10(values) if logarithmic else values
-    low, high = (float(scaled.min()), float(scaled.max())) if len(scaled) else (0.0, 1.0)
+    low, high = (
+        (float(scaled.min()), float(scaled.max())) if len(scaled) else (0.0, 1.0)
+    )
     room = 0.04 * (high - low) or (0.5 if logarithmic else 0.1 * abs(low) or 1.0)
     return Axis(low - room, high + room, start, length, logarithmic)
 
@@ -54,7 +64,12 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
     rough = (high - low) / most
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(one * unit for one in _STEPS if one * unit >= rough * 0.999)
-    return [at * step for at in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        at * step
+        for at in range(
+            math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1
+        )
+    ]
 
 
 def decades(low: float, high: float, most: int) -> list[int]:
@@ -65,7 +80,11 @@ def decades(low: float, high: float, most: int) -> list[int]:
 
 def finer(low: float, high: float) -> list[float]:
     """The numbers 1, 2 and 5 of each decade between two logarithms."""
-    numbers = [by * 10.0**exponent for exponent in range(math.floor(low), math.floor(high) + 1) for by in _STEPS[:3]]
+    numbers = [
+        by * 10.0**exponent
+        for exponent in range(math.floor(low), math.floor(high) + 1)
+        for by in _STEPS[:3]
+    ]
     return [one for one in numbers if low <= math.log10(one) <= high]
 
 

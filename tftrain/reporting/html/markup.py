@@ -25,7 +25,13 @@ def element(kind: str, /, *inside: object, **attributes: object) -> Markup:
 
 def joined(*parts: object) -> Markup:
     """Parts one after the other."""
-    return Markup("".join(part if isinstance(part, Markup) else escaped(part) for part in parts if part is not None))
+    return Markup(
+        "".join(
+            part if isinstance(part, Markup) else escaped(part)
+            for part in parts
+            if part is not None
+        )
+    )
 
 
 def escaped(value: object) -> str:
@@ -36,13 +42,27 @@ def escaped(value: object) -> str:
 def table(head: list[object], rows: list[list[object]], **attributes: object) -> Markup:
     """A table whose first row and first column are headers; a cell that is a `td` already stays as it is."""
     top = [element("th", one, scope="col") for one in head]
-    body = [[element("th", first, scope="row"), *map(_cell, rest)] for first, *rest in rows]
-    content = [element("thead", element("tr", *top)), element("tbody", *(element("tr", *row) for row in body))]
-    return element("div", element("table", *content, **attributes), class_="wide", style=f"--columns:{len(head)}")
+    body = [
+        [element("th", first, scope="row"), *map(_cell, rest)] for first, *rest in rows
+    ]
+    content = [
+        element("thead", element("tr", *top)),
+        element("tbody", *(element("tr", *row) for row in body)),
+    ]
+    return element(
+        "div",
+        element("table", *content, **attributes),
+        class_="wide",
+        style=f"--columns:{len(head)}",
+    )
 
 
 def _cell(value: object) -> Markup:
-    return value if isinstance(value, Markup) and value.startswith("<td") else element("td", value)
+    return (
+        value
+        if isinstance(value, Markup) and value.startswith("<td")
+        else element("td", value)
+    )
 
 
 def number(value: float, digits: int = 4) -> Markup:

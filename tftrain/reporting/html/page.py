@@ -9,17 +9,23 @@ from pathlib import Path
 
 from tftrain.reporting.html import sections
 from tftrain.reporting.html.markup import Markup, element, joined
-from tftrain.reporting.html.run_record import Run, read_runs
+from tftrain.reporting.html.run_record import RunRecord, read_runs
 from tftrain.runtime import atomic_files
 
 _PARTS = (
-    *(sections.results, sections.settings, sections.curves, sections.gradient_flow, sections.clipping),
+    *(
+        sections.results,
+        sections.settings,
+        sections.curves,
+        sections.gradient_flow,
+        sections.clipping,
+    ),
     *(sections.incidents, sections.time, sections.configs),
 )
 _HERE = Path(__file__).parent
 
 
-def report(folders: Sequence[Path], out: Path) -> Path:
+def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Write the report of runs; returns the path of the file, which is there as a whole or as it was before.
 
     Raises:
@@ -27,13 +33,13 @@ def report(folders: Sequence[Path], out: Path) -> Path:
         CannotWrite: the file cannot be written.
     """
     text = page(read_runs(folders))
-    with atomic_files.writing(out):
+    with atomic_files.raising_write_error(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     atomic_files.write_text(out, text)
     return out
 
 
-def page(runs: Sequence[Run]) -> str:
+def page(runs: Sequence[RunRecord]) -> str:
     """The HTML of the report."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     script = Markup((_HERE / "hover.js").read_text(encoding="utf-8"))
@@ -51,7 +57,10 @@ def page(runs: Sequence[Run]) -> str:
         element("output", id="hover", hidden=""),
         element("script", script),
     )
-    return joined(Markup("<!DOCTYPE html>\n"), element("html", head, body, lang="en")) + "\n"
+    return (
+        joined(Markup("<!DOCTYPE html>\n"), element("html", head, body, lang="en"))
+        + "\n"
+    )
 
 
 def _policy(script: str) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.config.compose import MAX_BYTES, read_alone
-from tftrain.config.conversion import plain
+from tftrain.config.conversion import to_plain
 from tftrain.config.yaml_parser import ConfigError
-from tftrain.reporting.metrics_file import Series, history, unreadable
+from tftrain.reporting.metrics_file import Series, read_metrics, unreadable
 from tftrain.runtime import untrusted
 from tftrain.runtime.run_dir import (
     CONFIG,
@@ -20,8 +20,8 @@ from tftrain.runtime.run_dir import (
     RESULTS,
     SPLITS,
     check_run,
-    holder,
     is_step,
+    lock_owner,
     read_results,
     run_names,
 )
@@ -32,13 +32,13 @@ MAX_INCIDENT_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A run as far as it got: its `config` as plain values, its curves, what it came to, and what went wrong."""
 
     name: str
     config: dict[str, Any]  # empty where there is none
     config_text: str
-    history: dict[str, Series]
+    read_metrics: dict[str, Series]
     results: dict[str, Any]  # those of results.json; empty before the end
     incidents: dict[str, str]  # by the step
     running: bool
@@ -58,27 +58,42 @@ class Run:
         if self.results:
             stopped, skipped = self.results.get("stopped"), self.results.get("skipped")
             ended = f"stopped early: {stopped}" if stopped else "finished"
-            return f"{ended}, {skipped} of its {self.steps} updates skipped" if skipped else ended
+            return (
+                f"{ended}, {skipped} of its {self.steps} updates skipped"
+                if skipped
+                else ended
+            )
         if self.running:
             return "still running"
         if any(fault.startswith(RESULTS) for fault in self.faults):
             return "what it came to is not known"
-        return "not finished: it was killed, or failed" if self.history else "not finished: it has no point yet"
+        return (
+            "not finished: it was killed, or failed"
+            if self.history
+            else "not finished: it has no point yet"
+        )
 
     def figures(self) -> dict[tuple[str, str], float]:
         """(split, name) -> value, of all that the run came to."""
-        return {(split, name): value for split in SPLITS for name, value in self.results.get(split, {}).items()}
+        return {
+            (split, name): value
+            for split in SPLITS
+            for name, value in self.results.get(split, {}).items()
+        }
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
     """Raises RunFolderError where a folder is no run; files of one that are damaged are among its faults."""
-    return [_read(name, folder) for name, folder in zip(run_names(folders), folders, strict=True)]
+    return [
+        _read(name, folder)
+        for name, folder in zip(run_names(folders), folders, strict=True)
+    ]
 
 
-def _read(name: str, folder: Path) -> Run:
+def _read(name: str, folder: Path) -> RunRecord:
     check_run(folder, CONFIG, METRICS)
     faults: list[str] = []
-    running = holder(folder) is not None
+    running = lock_owner(folder) is not None
     found, lost = _history(folder / METRICS, faults)
     config, text = _config(folder / CONFIG, faults)
     try:
@@ -89,13 +104,22 @@ def _read(name: str, folder: Path) -> Run:
     else:
         if not running and not lost:
             faults += _lacking(folder / METRICS, found, results)
-    return Run(name, config, text, found, results, _incidents(folder, faults), running, tuple(faults))
+    return RunRecord(
+        name,
+        config,
+        text,
+        found,
+        results,
+        _incidents(folder, faults),
+        running,
+        tuple(faults),
+    )
 
 
 def _history(path: Path, faults: list[str]) -> tuple[dict[str, Series], bool]:
     """The curves, and whether the file that holds them cannot be read."""
     try:
-        return history(path), False
+        return read_metrics(path), False
     except Unreadable as error:
         faults.append(f"{METRICS} {error.why}")
         return {}, True
@@ -111,19 +135,25 @@ def _config(path: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
         faults.append(f"{CONFIG} {error.why}")
         return {}, ""
     try:
-        return plain(read_alone(path)), text
+        return to_plain(read_alone(path)), text
     except ConfigError as error:
-        faults.append(f"{CONFIG} cannot be read: {error.problems[0].removeprefix(f'{path}:')}")
+        faults.append(
+            f"{CONFIG} cannot be read: {error.problems[0].removeprefix(f'{path}:')}"
+        )
         return {}, text
 
 
-def _lacking(path: Path, found: dict[str, Series], results: dict[str, Any]) -> list[str]:
+def _lacking(
+    path: Path, found: dict[str, Series], results: dict[str, Any]
+) -> list[str]:
     """What is missing of the points of a run that has ended."""
     steps, lost = results.get("steps", 0), unreadable(path)
     last = max((int(series.steps[-1]) for series in found.values()), default=0)
     faults = [f"{lost} of the lines of {METRICS} cannot be read"] if lost else []
     if steps and not found:
-        faults.append(f"{METRICS} {'holds no point' if path.is_file() else 'is missing'}, so there are no curves")
+        faults.append(
+            f"{METRICS} {'holds no point' if path.is_file() else 'is missing'}, so there are no curves"
+        )
     elif steps > last and not results.get("stopped"):
         faults.append(f"{METRICS} ends at step {last}, and with it the curves")
     return faults
@@ -142,7 +172,9 @@ def _incidents(folder: Path, faults: list[str]) -> dict[str, str]:
         if not is_step(name) or not os.path.lexists(path):
             continue
         try:
-            texts[str(int(name))] = untrusted.read_text(path, within=folder, limit=MAX_INCIDENT_BYTES)
+            texts[str(int(name))] = untrusted.read_text(
+                path, within=folder, limit=MAX_INCIDENT_BYTES
+            )
         except Unreadable as error:
             faults.append(f"{INCIDENTS}/{name}/{TEXT} {error.why}")
     return texts

@@ -14,36 +14,52 @@ from tftrain.config.export import ABSENT, differences
 from tftrain.reporting.html.curves import charts
 from tftrain.reporting.html.heat import flow, heat_map, legend, shared_scale
 from tftrain.reporting.html.markup import Markup, element, joined, number, table
-from tftrain.reporting.html.run_record import Run
+from tftrain.reporting.html.run_record import RunRecord
 from tftrain.reporting.metrics_file import Series
 from tftrain.reporting.timing_summary import KINDS
-from tftrain.runtime.metric_mode import direction
+from tftrain.runtime.metric_mode import metric_mode
 
 _PERCENTILES = (5, 50, 95)
 _NONE = "–"
 
 
-def results(runs: Sequence[Run]) -> Markup:
+def results(runs: Sequence[RunRecord]) -> Markup:
     """How far each run got, and what it came to; the best of several is marked."""
     figures = [run.figures() for run in runs]
-    told = element("ul", *(element("li", element("b", run.name), f": {run.state()}") for run in runs), class_="states")
+    told = element(
+        "ul",
+        *(element("li", element("b", run.name), f": {run.state()}") for run in runs),
+        class_="states",
+    )
     if len(runs) == 1:
         [only] = figures
         names = list(dict.fromkeys(name for _, name in only))
         splits = list(dict.fromkeys(split for split, _ in only))
-        rows = [[split, *(_shown(only.get((split, name))) for name in names)] for split in splits]
+        rows = [
+            [split, *(_shown(only.get((split, name))) for name in names)]
+            for split in splits
+        ]
         shown = table(["", *names], rows) if rows else None
-        return _section("Results", told, shown, table(["", ""], _counts(runs), class_="counts"))
+        return _section(
+            "Results", told, shown, table(["", ""], _counts(runs), class_="counts")
+        )
     keys = list(dict.fromkeys(key for one in figures for key in one))
-    rows = [[" ".join(key), *_compared(key[1], [one.get(key) for one in figures])] for key in sorted(keys, key=_order)]
-    return _section("Results", told, table(["", *(run.name for run in runs)], [*rows, *_counts(runs)]))
+    rows = [
+        [" ".join(key), *_compared(key[1], [one.get(key) for one in figures])]
+        for key in sorted(keys, key=_order)
+    ]
+    return _section(
+        "Results",
+        told,
+        table(["", *(run.name for run in runs)], [*rows, *_counts(runs)]),
+    )
 
 
 def _order(key: tuple[str, str]) -> int:
     return ("test", "validation", "train").index(key[0])
 
 
-def _counts(runs: Sequence[Run]) -> list[list[object]]:
+def _counts(runs: Sequence[RunRecord]) -> list[list[object]]:
     """Steps, seconds and the like, a row each, of those that are known of any run."""
     rows = [["steps", *(run.steps for run in runs)]]
     for name in ("model_step", "train_examples", "seconds", "skipped", "rewinds"):
@@ -55,33 +71,50 @@ def _counts(runs: Sequence[Run]) -> list[list[object]]:
 
 def _compared(name: str, values: Sequence[float | None]) -> list[Markup]:
     finite = [value for value in values if value is not None and np.isfinite(value)]
-    best = (max if direction(name) == "max" else min)(finite, default=None)
+    best = (max if metric_mode(name) == "max" else min)(finite, default=None)
     several = len(set(finite)) > 1
-    return [element("td", _shown(one), class_="best" if several and one == best else None) for one in values]
+    return [
+        element("td", _shown(one), class_="best" if several and one == best else None)
+        for one in values
+    ]
 
 
 def _shown(value: float | None) -> object:
     return _NONE if value is None else number(value)
 
 
-def settings(runs: Sequence[Run]) -> Markup | None:
+def settings(runs: Sequence[RunRecord]) -> Markup | None:
     """Where the configs of runs differ, a row for each value; the first run is the one they are compared with."""
     runs = [run for run in runs if run.config]
     if len(runs) < 2:
         return None
     configs = [_whole_lists(run.config) for run in runs]
-    differing = dict.fromkeys(path for one in configs[1:] for path, _, _ in differences(configs[0], one))
+    differing = dict.fromkeys(
+        path for one in configs[1:] for path, _, _ in differences(configs[0], one)
+    )
     order = {section: place for place, section in enumerate(configs[0])}
-    paths = sorted(_outermost(differing), key=lambda path: order.get(path[0], len(order)))
-    rows = [[_path(path), *(_code(_at(one, path)) for one in configs)] for path in paths]
+    paths = sorted(
+        _outermost(differing), key=lambda path: order.get(path[0], len(order))
+    )
+    rows = [
+        [_path(path), *(_code(_at(one, path)) for one in configs)] for path in paths
+    ]
     same = element("p", "Nothing: the configs are the same.")
-    shown = table(["", *(run.name for run in runs)], rows, class_="values") if rows else same
+    shown = (
+        table(["", *(run.name for run in runs)], rows, class_="values")
+        if rows
+        else same
+    )
     return _section("What differs between the configs", shown)
 
 
 def _outermost(paths: Collection[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Those that are not within another one: where one run has a value and another one a part, the part is the row."""
-    return [path for path in paths if not any(path[:length] in paths for length in range(1, len(path)))]
+    return [
+        path
+        for path in paths
+        if not any(path[:length] in paths for length in range(1, len(path)))
+    ]
 
 
 def _at(config: Any, path: Sequence[str]) -> Any:
@@ -90,7 +123,9 @@ def _at(config: Any, path: Sequence[str]) -> Any:
             config = config.get(key, ABSENT)
         elif isinstance(config, list) and key.isdecimal():
             config = config[int(key)] if int(key) < len(config) else ABSENT
-        elif not isinstance(config, str) or key != "name":  # a bare name is a part without arguments
+        elif (
+            not isinstance(config, str) or key != "name"
+        ):  # a bare name is a part without arguments
             return ABSENT
     return config
 
@@ -118,19 +153,29 @@ def _code(value: Any) -> Markup:
 def _written(value: Any) -> str:
     """A value as YAML on one line."""
     listed = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(listed, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(
+        listed,
+        default_flow_style=True,
+        width=math.inf,
+        sort_keys=False,
+        allow_unicode=True,
+    )
     return text.strip().removesuffix("\n...")  # which ends a value that stands alone
 
 
-def curves(runs: Sequence[Run]) -> Markup | None:
+def curves(runs: Sequence[RunRecord]) -> Markup | None:
     """Loss, metrics, gradient norm and rate."""
     drawn = charts(runs)
-    return _section("Curves", element("div", *drawn, class_="charts")) if drawn else None
+    return (
+        _section("Curves", element("div", *drawn, class_="charts")) if drawn else None
+    )
 
 
-def gradient_flow(runs: Sequence[Run]) -> Markup | None:
+def gradient_flow(runs: Sequence[RunRecord]) -> Markup | None:
     """The norm of each layer's gradient before clipping, of all runs with the same colours."""
-    flows = {run.name: found for run in runs if (found := flow(run.history)) is not None}
+    flows = {
+        run.name: found for run in runs if (found := flow(run.history)) is not None
+    }
     if not flows:
         return None
     scale = shared_scale(list(flows.values()))
@@ -139,7 +184,7 @@ def gradient_flow(runs: Sequence[Run]) -> Markup | None:
     return _section("Gradient flow", element("p", words), legend(scale), *maps)
 
 
-def clipping(runs: Sequence[Run]) -> Markup | None:
+def clipping(runs: Sequence[RunRecord]) -> Markup | None:
     """How often each clip bit, and by how much."""
     told = {
         clip.name if len(runs) == 1 else f"{run.name}: {clip.name}": _clip(clip)
@@ -148,21 +193,28 @@ def clipping(runs: Sequence[Run]) -> Markup | None:
     }
     if not told:
         return None
-    rows = [[name, *(one[name] for one in told.values())] for name in next(iter(told.values()))]
+    rows = [
+        [name, *(one[name] for one in told.values())]
+        for name in next(iter(told.values()))
+    ]
     words = "The factor is the norm after clipping by that before. Factors and norms are those of the logged steps."
     return _section("Clipping", element("p", words), table(["", *told], rows))
 
 
-def _clip(clip: Clip) -> dict[str, object]:
+def _clip(clip: ClipStats) -> dict[str, object]:
     def of(values: np.ndarray, what: Any) -> object:
         return number(float(what(values)), 3) if len(values) else _NONE
 
     factors = {
-        f"factor, {share}th percentile": of(clip.factor, lambda values, share=share: np.percentile(values, share))
+        f"factor, {share}th percentile": of(
+            clip.factor, lambda values, share=share: np.percentile(values, share)
+        )
         for share in _PERCENTILES
     }
     return {
-        "share of steps clipped": element("data", f"{clip.share:.1%}", value=repr(clip.share)),
+        "share of steps clipped": element(
+            "data", f"{clip.share:.1%}", value=repr(clip.share)
+        ),
         "limit at the end": of(clip.limit, lambda values: values[-1]),
         **factors,
         "norm before, median": of(clip.before, np.median),
@@ -172,21 +224,26 @@ def _clip(clip: Clip) -> dict[str, object]:
     }
 
 
-def incidents(runs: Sequence[Run]) -> Markup | None:
+def incidents(runs: Sequence[RunRecord]) -> Markup | None:
     """The text of each step that went wrong."""
     told = [
-        element("details", element("summary", _incident_title(run, step, len(runs) > 1)), element("pre", text), open="")
+        element(
+            "details",
+            element("summary", _incident_title(run, step, len(runs) > 1)),
+            element("pre", text),
+            open="",
+        )
         for run in runs
         for step, text in run.incidents.items()
     ]
     return _section("Incidents", *told) if told else None
 
 
-def _incident_title(run: Run, step: str, several: bool) -> str:
+def _incident_title(run: RunRecord, step: str, several: bool) -> str:
     return f"{run.name}, step {step}" if several else f"step {step}"
 
 
-def time(runs: Sequence[Run]) -> Markup | None:
+def time(runs: Sequence[RunRecord]) -> Markup | None:
     """Seconds by kind of work, as bars and in numbers."""
     spent = {run.name: run.results.get("time", {}) for run in runs}
     spent = {name: one for name, one in spent.items() if sum(one.values()) > 0}
@@ -194,10 +251,16 @@ def time(runs: Sequence[Run]) -> Markup | None:
         return None
     used = {kind for one in spent.values() for kind in one}
     kinds = [kind for kind in (*KINDS, *sorted(used.difference(KINDS))) if kind in used]
-    bars = [joined(element("h3", name) if len(spent) > 1 else None, _bar(one, kinds)) for name, one in spent.items()]
+    bars = [
+        joined(element("h3", name) if len(spent) > 1 else None, _bar(one, kinds))
+        for name, one in spent.items()
+    ]
     head = ["seconds", *spent]
     rows = [
-        [joined(element("i", class_=f"b{place}"), kind), *(_seconds(one, kind) for one in spent.values())]
+        [
+            joined(element("i", class_=f"b{place}"), kind),
+            *(_seconds(one, kind) for one in spent.values()),
+        ]
         for place, kind in enumerate(kinds)
     ]
     total = ["all", *(number(sum(one.values())) for one in spent.values())]
@@ -206,7 +269,12 @@ def time(runs: Sequence[Run]) -> Markup | None:
 
 def _bar(seconds: Mapping[str, float], kinds: Sequence[str]) -> Markup:
     parts = [
-        element("span", class_=f"b{place}", style=f"flex:{seconds[kind]:g}", title=f"{kind} {seconds[kind]:.4g} s")
+        element(
+            "span",
+            class_=f"b{place}",
+            style=f"flex:{seconds[kind]:g}",
+            title=f"{kind} {seconds[kind]:.4g} s",
+        )
         for place, kind in enumerate(kinds)
         if seconds.get(kind)
     ]
@@ -216,10 +284,12 @@ def _bar(seconds: Mapping[str, float], kinds: Sequence[str]) -> Markup:
 def _seconds(seconds: Mapping[str, float], kind: str) -> object:
     if kind not in seconds:
         return _NONE
-    return joined(number(seconds[kind]), f" ({seconds[kind] / sum(seconds.values()):.0%})")
+    return joined(
+        number(seconds[kind]), f" ({seconds[kind] / sum(seconds.values()):.0%})"
+    )
 
 
-def configs(runs: Sequence[Run]) -> Markup | None:
+def configs(runs: Sequence[RunRecord]) -> Markup | None:
     """The whole config of each run; that of a single one is open."""
     told = [
         element(
@@ -241,7 +311,7 @@ def _section(title: str, *inside: object) -> Markup:
 _BEFORE = re.compile(r"(clip/.+)/norm_before")
 
 
-class Clip(NamedTuple):
+class ClipStats(NamedTuple):
     """One clip, or all of them: the share of steps that were clipped, and the numbers of the points."""
 
     name: str
@@ -252,14 +322,21 @@ class Clip(NamedTuple):
     limit: np.ndarray  # empty where there is none
 
 
-def clips(history: Mapping[str, Series]) -> list[Clip]:
+def clips(history: Mapping[str, Series]) -> list[ClipStats]:
     """Each clip of a run, in their order."""
-    names = [match[1] for name in history if (match := _BEFORE.fullmatch(name)) and f"{match[1]}/rate" in history]
+    names = [
+        match[1]
+        for name in history
+        if (match := _BEFORE.fullmatch(name)) and f"{match[1]}/rate" in history
+    ]
     return [
-        Clip(
+        ClipStats(
             name.removeprefix("clip/"),
             clipped_share(history[f"{name}/rate"]),
-            *(_finite(history.get(f"{name}/{part}")) for part in ("factor", "norm_before", "norm_after", "limit")),
+            *(
+                _finite(history.get(f"{name}/{part}"))
+                for part in ("factor", "norm_before", "norm_after", "limit")
+            ),
         )
         for name in names
     ]

@@ -7,14 +7,18 @@ from typing import Annotated, Any
 import numpy as np
 
 from tftrain.config.field_types import PositiveInt, Range
-from tftrain.core.types import Scene
+from tftrain.core.types import PlotContext
 from tftrain.reporting.plots.style import COLOURS, NOT_FINITE, Sheet, diverging, short
 
 _DOTS = {0: "#005b96", 1: "#c45100"}  # darker than what they lie on
 _MARGIN = 0.15  # of the points' extent, left around them
 
 
-def decision_map(scene: Scene, points: PositiveInt = 1000, resolution: Annotated[int, Range(2, 1000)] = 200) -> Any:
+def decision_map(
+    scene: PlotContext,
+    points: PositiveInt = 1000,
+    resolution: Annotated[int, Range(2, 1000)] = 200,
+) -> Any:
     """What the model gives over the plane of its 2 inputs, with so many training `points`.
 
     Of two classes the probability of class 1; of more each one's region, paler where the model is less sure.
@@ -23,10 +27,20 @@ def decision_map(scene: Scene, points: PositiveInt = 1000, resolution: Annotated
     x = _plane(examples.x)
     low, high = np.nanmin(x, 0), np.nanmax(x, 0)
     margin = _MARGIN * np.where(high > low, high - low, 1)
-    extent = [low[0] - margin[0], high[0] + margin[0], low[1] - margin[1], high[1] + margin[1]]
-    across, up = np.linspace(*extent[:2], resolution), np.linspace(*extent[2:], resolution)
+    extent = [
+        low[0] - margin[0],
+        high[0] + margin[0],
+        low[1] - margin[1],
+        high[1] + margin[1],
+    ]
+    across, up = (
+        np.linspace(*extent[:2], resolution),
+        np.linspace(*extent[2:], resolution),
+    )
     grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2).astype(x.dtype)
-    found = np.asarray(scene.predict(grid), np.float64).reshape(resolution, resolution, -1)
+    found = np.asarray(scene.predict(grid), np.float64).reshape(
+        resolution, resolution, -1
+    )
     sheet = Sheet(f"decision map, step {scene.step}", size=(6.0, 5.0))
     [axes] = sheet.axes
     labels = _labels(examples.y, scene.facts.classes)
@@ -45,8 +59,14 @@ def decision_map(scene: Scene, points: PositiveInt = 1000, resolution: Annotated
 def _plane(x: Any) -> np.ndarray:
     shape = list(x.shape[1:]) if hasattr(x, "shape") else None
     if shape != [2]:
-        given = f"a model with inputs of the shape {shape}" if shape else "a model with several inputs"
-        raise ValueError(f"given {given}; expected 2 numbers for each example, which span the plane")
+        given = (
+            f"a model with inputs of the shape {shape}"
+            if shape
+            else "a model with several inputs"
+        )
+        raise ValueError(
+            f"given {given}; expected 2 numbers for each example, which span the plane"
+        )
     return np.asarray(x)
 
 
@@ -54,22 +74,39 @@ def _labels(y: Any, classes: int | None) -> np.ndarray | None:
     """The class of each example; None where the targets are no classes."""
     if classes is None:
         return None
-    return np.asarray(y).argmax(1) if np.ndim(y) == 2 and np.shape(y)[1] > 1 else np.asarray(y).reshape(-1).astype(int)
+    return (
+        np.asarray(y).argmax(1)
+        if np.ndim(y) == 2 and np.shape(y)[1] > 1
+        else np.asarray(y).reshape(-1).astype(int)
+    )
 
 
-def _surface(sheet: Sheet, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray]) -> None:
+def _surface(
+    sheet: Sheet, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray]
+) -> None:
     [axes] = sheet.axes
     finite = values[np.isfinite(values)]
     axes.set_facecolor(NOT_FINITE)  # which a smooth surface leaves out
-    style = {"cmap": diverging(pale=True), "shading": "gouraud", "vmin": 0.0, "vmax": 1.0}
+    style = {
+        "cmap": diverging(pale=True),
+        "shading": "gouraud",
+        "vmin": 0.0,
+        "vmax": 1.0,
+    }
     shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), **style)
     if finite.size and finite.min() < 0.5 < finite.max():
         axes.contour(*grid, values, [0.5], colors="#333333", linewidths=1.5)
-    label = f"probability of class 1, from {short(finite.min())} to {short(finite.max())}" if finite.size else "NaN"
+    label = (
+        f"probability of class 1, from {short(finite.min())} to {short(finite.max())}"
+        if finite.size
+        else "NaN"
+    )
     sheet.figure.colorbar(shown, label=label, pad=0.02)
 
 
-def _numbers(sheet: Sheet, found: np.ndarray, grid: tuple[np.ndarray, np.ndarray], points: tuple) -> None:
+def _numbers(
+    sheet: Sheet, found: np.ndarray, grid: tuple[np.ndarray, np.ndarray], points: tuple
+) -> None:
     """Of a regression the last output, and in each point its target, in one scale of colours."""
     [axes] = sheet.axes
     values, (x, targets) = found[:, :, -1], points
@@ -77,10 +114,22 @@ def _numbers(sheet: Sheet, found: np.ndarray, grid: tuple[np.ndarray, np.ndarray
     both = both[np.isfinite(both)]
     limits = {"vmin": float(both.min()), "vmax": float(both.max())} if both.size else {}
     axes.set_facecolor(NOT_FINITE)
-    shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), cmap="viridis", shading="gouraud", **limits)
-    axes.scatter(*x.T, c=targets[:, -1], s=_dot_size(x), cmap="viridis", edgecolors="white", linewidths=0.7, **limits)
+    shown = axes.pcolormesh(
+        *grid, np.ma.masked_invalid(values), cmap="viridis", shading="gouraud", **limits
+    )
+    axes.scatter(
+        *x.T,
+        c=targets[:, -1],
+        s=_dot_size(x),
+        cmap="viridis",
+        edgecolors="white",
+        linewidths=0.7,
+        **limits,
+    )
     label = "output" if found.shape[2] == 1 else f"the last of {found.shape[2]} outputs"
-    sheet.figure.colorbar(shown, label=f"{label}; in the points their targets", pad=0.02)
+    sheet.figure.colorbar(
+        shown, label=f"{label}; in the points their targets", pad=0.02
+    )
 
 
 def _colours(count: int) -> list[str]:
@@ -96,13 +145,21 @@ def _regions(axes: Any, found: np.ndarray, extent: list[float]) -> None:
     from matplotlib.colors import to_rgb
 
     palette = _colours(found.shape[2])
-    colours = np.array([to_rgb(palette[index % len(palette)]) for index in range(found.shape[2])])
+    colours = np.array(
+        [to_rgb(palette[index % len(palette)]) for index in range(found.shape[2])]
+    )
     winner = found.argmax(2)
     least = 1 / found.shape[2]
     sure = np.clip((found.max(2) - least) / (1 - least), 0, 1)[:, :, np.newaxis]
     strength = 0.12 + 0.5 * np.nan_to_num(sure)
-    pixels = np.where(np.isfinite(found).all(2)[:, :, np.newaxis], 1 - strength * (1 - colours[winner]), [1.0, 0, 1.0])
-    axes.imshow(pixels, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
+    pixels = np.where(
+        np.isfinite(found).all(2)[:, :, np.newaxis],
+        1 - strength * (1 - colours[winner]),
+        [1.0, 0, 1.0],
+    )
+    axes.imshow(
+        pixels, origin="lower", extent=extent, aspect="auto", interpolation="nearest"
+    )
 
 
 def _dot_size(x: np.ndarray) -> float:
@@ -115,7 +172,19 @@ def _dots(axes: Any, x: np.ndarray, labels: np.ndarray, palette: list[str]) -> N
         mine, own = x[labels == label], palette[label % len(palette)]
         colour = _DOTS.get(int(label), own) if few else own
         axes.scatter(
-            *mine.T, s=_dot_size(x), c=colour, edgecolors="white", linewidths=0.7, label=f"class {label}", zorder=3
+            *mine.T,
+            s=_dot_size(x),
+            c=colour,
+            edgecolors="white",
+            linewidths=0.7,
+            label=f"class {label}",
+            zorder=3,
         )
     if len(np.unique(labels)) > 1:
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, handletextpad=0.2, columnspacing=1.2)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=4,
+            handletextpad=0.2,
+            columnspacing=1.2,
+        )

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from tftrain.config.field_types import PositiveInt
-from tftrain.core.types import Scene
+from tftrain.core.types import PlotContext
 from tftrain.reporting.plots.style import BLUE, HEIGHT, ORANGE, WIDTH, Sheet, short
 
 _STEPS = 2.0 ** -np.arange(0, 23, 2.0)
-_SLOPES = {"central": 2, "one-sided": 1}  # the order of the error, from Taylor's theorem
+_SLOPES = {
+    "central": 2,
+    "one-sided": 1,
+}  # the order of the error, from Taylor's theorem
 
 
-def difference_error(scene: Scene, samples: PositiveInt = 20) -> Any:
+def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
     """The error of central and of one-sided differences, against the step, where back-propagation is taken as right.
 
     Of `samples` parameters, spread over all; relative, by norms. To the right is the error of the differences
@@ -24,44 +27,79 @@ def difference_error(scene: Scene, samples: PositiveInt = 20) -> Any:
     errors = difference_errors(scene, samples)
     if errors is None:
         return None
-    sheet = Sheet(f"error of differences of the loss, step {scene.step}", size=(WIDTH, HEIGHT))
+    sheet = Sheet(
+        f"error of differences of the loss, step {scene.step}", size=(WIDTH, HEIGHT)
+    )
     [axes] = sheet.axes
     for (name, found), colour in zip(errors.items(), (BLUE, ORANGE), strict=True):
         if not np.isfinite(found).any():
             continue
         best = int(np.nanargmin(found))
         label = f"{name}: least {short(found[best])}, at {short(_STEPS[best])}; dotted: of order {_SLOPES[name]}"
-        axes.plot(_STEPS, np.where(found > 0, found, np.nan), color=colour, marker="o", markersize=4, label=label)
+        axes.plot(
+            _STEPS,
+            np.where(found > 0, found, np.nan),
+            color=colour,
+            marker="o",
+            markersize=4,
+            label=label,
+        )
         slope = _SLOPES[name]
         guide = found[1] * (_STEPS / _STEPS[1]) ** slope
-        axes.plot(_STEPS[: best + 1], guide[: best + 1], color=colour, linewidth=0.9, linestyle=":")
-    axes.set(xscale="log", yscale="log", xlabel="step of the differences", ylabel="relative error of the gradient")
+        axes.plot(
+            _STEPS[: best + 1],
+            guide[: best + 1],
+            color=colour,
+            linewidth=0.9,
+            linestyle=":",
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="step of the differences",
+        ylabel="relative error of the gradient",
+    )
     drawn = np.concatenate([*errors.values()])
     drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
     if drawn.size:
         axes.set_ylim(drawn.min() / 3, drawn.max() * 3)
     axes.grid(True)
-    sheet.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=1, frameon=False)
+    sheet.figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=1,
+        frameon=False,
+    )
     return sheet.finished()
 
 
-def difference_errors(scene: Scene, samples: int) -> dict[str, np.ndarray] | None:
+def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray] | None:
     """Relative errors of both differences at each of the steps, [steps]; None where there is no gradient to compare."""
     flat = _flat(scene.params)
     grad = _gradient(scene)
     known = np.flatnonzero(np.isfinite(grad))
     if not grad[known].any():
         return None
-    places = known[np.unique(np.linspace(0, known.size - 1, samples).round().astype(int))]
-    exact, middle, found = grad[places], scene.loss(scene.params), {name: [] for name in _SLOPES}
+    places = known[
+        np.unique(np.linspace(0, known.size - 1, samples).round().astype(int))
+    ]
+    exact, middle, found = (
+        grad[places],
+        scene.loss(scene.params),
+        {name: [] for name in _SLOPES},
+    )
     for step in _STEPS:
         up, down = ((flat[places] + side).astype(flat.dtype) for side in (step, -step))
         above, below = (_losses(scene, flat, places, values) for values in (up, down))
-        with np.errstate(all="ignore"):  # a step may be too small to move a large parameter
+        with np.errstate(
+            all="ignore"
+        ):  # a step may be too small to move a large parameter
             central = (above - below) / (up.astype(np.float64) - down)
             forward = (above - middle) / (up.astype(np.float64) - flat[places])
             for name, differences in (("central", central), ("one-sided", forward)):
-                found[name].append(np.linalg.norm(differences - exact) / np.linalg.norm(exact))
+                found[name].append(
+                    np.linalg.norm(differences - exact) / np.linalg.norm(exact)
+                )
     return {name: np.array(errors) for name, errors in found.items()}
 
 
@@ -69,23 +107,32 @@ def _flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.ravel(one) for one in arrays])
 
 
-def _gradient(scene: Scene) -> np.ndarray:
+def _gradient(scene: PlotContext) -> np.ndarray:
     """All of it in float64, NaN where the loss does not reach."""
     grads = [
         np.full(param.shape, np.nan) if grad is None else grad
         for param, grad in zip(scene.params, scene.passes.grads, strict=True)
     ]
-    if any(grad.shape != param.shape for param, grad in zip(scene.params, grads, strict=True)):
-        raise ValueError("given a model with sparse gradients, such as an embedding's; expected dense ones")
+    if any(
+        grad.shape != param.shape
+        for param, grad in zip(scene.params, grads, strict=True)
+    ):
+        raise ValueError(
+            "given a model with sparse gradients, such as an embedding's; expected dense ones"
+        )
     return _flat(grads).astype(np.float64)
 
 
-def _losses(scene: Scene, flat: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _losses(
+    scene: PlotContext, flat: np.ndarray, places: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """The loss with one number after the other changed, [places]."""
     found, ends = [], np.cumsum([param.size for param in scene.params])[:-1]
     for place, value in zip(places, values, strict=True):
         moved = flat.copy()
         moved[place] = value
         pieces = zip(np.split(moved, ends), scene.params, strict=True)
-        found.append(scene.loss([piece.reshape(param.shape) for piece, param in pieces]))
+        found.append(
+            scene.loss([piece.reshape(param.shape) for piece, param in pieces])
+        )
     return np.array(found)

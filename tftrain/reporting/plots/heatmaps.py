@@ -9,44 +9,72 @@ from typing import Any
 import numpy as np
 
 from tftrain.config.field_types import Pattern, PositiveInt
-from tftrain.core.types import Scene
+from tftrain.core.types import PlotContext
 from tftrain.reporting.plots.style import Sheet, diverging, short
 
 _COLUMNS = 3
 _MOST_CELLS = 400  # of a side; of larger matrices as many of the rows and columns are left out as it takes
 
 
-def weights(scene: Scene, only: Pattern | None = None, most: PositiveInt = 6) -> Any:
+def weights(
+    scene: PlotContext, only: Pattern | None = None, most: PositiveInt = 6
+) -> Any:
     """Matrices of weights, those in whose names `only` is found, or else up to `most`, spread over the layers."""
     return _matrices(scene, scene.params, "weights", (only, most))
 
 
-def gradients(scene: Scene, only: Pattern | None = None, most: PositiveInt = 6, clipped: bool = False) -> Any:
+def gradients(
+    scene: PlotContext,
+    only: Pattern | None = None,
+    most: PositiveInt = 6,
+    clipped: bool = False,
+) -> Any:
     """The gradients of these matrices for a batch that stays the same, before the clips, or after them."""
     name = "clipped gradients" if clipped else "gradients"
     return _matrices(scene, scene.clipped if clipped else scene.raw, name, (only, most))
 
 
-def _matrices(scene: Scene, values: Sequence[np.ndarray], what: str, chosen: tuple[str | None, int]) -> Any:
+def _matrices(
+    scene: PlotContext,
+    values: Sequence[np.ndarray],
+    what: str,
+    chosen: tuple[str | None, int],
+) -> Any:
     shown = _chosen(scene, *chosen)
     columns = min(len(shown), _COLUMNS)
     rows = -(-len(shown) // columns)
-    sheet = Sheet(f"{what}, step {scene.step}", rows, columns, (max(4.8, 3.2 * columns), 3.1 * rows + 0.6))
+    sheet = Sheet(
+        f"{what}, step {scene.step}",
+        rows,
+        columns,
+        (max(4.8, 3.2 * columns), 3.1 * rows + 0.6),
+    )
     for axes, index in zip(sheet.axes, shown, strict=False):
-        _heat_map(sheet, axes, scene.names[index], np.asarray(values[index], np.float64))
+        _heat_map(
+            sheet, axes, scene.names[index], np.asarray(values[index], np.float64)
+        )
     return sheet.finished()
 
 
-def _chosen(scene: Scene, only: str | None, most: int) -> list[int]:
+def _chosen(scene: PlotContext, only: str | None, most: int) -> list[int]:
     if only is not None:
-        found = [index for index, name in enumerate(scene.names) if re.search(only, name)]
+        found = [
+            index for index, name in enumerate(scene.names) if re.search(only, name)
+        ]
         if not found:
             raise ValueError(
                 f"only: given '{only}', which is in no parameter's name; there are {', '.join(scene.names)}"
             )
         return found[:most]
-    found = [index for index, one in enumerate(scene.params) if one.ndim > 1] or [*range(len(scene.names))]
-    return [found[place] for place in dict.fromkeys(np.linspace(0, len(found) - 1, most).round().astype(int).tolist())]
+    found = [index for index, one in enumerate(scene.params) if one.ndim > 1] or [
+        *range(len(scene.names))
+    ]
+    return [
+        found[place]
+        for place in dict.fromkeys(
+            np.linspace(0, len(found) - 1, most).round().astype(int).tolist()
+        )
+    ]
 
 
 def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
@@ -54,16 +82,39 @@ def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
     shape = " x ".join(map(str, values.shape)) or "1"
     if values.ndim == 2 and name.endswith("/kernel"):
         shape = f"{values.shape[0]} in (down) x {values.shape[1]} out (across)"
-    values = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(1, -1)
+    values = (
+        values.reshape(-1, values.shape[-1])
+        if values.ndim > 1
+        else values.reshape(1, -1)
+    )
     finite = values[np.isfinite(values)]
     most = float(np.abs(finite).max(initial=0)) or 1.0
     rows, columns = (-(-side // _MOST_CELLS) for side in values.shape)
     cells = np.ma.masked_invalid(values[::rows, ::columns])
-    shown = axes.imshow(cells, cmap=diverging(), vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+    shown = axes.imshow(
+        cells,
+        cmap=diverging(),
+        vmin=-most,
+        vmax=most,
+        aspect="auto",
+        interpolation="nearest",
+    )
     layer, _, kind = name.rpartition("/")
-    axes.set_title(f"{layer}\n{kind}, {shape}" if layer else f"{kind}, {shape}", fontsize=9)
-    spread = f"{short(finite.min())} to {short(finite.max())}" if finite.size else "nothing finite"
-    axes.set_xlabel(spread if finite.size == values.size else f"{spread}; {values.size - finite.size} NaN or Inf")
+    axes.set_title(
+        f"{layer}\n{kind}, {shape}" if layer else f"{kind}, {shape}", fontsize=9
+    )
+    spread = (
+        f"{short(finite.min())} to {short(finite.max())}"
+        if finite.size
+        else "nothing finite"
+    )
+    axes.set_xlabel(
+        spread
+        if finite.size == values.size
+        else f"{spread}; {values.size - finite.size} NaN or Inf"
+    )
     axes.set(xticks=[], yticks=[])
-    bar = sheet.figure.colorbar(shown, ax=axes, ticks=[-most, 0, most], shrink=0.9, pad=0.02)
+    bar = sheet.figure.colorbar(
+        shown, ax=axes, ticks=[-most, 0, most], shrink=0.9, pad=0.02
+    )
     bar.ax.set_yticklabels([short(-most), "0", short(most)], fontsize=9)

@@ -8,17 +8,34 @@ from typing import Any
 import numpy as np
 
 from tftrain.config.field_types import PositiveInt
-from tftrain.core.types import Scene
-from tftrain.reporting.plots.style import BLUE, HEIGHT, NOT_FINITE, ORANGE, WIDTH, ZERO, Sheet
+from tftrain.core.types import PlotContext
+from tftrain.reporting.plots.style import (
+    BLUE,
+    HEIGHT,
+    NOT_FINITE,
+    ORANGE,
+    WIDTH,
+    ZERO,
+    Sheet,
+)
 from tftrain.runtime.working_directory import import_matplotlib
 
 RAW, CLIPPED = "grad_norm", "clipped_grad_norm"
 _MOST_LABELS = 30
-_SUMS = ("Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "SimpleRNN", "GRU", "LSTM")
+_SUMS = (
+    "Dense",
+    "EinsumDense",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "SimpleRNN",
+    "GRU",
+    "LSTM",
+)
 _MOST_COLUMNS = 600  # of the map
 
 
-def gradient_map(scene: Scene) -> Any:
+def gradient_map(scene: PlotContext) -> Any:
     """Layer by layer and step by step log10 of the gradient norm, the first layer at the top.
 
     Black is exactly zero, magenta not finite.
@@ -33,7 +50,11 @@ def gradient_map(scene: Scene) -> Any:
     matplotlib = import_matplotlib()
 
     colours = matplotlib.colormaps["viridis"].with_extremes(under=ZERO, bad=NOT_FINITE)
-    edges = np.concatenate([[0], steps[::stride]]) if steps[0] > 0 else np.append(steps[::stride], steps[-1] + 1)
+    edges = (
+        np.concatenate([[0], steps[::stride]])
+        if steps[0] > 0
+        else np.append(steps[::stride], steps[-1] + 1)
+    )
     rows = np.arange(norms.shape[1] + 1) - 0.5
     shown = axes.pcolormesh(edges, rows, cells.T, cmap=colours, vmin=low, vmax=high)
     axes.set_xlabel("step")
@@ -45,7 +66,7 @@ def gradient_map(scene: Scene) -> Any:
     return sheet.finished()
 
 
-def gradient_flow(scene: Scene, lines: PositiveInt = 5) -> Any:
+def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
     """The gradient norm from the first layer to the last: now, after the clips, and at `lines` steps before."""
     steps, norms = _norms(scene, RAW)
     if not len(steps):
@@ -54,15 +75,41 @@ def gradient_flow(scene: Scene, lines: PositiveInt = 5) -> Any:
 
     sheet = Sheet(f"gradient flow, step {scene.step}", size=(WIDTH, HEIGHT))
     [axes] = sheet.axes
-    earlier = np.unique(np.geomspace(1, len(steps), lines + 1).round().astype(int) - 1)[:-1]
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, max(1, len(earlier))))
+    earlier = np.unique(np.geomspace(1, len(steps), lines + 1).round().astype(int) - 1)[
+        :-1
+    ]
+    colours = matplotlib.colormaps["viridis"](
+        np.linspace(0.0, 0.9, max(1, len(earlier)))
+    )
     for colour, place in zip(colours, earlier, strict=False):
-        axes.plot(_positive(norms[place]), color=colour, linewidth=1.1, alpha=0.8, label=f"step {steps[place]}")
-    axes.plot(_positive(norms[-1]), color=BLUE, linewidth=2.6, marker="o", markersize=5, label=f"step {steps[-1]}")
+        axes.plot(
+            _positive(norms[place]),
+            color=colour,
+            linewidth=1.1,
+            alpha=0.8,
+            label=f"step {steps[place]}",
+        )
+    axes.plot(
+        _positive(norms[-1]),
+        color=BLUE,
+        linewidth=2.6,
+        marker="o",
+        markersize=5,
+        label=f"step {steps[-1]}",
+    )
     after = _norms(scene, CLIPPED)[1]
     if len(after) and not np.array_equal(after[-1], norms[-1], equal_nan=True):
-        axes.plot(_positive(after[-1]), color=ORANGE, linewidth=2.2, linestyle="--", marker="o", label="clipped")
-    if len(axes.lines) and any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+        axes.plot(
+            _positive(after[-1]),
+            color=ORANGE,
+            linewidth=2.2,
+            linestyle="--",
+            marker="o",
+            label="clipped",
+        )
+    if len(axes.lines) and any(
+        np.isfinite(line.get_ydata()).any() for line in axes.lines
+    ):
         axes.set_yscale("log")
     _mark_others(axes, norms[-1], BLUE)
     axes.set_ylabel("gradient norm")
@@ -72,7 +119,7 @@ def gradient_flow(scene: Scene, lines: PositiveInt = 5) -> Any:
     return sheet.finished()
 
 
-def signal_flow(scene: Scene) -> Any:
+def signal_flow(scene: PlotContext) -> Any:
     """What each layer gives, on the way forward, and the error term delta, on the way back, from the first to the last.
 
     Of the first training batch: the standard deviation of a, and the root mean square of delta, the gradient of the
@@ -82,15 +129,26 @@ def signal_flow(scene: Scene) -> Any:
     for one in scene.passes.layers:
         if one.kind in _SUMS and one.delta is not None:
             found.append((one.name, _spread(one.a), _size(one.delta)))
-        elif found and one.function is not None:  # an activation that is a layer of its own
+        elif (
+            found and one.function is not None
+        ):  # an activation that is a layer of its own
             found[-1] = (found[-1][0], _spread(one.a), found[-1][2])
     if not found:
         return None
     names, ahead, back = zip(*found, strict=True)
     sheet = Sheet(f"signal flow, step {scene.step}", size=(WIDTH, HEIGHT))
     [axes] = sheet.axes
-    for values, colour, label in ((ahead, BLUE, "forward: std of a"), (back, ORANGE, r"back: size of $\delta$")):
-        axes.plot(_positive(np.array(values)), color=colour, marker="o", markersize=5, label=label)
+    for values, colour, label in (
+        (ahead, BLUE, "forward: std of a"),
+        (back, ORANGE, r"back: size of $\delta$"),
+    ):
+        axes.plot(
+            _positive(np.array(values)),
+            color=colour,
+            marker="o",
+            markersize=5,
+            label=label,
+        )
         _mark_others(axes, np.array(values), colour)
     axes.set_yscale("log")
     axes.grid(True)
@@ -113,7 +171,7 @@ def layer_names(names: list[str]) -> list[str]:
     return list(dict.fromkeys(name.rpartition("/")[0] for name in names))
 
 
-def _norms(scene: Scene, scalar: str) -> tuple[np.ndarray, np.ndarray]:
+def _norms(scene: PlotContext, scalar: str) -> tuple[np.ndarray, np.ndarray]:
     """The steps of the points so far, and at each the norm of each layer's gradient, [points, layers]."""
     known = [name for name in scene.names if f"{scalar}/{name}" in scene.history]
     if not known:
@@ -123,7 +181,9 @@ def _norms(scene: Scene, scalar: str) -> tuple[np.ndarray, np.ndarray]:
     squares = np.zeros((len(steps), len(layers)))
     with np.errstate(all="ignore"):
         for name in known:
-            squares[:, layers.index(name.rpartition("/")[0])] += np.square(scene.history[f"{scalar}/{name}"][1])
+            squares[:, layers.index(name.rpartition("/")[0])] += np.square(
+                scene.history[f"{scalar}/{name}"][1]
+            )
         return steps, np.sqrt(squares)
 
 
@@ -131,9 +191,17 @@ def _decades(norms: np.ndarray) -> tuple[np.ma.MaskedArray, float, float]:
     """log10 of the norms, masked where these are not finite and below the lowest where they are 0; and its range."""
     known = np.isfinite(norms) & (norms > 0)
     found = np.log10(norms, where=known, out=np.zeros_like(norms))
-    low, high = (float(found[known].min()), float(found[known].max())) if known.any() else (0.0, 1.0)
+    low, high = (
+        (float(found[known].min()), float(found[known].max()))
+        if known.any()
+        else (0.0, 1.0)
+    )
     high = max(high, low + 0.1)
-    return np.ma.array(np.where(norms == 0, low - 1, found), mask=~np.isfinite(norms)), low, high
+    return (
+        np.ma.array(np.where(norms == 0, low - 1, found), mask=~np.isfinite(norms)),
+        low,
+        high,
+    )
 
 
 def _positive(norms: np.ndarray) -> np.ndarray:
@@ -142,28 +210,62 @@ def _positive(norms: np.ndarray) -> np.ndarray:
 
 def _mark_others(axes: Any, values: np.ndarray, colour: str) -> None:
     """What a logarithmic axis has no place for: zeros at the bottom, and what is not finite at the top."""
-    marks = (("exactly 0", values == 0, 0.02, "v", colour), ("NaN or Inf", ~np.isfinite(values), 0.98, "x", NOT_FINITE))
+    marks = (
+        ("exactly 0", values == 0, 0.02, "v", colour),
+        ("NaN or Inf", ~np.isfinite(values), 0.98, "x", NOT_FINITE),
+    )
     for label, there, height, marker, mine in marks:
         if there.any():
             places, across = np.flatnonzero(there), axes.get_xaxis_transform()
-            style = {"linestyle": "", "marker": marker, "color": mine, "markersize": 7, "label": label}
-            axes.plot(places, np.full(len(places), height), transform=across, clip_on=False, **style)
+            style = {
+                "linestyle": "",
+                "marker": marker,
+                "color": mine,
+                "markersize": 7,
+                "label": label,
+            }
+            axes.plot(
+                places,
+                np.full(len(places), height),
+                transform=across,
+                clip_on=False,
+                **style,
+            )
 
 
-def _name_layers(axis: Any, scene: Scene, **style: Any) -> None:
+def _name_layers(axis: Any, scene: PlotContext, **style: Any) -> None:
     _name_ticks(axis, layer_names(scene.names), **style)
 
 
 def _name_ticks(axis: Any, layers: Sequence[str], **style: Any) -> None:
     stride = -(-len(layers) // _MOST_LABELS)
-    shown = [name if len(name) <= 22 else f"{name[:4]}..{name[-16:]}" for name in layers[::stride]]
-    axis.set_ticks(range(0, len(layers), stride), shown, fontsize=9 if len(layers) <= 20 else 7, **style)
+    shown = [
+        name if len(name) <= 22 else f"{name[:4]}..{name[-16:]}"
+        for name in layers[::stride]
+    ]
+    axis.set_ticks(
+        range(0, len(layers), stride),
+        shown,
+        fontsize=9 if len(layers) <= 20 else 7,
+        **style,
+    )
 
 
 def _tell_colours(axes: Any, norms: np.ndarray) -> None:
     from matplotlib.patches import Patch
 
-    told = [("zero", ZERO, (norms == 0).any()), ("NaN or Inf", NOT_FINITE, (~np.isfinite(norms)).any())]
-    patches = [Patch(color=colour, label=label) for label, colour, there in told if there]
+    told = [
+        ("zero", ZERO, (norms == 0).any()),
+        ("NaN or Inf", NOT_FINITE, (~np.isfinite(norms)).any()),
+    ]
+    patches = [
+        Patch(color=colour, label=label) for label, colour, there in told if there
+    ]
     if patches:
-        axes.legend(handles=patches, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
+        axes.legend(
+            handles=patches,
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=2,
+            frameon=False,
+        )

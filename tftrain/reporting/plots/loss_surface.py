@@ -8,20 +8,22 @@ from typing import Annotated, Any
 import numpy as np
 
 from tftrain.config.field_types import Range
-from tftrain.core.types import Scene
-from tftrain.core.variables import element, element_name
+from tftrain.core.types import PlotContext
+from tftrain.core.variables import element_name, parse_element_name
 from tftrain.reporting.plots.style import NOT_FINITE, ORANGE, WIDTH, Sheet, short
 
 GROUP = "probes/weight/"  # of the scalars that the probe `weights` logs
 _LEVELS = 24
 _MARGIN = 0.25  # of the path's extent, left around it
-_DECADE = 10.0  # from the least to the most loss, from where on levels are of its logarithm
+_DECADE = (
+    10.0  # from the least to the most loss, from where on levels are of its logarithm
+)
 
 Path = tuple[np.ndarray, np.ndarray]
 
 
 def loss_surface(
-    scene: Scene,
+    scene: PlotContext,
     x: str | None = None,
     y: str | None = None,
     x_range: tuple[float, float] | None = None,
@@ -36,8 +38,14 @@ def loss_surface(
     least and the greatest value shown. Each of `resolution` times `resolution` losses takes a forward pass.
     """
     names = _chosen(scene, x, y)
-    places = tuple(element(name, scene.names, [param.shape for param in scene.params]) for name in names)
-    path, now = _path(scene, names), tuple(float(scene.params[param].flat[place]) for param, place in places)
+    places = tuple(
+        parse_element_name(name, scene.names, [param.shape for param in scene.params])
+        for name in names
+    )
+    path, now = (
+        _path(scene, names),
+        tuple(float(scene.params[param].flat[place]) for param, place in places),
+    )
     wished = (("x_range", x_range), ("y_range", y_range))
     sides = [
         _side(key, given, np.append(way, here), resolution)
@@ -49,35 +57,54 @@ def loss_surface(
     _contours(sheet, axes, sides, losses)
     _walk(axes, path, now)
     if not path[0].size and any(name.startswith(GROUP) for name in scene.history):
-        axes.plot([], [], linestyle="", label="no way: the probe weights does not measure both")
-    axes.set(xlabel=names[0], ylabel=names[1], xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
+        axes.plot(
+            [],
+            [],
+            linestyle="",
+            label="no way: the probe weights does not measure both",
+        )
+    axes.set(
+        xlabel=names[0], ylabel=names[1], xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]]
+    )
     handles, labels = axes.get_legend_handles_labels()
-    sheet.figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    sheet.figure.legend(
+        handles, labels, loc="outside lower center", ncols=3, frameon=False
+    )
     return sheet.finished()
 
 
-def _chosen(scene: Scene, x: str | None, y: str | None) -> tuple[str, str]:
+def _chosen(scene: PlotContext, x: str | None, y: str | None) -> tuple[str, str]:
     """The names of the two numbers; raises ValueError."""
     shapes = [param.shape for param in scene.params]
     large = next((at for at, param in enumerate(scene.params) if param.size > 1), None)
     if large is None and None in (x, y):
-        raise ValueError("given a model whose parameters have one number each; name two of them as x and y")
-    first = [] if large is None else [element_name(scene.names[large], shapes[large], place) for place in (0, 1)]
+        raise ValueError(
+            "given a model whose parameters have one number each; name two of them as x and y"
+        )
+    first = (
+        []
+        if large is None
+        else [
+            element_name(scene.names[large], shapes[large], place) for place in (0, 1)
+        ]
+    )
     found = [given or one for given, one in zip((x, y), first or ("", ""), strict=True)]
     if found[0] == found[1]:
         raise ValueError(f"x and y are both '{found[0]}'; expected two numbers")
     for key, name in zip("xy", found, strict=True):
         try:
-            element(name, scene.names, shapes)
+            parse_element_name(name, scene.names, shapes)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
     return found[0], found[1]
 
 
-def _path(scene: Scene, names: Sequence[str]) -> Path:
+def _path(scene: PlotContext, names: Sequence[str]) -> Path:
     """Both numbers at each step that measured them; NaN where one was not finite."""
     nothing = (np.empty(0), np.empty(0))
-    (steps, across), (others, up) = (scene.history.get(GROUP + name, nothing) for name in names)
+    (steps, across), (others, up) = (
+        scene.history.get(GROUP + name, nothing) for name in names
+    )
     both, mine, theirs = np.intersect1d(steps, others, return_indices=True)
     before = both <= scene.step
     way = np.array([across[mine][before], up[theirs][before]], np.float64)
@@ -85,11 +112,15 @@ def _path(scene: Scene, names: Sequence[str]) -> Path:
     return way[0], way[1]
 
 
-def _side(key: str, given: Sequence[float] | None, values: np.ndarray, resolution: int) -> np.ndarray:
+def _side(
+    key: str, given: Sequence[float] | None, values: np.ndarray, resolution: int
+) -> np.ndarray:
     """The places of the grid along one axis, [resolution]."""
     if given is not None:
         if not given[0] < given[1]:
-            raise ValueError(f"{key}: given {list(given)}; expected the least and then the greatest")
+            raise ValueError(
+                f"{key}: given {list(given)}; expected the least and then the greatest"
+            )
         return np.linspace(*given, resolution)
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (-1.0, 1.0)
@@ -97,13 +128,22 @@ def _side(key: str, given: Sequence[float] | None, values: np.ndarray, resolutio
     return np.linspace(low - margin, high + margin, resolution)
 
 
-def _losses(scene: Scene, places: tuple[tuple[int, int], ...], sides: Sequence[np.ndarray]) -> np.ndarray:
+def _losses(
+    scene: PlotContext, places: tuple[tuple[int, int], ...], sides: Sequence[np.ndarray]
+) -> np.ndarray:
     """[resolution, resolution], the first axis from below."""
     across = sides[0]
-    return np.array([scene.losses(places, np.stack([across, np.full_like(across, up)], 1)) for up in sides[1]])
+    return np.array(
+        [
+            scene.losses(places, np.stack([across, np.full_like(across, up)], 1))
+            for up in sides[1]
+        ]
+    )
 
 
-def _contours(sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray) -> None:
+def _contours(
+    sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray
+) -> None:
     """Dark where the loss is small; the levels are those of its logarithm where it spans more than a decade."""
     shown = np.ma.masked_invalid(losses)
     axes.set_facecolor(NOT_FINITE)
@@ -111,7 +151,11 @@ def _contours(sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.n
         return
     low, high = float(shown.min()), float(shown.max())
     logarithmic = low > 0 and high / low > _DECADE
-    levels = np.geomspace(low, high, _LEVELS) if logarithmic else np.linspace(low, high, _LEVELS)
+    levels = (
+        np.geomspace(low, high, _LEVELS)
+        if logarithmic
+        else np.linspace(low, high, _LEVELS)
+    )
     if not low < high:
         levels = np.array([low - 0.5, low + 0.5])
     norm = None
@@ -120,10 +164,16 @@ def _contours(sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.n
 
         norm = LogNorm(low, high)
     levels[-1] = max(levels[-1], high)
-    filled = axes.contourf(*sides, shown, levels=levels, cmap="viridis", norm=norm, alpha=0.85)
-    axes.contour(*sides, shown, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
+    filled = axes.contourf(
+        *sides, shown, levels=levels, cmap="viridis", norm=norm, alpha=0.85
+    )
+    axes.contour(
+        *sides, shown, levels=levels, colors="white", linewidths=0.4, alpha=0.6
+    )
     ticks = levels[:: max(1, len(levels) // 6)]
-    bar = sheet.figure.colorbar(filled, ax=axes, ticks=ticks, label="loss of the first training batch")
+    bar = sheet.figure.colorbar(
+        filled, ax=axes, ticks=ticks, label="loss of the first training batch"
+    )
     bar.ax.set_yticklabels([short(tick) for tick in ticks])
     bar.ax.minorticks_off()
 
@@ -134,7 +184,12 @@ def _walk(axes: Any, path: Path, now: tuple[float, float]) -> None:
     if path[0].size:
         axes.plot(*whole, color="white", linewidth=3, alpha=0.7)
         axes.plot(
-            *whole, color="black", linewidth=1.2, marker=".", markersize=4, label=f"{path[0].size} steps measured"
+            *whole,
+            color="black",
+            linewidth=1.2,
+            marker=".",
+            markersize=4,
+            label=f"{path[0].size} steps measured",
         )
         axes.plot(
             whole[0][:1],

@@ -10,10 +10,15 @@ import numpy as np
 _SHARES = np.linspace(0.2, 0.8, 25)  # of its line, where a label may stand
 _ROUNDS = 4
 _GAP = 4.0  # pixels that stay free around a label
-_POINTS, _POINT = 80, 3.0  # of another line that a label may cover, and half the side of each in pixels
+_POINTS, _POINT = (
+    80,
+    3.0,
+)  # of another line that a label may cover, and half the side of each in pixels
 
 
-def place_along(labels: Sequence[Any], lines: Sequence[tuple], taken: Sequence[Any]) -> None:
+def place_along(
+    labels: Sequence[Any], lines: Sequence[tuple], taken: Sequence[Any]
+) -> None:
     """Move each label to a place on its line where it covers least of the others and of what is `taken`.
 
     Args:
@@ -29,17 +34,24 @@ def place_along(labels: Sequence[Any], lines: Sequence[tuple], taken: Sequence[A
     boxes = [_box(label) for label in labels]
     to_pixels = labels[0].axes.transData.transform
     ends = [tuple(to_pixels(end) for end in line) for line in lines]
-    points = [start + np.linspace(0, 1, _POINTS)[:, None] * (end - start) for start, end in ends]
+    points = [
+        start + np.linspace(0, 1, _POINTS)[:, None] * (end - start)
+        for start, end in ends
+    ]
     drawn = [np.concatenate([line - _POINT, line + _POINT], axis=1) for line in points]
     positions = [label.get_position() for label in labels]
     for _ in range(_ROUNDS):
         for index, (start, end) in enumerate(ends):
             others = [*occupied, *boxes[:index], *boxes[index + 1 :]]
-            others = np.concatenate([np.reshape(others, (-1, 4)), *drawn[:index], *drawn[index + 1 :]])
+            others = np.concatenate(
+                [np.reshape(others, (-1, 4)), *drawn[:index], *drawn[index + 1 :]]
+            )
             half = (boxes[index][2:] - boxes[index][:2]) / 2
             centres = start + _SHARES[:, None] * (end - start)
             candidates = np.concatenate([centres - half, centres + half], axis=1)
-            covered = _overlaps(candidates, others) + abs(_SHARES - 0.5)  # of places as good the one in the middle
+            covered = _overlaps(candidates, others) + abs(
+                _SHARES - 0.5
+            )  # of places as good the one in the middle
             best = int(np.argmin(covered))
             boxes[index] = candidates[best]
             first, last = np.array(lines[index])
@@ -51,7 +63,9 @@ def place_along(labels: Sequence[Any], lines: Sequence[tuple], taken: Sequence[A
 def _box(artist: Any) -> np.ndarray:
     """Left, bottom, right and top of an artist in pixels."""
     extent = artist.get_window_extent()
-    return np.array([extent.x0 - _GAP, extent.y0 - _GAP, extent.x1 + _GAP, extent.y1 + _GAP])
+    return np.array(
+        [extent.x0 - _GAP, extent.y0 - _GAP, extent.x1 + _GAP, extent.y1 + _GAP]
+    )
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

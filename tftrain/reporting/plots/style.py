@@ -12,16 +12,52 @@ from tftrain.runtime.working_directory import import_matplotlib
 WIDTH, HEIGHT = 6.4, 4.8  # inches
 DOTS = 125  # an inch
 # Okabe and Ito (2008): colours that the colour-blind tell apart; blue and orange first, black and yellow left out.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#8c6d1f")
+COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#7f7f7f",
+    "#8c6d1f",
+)
 BLUE, ORANGE = COLOURS[:2]
 ZERO, NOT_FINITE = "black", "magenta"
 _INK, _PALE = "#333333", "#d8d8d8"
 _STYLE = {
-    **{"font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "xtick.labelsize": 10, "ytick.labelsize": 10},
-    **{"legend.fontsize": 10, "legend.frameon": False, "figure.titlesize": 13, "figure.titleweight": "bold"},
-    **{"text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#888888", "axes.titlecolor": _INK},
-    **{"xtick.color": _INK, "ytick.color": _INK, "grid.color": _PALE, "grid.linewidth": 0.6, "lines.linewidth": 1.8},
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.formatter.limits": (-4, 5)},
+    **{
+        "font.size": 11,
+        "axes.titlesize": 11,
+        "axes.labelsize": 11,
+        "xtick.labelsize": 10,
+        "ytick.labelsize": 10,
+    },
+    **{
+        "legend.fontsize": 10,
+        "legend.frameon": False,
+        "figure.titlesize": 13,
+        "figure.titleweight": "bold",
+    },
+    **{
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "axes.edgecolor": "#888888",
+        "axes.titlecolor": _INK,
+    },
+    **{
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "grid.color": _PALE,
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.8,
+    },
+    **{
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.formatter.limits": (-4, 5),
+    },
 }
 
 
@@ -33,14 +69,22 @@ def plain_label(text: str) -> str:
 class Sheet:
     """Owns a figure with `rows` x `columns` of axes on white, which stands out from light and dark pages alike."""
 
-    def __init__(self, title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (WIDTH, HEIGHT)):
+    def __init__(
+        self,
+        title: str,
+        rows: int = 1,
+        columns: int = 1,
+        size: tuple[float, float] = (WIDTH, HEIGHT),
+    ):
         matplotlib = import_matplotlib()
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context(_STYLE):
             self.figure = Figure(size, DOTS, facecolor="white", layout="constrained")
             self.figure.suptitle(plain_label(title))
-            self.axes = self.figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+            self.axes = (
+                self.figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+            )
 
     def finished(self) -> Any:
         """The figure; its axes that were not drawn on are left out."""
@@ -56,12 +100,16 @@ def diverging(pale: bool = False) -> Any:
 
     dark = [[], []] if pale else [["#08366b", BLUE], ["#e08a00", "#7a3d00"]]
     colours = [*dark[0], "#8fc1e3", "#f7f7f7", "#f7c765", *dark[1]]
-    return LinearSegmentedColormap.from_list("blue_orange", colours).with_extremes(bad=NOT_FINITE)
+    return LinearSegmentedColormap.from_list("blue_orange", colours).with_extremes(
+        bad=NOT_FINITE
+    )
 
 
 def pixels(drawn: Any) -> np.ndarray:
     """A figure of matplotlib, or what is an image already, as uint8 [height, width, channels]."""
-    is_image = isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
+    is_image = (
+        isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
+    )
     if is_image and drawn.size and drawn.shape[2] in (1, 3, 4):
         return drawn
     import_matplotlib()
@@ -69,8 +117,14 @@ def pixels(drawn: Any) -> np.ndarray:
     from matplotlib.figure import Figure
 
     if not isinstance(drawn, Figure):
-        kind = f"{drawn.dtype} {list(drawn.shape)}" if isinstance(drawn, np.ndarray) else type(drawn).__name__
-        raise TypeError(f"gave {kind}; expected a figure of matplotlib, or uint8 [height, width, 1, 3 or 4]")
+        kind = (
+            f"{drawn.dtype} {list(drawn.shape)}"
+            if isinstance(drawn, np.ndarray)
+            else type(drawn).__name__
+        )
+        raise TypeError(
+            f"gave {kind}; expected a figure of matplotlib, or uint8 [height, width, 1, 3 or 4]"
+        )
     canvas = FigureCanvasAgg(drawn)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[:, :, :3]

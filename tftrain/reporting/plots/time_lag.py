@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from tftrain.core.types import Scene
+from tftrain.core.types import PlotContext
 from tftrain.reporting.plots.style import COLOURS, HEIGHT, NOT_FINITE, WIDTH, Sheet
 
 
-def time_lag(scene: Scene) -> Any:
+def time_lag(scene: PlotContext) -> Any:
     """For sequences the norm of the loss's gradient with respect to each time step, against the lag to the last one.
 
     With respect to the inputs, and to the states h_t of each recurrent layer, through all that comes after them.
     """
-    found = {name: value for name, value in scene.reaching.items() if np.ndim(value) == 3}
+    found = {
+        name: value for name, value in scene.reaching.items() if np.ndim(value) == 3
+    }
     if not found:
-        raise ValueError("given a model without sequences; expected inputs, or a layer, of [batch, time, features]")
+        raise ValueError(
+            "given a model without sequences; expected inputs, or a layer, of [batch, time, features]"
+        )
     steps = max(value.shape[1] for value in found.values())
     sheet = Sheet(f"gradient against time lag, step {scene.step}", size=(WIDTH, HEIGHT))
     [axes] = sheet.axes
@@ -26,10 +30,18 @@ def time_lag(scene: Scene) -> Any:
             _line(axes, name, lag_norms(value), COLOURS[place % len(COLOURS)])
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set_yscale("log")
-    axes.set(xlabel="lag: time steps before the last", ylabel="gradient norm, mean over the batch")
+    axes.set(
+        xlabel="lag: time steps before the last",
+        ylabel="gradient norm, mean over the batch",
+    )
     axes.grid(True)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    sheet.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    sheet.figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
     return sheet.finished()
 
 
@@ -46,8 +58,16 @@ def lag_norms(gradient: np.ndarray) -> np.ndarray:
 def _line(axes: Any, name: str, norms: np.ndarray, colour: str) -> None:
     lags = np.arange(len(norms))
     known = np.isfinite(norms)
-    share = f", {np.log10(norms[known][-1] / norms[known][0]):+.1f} decades" if known.sum() > 1 else ""
-    axes.plot(lags, np.where(known, norms, np.nan), color=colour, label=f"{name}{share}")
+    share = (
+        f", {np.log10(norms[known][-1] / norms[known][0]):+.1f} decades"
+        if known.sum() > 1
+        else ""
+    )
+    axes.plot(
+        lags, np.where(known, norms, np.nan), color=colour, label=f"{name}{share}"
+    )
     bad = np.isinf(norms)
     if bad.any():
-        axes.plot(lags[bad], np.full(bad.sum(), 1.0), "x", color=NOT_FINITE, label="infinite")
+        axes.plot(
+            lags[bad], np.full(bad.sum(), 1.0), "x", color=NOT_FINITE, label="infinite"
+        )

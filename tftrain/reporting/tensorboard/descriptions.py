@@ -114,10 +114,18 @@ OWN = "A scalar, histogram, picture or text of a part of your own."
 @cache
 def description_of(tag: str) -> str:
     """What a tag means, in Markdown."""
-    return next((text for pattern, text in DESCRIPTIONS.items() if fnmatchcase(tag, pattern)), OWN)
+    return next(
+        (text for pattern, text in DESCRIPTIONS.items() if fnmatchcase(tag, pattern)),
+        OWN,
+    )
 
 
 def markdown_rows() -> list[str]:
     """The rows of the README's table of tags."""
-    names = {pattern: pattern.replace("??", "05").replace("*", "...") for pattern in DESCRIPTIONS}
-    return [f"| `{names[pattern]}` | {text} |" for pattern, text in DESCRIPTIONS.items()]
+    names = {
+        pattern: pattern.replace("??", "05").replace("*", "...")
+        for pattern in DESCRIPTIONS
+    }
+    return [
+        f"| `{names[pattern]}` | {text} |" for pattern, text in DESCRIPTIONS.items()
+    ]

@@ -20,10 +20,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_SCALAR,
+    Summary,
+    SummaryMetadata,
+)
 
 from tftrain.reporting.tensorboard.descriptions import description_of
-from tftrain.runtime.atomic_files import create, sync, writing
+from tftrain.runtime.atomic_files import create, raising_write_error, sync
 
 _STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.(\d{6})\.")
 _HEAD = struct.Struct("<Q4xBd")
@@ -31,7 +35,8 @@ _HEAD_BYTES = _HEAD.size + 11  # with the step
 _MAX_SECONDS = 10**10 - 1  # what the name of a file has room for
 _FLOAT = b"\x08\x01"  # TensorProto.dtype
 _SCALAR = SummaryMetadata(
-    plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"), data_class=DATA_CLASS_SCALAR
+    plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"),
+    data_class=DATA_CLASS_SCALAR,
 ).SerializeToString()
 
 
@@ -96,7 +101,14 @@ def last_event_step(path: Path) -> int:
 
 def _last_time(path: Path) -> int:
     """The latest time of the events in a file, in microseconds; 0 where none can be read."""
-    return max((int(seconds * 1e6) for seconds, _ in _events(path) if 0 < seconds < _MAX_SECONDS), default=0)
+    return max(
+        (
+            int(seconds * 1e6)
+            for seconds, _ in _events(path)
+            if 0 < seconds < _MAX_SECONDS
+        ),
+        default=0,
+    )
 
 
 def _events(path: Path) -> Iterator[tuple[float, int]]:
@@ -107,7 +119,10 @@ def _events(path: Path) -> Iterator[tuple[float, int]]:
     """
     if path.is_symlink() or not path.is_file():
         return
-    with suppress(OSError, ValueError), open(path, "rb") as file:  # a place beyond what a file can have is a ValueError
+    with (
+        suppress(OSError, ValueError),
+        open(path, "rb") as file,
+    ):  # a place beyond what a file can have is a ValueError
         size, end = os.fstat(file.fileno()).st_size, 0
         while len(head := file.read(_HEAD_BYTES)) >= _HEAD.size:
             length, field, seconds = _HEAD.unpack_from(head)
@@ -145,15 +160,21 @@ class EventFile:
         self._path = folder / name
         with self._writing():
             folder.mkdir(exist_ok=True)
-            create(self._path)  # so that TensorFlow, which follows links, finds a file of our own
+            create(
+                self._path
+            )  # so that TensorFlow, which follows links, finds a file of our own
             self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
-        self._undescribed: dict[ScalarValues, np.ndarray] = {}  # which of the tags still lack their metadata
+        self._undescribed: dict[
+            ScalarValues, np.ndarray
+        ] = {}  # which of the tags still lack their metadata
         self._add(Event(file_version="brain.Event:2"))
         if start_step is not None:
             # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
             start = start_step + 1 if start_step else 0
-            self._add(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
+            self._add(
+                Event(step=start, session_log=SessionLog(status=SessionLog.START))
+            )
 
     def tensor(self, tag: str, tensor: bytes, metadata: bytes) -> bytes:
         """The value of a summary that holds a TensorProto; a tag's metadata goes with its first value alone."""
@@ -163,16 +184,22 @@ class EventFile:
         self._tags[tag] = _sized(b"\x0a", tag.encode())
         return _sized(b"\x0a", self._tags[tag] + value + _described(tag, metadata))
 
-    def scalars(self, values: ScalarValues, numbers: np.ndarray, kept: np.ndarray) -> bytes:
+    def scalars(
+        self, values: ScalarValues, numbers: np.ndarray, kept: np.ndarray
+    ) -> bytes:
         """What `values.encode` gives; a tag's metadata goes with its first value alone."""
         encoded = values.encode(numbers, kept)
-        undescribed = self._undescribed.setdefault(values, np.full(len(values.tags), True))
+        undescribed = self._undescribed.setdefault(
+            values, np.full(len(values.tags), True)
+        )
         new = undescribed & kept
         if not new.any():
             return encoded
         undescribed &= ~new
         summary = Summary.FromString(encoded)
-        new_tags = {values.tags[index] for index in np.flatnonzero(new)} - self._tags.keys()
+        new_tags = {
+            values.tags[index] for index in np.flatnonzero(new)
+        } - self._tags.keys()
         self._tags |= {tag: _sized(b"\x0a", tag.encode()) for tag in new_tags}
         for value in summary.value:
             if value.tag in new_tags:
@@ -184,7 +211,11 @@ class EventFile:
         """Writes the values of a summary as one event; none is no event."""
         if values:
             now = struct.pack("<d", self._clock.seconds())
-            self._write(b"".join([b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]))
+            self._write(
+                b"".join(
+                    [b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]
+                )
+            )
 
     def write_graph(self, graph: Any) -> None:
         self._add(Event(graph_def=graph.SerializeToString()))
@@ -211,12 +242,15 @@ class EventFile:
             self._writer.write(event)
 
     def _writing(self) -> AbstractContextManager:
-        return writing(self._path, tf.errors.OpError)
+        return raising_write_error(self._path, tf.errors.OpError)
 
 
 def safe_tag(name: str) -> str:
     """Returns a name with letters, digits and `_ . - /` alone, and no empty part between slashes."""
-    return "/".join(part for part in re.sub(r"[^\w.\-/]", "_", name).split("/") if part) or "_"
+    return (
+        "/".join(part for part in re.sub(r"[^\w.\-/]", "_", name).split("/") if part)
+        or "_"
+    )
 
 
 def float_tensors(tables: Sequence[np.ndarray]) -> list[bytes]:
@@ -235,7 +269,9 @@ def float_tensors(tables: Sequence[np.ndarray]) -> list[bytes]:
 @cache
 def _float_tensor(rows: int, columns: int) -> bytes:
     """All of a TensorProto that comes before its content."""
-    shape = b"".join(_sized(b"\x12", b"\x08" + _varint(size)) for size in (rows, columns))
+    shape = b"".join(
+        _sized(b"\x12", b"\x08" + _varint(size)) for size in (rows, columns)
+    )
     return _FLOAT + _sized(b"\x12", shape) + b"\x22" + _varint(4 * rows * columns)
 
 

@@ -11,7 +11,13 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR, SummaryMetadata
 
 from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors, safe_tag
-from tftrain.reporting.tensorboard.protocol import NONE, OF_LAYERS, PLUGIN, TENSORS, VERSION
+from tftrain.reporting.tensorboard.protocol import (
+    NONE,
+    OF_LAYERS,
+    PLUGIN,
+    TENSORS,
+    VERSION,
+)
 
 
 class Table(NamedTuple):
@@ -22,7 +28,12 @@ class Table(NamedTuple):
     parameters: tuple[str, ...]
 
 
-def table_values(file: EventFile, scalars: Mapping[str, float], numbers: np.ndarray, sizes: Mapping[str, int]) -> bytes:
+def table_values(
+    file: EventFile,
+    scalars: Mapping[str, float],
+    numbers: np.ndarray,
+    sizes: Mapping[str, int],
+) -> bytes:
     """The values of a summary: the tensors of one point, whose scalars come to `numbers`, [scalars].
 
     `sizes` is how many numbers each parameter has; they go with the first tensor, as the names do.
@@ -30,7 +41,13 @@ def table_values(file: EventFile, scalars: Mapping[str, float], numbers: np.ndar
     values = []
     for tag, places, parameters in _tables(tuple(scalars)):
         [tensor] = float_tensors([np.append(numbers, NONE)[places]])
-        values.append(file.tensor(tag, tensor, _metadata(tag, parameters, tuple(map(sizes.get, parameters)))))
+        values.append(
+            file.tensor(
+                tag,
+                tensor,
+                _metadata(tag, parameters, tuple(map(sizes.get, parameters))),
+            )
+        )
     return b"".join(values)
 
 
@@ -38,12 +55,20 @@ def table_values(file: EventFile, scalars: Mapping[str, float], numbers: np.ndar
 def _tables(names: tuple[str, ...]) -> list[Table]:
     """Those that scalars with these names have something for."""
     place_of = {name: place for place, name in enumerate(names)}
-    parameters = tuple(name.partition("/")[2] for name in names if name.startswith("grad_norm/"))
-    layers = {one: [name.partition("/")[2] for name in names if name.startswith(f"{one}/")] for one in OF_LAYERS}
+    parameters = tuple(
+        name.partition("/")[2] for name in names if name.startswith("grad_norm/")
+    )
+    layers = {
+        one: [name.partition("/")[2] for name in names if name.startswith(f"{one}/")]
+        for one in OF_LAYERS
+    }
     tables = []
     for tag, quantities in TENSORS.items():
         rows = [
-            [place_of.get(_scalar(one, parameter, layers.get(one, [])), -1) for one in quantities]
+            [
+                place_of.get(_scalar(one, parameter, layers.get(one, [])), -1)
+                for one in quantities
+            ]
             for parameter in parameters
         ]
         if any(place >= 0 for row in rows for place in row):
@@ -65,8 +90,21 @@ def _scalar(quantity: str, parameter: str, layers: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=16)
-def _metadata(tag: str, parameters: tuple[str, ...], sizes: tuple[int | None, ...]) -> bytes:
-    named = [safe_tag(parameter) for parameter in parameters]  # as in the tags of histograms
-    content = {"version": VERSION, "parameters": named, "sizes": sizes, "quantities": TENSORS[tag]}
-    plugin_data = SummaryMetadata.PluginData(plugin_name=PLUGIN, content=json.dumps(content).encode())
-    return SummaryMetadata(plugin_data=plugin_data, data_class=DATA_CLASS_TENSOR).SerializeToString()
+def _metadata(
+    tag: str, parameters: tuple[str, ...], sizes: tuple[int | None, ...]
+) -> bytes:
+    named = [
+        safe_tag(parameter) for parameter in parameters
+    ]  # as in the tags of histograms
+    content = {
+        "version": VERSION,
+        "parameters": named,
+        "sizes": sizes,
+        "quantities": TENSORS[tag],
+    }
+    plugin_data = SummaryMetadata.PluginData(
+        plugin_name=PLUGIN, content=json.dumps(content).encode()
+    )
+    return SummaryMetadata(
+        plugin_data=plugin_data, data_class=DATA_CLASS_TENSOR
+    ).SerializeToString()

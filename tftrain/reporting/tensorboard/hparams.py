@@ -23,11 +23,15 @@ from tensorboard.plugins.hparams.metadata import (
     SESSION_END_INFO_TAG,
     SESSION_START_INFO_TAG,
 )
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
 
 from tftrain.reporting.tensorboard.event_file import EventFile, ScalarValues, safe_tag
-from tftrain.reporting.tensorboard.summaries import Note, metadata
-from tftrain.runtime.atomic_files import CannotWrite
+from tftrain.reporting.tensorboard.summaries import SummaryValue, metadata
+from tftrain.runtime.atomic_files import WriteError
 
 Setting = bool | float | str
 SPLITS = ("validation", "test", "train")
@@ -35,7 +39,7 @@ ENDING = ".hparams"  # of the names of these files
 _WIDEST = 1e308  # TensorBoard asks for a range, and hides what is out of it
 
 
-class Lone(NamedTuple):
+class RunHparams(NamedTuple):
     """A run by itself; the settings that come `first` are shown in the table until others are asked for.
 
     `others` are settings that runs beside it may be looked at for, numbers where this one has none of that name.
@@ -47,7 +51,7 @@ class Lone(NamedTuple):
     others: Sequence[str] = ()
 
 
-class Entry(NamedTuple):
+class SweepHparams(NamedTuple):
     """A run among those of a sweep.
 
     `choices` are all values of each setting that differs there, of one type; `metrics` are tags.
@@ -71,15 +75,25 @@ class Outcome:
 
 
 @contextmanager
-def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
+def recorded(folder: Path, run: RunHparams) -> Iterator[Outcome]:
     """Shows a run from now on, and at the end of the block how it ended in it; a failure unless told otherwise.
 
     Of the records of several runs TensorBoard takes one for all, so each has also what others may be looked at for.
     """
     _forget(folder)
-    known = dict(run.settings) | {name: 0.0 for name in run.others if name not in run.settings}
-    infos = [_unlimited(name, value, name in run.first) for name, value in known.items()]
-    _write(folder, [_experiment(infos, run.metrics), _started(folder.resolve().name, run.settings, time.time())])
+    known = dict(run.settings) | {
+        name: 0.0 for name in run.others if name not in run.settings
+    }
+    infos = [
+        _unlimited(name, value, name in run.first) for name, value in known.items()
+    ]
+    _write(
+        folder,
+        [
+            _experiment(infos, run.metrics),
+            _started(folder.resolve().name, run.settings, time.time()),
+        ],
+    )
     found = Outcome()
     try:
         yield found
@@ -88,17 +102,26 @@ def shown(folder: Path, run: Lone) -> Iterator[Outcome]:
         raise
     finally:
         if folder.is_dir() and found.succeeded is not None:
-            with suppress(CannotWrite):  # the run says so already
+            with suppress(WriteError):  # the run says so already
                 _write(folder, [_ended(found.succeeded)], found)
 
 
-def write_hparams(folder: Path, entry: Entry, outcome: Outcome, began: float) -> None:
+def write_hparams(
+    folder: Path, entry: SweepHparams, outcome: Outcome, began: float
+) -> None:
     """Show a run that has ended among those of a sweep; `began` is in seconds since 1970."""
     _forget(folder)
-    others = {name: value for name, value in entry.settings.items() if name not in entry.choices}
+    others = {
+        name: value
+        for name, value in entry.settings.items()
+        if name not in entry.choices
+    }
     infos = [_limited(name, values) for name, values in entry.choices.items()]
     infos += [_unlimited(name, value, False) for name, value in others.items()]
-    notes = [_experiment(infos, entry.metrics), _started(folder.name, entry.settings, began)]
+    notes = [
+        _experiment(infos, entry.metrics),
+        _started(folder.name, entry.settings, began),
+    ]
     _write(folder, [*notes, _ended(bool(outcome.succeeded))], outcome)
 
 
@@ -118,19 +141,30 @@ def _forget(folder: Path) -> None:
         path.unlink()
 
 
-def _write(folder: Path, notes: Iterable[Note], outcome: Outcome | None = None) -> None:
+def _write(
+    folder: Path, notes: Iterable[SummaryValue], outcome: Outcome | None = None
+) -> None:
     """Write notes, and the figures of a run that has ended: nothing of an earlier end is left then."""
     file = EventFile(folder, None, ENDING)
     file.write(0, b"".join(file.tensor(*note) for note in notes))
     figures = outcome.results.items() if outcome else ()
-    values = {result_tag(split, name): value for split, row in figures for name, value in row.items()}
+    values = {
+        result_tag(split, name): value
+        for split, row in figures
+        for name, value in row.items()
+    }
     if values:
         numbers = np.array([*values.values()])
-        file.write(outcome.step, file.scalars(ScalarValues([*values]), numbers, np.full(len(values), True)))
+        file.write(
+            outcome.step,
+            file.scalars(ScalarValues([*values]), numbers, np.full(len(values), True)),
+        )
     file.close()
 
 
-def _experiment(infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]) -> Note:
+def _experiment(
+    infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]
+) -> SummaryValue:
     found = api_pb2.Experiment(hparam_infos=infos, time_created_secs=time.time())
     for tag in metrics:
         label = " ".join(tag.split("/")[1:])
@@ -138,14 +172,14 @@ def _experiment(infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]) -> 
     return _note(EXPERIMENT_TAG, HParamsPluginData(experiment=found))
 
 
-def _started(name: str, settings: Mapping[str, Setting], began: float) -> Note:
+def _started(name: str, settings: Mapping[str, Setting], began: float) -> SummaryValue:
     info = SessionStartInfo(group_name=name, start_time_secs=began)
     for key, setting in settings.items():
         setattr(info.hparams[key], _field(setting), setting)
     return _note(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
 
 
-def _ended(succeeded: bool) -> Note:
+def _ended(succeeded: bool) -> SummaryValue:
     status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
     info = SessionEndInfo(status=status, end_time_secs=time.time())
     return _note(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
@@ -153,7 +187,11 @@ def _ended(succeeded: bool) -> Note:
 
 def _limited(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo:
     """A setting that has these values and no others."""
-    kind = api_pb2.DATA_TYPE_STRING if isinstance(values[0], str) else api_pb2.DATA_TYPE_FLOAT64
+    kind = (
+        api_pb2.DATA_TYPE_STRING
+        if isinstance(values[0], str)
+        else api_pb2.DATA_TYPE_FLOAT64
+    )
     info = api_pb2.HParamInfo(name=name, type=kind, differs=True)
     info.domain_discrete.extend(values)
     return info
@@ -169,7 +207,10 @@ def _unlimited(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
         info.type = api_pb2.DATA_TYPE_STRING
     else:
         info.type = api_pb2.DATA_TYPE_FLOAT64
-        info.domain_interval.min_value, info.domain_interval.max_value = -_WIDEST, _WIDEST
+        info.domain_interval.min_value, info.domain_interval.max_value = (
+            -_WIDEST,
+            _WIDEST,
+        )
     return info
 
 
@@ -180,6 +221,10 @@ def _field(setting: Setting) -> str:
     return "string_value" if isinstance(setting, str) else "number_value"
 
 
-def _note(tag: str, data: HParamsPluginData) -> Note:
+def _note(tag: str, data: HParamsPluginData) -> SummaryValue:
     content = data.SerializeToString()
-    return Note(tag, NULL_TENSOR.SerializeToString(), metadata(PLUGIN_NAME, DATA_CLASS_TENSOR, content))
+    return SummaryValue(
+        tag,
+        NULL_TENSOR.SerializeToString(),
+        metadata(PLUGIN_NAME, DATA_CLASS_TENSOR, content),
+    )

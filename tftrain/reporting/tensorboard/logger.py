@@ -10,18 +10,40 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, DATA_CLASS_TENSOR
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_BLOB_SEQUENCE,
+    DATA_CLASS_TENSOR,
+)
 
-from tftrain.core.types import Signals
-from tftrain.reporting.tensorboard.event_file import EventFile, ScalarValues, float_tensors, safe_tag
+from tftrain.core.types import LogData
+from tftrain.reporting.tensorboard.event_file import (
+    EventFile,
+    ScalarValues,
+    float_tensors,
+    safe_tag,
+)
 from tftrain.reporting.tensorboard.gradient_tensors import table_values
 from tftrain.reporting.tensorboard.reservoirs import Reservoirs
-from tftrain.reporting.tensorboard.summaries import Note, metadata, strings, text_note
-from tftrain.runtime.atomic_files import make_folder, writing
+from tftrain.reporting.tensorboard.summaries import (
+    SummaryValue,
+    metadata,
+    strings,
+    text_note,
+)
+from tftrain.runtime.atomic_files import make_folder, raising_write_error
 
 # TensorBoard has no logarithmic axis that is kept, and gradient norms span many decades: their log10 is drawn.
-LOG10 = ("grad_norm", "grad_norm_max", "clipped_grad_norm", "update_ratio")  # `log10_` stands before their names
-PERCENTILES = {"absgrad_p05": "p05", "absgrad_p50": "p50", "absgrad_p95": "p95"}  # log10 too
+LOG10 = (
+    "grad_norm",
+    "grad_norm_max",
+    "clipped_grad_norm",
+    "update_ratio",
+)  # `log10_` stands before their names
+PERCENTILES = {
+    "absgrad_p05": "p05",
+    "absgrad_p50": "p50",
+    "absgrad_p95": "p95",
+}  # log10 too
 GLOBAL_LIMIT = re.compile(r"clip/([^/]*(?:global_norm|percentile)[^/]*)/limit")
 CLIP_NORM = re.compile(r"clip/(.+)/(norm_before|norm_after)")
 # TensorBoard opens the first two groups. After Overview that should be the histograms of gradients, so what would stand
@@ -81,7 +103,11 @@ def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
     for run, curves in _curves(tuple(scalars)).items():
         with np.errstate(all="ignore"):
             numbers, kept = curves.numbers(_numbers(scalars))
-        runs[run] = {tag: float(numbers[index]) for index, tag in enumerate(curves.tags) if kept[index]}
+        runs[run] = {
+            tag: float(numbers[index])
+            for index, tag in enumerate(curves.tags)
+            if kept[index]
+        }
     return runs
 
 
@@ -90,7 +116,7 @@ def fenced_yaml(text: str) -> str:
     return f"```yaml\n{text.rstrip()}\n```\n"
 
 
-class TensorBoard:
+class TensorBoardLogger:
     """An observer that owns a run's event files; each session of a run opens new ones.
 
     It begins with the `notes`; `graph` is a GraphDef, `sizes` how many numbers each parameter has. Of an earlier
@@ -100,7 +126,7 @@ class TensorBoard:
     def __init__(
         self,
         folder: Path,
-        notes: Sequence[Note] = (),
+        notes: Sequence[SummaryValue] = (),
         graph: Any = None,
         start_step: int = 0,
         sizes: Mapping[str, int] | None = None,
@@ -116,17 +142,27 @@ class TensorBoard:
         if graph is not None:
             file.write_graph(graph)
         if (self._folder / "val").exists():
-            self._file("val")  # so that points of an earlier session are dropped before the next validation
+            self._file(
+                "val"
+            )  # so that points of an earlier session are dropped before the next validation
         self.flush()
 
-    def __call__(self, step: int, signals: Signals) -> None:
-        self._draw(step, self._reservoirs.thinned(step, signals) if self._reservoirs else signals)
+    def __call__(self, step: int, signals: LogData) -> None:
+        self._draw(
+            step,
+            self._reservoirs.thinned(step, signals) if self._reservoirs else signals,
+        )
 
-    def _draw(self, step: int, signals: Signals) -> None:
-        with np.errstate(all="ignore"):  # what is not finite, or too large for float32, is drawn as such
+    def _draw(self, step: int, signals: LogData) -> None:
+        with np.errstate(
+            all="ignore"
+        ):  # what is not finite, or too large for float32, is drawn as such
             numbers = _numbers(signals.scalars)
             curves = _curves(tuple(signals.scalars))
-            runs = {run: [drawn.encode(numbers, self._file(run))] for run, drawn in curves.items()}
+            runs = {
+                run: [drawn.encode(numbers, self._file(run))]
+                for run, drawn in curves.items()
+            }
             table = table_values(self._file(""), signals.scalars, numbers, self._sizes)
             runs.setdefault("", []).extend([*self._others(signals), table])
         for run, values in runs.items():
@@ -147,21 +183,27 @@ class TensorBoard:
         for file in self._files.values():
             file.close()
 
-    def _others(self, signals: Signals) -> list[bytes]:
+    def _others(self, signals: LogData) -> list[bytes]:
         """The values of all that is no scalar."""
         file, filled = self._file(""), _filled(signals.histograms)
         histograms = zip(filled, float_tensors([*filled.values()]), strict=True)
         return [
-            *(file.tensor(self._histogram_tag(name), tensor, _HISTOGRAM) for name, tensor in histograms),
+            *(
+                file.tensor(self._histogram_tag(name), tensor, _HISTOGRAM)
+                for name, tensor in histograms
+            ),
             *(_image(file, name, pixels) for name, pixels in signals.images.items()),
-            *(file.tensor(*text_note(name, text)) for name, text in signals.texts.items()),
+            *(
+                file.tensor(*text_note(name, text))
+                for name, text in signals.texts.items()
+            ),
         ]
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
             folder = self._folder / run
             if run:
-                with writing(folder):
+                with raising_write_error(folder):
                     make_folder(folder)
             self._files[run] = EventFile(folder, self._start_step)
         return self._files[run]
@@ -169,7 +211,9 @@ class TensorBoard:
     def _histogram_tag(self, name: str) -> str:
         if name not in self._histogram_tags:
             head, _, rest = name.partition("/")
-            self._histogram_tags[name] = safe_tag(f"{HISTOGRAMS.get(head, head)}/{rest}")
+            self._histogram_tags[name] = safe_tag(
+                f"{HISTOGRAMS.get(head, head)}/{rest}"
+            )
         return self._histogram_tags[name]
 
 
@@ -194,7 +238,19 @@ def _numbers(scalars: Mapping[str, float]) -> np.ndarray:
 def _tags_of(name: str, many_limits: bool) -> list[tuple[str, bool]]:
     """A scalar's tags, and whether it is drawn as log10; the limit of all gradients is beside their norms too."""
     limit = GLOBAL_LIMIT.fullmatch(name)
-    beside = [(safe_tag("Overview/log10_clip_limit" + (f"_{limit[1]}" if many_limits else "")), True)] if limit else []
+    beside = (
+        [
+            (
+                safe_tag(
+                    "Overview/log10_clip_limit"
+                    + (f"_{limit[1]}" if many_limits else "")
+                ),
+                True,
+            )
+        ]
+        if limit
+        else []
+    )
     return [*beside, _tag(name)]
 
 
@@ -202,7 +258,9 @@ def _tag(name: str) -> tuple[str, bool]:
     head, _, rest = name.partition("/")
     norm = CLIP_NORM.fullmatch(name)
     log10 = True
-    if head in PERCENTILES:  # which so stand behind the loss: the first page has twelve curves, in the order of letters
+    if (
+        head in PERCENTILES
+    ):  # which so stand behind the loss: the first page has twelve curves, in the order of letters
         tag = f"Overview/{PERCENTILES[head]}_log10_absgrad"
     elif head in LOG10:
         tag = f"log10_{head}/{rest}" if rest else f"Overview/log10_{head}"
@@ -210,7 +268,11 @@ def _tag(name: str) -> tuple[str, bool]:
         tag = f"transforms/clip/{norm[1]}/log10_{norm[2]}"
     else:
         log10 = name == DEPTH_RATIO
-        tag = f"{GROUPS.get(head, head)}/{rest}" if rest else NAMES.get(name, f"Overview/{name}")
+        tag = (
+            f"{GROUPS.get(head, head)}/{rest}"
+            if rest
+            else NAMES.get(name, f"Overview/{name}")
+        )
     return safe_tag(tag), log10
 
 
@@ -222,15 +284,25 @@ def _filled(histograms: Mapping[str, Any]) -> dict[str, np.ndarray]:
     counts = np.concatenate([*tables.values()])[:, 2]
     starts = np.cumsum([0, *map(len, tables.values())])[:-1]
     kept = np.logical_or.reduceat(counts != 0, starts).tolist()
-    return {name: rows for (name, rows), keep in zip(tables.items(), kept, strict=True) if keep}
+    return {
+        name: rows
+        for (name, rows), keep in zip(tables.items(), kept, strict=True)
+        if keep
+    }
 
 
 def _image(file: EventFile, name: str, pixels: Any) -> bytes:
     """Returns uint8 pixels [height, width, channels] as TensorBoard's image: width, height and a PNG."""
     pixels = np.asarray(pixels, np.uint8)
     height, width = pixels.shape[:2]
-    content = [str(width).encode(), str(height).encode(), tf.io.encode_png(pixels).numpy()]
-    return file.tensor(safe_tag(name if "/" in name else f"Overview/{name}"), strings(content), _IMAGE)
+    content = [
+        str(width).encode(),
+        str(height).encode(),
+        tf.io.encode_png(pixels).numpy(),
+    ]
+    return file.tensor(
+        safe_tag(name if "/" in name else f"Overview/{name}"), strings(content), _IMAGE
+    )
 
 
 _HISTOGRAM = metadata("histograms", DATA_CLASS_TENSOR)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tftrain.runtime.terminal import say
 
 
-class Profile:
+class Profiler:
     """Owns the profiler, from when it is told of the step before `first` until `last`, or until `close()`."""
 
     def __init__(self, folder: Path, first: int, last: int):
@@ -30,8 +30,13 @@ class Profile:
     def _start(self, first: int) -> None:
         try:
             tf.profiler.experimental.start(str(self._folder))
-        except tf.errors.AlreadyExistsError:  # such as one that TensorBoard was asked for
-            warnings.warn("no profile is written, because another profiler is running", stacklevel=2)
+        except (
+            tf.errors.AlreadyExistsError
+        ):  # such as one that TensorBoard was asked for
+            warnings.warn(
+                "no profile is written, because another profiler is running",
+                stacklevel=2,
+            )
             self._last = 0
             return
         self._first, self._running = first, True
@@ -45,4 +50,6 @@ class Profile:
             tf.profiler.experimental.stop(save=False)
             return
         tf.profiler.experimental.stop()
-        say(f"profile of steps {self._first} to {self._step}: {self._folder / 'plugins' / 'profile'}")
+        say(
+            f"profile of steps {self._first} to {self._step}: {self._folder / 'plugins' / 'profile'}"
+        )

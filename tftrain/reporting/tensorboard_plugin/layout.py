@@ -38,22 +38,40 @@ def read_layout(tags: Mapping[str, bytes]) -> Layout:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Damaged("the names of its parameters cannot be read: expected JSON") from error
+        raise Damaged(
+            "the names of its parameters cannot be read: expected JSON"
+        ) from error
     if not isinstance(found, dict) or "version" not in found:
-        raise Damaged("the names of its parameters cannot be read: expected a version, parameters and sizes")
+        raise Damaged(
+            "the names of its parameters cannot be read: expected a version, parameters and sizes"
+        )
     if found["version"] != VERSION:
-        raise Damaged(f"it was written by another version of tftrain: its map is of version {found['version']!r:.20}")
+        raise Damaged(
+            f"it was written by another version of tftrain: its map is of version {found['version']!r:.20}"
+        )
     if not _is_whole(found):
-        raise Damaged("the names of its parameters cannot be read: expected a size for each of them")
+        raise Damaged(
+            "the names of its parameters cannot be read: expected a size for each of them"
+        )
     return Layout(found["parameters"], found["sizes"])
 
 
 def _is_whole(found: Mapping[str, Any]) -> bool:
     parameters, sizes = found.get("parameters"), found.get("sizes")
-    if not isinstance(parameters, list) or not isinstance(sizes, list) or not parameters:
+    if (
+        not isinstance(parameters, list)
+        or not isinstance(sizes, list)
+        or not parameters
+    ):
         return False
-    named = all(isinstance(name, str) for name in parameters) and len(set(parameters)) == len(parameters)
-    return named and len(sizes) == len(parameters) and all(size is None or _is_size(size) for size in sizes)
+    named = all(isinstance(name, str) for name in parameters) and len(
+        set(parameters)
+    ) == len(parameters)
+    return (
+        named
+        and len(sizes) == len(parameters)
+        and all(size is None or _is_size(size) for size in sizes)
+    )
 
 
 def _is_size(size: Any) -> bool:

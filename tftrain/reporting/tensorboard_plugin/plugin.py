@@ -16,17 +16,22 @@ from tensorboard.plugins import base_plugin
 
 from tftrain.reporting.tensorboard.protocol import PLUGIN
 from tftrain.reporting.tensorboard_plugin import handlers
-from tftrain.reporting.tensorboard_plugin.http import BadQuestion, asked, file_reply, json_reply
+from tftrain.reporting.tensorboard_plugin.http import (
+    BadRequest,
+    file_reply,
+    json_reply,
+    parse_query,
+)
 from tftrain.reporting.tensorboard_plugin.layout import Damaged
-from tftrain.reporting.tensorboard_plugin.reader import Log
+from tftrain.reporting.tensorboard_plugin.reader import EventReader
 
 POINTS = 1000  # kept of each tensor; by itself TensorBoard keeps 100, or 10 where it reads without its data server
 QUESTIONS = {
     "runs": handlers.runs,
-    "map": handlers.table,
+    "map": handlers.gradient_map,
     "history": handlers.history,
     "histogram": handlers.histogram,
-    "course": handlers.course,
+    "course": handlers.run_timeline,
 }
 
 
@@ -53,23 +58,41 @@ class Plugin(base_plugin.TBPlugin):
         return False  # where there is data of ours TensorBoard finds it by itself
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
-        return base_plugin.FrontendMetadata(es_module_path="/static/main.js", tab_name="Gradients", disable_reload=True)
+        return base_plugin.FrontendMetadata(
+            es_module_path="/static/main.js", tab_name="Gradients", disable_reload=True
+        )
 
     def get_plugin_apps(self) -> dict[str, Callable]:
-        return {f"/{name}": self._answering(question) for name, question in QUESTIONS.items()} | {
-            "/static/*": file_reply
-        }
+        return {
+            f"/{name}": self._answering(question)
+            for name, question in QUESTIONS.items()
+        } | {"/static/*": file_reply}
 
     def _answering(self, question: Callable[..., Any]) -> Callable:
         """A WSGI application that gives what `question` returns for the query."""
 
         def answer(environ: dict[str, Any], start_response: Callable) -> list[bytes]:
-            log = Log(self._provider, plugin_util.context(environ), plugin_util.experiment_id(environ))
+            log = EventReader(
+                self._provider,
+                plugin_util.context(environ),
+                plugin_util.experiment_id(environ),
+            )
             try:
-                return json_reply(environ, start_response, question(log, **asked(environ, question)))
-            except (handlers.Unknown, BadQuestion) as error:
-                return json_reply(environ, start_response, {"error": str(error)}, HTTPStatus.NOT_FOUND)
+                return json_reply(
+                    environ,
+                    start_response,
+                    question(log, **parse_query(environ, question)),
+                )
+            except (handlers.Unknown, BadRequest) as error:
+                return json_reply(
+                    environ, start_response, {"error": str(error)}, HTTPStatus.NOT_FOUND
+                )
             except Damaged as error:
-                return json_reply(environ, start_response, {"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
+                return json_reply(
+                    environ,
+                    start_response,
+                    {"error": str(error)},
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                )
 
         return answer

@@ -30,7 +30,10 @@ def read_columns(quantity: Quantity, tables: Sequence[np.ndarray]) -> list[np.nd
     A column that a run does not have, for it is older, is NONE.
     """
     columns = [TENSORS[quantity.tensor].index(name) for name in quantity.inputs]
-    return [np.stack([_column(table, column) for table in tables], axis=1) for column in columns]
+    return [
+        np.stack([_column(table, column) for table in tables], axis=1)
+        for column in columns
+    ]
 
 
 def _column(table: np.ndarray, column: int) -> np.ndarray:
@@ -46,7 +49,9 @@ def combine_norms(norms: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=0), total, NONE)
 
 
-def combine_ratios(ratios: np.ndarray, weights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def combine_ratios(
+    ratios: np.ndarray, weights: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
     """The norm of the updates of all parameters over that of their weights; those that are all 0 have no ratio."""
     known = (ratios != NONE) & (weights != NONE)
     updates = np.where(known, ratios * weights, NONE)
@@ -55,7 +60,9 @@ def combine_ratios(ratios: np.ndarray, weights: np.ndarray, sizes: np.ndarray) -
     return np.where(known.any(axis=0), ratio, NONE)
 
 
-def combine_factors(raw: np.ndarray, clipped: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def combine_factors(
+    raw: np.ndarray, clipped: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
     """The norm after clipping over that before it; 1 where there is no gradient to clip."""
     before, after = combine_norms(raw, sizes), combine_norms(clipped, sizes)
     known = (before != NONE) & (after != NONE)

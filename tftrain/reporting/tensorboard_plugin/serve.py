@@ -43,17 +43,23 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
     sys.modules["tensorboard.compat.notf"] = ModuleType("tensorboard.compat.notf")
     with tempfile.TemporaryDirectory(prefix="tftrain-board-") as made:
         board = program.TensorBoard(_plugins())
-        board.configure(logdir=str(_log_directory(folders, Path(made))), host=host, port=free)
+        board.configure(
+            logdir=str(_log_directory(folders, Path(made))), host=host, port=free
+        )
         with contextlib.redirect_stderr(io.StringIO()):  # a note on how it reads files
             url = board.launch()
         if free != port:
             print(f"port {port} is taken; this is the next free one")
         print_link("TensorBoard: ", url, with_pins(url), " (Ctrl-C ends it)")
         print(f"Gradients:   {url}#{PLUGIN}", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is cleared away then too
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # so that what was made is cleared away then too
         with contextlib.suppress(KeyboardInterrupt):
             while True:
-                time.sleep(1)  # and not for ever: a signal that another thread is given does not wake this one
+                time.sleep(
+                    1
+                )  # and not for ever: a signal that another thread is given does not wake this one
 
 
 def _plugins() -> list:
@@ -66,9 +72,13 @@ def _plugins() -> list:
 def _check(folder: Path) -> None:
     try:
         if not untrusted.is_folder(folder):
-            raise RunFolderError(f"{folder}: there is no such folder; give that of a run, or one that runs are in")
+            raise RunFolderError(
+                f"{folder}: there is no such folder; give that of a run, or one that runs are in"
+            )
         if not _hold_events(folder):
-            raise RunFolderError(f"{folder}: holds no run; python -m tftrain --config FILE makes one")
+            raise RunFolderError(
+                f"{folder}: holds no run; python -m tftrain --config FILE makes one"
+            )
     except Unreadable as error:
         raise RunFolderError(error) from None
 
@@ -84,7 +94,10 @@ def _hold_events(folder: Path) -> bool:
             if path.is_dir():
                 real = untrusted.real_path(path)
                 if real in above:
-                    raise Unreadable(path, "is a link that leads in a circle, which TensorBoard would follow")
+                    raise Unreadable(
+                        path,
+                        "is a link that leads in a circle, which TensorBoard would follow",
+                    )
                 remaining.append((path, (*above, real)))
             elif fnmatch.fnmatch(name, EVENTS):
                 untrusted.open_file(path).close()
@@ -103,7 +116,11 @@ def _names_in(folder: Path, given: Path) -> list[str]:
 
 def _log_directory(folders: Sequence[Path], made: Path) -> Path:
     """One folder with all runs in it under their names: a run that TensorBoard is given alone has none."""
-    if len(folders) == 1 and next(folders[0].glob(EVENTS), None) is None and printable(folders[0]) == str(folders[0]):
+    if (
+        len(folders) == 1
+        and next(folders[0].glob(EVENTS), None) is None
+        and printable(folders[0]) == str(folders[0])
+    ):
         return folders[0]
     for name, folder in zip(run_names(folders), folders, strict=True):
         link = made / printable(name)
@@ -115,7 +132,9 @@ def _log_directory(folders: Sequence[Path], made: Path) -> Path:
 def _free_port(host: str, wanted: int) -> int:
     for port in range(wanted, min(wanted + MOST_PORTS, 2**16)):
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM
+            )[0]
         except socket.gaierror as error:
             raise RunFolderError(f"--host {host}: {error.strerror}") from None
         with socket.socket(family, kind, protocol) as one:
@@ -123,4 +142,6 @@ def _free_port(host: str, wanted: int) -> int:
             with contextlib.suppress(OSError):
                 one.bind(address)
                 return port
-    raise RunFolderError(f"--host {host} --port {wanted}: no free port there, nor in the next {MOST_PORTS}")
+    raise RunFolderError(
+        f"--host {host} --port {wanted}: no free port there, nor in the next {MOST_PORTS}"
+    )
