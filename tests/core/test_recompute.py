@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tftrain.core.determinism import NotRepeatable
 from tftrain.core.layer_calls import record_activations, recording_enabled
 from tftrain.core.objective import KerasObjective
-from tftrain.core.determinism import NotRepeatable
 from tftrain.core.remat import RematSpec, rematerialized
 from tftrain.core.remat_segments import find_segments
 from tftrain.core.types import Batch

@@ -98,7 +98,7 @@ def check_gradients(words: Sequence[str]) -> int:
     return exit_code_of(look)
 
 
-def replay_step(words: Sequence[str]) -> int:
+def replay(words: Sequence[str]) -> int:
     """Repeat the step of an incident; the exit status is 0 where it came to the same numbers, to the bit."""
     parser = CommandParser(
         prog="python -m tftrain replay",
