@@ -58,7 +58,7 @@ class CheckpointManager:
         """Write the best checkpoint, in place of the one before. Raises CannotWrite."""
         self._save(self._best, step, 1)
 
-    def delete_others(self) -> None:
+    def sweep(self) -> None:
         """Delete what a write left behind that was cut off."""
         for folder in (self._latest, self._best):
             delete_others(folder, complete_checkpoints(folder))

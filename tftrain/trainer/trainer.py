@@ -276,7 +276,7 @@ class Trainer:
         for line in lines:
             say(line)
 
-    def fit(self) -> Result:
+    def run(self) -> Result:
         began = time.monotonic()
         try:
             with self._locating_faults():
