@@ -30,7 +30,7 @@ def tftrain(entry: Entry, observed: bool = True) -> Runner:
     log_every = entry.log_every if observed else None
     path = write_config(entry.folder / "config.yaml", entry.workload_name, log_every)
     config = tftrain.load(path, entry.settings)
-    assemble, facts, runs = trainer.assemble, {}, []
+    assemble, facts, runs = trainer.build_run, {}, []
 
     def assemble_and_keep(config):
         began = time.perf_counter()
@@ -38,7 +38,7 @@ def tftrain(entry: Entry, observed: bool = True) -> Runner:
         facts["assemble_seconds"] = time.perf_counter() - began
         return runs[0]
 
-    trainer.assemble = assemble_and_keep  # a run does not show its step from outside
+    trainer.build_run = assemble_and_keep  # a run does not show its step from outside
     train = functools.partial(tftrain.train, config, entry.folder / "run")
     return Runner(train, lambda: int(runs[0].state.step.numpy()) if runs else 0, facts)
 

@@ -182,10 +182,10 @@ def test_at_rate_zero_only_ftrl_moves_what_it_should_not():
 def test_reading_the_catalogue_does_not_import_keras():
     code = """
 import sys
-from tftrain import arguments, catalogue
-for kind in catalogue.KINDS:
-    for target in catalogue.names(kind).values():
-        arguments.of(kind, target)
+from tftrain.config import arguments, registry
+for kind in registry.COMPONENT_KINDS:
+    for target in registry.names_of_kind(kind).values():
+        arguments.arguments_of(kind, target)
 sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -49,7 +49,7 @@ def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(
         else "training: {strategy: mirrored}"
     )
     monkeypatch.setattr(
-        "tftrain.trainer.build_gradients.replicas.count", lambda: devices
+        "tftrain.trainer.build_gradients.replication.count", lambda: devices
     )
     text = "data: {name: large_features, batch_size: 4}\noptimizer: sgd\nmodel: mlp\n"
     where = spread.partition(":")[0] + (
@@ -61,7 +61,7 @@ def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(
         match=f"config.yaml:4:7: loss: {said}: pieces .*expected such numbers",
     ):
         build_run(desk.load(f"{text}loss: '{loss}'\n{spread}\n"))
-    monkeypatch.setattr("tftrain.trainer.build_gradients.replicas.count", lambda: 1)
+    monkeypatch.setattr("tftrain.trainer.build_gradients.replication.count", lambda: 1)
     build_run(desk.load(f"{text}loss: '{loss}'\n"))
     build_run(desk.load(f"{text}loss: 'losses:each'\n{spread}\n"))
 

@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
 
 def test_it_answers_without_tensorflow(tmp_path):
     write_run(tmp_path / "one", steps=2)
-    code = "import sys; from tftrain import cli; status = cli.main(['plot', sys.argv[1]])\n"
+    code = "import sys; from tftrain.cli.main import main; status = main(['plot', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL

@@ -434,7 +434,7 @@ class Twin:
 
     def __init__(self, kind, then):
         self.kind, self.then = kind, then
-        self.total = self.weight = self.completed_result = self.waited = 0
+        self.total = self.weight = self.left = self.waited = 0
         self.scale, self.best = 1.0, math.inf
 
     def advance(self, step, norm):
@@ -446,13 +446,13 @@ class Twin:
         mean = self.total / self.weight if self.weight else 0
         if self.kind == "backoff":
             limit = 1.5 * mean or math.inf
-            self.completed_result = (
-                4 if norm > limit else max(self.completed_result - 1, 0)
+            self.left = (
+                4 if norm > limit else max(self.left - 1, 0)
             )
             norm = min(norm, limit)
         self.total, self.weight = 0.5 * self.total + 0.5 * norm, 0.5 * self.weight + 0.5
         if self.kind == "backoff":
-            return rate * (1 - 0.8 * self.completed_result / 4)
+            return rate * (1 - 0.8 * self.left / 4)
         return rate * min(max(self.weight / self.total, 0.2), 5)
 
     def heed(self, value):

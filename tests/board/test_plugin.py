@@ -385,5 +385,7 @@ def test_the_plugin_needs_nothing_that_tensorboard_does_not():
         if not name.startswith("tftrain.reporting.tensorboard_plugin")
     } == {
         "tftrain",
+        "tftrain.reporting",
+        "tftrain.reporting.tensorboard",
         "tftrain.reporting.tensorboard.protocol",
     }

@@ -141,6 +141,6 @@ def test_large_features_are_linear_and_of_the_sizes_said():
 
 
 def test_points_are_those_written():
-    x, y = synthetic.aggregate([2.0, 3.0], [6.5, 1.0])
+    x, y = synthetic.points([2.0, 3.0], [6.5, 1.0])
     np.testing.assert_array_equal(x, [[2], [3]])
     np.testing.assert_array_equal(y, [6.5, 1])

@@ -11,12 +11,12 @@ class Tired:
     """Raises once the bad example was asked for more than `after` times."""
 
     def __init__(self, after):
-        self.completed_result = after
+        self.left = after
 
     def row(self, number):
         if number == BAD:
-            self.completed_result -= 1
-            if self.completed_result < 0:
+            self.left -= 1
+            if self.left < 0:
                 raise LookupError(f"no row {int(number)}")
         return np.full(3, number, np.float32)
 

@@ -21,11 +21,11 @@ class Tower(keras.layers.Layer):
 class Towers(keras.Model):
     def __init__(self, *, outputs):
         super().__init__()
-        self.completed_result, self.right = Tower(name="left"), Tower(name="right")
+        self.left, self.right = Tower(name="left"), Tower(name="right")
         self.last = keras.layers.Dense(outputs, name="last")
 
     def call(self, x):
-        return self.last(self.completed_result(x) + self.right(x))
+        return self.last(self.left(x) + self.right(x))
 
 
 class Noisy(Tower):
@@ -36,7 +36,7 @@ class Noisy(Tower):
 class Drawing(Towers):
     def __init__(self, *, outputs):
         super().__init__(outputs=outputs)
-        self.completed_result = Noisy(name="left")
+        self.left = Noisy(name="left")
 
 
 class Counting(keras.Model):

@@ -449,7 +449,7 @@ def test_what_cannot_be_told_of(tmp_path, write_run, monkeypatch, capsys, words,
 
 def test_it_answers_without_tensorflow(tmp_path, write_run):
     write_run(tmp_path / "one", list(records()), results=RESULTS)
-    code = "import sys; from tftrain import cli; status = cli.main(['report', sys.argv[1]])\n"
+    code = "import sys; from tftrain.cli.main import main; status = main(['report', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib', 'tensorboard'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL

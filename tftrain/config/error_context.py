@@ -23,7 +23,7 @@ from tftrain.runtime.tf_errors import short_message
 if TYPE_CHECKING:
     from tftrain.config.component import Component
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parent.parent)
 _GO_BETWEEN = re.compile(
     r"importlib|traceback_utils\.py$"
 )  # between our frames and the user's
@@ -32,7 +32,7 @@ _TRACED = "in user code:"  # begins the message of an error in a traced function
 _CALLED = "Traceback (most recent call last):\n"  # in the message of an error in a function that TensorFlow calls
 # In the message of an error in an input pipeline, or in the traceback of a function that it calls.
 _ITERATED = re.compile(
-    r"IteratorGetNext|Iterator::Root|Dataset:|in generator_py_func|data/indexed\.py\""
+    r"IteratorGetNext|Iterator::Root|Dataset:|in generator_py_func|data/source\.py\""
 )
 _MARKS = re.compile(  # names of nodes and of iterators, and colors
     r"\[\[\{\{[^}]*\}\}\]\]|\{\{[^}]*\}\}|\[Op:\w+\](?: name:)?|\x1b\[[0-9;]*m"

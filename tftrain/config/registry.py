@@ -99,10 +99,10 @@ COMPONENT_KINDS = {
     "method": Kind(
         "a way to get the gradients",
         {
-            **{
-                name: f"tftrain.optim.gradients.{name}:{name}"
-                for name in ("backprop", "numeric", "forward", "rtrl")
-            },
+            "backprop": "tftrain.optim.gradients.backprop:backprop",
+            "numeric": "tftrain.optim.gradients.finite_difference:numeric",
+            "forward": "tftrain.optim.gradients.forward_mode:forward",
+            "rtrl": "tftrain.optim.gradients.rtrl:rtrl",
             "truncated_bptt": "tftrain.optim.gradients.truncated_bptt:truncated_bptt",
         },
         house=("names", "model", "rows"),

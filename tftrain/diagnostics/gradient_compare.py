@@ -173,7 +173,7 @@ def _excused(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.nd
 
     The derivative is then the slope of one side, or lies between them; where there is but one slope, it is that one.
     """
-    left, right = nearer.completed_result, nearer.right
+    left, right = nearer.left, nearer.right
     slack = _ONE_SIDED * (np.abs(left) + np.abs(right)) + nearer.noise
     between = (reverse >= np.minimum(left, right) - slack) & (
         reverse <= np.maximum(left, right) + slack

@@ -38,7 +38,7 @@ class RunRecord:
     name: str
     config: dict[str, Any]  # empty where there is none
     config_text: str
-    read_metrics: dict[str, Series]
+    history: dict[str, Series]
     results: dict[str, Any]  # those of results.json; empty before the end
     incidents: dict[str, str]  # by the step
     running: bool
