@@ -121,7 +121,9 @@ def test_what_xla_cannot_compile_is_told_before_training(tmp_path, own_parts):
 def test_what_only_the_first_step_shows_names_the_setting(
     tmp_path, own_parts, monkeypatch
 ):
-    monkeypatch.setattr("tftrain.trainer.user_code.xla_obstacle", lambda step, sample: None)
+    monkeypatch.setattr(
+        "tftrain.trainer.user_code.xla_obstacle", lambda step, sample: None
+    )
     (tmp_path / "jit.yaml").write_text(SOME)
     overrides = [
         "model={name: 'words:unseen'}",

@@ -446,9 +446,7 @@ class Twin:
         mean = self.total / self.weight if self.weight else 0
         if self.kind == "backoff":
             limit = 1.5 * mean or math.inf
-            self.left = (
-                4 if norm > limit else max(self.left - 1, 0)
-            )
+            self.left = 4 if norm > limit else max(self.left - 1, 0)
             norm = min(norm, limit)
         self.total, self.weight = 0.5 * self.total + 0.5 * norm, 0.5 * self.weight + 0.5
         if self.kind == "backoff":

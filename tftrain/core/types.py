@@ -278,3 +278,14 @@ class Stop(Exception):
 
 class NotFinite(Stop):
     """The reason that ends a run at a step that went wrong: at a NaN, an infinity, or a spike."""
+
+
+# The names of before, for one version.
+Facts = DataSpec
+Moment = StepOutputs
+Evaluation = LossAndGrads
+Terms = LossTerms
+Carrying = StatefulMethod
+Signals = LogData
+Scene = PlotContext
+Feed = BatchSource
