@@ -18,11 +18,11 @@ PATHS = {"PYTHONPATH": str(Path(tftrain.__file__).parent.parent)}
 # A lock that is taken twice waits for ever, and no signal wakes it as it would wake a sleep.
 HANGS = """
 import ctypes, signal, sys
-from tftrain import interrupts
-interrupts.IDLE_SECONDS, interrupts.NOTICE_SECONDS, interrupts.TICK_SECONDS = {idle}, 0.2, 0.1
+from tftrain.trainer import signals
+signals.IDLE_SECONDS, signals.NOTICE_SECONDS, signals.TICK_SECONDS = {idle}, 0.2, 0.1
 library, lock = ctypes.{library}(None), ctypes.create_string_buffer(128)
 library.pthread_mutex_lock(lock)
-with interrupts.{context}():
+with signals.{context}():
     print("hangs", flush=True)
     library.pthread_mutex_lock(lock)
 """
@@ -30,24 +30,24 @@ LETS_RUN, KEEPS = "CDLL", "PyDLL"
 WORKS = """
 import hashlib, sys, time
 from pathlib import Path
-from tftrain import interrupts
-from tftrain.runtime.atomic_files import writing
+from tftrain.trainer import signals
+from tftrain.runtime.atomic_files import raising_write_error
 
 def compute():
     for _ in range(3):
         hashlib.pbkdf2_hmac("sha256", b"a", b"b", 3_000_000)
 
 def wait_for_the_disk():
-    with writing(Path("model.keras")):
+    with raising_write_error(Path("model.keras")):
         time.sleep(2)
 
-interrupts.IDLE_SECONDS, interrupts.TICK_SECONDS = 0.5, 0.1
+signals.IDLE_SECONDS, signals.TICK_SECONDS = 0.5, 0.1
 try:
-    with interrupts.heard() as heard, heard.put_off():
+    with signals.handling_signals() as heard, heard.deferred():
         print("works", flush=True)
         {work}()
         print("done", flush=True)
-except interrupts.Interrupted as interrupted:
+except signals.Interrupted as interrupted:
     sys.exit(interrupted.status)
 """
 ENDLESS = """
@@ -102,9 +102,9 @@ def ended(process, numbers, seconds=5.0):
 @pytest.mark.parametrize(
     ("context", "library", "numbers", "status"),
     [
-        ("heard", LETS_RUN, [TERM, TERM], 128 + TERM),
-        ("heard", LETS_RUN, [HUP, TERM], 128 + TERM),
-        ("heard", KEEPS, [TERM, TERM], -TERM),
+        ("handling_signals", LETS_RUN, [TERM, TERM], 128 + TERM),
+        ("handling_signals", LETS_RUN, [HUP, TERM], 128 + TERM),
+        ("handling_signals", KEEPS, [TERM, TERM], -TERM),
         ("watched", LETS_RUN, [INT, INT], 128 + INT),
         ("watched", KEEPS, [INT, INT], -INT),
     ],
@@ -116,7 +116,8 @@ def test_a_second_signal_ends_a_process_that_hangs(context, library, numbers, st
 
 
 @pytest.mark.parametrize(
-    "context, number", [("heard", TERM), ("heard", HUP), ("watched", INT)]
+    "context, number",
+    [("handling_signals", TERM), ("handling_signals", HUP), ("watched", INT)],
 )
 def test_one_signal_ends_a_process_that_hangs_for_some_time(context, number):
     process = start(["-c", HANGS.format(idle=1, context=context, library=LETS_RUN)])
@@ -137,7 +138,7 @@ def test_one_signal_waits_for_work_that_is_done(work):
     assert ended(process, [TERM], 60) == (128 + TERM, "done\n")
 
 
-@pytest.mark.parametrize("context", ["heard", "watched"])
+@pytest.mark.parametrize("context", ["handling_signals", "watched"])
 def test_what_was_ignored_stays_ignored(context):
     """As under nohup, and in what a script starts in the background."""
 
@@ -182,7 +183,9 @@ def test_a_run_whose_data_hangs_ends(tmp_path):
     """At a second signal, and some time after the first; and what nohup started trains on after Ctrl-C."""
     (tmp_path / "endless.py").write_text(ENDLESS)
     (tmp_path / "endless.yaml").write_text(CONFIG)
-    imports = "import sys; from tftrain.cli import main; from tftrain.trainer import signals"
+    imports = (
+        "import sys; from tftrain.cli import main; from tftrain.trainer import signals"
+    )
     code = f"{imports}; signals.IDLE_SECONDS = 3; sys.exit(main.run_process())"
 
     def train(name, *words, **more):

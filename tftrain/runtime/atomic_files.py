@@ -17,7 +17,7 @@ _NAME_KEPT = (
     40  # characters of a file's name that its draft ends with, among them the ending
 )
 _CALL = re.compile(r"\s*\[Op:\w+\]\s*$")
-_open_writes: set[object] = set()  # one entry for each `writing` that lasts
+_open_writes: set[object] = set()  # one entry for each write that lasts
 
 
 class WriteError(RuntimeError):

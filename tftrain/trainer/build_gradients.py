@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from tftrain.data.loader import Data
 
 
-_MANY_PASSES = tuple(
-    f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward")
-)  # for one gradient
+_MANY_PASSES = (  # for one gradient
+    "tftrain.optim.gradients.finite_difference:numeric",
+    "tftrain.optim.gradients.forward_mode:forward",
+)
 
 
 class Opened(NamedTuple):
@@ -199,9 +200,7 @@ def _built(part: Component, names: Names, params: Sequence[tf.Variable]) -> Tran
 
 
 _PATH = "gradients.recompute"
-_NO_BACKWARD_PASS = tuple(
-    f"tftrain.optim.gradients.{name}:{name}" for name in ("numeric", "forward", "rtrl")
-)
+_NO_BACKWARD_PASS = (*_MANY_PASSES, "tftrain.optim.gradients.rtrl:rtrl")
 
 
 def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
