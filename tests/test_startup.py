@@ -72,7 +72,7 @@ print(model(load_iris().data[:5]).shape, keras.backend.backend())
 def test_what_a_package_makes_is_not_looked_through_for_garbage():
     code = """
 import gc
-from tftrain.runtime.tensorflow_import import kept
+from tftrain.runtime.tensorflow_import import gc_frozen
 with kept("decimal"):
     assert not gc.isenabled()
     made = [[number] for number in range(10_000)]
@@ -90,9 +90,9 @@ assert gc.get_freeze_count() == before
 def test_lines_come_through_whole_and_in_order():
     code = """
 import os, sys
-from tftrain.runtime.tensorflow_import import quiet_start
+from tftrain.runtime.tensorflow_import import filtered_stderr
 print("before", file=sys.stderr)
-with quiet_start():
+with filtered_stderr():
     for number in range(3000):
         os.write(2, b"line %d\\n" % number)
         os.write(2, b"I0000 oneDNN custom operations are on.\\n")
@@ -117,8 +117,8 @@ except ChildProcessError:
 def test_the_last_words_of_an_abort_come_through():
     code = """
 import os
-from tftrain.runtime.tensorflow_import import quiet_start
-with quiet_start():
+from tftrain.runtime.tensorflow_import import filtered_stderr
+with filtered_stderr():
     os.write(2, b"oneDNN custom operations are on\\nF0000 check failed: the real error\\n")
     os.abort()
 """
@@ -131,9 +131,9 @@ with quiet_start():
 def test_an_exception_comes_through_and_the_descriptor_is_given_back():
     code = """
 import os
-from tftrain.runtime.tensorflow_import import quiet_start
+from tftrain.runtime.tensorflow_import import filtered_stderr
 try:
-    with quiet_start():
+    with filtered_stderr():
         raise ValueError("mine")
 except ValueError as error:
     os.write(2, f"{error}: oneDNN custom operations are on".encode())
@@ -145,8 +145,8 @@ except ValueError as error:
 def test_verbose_shows_all():
     code = """
 import os
-from tftrain.runtime.tensorflow_import import quiet_start
-with quiet_start():
+from tftrain.runtime.tensorflow_import import filtered_stderr
+with filtered_stderr():
     os.write(2, b"oneDNN custom operations are on")
 """
     assert python(code, TFTRAIN_VERBOSE="1").stderr == "oneDNN custom operations are on"
@@ -156,9 +156,9 @@ with quiet_start():
 def test_control_c_ends_the_block_and_loses_nothing():
     code = """
 import os, sys, time
-from tftrain.runtime.tensorflow_import import quiet_start
+from tftrain.runtime.tensorflow_import import filtered_stderr
 try:
-    with quiet_start():
+    with filtered_stderr():
         os.write(2, b"said before\\n")
         print("ready", flush=True)
         time.sleep(60)

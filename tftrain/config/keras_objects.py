@@ -26,7 +26,7 @@ def trust_function(function: str) -> None:
     _named.add(function)
 
 
-@keras.saving.register_keras_serializable(package="tftrain")
+@keras.saving.register_keras_serializable(package="tftrain", name="Activation")
 class ConfiguredFunction:
     """A function together with its arguments, such as leaky_relu with its slope; also an initializer or a penalty."""
 
