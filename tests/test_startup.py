@@ -73,12 +73,12 @@ def test_what_a_package_makes_is_not_looked_through_for_garbage():
     code = """
 import gc
 from tftrain.runtime.tensorflow_import import gc_frozen
-with kept("decimal"):
+with gc_frozen("decimal"):
     assert not gc.isenabled()
     made = [[number] for number in range(10_000)]
 assert gc.isenabled() and gc.get_freeze_count() > 10_000
 before = gc.get_freeze_count()
-with kept("gc"):
+with gc_frozen("gc"):
     assert gc.isenabled()
 assert gc.get_freeze_count() == before
 """
