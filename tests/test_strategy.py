@@ -13,17 +13,17 @@ from tftrain.runtime.distribution import make_strategy, scope
 ROOT = Path(__file__).parent.parent
 SUMS = """
 import tensorflow as tf
-from tftrain.runtime.distribution import open_strategy
+from tftrain.runtime.distribution import make_strategy
 
 def total(count, size):
-    strategy = open_strategy("mirrored", count)
+    strategy = make_strategy("mirrored", count)
     reduce = lambda: tf.distribute.get_replica_context().all_reduce("SUM", [tf.ones([size]), tf.ones([])])
     found = tf.function(lambda: strategy.run(reduce))()
     return [one.numpy().tolist() for one in strategy.experimental_local_results(found[0])]
 
 for count, size in ((3, 1), (3, 2), (2, 4), (3, 5), (2, 1)):
     assert total(count, size) == [[count] * size] * count
-assert open_strategy("mirrored", 2) is open_strategy("mirrored", 2)
+assert make_strategy("mirrored", 2) is make_strategy("mirrored", 2)
 """
 
 
