@@ -194,7 +194,8 @@ def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
     other = "000.hidden_1.simple_rnn_cell/bias.0"
     surfaces = f"{{name: loss_surface, resolution: 4}}, {{name: loss_surface, resolution: 4, y: {other}}}"
     kinds = f"[difference_error, {surfaces}, signal_flow, "
-    text = "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\noptimizer: sgd\n"
+    text = "model: {name: rnn, units: [4], cell: simple}\noptimizer: sgd\n"
+    text += "data: {name: sine, examples: 40, length: 12}\n"
     log = f"log: {{histograms_every: never, graph: false, pictures: {kinds}time_lag, gradients, weights]}}\n"
     tftrain.train(
         load(tmp_path, text + log + "training: {steps: 1}\n"), tmp_path / "run"

@@ -151,7 +151,10 @@ def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
     layers = "{name: dense, units: 5}", "'gradients:Blended'", "{name: dense, units: 3}"
     status, _, out, err = checked(desk, capsys, model(*layers))
     assert (status, out) == (2, "") and err.count("\n") == 1
-    said = r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+ in an equal one: in blended \("
+    said = (
+        r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+"
+    )
+    said += r" in an equal one: in blended \("
     assert re.match(
         rf"{said}Blended\) \S+ \(RandomUniform\) draws .*; expected .* keras.random.SeedGenerator",
         err,

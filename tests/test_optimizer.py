@@ -305,7 +305,8 @@ def test_at_rate_zero_nothing_moves(config, tmp_path):
 
 
 def test_a_run_with_groups(config, tmp_path):
-    groups = "[{only: hidden, frozen: true}, {only: hidden_1/bias, frozen: false, rate: 0.5}, {only: output/bias, rate: 0}]"
+    groups = "[{only: hidden, frozen: true}, {only: hidden_1/bias, frozen: false, rate: 0.5},"
+    groups += " {only: output/bias, rate: 0}]"
     plain = tftrain.train(
         config("{name: sgd, learning_rate: 0.1}"), tmp_path / "plain"
     ).model

@@ -39,7 +39,8 @@ def test_as_yaml_would_say_it(desk):
 
 
 def test_stretches_become_steps_however_deep(desk):
-    rate = "{name: warmup, steps: 2 epochs, then: {name: cosine_decay, initial_learning_rate: 1, decay_steps: 0.5 epochs}}"
+    decay = "{name: cosine_decay, initial_learning_rate: 1, decay_steps: 0.5 epochs}"
+    rate = f"{{name: warmup, steps: 2 epochs, then: {decay}}}"
     found = desk.load(
         desk.good, f"optimizer.learning_rate={rate}"
     ).optimizer.with_steps(40)

@@ -132,7 +132,10 @@ def test_what_cannot_be_done(load, tmp_path, monkeypatch, overrides, message):
 
 def test_pieces_are_not_joined_over_devices(load, tmp_path, monkeypatch):
     monkeypatch.setattr("tftrain.core.replication.count", lambda: 2)
-    model = "model={name: sequential, layers: [{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]}"
+    layers = (
+        "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
+    )
+    model = f"model={{name: sequential, layers: {layers}}}"
     with pytest.raises(
         InputError,
         match=r"gradients.accumulate: 3 does not go with synchronized .*\(batch_normalization",

@@ -146,6 +146,7 @@ def test_weights_that_a_gradient_of_ones_own_takes_from_around_it_or_that_have_n
 
 def test_a_weight_that_is_changed_in_the_forward_pass_is_refused(desk):
     layers = "[{name: dense, units: 5}, 'gradients:Shrinking', {name: dense, units: 3}]"
-    said = "given 'shrinking', but the layer changes a weight that is trained, sequential/shrinking/kernel, in its forward"
+    said = "given 'shrinking', but the layer changes a weight that is trained, "
+    said += "sequential/shrinking/kernel, in its forward"
     with pytest.raises(InputError, match=f"gradients.recompute: {said}"):
         first_grad_norm(desk, layers, "shrinking")

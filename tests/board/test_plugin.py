@@ -368,7 +368,10 @@ def test_all_points_are_kept_unless_the_user_says_how_many(given, expected):
 
 def test_the_plugin_needs_nothing_that_tensorboard_does_not():
     """What fails while TensorBoard imports it would end every TensorBoard of the environment."""
-    code = "import sys, tftrain.reporting.tensorboard_plugin.plugin; print(*{name.split('.')[0] for name in sys.modules})"
+    plugin = "tftrain.reporting.tensorboard_plugin.plugin"
+    code = (
+        f"import sys, {plugin}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    )
     found = set(
         subprocess.check_output([sys.executable, "-c", code], text=True).split()
     )
@@ -376,7 +379,6 @@ def test_the_plugin_needs_nothing_that_tensorboard_does_not():
         not {"tensorflow", "keras", "yaml", "sklearn", "matplotlib", "rich", "pandas"}
         & found
     )
-    plugin = "tftrain.reporting.tensorboard_plugin.plugin"
     ours = f"import sys, {plugin}; print(*(name for name in sys.modules if name.startswith('tftrain')))"
     modules = subprocess.check_output([sys.executable, "-c", ours], text=True).split()
     assert {

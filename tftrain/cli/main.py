@@ -364,7 +364,8 @@ def list_parts(words: Sequence[str]) -> int:
     kind = parser.parse_args(words).kind
     if kind is not None and kind not in COMPONENT_KINDS:
         parser.error(
-            f"there is no kind of part '{kind}'; expected one of {', '.join(COMPONENT_KINDS)}{nearest(kind, COMPONENT_KINDS)}"
+            f"there is no kind of part '{kind}'; expected one of {', '.join(COMPONENT_KINDS)}"
+            f"{nearest(kind, COMPONENT_KINDS)}"
         )
     say(component_listing(kind))
     return 0

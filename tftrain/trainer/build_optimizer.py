@@ -81,7 +81,8 @@ def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Opti
 def _refuse_what_the_step_does(part: Component, optimizer: Any) -> None:
     """What a config is refused as an argument, an optimizer of the user's own may have been given in their code."""
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        message = f"{part.name} gave a MultiOptimizer, each of whose optimizers has a rate of its own; expected one of them"
+        message = f"{part.name} gave a MultiOptimizer, each of whose optimizers has a rate of its own; "
+        message += "expected one of them"
         raise InputError(
             format_error(
                 part.place,
@@ -125,7 +126,8 @@ def _refuse_schedule(part: Component, own: Any) -> None:
         made = "holds a schedule of its own"
     else:
         made = f"makes {own:g} of a learning_rate of 1"
-    message = f"given a schedule, but {part.name} {made}; expected a number, or an optimizer that takes the rate as it is"
+    message = f"given a schedule, but {part.name} {made}; expected a number, "
+    message += "or an optimizer that takes the rate as it is"
     raise InputError(format_error(part.place, "optimizer.learning_rate", message))
 
 

@@ -189,7 +189,8 @@ class Watch:
             if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
                 is_noticed = True
                 _print(
-                    f"{signal_message(first)}; the run stops after the call that it is in, a second signal ends it at once"
+                    f"{signal_message(first)}; the run stops after the call that it is in, "
+                    "a second signal ends it at once"
                 )
             if now - last_busy > IDLE_SECONDS or now - start > BUSY_SECONDS:
                 _print(
