@@ -11,7 +11,7 @@ import pytest
 
 import tftrain
 
-OWN = Path(__file__).parent / "own"
+OWN = Path(__file__).parent / "user_code"
 GOOD = "model: mlp\ndata: iris\noptimizer: adam\n"
 
 # What is started in the background ignores Ctrl-C, or a closed terminal, and so would all that the tests start.
