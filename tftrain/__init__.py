@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from tftrain.config.schema import Config
-    from tftrain.config.yaml_parser import ConfigError
+    from tftrain.runtime.errors import ConfigError
     from tftrain.trainer.results import Result
 
 __version__ = "0.1.0"
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
 
         return Config
     if name == "ConfigError":
-        from tftrain.config.yaml_parser import ConfigError
+        from tftrain.runtime.errors import ConfigError
 
         return ConfigError
     raise AttributeError(f"module 'tftrain' has no attribute '{name}'")
@@ -82,8 +82,8 @@ def train(
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint is saved.
-        tftrain.config.error_context.InputError: the config or the data cannot be trained on.
-        tftrain.config.error_context.UserCodeError: a part of the user's raised.
+        tftrain.runtime.errors.InputError: the config or the data cannot be trained on.
+        tftrain.runtime.errors.UserCodeError: a part of the user's raised.
         tftrain.runtime.run_dir.RunFolderError: the folder is another run's or cannot be written, or the config changed.
         tftrain.runtime.distribution.WorkerLost: of several workers one is missing, or has gone.
     """

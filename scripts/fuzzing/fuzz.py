@@ -100,7 +100,7 @@ def read(case: Mutant, path: Path) -> Found:
 
 def assembled(config: tftrain.Config) -> Found:
     """What making the run gives, which is all that comes before its first step."""
-    from tftrain.config.error_context import InputError, UserCodeError
+    from tftrain.runtime.errors import InputError, UserCodeError
     from tftrain.trainer.build import build_run
 
     try:

@@ -16,8 +16,8 @@ import pytest
 from tensorboard import default, program
 
 import tftrain
-from tftrain.config.error_context import TrainingError
 from tftrain.reporting.tensorboard_plugin.plugin import Loader
+from tftrain.runtime.errors import TrainingError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [

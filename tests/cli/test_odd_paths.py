@@ -13,8 +13,8 @@ import pytest
 
 from tftrain import load
 from tftrain.cli.main import main
-from tftrain.config.yaml_parser import ConfigError
 from tftrain.runtime import untrusted
+from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.untrusted import Unreadable
 
 GOOD = "model: mlp\ndata: iris\noptimizer: adam\n"

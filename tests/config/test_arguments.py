@@ -6,9 +6,9 @@ import pytest
 
 from tftrain.config import arguments, field_types
 from tftrain.config.conversion import fits
-from tftrain.config.importing import ImportPathError
 from tftrain.config.registry import COMPONENT_KINDS, find, names_of_kind
 from tftrain.config.signature import REQUIRED
+from tftrain.runtime.errors import ImportPathError
 
 
 def hint(kind, target, name):

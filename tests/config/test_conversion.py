@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from tftrain.config import field_types
-from tftrain.config.conversion import describe_type, describe_value, with_article
+from tftrain.config.conversion import describe_type, describe_value
 from tftrain.config.field_types import DurationType
 from tftrain.config.schema import Data, Training
-from tftrain.runtime.names import listed, nearest, one_of
+from tftrain.runtime.names import listed, nearest, one_of, with_article
 
 
 @pytest.mark.parametrize(

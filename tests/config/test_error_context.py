@@ -8,12 +8,8 @@ import pytest
 
 import tftrain
 from tftrain.config.component import Component
-from tftrain.config.error_context import (
-    InputError,
-    TrainingError,
-    UserCodeError,
-    error_context,
-)
+from tftrain.config.error_context import error_context
+from tftrain.runtime.errors import InputError, TrainingError, UserCodeError
 
 
 def test_a_step_that_fails(desk, tmp_path):

@@ -8,11 +8,12 @@ import sys
 import keras
 import pytest
 
-from tftrain.config import arguments, importing, registry
+from tftrain.config import arguments, registry
 from tftrain.config.component import Component, instantiate
 from tftrain.config.conversion import fits
 from tftrain.config.field_types import part_kind
 from tftrain.config.signature import OPAQUE_DEFAULT, REQUIRED
+from tftrain.runtime.errors import ImportPathError
 
 NAMED = [
     (kind, name, target)
@@ -200,11 +201,11 @@ def test_a_dotted_path_stands_for_itself():
 
 def test_an_unknown_name_is_told_with_the_nearest_or_with_some():
     with pytest.raises(
-        importing.ImportPathError,
+        ImportPathError,
         match="^there is no optimizer 'adm'; did you mean 'adam'?",
     ):
         registry.find("optimizer", "adm")
-    with pytest.raises(importing.ImportPathError) as caught:
+    with pytest.raises(ImportPathError) as caught:
         registry.find("layer", "zzzzz")
     assert len(
         str(caught.value)

@@ -5,13 +5,9 @@ from typing import Any, Literal
 
 import pytest
 
-from tftrain.config.importing import (
-    ImportPathError,
-    import_object,
-    resolve,
-    source_file,
-)
+from tftrain.config.importing import import_object, resolve, source_file
 from tftrain.config.signature import OPAQUE_DEFAULT, REQUIRED, read_signature
+from tftrain.runtime.errors import ImportPathError
 
 
 def arguments(target):

@@ -6,13 +6,8 @@ import time
 import pytest
 
 from tftrain.config.conversion import to_plain
-from tftrain.config.yaml_parser import (
-    ConfigError,
-    SourceLocation,
-    format_error,
-    parse,
-    read_scalar,
-)
+from tftrain.config.yaml_parser import SourceLocation, format_error, parse, read_scalar
+from tftrain.runtime.errors import ConfigError
 
 
 def failure(text):

@@ -251,7 +251,7 @@ def test_whole_numbers_that_a_model_rounds_are_told(desk, tmp_path):
     ):
         lookup(desk, tmp_path / "run", "dense")
     with pytest.raises(
-        tftrain.config.error_context.InputError,
+        tftrain.runtime.errors.InputError,
         match="x goes from 2147483648 to 2147483651, and the model's Input '.*' is int32",
     ):
         lookup(desk, tmp_path / "narrow", "narrow", 2**31)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError
 from tftrain.data.window_source import WindowSource
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 from tftrain.trainer.replay import replay_step
 

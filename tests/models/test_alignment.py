@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras.src.losses.loss import squeeze_or_expand_to_same_rank
 
 import tftrain
-from tftrain.config.error_context import InputError
 from tftrain.models.alignment import aligned
+from tftrain.runtime.errors import InputError
 
 TEXT = """
 model: {name: "scored:linear"}

@@ -12,8 +12,8 @@ import pytest
 
 import tftrain
 from tftrain.cli import main
-from tftrain.config.error_context import InputError
 from tftrain.models import serialization
+from tftrain.runtime.errors import InputError
 from tftrain.runtime.zip_clock import zip_clock
 
 SAVED = """

@@ -8,9 +8,9 @@ import pytest
 from sklearn import metrics as right
 
 import tftrain
-from tftrain.config.error_context import InputError
 from tftrain.models import metrics
 from tftrain.models.metrics import Compared
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 
 NAMES = "[accuracy, auc, precision, recall, f1_score, true_positives, binary_accuracy, binary_crossentropy]"

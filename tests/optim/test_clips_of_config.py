@@ -8,8 +8,8 @@ import math
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError, UserCodeError
 from tftrain.core.schedule import Segment
+from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.trainer.build import build_run
 
 SMALL = """

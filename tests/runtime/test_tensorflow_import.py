@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tftrain.runtime.tensorflow_import import pass_on
+from tftrain.runtime.stderr_filter import pass_on
 
 posix = pytest.mark.skipif(
     os.name != "posix", reason="descriptors are filtered on POSIX alone"

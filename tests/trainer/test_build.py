@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError
 from tftrain.core.variables import names_of
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 
 TEXT = "model: {name: sequential, layers: [{name: dense, units: 4}, {name: dense, units: 3}]}\ndata: iris\n"

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError
 from tftrain.core.update import ParamOptions
 from tftrain.core.variables import Names
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 from tftrain.trainer.build_optimizer import build_optimizer, freeze
 

@@ -7,9 +7,8 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain.config.error_context import InputError, TrainingError, UserCodeError
-from tftrain.config.yaml_parser import ConfigError
 from tftrain.reporting.metrics_file import read_metrics
+from tftrain.runtime.errors import ConfigError, InputError, TrainingError, UserCodeError
 
 TEXT = """
 model: {name: mlp, hidden: [4], dropout: 0.2, batch_norm: true}

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tftrain.config.error_context import InputError
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.callbacks import make_monitors
 
 PLATEAU = "learning_rate: {name: warmup, steps: 2, then: {name: plateau, then: 0.1"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError, TrainingError
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.models import serialization
 from tftrain.runtime import run_dir
 from tftrain.runtime.atomic_files import WriteError
+from tftrain.runtime.errors import InputError, TrainingError
 
 CONFIG = """
 model: {name: mlp, hidden: [8]}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError, TrainingError
+from tftrain.runtime.errors import InputError, TrainingError
 
 # All that is measured or changes, but Dropout, which draws other numbers under XLA. Of 124 examples batches of 50 leave
 # a short last one, which is step 3; steps 2 and 4 are measured.
@@ -122,7 +122,7 @@ def test_what_only_the_first_step_shows_names_the_setting(
     tmp_path, own_parts, monkeypatch
 ):
     monkeypatch.setattr(
-        "tftrain.trainer.user_code.xla_obstacle", lambda step, sample: None
+        "tftrain.trainer.post_build_checks.xla_obstacle", lambda step, sample: None
     )
     (tmp_path / "jit.yaml").write_text(SOME)
     overrides = [

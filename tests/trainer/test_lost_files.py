@@ -249,7 +249,7 @@ def test_changes_of_a_run_with_nothing_left_to_do_change_nothing(
 ):
     before = contents(folder)
     if "metrics=[]" in overrides:
-        with pytest.raises(tftrain.config.error_context.InputError):
+        with pytest.raises(tftrain.runtime.errors.InputError):
             tftrain.train(config(*overrides), folder, resume=True, allow_changes=True)
     else:
         result = tftrain.train(
@@ -339,7 +339,7 @@ def test_a_resume_that_fails_leaves_the_config_as_it_was(
         raise ValueError("does not fit")
 
     monkeypatch.setattr(CheckpointManager, "restore_latest", fail)
-    with pytest.raises(tftrain.config.error_context.InputError, match="does not fit"):
+    with pytest.raises(tftrain.runtime.errors.InputError, match="does not fit"):
         tftrain.train(
             config("optimizer.learning_rate=0.01"),
             folder,

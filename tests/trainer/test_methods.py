@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tftrain.config.error_context import InputError
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 
 HEAD = "data: {name: iris, batch_size: 30}\noptimizer: sgd\n"

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
-from tftrain.config.error_context import InputError, UserCodeError
 from tftrain.reporting.metrics_file import read_metrics
+from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.trainer.build import build_run
 from tftrain.trainer.plot_context import PlotContextFactory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tftrain.config.error_context import InputError
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 
 TEXT = """

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.config.error_context import InputError
+from tftrain.runtime.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 # All that a resume must bring back: moving averages, dropout, the loss scale, past norms, averaged weights.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.error_context import InputError
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import build_run
 
 MLP = """

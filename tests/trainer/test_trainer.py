@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
 from tftrain.cli import main
-from tftrain.config.error_context import InputError, UserCodeError
 from tftrain.reporting.metrics_file import read_metrics
+from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.runtime.run_dir import RunFolderError
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"

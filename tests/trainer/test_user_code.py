@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.config.error_context import InputError, UserCodeError
 from tftrain.core.schedule import Segment
+from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.trainer.build import build_run
 from tftrain.trainer.user_code import describe_result
 

@@ -23,8 +23,8 @@ from tftrain.cli.parsing import (
     show_warnings_plainly,
 )
 from tftrain.cli.tools import check_gradients, inspect, replay
-from tftrain.config.yaml_parser import ConfigError
 from tftrain.runtime.atomic_files import WriteError
+from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.names import nearest
 from tftrain.runtime.run_dir import CONFIG, RunFolderError, refuse_foreign_entries
 from tftrain.runtime.terminal import complain, one_line, say
@@ -167,8 +167,8 @@ def _train(file: Path, asked: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     from tftrain import train
-    from tftrain.config.error_context import InputError, TrainingError, UserCodeError
     from tftrain.runtime.distribution import WorkerLost
+    from tftrain.runtime.errors import InputError, TrainingError, UserCodeError
     from tftrain.runtime.tensorflow_import import import_tensorflow
 
     if sys.stdout.isatty():

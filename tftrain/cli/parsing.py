@@ -107,7 +107,7 @@ def show_warnings_plainly() -> None:
 
 def exit_code_of(look: Callable[[], int]) -> int:
     """What `look` returns, or the exit status of what it raises."""
-    from tftrain.config.error_context import InputError, UserCodeError
+    from tftrain.runtime.errors import InputError, UserCodeError
     from tftrain.runtime.tensorflow_import import import_tensorflow
     from tftrain.trainer.signals import watched
 

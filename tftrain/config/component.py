@@ -12,6 +12,7 @@ from typing import Any
 from tftrain.config import arguments, field_types, importing, registry
 from tftrain.config.signature import OPAQUE_DEFAULT
 from tftrain.config.yaml_parser import SourceLocation
+from tftrain.runtime.errors import ImportPathError
 
 _IN_GRAPH = (
     "clip",
@@ -118,7 +119,7 @@ def _as_listed(value: Any, hint: Any) -> Any:
     if isinstance(value, list):
         return [_as_listed(one, field_types.item_hint(hint)) for one in value]
     if isinstance(value, str) and field_types.part_kind(hint):
-        with contextlib.suppress(importing.ImportPathError):
+        with contextlib.suppress(ImportPathError):
             return registry.find(field_types.part_kind(hint), value)[0]
     return plain(value)
 

@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.config.conversion import describe_value
-from tftrain.config.yaml_parser import (
-    ConfigError,
-    Node,
-    SourceLocation,
-    format_error,
-    parse,
-)
+from tftrain.config.yaml_parser import Node, SourceLocation, format_error, parse
 from tftrain.runtime import untrusted
+from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.untrusted import Unreadable
 
 MAX_BYTES = 250_000

@@ -14,6 +14,7 @@ from tftrain.config.field_types import (
     DurationType,
     Range,
     Regex,
+    kind_in_words,
     parse_time,
     part_kind,
     pattern_error,
@@ -21,7 +22,7 @@ from tftrain.config.field_types import (
     unwrap_annotated,
 )
 from tftrain.config.yaml_parser import Node, SourceLocation, read_scalar
-from tftrain.runtime.names import nearest
+from tftrain.runtime.names import nearest, with_article
 
 _MISFIT = object()
 _LARGEST = 2**63  # of whole numbers: what TensorFlow can hold
@@ -169,11 +170,6 @@ def _words_of(hint: Any) -> list[str]:
 
 _LONGEST = 60  # characters of a value in one message
 
-_NOUNS = {
-    "data": "data set",
-    "method": "gradient method",
-    "preprocess": "preprocessing step",
-}
 _TYPES = {
     int: "a whole number",
     float: "a number",
@@ -183,16 +179,6 @@ _TYPES = {
     dict: "a mapping",
 }
 _TYPES |= {type(None): "null", None: "null", Any: "a value"}
-
-
-def noun(kind: str) -> str:
-    """A kind of part in words: 'data set'."""
-    return _NOUNS.get(kind, kind)
-
-
-def with_article(words: str) -> str:
-    """'an optimizer', 'a data set'."""
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def describe_value(value: Any, text: str = "") -> str:
@@ -219,7 +205,7 @@ def _described(hint: Any) -> Sequence[str]:
     bare, marks = unwrap_annotated(hint)
     for one in marks:
         if isinstance(one, ComponentOf):
-            return [with_article(noun(one.kind))]
+            return [with_article(kind_in_words(one.kind))]
         if isinstance(one, Regex):
             return ["a regular expression"]
         if isinstance(one, DurationType):

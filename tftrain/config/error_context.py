@@ -12,16 +12,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tftrain.config import importing
-from tftrain.config.importing import BUILTIN_PREFIXES, ImportPathError
+from tftrain.config.importing import BUILTIN_PREFIXES
+from tftrain.config.protocols import ComponentLike
 from tftrain.config.yaml_parser import format_error
-from tftrain.runtime.errors import DataError
+from tftrain.runtime.errors import DataError, ImportPathError, InputError, UserCodeError
 from tftrain.runtime.tf_errors import short_message
-
-if TYPE_CHECKING:
-    from tftrain.config.component import Component
 
 _OURS = str(Path(__file__).parent.parent)
 _GO_BETWEEN = re.compile(
@@ -40,20 +38,8 @@ _MARKS = re.compile(  # names of nodes and of iterators, and colors
 )
 
 
-class InputError(ValueError):
-    """The config or the data cannot be trained on; one line, written for the user."""
-
-
-class UserCodeError(RuntimeError):
-    """A user's own part raised; the message is its traceback, without our frames."""
-
-
-class TrainingError(RuntimeError):
-    """TensorFlow failed in the middle of training, or a file of the run cannot be written; one line."""
-
-
 @contextmanager
-def error_context(part: Component, path: str) -> Iterator[None]:
+def error_context(part: ComponentLike, path: str) -> Iterator[None]:
     """What goes wrong inside is told with the place where the config chose the part."""
     try:
         yield
@@ -65,7 +51,7 @@ def error_context(part: Component, path: str) -> Iterator[None]:
         raise _told(error, part, path) from error
 
 
-def with_error_context(function: Callable, part: Component) -> Callable:
+def with_error_context(function: Callable, part: ComponentLike) -> Callable:
     """A part's function whose faults are told like those within `blamed_on`."""
 
     def call(*given: Any, **named: Any) -> Any:
@@ -75,7 +61,7 @@ def with_error_context(function: Callable, part: Component) -> Callable:
     return call
 
 
-def _told(error: Exception, part: Component, path: str) -> Exception:
+def _told(error: Exception, part: ComponentLike, path: str) -> Exception:
     own = not part.target.startswith(BUILTIN_PREFIXES)
     if own and str(error).startswith(_TRACED):
         kind, shown = _traced(str(error))
@@ -109,7 +95,7 @@ def _told(error: Exception, part: Component, path: str) -> Exception:
     )
 
 
-def _raised(part: Component, path: str, kind: str, shown: str) -> UserCodeError:
+def _raised(part: ComponentLike, path: str, kind: str, shown: str) -> UserCodeError:
     head = format_error(part.place, path, f"{part.name} raised {kind}:")
     return UserCodeError(f"{head}\n{_CALLED}{_MARKS.sub('', shown)}")
 
@@ -152,7 +138,7 @@ def _called(text: str) -> tuple[str, str]:
 
 
 def raised_within(
-    error: Exception, parts: Iterable[Component], remark: str
+    error: Exception, parts: Iterable[ComponentLike], remark: str
 ) -> UserCodeError | None:
     """An error of a function of the user's that TensorFlow called within a graph, such as a generator's.
 
@@ -190,11 +176,11 @@ def raised_within(
     return _raised(chosen, chosen.path or chosen.kind, f"{kind} {remark}", shown)
 
 
-def _source_of(part: Component) -> Path | None:
+def _source_of(part: ComponentLike) -> Path | None:
     return importing.source_file(part.target.partition(":")[0])
 
 
-def _where_made(part: Component) -> str:
+def _where_made(part: ComponentLike) -> str:
     """The file and line of the function or class that a part names, for the end of a message."""
     with contextlib.suppress(Exception):  # what has no source, such as a built-in
         made = part.function()

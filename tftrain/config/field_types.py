@@ -38,6 +38,18 @@ class Range(NamedTuple):
         return " and ".join(parts)
 
 
+_KINDS_IN_WORDS = {
+    "data": "data set",
+    "method": "gradient method",
+    "preprocess": "preprocessing step",
+}
+
+
+def kind_in_words(kind: str) -> str:
+    """Return the name of a kind of component for a message: 'data set' for `data`."""
+    return _KINDS_IN_WORDS.get(kind, kind)
+
+
 class ComponentOf(NamedTuple):
     """A part of this kind, chosen by name or by dotted path."""
 

@@ -16,17 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tftrain.runtime.errors import ImportPathError
 from tftrain.runtime.names import nearest
-from tftrain.runtime.tensorflow_import import cwd_off_path, filtered_stderr
+from tftrain.runtime.stderr_filter import filtered_stderr
+from tftrain.runtime.working_directory import cwd_off_path
 
 BUILTIN_PREFIXES = (
     "keras.",
     "tftrain.",
 )  # what the targets of built-in parts begin with
-
-
-class ImportPathError(ValueError):
-    """A dotted path that leads nowhere."""
 
 
 def resolve(path: str) -> str:

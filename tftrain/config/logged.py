@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from tftrain.config.protocols import ComponentLike
 from tftrain.runtime.names import nearest
-
-if TYPE_CHECKING:
-    from tftrain.config.component import Component
 
 # What every run logs beside its loss and its metrics.
 LOGGED = (
@@ -33,7 +30,7 @@ _TAKEN = (
 )
 
 
-def metric_labels(metrics: Sequence[Component]) -> list[str]:
+def metric_labels(metrics: Sequence[ComponentLike]) -> list[str]:
     """The names under which metrics are logged, numbered where one before, or what every run logs, has it already.
 
     What begins with `val_` is of validation.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tftrain.config.field_types import PROBABILITIES
-
-if TYPE_CHECKING:
-    from tftrain.config.component import Component
+from tftrain.config.protocols import ComponentLike
 
 
 def logits_clash(ends: str | None, from_logits: bool | str) -> str | None:
@@ -25,7 +23,7 @@ def logits_clash(ends: str | None, from_logits: bool | str) -> str | None:
     return None
 
 
-def output_activation(model: Component) -> str | None:
+def output_activation(model: ComponentLike) -> str | None:
     """The last activation where the config tells: 'linear' for none, else None for not known."""
     if not model.target.startswith("tftrain.models."):
         return None  # a user's function may do anything with what it is given

@@ -7,6 +7,7 @@ import inspect
 from typing import NamedTuple
 
 from tftrain.config import importing
+from tftrain.runtime.errors import ImportPathError
 
 AUTO = "tftrain.models.losses:auto"
 
@@ -63,7 +64,7 @@ def loss_kind(target: str) -> LossKind:
         return _KINDS.get(name, LossKind("binary"))
     try:
         loss = importing.import_object(target)
-    except importing.ImportPathError:
+    except ImportPathError:
         return _OWN
     above = inspect.getmro(loss)[1:] if inspect.isclass(loss) else ()
     kinds = [

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tftrain.config import importing
-from tftrain.config.conversion import noun
-from tftrain.config.field_types import Duration, Group, Pattern, TimePoint
+from tftrain.config.field_types import (
+    Duration,
+    Group,
+    Pattern,
+    TimePoint,
+    kind_in_words,
+)
+from tftrain.runtime.errors import ImportPathError
 from tftrain.runtime.names import listed, nearest
 
 
@@ -244,8 +250,8 @@ def find(kind: str, name: str) -> tuple[str, str]:
         if _squashed(alias) == _squashed(short):
             return real, known[real]
     others = f"; known are {listed(known)} (python -m tftrain list {kind}), and your own as module:name"
-    raise importing.ImportPathError(
-        f"there is no {noun(kind)} '{name}'{nearest(name, known) or others}"
+    raise ImportPathError(
+        f"there is no {kind_in_words(kind)} '{name}'{nearest(name, known) or others}"
     )
 
 

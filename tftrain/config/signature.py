@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from tftrain.config import field_types
 from tftrain.config.importing import (
-    ImportPathError,
     import_user_object,
     last_binding,
     parse_source,
@@ -26,6 +25,7 @@ from tftrain.config.importing import (
     source_text,
     source_tree,
 )
+from tftrain.runtime.errors import ImportPathError
 
 
 class _Absent:

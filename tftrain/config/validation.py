@@ -17,22 +17,21 @@ from tftrain.config.conversion import (
     describe_type,
     describe_value,
     mismatch_message,
-    noun,
     suggestion,
-    with_article,
 )
 from tftrain.config.field_types import (
     ListOrItem,
+    kind_in_words,
     part_kind,
     union_members,
     unwrap_annotated,
 )
-from tftrain.config.importing import ImportPathError
 from tftrain.config.rules import RULES, rate_rules
 from tftrain.config.schema import DEFAULT_EPOCHS, Config
 from tftrain.config.signature import REQUIRED
-from tftrain.config.yaml_parser import ConfigError, Node, SourceLocation, format_error
-from tftrain.runtime.names import listed, nearest, one_of
+from tftrain.config.yaml_parser import Node, SourceLocation, format_error
+from tftrain.runtime.errors import ConfigError, ImportPathError
+from tftrain.runtime.names import listed, nearest, one_of, with_article
 
 _SOURCE = "source"  # the field of a section that is a part, with the section's other fields beside its arguments
 
@@ -267,10 +266,12 @@ def choose(node: Node, kind: str, hint: Any) -> ResolvedComponent:
         raise UnknownComponent(
             place,
             "name",
-            f"missing; expected the name of {with_article(noun(kind))}: {names}",
+            f"missing; expected the name of {with_article(kind_in_words(kind))}: {names}",
         )
     if not isinstance(name.value, str):
-        message = f"given {describe_value(name.value, name.text)}; expected the name of {with_article(noun(kind))}"
+        given = describe_value(name.value, name.text)
+        expected = f"the name of {with_article(kind_in_words(kind))}"
+        message = f"given {given}; expected {expected}"
         raise UnknownComponent(name.place, "name", message)
     try:
         listed_as, target = registry.find(kind, name.value)

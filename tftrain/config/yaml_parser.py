@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
+from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.terminal import one_line
 
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 MAX_DIGITS = 100  # of a number
-MOST_TOLD = 100  # problems of one config
 
 
 class SourceLocation(NamedTuple):
@@ -35,22 +35,6 @@ class Node:
     value: Any
     place: SourceLocation
     text: str = ""  # the scalar as it was written
-
-
-class ConfigError(ValueError):
-    """Everything that is wrong with a config, one line each."""
-
-    def __init__(self, problems: Iterable[str]):
-        self.problems = list(dict.fromkeys(problems))
-        more = len(self.problems) - MOST_TOLD
-        super().__init__(
-            "\n".join(
-                [
-                    *self.problems[:MOST_TOLD],
-                    *([f"and {more} more problems"] if more > 0 else []),
-                ]
-            )
-        )
 
 
 def format_error(place: SourceLocation, path: str, message: str) -> str:

@@ -27,3 +27,9 @@ def one_of(names: Iterable[str]) -> str:
     """All of the names to choose from."""
     shown = list(names)
     return f"one of {', '.join(shown)}" if len(shown) > 1 else ", ".join(shown)
+
+
+def with_article(noun: str) -> str:
+    """Return the noun with its article: 'an optimizer', 'a data set'."""
+    article = "an" if noun[0] in "aeiou" else "a"
+    return f"{article} {noun}"

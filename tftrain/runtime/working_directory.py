@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
@@ -95,6 +97,25 @@ def leave_out_working_directory() -> None:
     sys.path[:] = [
         entry for entry in sys.path if os.path.realpath(entry) not in _guarded
     ]
+
+
+@contextmanager
+def cwd_off_path() -> Iterator[None]:
+    """Keeps the working directory out of the search for modules while the block runs.
+
+    TensorFlow tries to import many packages that need not be there, and a file in a user's folder may have the name of
+    one, such as pandas.py.
+    """
+    try:
+        here = ("", os.getcwd())
+    except FileNotFoundError:  # the folder was deleted
+        here = ("",)
+    out = [folder for folder in sys.path if folder in here]
+    sys.path[:] = [folder for folder in sys.path if folder not in here]
+    try:
+        yield
+    finally:
+        sys.path += out
 
 
 def import_matplotlib() -> ModuleType:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tftrain.config.component import Component
-from tftrain.config.error_context import InputError, error_context, with_error_context
+from tftrain.config.error_context import error_context, with_error_context
 from tftrain.config.loss_kinds import loss_kind
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import format_error
@@ -34,6 +34,7 @@ from tftrain.data.splits import take
 from tftrain.models import losses, serialization
 from tftrain.models.layer_names import reset_layer_names
 from tftrain.runtime.distribution import make_strategy, scope
+from tftrain.runtime.errors import InputError
 from tftrain.trainer import build_gradients
 from tftrain.trainer.build_gradients import (
     build_gradient_method,
@@ -45,22 +46,21 @@ from tftrain.trainer.build_gradients import (
 from tftrain.trainer.build_optimizer import build_optimizer, freeze
 from tftrain.trainer.build_probes import build_probes
 from tftrain.trainer.model_inputs import keep_whole, tell_rounded
+from tftrain.trainer.post_build_checks import (
+    check_profile_window,
+    expect_adapted,
+    expect_compilable,
+    expect_plain_training,
+    expect_scopes,
+    warn_untracked_variables,
+)
 from tftrain.trainer.scoring import (
     labelled,
     open_loss,
     open_metrics,
     tell_whole_numbers,
 )
-from tftrain.trainer.user_code import (
-    check_profile_window,
-    expect,
-    expect_adapted,
-    expect_compilable,
-    expect_plain_training,
-    expect_scopes,
-    try_probe,
-    warn_untracked_variables,
-)
+from tftrain.trainer.user_code import expect, try_probe
 
 
 class RunContext(NamedTuple):

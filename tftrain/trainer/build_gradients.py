@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.config.component import Component
-from tftrain.config.error_context import InputError, error_context, with_error_context
+from tftrain.config.error_context import error_context, with_error_context
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import format_error
 from tftrain.core import replication
@@ -35,6 +35,7 @@ from tftrain.data.window_source import WindowSource
 from tftrain.models import losses
 from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
 from tftrain.optim.transforms import chain, masked
+from tftrain.runtime.errors import InputError
 from tftrain.runtime.names import listed
 from tftrain.trainer.parameter_groups import match_parameters
 from tftrain.trainer.user_code import (

@@ -11,13 +11,14 @@ import keras
 
 from tftrain.config import arguments
 from tftrain.config.component import Component, rate_boundaries, user_components
-from tftrain.config.error_context import InputError, error_context
+from tftrain.config.error_context import error_context
 from tftrain.config.field_types import unordered
 from tftrain.config.yaml_parser import format_error
 from tftrain.core.types import Rate
 from tftrain.core.update import ParamOptions
 from tftrain.core.variables import Names
 from tftrain.optim.schedules import as_rate
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.parameter_groups import match_parameters
 from tftrain.trainer.user_code import follows_rate, try_rate
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.config.component import Component
-from tftrain.config.error_context import InputError, UserCodeError, error_context
+from tftrain.config.error_context import error_context
 from tftrain.config.importing import BUILTIN_PREFIXES
 from tftrain.config.schema import Log
 from tftrain.core.types import LogData, Probe, StepOutputs
@@ -19,6 +19,7 @@ from tftrain.diagnostics.probes.activation_stats import activation_stats
 from tftrain.diagnostics.probes.gradient_stats import gradient_counts
 from tftrain.diagnostics.probes.histograms import ON_BOTH_AXES, histograms
 from tftrain.diagnostics.probes.weight_stats import weight_norms
+from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.trainer.parameter_groups import match_parameters
 from tftrain.trainer.user_code import describe_result, expect, expect_functions
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tftrain.config.error_context import InputError
 from tftrain.config.rules import rate_monitors, unlogged
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import format_error
@@ -24,6 +23,7 @@ from tftrain.reporting.plots.files import PlotFiles
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.profiler import Profiler
 from tftrain.runtime import run_dir
+from tftrain.runtime.errors import InputError
 from tftrain.runtime.metric_mode import metric_mode
 
 if TYPE_CHECKING:

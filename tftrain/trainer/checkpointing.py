@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tftrain.config.error_context import InputError, TrainingError
 from tftrain.core import replication
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.runtime import run_dir, untrusted
+from tftrain.runtime.errors import InputError, TrainingError
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain.config.error_context import InputError, error_context
+from tftrain.config.error_context import error_context
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import format_error
 from tftrain.core.types import Batch, Objective
@@ -19,6 +19,7 @@ from tftrain.core.variables import parameter_names, preserve_state
 from tftrain.diagnostics.downstream import layers_after
 from tftrain.diagnostics.gradient_compare import compare
 from tftrain.diagnostics.tables import gradient_check_table
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import open_objective
 from tftrain.trainer.user_code import nondeterminism_message
 

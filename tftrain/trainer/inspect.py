@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tftrain.config.error_context import InputError, error_context
+from tftrain.config.error_context import error_context
 from tftrain.config.schema import Config
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.core.variables import names_by_id, parameters
@@ -14,6 +14,7 @@ from tftrain.diagnostics.layer_stats import TraceStats, summarize
 from tftrain.diagnostics.layer_trace import passes
 from tftrain.diagnostics.tables import backward_text, forward_text, model_text
 from tftrain.runtime import run_dir
+from tftrain.runtime.errors import InputError
 from tftrain.runtime.terminal import printable
 from tftrain.trainer.build import build_run
 

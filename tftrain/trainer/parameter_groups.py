@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from tftrain.config.error_context import InputError
+from tftrain.config.protocols import ComponentLike
 from tftrain.config.yaml_parser import format_error
 from tftrain.core.variables import Names
+from tftrain.runtime.errors import InputError
 from tftrain.runtime.names import listed
-
-if TYPE_CHECKING:
-    from tftrain.config.component import Component
 
 
 def match_parameters(
-    part: Component, path: str, pattern: str | None, names: Names
+    part: ComponentLike, path: str, pattern: str | None, names: Names
 ) -> list[int]:
     """The positions among the trained parameters of those in whose names the pattern is found, all where there is none.
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tftrain.config.component import Component
-from tftrain.config.error_context import InputError, UserCodeError, error_context
+from tftrain.config.error_context import error_context
 from tftrain.core.schedule import Trigger
 from tftrain.core.types import LogData, Picture
 from tftrain.reporting.metrics_file import Series
 from tftrain.reporting.plots.style import pixels
+from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.runtime.run_dir import safe_name
 from tftrain.trainer.plot_context import PlotContextFactory
 

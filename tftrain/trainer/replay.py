@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tftrain.config.error_context import InputError
 from tftrain.config.schema import Config
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.core.compiled_steps import CompiledSteps
@@ -23,6 +22,7 @@ from tftrain.diagnostics.layer_trace import passes
 from tftrain.diagnostics.tables import backward_text, forward_text
 from tftrain.runtime import run_dir, untrusted
 from tftrain.runtime.distribution import scope
+from tftrain.runtime.errors import InputError
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.trainer.build import RunContext, build_run

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tftrain.config.arguments import takes_targets
 from tftrain.config.component import Component
-from tftrain.config.error_context import InputError, error_context
+from tftrain.config.error_context import error_context
 from tftrain.config.logged import metric_labels
 from tftrain.config.logits import logits_clash, output_activation
 from tftrain.config.loss_kinds import AUTO, loss_kind
@@ -25,6 +25,7 @@ from tftrain.core.types import Tree
 from tftrain.models import losses, metrics
 from tftrain.models.alignment import aligned, aligning, are_columns, expect_no_pairs
 from tftrain.models.endings import Ending, read_ending
+from tftrain.runtime.errors import InputError
 from tftrain.trainer.user_code import expect, try_score
 
 if TYPE_CHECKING:

@@ -14,12 +14,10 @@ from typing import Any, NamedTuple
 from rich import box
 from rich.table import Table
 
-from tftrain.config.error_context import InputError, TrainingError, UserCodeError
 from tftrain.config.export import flat_hparams
 from tftrain.config.field_types import ListOrItem, union_members, unwrap_annotated
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import (
-    ConfigError,
     Node,
     SourceLocation,
     format_error,
@@ -33,6 +31,7 @@ from tftrain.reporting.tensorboard.hparams import (
     write_hparams,
 )
 from tftrain.runtime import run_dir
+from tftrain.runtime.errors import ConfigError, InputError, TrainingError, UserCodeError
 from tftrain.runtime.metric_mode import metric_mode
 from tftrain.runtime.terminal import say
 from tftrain.trainer.results import Result, Results

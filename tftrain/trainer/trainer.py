@@ -15,7 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tftrain.config.component import user_components, user_components_note
-from tftrain.config.error_context import TrainingError, raised_within
+from tftrain.config.error_context import raised_within
 from tftrain.config.export import to_yaml
 from tftrain.config.field_types import in_steps
 from tftrain.config.rules import rate_monitors
@@ -37,6 +37,7 @@ from tftrain.reporting.timing_summary import time_line
 from tftrain.runtime import run_dir as run_folder
 from tftrain.runtime.atomic_files import WriteError
 from tftrain.runtime.distribution import is_chief, scope, translating_worker_errors
+from tftrain.runtime.errors import TrainingError
 from tftrain.runtime.terminal import say
 from tftrain.runtime.tf_errors import short_message
 from tftrain.trainer import results

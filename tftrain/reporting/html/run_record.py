@@ -10,9 +10,9 @@ from typing import Any
 
 from tftrain.config.compose import MAX_BYTES, read_alone
 from tftrain.config.conversion import to_plain
-from tftrain.config.yaml_parser import ConfigError
 from tftrain.reporting.metrics_file import Series, read_metrics, unreadable
 from tftrain.runtime import untrusted
+from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.run_dir import (
     CONFIG,
     INCIDENTS,
