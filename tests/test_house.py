@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tftrain"
 
 # Each may only fall (or rise, where more is better) until it is at its goal.
-LONGEST_CHAIN = 18  # modules, each of which imports the next; the goal is 10
+LONGEST_CHAIN = 15  # modules, each of which imports the next; the goal is 10
 MOST_LINES = 555  # of a file; the goal is 400
 MOST_BODY_LINES = 75  # of code in a function; the goal is 60
 MOST_NODES = 8.6  # of the syntax tree for a line of code; the goal is 8
@@ -343,7 +343,7 @@ def test_nothing_is_left_to_do():
 @pytest.mark.parametrize(
     ("importer", "imported", "allowed"),
     [
-        ("tftrain.cli.main", "tftrain.config.yaml_parser", True),
+        ("tftrain.cli.commands", "tftrain.config.yaml_parser", True),
         ("tftrain.trainer.build", "tftrain.core.step", True),
         ("tftrain.data.loader", "tftrain.data.sampler", True),
         ("tftrain.diagnostics.fault", "tftrain.optim.gradients.backprop", True),

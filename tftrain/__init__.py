@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tftrain.runtime.version import __version__
+
 if TYPE_CHECKING:
     import keras
 
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from tftrain.runtime.errors import ConfigError
     from tftrain.trainer.results import Result
 
-__version__ = "0.1.0"
-__all__ = ["Config", "ConfigError", "load", "load_model", "train"]
+__all__ = ["Config", "ConfigError", "__version__", "load", "load_model", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -56,12 +57,9 @@ def load(
     Raises:
         ConfigError: every problem of the file, a line each.
     """
-    from tftrain.config.compose import read_config, to_overrides
-    from tftrain.config.importing import see_working_directory
-    from tftrain.config.validation import validate
+    from tftrain.config.loading import load_config
 
-    see_working_directory()
-    return validate(read_config(Path(path), to_overrides(overrides)), Path(path).stem)
+    return load_config(path, overrides)
 
 
 def train(
@@ -87,16 +85,12 @@ def train(
         tftrain.runtime.run_dir.RunFolderError: the folder is another run's or cannot be written, or the config changed.
         tftrain.runtime.distribution.WorkerLost: of several workers one is missing, or has gone.
     """
-    from tftrain.runtime import run_dir as run_folder
-    from tftrain.runtime.distribution import is_chief
     from tftrain.runtime.tensorflow_import import import_tensorflow
-    from tftrain.trainer import resume as resuming
+    from tftrain.trainer.resume import check_run_dir
 
     folder = None if run_dir is None else Path(run_dir)
-    if is_chief(config.training.strategy):
-        run_folder.ensure_available(folder, resume)
-    changed = resume and resuming.config_changed(folder, config, allow_changes)
-    import_tensorflow()  # takes seconds, so not done by `import tftrain`
+    changed = check_run_dir(config, folder, resume, allow_changes)
+    import_tensorflow()
     from tftrain.trainer.trainer import fit
 
     return fit(dataclasses.replace(config, trust=trust), folder, resume, changed)

@@ -2,6 +2,6 @@
 
 import sys
 
-from tftrain.cli.main import run_process
+from tftrain.cli.commands import run_process
 
 sys.exit(run_process())

@@ -152,7 +152,7 @@ def checked_runs(
     cases: int, seed: int
 ) -> Iterator[tuple[int, fuzz_runs.RunCase, Found]]:
     """(number, case, what it gave): commands given mutated runs, and odd paths."""
-    from tftrain.cli.main import main
+    from tftrain.cli import main
 
     with tempfile.TemporaryDirectory() as folder:
         desk = Path(folder) / "desk"

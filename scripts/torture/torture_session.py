@@ -141,7 +141,7 @@ def _become(
         os.chdir(folder)
         sys.path[0] = str(folder)
         arm()
-        status = main.main(words)
+        status = main(words)
     except SystemExit as left:
         status = left.code
     except BaseException:

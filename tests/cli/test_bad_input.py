@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.cli.main import main
+from tftrain.cli import main
 
 MLP = "model: mlp\ndata: {{name: 'faulty:data', batch_size: 8, fault: {}}}\noptimizer: adam\ntraining: {{steps: 2}}\n"
 AT = "config.yaml:2:14: data: "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tftrain import __version__
-from tftrain.cli.main import main
+from tftrain.cli import main
 from tftrain.config.registry import COMPONENT_KINDS
 
 CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").glob("*.yaml"))
@@ -142,7 +142,7 @@ def test_nothing_of_this_imports_tensorflow_or_keras(desk):
     )
     code = """
 import contextlib, io, sys
-from tftrain.cli.main import main
+from tftrain.cli import main
 status = []
 for line in ("--help", "list", "schema", "--config wrong.yaml", "--config config.yaml --print-config"):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

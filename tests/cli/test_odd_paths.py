@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tftrain import load
-from tftrain.cli.main import main
+from tftrain.cli import main
 from tftrain.runtime import untrusted
 from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.untrusted import Unreadable

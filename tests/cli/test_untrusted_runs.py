@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tftrain import load_model
-from tftrain.cli.main import main
+from tftrain.cli import main
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.trainer.incidents import read_signals
 

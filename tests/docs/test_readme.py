@@ -125,7 +125,7 @@ def test_the_mistakes_shown_are_told_as_shown(desk, capsys):
     (desk / "wrong.yaml").write_text(
         "model: {name: cnn, filtres: [32]}\ndata: digits\noptimizer: {name: adam, learning_rate: -1}\n"
     )
-    assert main.main(["--config", "wrong.yaml"]) == 2
+    assert main(["--config", "wrong.yaml"]) == 2
     said = capsys.readouterr().err.splitlines()
     for line, pattern in zip(said, shown.splitlines(), strict=True):
         assert re.fullmatch(re.escape(pattern).replace(r"\.\.\.", ".*"), line)
@@ -186,7 +186,7 @@ def test_the_commands_shown_are_understood(desk, capsys):
     for command in commands:
         words = shlex.split(command)
         words += ["--print-config"] if "--set" in words else []
-        assert main.main(words) == 0, command
+        assert main(words) == 0, command
     assert "learning_rate: 0.0003" in capsys.readouterr().out
 
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_gone_on_from(config, make, message):
 def test_trust_lets_a_saved_model_run_its_code(folder, config):
     dense(keras.layers.Lambda(lambda x: x * 2)).save("x.keras")
     config("x.keras")
-    assert main.main(["--config", "go_on.yaml", "--run-dir", "run", "--trust"]) == 0
+    assert main(["--config", "go_on.yaml", "--run-dir", "run", "--trust"]) == 0
     with pytest.raises(ValueError, match="holds code of its own"):
         tftrain.load_model("run")
     assert tftrain.load_model("run", trust=True).count_params() == 13 * 3 + 3

@@ -53,12 +53,9 @@ def ink(path):
 def test_curves_of_one_run_and_of_two(tmp_path, monkeypatch, capsys):
     one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two", slope=0.02)
     monkeypatch.chdir(tmp_path)
+    assert main(["plot", "one"]) == 0 and capsys.readouterr().out == "one/curves.png\n"
     assert (
-        main.main(["plot", "one"]) == 0
-        and capsys.readouterr().out == "one/curves.png\n"
-    )
-    assert (
-        main.main(
+        main(
             [
                 "plot",
                 "one",
@@ -247,7 +244,7 @@ def test_what_cannot_be_drawn(tmp_path, monkeypatch, capsys, words, told):
     (tmp_path / "empty" / "metrics.jsonl").touch()
     monkeypatch.chdir(tmp_path)
     try:
-        status = main.main(["plot", *words])
+        status = main(["plot", *words])
     except SystemExit as end:
         status = end.code
     said = capsys.readouterr().err
@@ -258,15 +255,14 @@ def test_what_cannot_be_drawn(tmp_path, monkeypatch, capsys, words, told):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     write_run(tmp_path / "one", steps=2)
     assert (
-        main.main(["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"])
-        == 1
+        main(["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"]) == 1
     )
     assert "/proc/nowhere/curves.png cannot be written" in capsys.readouterr().err
 
 
 def test_it_answers_without_tensorflow(tmp_path):
     write_run(tmp_path / "one", steps=2)
-    code = "import sys; from tftrain.cli.main import main; status = main(['plot', sys.argv[1]])\n"
+    code = "import sys; from tftrain.cli import main; status = main(['plot', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.cli.main import main
+from tftrain.cli import main
 from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.protocol import PLUGIN

@@ -30,7 +30,7 @@ WORKER = """
 import os, signal, sys
 import tftrain.runtime.distribution
 tftrain.runtime.distribution.PEER_SECONDS, tftrain.runtime.distribution._PATIENCE_SECONDS = float(sys.argv.pop(1)), 0
-from tftrain.cli.main import main
+from tftrain.cli import main
 status = main()
 if "DIE" in os.environ:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -263,7 +263,7 @@ def test_the_default_length_is_told_where_a_config_is_read(tmp_path, capsys):
 
     path = tmp_path / "config.yaml"
     path.write_text("model: mlp\ndata: {name: iris}\noptimizer: sgd\n")
-    assert main.main(["--config", str(path), "--print-config"]) == 0
+    assert main(["--config", str(path), "--print-config"]) == 0
     printed = capsys.readouterr().out
     assert "epochs: 10, steps: null" in re.sub(r"\s+", " ", printed)
     path.write_text(printed)

@@ -27,7 +27,7 @@ def model(*layers):
 def checked(desk, capsys, text, *words):
     """(exit status, the rows of the table by parameter, standard output, standard error)"""
     desk.write(HEAD + text, "checked.yaml")
-    status = main.main(["check-gradients", "--config", "checked.yaml", *words])
+    status = main(["check-gradients", "--config", "checked.yaml", *words])
     out, err = capsys.readouterr()
     rows = {
         line.split()[0]: line.split()
@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_is_told(desk, capsys):
         + "data: {name: large_features, largest: 1e6, batch_size: 8}\noptimizer: sgd\n",
         "inf.yaml",
     )
-    assert main.main(["check-gradients", "--config", "inf.yaml"]) == 2
+    assert main(["check-gradients", "--config", "inf.yaml"]) == 2
     said = capsys.readouterr().err
     assert re.search(
         "the loss of the first batch is (nan|inf), so there is nothing to compare", said
@@ -127,7 +127,7 @@ def test_kinks_are_not_called_wrong(desk, capsys):
     """Biases start at 0, where the point (0, 0) of XOR puts each ReLU at its kink."""
     text = "model: {name: mlp, hidden: [4]}\ndata: {name: xor, batch_size: full}\noptimizer: sgd\n"
     desk.write(text, "kinks.yaml")
-    assert main.main(["check-gradients", "--config", "kinks.yaml"]) == 0
+    assert main(["check-gradients", "--config", "kinks.yaml"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^000\.hidden_1/bias .* 4 +not checked$", out, re.MULTILINE)
     assert re.search(r"^000\.hidden_1/kernel .* agrees$", out, re.MULTILINE)
@@ -251,7 +251,7 @@ def test_crowded_kinks(desk, capsys):
         f"{network}data: {{name: digits, batch_size: 32}}\noptimizer: sgd\n",
         "crowded.yaml",
     )
-    status = main.main(["check-gradients", "--config", "crowded.yaml"])
+    status = main(["check-gradients", "--config", "crowded.yaml"])
     assert status == 0, capsys.readouterr().out
 
 
@@ -262,7 +262,7 @@ def test_what_cannot_be_checked(desk, capsys):
         "",
     ) and "000.dense/kernel is in float32 by the model's own choice" in err
     with pytest.raises(SystemExit, match="2"):
-        main.main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
+        main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
     assert (
         "--samples 0: expected a whole number of at least 1" in capsys.readouterr().err
     )

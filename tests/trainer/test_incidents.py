@@ -64,7 +64,7 @@ def run_of(desk, text, folder):
 
 
 def replayed(capsys, folder):
-    status = main.main(["replay", str(folder)])
+    status = main(["replay", str(folder)])
     told = capsys.readouterr()
     return status, told.out, told.err
 
@@ -276,7 +276,7 @@ def test_an_incident_that_cannot_be_written_is_a_warning(desk, tmp_path, monkeyp
 
 def test_inspect_shows_a_model_and_both_passes(desk, tmp_path, capsys):
     desk.write(dense_between("{name: dense, units: 5, activation: relu}"), "seen.yaml")
-    assert main.main(["inspect", "--config", "seen.yaml"]) == 0
+    assert main(["inspect", "--config", "seen.yaml"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^000\.dense +Dense +\[batch, 6\] +30 +30$", out, re.MULTILINE)
     assert re.search(r"^all +83 +83$", out, re.MULTILINE)
@@ -285,13 +285,12 @@ def test_inspect_shows_a_model_and_both_passes(desk, tmp_path, capsys):
         and "backward pass, gradient norm" in out
     )
     assert max(map(len, out.splitlines())) <= 100
-    assert main.main(["--config", "seen.yaml", "--run-dir", str(tmp_path / "run")]) == 0
+    assert main(["--config", "seen.yaml", "--run-dir", str(tmp_path / "run")]) == 0
     capsys.readouterr()
-    assert main.main(["inspect", "--checkpoint", str(tmp_path / "run")]) == 0
+    assert main(["inspect", "--checkpoint", str(tmp_path / "run")]) == 0
     assert "step 41, a batch of 20" in capsys.readouterr().out
     assert (
-        main.main(["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)])
-        == 2
+        main(["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)]) == 2
     )
     assert "it holds no checkpoint" in capsys.readouterr().err
 

@@ -208,7 +208,7 @@ def test_a_signal_is_answered_after_the_call(
     folder, path = tmp_path / "run", tmp_path / "small.yaml"
     path.write_text(TEXT)
     assert (
-        main.main(
+        main(
             [
                 "--config",
                 str(path),

@@ -183,10 +183,8 @@ def test_a_run_whose_data_hangs_ends(tmp_path):
     """At a second signal, and some time after the first; and what nohup started trains on after Ctrl-C."""
     (tmp_path / "endless.py").write_text(ENDLESS)
     (tmp_path / "endless.yaml").write_text(CONFIG)
-    imports = (
-        "import sys; from tftrain.cli import main; from tftrain.trainer import signals"
-    )
-    code = f"{imports}; signals.IDLE_SECONDS = 3; sys.exit(main.run_process())"
+    imports = "import sys; from tftrain.cli import commands; from tftrain.trainer import signals"
+    code = f"{imports}; signals.IDLE_SECONDS = 3; sys.exit(commands.run_process())"
 
     def train(name, *words, **more):
         return start(

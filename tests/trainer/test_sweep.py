@@ -40,7 +40,7 @@ def swept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         printed = []
         patch.setattr("sys.stdout", _Kept(printed))
-        status = main.main(
+        status = main(
             [
                 "sweep",
                 "--config",
@@ -160,7 +160,7 @@ def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(tmp_path, capsys)
         "--set",
         "metrics=[]",
     ]
-    assert main.main(["sweep", *words, "--runs-dir", str(tmp_path / "all")]) == 1
+    assert main(["sweep", *words, "--runs-dir", str(tmp_path / "all")]) == 1
     told = capsys.readouterr().out
     assert "batch_size 1000 is more than the 120 examples" in told
     assert [path.name for path in (tmp_path / "all").iterdir()] == ["1-batch_size-20"]
@@ -175,14 +175,14 @@ def test_mistakes_are_told_before_anything_runs(tmp_path, capsys):
         "--runs-dir",
         str(tmp_path / "all"),
     ]
-    assert main.main([*words, "--set", "training.seed=1,x"]) == 2
+    assert main([*words, "--set", "training.seed=1,x"]) == 2
     assert (
         "--set training.seed=x: training.seed: given the text 'x'"
         in capsys.readouterr().err
     )
     (tmp_path / "all" / "1-seed-1").mkdir(parents=True)
     (tmp_path / "all" / "1-seed-1" / "file").touch()
-    assert main.main([*words, "--set", "training.seed=0,1"]) == 2
+    assert main([*words, "--set", "training.seed=0,1"]) == 2
     assert (
         "1-seed-1: not empty" in capsys.readouterr().err
         and len(list((tmp_path / "all").iterdir())) == 1

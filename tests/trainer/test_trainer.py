@@ -320,7 +320,7 @@ def test_resume_starts_where_there_is_nothing_yet_and_needs_no_config(
 ):
     short = config("training.epochs=2")
     first = tftrain.train(short, tmp_path / "run", resume=True)
-    assert main.main(["--resume", "--run-dir", str(tmp_path / "run")]) == 0
+    assert main(["--resume", "--run-dir", str(tmp_path / "run")]) == 0
     assert "changed since" not in capsys.readouterr().out
     assert first.history["loss"].steps[-1] == 8
     tftrain.train(config("training.epochs=3"), tmp_path / "run", resume=True)

@@ -9,8 +9,9 @@ from tftrain.config.export import config_diff
 from tftrain.config.rules import rate_monitors
 from tftrain.config.schema import Config
 from tftrain.config.validation import validate
+from tftrain.runtime.distribution import is_chief
 from tftrain.runtime.errors import ConfigError
-from tftrain.runtime.run_dir import CONFIG, RunFolderError
+from tftrain.runtime.run_dir import CONFIG, RunFolderError, ensure_available
 from tftrain.runtime.terminal import say
 
 LENGTH = ("training.steps", "training.epochs")  # what was trained stays as it is
@@ -20,6 +21,28 @@ POINTS = (
     "log.scalars",
     "log.histograms_every",
 )  # at which steps there is a point of the curves
+
+
+def check_run_dir(
+    config: Config, run_dir: Path | None, resume: bool, allow_changes: bool
+) -> bool:
+    """Refuse a folder that the run cannot use, before TensorFlow is imported, which takes seconds.
+
+    Args:
+        config: that of the run.
+        run_dir: the folder asked for; None for a new one.
+        resume: whether to continue from the last checkpoint in the folder.
+        allow_changes: whether to continue although the config has changed in a way that affects the numbers.
+
+    Returns:
+        Whether it has changed in such a way.
+
+    Raises:
+        RunFolderError: the folder is another run's or cannot be written, or the config changed.
+    """
+    if is_chief(config.training.strategy):
+        ensure_available(run_dir, resume)
+    return resume and config_changed(run_dir, config, allow_changes)
 
 
 def config_changed(folder: Path, config: Config, allow: bool) -> bool:

@@ -404,19 +404,18 @@ def test_the_command(tmp_path, write_run, monkeypatch, capsys):
     write_run(tmp_path / "two", list(records()), results=RESULTS)
     monkeypatch.chdir(tmp_path)
     assert (
-        main.main(["report", "one"]) == 0
-        and capsys.readouterr().out == "one/report.html\n"
+        main(["report", "one"]) == 0 and capsys.readouterr().out == "one/report.html\n"
     )
     assert (
-        main.main(["report", "one", "two"]) == 0
+        main(["report", "one", "two"]) == 0
         and capsys.readouterr().out == "report.html\n"
     )
-    assert main.main(["report", "one", "--out", "new/it.html"]) == 0
+    assert main(["report", "one", "--out", "new/it.html"]) == 0
     assert (tmp_path / "new" / "it.html").read_bytes() == (
         tmp_path / "one" / "report.html"
     ).read_bytes()
     assert not list(tmp_path.rglob(".draft*"))
-    assert main.main(["report", "one", "--out", "/proc/nowhere/it.html"]) == 1
+    assert main(["report", "one", "--out", "/proc/nowhere/it.html"]) == 1
     assert "/proc/nowhere/it.html cannot be written" in capsys.readouterr().err
 
 
@@ -439,7 +438,7 @@ def test_what_cannot_be_told_of(tmp_path, write_run, monkeypatch, capsys, words,
     write_run(tmp_path / "one", list(records(2)))
     monkeypatch.chdir(tmp_path)
     try:
-        status = main.main(["report", *words])
+        status = main(["report", *words])
     except SystemExit as end:
         status = end.code
     said = capsys.readouterr().err
@@ -449,7 +448,7 @@ def test_what_cannot_be_told_of(tmp_path, write_run, monkeypatch, capsys, words,
 
 def test_it_answers_without_tensorflow(tmp_path, write_run):
     write_run(tmp_path / "one", list(records()), results=RESULTS)
-    code = "import sys; from tftrain.cli.main import main; status = main(['report', sys.argv[1]])\n"
+    code = "import sys; from tftrain.cli import main; status = main(['report', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib', 'tensorboard'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL
