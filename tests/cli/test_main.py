@@ -39,7 +39,7 @@ def test_the_kinds_are_listed(capsys):
     [
         (
             ["list", "optimisers"],
-            "there is no kind of part 'optimisers'; expected one of model, data,",
+            "there is no kind of component 'optimisers'; expected one of model, data,",
         ),
         (["list", "optimisers"], "did you mean 'optimizer'?"),
         (

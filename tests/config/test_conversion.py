@@ -8,7 +8,7 @@ from tftrain.config import field_types
 from tftrain.config.conversion import describe_type, describe_value
 from tftrain.config.field_types import DurationType
 from tftrain.config.schema import Data, Training
-from tftrain.runtime.names import listed, nearest, one_of, with_article
+from tftrain.runtime.names import did_you_mean, join_names, one_of, with_article
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_a_value_in_words(value, text, words):
 
 def test_names_in_words():
     assert (
-        listed("abc") == "a, b, c"
+        join_names("abc") == "a, b, c"
         and one_of("abc") == "one of a, b, c"
         and one_of("a") == "a"
     )
-    assert listed(map(str, range(12))).endswith("10, 11")
-    assert listed(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
+    assert join_names(map(str, range(12))).endswith("10, 11")
+    assert join_names(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
     assert with_article("optimizer") == "an optimizer"
 
 
@@ -83,4 +83,4 @@ def test_names_in_words():
     ],
 )
 def test_the_nearest_name(word, hint):
-    assert nearest(word, ["Adam", "sgd"]) == hint
+    assert did_you_mean(word, ["Adam", "sgd"]) == hint

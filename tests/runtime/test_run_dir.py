@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from tftrain.runtime import run_dir as run_dir_module
-from tftrain.runtime import run_dir as run_folder
+from tftrain.runtime import run_dir, run_lock
 from tftrain.runtime.run_dir import RunFolderError, acquire, ensure_available, safe_name
 
 
@@ -17,7 +16,7 @@ def claimed(run_dir, name="x", resume=False):
 
 def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_folder.time, "strftime", lambda form: "20250102-030405")
+    monkeypatch.setattr(run_dir.time, "strftime", lambda form: "20250102-030405")
     folders = [claimed(None, "digits cnn") for _ in range(3)]
     assert [str(folder) for folder in folders] == [
         os.path.join("runs", "digits-cnn-20250102-030405" + end)
@@ -77,7 +76,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, numbe
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(
-        run_dir_module.os, "write" if number == errno.ENOSPC else "open", refuse
+        run_lock.os, "write" if number == errno.ENOSPC else "open", refuse
     )  # to root no folder is closed
     with pytest.raises(
         RunFolderError, match=rf"cannot write there \({os.strerror(number)}\)"
@@ -119,7 +118,7 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
         def write(self, written):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_folder.tempfile, "TemporaryFile", lambda dir: Full())
+    monkeypatch.setattr(run_dir.tempfile, "TemporaryFile", lambda dir: Full())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         RunFolderError, match=r"cannot write there \(No space left on device\)"

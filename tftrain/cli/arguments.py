@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tftrain.cli.command_parser import CommandParser, input_path, output_path
 from tftrain.config.registry import COMPONENT_KINDS
-from tftrain.runtime.names import nearest
+from tftrain.runtime.names import did_you_mean
 
 USAGE = """\
 python -m tftrain --config FILE        train what the YAML file says
@@ -211,7 +211,7 @@ def parse_kind(argv: list[str]) -> str | None:
     kind = parser.parse_args(argv).kind
     if kind is not None and kind not in COMPONENT_KINDS:
         kinds = ", ".join(COMPONENT_KINDS)
-        hint = nearest(kind, COMPONENT_KINDS)
+        hint = did_you_mean(kind, COMPONENT_KINDS)
         parser.error(
             f"there is no kind of component '{kind}'; expected one of {kinds}{hint}"
         )

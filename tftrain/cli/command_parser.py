@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tftrain.runtime.names import nearest
+from tftrain.runtime.names import did_you_mean
 from tftrain.runtime.terminal import complain, one_line
 from tftrain.runtime.untrusted import Unreadable, check_path, is_folder
 from tftrain.runtime.version import __version__
@@ -50,7 +50,7 @@ class CommandParser(argparse.ArgumentParser):
         flags = [flag for action in self._actions for flag in action.option_strings]
         argument = message.partition("unrecognized arguments: ")[2]
         unknown = argument.split(" ")[0].split("=")[0]
-        hint = nearest(unknown, [*flags, *self.commands]) if unknown else ""
+        hint = did_you_mean(unknown, [*flags, *self.commands]) if unknown else ""
         text = f"{self.prog}: {one_line(message)}{hint} (--help shows what there is)\n"
         self.exit(BAD_INPUT, text)
 

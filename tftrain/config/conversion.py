@@ -22,7 +22,7 @@ from tftrain.config.field_types import (
     unwrap_annotated,
 )
 from tftrain.config.yaml_parser import Node, SourceLocation, read_scalar
-from tftrain.runtime.names import nearest, with_article
+from tftrain.runtime.names import did_you_mean, with_article
 
 _MISFIT = object()
 _LARGEST = 2**63  # of whole numbers: what TensorFlow can hold
@@ -75,7 +75,9 @@ def suggestion(node: Node, hint: Any) -> str:
     number = re.sub(r"^([-+]?)0+(?=\d)", r"\1", value.replace(",", ""))
     if not isinstance(read_scalar(number), str) and fits(read_scalar(number), hint):
         return f"; write {number}"
-    return nearest(value, [word for member in choices for word in _words_of(member)])
+    return did_you_mean(
+        value, [word for member in choices for word in _words_of(member)]
+    )
 
 
 def to_plain(node: Node) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tftrain.runtime.errors import ImportPathError
-from tftrain.runtime.names import nearest
+from tftrain.runtime.names import did_you_mean
 from tftrain.runtime.stderr_filter import filtered_stderr
 from tftrain.runtime.working_directory import cwd_off_path
 
@@ -70,7 +70,7 @@ def import_object(target: str) -> Any:
     for step in name.split("."):
         if not hasattr(found, step):
             raise ImportPathError(
-                f"'{module}' has no '{step}'{nearest(step, dir(found))}"
+                f"'{module}' has no '{step}'{did_you_mean(step, dir(found))}"
             )
         found = getattr(found, step)
     return found
@@ -142,7 +142,7 @@ def refuse_unbound(module: str, name: str) -> None:
     submodule = source_file(f"{module}.{name}") if bound else None
     if not submodule and not bound & {"*", "__getattr__", name.split(".")[0]}:
         raise ImportPathError(
-            f"'{module}' has no '{name}'{nearest(name, sorted(bound))}"
+            f"'{module}' has no '{name}'{did_you_mean(name, sorted(bound))}"
         )
 
 
@@ -199,4 +199,4 @@ def _no_module(module: str) -> str:
     else:
         where, folder, sought = f"in '{package}'", init.parent, last
     neighbors = [path.stem for path in folder.iterdir() if path.suffix in ("", ".py")]
-    return f"there is no module '{module}' {where}{nearest(sought, neighbors)}"
+    return f"there is no module '{module}' {where}{did_you_mean(sought, neighbors)}"

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from tftrain.config.protocols import ComponentLike
-from tftrain.runtime.names import nearest
+from tftrain.runtime.names import did_you_mean
 
 # What every run logs beside its loss and its metrics.
 LOGGED = (
@@ -52,4 +52,4 @@ def unlogged(name: str, labels: Sequence[str]) -> str | None:
     known = [*scored, *(f"val_{label}" for label in scored), *LOGGED]
     if name.split("/")[0] in known:
         return None
-    return f"given '{name}', which is not logged; expected one of {', '.join(known)}{nearest(name, known)}"
+    return f"given '{name}', which is not logged; expected one of {', '.join(known)}{did_you_mean(name, known)}"

@@ -18,7 +18,7 @@ from tftrain.config.field_types import (
     kind_in_words,
 )
 from tftrain.runtime.errors import ImportPathError
-from tftrain.runtime.names import listed, nearest
+from tftrain.runtime.names import did_you_mean, join_names
 
 
 class Kind(NamedTuple):
@@ -249,9 +249,9 @@ def find(kind: str, name: str) -> tuple[str, str]:
     for alias, real in _aliases(kind).items():
         if _squashed(alias) == _squashed(short):
             return real, known[real]
-    others = f"; known are {listed(known)} (python -m tftrain list {kind}), and your own as module:name"
+    others = f"; known are {join_names(known)} (python -m tftrain list {kind}), and your own as module:name"
     raise ImportPathError(
-        f"there is no {kind_in_words(kind)} '{name}'{nearest(name, known) or others}"
+        f"there is no {kind_in_words(kind)} '{name}'{did_you_mean(name, known) or others}"
     )
 
 

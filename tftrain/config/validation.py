@@ -31,7 +31,7 @@ from tftrain.config.schema import DEFAULT_EPOCHS, Config
 from tftrain.config.signature import REQUIRED
 from tftrain.config.yaml_parser import Node, SourceLocation, format_error
 from tftrain.runtime.errors import ConfigError, ImportPathError
-from tftrain.runtime.names import listed, nearest, one_of, with_article
+from tftrain.runtime.names import did_you_mean, join_names, one_of, with_article
 
 _SOURCE = "source"  # the field of a section that is a part, with the section's other fields beside its arguments
 
@@ -129,7 +129,7 @@ class Validator:
             values[_SOURCE] = self._filled(chosen, path, options) if chosen else INVALID
             entries = {key: pair for key, pair in entries.items() if key in options}
         for key in (key for key in entries if key not in fields):
-            message = f"unknown {'key' if path else 'section'}; expected {one_of(fields)}{nearest(key, fields)}"
+            message = f"unknown {'key' if path else 'section'}; expected {one_of(fields)}{did_you_mean(key, fields)}"
             self._report(entries[key][0], _join(path, key), message)
         for name, field in fields.items():
             values[name] = self._field(
@@ -262,7 +262,7 @@ def choose(node: Node, kind: str, hint: Any) -> ResolvedComponent:
     entries = dict(expand_short_form(node).value or {})
     place, name = entries.pop("name", (node.place, None))
     if name is None or name.value is None:
-        names = listed(registry.names_of_kind(kind))
+        names = join_names(registry.names_of_kind(kind))
         raise UnknownComponent(
             place,
             "name",
@@ -316,7 +316,7 @@ def unknown_argument_message(
         return f"{chosen.name} is given this by tftrain; leave it out"
     names = [*chosen.known.given, *options]
     expected = f"expected {one_of(names)}" if names else "it takes no arguments"
-    return f"unknown argument of {chosen.name}; {expected}{nearest(key, names)}"
+    return f"unknown argument of {chosen.name}; {expected}{did_you_mean(key, names)}"
 
 
 INVALID = object()  # stands for a value that was reported already

@@ -8,7 +8,7 @@ from pathlib import Path
 from tftrain.reporting.metrics_file import Series, read_metrics
 from tftrain.reporting.plots.curves import curves_of, default_scalars, draw_curves
 from tftrain.runtime import atomic_files
-from tftrain.runtime.names import listed, nearest
+from tftrain.runtime.names import did_you_mean, join_names
 from tftrain.runtime.run_dir import METRICS, RunFolderError, check_run, run_names
 from tftrain.runtime.untrusted import Unreadable
 
@@ -75,6 +75,4 @@ def _there(runs: dict[str, dict[str, Series]], name: str) -> str:
         )
     )
     plain = [one for one in known if "/" not in one][:_SHORT_NAMES]
-    return (
-        f"there are {listed(plain)} and those of each parameter{nearest(name, known)}"
-    )
+    return f"there are {join_names(plain)} and those of each parameter{did_you_mean(name, known)}"

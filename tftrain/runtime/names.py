@@ -1,32 +1,41 @@
-"""Lists of names in the words of a message, and the nearest right one."""
+"""Lists of names for messages, and the nearest existing name to a misspelt one."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-MOST_NAMES = 12  # of a list in one message
+MAX_NAMES = 12  # in one message
+_MIN_SIMILARITY = 0.6  # of difflib
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint such as "; did you mean 'adam'?", empty where nothing is near."""
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint such as "; did you mean 'adam'?", empty where no name is near.
+
+    Args:
+        word: what was written; upper and lower case count as the same.
+        known: the names that exist.
+    """
     by_lower = {str(name).lower(): str(name) for name in known}
-    close = difflib.get_close_matches(str(word).lower(), by_lower, 1, 0.6)
-    return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
+    lower = str(word).lower()
+    matches = difflib.get_close_matches(lower, by_lower, 1, _MIN_SIMILARITY)
+    return f"; did you mean '{by_lower[matches[0]]}'?" if matches else ""
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names with commas between them, the end of a long list cut off."""
-    shown = list(names)
-    if len(shown) > MOST_NAMES:
-        return f"{', '.join(shown[: MOST_NAMES - 2])} and {len(shown) - MOST_NAMES + 2} more"
-    return ", ".join(shown)
+def join_names(names: Iterable[str]) -> str:
+    """Return names separated by commas, with the end of a long list left out."""
+    names = list(names)
+    if len(names) <= MAX_NAMES:
+        return ", ".join(names)
+    first = names[: MAX_NAMES - 2]
+    return f"{', '.join(first)} and {len(names) - len(first)} more"
 
 
 def one_of(names: Iterable[str]) -> str:
-    """All of the names to choose from."""
-    shown = list(names)
-    return f"one of {', '.join(shown)}" if len(shown) > 1 else ", ".join(shown)
+    """Return all names to choose from: "one of a, b", or the only one."""
+    names = list(names)
+    joined = ", ".join(names)
+    return f"one of {joined}" if len(names) > 1 else joined
 
 
 def with_article(noun: str) -> str:

@@ -36,7 +36,7 @@ from tftrain.models import losses
 from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
 from tftrain.optim.transforms import chain, masked
 from tftrain.runtime.errors import InputError
-from tftrain.runtime.names import listed
+from tftrain.runtime.names import join_names
 from tftrain.trainer.parameter_groups import match_parameters
 from tftrain.trainer.user_code import (
     describe_result,
@@ -230,7 +230,7 @@ def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
         if layer._layers
     ]
     if not blocks:
-        found = listed([path for path, _ in _inner(model)])
+        found = join_names([path for path, _ in _inner(model)])
         message = f"true, but {model.name} is no functional model, and has no blocks of layers; expected a pattern that"
         raise _error(config, f"{message} is found in names of its layers: {found}")
     return RematSpec(blocks)
@@ -250,7 +250,7 @@ def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:
     if not found:
         raise _error(
             config,
-            f"'{pattern}', which is in no layer's name; the names are {listed(list(layers))}",
+            f"'{pattern}', which is in no layer's name; the names are {join_names(list(layers))}",
         )
     within = {id(inner) for layer in found.values() for _, inner in _inner(layer)}
     return list(

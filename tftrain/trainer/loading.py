@@ -15,7 +15,7 @@ from tftrain.config.schema import Config
 from tftrain.core.checkpoint import CheckpointManager, complete_checkpoints, steps_in
 from tftrain.core.state import ModelState
 from tftrain.models import serialization
-from tftrain.runtime.names import nearest
+from tftrain.runtime.names import did_you_mean
 from tftrain.runtime.run_dir import BEST, CHECKPOINTS, MODEL, RunFolderError
 from tftrain.trainer.build import open_objective, preprocessing
 from tftrain.trainer.prepared import read_prepared
@@ -115,6 +115,6 @@ def _check_there(folder: Path, checkpoint: int | str) -> None:
     if checkpoint in (steps if is_step else names):
         return
     expected = ", ".join(map(str, [*names, *steps]))
-    hint = nearest(checkpoint, names) if isinstance(checkpoint, str) else ""
+    hint = did_you_mean(checkpoint, names) if isinstance(checkpoint, str) else ""
     fault = f"there is no checkpoint {checkpoint!r}; expected one of {expected}{hint}"
     raise RunFolderError(f"run folder {folder}: {fault}")

@@ -8,7 +8,7 @@ from tftrain.config.protocols import ComponentLike
 from tftrain.config.yaml_parser import format_error
 from tftrain.core.variables import Names
 from tftrain.runtime.errors import InputError
-from tftrain.runtime.names import listed
+from tftrain.runtime.names import join_names
 
 
 def match_parameters(
@@ -27,13 +27,13 @@ def match_parameters(
         return found
     frozen = [name for name in names.frozen if re.search(pattern, name)]
     if frozen:
-        missed = f"only in names of frozen parameters ({listed(frozen)}); those that are trained"
+        missed = f"only in names of frozen parameters ({join_names(frozen)}); those that are trained"
     else:
         missed = "in no parameter's name; the names"
     raise InputError(
         format_error(
             part.place,
             path,
-            f"given '{pattern}', which is {missed} are {listed(names.trained)}",
+            f"given '{pattern}', which is {missed} are {join_names(names.trained)}",
         )
     )

@@ -20,7 +20,7 @@ from tftrain.core.types import (
 )
 from tftrain.core.variables import untracked_variables
 from tftrain.runtime.errors import InputError
-from tftrain.runtime.names import listed
+from tftrain.runtime.names import join_names
 
 # Methods of a keras.Model that `fit` and `evaluate` call and a run does not, with what to write in their place.
 _TRAINING = {
@@ -145,7 +145,7 @@ def check_profile_window(config: Config, steps: int) -> None:
 
 def warn_untracked_variables(model: keras.Model) -> None:
     """Warn of what the model keeps in a way that Keras does not see."""
-    held = listed(untracked_variables(model))
+    held = join_names(untracked_variables(model))
     if held:
         warnings.warn(
             f"the model holds variables that Keras neither trains nor saves, so a resumed run has new ones: {held}; "

@@ -63,7 +63,7 @@ class Sweep:
     ):
         self._trials, self._configs, self._train = trials, configs, train
         self.parent = (
-            run_dir.new_parent(configs[0].source) if parent is None else parent
+            run_dir.make_sweep_folder(configs[0].source) if parent is None else parent
         )
         digits = len(str(len(trials) - 1))
         names = [

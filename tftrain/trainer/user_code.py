@@ -33,7 +33,7 @@ from tftrain.core.types import (
 from tftrain.core.update import ParamOptions, apply_gradients
 from tftrain.core.variables import preserve_state
 from tftrain.optim.gradients.backprop import dense_or_zeros
-from tftrain.runtime.names import listed, with_article
+from tftrain.runtime.names import join_names, with_article
 
 _ROUNDINGS = 100  # that may differ between two passes, as of sums in another order
 
@@ -359,7 +359,7 @@ def _expect_gradients(found: Any, params: Sequence[tf.Variable]) -> None:
     shapes, expected = ([tuple(one.shape) for one in some] for some in (found, params))
     if shapes != expected:
         raise ValueError(
-            f"gave gradients of the shapes {listed(map(str, shapes))}; expected {listed(map(str, expected))}"
+            f"gave gradients of the shapes {join_names(map(str, shapes))}; expected {join_names(map(str, expected))}"
         )
 
 

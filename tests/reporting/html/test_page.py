@@ -13,7 +13,7 @@ import pytest
 from tftrain.cli import main
 from tftrain.reporting.html.page import page
 from tftrain.reporting.html.run_record import read_runs
-from tftrain.runtime.run_dir import locked
+from tftrain.runtime.run_lock import hold_lock
 
 HOSTILE = """<script>alert(1)</script>"'&<b>"""
 VOID = {"img", "meta", "wbr"}
@@ -264,7 +264,7 @@ def test_points_that_are_missing_are_told(tmp_path, write_run, written, told):
     else:
         path.write_text("".join(path.read_text().splitlines(keepends=True)[written]))
     assert told in read(folder).text
-    with locked(folder):
+    with hold_lock(folder):
         assert "metrics.jsonl" not in read(folder).text.partition("Config")[0], (
             "a run that goes on may be behind"
         )
@@ -297,7 +297,7 @@ def test_words_stay_within_the_picture(tmp_path, write_run):
 def test_a_run_that_has_not_ended_gives_what_there_is(tmp_path, write_run):
     going = write_run(tmp_path / "going", list(records(3)))
     assert "not finished: it was killed, or failed" in read(going).text
-    with locked(going):
+    with hold_lock(going):
         assert "still running" in read(going).text
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("model: mlp\n")

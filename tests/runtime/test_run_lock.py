@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tftrain.runtime import run_dir
-from tftrain.runtime.run_dir import RunDirLocked, lock_owner, locked
+from tftrain.runtime import run_lock
+from tftrain.runtime.run_lock import RunDirLocked, hold_lock, lock_owner
 
-HOLD = "import sys, time; from pathlib import Path; from tftrain.runtime.run_dir import locked\n"
-HOLD += "with locked(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from tftrain.runtime.run_lock import hold_lock\n"
+HOLD += "with hold_lock(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
 def other(tmp_path):
     """Another process that has the folder."""
-    root = str(Path(run_dir.__file__).parent.parent)
+    root = str(Path(run_lock.__file__).parent.parent)
     command = [sys.executable, "-c", HOLD, tmp_path]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}
@@ -33,25 +33,25 @@ def other(tmp_path):
 
 def test_the_other_process_is_named_and_a_killed_one_has_nothing(tmp_path, other):
     assert lock_owner(tmp_path) == f"process {other.pid}"
-    with pytest.raises(RunDirLocked, match=f"process {other.pid}"), locked(tmp_path):
+    with pytest.raises(RunDirLocked, match=f"process {other.pid}"), hold_lock(tmp_path):
         pass
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert lock_owner(tmp_path) is None and (tmp_path / ".lock").exists()
-    with locked(tmp_path):
+    with hold_lock(tmp_path):
         assert lock_owner(tmp_path) == f"process {os.getpid()}"
     assert lock_owner(tmp_path) is None and not (tmp_path / ".lock").exists()
 
 
 def test_of_many_at_once_each_has_it_alone(tmp_path, monkeypatch):
     sleep = time.sleep
-    monkeypatch.setattr(run_dir, "_TRIES", 100_000)
-    monkeypatch.setattr(run_dir.time, "sleep", lambda seconds: sleep(seconds / 1000))
+    monkeypatch.setattr(run_lock, "_TRIES", 100_000)
+    monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: sleep(seconds / 1000))
     inside, done = [], []
 
     def take():
         for _ in range(20):
-            with locked(tmp_path):
+            with hold_lock(tmp_path):
                 inside.append(1)
                 assert len(inside) == 1
                 inside.pop()
@@ -67,7 +67,7 @@ def test_of_many_at_once_each_has_it_alone(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_gone_needs_no_lock_any_more(tmp_path):
     (tmp_path / "run").mkdir()
-    with locked(tmp_path / "run"):
+    with hold_lock(tmp_path / "run"):
         (tmp_path / "run" / ".lock").unlink()
         (tmp_path / "run").rmdir()
     assert not (tmp_path / "run").exists(), "nothing is made there again"
@@ -77,10 +77,10 @@ def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch):
     def refuse(*given):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(run_dir.fcntl, "flock", refuse)
+    monkeypatch.setattr(run_lock.fcntl, "flock", refuse)
     with pytest.warns(
         UserWarning,
         match="cannot be locked .Operation not supported.: start no second run",
     ):
-        with locked(tmp_path):
+        with hold_lock(tmp_path):
             pass
