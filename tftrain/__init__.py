@@ -83,7 +83,7 @@ def train(
         tftrain.runtime.errors.InputError: the config or the data cannot be trained on.
         tftrain.runtime.errors.UserCodeError: a part of the user's raised.
         tftrain.runtime.run_dir.RunFolderError: the folder is another run's or cannot be written, or the config changed.
-        tftrain.runtime.distribution.WorkerLost: of several workers one is missing, or has gone.
+        tftrain.runtime.cluster.WorkerLost: of several workers one is missing, or has gone.
     """
     from tftrain.runtime.tensorflow_import import import_tensorflow
     from tftrain.trainer.resume import check_run_dir

@@ -179,3 +179,16 @@ def test_every_command_tells_the_version(words, capsys):
     assert (
         ended.value.code == 0 and capsys.readouterr().out == f"tftrain {__version__}\n"
     )
+
+
+def test_a_run_is_prepared_without_tensorflow(tmp_path):
+    """What is wrong with the folder is said in a tenth of a second, and TensorFlow starts without its noise."""
+    code = (
+        "import sys, tftrain, tftrain.cli.commands\n"
+        "from tftrain.trainer.resume import check_run_dir\n"
+        "check_run_dir(tftrain.load(sys.argv[1]), None, False, False)\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", code, str(CONFIGS[0])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

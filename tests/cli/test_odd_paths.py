@@ -252,11 +252,9 @@ def test_no_link_within_a_run_is_followed(desk):
     os.symlink("../folder", "run/val")
     for path in ("run/incidents/1/incident.txt", "run/val/x"):
         with pytest.raises(Unreadable, match="is a symbolic link"):
-            untrusted.open_file(path, within=Path("run"))
+            untrusted.open_file(path, root=Path("run"))
     os.symlink("run", "elsewhere")
-    with untrusted.open_file(
-        "elsewhere/metrics.jsonl", within=Path("elsewhere")
-    ) as file:
+    with untrusted.open_file("elsewhere/metrics.jsonl", root=Path("elsewhere")) as file:
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 

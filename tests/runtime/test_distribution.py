@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tftrain.runtime.distribution import make_strategy, scope
+from tftrain.runtime.distribution import make_strategy, strategy_scope
 
 ROOT = Path(__file__).parent.parent.parent
 SUMS = """
@@ -95,6 +95,6 @@ def test_a_strategy_can_be_entered_after_a_function_has_failed_within_a_loop_of_
     assert tf.compat.v1.get_variable_scope().caching_device is not None, (
         "TensorFlow cleans up by itself by now"
     )
-    with scope(make_strategy("mirrored", 1)):
+    with strategy_scope(make_strategy("mirrored", 1)):
         assert tf.distribute.has_strategy()
     assert not tf.distribute.has_strategy()

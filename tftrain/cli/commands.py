@@ -119,7 +119,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.print_config:
         print(to_yaml(config), end="")
         return 0
-    from tftrain.runtime.distribution import WorkerLost
+    from tftrain.runtime.cluster import WorkerLost
     from tftrain.runtime.tensorflow_import import import_tensorflow
     from tftrain.trainer.resume import check_run_dir
 

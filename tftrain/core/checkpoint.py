@@ -223,7 +223,7 @@ _LISTED = re.compile(
 def listed(folder: Path) -> list[str]:
     """The names in the list; none where it is missing or damaged."""
     try:
-        return _LISTED.findall(read_text(folder / POINTER, within=folder))
+        return _LISTED.findall(read_text(folder / POINTER, root=folder))
     except Unreadable:
         return []
 

@@ -155,7 +155,7 @@ def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    return read_lines(path, within=path.parent) if os.path.lexists(path) else iter(())
+    return read_lines(path, root=path.parent) if os.path.lexists(path) else iter(())
 
 
 def _is_point(record: dict[str, float | str]) -> bool:

@@ -1,23 +1,26 @@
-"""Where a run computes: tf.distribute by name."""
+"""The tf.distribute strategies, by name."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import os
 import signal
-import socket
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-_PEER_ERRORS = (
+from tftrain.runtime.cluster import (
+    TIMEOUT_SECONDS,
+    WorkerLost,
+    read_cluster,
+    unreachable_workers,
+    wait_for_workers,
+)
+
+_WORKER_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.DeadlineExceededError,
     tf.errors.AbortedError,
@@ -26,24 +29,26 @@ _PEER_ERRORS = (
 
 
 def make_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | None:
-    """The strategy by its name; None for one device. To be called before TensorFlow does anything else.
+    """Return the strategy of a name; to be called before TensorFlow runs its first operation.
 
-    `mirrored` takes all GPUs, or the first `devices`; where there are not so many GPUs, as many logical CPU devices.
+    Args:
+        name: `default` (no strategy), `one_device`, `mirrored`, `multi_worker` or `tpu`.
+        devices: how many devices `mirrored` uses: GPUs, or where there are none logical CPU devices; None takes all
+            GPUs.
 
     Raises:
         ValueError: TensorFlow finds no such hardware, or TF_CONFIG does not say who the workers are.
-        PeerLost: another worker is missing.
+        WorkerLost: another worker is missing.
     """
     if name == "default":
         return None
     if name == "one_device":
-        return tf.distribute.OneDeviceStrategy(
-            "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
-        )
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+        return tf.distribute.OneDeviceStrategy("GPU:0" if has_gpu else "CPU:0")
     if name == "mirrored":
-        return _mirrored(tuple(_devices(devices)))
+        return _mirrored_strategy(tuple(_device_names(devices)))
     if name == "multi_worker":
-        return _multi_worker()
+        return _multi_worker_strategy()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
@@ -53,8 +58,10 @@ def make_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | No
     return tf.distribute.TPUStrategy(resolver)
 
 
-def scope(strategy: tf.distribute.Strategy | None) -> AbstractContextManager[Any]:
-    """Return the scope of a strategy, in which a run is made."""
+def strategy_scope(
+    strategy: tf.distribute.Strategy | None,
+) -> AbstractContextManager[Any]:
+    """Return the scope of a strategy, in which a run is built; without a strategy it does nothing."""
     if strategy is None:
         return contextlib.nullcontext()
     _clear_caching_device()
@@ -67,62 +74,64 @@ def _clear_caching_device() -> None:
     With it no scope can be entered any more, and one that was half entered is never left: all later runs of the
     process would take themselves for replicas.
     """
-    tf.compat.v1.get_variable_scope()._caching_device = (
-        None  # the public setter is for graphs alone
-    )
+    # The public setter is for graphs alone.
+    tf.compat.v1.get_variable_scope()._caching_device = None
 
 
 @contextlib.contextmanager
 def translating_worker_errors(name: str) -> Iterator[None]:
-    """What TensorFlow raises where another worker is gone leaves as PeerLost, in one line."""
+    """Raise WorkerLost, in one line, for what TensorFlow raises in the block where another worker is gone.
+
+    Args:
+        name: that of the strategy.
+    """
     try:
         yield
     except Exception as error:
-        if name != "multi_worker" or not isinstance(
-            error.__cause__ or error, _PEER_ERRORS
-        ):
+        is_worker_error = isinstance(error.__cause__ or error, _WORKER_ERRORS)
+        if name != "multi_worker" or not is_worker_error:
             raise
-        gone = " and ".join(unreachable_workers(read())) or "another worker"
+        lost = " and ".join(unreachable_workers(read_cluster())) or "another worker"
         raise WorkerLost(
-            f"{gone} is gone, and this one cannot go on alone; start all of them again with --resume to go on from the "
+            f"{lost} is gone, and this one cannot go on alone; start all of them again with --resume to go on from the "
             "last checkpoint"
         ) from error
 
 
 @functools.cache
-def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
-    """One for the same devices, however often a process asks.
+def _mirrored_strategy(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """Return one strategy for the same devices, however often a process asks.
 
-    TensorFlow keeps, under numbers, what the devices have exchanged, and every strategy counts from the same number:
-    a second one would meet what the first has left there. So those of other devices get numbers far apart.
+    TensorFlow keeps what the devices have exchanged under numbers, and every strategy counts from the same number: a
+    second one would meet what the first has left there. So those of other devices get numbers far apart.
     """
     tf.distribute.MirroredStrategy._collective_key_base = (
-        1000 * _mirrored.cache_info().currsize
+        1000 * _mirrored_strategy.cache_info().currsize
     )
     return tf.distribute.MirroredStrategy(devices)
 
 
-def _devices(wanted: int | None) -> list[str]:
+def _device_names(count: int | None) -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus and (wanted is None or wanted <= len(gpus)):
-        return [f"GPU:{index}" for index in range(wanted or len(gpus))]
     if gpus:
-        raise ValueError(
-            f"{wanted} devices are asked for, but there are {len(gpus)} GPUs"
-        )
-    wanted = wanted or 1
-    there = len(tf.config.list_logical_devices("CPU")) if _is_started() else 0
-    if there < wanted:
-        if there:
+        if count is not None and count > len(gpus):
             raise ValueError(
-                f"{wanted} CPU devices are asked for, but TensorFlow has already started with {there}; "
-                "start a new process"
+                f"{count} devices are asked for, but there are {len(gpus)} GPUs"
             )
-        logical = [tf.config.LogicalDeviceConfiguration()] * wanted
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0], logical
+        return [f"GPU:{index}" for index in range(count or len(gpus))]
+    count = count or 1
+    existing = len(tf.config.list_logical_devices("CPU")) if _is_started() else 0
+    if 0 < existing < count:
+        raise ValueError(
+            f"{count} CPU devices are asked for, but TensorFlow has already started with {existing}; "
+            "start a new process"
         )
-    return [f"CPU:{index}" for index in range(wanted)]
+    if existing < count:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * count,
+        )
+    return [f"CPU:{index}" for index in range(count)]
 
 
 def _is_started() -> bool:
@@ -132,128 +141,13 @@ def _is_started() -> bool:
     return context.context()._context_handle is not None
 
 
-def _multi_worker() -> tf.distribute.Strategy:
-    wait_for_workers(read())
+def _multi_worker_strategy() -> tf.distribute.Strategy:
+    wait_for_workers(read_cluster())
     options = tf.distribute.experimental.CommunicationOptions(
-        timeout_seconds=PEER_SECONDS
+        timeout_seconds=TIMEOUT_SECONDS
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, signal.getsignal(signal.SIGTERM)
-        )  # TensorFlow has just taken it, and ignores it
+        # TensorFlow has just taken this signal, and ignores it.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     return strategy
-
-
-PEER_SECONDS = 300  # after which a worker that does not answer is given up
-_PATIENCE_SECONDS = 10  # after which it is said that one is waited for
-_EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
-
-
-class WorkerLost(RuntimeError):
-    """Another worker of the run is missing, or has gone; one line, written for the user."""
-
-
-class Cluster(NamedTuple):
-    """The workers as `host:port`, the chief first, and which of them this process is."""
-
-    addresses: tuple[str, ...]
-    index: int
-
-
-def read() -> Cluster:
-    """What TF_CONFIG says; a task named `chief` comes before all workers. Raises ValueError."""
-    try:
-        given = json.loads(os.environ["TF_CONFIG"])
-        tasks = {
-            kind: list(given["cluster"].get(kind, ())) for kind in ("chief", "worker")
-        }
-        kind, index = given["task"].get("type", "worker"), int(given["task"]["index"])
-        addresses = tuple(tasks["chief"] + tasks["worker"])
-        ports = [int(address.rpartition(":")[2]) for address in addresses]
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise ValueError(
-            f"TF_CONFIG does not say who the workers are; expected something like {_EXAMPLE}"
-        ) from None
-    if kind not in tasks or not ports:
-        raise ValueError(
-            f"TF_CONFIG: task.type is '{kind}'; expected worker or chief, something like {_EXAMPLE}"
-        )
-    if not 0 <= index < len(tasks[kind]):
-        raise ValueError(
-            f"TF_CONFIG: task.index is {index}; expected a number from 0 to {len(tasks[kind]) - 1}"
-        )
-    return Cluster(addresses, index + (len(tasks["chief"]) if kind == "worker" else 0))
-
-
-def is_chief(strategy: str) -> bool:
-    """Whether this process writes the run's folder: of several workers only the first does."""
-    if strategy != "multi_worker":
-        return True
-    try:
-        return read().index == 0
-    except ValueError:
-        return True  # opening the strategy says what is wrong
-
-
-def wait_for_workers(cluster: Cluster) -> None:
-    """Wait until every worker is there, which TensorFlow would do without a word and without an end.
-
-    Raises:
-        PeerLost: one did not answer within PEER_SECONDS.
-        ValueError: this worker's own port cannot be listened on.
-    """
-    own = cluster.addresses[cluster.index]
-    began, said = time.monotonic(), False
-    try:
-        listening = _listen(int(own.rpartition(":")[2]), 2 * len(cluster.addresses))
-    except OSError as error:
-        raise ValueError(
-            f"TF_CONFIG: this worker cannot listen at {own} ({error.strerror})"
-        ) from None
-    with listening:
-        while missing := unreachable_workers(cluster):
-            waited = time.monotonic() - began
-            if waited > PEER_SECONDS:
-                raise WorkerLost(
-                    f"{' and '.join(missing)} did not answer within {PEER_SECONDS} s; every worker must be started, "
-                    "with one and the same TF_CONFIG but for its own task"
-                )
-            if waited > _PATIENCE_SECONDS and not said:
-                print(
-                    f"waiting for {' and '.join(missing)}", file=sys.stderr, flush=True
-                )
-                said = True
-            time.sleep(0.2)
-
-
-def unreachable_workers(cluster: Cluster) -> list[str]:
-    """The other workers that do not answer, such as `worker 1 (host:2222)`."""
-    others = [
-        (index, address)
-        for index, address in enumerate(cluster.addresses)
-        if index != cluster.index
-    ]
-    return [
-        f"worker {index} ({address})"
-        for index, address in others
-        if not _answers(address)
-    ]
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
-    except OSError:
-        return False
-    return True
-
-
-def _listen(port: int, backlog: int) -> socket.socket:
-    both = (
-        {"family": socket.AF_INET6, "dualstack_ipv6": True}
-        if socket.has_dualstack_ipv6()
-        else {}
-    )
-    return socket.create_server(("", port), backlog=backlog, **both)

@@ -17,7 +17,15 @@ _HIGHER = re.compile(
 
 
 def metric_mode(name: str, mode: str = "auto") -> str:
-    """Returns whether a smaller or a larger value of the scalar is better: "min" or "max"."""
+    """Return whether a smaller or a larger value of a scalar is better.
+
+    Args:
+        name: that of the scalar, such as `val_loss`.
+        mode: what the config says: `min`, `max`, or `auto` for what the name tells.
+
+    Returns:
+        "min" or "max".
+    """
     if mode != "auto":
         return mode
     return "max" if _HIGHER.search(name) and not _LOWER.search(name) else "min"

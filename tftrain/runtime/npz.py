@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tftrain.runtime.names import join_names
 from tftrain.runtime.untrusted import Unreadable, open_file
 
 MAX_ARRAY_BYTES = 2**32
-_MOST_NAMES = 12  # in one message
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -22,29 +22,25 @@ _HEADERS = {
 def read_npz(
     path: str | os.PathLike,
     expected: Mapping[str, tuple[Sequence[int | None], np.dtype]],
-    within: Path | None = None,
+    root: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of a file that `np.savez` wrote.
 
     Args:
         path: the file.
         expected: by name the shape, in which None is any size, and the type; what does not fit is never unpacked.
-        within: the folder of a run, in which no link is followed.
+        root: the folder of a run, in which no link is followed.
 
     Raises:
         Unreadable: the file is damaged, or holds other arrays.
     """
-    with open_file(path, within) as file:
+    with open_file(path, root) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                names = [name.removesuffix(".npy") for name in archive.namelist()]
-                if sorted(names) != sorted(expected):
-                    raise Unreadable(
-                        path, f"holds {_listed(names)}; expected {_listed(expected)}"
-                    )
+                _check_names(archive, path, expected)
                 return {
-                    name: _read_array(archive, name, path, *kind)
-                    for name, kind in expected.items()
+                    name: _read_array(archive, name, path, shape, dtype)
+                    for name, (shape, dtype) in expected.items()
                 }
         except Unreadable:
             raise
@@ -64,15 +60,11 @@ def _read_array(
     with archive.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         stored_shape, fortran_order, stored_type = _HEADERS[version](member)
-        fits = len(stored_shape) == len(shape) and all(
-            size is None or size == stored
-            for size, stored in zip(shape, stored_shape, strict=True)
-        )
-        if not fits or stored_type != dtype:
-            wanted = ["any" if size is None else size for size in shape]
+        if not _fits(stored_shape, shape) or stored_type != dtype:
+            sizes = ["any" if size is None else size for size in shape]
             raise Unreadable(
                 path,
-                f"holds '{name}' as {stored_type} {list(stored_shape)}; expected {np.dtype(dtype)} {wanted}",
+                f"holds '{name}' as {stored_type} {list(stored_shape)}; expected {np.dtype(dtype)} {sizes}",
             )
         size = int(np.prod([1, *stored_shape], dtype=object)) * stored_type.itemsize
         if not 0 <= size <= MAX_ARRAY_BYTES:
@@ -80,10 +72,22 @@ def _read_array(
         content = member.read(size + 1)
     if len(content) != size:
         raise Unreadable(path, f"holds '{name}' without the {size} bytes of its shape")
-    return np.frombuffer(content, stored_type).reshape(
-        stored_shape, order="F" if fortran_order else "C"
-    )
+    order = "F" if fortran_order else "C"
+    return np.frombuffer(content, stored_type).reshape(stored_shape, order=order)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)[:_MOST_NAMES]) or "nothing"
+def _fits(stored: Sequence[int], expected: Sequence[int | None]) -> bool:
+    if len(stored) != len(expected):
+        return False
+    pairs = zip(expected, stored, strict=True)
+    return all(size is None or size == stored_size for size, stored_size in pairs)
+
+
+def _check_names(
+    archive: zipfile.ZipFile, path: str | os.PathLike, expected: Iterable[str]
+) -> None:
+    stored = sorted(name.removesuffix(".npy") for name in archive.namelist())
+    if stored != sorted(expected):
+        present = join_names(stored) or "nothing"
+        needed = join_names(sorted(expected)) or "nothing"
+        raise Unreadable(path, f"holds {present}; expected {needed}")

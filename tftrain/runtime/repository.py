@@ -42,26 +42,29 @@ class Entry(NamedTuple):
 
 
 def find_commit(folder: Path) -> str | None:
-    """The commit that is checked out where a folder is, as 40 or 64 digits; None outside of repositories.
+    """Return the commit that is checked out where a folder is, as 40 or 64 digits; None outside of repositories.
 
     A repository that cannot be read, or that keeps its references in a way not known here, gives None too.
     """
-    found = _find_repository(folder)
-    return None if found is None else _head(found[1])
+    repository = _find_repository(folder)
+    if repository is None:
+        return None
+    _, git_folder = repository
+    return _read_head(git_folder)
 
 
 def has_changes(folder: Path) -> bool:
-    """Whether a file that git follows is not as git last saw it: other, or gone. False where that is not known."""
-    found = _find_repository(folder)
-    if found is None:
+    """Return whether a file that git tracks has changed or is gone since git last saw it; false where not known."""
+    repository = _find_repository(folder)
+    if repository is None:
         return False
-    root, git = found
+    root, git_folder = repository
     try:
-        content = read_bytes(git / "index")
-        return _differs(
-            os.fsencode(root),
-            list(_entries(content, 20 if len(_head(git) or "") == 40 else 32)),
-        )
+        content = read_bytes(git_folder / "index")
+        commit = _read_head(git_folder) or ""
+        hash_bytes = 20 if len(commit) == 40 else 32
+        entries = list(_parse_index(content, hash_bytes))
+        return _differs_from_index(os.fsencode(root), entries)
     except (Unreadable, OSError, ValueError, struct.error):
         return False
 
@@ -75,54 +78,51 @@ def _find_repository(folder: Path) -> tuple[Path, Path] | None:
             if git.is_dir():
                 return root, git
             if git.is_file():  # of a worktree, or a submodule
-                kind, _, target = _pointer(git).partition(": ")
+                kind, _, target = _read_pointer(git).partition(": ")
                 return (root, root / target) if kind == "gitdir" else None
-    except (
-        Unreadable,
-        OSError,
-        ValueError,
-    ):  # such as a working directory that was deleted
-        return None
+    except (Unreadable, OSError, ValueError):
+        return None  # such as a working directory that was deleted
     return None
 
 
-def _head(git: Path) -> str | None:
+def _read_head(git: Path) -> str | None:
     try:
-        content = _pointer(git / "HEAD")
+        content = _read_pointer(git / "HEAD")
         for _ in range(_MAX_LINKS):
             if _COMMIT.fullmatch(content):
                 return content
             kind, _, name = content.partition(": ")
             if kind != "ref" or not name.startswith("refs/") or ".." in name:
                 return None
-            content = _reference(git, name)
+            content = _read_reference(git, name)
     except (Unreadable, OSError, ValueError):
         pass
     return None
 
 
-def _reference(git: Path, name: str) -> str:
-    """What a reference holds: a hash, or another reference; empty where it is nowhere."""
+def _read_reference(git: Path, name: str) -> str:
+    """Return what a reference holds: a hash, or another reference; empty where there is none."""
     shared = git
     if (git / "commondir").is_file():
-        shared = git / _pointer(git / "commondir")
+        shared = git / _read_pointer(git / "commondir")
     for folder in (git, shared):
         if (folder / name).is_file():
-            return _pointer(folder / name)
-    packed = re.search(
-        rf"^([0-9a-f]+) {re.escape(name)}$",
-        read_text(shared / "packed-refs"),
-        re.MULTILINE,
-    )
+            return _read_pointer(folder / name)
+    line = rf"^([0-9a-f]+) {re.escape(name)}$"
+    packed = re.search(line, read_text(shared / "packed-refs"), re.MULTILINE)
     return packed[1] if packed else ""
 
 
-def _pointer(path: Path) -> str:
+def _read_pointer(path: Path) -> str:
     return read_text(path, limit=_MAX_POINTER_BYTES).strip()
 
 
-def _entries(content: bytes, hash_bytes: int) -> Iterator[Entry]:
-    """The entries of an index; raises ValueError or struct.error where it is of a version that is not known here."""
+def _parse_index(content: bytes, hash_bytes: int) -> Iterator[Entry]:
+    """Yield the entries of an index.
+
+    Raises:
+        ValueError, struct.error: it is damaged, or of an unknown version.
+    """
     kind, version, count = struct.unpack_from(">4sII", content)
     if kind != b"DIRC" or version not in (2, 3):
         raise ValueError(f"an index of version {version}")
@@ -134,8 +134,8 @@ def _entries(content: bytes, hash_bytes: int) -> Iterator[Entry]:
         position += 2
         is_skipped = False
         if flags & _EXTENDED:
-            (more,) = struct.unpack_from(">H", content, position)
-            is_skipped = bool(more & _SKIPPED)
+            (extended_flags,) = struct.unpack_from(">H", content, position)
+            is_skipped = bool(extended_flags & _SKIPPED)
             position += 2
         end = content.index(b"\0", position)
         if not is_skipped and mode & 0o170000 != _MODULE:
@@ -144,7 +144,7 @@ def _entries(content: bytes, hash_bytes: int) -> Iterator[Entry]:
         start += (end - start) // 8 * 8 + 8  # filled up with NUL, at least one
 
 
-def _differs(root: bytes, entries: list[Entry]) -> bool:
+def _differs_from_index(root: bytes, entries: list[Entry]) -> bool:
     """Whether the working tree differs; files whose time alone is another are compared, up to a number of bytes."""
     touched = []
     for entry in entries:
@@ -153,19 +153,18 @@ def _differs(root: bytes, entries: list[Entry]) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return True
         is_link = entry.mode & 0o170000 == _LINK
-        if (
-            stat.S_ISLNK(status.st_mode) != is_link
-            or status.st_size & 0xFFFFFFFF != entry.size
-        ):
+        if stat.S_ISLNK(status.st_mode) != is_link:
+            return True
+        if status.st_size & 0xFFFFFFFF != entry.size:
             return True
         if divmod(status.st_mtime_ns, 10**9) != (entry.seconds, entry.nanoseconds):
             touched.append(entry)
     if sum(entry.size for entry in touched) > _MAX_COMPARED_BYTES:
         return False
-    return any(_hash(root, entry) != entry.hash for entry in touched)
+    return any(_hash_file(root, entry) != entry.hash for entry in touched)
 
 
-def _hash(root: bytes, entry: Entry) -> bytes:
+def _hash_file(root: bytes, entry: Entry) -> bytes:
     path = os.path.join(root, entry.path)
     if entry.mode & 0o170000 == _LINK:
         content = os.readlink(path)

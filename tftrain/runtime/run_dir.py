@@ -283,7 +283,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     if not os.path.lexists(path):
         return {}
-    results = untrusted.read_json(path, within=folder)
+    results = untrusted.read_json(path, root=folder)
     if not isinstance(results, dict) or not _is_valid(results):
         raise Unreadable(path, "is not what a run writes")
     return results

@@ -31,7 +31,12 @@ STOPS = {signal.SIGINT, signal.SIGTERM}
 
 
 def pass_on(source: BinaryIO, sink: BinaryIO) -> None:
-    """Copies lines from source to sink as they come, less the noise."""
+    """Copy lines as they come, leaving out the noise.
+
+    Args:
+        source: what a process writes to standard error.
+        sink: the real standard error.
+    """
     for line in source:
         if not NOISE.search(line):
             sink.write(line)
@@ -40,7 +45,7 @@ def pass_on(source: BinaryIO, sink: BinaryIO) -> None:
 
 @contextmanager
 def filtered_stderr() -> Iterator[None]:
-    """Filters file descriptor 2 while the block runs; does nothing on Windows or where TFTRAIN_VERBOSE=1.
+    """Filter file descriptor 2 while the block runs; do nothing on Windows or where TFTRAIN_VERBOSE=1.
 
     The filter is a process of its own, so the last words of a native abort still come through.
     """
@@ -54,24 +59,23 @@ def filtered_stderr() -> Iterator[None]:
     sys.stderr.flush()
     # Blocked here, Ctrl-C cannot come between taking descriptor 2 and the `finally`; and the filter, which inherits the
     # block, outlives a Ctrl-C on its terminal until it has passed everything on.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     real = os.dup(2)
     command = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     os.dup2(child.stdin.fileno(), 2)
     child.stdin.close()
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
         yield
     finally:
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        os.dup2(
-            real, 2
-        )  # the last writer of the pipe is gone, so the filter reads to its end and leaves
+        # With the last writer of the pipe gone, the filter reads to its end and exits.
+        os.dup2(real, 2)
         os.close(real)
         child.wait()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 if __name__ == "__main__":

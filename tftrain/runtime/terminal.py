@@ -16,21 +16,22 @@ def printable(text: object, layout: str = "") -> str:
         text: what to show, such as a path or a message.
         layout: control characters that stay as they are.
     """
-    shown = str(text)
-    if shown.isprintable():
-        return shown
+    string = str(text)
+    if string.isprintable():
+        return string
     return "".join(
-        char if char.isprintable() or char in layout else _escape(char)
-        for char in shown
+        char if char.isprintable() or char in layout else _escape_char(char)
+        for char in string
     )
 
 
 def one_line(text: object) -> str:
     """Return the text as `printable` does, the middle of a long one left out."""
-    shown = printable(text)
-    if len(shown) > MAX_CHARACTERS:
-        return f"{shown[: MAX_CHARACTERS // 2]} ... {shown[-MAX_CHARACTERS // 2 :]}"
-    return shown
+    line = printable(text)
+    if len(line) > MAX_CHARACTERS:
+        half = MAX_CHARACTERS // 2
+        return f"{line[:half]} ... {line[-half:]}"
+    return line
 
 
 def printable_lines(text: object) -> str:
@@ -41,16 +42,18 @@ def printable_lines(text: object) -> str:
 def say(
     text: object, end: str = "\n", stream: TextIO | None = None, flush: bool = False
 ) -> None:
-    """Print lines that may hold what others wrote; what the stream's encoding lacks is escaped."""
+    """Print text that may contain what others wrote, with control characters escaped.
+
+    Args:
+        text: one or several lines.
+        end: what is printed after it.
+        stream: where to; standard output by default. Characters that its encoding lacks are escaped.
+        flush: whether it is to be seen at once.
+    """
     stream = stream or sys.stdout
-    shown = printable_lines(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(
-        shown.encode(encoding, "backslashreplace").decode(encoding),
-        end=end,
-        file=stream,
-        flush=flush,
-    )
+    encodable = printable_lines(text).encode(encoding, "backslashreplace")
+    print(encodable.decode(encoding), end=end, file=stream, flush=flush)
 
 
 def complain(text: object) -> None:
@@ -58,5 +61,5 @@ def complain(text: object) -> None:
     say(text, stream=sys.stderr)
 
 
-def _escape(char: str) -> str:
+def _escape_char(char: str) -> str:
     return char.encode("unicode_escape").decode()

@@ -77,10 +77,10 @@ def exists(path: str | os.PathLike) -> bool:
     return _mode(path) is not None
 
 
-def list_folder(folder: str | os.PathLike, within: Path | None = None) -> list[str]:
+def list_folder(folder: str | os.PathLike, root: Path | None = None) -> list[str]:
     """Return the sorted names in a folder, none where there is no such folder; raises Unreadable."""
     check_path(folder)
-    refuse_links(folder, within)
+    refuse_links(folder, root)
     try:
         return sorted(os.listdir(folder))
     except _ABSENT:
@@ -98,11 +98,11 @@ def real_path(path: str | os.PathLike) -> str:
         raise Unreadable(path, f"cannot be read: {why}") from None
 
 
-def refuse_links(path: str | os.PathLike, within: Path | None) -> None:
-    """Raise Unreadable where a part of the path beneath the folder `within` is a link; the folder itself may be one."""
-    if within is None:
+def refuse_links(path: str | os.PathLike, root: Path | None) -> None:
+    """Raise Unreadable where a part of the path beneath the folder `root` is a link; the folder itself may be one."""
+    if root is None:
         return
-    part = Path(within)
+    part = Path(root)
     for name in Path(path).relative_to(part).parts:
         part = part / name
         if part.is_symlink():
@@ -111,20 +111,20 @@ def refuse_links(path: str | os.PathLike, within: Path | None) -> None:
             )
 
 
-def open_file(path: str | os.PathLike, within: Path | None = None) -> BinaryIO:
+def open_file(path: str | os.PathLike, root: Path | None = None) -> BinaryIO:
     """Open a regular file for reading.
 
     Args:
         path: the file.
-        within: the folder of a run, in which no link is followed.
+        root: the folder of a run, in which no link is followed.
 
     Raises:
         Unreadable: it is not there, may not be read, or is no regular file.
     """
     check_path(path)
-    refuse_links(path, within)
+    refuse_links(path, root)
     try:
-        descriptor = os.open(path, _OPEN | (_NOFOLLOW if within else 0))
+        descriptor = os.open(path, _OPEN | (_NOFOLLOW if root else 0))
     except OSError as error:
         raise Unreadable(path, f"cannot be read: {_reason(error, path)}") from None
     mode = os.fstat(descriptor).st_mode
@@ -138,10 +138,10 @@ def open_file(path: str | os.PathLike, within: Path | None = None) -> BinaryIO:
 
 
 def read_bytes(
-    path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES
+    path: str | os.PathLike, root: Path | None = None, limit: int = MAX_TEXT_BYTES
 ) -> bytes:
     """Return all of a file; raises Unreadable, also where it has more than `limit` bytes."""
-    with open_file(path, within) as file:
+    with open_file(path, root) as file:
         content = _read(file, path, limit + 1)
     if len(content) > limit:
         raise Unreadable(
@@ -151,17 +151,17 @@ def read_bytes(
 
 
 def read_text(
-    path: str | os.PathLike, within: Path | None = None, limit: int = MAX_TEXT_BYTES
+    path: str | os.PathLike, root: Path | None = None, limit: int = MAX_TEXT_BYTES
 ) -> str:
     """Return all of a text; bytes that are not UTF-8 become a replacement character. Raises Unreadable."""
-    return read_bytes(path, within, limit).decode("utf-8-sig", errors="replace")
+    return read_bytes(path, root, limit).decode("utf-8-sig", errors="replace")
 
 
 def read_lines(
-    path: str | os.PathLike, within: Path | None = None, limit: int = MAX_LINE_BYTES
+    path: str | os.PathLike, root: Path | None = None, limit: int = MAX_LINE_BYTES
 ) -> Iterator[bytes]:
     """Yield the lines of a file, each with its end; raises Unreadable where one has more than `limit` bytes."""
-    with open_file(path, within) as file:
+    with open_file(path, root) as file:
         number = 0
         while line := _read(file, path, limit + 1, file.readline):
             number += 1
@@ -186,9 +186,9 @@ def parse_json(text: str | bytes, path: str | os.PathLike) -> Any:
         raise Unreadable(path, "holds a number of too many digits") from None
 
 
-def read_json(path: str | os.PathLike, within: Path | None = None) -> Any:
+def read_json(path: str | os.PathLike, root: Path | None = None) -> Any:
     """Return the value that a JSON file holds; raises Unreadable."""
-    return parse_json(read_bytes(path, within), path)
+    return parse_json(read_bytes(path, root), path)
 
 
 def _read(

@@ -33,7 +33,7 @@ from tftrain.data.preprocessing import Preprocess
 from tftrain.data.splits import take
 from tftrain.models import losses, serialization
 from tftrain.models.layer_names import reset_layer_names
-from tftrain.runtime.distribution import make_strategy, scope
+from tftrain.runtime.distribution import make_strategy, strategy_scope
 from tftrain.runtime.errors import InputError
 from tftrain.trainer import build_gradients
 from tftrain.trainer.build_gradients import (
@@ -91,7 +91,7 @@ def build_run(config: Config) -> RunContext:
             )
         ) from None
     data = _seeded(config)
-    with reset_layer_names(), scope(strategy):
+    with reset_layer_names(), strategy_scope(strategy):
         return _assemble(config, data, strategy)
 
 

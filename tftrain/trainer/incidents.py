@@ -138,7 +138,7 @@ def read_batch(folder: Path, like: Batch) -> Batch:
         name: ((None, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
         for name, spec in named_leaves(like).items()
     }
-    arrays = read_npz(folder / BATCH, expected, within=folder)
+    arrays = read_npz(folder / BATCH, expected, root=folder)
     sizes = {array.shape[0] for array in arrays.values()}
     if len(sizes) != 1 or 0 in sizes:
         raise Unreadable(
@@ -151,7 +151,7 @@ def read_batch(folder: Path, like: Batch) -> Batch:
 def read_signals(folder: Path) -> dict[str, float]:
     """Read the numbers of the step of an incident; raises Unreadable."""
     path = folder / SIGNALS
-    lines = list(untrusted.read_lines(path, within=folder))
+    lines = list(untrusted.read_lines(path, root=folder))
     if not lines:
         raise Unreadable(path, "is empty")
     record = untrusted.parse_json(lines[-1], path)

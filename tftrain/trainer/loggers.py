@@ -31,7 +31,7 @@ from tftrain.reporting.tensorboard.summaries import (
     text_note,
 )
 from tftrain.runtime import run_dir
-from tftrain.runtime.environment import environment, markdown
+from tftrain.runtime.environment import describe_environment, to_markdown
 
 if TYPE_CHECKING:
     from tftrain.trainer.build import RunContext
@@ -110,7 +110,7 @@ def _notes(run: RunContext) -> list[SummaryValue]:
     config, model = run.config, run.state.model
     notes = [
         text_note("config", fenced_yaml(to_yaml(config))),
-        text_note("environment", markdown(environment())),
+        text_note("environment", to_markdown(describe_environment())),
         custom_scalars_layout(),
     ]
     layers = _layers(model) if config.log.graph else None

@@ -289,7 +289,7 @@ def _read_learned(
 
 def _stored(file: Path, folder: Path) -> io.BytesIO:
     """The content of a file whose arrays take no more memory than the file, for they are not compressed."""
-    content = io.BytesIO(read_bytes(file, within=folder, limit=MAX_ARRAY_BYTES))
+    content = io.BytesIO(read_bytes(file, root=folder, limit=MAX_ARRAY_BYTES))
     with zipfile.ZipFile(content) as archive:
         if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
             raise ValueError("its arrays are compressed")

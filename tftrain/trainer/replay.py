@@ -21,7 +21,7 @@ from tftrain.diagnostics.layer_stats import summarize
 from tftrain.diagnostics.layer_trace import passes
 from tftrain.diagnostics.tables import backward_text, forward_text
 from tftrain.runtime import run_dir, untrusted
-from tftrain.runtime.distribution import scope
+from tftrain.runtime.distribution import strategy_scope
 from tftrain.runtime.errors import InputError
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
@@ -112,7 +112,7 @@ def _restore(run: RunContext, folder: Path) -> None:
 def _repeated(run: RunContext, batch: Batch) -> dict[str, float]:
     """The numbers of the step."""
     feed = _OneBatch(batch, _batch_spec(run.data.train))
-    with scope(run.strategy):
+    with strategy_scope(run.strategy):
         made = {
             "executor": run.programs.executor,
             "jit_compile": run.config.training.jit_compile,

@@ -9,7 +9,7 @@ from tftrain.config.export import config_diff
 from tftrain.config.rules import rate_monitors
 from tftrain.config.schema import Config
 from tftrain.config.validation import validate
-from tftrain.runtime.distribution import is_chief
+from tftrain.runtime.cluster import is_chief
 from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.run_dir import CONFIG, RunFolderError, ensure_available
 from tftrain.runtime.terminal import say

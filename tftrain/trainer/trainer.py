@@ -36,7 +36,8 @@ from tftrain.reporting.tensorboard import hparams
 from tftrain.reporting.timing_summary import time_line
 from tftrain.runtime import run_dir as run_folder
 from tftrain.runtime.atomic_files import WriteError
-from tftrain.runtime.distribution import is_chief, scope, translating_worker_errors
+from tftrain.runtime.cluster import is_chief
+from tftrain.runtime.distribution import strategy_scope, translating_worker_errors
 from tftrain.runtime.errors import TrainingError
 from tftrain.runtime.terminal import say
 from tftrain.runtime.tf_errors import short_message
@@ -499,7 +500,7 @@ class Trainer:
             run, views, self._gallery.following, self._monitored.stopping
         )
         try:
-            with scope(run.strategy):
+            with strategy_scope(run.strategy):
                 return train(
                     run.programs,
                     run.state,

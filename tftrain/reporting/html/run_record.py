@@ -130,7 +130,7 @@ def _config(path: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
     if not os.path.lexists(path):
         return {}, ""
     try:
-        text = untrusted.read_text(path, within=path.parent, limit=MAX_BYTES)
+        text = untrusted.read_text(path, root=path.parent, limit=MAX_BYTES)
     except Unreadable as error:
         faults.append(f"{CONFIG} {error.why}")
         return {}, ""
@@ -163,7 +163,7 @@ def _incidents(folder: Path, faults: list[str]) -> dict[str, str]:
     """The text of each incident by its step; one that cannot be read is among the faults."""
     texts = {}
     try:
-        names = untrusted.list_folder(folder / INCIDENTS, within=folder)
+        names = untrusted.list_folder(folder / INCIDENTS, root=folder)
     except Unreadable as error:
         faults.append(f"{INCIDENTS} {error.why}")
         return {}
@@ -173,7 +173,7 @@ def _incidents(folder: Path, faults: list[str]) -> dict[str, str]:
             continue
         try:
             texts[str(int(name))] = untrusted.read_text(
-                path, within=folder, limit=MAX_INCIDENT_BYTES
+                path, root=folder, limit=MAX_INCIDENT_BYTES
             )
         except Unreadable as error:
             faults.append(f"{INCIDENTS}/{name}/{TEXT} {error.why}")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.runtime import distribution
+from tftrain.runtime import cluster
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = """
@@ -28,8 +28,8 @@ checkpoint: {every: 5}
 # The command line with another time-out; with DIE it is killed when it is through.
 WORKER = """
 import os, signal, sys
-import tftrain.runtime.distribution
-tftrain.runtime.distribution.PEER_SECONDS, tftrain.runtime.distribution._PATIENCE_SECONDS = float(sys.argv.pop(1)), 0
+import tftrain.runtime.cluster
+tftrain.runtime.cluster.TIMEOUT_SECONDS, tftrain.runtime.cluster._NOTICE_SECONDS = float(sys.argv.pop(1)), 0
 from tftrain.cli import main
 status = main()
 if "DIE" in os.environ:
@@ -122,19 +122,17 @@ def test_a_worker_that_does_not_come(words):
 
 def test_who_is_who(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config([1, 2], 1))
-    assert distribution.read() == (("localhost:1", "localhost:2"), 1)
-    assert not distribution.is_chief("multi_worker") and distribution.is_chief(
-        "mirrored"
-    )
+    assert cluster.read_cluster() == (("localhost:1", "localhost:2"), 1)
+    assert not cluster.is_chief("multi_worker") and cluster.is_chief("mirrored")
     named = {
         "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]},
         "task": {"type": "worker", "index": 0},
     }
     monkeypatch.setenv("TF_CONFIG", json.dumps(named))
-    assert distribution.read() == (("a:1", "b:2", "c:3"), 1)
+    assert cluster.read_cluster() == (("a:1", "b:2", "c:3"), 1)
     named["task"]["type"] = "chief"
     monkeypatch.setenv("TF_CONFIG", json.dumps(named))
-    assert distribution.read().index == 0 and distribution.is_chief("multi_worker")
+    assert cluster.read_cluster().index == 0 and cluster.is_chief("multi_worker")
 
 
 @pytest.mark.parametrize(
@@ -155,15 +153,15 @@ def test_a_cluster_that_cannot_be(monkeypatch, given, message):
     if given is not None:
         monkeypatch.setenv("TF_CONFIG", given)
     with pytest.raises(ValueError, match=message):
-        distribution.read()
+        cluster.read_cluster()
 
 
 def test_workers_meet_whoever_comes_first(monkeypatch):
-    monkeypatch.setattr(distribution, "PEER_SECONDS", 10)
+    monkeypatch.setattr(cluster, "TIMEOUT_SECONDS", 10)
     addresses, met = tuple(f"localhost:{port}" for port in free_ports(3)), []
 
     def come(index):
-        distribution.wait_for_workers(distribution.Cluster(addresses, index))
+        cluster.wait_for_workers(cluster.Cluster(addresses, index))
         met.append(index)
         # Here TensorFlow would listen at the same port.
         with socket.create_server(("", int(addresses[index].rpartition(":")[2]))):
@@ -184,8 +182,8 @@ def test_a_port_in_use():
         with pytest.raises(
             ValueError, match=f"cannot listen at localhost:{port} .*in use"
         ):
-            distribution.wait_for_workers(
-                distribution.Cluster((f"localhost:{port}", "localhost:1"), 0)
+            cluster.wait_for_workers(
+                cluster.Cluster((f"localhost:{port}", "localhost:1"), 0)
             )
 
 
