@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from tftrain.core.background import Aside
+from tftrain.core.background import BackgroundWriter
 from tftrain.core.types import LogData
 
 
@@ -42,16 +42,16 @@ def points(*steps):
 
 def test_all_points_are_told_in_order_flushed_and_closed_on_one_other_thread():
     first, second = Recorder(), Recorder()
-    aside = Aside(
+    writer = BackgroundWriter(
         [first, second, lambda step, signals: None]
     )  # the last has neither flush nor close
-    aside(points(1, 2))
-    aside([])
-    aside(points(3))
-    aside.drain()
+    writer.on_points(points(1, 2))
+    writer.on_points([])
+    writer.on_points(points(3))
+    writer.drain()
     assert first.told == second.told == [1, 2, "flush", 3, "flush"]
-    aside(points(4))
-    aside.close()
+    writer.on_points(points(4))
+    writer.close()
     assert first.told == second.told == [1, 2, "flush", 3, "flush", 4, "flush", "close"]
     [thread] = first.threads | second.threads
     assert thread is not threading.current_thread()
@@ -61,35 +61,37 @@ def test_all_points_are_told_in_order_flushed_and_closed_on_one_other_thread():
 def test_it_waits_only_where_writing_falls_behind():
     slow = Recorder()
     slow.gate.clear()
-    aside = Aside([slow])
+    writer = BackgroundWriter([slow])
     for step in range(4):
-        aside(points(step))
+        writer.on_points(points(step))
     assert slow.told == []
-    blocked = threading.Thread(target=aside, args=[points(4)])
+    blocked = threading.Thread(target=writer.on_points, args=[points(4)])
     blocked.start()
     blocked.join(0.1)
     assert blocked.is_alive()
     slow.gate.set()
     blocked.join(10)
     assert not blocked.is_alive()
-    aside.close()
+    writer.close()
     assert [step for step in slow.told if isinstance(step, int)] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("ask", ["call", "drain", "close"])
 def test_what_fails_is_raised_once_by_what_is_called_next(ask):
     broken = Recorder(failing=2)
-    aside = Aside([broken])
-    aside(points(1, 2, 3))
-    aside._waiting[0].exception(10)
+    writer = BackgroundWriter([broken])
+    writer.on_points(points(1, 2, 3))
+    writer._waiting[0].exception(10)
     with pytest.raises(OSError, match="No space left") as raised:
-        {"call": lambda: aside(points(4)), "drain": aside.drain, "close": aside.close}[
-            ask
-        ]()
+        {
+            "call": lambda: writer.on_points(points(4)),
+            "drain": writer.drain,
+            "close": writer.close,
+        }[ask]()
     assert traceback.extract_tb(raised.tb)[-1].name == "__call__"  # where it happened
     if ask != "close":
-        aside(points(5))
-        aside.close()
+        writer.on_points(points(5))
+        writer.close()
     assert broken.told == [1, "close"]
 
 
@@ -99,9 +101,9 @@ def test_one_that_cannot_be_closed_keeps_no_other_open():
             raise OSError("cannot close")
 
     other = Recorder()
-    aside = Aside([Unclosable(), other, Unclosable()])
+    writer = BackgroundWriter([Unclosable(), other, Unclosable()])
     with pytest.raises(OSError, match="cannot close"):
-        aside.close()
+        writer.close()
     assert other.told == ["close"]
 
 
@@ -113,17 +115,17 @@ def test_the_thread_that_trains_gets_the_interpreter_between_two_points():
         while time.perf_counter() < until and not seen.is_set():
             pass
 
-    aside = Aside([busy])
+    writer = BackgroundWriter([busy])
     before = sys.getswitchinterval()
     sys.setswitchinterval(100)  # so long that nobody is made to let go
     try:
-        aside(points(*range(1000)))
+        writer.on_points(points(*range(1000)))
         time.sleep(0.01)
-        written = aside._waiting[0].done()
+        written = writer._waiting[0].done()
     finally:
         sys.setswitchinterval(before)
         seen.set()
-    aside.close()
+    writer.close()
     assert not written
 
 
@@ -135,7 +137,7 @@ def test_nothing_is_lost_or_hangs_where_the_interpreter_ends_without_a_close(
 ):
     program = f"""
 import sys, time
-from tftrain.core.background import Aside
+from tftrain.core.background import BackgroundWriter
 file = open({str(tmp_path / "written")!r}, "w")
 class Slow:
     def __call__(self, step, signals):
@@ -143,9 +145,9 @@ class Slow:
         file.write(f"{{step}} ")
     def flush(self):
         file.flush()
-aside = Aside([Slow()])
+writer = BackgroundWriter([Slow()])
 for step in range(3):
-    aside([(step, None)])
+    writer.on_points([(step, None)])
 {end}
 """
     ended = subprocess.run(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.callback import Callback
+from tftrain.core.callback import LambdaCallback
 from tftrain.core.compiled_steps import CompiledSteps
 from tftrain.core.guards import SpikeDetector
 from tftrain.core.loop import train
@@ -156,12 +156,14 @@ def test_a_spike_is_not_applied_and_three_within_ten_steps_are_a_new_range(
     feed.y = tf.tensor_scatter_nd_update(
         feed.y, [[3]], [feed.y[3] * 1e-4]
     )  # at step 4 it is 100 times as large
-    sinks = Callback(
-        on_trouble=told.append,
-        on_call=lambda step, row: rows.append((step, row["finite"])),
+    callback = LambdaCallback(
+        on_bad_step=told.append,
+        on_call_end=lambda step, row: rows.append((step, row["finite"])),
     )
     plan = Schedule(60, every(20), on_nonfinite="skip", steps_per_call=steps_per_call)
-    assert train(CompiledSteps(state, recipe, feed), state, feed, plan, sinks) is None
+    assert (
+        train(CompiledSteps(state, recipe, feed), state, feed, plan, [callback]) is None
+    )
     assert [(one.step, one.kind, len(one.rows["loss"])) for one in told] == [
         (step, "spike", step) for step in (30, 50, 53, 56)
     ]
@@ -184,7 +186,6 @@ def test_the_range_does_not_depend_on_how_steps_are_called(house):
                 state,
                 feed,
                 Schedule(stop, every(stop), on_nonfinite="skip"),
-                Callback(),
             )
         found = house.everything(state).items()
         ends.append(

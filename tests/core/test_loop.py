@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tftrain.core.callback import Callback
+from tftrain.core.callback import LambdaCallback
 from tftrain.core.compiled_steps import CompiledSteps
-from tftrain.core.loop import _compile_keys, train
+from tftrain.core.loop import _step_kinds, train
 from tftrain.core.schedule import MEASURED, NextEvent, Schedule, Segment, every
 from tftrain.core.timing import PhaseTimer
 from tftrain.core.types import LogData, NotFinite, Probe, Stop
@@ -37,17 +37,18 @@ def raw_sizes():
 def run_train(run, feed, programs=None, clock=None, **plan):
     """Train, and gather everything that the sinks were told."""
     told = {"signals": [], "calls": [], "saves": []}
-    sinks = Callback(
-        [lambda step, signals: told["signals"].append((step, signals))],
-        lambda step, row: told["calls"].append((step, row)),
-        told["saves"].append,
+    callback = LambdaCallback(
+        needs_each_point=True,
+        on_log=lambda step, signals: told["signals"].append((step, signals)),
+        on_call_end=lambda step, row: told["calls"].append((step, row)),
+        on_checkpoint=told["saves"].append,
     )
     programs = programs or CompiledSteps(
         run.state, run.recipe, feed, [raw_sizes()] * ("histograms" in plan)
     )
     more = {"clock": clock} if clock else {}
     plan = Schedule(**{"scalars": every(10), "steps_per_call": 1000} | plan)
-    told["reason"] = train(programs, run.state, feed, plan, sinks, **more)
+    told["reason"] = train(programs, run.state, feed, plan, [callback], **more)
     return told
 
 
@@ -224,12 +225,13 @@ def test_a_run_goes_on_from_the_step_of_its_state(house):
 def test_checkpoints_come_after_the_observers(house):
     run, feed = house.small_run(), house.classes_feed()
     order = []
-    sinks = Callback(
-        [lambda step, signals: order.append(("seen", step))],
-        save=lambda step: order.append(("saved", step)),
+    callback = LambdaCallback(
+        needs_each_point=True,
+        on_log=lambda step, signals: order.append(("seen", step)),
+        on_checkpoint=lambda step: order.append(("saved", step)),
     )
     plan = Schedule(7, every(6), checkpoints=every(3))
-    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, [callback])
     assert order == [("saved", 3), ("seen", 6), ("saved", 6), ("seen", 7)]
 
 
@@ -240,13 +242,16 @@ def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
         if step == 4:
             raise Stop("no better since step 2")
 
-    sinks = Callback(
-        [impatient, lambda step, signals: seen.append(step)],
-        save=lambda step: seen.append(-step),
-    )
+    callbacks = [
+        LambdaCallback(needs_each_point=True, on_log=impatient),
+        LambdaCallback(
+            on_log=lambda step, signals: seen.append(step),
+            on_checkpoint=lambda step: seen.append(-step),
+        ),
+    ]
     plan = Schedule(10, every(2), checkpoints=every(4))
     reason = train(
-        CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, sinks
+        CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, callbacks
     )
     assert str(reason) == "no better since step 2" and not isinstance(reason, NotFinite)
     assert seen == [2, 4, -4]
@@ -299,7 +304,6 @@ def test_trouble_is_told_before_anything_is_done_about_it(house, on_nonfinite):
         good.state,
         feed,
         Schedule(3, every(3)),
-        Callback(),
     )
 
     def on_trouble(trouble):
@@ -317,11 +321,13 @@ def test_trouble_is_told_before_anything_is_done_about_it(house, on_nonfinite):
             {name: now[name] for name in trained},
         )
 
-    sinks = Callback(
-        [lambda step, signals: order.append(("seen", step))], on_trouble=on_trouble
+    callback = LambdaCallback(
+        needs_each_point=True,
+        on_log=lambda step, signals: order.append(("seen", step)),
+        on_bad_step=on_trouble,
     )
     plan = Schedule(6, every(2), on_nonfinite=on_nonfinite)
-    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, sinks)
+    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, [callback])
     assert order[:3] == [("seen", 2), ("trouble", 4), ("seen", 4)]
     assert order[3:] == ([("seen", 6)] if on_nonfinite == "skip" else [])
 
@@ -340,7 +346,7 @@ def test_ctrl_c_between_calls_leaves_whole_steps(house):
             run.state,
             feed,
             Schedule(10, every(10), steps_per_call=2),
-            Callback(on_call=interrupt),
+            [LambdaCallback(on_call_end=interrupt)],
         )
     assert int(run.state.step) == int(run.state.optimizer.iterations) == 3
 
@@ -358,9 +364,15 @@ def test_where_the_time_goes(house):
 
         return work
 
-    sinks = Callback(
-        [passing(1)], passing(10), passing(100), passing(1000), ledger=ledger
-    )
+    callbacks = [
+        LambdaCallback(on_call_end=passing(10), on_points=passing(1000)),
+        LambdaCallback(
+            phase="checkpoints",
+            needs_each_point=True,
+            on_log=passing(1),
+            on_checkpoint=passing(100),
+        ),
+    ]
     plan = Schedule(
         4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2
     )
@@ -369,7 +381,8 @@ def test_where_the_time_goes(house):
         run.state,
         feed,
         plan,
-        sinks,
+        callbacks,
+        timer=ledger,
     )
     # Three calls; the first, of one step, is set up. That its graph has a clock of its own does not matter here.
     spent = ledger.seconds_by_phase()
@@ -385,7 +398,7 @@ def test_xla_compiles_both_kinds_of_step_for_whole_and_for_short_batches():
     due = NextEvent(0, False, False, (), False)
 
     def needs(step, *stretches):
-        return _compile_keys(
+        return _step_kinds(
             programs, feed, [(Segment(*one), due) for one in stretches], step
         )
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tftrain.core import guards
-from tftrain.core.callback import Callback
+from tftrain.core.callback import LambdaCallback
 from tftrain.core.compiled_steps import CompiledSteps
 from tftrain.core.guards import LossScale
 from tftrain.core.loop import train
@@ -105,13 +105,16 @@ def make(house):
 def trained(run, steps, on_nonfinite="stop"):
     state, feed, programs = run
     shown = []
-    sinks = Callback([lambda step, signals: shown.append(signals.scalars)])
+    callback = LambdaCallback(
+        needs_each_point=True,
+        on_log=lambda step, signals: shown.append(signals.scalars),
+    )
     ended = train(
         programs,
         state,
         feed,
         Schedule(steps, every(1), on_nonfinite=on_nonfinite),
-        sinks,
+        [callback],
     )
     return shown, ended
 

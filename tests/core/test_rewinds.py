@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tftrain.core.bad_steps import MAX_REWINDS, RewindPolicy
-from tftrain.core.callback import Callback
+from tftrain.core.callback import LambdaCallback
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.core.compiled_steps import CompiledSteps
 from tftrain.core.loop import train
 from tftrain.core.schedule import Schedule, every
-from tftrain.core.types import NotFinite
+from tftrain.core.types import BadStep, NotFinite
 
 
 def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=1000):
@@ -23,11 +23,8 @@ def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=100
         CheckpointManager(folder, run.state),
     )
     saves.save(0)
-    rewinds = RewindPolicy(run.state, told.append)
-    sinks = Callback(
-        save=saves.save,
-        rewind=lambda trouble: rewinds.back(trouble, saves.restore_latest),
-    )
+    rewinds = RewindPolicy(run.state, saves.restore_latest, told.append)
+    callbacks = [rewinds, LambdaCallback(on_checkpoint=saves.save)]
     plan = Schedule(
         steps,
         every(3),
@@ -35,7 +32,7 @@ def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=100
         on_nonfinite="rewind",
         steps_per_call=steps_per_call,
     )
-    return run, told, train(programs, run.state, feed, plan, sinks), rewinds
+    return run, told, train(programs, run.state, feed, plan, callbacks), rewinds
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 5])
@@ -51,15 +48,15 @@ def test_a_run_goes_back_and_on_with_the_next_batches(house, tmp_path, steps_per
         "the loss or a gradient was not finite at step 7; that update was not applied"
     )
     assert told[0].endswith(
-        "; the run goes on from the checkpoint of step 4, with the next batches"
+        "; the run continues from the checkpoint of step 4, with the next batches"
     )
 
     # The same without any trouble: the steps 1 to 4, then 8 to 12.
     twin, feed = house.small_run(), house.classes_feed(steps=12)
     programs = CompiledSteps(twin.state, twin.recipe, feed)
-    train(programs, twin.state, feed, Schedule(4, every(3)), Callback())
+    train(programs, twin.state, feed, Schedule(4, every(3)))
     twin.state.step.assign(7)
-    train(programs, twin.state, feed, Schedule(12, every(3)), Callback())
+    train(programs, twin.state, feed, Schedule(12, every(3)))
     ends = [
         {
             name: value
@@ -80,9 +77,7 @@ def test_a_run_that_goes_back_to_the_same_checkpoint_again_and_again_stops(
     )
     assert isinstance(ended, NotFinite) and len(told) == rewinds.count == MAX_REWINDS
     assert str(ended).startswith("the loss or a gradient was not finite at step 6")
-    assert str(ended).endswith(
-        "after 3 rewinds to the checkpoint of step 0 there is no other"
-    )
+    assert str(ended).endswith("stopped after 3 rewinds to the checkpoint of step 0")
     assert int(run.state.step) == 6 and all(
         np.isfinite(one).all() for one in run.model.get_weights()
     )
@@ -92,10 +87,16 @@ def test_a_run_that_goes_back_to_the_same_checkpoint_again_and_again_stops(
 
 def test_the_count_goes_on_from_its_state(house):
     run = house.small_run()
-    first, second = RewindPolicy(run.state, list), RewindPolicy(run.state, list)
-    trouble = type("Trouble", (), {"message": "it went wrong"})
+    bad_step = BadStep(7, "loss", "it went wrong", {})
+    first = RewindPolicy(run.state, lambda: 4, list)
     for _ in range(MAX_REWINDS):
-        assert first.back(trouble, lambda: 4) is None
+        first.on_bad_step(bad_step)
+    second = RewindPolicy(run.state, lambda: 4, list)
     second.restore(json.loads(json.dumps(first.state())))
-    assert second.count == MAX_REWINDS and second.back(trouble, lambda: 4) is not None
-    assert second.back(trouble, lambda: 5) is None
+    assert second.count == MAX_REWINDS
+    with pytest.raises(NotFinite, match="it went wrong; stopped after 3 rewinds"):
+        second.on_bad_step(bad_step)
+    elsewhere = RewindPolicy(run.state, lambda: 5, list)
+    elsewhere.restore(first.state())
+    elsewhere.on_bad_step(bad_step)  # to another checkpoint
+    assert elsewhere.count == MAX_REWINDS + 1

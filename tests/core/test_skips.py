@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tftrain.core.bad_steps import SkippedSteps, overflowed
+from tftrain.core.types import BadStep
 
 
 def row(loss=1.0, finite=0.0, **more):
@@ -32,12 +33,16 @@ def test_what_a_smaller_scale_may_cure(found, curable):
     assert bool(overflowed(found)) is curable
 
 
+def bad_step(step, kind):
+    return BadStep(step, kind, "it went wrong", {})
+
+
 def counted(rows):
     found = SkippedSteps()
     for step, one in enumerate(rows, 1):
-        found.add(step, one)
+        found.on_call_end(step, one)
         if one is LOST or one is SPIKE:
-            found.record(step, one is SPIKE)
+            found.on_bad_step(bad_step(step, "spike" if one is SPIKE else "loss"))
     return found
 
 
@@ -50,7 +55,7 @@ GOOD, LOST, OVERFLOW, SPIKE = (
 
 
 def test_whatever_was_lost_is_told():
-    assert counted([GOOD] * 4).remark(4) is None
+    assert counted([GOOD] * 4).summary(4) is None
     lost = "where the loss, a gradient or the update was not finite"
     spikes = "where the gradient norm was far beyond those before"
     for rows, where in [
@@ -59,29 +64,29 @@ def test_whatever_was_lost_is_told():
         ([GOOD, SPIKE, LOST, GOOD], f"{lost} or {spikes}"),
     ]:
         found = counted(rows)
-        assert found.remark(4).startswith(
+        assert found.summary(4).startswith(
             f"2 of 4 updates were skipped {where}, first at step 2; look at"
         )
         assert found.count == 2
 
 
 def test_overflows_are_told_only_where_they_are_most_of_the_run():
-    assert counted([OVERFLOW, OVERFLOW, GOOD, GOOD]).remark(4) is None
+    assert counted([OVERFLOW, OVERFLOW, GOOD, GOOD]).summary(4) is None
     assert (
         counted([OVERFLOW, OVERFLOW, GOOD])
-        .remark(3)
+        .summary(3)
         .startswith(
             "2 of 3 updates were skipped where gradients overflowed in float16; look at loss_scale"
         )
     )
-    both = counted([OVERFLOW, OVERFLOW, LOST]).remark(3)
+    both = counted([OVERFLOW, OVERFLOW, LOST]).summary(3)
     assert "1 of 3 updates" in both and "TensorBoard; and 2 of 3 updates" in both
 
 
 def test_the_count_goes_on_from_its_state():
     first, second = counted([GOOD, LOST, OVERFLOW]), SkippedSteps()
     second.restore(json.loads(json.dumps(first.state())))
-    second.record(4, False)
-    assert second.remark(4).startswith(
+    second.on_bad_step(bad_step(4, "gradient"))
+    assert second.summary(4).startswith(
         "2 of 4 updates were skipped"
-    ) and "first at step 2" in second.remark(4)
+    ) and "first at step 2" in second.summary(4)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch
 from tftrain.data import preprocessing, preprocessors
-from tftrain.data.splits import Split
+from tftrain.data.batches import Split
 from tftrain.runtime.errors import DataError
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (40, 6, 5, 3)).astype(np.float32)

@@ -4,9 +4,10 @@ import tensorflow as tf
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from tftrain.core.types import Batch
+from tftrain.data.batches import Split
 from tftrain.data.datasets.bundled import digits, iris
 from tftrain.data.loader import DataOptions, build_data
-from tftrain.data.splits import Split, split
+from tftrain.data.splits import split
 from tftrain.runtime.errors import DataError
 
 

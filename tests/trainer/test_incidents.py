@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
 from tftrain.cli import main
-from tftrain.trainer.incidents import MOST
+from tftrain.trainer.incidents import MAX_INCIDENTS
 
 LOG = "log: {histograms_every: never, graph: false}\n"
 HEAD = f"{LOG}data: {{name: 'faults:records', batch_size: 20}}\noptimizer: {{name: sgd, learning_rate: 0.01}}\n"
@@ -248,11 +248,11 @@ def test_the_layer_that_went_bad_is_named_and_the_step_repeated(
 
 def test_many_incidents_are_bounded_and_the_run_goes_on(desk, tmp_path, capsys):
     text = dense_between("'faults:Log'", ", on_nonfinite: skip").replace(
-        "steps: 40", f"steps: {MOST + 5}"
+        "steps: 40", f"steps: {MAX_INCIDENTS + 5}"
     )
     result, found = run_of(desk, text, tmp_path / "run")
     assert [int(one.name) for one in found] == list(
-        range(1, MOST + 1)
+        range(1, MAX_INCIDENTS + 1)
     ) and not result.failed
     assert replayed(capsys, found[4])[0] == 0
 

@@ -100,7 +100,7 @@ def test_after_ctrl_c_the_model_is_that_of_the_checkpoint(
 ):
     monkeypatch.setattr(
         SkippedSteps,
-        "add",
+        "on_call_end",
         lambda self, step, row: os.kill(os.getpid(), 2) if step == 7 else None,
     )
     with pytest.raises(KeyboardInterrupt):

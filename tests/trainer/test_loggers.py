@@ -19,6 +19,16 @@ def run(tmp_path, *changed):
     return build_run(tftrain.load(tmp_path / "a.yaml", changed))
 
 
+def reservoirs_of(run):
+    steps_per_epoch = run.data.train.steps_per_epoch
+    return new_reservoirs(run.config, run.total_steps, steps_per_epoch)
+
+
+def hparams_of(run):
+    metrics = [metric.name for metric in run.recipe.metrics]
+    return run_hparams(run.config, metrics, run.data.splits)
+
+
 FIGURES = [
     f"results/{split}/{name}"
     for split in ("validation", "train", "test")
@@ -27,7 +37,7 @@ FIGURES = [
 
 
 def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
-    shown = run_hparams(run(tmp_path, "training.seed=3"))
+    shown = hparams_of(run(tmp_path, "training.seed=3"))
     assert shown.first == [
         *(
             "training.seed",
@@ -45,12 +55,12 @@ def test_what_was_changed_is_shown_first_and_then_what_one_looks_for(tmp_path):
 
 
 def test_the_first_figure_is_of_a_split_that_the_run_has(tmp_path):
-    bare = run_hparams(run(tmp_path, "data.validation=0"))
+    bare = hparams_of(run(tmp_path, "data.validation=0"))
     assert bare.metrics[0] == "results/train/accuracy"
     assert {*bare.metrics} == {*FIGURES, "Overview/log10_grad_norm"}, (
         "one record stands for all runs"
     )
-    nothing_but_loss = run_hparams(run(tmp_path, "metrics=[]", "data.test=0.2"))
+    nothing_but_loss = hparams_of(run(tmp_path, "metrics=[]", "data.test=0.2"))
     assert nothing_but_loss.metrics == [
         *(
             "results/validation/loss",
@@ -66,22 +76,22 @@ def test_more_pictures_than_tensorboard_keeps_are_told(tmp_path):
         UserWarning,
         match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10",
     ):
-        new_reservoirs(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
+        reservoirs_of(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
 
 
 def test_more_points_than_tensorboard_keeps_are_told(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        new_reservoirs(run(tmp_path, "log.scalars=1"))
+        reservoirs_of(run(tmp_path, "log.scalars=1"))
     with pytest.warns(
         UserWarning,
         match=r"^log.scalars: 2 makes some 1500 points, of which TensorBoard shows 1000",
     ):
-        new_reservoirs(run(tmp_path, "log.scalars=2", "training.steps=3000"))
+        reservoirs_of(run(tmp_path, "log.scalars=2", "training.steps=3000"))
     with pytest.warns(
         UserWarning,
         match=r"_every: 1 epoch makes some 150 .* --samples_per_plugin histograms=150",
     ):
-        new_reservoirs(
+        reservoirs_of(
             run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450")
         )

@@ -53,7 +53,7 @@ def interrupted(config, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             SkippedSteps,
-            "add",
+            "on_call_end",
             lambda self, step, row: os.kill(os.getpid(), 2) if step == 10 else None,
         )
         with pytest.raises(KeyboardInterrupt):

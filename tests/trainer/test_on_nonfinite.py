@@ -60,7 +60,7 @@ def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(config, tmp_path, 
         whole = tftrain.train(config(*chosen), tmp_path / "whole")
     assert (
         capsys.readouterr().out.count(
-            "goes on from the checkpoint of step 10, with the next batches"
+            "continues from the checkpoint of step 10, with the next batches"
         )
         == 1
     )
@@ -96,6 +96,6 @@ def test_before_the_first_checkpoint_a_run_goes_back_to_its_start(
     with pytest.warns(UserWarning, match="skipped"):
         result = tftrain.train(config(*chosen), tmp_path / "run")
     assert (
-        "goes on from the checkpoint of step 0" in capsys.readouterr().out
+        "continues from the checkpoint of step 0" in capsys.readouterr().out
         and counts(result) == (30, 1, 1)
     )

@@ -215,10 +215,21 @@ def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
     }
 
 
+def context_factory(run):
+    return PlotContextFactory(
+        run.objective,
+        run.recipe,
+        run.state,
+        run.data.train,
+        run.data.facts,
+        run.strategy,
+    )
+
+
 def test_many_losses_are_those_of_one_after_the_other(tmp_path):
     run = build_run(load(tmp_path, TEXT))  # with dropout and moving averages
     before = [np.asarray(variable).tobytes() for variable in run.state.model.variables]
-    scenes, random = PlotContextFactory(run), np.random.default_rng(0)
+    scenes, random = context_factory(run), np.random.default_rng(0)
     params = [param.numpy() for param in run.objective.params]
     places, values, one_by_one = (
         ((0, 3), (0, 5), (3, 1)),
@@ -281,7 +292,8 @@ def test_a_picture_that_fails_later_does_not_end_the_run(runs, tmp_path, own_par
         "base: base.yaml\nlog: {pictures: {name: 'paintings:stripes', every: 10, breaks_at: 15}}\n",
     )
     with pytest.warns(
-        UserWarning, match=r"(?s)ZeroDivisionError.*so it is not drawn any more"
+        UserWarning,
+        match=r"(?s)ZeroDivisionError.*this plot is disabled for the rest of the run",
     ):
         result = tftrain.train(config, tmp_path / "run")
     assert bits(result) == bits(runs[0])

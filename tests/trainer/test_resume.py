@@ -18,7 +18,7 @@ from tensorboard.context import RequestContext
 import tftrain
 from tftrain.cli import main
 from tftrain.config import export
-from tftrain.core.background import Aside
+from tftrain.core.background import BackgroundWriter
 from tftrain.core.bad_steps import SkippedSteps
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
@@ -115,14 +115,14 @@ def whole(config, tmp_path_factory):
         for owner, method, moment in (
             (CheckpointManager, "save", "save"),
             (TensorBoardLogger, "flush", "flush"),
-            (Evaluator, "results", "results"),
+            (Evaluator, "evaluate_all", "results"),
         ):
             patch.setattr(owner, method, copying(owner, method, moment))
-        hand_over = Aside.__call__
+        hand_over = BackgroundWriter.on_points
         # No file may be in the making while a copy is made of the others.
         patch.setattr(
-            Aside,
-            "__call__",
+            BackgroundWriter,
+            "on_points",
             lambda self, points: (hand_over(self, points), self.drain()),
         )
         result = tftrain.train(config(), folder)
@@ -201,7 +201,7 @@ def test_a_signal_is_answered_after_the_call(
 ):
     monkeypatch.setattr(
         SkippedSteps,
-        "add",
+        "on_call_end",
         lambda self, step, row: os.kill(os.getpid(), number) if step == 8 else None,
     )
     before = [signal.getsignal(one) for one in signals.SIGNALS]
@@ -239,7 +239,7 @@ def test_a_signal_is_answered_after_the_call(
 def test_a_signal_is_heard_while_the_run_is_evaluated_and_saved(
     whole, config, tmp_path, monkeypatch
 ):
-    real = Evaluator.results
+    real = Evaluator.evaluate_all
     monkeypatch.setattr(
         Evaluator,
         "results",
@@ -261,7 +261,7 @@ def test_a_second_signal_ends_at_once_and_loses_only_what_is_not_saved(
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(SkippedSteps, "add", twice)
+    monkeypatch.setattr(SkippedSteps, "on_call_end", twice)
     with pytest.raises(KeyboardInterrupt):
         tftrain.train(config("training.steps_per_call=1"), tmp_path / "run")
     monkeypatch.undo()

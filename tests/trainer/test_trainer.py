@@ -360,7 +360,7 @@ def test_no_profiler_is_left_running(config, tmp_path, monkeypatch):
         if step >= 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("tftrain.core.bad_steps.SkippedSteps.add", interrupt)
+    monkeypatch.setattr("tftrain.core.bad_steps.SkippedSteps.on_call_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
         tftrain.train(config("log.profile=[1, 20]"), tmp_path / "run")
     with pytest.raises(tf.errors.UnavailableError):
@@ -381,7 +381,7 @@ def test_early_stopping_and_the_best_weights(config, tmp_path):
     steps, accuracies = result.history["val_accuracy"]
     best = steps[np.argmax(accuracies)]
     assert re.fullmatch(
-        rf"val_accuracy has not improved on [\d.]+ for 3 looks since step {best}",
+        rf"val_accuracy has not improved on [\d.]+ for 3 evaluations since step {best}",
         result.stopped,
     )
     assert steps[-1] == best + 3 * 4 and not result.failed

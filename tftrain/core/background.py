@@ -1,4 +1,4 @@
-"""Observers that only write, told on a thread of their own while the graph goes on."""
+"""Writers that run on a thread of their own while the graph goes on."""
 
 from __future__ import annotations
 
@@ -7,74 +7,82 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from typing import Any
 
-from tftrain.core.types import LogData, Observer
+from tftrain.core.callback import Callback
+from tftrain.core.types import Observer, Points
 
-Points = list[tuple[int, LogData]]  # in the order of their steps
-
-_MOST_WAITING = (
-    4  # calls of the graph; where writing is slower than training, training waits
-)
+# Calls of the graph whose points wait to be written; where writing is slower than training, training waits.
+MAX_WAITING = 4
 
 
-class Aside:
-    """Owns a thread that tells observers of points in their order, and what the observers own, until `close()`.
+class BackgroundWriter(Callback):
+    """Owns a thread that passes points to writers in their order, until `close()`.
 
-    After each batch of points every observer's `flush()` is called, where it has one. What fails there is raised here,
-    once, by whatever is called next; the observers are told nothing more. At the end of the interpreter the thread
-    finishes its work, also where nobody closed it.
+    A writer is called with (step, data). After each batch of points its `flush()` is called, at a checkpoint its
+    `sync()`, and at the end its `close()`, where it has them. An error of a writer is raised once, by the next method
+    that is called; after that nothing more is written. At the exit of the interpreter the thread finishes its work,
+    also where nobody closed it.
+
+    Args:
+        writers: they are called on the thread only, but for `sync` and `close`.
     """
 
-    def __init__(self, observers: Sequence[Observer]):
-        self._observers = observers
-        self._flushes = _methods(observers, "flush")
-        self._thread = ThreadPoolExecutor(1, "tftrain-aside")
+    def __init__(self, writers: Sequence[Observer]):
+        self._writers = writers
+        self._flushes = _methods_of(writers, "flush")
+        self._thread = ThreadPoolExecutor(1, "tftrain-writer")
         self._waiting: deque[Future] = deque()
-        self._failed = False
+        self._has_failed = False
 
-    def __call__(self, points: Points) -> None:
-        """Hands points over; waits only where too many calls of the graph are not written yet."""
-        self._settle(_MOST_WAITING - 1)
+    def on_points(self, points: Points) -> None:
+        """Hand points over to the thread; wait only where too many calls of the graph are not written yet."""
+        self._wait_until(MAX_WAITING - 1)
         if points:
-            self._waiting.append(self._thread.submit(self._tell, points))
+            self._waiting.append(self._thread.submit(self._write, points))
+
+    def on_checkpoint(self, step: int) -> None:
+        """Have all points up to here on the disk: a run that is resumed from this checkpoint has them all."""
+        self.drain()
+        for sync in _methods_of(self._writers, "sync"):
+            sync()
 
     def drain(self) -> None:
-        """Waits until all is written and flushed."""
-        self._settle(0)
+        """Wait until everything is written and flushed."""
+        self._wait_until(0)
 
     def close(self) -> None:
-        """Writes what waits, ends the thread, and closes every observer that can be closed, whatever fails."""
+        """Write what waits, end the thread, and close every writer, whatever fails."""
         with ExitStack() as stack:
-            for close in reversed(_methods(self._observers, "close")):
+            for close in reversed(_methods_of(self._writers, "close")):
                 stack.callback(close)
             stack.callback(self._thread.shutdown)
             stack.callback(self.drain)
 
-    def _settle(self, most: int) -> None:
-        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
-            wait(
-                [self._waiting[0]]
-            )  # Ctrl-C may come while waiting, and then nothing must be forgotten
+    def _wait_until(self, max_waiting: int) -> None:
+        """Wait until at most so many batches of points are not written, and raise the errors of those that are."""
+        while self._waiting:
+            if len(self._waiting) <= max_waiting and not self._waiting[0].done():
+                return
+            # Ctrl-C may come while waiting; then the batch must stay in the queue.
+            wait([self._waiting[0]])
             self._waiting.popleft().result()
 
-    def _tell(self, points: Points) -> None:
-        if self._failed:
+    def _write(self, points: Points) -> None:
+        if self._has_failed:
             return
         try:
-            for step, signals in points:
-                for observer in self._observers:
-                    observer(step, signals)
-                time.sleep(
-                    0
-                )  # the thread that trains need not wait for the interpreter longer than one point takes
+            for step, data in points:
+                for writer in self._writers:
+                    writer(step, data)
+                # Release the interpreter, so that the training thread waits no longer than one point takes.
+                time.sleep(0)
             for flush in self._flushes:
                 flush()
         except BaseException:
-            self._failed = True
+            self._has_failed = True
             raise
 
 
-def _methods(observers: Sequence[Observer], name: str) -> list:
-    return [
-        getattr(observer, name) for observer in observers if hasattr(observer, name)
-    ]
+def _methods_of(writers: Sequence[Observer], name: str) -> list[Any]:
+    return [getattr(writer, name) for writer in writers if hasattr(writer, name)]

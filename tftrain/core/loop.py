@@ -1,217 +1,240 @@
-"""The host's side of training: it calls the graph, and tells all who watch what came of it."""
+"""The training loop on the host: it calls the compiled steps, and reports what came of them to callbacks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-from tftrain.core.background import Points
-from tftrain.core.bad_steps import BadStep, StepHistory
-from tftrain.core.callback import Callback
+from tftrain.core.bad_steps import StepHistory
+from tftrain.core.callback import Callback, CallbackList
 from tftrain.core.compiled_steps import CallResult, CompiledSteps
 from tftrain.core.metric_aggregator import MetricAggregator, new_window
 from tftrain.core.schedule import MEASURED, NOTHING_DUE, NextEvent, Schedule, Segment
 from tftrain.core.state import TrainState
 from tftrain.core.timing import PhaseTimer
-from tftrain.core.types import BatchSource, LogData, NotFinite, Stop
+from tftrain.core.types import (
+    BadStep,
+    BatchSource,
+    LogData,
+    NotFinite,
+    Points,
+    Stop,
+)
 from tftrain.core.variables import parameter_names
+
+# Seconds of one call: progress should be seen, and Ctrl-C answered.
+QUICK_SECONDS = 0.2
+SLOW_SECONDS = 0.5
+
+Call = list[tuple[Segment, NextEvent]]  # the segments of a call, each with what is due
 
 
 def train(
-    programs: CompiledSteps,
+    compiled_steps: CompiledSteps,
     state: TrainState,
-    feed: BatchSource,
-    plan: Schedule,
-    sinks: Callback,
-    clock: Callable[[], float] = time.perf_counter,
+    source: BatchSource,
+    schedule: Schedule,
+    callbacks: Sequence[Callback] = (),
     *,
-    window: MetricAggregator | None = None,
+    aggregator: MetricAggregator | None = None,
+    timer: PhaseTimer | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Stop | None:
-    """Train from the state's step to the plan's last; what ended it early, where something did.
+    """Train from the state's step to the schedule's last.
 
-    A `window` that is given may hold steps of an earlier session.
+    Args:
+        compiled_steps: the graph of the step.
+        state: all variables of the run; `state.step` is where it begins.
+        source: the training batches.
+        schedule: when points, validation, plots and checkpoints are due.
+        callbacks: see `Callback` for when each method is called.
+        aggregator: one that may hold steps of an earlier session.
+        timer: takes the seconds by phase.
+        clock: measures how long a call takes, in seconds.
+
+    Returns:
+        Why the run ended before its last step; None where it did not.
     """
-    window = window or new_window(state, feed.steps_per_epoch)
-    pace, recent = (
-        StepsPerCall(plan.steps_per_call),
-        StepHistory(parameter_names(state.model), state.norm_range),
-    )
-    ledger, step, ready = sinks.ledger, int(state.step.numpy()), set()
-    while step < plan.total_steps:
-        most = min(feed.run_length(step), pace.steps, state.norm_range.look(step))
-        cut = plan.call_after(step, most, sinks.each_point or programs.each_point)
-        began, needs = clock(), _compile_keys(programs, feed, cut, step)
-        with ledger.phase("input"):
-            handle = feed.serve(step, cut[-1][0].end)
-        kind = "step" if needs <= ready else "compiling"
-        with ledger.phase(kind):
-            found = programs.run(handle, [stretch for stretch, _ in cut])
-        seconds, done = clock() - began, len(found.rows["finite"])
-        ledger.split(kind, "input", found.input)
-        if kind == "step":
-            _split_measured(ledger, cut, found)
-        ready |= needs
-        pace.adapt(done, seconds)
-        step += done
-        with ledger.phase("writing"):
-            sinks.on_call(
-                step, {name: values[-1] for name, values in found.rows.items()}
-            )
-            points = _points(cut, found, window, step, seconds)
-        recent.add(found.rows)
-        trouble = recent.trouble(step)
-        reason = (
-            _handle_bad_step(trouble, state, plan, sinks)
-            if trouble is not None
-            else None
+    timer = timer or PhaseTimer()
+    aggregator = aggregator or new_window(state, source.steps_per_epoch)
+    callbacks = CallbackList(callbacks, timer)
+    needs_each_point = callbacks.needs_each_point or compiled_steps.each_point
+    steps_per_call = StepsPerCall(schedule.steps_per_call)
+    history = StepHistory(parameter_names(state.model), state.norm_range)
+    compiled_kinds: set[StepKind] = set()
+    step = int(state.step.numpy())
+    callbacks.on_train_begin(step)
+    while step < schedule.total_steps:
+        limit = min(
+            source.run_length(step), steps_per_call.steps, state.norm_range.look(step)
         )
+        call = schedule.call_after(step, limit, needs_each_point)
+        start = clock()
+        result = _run_call(compiled_steps, source, call, step, compiled_kinds, timer)
+        seconds = clock() - start
+        rows = result.rows
+        steps_per_call.adapt(len(rows["finite"]), seconds)
+        step += len(rows["finite"])
+        callbacks.on_call_end(step, {name: values[-1] for name, values in rows.items()})
+        with timer.phase("writing"):
+            points = _aggregate_points(call, result, aggregator, step, seconds)
+        history.add(rows)
+        bad_step = history.check_last_step(step)
+        if bad_step is not None:
+            reason = _handle_bad_step(bad_step, state, schedule, callbacks)
+            if reason is not None:
+                if not points or points[-1][0] != step:
+                    points.append((step, aggregator.flush(step)))
+                callbacks.on_points(points)
+                return _end_training(step, reason, callbacks)
+        reason = _report_call(call, points, step, callbacks, timer)
         if reason is not None:
-            _deliver(
-                points
-                if points and points[-1][0] == step
-                else [*points, (step, window.flush(step))],
-                sinks,
-            )
-            return reason
-        reason = _dispatch(cut[-1], points, step, sinks) or sinks.asked()
-        if reason is not None:
-            return reason
-    return None
+            return _end_training(step, reason, callbacks)
+    return _end_training(step, None, callbacks)
 
 
-def _compile_keys(
-    programs: CompiledSteps,
-    feed: BatchSource,
-    cut: list[tuple[Segment, NextEvent]],
+def _end_training(
+    step: int, reason: Stop | None, callbacks: CallbackList
+) -> Stop | None:
+    callbacks.on_train_end(step, reason)
+    return reason
+
+
+# Whether the batch is the last of an epoch, which may be short, and whether the step is measured.
+StepKind = tuple[bool, bool]
+
+
+def _run_call(
+    compiled_steps: CompiledSteps,
+    source: BatchSource,
+    call: Call,
     step: int,
-) -> set[tuple[bool, bool]]:
-    """What is set up by the first step that needs it: XLA compiles each kind of step for each size of batch."""
-    if not programs.compiled:
+    compiled_kinds: set[StepKind],
+    timer: PhaseTimer,
+) -> CallResult:
+    """Run the steps of a call, and count its seconds as input, compilation, plain and measured steps."""
+    kinds = _step_kinds(compiled_steps, source, call, step)
+    phase = "step" if kinds <= compiled_kinds else "compiling"
+    compiled_kinds |= kinds
+    with timer.phase("input"):
+        handle = source.serve(step, call[-1][0].end)
+    with timer.phase(phase):
+        result = compiled_steps.run(handle, [segment for segment, _ in call])
+    timer.split(phase, "input", result.input)
+    if phase == "step":
+        steps = len(result.rows["finite"])
+        measured = sum(
+            segment.kind == MEASURED and segment.end <= steps for segment, _ in call
+        )
+        timer.count(steps - measured, measured)
+        timer.split("step", "measuring", result.measuring)
+    return result
+
+
+def _step_kinds(
+    compiled_steps: CompiledSteps, source: BatchSource, call: Call, step: int
+) -> set[StepKind]:
+    """Return the kinds of steps in a call: XLA compiles each when it first occurs, for each size of batch."""
+    if not compiled_steps.compiled:
         return {(False, False)}
-    needs, begin = set(), step
-    for stretch, _ in cut:
-        end, measured = step + stretch.end, stretch.kind == MEASURED
-        # An epoch ends with a batch that may be short.
-        needs |= {
-            (number % feed.steps_per_epoch == 0, False)
-            for number in range(begin + 1, end + 1 - measured)
-        }
-        if measured:
-            needs.add((end % feed.steps_per_epoch == 0, True))
+    kinds = set()
+    begin = step
+    for segment, _ in call:
+        end = step + segment.end
+        is_measured = segment.kind == MEASURED
+        for number in range(begin + 1, end + 1 - is_measured):
+            kinds.add((number % source.steps_per_epoch == 0, False))
+        if is_measured:
+            kinds.add((end % source.steps_per_epoch == 0, True))
         begin = end
-    return needs
+    return kinds
 
 
-def _split_measured(
-    ledger: PhaseTimer, cut: list[tuple[Segment, NextEvent]], found: CallResult
-) -> None:
-    """Tells the measured steps of a call apart, in the time that was counted for its steps."""
-    done = len(found.rows["finite"])
-    measured = sum(
-        stretch.kind == MEASURED and stretch.end <= done for stretch, _ in cut
-    )
-    ledger.count(done - measured, measured)
-    ledger.split("step", "measuring", found.measuring)
-
-
-def _points(
-    cut: list[tuple[Segment, NextEvent]],
-    found: CallResult,
-    window: MetricAggregator,
+def _aggregate_points(
+    call: Call,
+    result: CallResult,
+    aggregator: MetricAggregator,
     last_step: int,
     seconds: float,
 ) -> Points:
-    """The points that a call came to, which ended at `last_step`."""
-    done = len(found.rows["finite"])
+    """Return the points of a call that ended at `last_step`, with what the probes measured there."""
+    done = len(result.rows["finite"])
     steps = [
-        due.step
-        for stretch, due in cut
-        if stretch.kind != NOTHING_DUE and stretch.end <= done
+        event.step
+        for segment, event in call
+        if segment.kind != NOTHING_DUE and segment.end <= done
     ]
-    folded = window.aggregate(found.rows, seconds, steps, last_step, found.metrics)
+    points = aggregator.aggregate(
+        result.rows, seconds, steps, last_step, result.metrics
+    )
     return [
-        (step, point.merged(seen))
-        for (step, point), seen in zip(folded, found.signals, strict=True)
+        (step, point.merged(probed))
+        for (step, point), probed in zip(points, result.signals, strict=True)
     ]
-
-
-def _with(points: Points, step: int, signals: LogData) -> Points:
-    """The points with these signals at a step, which is that of the last one or a later one."""
-    if points and points[-1][0] == step:
-        return [*points[:-1], (step, points[-1][1].merged(signals))]
-    return [*points, (step, signals)]
 
 
 def _handle_bad_step(
-    trouble: BadStep, state: TrainState, plan: Schedule, sinks: Callback
+    bad_step: BadStep, state: TrainState, schedule: Schedule, callbacks: CallbackList
 ) -> Stop | None:
-    """Tell of a step that went wrong, and do what is to be done then; the reason to stop, where that is it."""
-    with sinks.ledger.phase("writing"):
-        sinks.on_trouble(trouble)
-    if plan.on_nonfinite == "stop":
-        return NotFinite(trouble.message)
-    with sinks.ledger.phase("checkpoints"):
-        reason = sinks.rewind(trouble) if plan.on_nonfinite == "rewind" else None
-    if trouble.kind == "spike":
-        state.norm_range.add_spike(trouble.step, trouble.rows["grad_norm"][-1])
+    """Report a bad step, and return the reason to end the run where there is one."""
+    reason = callbacks.on_bad_step(bad_step)
+    if schedule.on_nonfinite == "stop":
+        return NotFinite(bad_step.message)
+    if bad_step.kind == "spike":
+        state.norm_range.add_spike(bad_step.step, bad_step.rows["grad_norm"][-1])
     return reason
 
 
-def _dispatch(
-    last: tuple[Segment, NextEvent], points: Points, step: int, sinks: Callback
+def _report_call(
+    call: Call, points: Points, step: int, callbacks: CallbackList, timer: PhaseTimer
 ) -> Stop | None:
-    """Tell all whom these steps concern; the reason to stop, where an observer gives one."""
-    _, due = last
-    reached = step == due.step
-    if reached and due.views:
-        with sinks.ledger.phase("validation"):
-            for view in due.views:
-                points = _with(points, step, view(step))
-    reason = _deliver(points, sinks)
-    if reached and due.pictures:
-        sinks.draw(step)
-    if reached and due.checkpoint:
-        with sinks.ledger.phase("checkpoints"):
-            sinks.save(step)
-    return reason
+    """Validate, log, plot and save what is due after a call; return the reason to end the run where there is one."""
+    _, event = call[-1]
+    is_due = step == event.step
+    if is_due and event.views:
+        with timer.phase("validation"):
+            for view in event.views:
+                points = _merge_point(points, step, view(step))
+    reason = callbacks.on_points(points)
+    if is_due and event.pictures:
+        callbacks.on_plot(step)
+    if is_due and event.checkpoint:
+        callbacks.on_checkpoint(step)
+    return reason or callbacks.should_stop()
 
 
-def _deliver(points: Points, sinks: Callback) -> Stop | None:
-    """Every observer sees the signals, also after one has asked to stop."""
-    with sinks.ledger.phase("writing"):
-        sinks.record(points)
-    reason = None
-    with sinks.ledger.phase("checkpoints"):
-        for step, signals in points:
-            for observer in sinks.observers:
-                try:
-                    observer(step, signals)
-                except Stop as stop:
-                    reason = reason or stop
-    return reason
-
-
-QUICK_SECONDS, SLOW_SECONDS = (
-    0.2,
-    0.5,
-)  # of one call: progress should be seen, and Ctrl-C heard
+def _merge_point(points: Points, step: int, data: LogData) -> Points:
+    """Return the points with more data at a step, which is that of the last one or a later one."""
+    if points and points[-1][0] == step:
+        _, last = points[-1]
+        return [*points[:-1], (step, last.merged(data))]
+    return [*points, (step, data)]
 
 
 class StepsPerCall:
-    """Owns the length of calls: one step at first; then what is given, or else twice as many while calls are quick.
+    """How many steps the next call may have: one at first, then as configured.
 
-    The first call sets up the graph, and it is known how long that took only where it does little else.
+    With "auto" the number doubles while calls are quick, and halves when they are slow. The first call runs one step,
+    so that its time is compilation time.
+
+    Args:
+        setting: `training.steps_per_call`.
     """
 
-    def __init__(self, steps_per_call: int | Literal["auto"]):
-        self._given = steps_per_call
+    def __init__(self, setting: int | Literal["auto"]):
+        self._setting = setting
         self.steps = 1
 
     def adapt(self, steps: int, seconds: float) -> None:
-        """Take in how long a call of so many steps took."""
-        if self._given != "auto":
-            self.steps = self._given
+        """Choose the length of the next call.
+
+        Args:
+            steps: how many the last call had.
+            seconds: how long it took.
+        """
+        if self._setting != "auto":
+            self.steps = self._setting
         elif seconds > SLOW_SECONDS:
             self.steps = max(self.steps // 2, 1)
         elif seconds < QUICK_SECONDS and steps == self.steps:

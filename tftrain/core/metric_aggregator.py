@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tftrain.core.evaluate import metric_values
-from tftrain.core.types import LogData
+from tftrain.core.types import LogData, Rows
 from tftrain.core.variables import parameter_names
 
 if TYPE_CHECKING:
     from tftrain.core.state import TrainState
 
 
-Rows = Mapping[
-    str, np.ndarray
-]  # [steps] for each scalar, [steps, parameters] for each vector
 Columns = dict[str, np.ndarray]  # [points] for each number of a point
 Metrics = Sequence[
     Mapping[str, float] | None

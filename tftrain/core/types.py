@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 Tensor = Any  # a tf.Tensor in a graph, a NumPy array on the host
 Tree = Any  # a tensor, or a dict, list or tuple of trees
+# The numbers of several steps on the host, as NumPy arrays (this module imports nothing, for messages come before
+# NumPy): [steps] for each scalar, [steps, parameters] for each vector.
+Rows = Mapping[str, Any]
 
 
 class Batch(NamedTuple):
@@ -272,12 +275,32 @@ View = Callable[[int], LogData]  # made on the host at a step, such as validatio
 Observer = Callable[[int, LogData], None]  # eats signals; may have a close()
 
 
+Points = list[tuple[int, LogData]]  # logged points with their steps, in order
+
+
+class BadStep(NamedTuple):
+    """A step whose update was not applied.
+
+    Args:
+        step: its number; the first step is 1.
+        kind: what was wrong first: the `loss`, a `gradient` or the `update` was not finite, or the gradient norm is a
+            `spike`.
+        message: one line.
+        rows: the numbers of the last steps up to this one, at most `bad_steps.HISTORY_STEPS`.
+    """
+
+    step: int
+    kind: Literal["loss", "gradient", "update", "spike"]
+    message: str
+    rows: Rows
+
+
 class Stop(Exception):
-    """Raised by an observer to end the run in good order; says why."""
+    """Raised by a callback to end the run cleanly; the message says why."""
 
 
 class NotFinite(Stop):
-    """The reason that ends a run at a step that went wrong: at a NaN, an infinity, or a spike."""
+    """The reason that ends a run at a bad step: a NaN, an infinity or a spike."""
 
 
 # The names of before, for one version.

@@ -13,14 +13,14 @@ import tensorflow as tf
 
 from tftrain.core.types import Batch, BatchSource, DataSpec, Tree
 from tftrain.data.array_source import ArraySource
-from tftrain.data.batches import map_leaves, named_leaves
+from tftrain.data.batches import Split, map_leaves, named_leaves, take
 from tftrain.data.groups import take_groups
 from tftrain.data.number_types import PLAIN, Numbers, Whole
 from tftrain.data.preprocessing import Chain, Fitted, Preprocess, fit, tell_rounding
 from tftrain.data.records import RandomAccessRecords, as_dataset
 from tftrain.data.sampler import BatchOrder
 from tftrain.data.source import column_names, read_source
-from tftrain.data.splits import How, Split, split, take
+from tftrain.data.splits import How, split
 from tftrain.data.stream_source import StreamSource
 from tftrain.data.summary import (
     DataSummary,
@@ -81,6 +81,16 @@ class Data(NamedTuple):
     has_whole: bool  # whether x holds whole numbers or truth values
     large: dict[str, Whole]
     cast_for: Callable[[Numbers], Data]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that there are, the one that results are compared by first."""
+        sources = {
+            "validation": self.validation,
+            "test": self.test,
+            "train": self.train,
+        }
+        return [name for name, source in sources.items() if source is not None]
 
 
 def build_data(

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch, DataSpec, Tensor, Tree
-from tftrain.data.batches import map_leaves, named_leaves
+from tftrain.data.batches import Split, map_leaves, named_leaves, take
 from tftrain.data.number_types import (
     PLAIN,
     Numbers,
@@ -20,7 +20,6 @@ from tftrain.data.number_types import (
     settings_of,
 )
 from tftrain.data.records import RandomAccessRecords, as_dataset
-from tftrain.data.splits import Split, take
 from tftrain.runtime.errors import DataError
 
 CHUNK = 1024  # examples looked at together while fitting

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tftrain.core.types import Batch
-from tftrain.data.batches import map_leaves
+from tftrain.data.batches import Split, take
 from tftrain.data.records import RandomAccessRecords
 from tftrain.runtime.errors import DataError
 
@@ -18,13 +18,6 @@ How = Literal["auto", "shuffled", "stratified", "tail"]
 LEAST_CHUNKS = (
     64  # that each share is made of, where neighbors on the disk are drawn together
 )
-
-
-class Split(NamedTuple):
-    """Some of the data, and how many examples it has."""
-
-    data: Batch | RandomAccessRecords | tf.data.Dataset
-    examples: int
 
 
 def split(
@@ -84,11 +77,6 @@ def split(
     return {
         name: parts[name] for name in ("train", "validation", "test") if name in parts
     }
-
-
-def take(batch: Batch, rows: np.ndarray | slice) -> Batch:
-    """The given rows of arrays."""
-    return map_leaves(lambda leaf: leaf[rows], batch)
 
 
 def _counts_of(shares: dict[str, float], total: int, things: str) -> dict[str, int]:

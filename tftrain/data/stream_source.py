@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.types import Batch, Tensor, Tree
+from tftrain.core.types import Batch, BatchSource, Tensor, Tree
 from tftrain.data.preprocessing import Fitted, apply, has_fixed_shape
 from tftrain.data.records import THREADS, RandomAccessRecords, deterministic
 from tftrain.data.sampler import BatchOrder
@@ -236,3 +236,14 @@ def types_of(spec: Tree) -> dict[str, list]:
         "output_types": [leaf.dtype for leaf in leaves],
         "output_shapes": [leaf.shape for leaf in leaves],
     }
+
+
+def resume_cost(source: BatchSource) -> str | None:
+    """Return a line on what a resume costs where the data cannot be positioned; None where it can."""
+    replayed = source.replayed if isinstance(source, StreamSource) else 0
+    if not replayed:
+        return None
+    return (
+        f"data: a tf.data.Dataset cannot be positioned, so a resume reads up to {replayed} examples again; "
+        "data.cache: true keeps them in memory"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tftrain.core.types import Batch
 from tftrain.data.batches import named_leaves
-from tftrain.diagnostics.tables import layer_words, nonfinite_message
+from tftrain.diagnostics.layer_stats import describe_layer, describe_nonfinite
 
 if TYPE_CHECKING:
     from tftrain.diagnostics.layer_stats import LayerRow, ParameterRow, TraceStats
@@ -30,7 +30,7 @@ def locate_fault(table: TraceStats, batch: Batch) -> FaultReport:
     """The data, the weights, the first layer of the forward pass, or, where that is clean, of the backward pass."""
     data = bad_data(batch)
     spoiled = [
-        f"before the step {one.name} held {nonfinite_message(one.weight)}"
+        f"before the step {one.name} held {describe_nonfinite(one.weight)}"
         for one in table.parameters
         if one.weight.bad
     ]
@@ -90,7 +90,7 @@ def _gradient_words(one: ParameterRow) -> str:
         "" if np.isnan(one.share) else f", {one.share:.1%} of the square of the whole"
     )
     return (
-        f"{one.name}: {nonfinite_message(one.grad)}"
+        f"{one.name}: {describe_nonfinite(one.grad)}"
         if one.grad.bad
         else f"{one.name}: norm {one.grad.norm:.3g}{share}"
     )
@@ -101,16 +101,16 @@ def _forward(table: TraceStats) -> tuple[str | None, str | None]:
     for row in table.layers:
         if row.a.bad or (row.z is not None and row.z.bad):
             said = (
-                f"its z holds {nonfinite_message(row.z)}"
+                f"its z holds {describe_nonfinite(row.z)}"
                 if row.z and row.z.bad
-                else f"it gives {nonfinite_message(row.a)}"
+                else f"it gives {describe_nonfinite(row.a)}"
             )
             given = (
                 f"; {before.name} before it gives [{before.a.least:.3g}, {before.a.most:.3g}]"
                 if before
                 else ""
             )
-            said = f"forward pass: the first layer that went bad is {layer_words(row)}: {said}{given}"
+            said = f"forward pass: the first layer that went bad is {describe_layer(row)}: {said}{given}"
             return said + _weight_words(row, table), _own(row)
         before = row
     if not np.isfinite(table.loss):
@@ -134,13 +134,13 @@ def _backward(table: TraceStats) -> tuple[str, str | None]:
     above = None
     for row in reversed(table.layers):
         if row.arrived is not None and row.arrived.bad:
-            said = f"what {row.name} below it gets back holds {nonfinite_message(row.arrived)}"
+            said = f"what {row.name} below it gets back holds {describe_nonfinite(row.arrived)}"
             return _backward_words(
-                layer_words(above) if above else "the loss", said
+                describe_layer(above) if above else "the loss", said
             ), _own(above)
         if row.delta is not None and row.delta.bad:
             return _backward_words(
-                layer_words(row), f"its error term holds {nonfinite_message(row.delta)}"
+                describe_layer(row), f"its error term holds {describe_nonfinite(row.delta)}"
             ), _own(row)
         wrong = [
             one
@@ -148,8 +148,8 @@ def _backward(table: TraceStats) -> tuple[str, str | None]:
             if one.grad and one.grad.bad and table.layer_of(one.name) is row
         ]
         if wrong:
-            said = f"the gradient of {wrong[0].name} holds {nonfinite_message(wrong[0].grad)}"
-            return _backward_words(layer_words(row), said), _own(row)
+            said = f"the gradient of {wrong[0].name} holds {describe_nonfinite(wrong[0].grad)}"
+            return _backward_words(describe_layer(row), said), _own(row)
         above = row
     return (
         f"backward pass: every error term and every gradient is finite, their norm is {table.grad_norm:.3g}",

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tftrain.core.activation_ranges import DEAD_AT_ZERO, SATURATION_RANGE
 
-if TYPE_CHECKING:
-    from tftrain.diagnostics.layer_trace import LayerTrace, ModelTrace
+
+class LayerTrace(NamedTuple):
+    """One call of a layer, as arrays: what it added up, what it gave, and the error term that came back.
+
+    `z` is what the activation function got, None where there is none, and `a` itself where it changes nothing; `a` is
+    what the layer gave. `delta` is the gradient of the loss with respect to z, or else a, and `arrived` that with
+    respect to a: None where the loss does not reach it. `function` names the activation. Of several outputs the numbers
+    of all stand one behind the other.
+    """
+
+    name: str
+    kind: str  # the layer's class
+    function: str | None
+    z: np.ndarray | None
+    a: np.ndarray
+    delta: np.ndarray | None
+    arrived: np.ndarray | None
+
+
+class ModelTrace(NamedTuple):
+    """What `passes` saw: the layers in the order of the forward pass, and the parameters that are trained.
+
+    `grads` has an array for each parameter, of a sparse one the rows that the batch touched; None where the loss does
+    not reach it. `inputs` has the gradient with respect to each floating-point input that the loss reaches.
+    """
+
+    loss: float
+    layers: list[LayerTrace]
+    names: list[str]
+    params: list[np.ndarray]
+    grads: list[np.ndarray | None]
+    inputs: list[np.ndarray]
 
 
 class ValueStats(NamedTuple):
@@ -162,3 +192,19 @@ def length(values: np.ndarray) -> NormStats:
 def _path(name: str) -> str:
     """The name of a layer without its number, and without the number of the call."""
     return name.partition(".")[2].partition(" (call")[0]
+
+
+def describe_layer(row: LayerRow) -> str:
+    """Return a layer's name with its class and activation function, such as `000.dense (Dense, relu)`."""
+    function = f", {row.function}" if row.function else ""
+    return f"{row.name} ({row.kind}{function})"
+
+
+def describe_nonfinite(stats: ValueStats | NormStats) -> str:
+    """Return how many values are not finite, such as `3 NaN and 1 Inf of 64 numbers`."""
+    counts = []
+    if stats.nans:
+        counts.append(f"{stats.nans} NaN")
+    if stats.infs:
+        counts.append(f"{stats.infs} Inf")
+    return f"{' and '.join(counts)} of {stats.size} numbers"

@@ -18,6 +18,7 @@ from tftrain.core.numerics import Gradient, stored_values, sum_duplicate_rows
 from tftrain.core.scaled_objective import ScaledObjective
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 from tftrain.core.variables import parameter_names, preserve_state
+from tftrain.diagnostics.layer_stats import LayerTrace, ModelTrace
 
 _BY_INPUT = (
     keras.layers.ReLU,
@@ -26,39 +27,6 @@ _BY_INPUT = (
     keras.layers.ELU,
     keras.layers.Softmax,
 )
-
-
-class LayerTrace(NamedTuple):
-    """One call of a layer, as arrays: what it added up, what it gave, and the error term that came back.
-
-    `z` is what the activation function got, None where there is none, and `a` itself where it changes nothing; `a` is
-    what the layer gave. `delta` is the gradient of the loss with respect to z, or else a, and `arrived` that with
-    respect to a: None where the loss does not reach it. `function` names the activation. Of several outputs the numbers
-    of all stand one behind the other.
-    """
-
-    name: str
-    kind: str  # the layer's class
-    function: str | None
-    z: np.ndarray | None
-    a: np.ndarray
-    delta: np.ndarray | None
-    arrived: np.ndarray | None
-
-
-class ModelTrace(NamedTuple):
-    """What `passes` saw: the layers in the order of the forward pass, and the parameters that are trained.
-
-    `grads` has an array for each parameter, of a sparse one the rows that the batch touched; None where the loss does
-    not reach it. `inputs` has the gradient with respect to each floating-point input that the loss reaches.
-    """
-
-    loss: float
-    layers: list[LayerTrace]
-    names: list[str]
-    params: list[np.ndarray]
-    grads: list[np.ndarray | None]
-    inputs: list[np.ndarray]
 
 
 class _Call(NamedTuple):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tftrain.diagnostics.downstream import Downstream
     from tftrain.diagnostics.gradient_compare import GradientComparison
     from tftrain.diagnostics.layer_stats import (
-        LayerRow,
         NormStats,
         TraceStats,
         ValueStats,
@@ -73,21 +72,6 @@ def model_text(
     for name, kind, shape, count, trained in rows:
         shown.add_row(shorten(name), kind, shape, f"{count:,}", f"{trained:,}")
     return drawn(shown)
-
-
-def layer_words(row: LayerRow) -> str:
-    function = f", {row.function}" if row.function else ""
-    return f"{row.name} ({row.kind}{function})"
-
-
-def nonfinite_message(numbers: ValueStats | NormStats) -> str:
-    """Such as `3 NaN and 1 Inf of 64 numbers`."""
-    said = [
-        f"{count} {word}"
-        for count, word in ((numbers.nans, "NaN"), (numbers.infs, "Inf"))
-        if count
-    ]
-    return f"{' and '.join(said)} of {numbers.size} numbers"
 
 
 def columns(names: Iterable[str], words: int) -> Table:

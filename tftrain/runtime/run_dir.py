@@ -40,7 +40,7 @@ SPLITS = ("train", "validation", "test")  # the tables of results.json
 _PATTERN_CHARACTERS = set("*?[\\") - {os.sep}  # TensorFlow would expand them
 _MAX_STEP_DIGITS = 18  # of a step, which is an int64
 _MAX_NAME = 100  # characters of one component of a path
-_PROBE_BYTES = 2**16  # a disk with less room than this takes no run
+PROBE_BYTES = 2**16  # a disk with less room than this takes no run
 
 
 class RunFolderError(ValueError):
@@ -212,7 +212,7 @@ def acquire(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
             resources.enter_context(hold_lock(folder))
             with tempfile.TemporaryFile(dir=folder) as probe:
-                probe.write(bytes(_PROBE_BYTES))
+                probe.write(bytes(PROBE_BYTES))
         except OSError as error:
             resources.close()
             with suppress(OSError):

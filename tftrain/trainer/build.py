@@ -27,10 +27,10 @@ from tftrain.core.step import StepSpec
 from tftrain.core.types import Probe
 from tftrain.core.update import ParamEMA
 from tftrain.core.variables import names_of
+from tftrain.data.batches import take
 from tftrain.data.loader import Data, DataOptions, build_data
 from tftrain.data.number_types import FLOAT32, INTEGERS, PLAIN, Numbers
 from tftrain.data.preprocessing import Preprocess
-from tftrain.data.splits import take
 from tftrain.models import losses, serialization
 from tftrain.models.layer_names import reset_layer_names
 from tftrain.runtime.distribution import make_strategy, strategy_scope
@@ -64,7 +64,19 @@ from tftrain.trainer.user_code import expect, try_probe
 
 
 class RunContext(NamedTuple):
-    """All that a run needs, nothing of it started."""
+    """What `build_run` returns; whoever needs a part of it is given that part alone.
+
+    Args:
+        config: the checked config.
+        data: the splits, as the loss and the model take them.
+        objective: the model and its loss.
+        state: all variables of the run.
+        recipe: what a step is made of.
+        programs: the compiled steps.
+        total_steps: how many steps the run has.
+        new_metrics: makes fresh metric objects: validation must not share those of training.
+        strategy: a tf.distribute.Strategy, or None.
+    """
 
     config: Config
     data: Data
@@ -73,10 +85,8 @@ class RunContext(NamedTuple):
     recipe: StepSpec
     programs: CompiledSteps
     total_steps: int
-    new_metrics: Callable[
-        [], list
-    ]  # fresh metric objects: validation must not share those of training
-    strategy: Any  # a tf.distribute.Strategy, or None
+    new_metrics: Callable[[], list]
+    strategy: Any
 
 
 def build_run(config: Config) -> RunContext:

@@ -1,214 +1,27 @@
-"""Who is told of a run while it goes on: the files, the terminal, and those who have a say in it."""
+"""Callbacks of a run: the best checkpoint, early stopping, rates that follow a scalar, and signals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from tftrain.config.rules import rate_monitors, unlogged
-from tftrain.config.schema import Config
-from tftrain.config.yaml_parser import format_error
-from tftrain.core.background import Aside
-from tftrain.core.bad_steps import SkippedSteps
+from tftrain.core import replication
 from tftrain.core.callback import Callback
-from tftrain.core.timing import PhaseTimer
-from tftrain.core.types import LogData, Observer, Stop
+from tftrain.core.types import LogData, Rate, Stop, Tree
 from tftrain.core.variables import assign_values, read_values
-from tftrain.reporting.console import Console
-from tftrain.reporting.metrics_file import read_metrics
-from tftrain.reporting.plots.files import PlotFiles
-from tftrain.reporting.tensorboard.logger import TensorBoardLogger
-from tftrain.reporting.tensorboard.profiler import Profiler
-from tftrain.runtime import run_dir
-from tftrain.runtime.errors import InputError
 from tftrain.runtime.metric_mode import metric_mode
-
-if TYPE_CHECKING:
-    from tftrain.core.bad_steps import BadStep
-    from tftrain.trainer.build import RunContext
-    from tftrain.trainer.checkpointing import RunCheckpointer
-    from tftrain.trainer.incidents import Incidents
-    from tftrain.trainer.plotting import PlotCallback
-
-
-class CallbackList:
-    """Owns what a session writes while it trains: the `files` are observers that only write."""
-
-    def __init__(
-        self,
-        run: RunContext,
-        files: Sequence[Observer],
-        monitored: Monitors,
-        memory: RunCheckpointer,
-        incidents: Incidents,
-    ):
-        self._run, self._files, self._monitored, self._memory = (
-            run,
-            files,
-            monitored,
-            memory,
-        )
-        self._incidents = incidents
-        self._boards = [one for one in files if isinstance(one, TensorBoardLogger)]
-
-    @contextmanager
-    def sinks(
-        self,
-        folder: Path,
-        skips: SkippedSteps,
-        ledger: PhaseTimer,
-        each_point: bool,
-        gallery: PlotCallback,
-    ) -> Iterator[Callback]:
-        """Everyone who is told, of `each_point` before another step is taken; what writes is closed at the end."""
-        written = Aside(self._files)
-        with ExitStack() as ending:
-            ending.callback(ledger.timed("writing", written.close))
-            heard = [
-                skips.add,
-                *(one.on_call for one in self._files if isinstance(one, Console)),
-            ]
-            if self._files and self._run.config.log.profile:
-                profile = Profiler(folder, *self._run.config.log.profile)
-                ending.callback(profile.close)
-                heard.append(ledger.timed("profile", profile.on_call))
-                heard[-1](self._memory.start)
-            yield Callback(
-                self._watchers(written),
-                on_call=lambda step, row: [tell(step, row) for tell in heard],
-                save=self._saving(written, ledger),
-                draw=self._drawing(written, folder, gallery, ledger),
-                record=written,
-                on_trouble=ledger.timed("incidents", self._noting(written, skips)),
-                each_point=each_point,
-                ledger=ledger,
-            )
-
-    def _saving(self, written: Aside, ledger: PhaseTimer) -> Callable[[int], None]:
-        def save(step: int) -> None:
-            with ledger.phase(
-                "writing"
-            ):  # a run that goes on from here has all points up to here
-                written.drain()
-                for sync in [one.sync for one in self._files if hasattr(one, "sync")]:
-                    sync()
-            self._memory.save(step)
-
-        return save
-
-    def _drawing(
-        self, written: Aside, folder: Path, gallery: PlotCallback, ledger: PhaseTimer
-    ) -> Callable[..., None]:
-        shown = [*self._boards, PlotFiles(folder / run_dir.PICTURES)]
-
-        def draw(step: int, last: bool = False) -> None:
-            written.drain()  # pictures show the curves so far, and the files are that thread's
-            found = gallery.draw(
-                step, lambda: read_metrics(folder / run_dir.METRICS), last
-            )
-            if found.images:
-                for observer in shown:
-                    observer(step, found)
-                for board in self._boards:
-                    board.flush()
-
-        return (
-            ledger.timed("pictures", draw)
-            if self._files
-            else lambda step, last=False: None
-        )
-
-    def _noting(self, written: Aside, skips: SkippedSteps) -> Callable[[BadStep], None]:
-        def note(trouble: BadStep) -> None:
-            skips.record(trouble.step, trouble.kind == "spike")
-            found = self._incidents.add(trouble)
-            if found.texts:
-                written.drain()  # the files are that thread's
-                for board in self._boards:
-                    board(trouble.step, found)
-
-        return note
-
-    def _watchers(self, written: Aside) -> list[Observer]:
-        best, stopping, _ = self._monitored
-        heeding = [self._heed] if self._run.recipe.rate.heed else []
-
-        def keep(step: int) -> None:
-            written.drain()  # what is remembered of the points is of all up to here
-            self._memory.save_best(step)
-
-        keeping = [BestCheckpointSaver(keep, best)] if best else []
-        return [*heeding, *keeping, *([stopping] if stopping else [])]
-
-    def _heed(self, step: int, signals: LogData) -> None:
-        """Lets the rate see what was logged."""
-        held = self._run.state.rate
-        assign_values(
-            held, self._run.recipe.rate.heed(read_values(held), signals.scalars)
-        )
-
-
-class Monitors(NamedTuple):
-    """Who watches a scalar; None where nobody asked. `scalars` are all that is watched, also by the learning rate."""
-
-    best: BestTracker | None
-    stopping: EarlyStopping | None
-    scalars: tuple[str, ...] = ()
-
-    def by_name(self) -> dict[str, Any]:
-        owners = {"best": self.best, "stopping": self.stopping}
-        return {name: owner for name, owner in owners.items() if owner is not None}
-
-
-def make_monitors(config: Config, validated: bool, metrics: Sequence[str]) -> Monitors:
-    """Who watches which scalar; raises InputError where it is one that will not be there.
-
-    `validated` is whether there is a validation, `metrics` are the names of what is logged beside the loss.
-    """
-    best, stopping = config.checkpoint.best, config.training.early_stopping
-    if best == "auto":
-        best = "val_loss" if validated else None
-    if config.checkpoint.restore_best and best is None:
-        message = "given true, but there is no best checkpoint; name a scalar in checkpoint.best"
-        raise _refused(config, "checkpoint.restore_best", message)
-    watched = {
-        "checkpoint.best": best,
-        "training.early_stopping.monitor": stopping and stopping.monitor,
-    }
-    watched |= rate_monitors(config.optimizer, "optimizer")
-    for path, name in watched.items():
-        missing = _missing(name, validated, metrics) if name is not None else None
-        if missing:
-            raise _refused(config, path, missing)
-    return Monitors(
-        BestTracker(best, config.checkpoint.mode) if best else None,
-        EarlyStopping(
-            stopping.monitor, stopping.patience, stopping.min_delta, stopping.mode
-        )
-        if stopping
-        else None,
-        tuple(name for name in watched.values() if name is not None),
-    )
-
-
-def _missing(name: str, validated: bool, metrics: Sequence[str]) -> str | None:
-    if name.startswith("val_") and not validated:
-        return (
-            f"'{name}' is asked for, but the data has no validation split; give data.validation a share such as 0.1, "
-            "or watch 'loss'"
-        )
-    return unlogged(name, metrics)
-
-
-def _refused(config: Config, path: str, message: str) -> InputError:
-    return InputError(format_error(config.place(path), path, message))
+from tftrain.trainer.signals import SignalState, StopRequested
 
 
 class BestTracker:
-    """Owns the best value of a scalar so far; NaN and infinity are never better."""
+    """The best value of a scalar so far; NaN and infinity are never better.
+
+    Args:
+        monitor: the name of the scalar, such as `val_loss`.
+        mode: `min`, `max`, or `auto` for what the name tells.
+        min_delta: a value is better only by more than this.
+    """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
         self.monitor = monitor
@@ -217,41 +30,71 @@ class BestTracker:
         self._sign = 1.0 if metric_mode(monitor, mode) == "min" else -1.0
         self._min_delta = min_delta
 
-    def improved(self, step: int, value: float) -> bool:
-        """Takes a value in; returns whether it is better by more than `min_delta`."""
+    @property
+    def is_of_training(self) -> bool:
+        """Whether the scalar is one of training, not of validation."""
+        return not self.monitor.startswith("val_")
+
+    def update(self, step: int, value: float) -> bool:
+        """Take in a value, and return whether it is the best so far.
+
+        Args:
+            step: the step that it is of.
+            value: that of the scalar.
+        """
         value = float(value)
-        first = self.value is None
-        better = math.isfinite(value) and (
-            first or self._sign * (self.value - value) > self._min_delta
-        )
-        if better:
-            self.value, self.step = value, step
-        return better
+        if not math.isfinite(value):
+            return False
+        if self.value is not None:
+            improvement = self._sign * (self.value - value)
+            if improvement <= self._min_delta:
+                return False
+        self.value = value
+        self.step = step
+        return True
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
         return {"best": self.value, "best_step": self.step}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.value, self.step = state["best"], state["best_step"]
+        """Take over what a checkpoint kept."""
+        self.value = state["best"]
+        self.step = state["best_step"]
 
 
-class BestCheckpointSaver:
-    """An observer that saves with `save_best(step)` whenever the monitored scalar is better than ever before."""
+class BestCheckpointSaver(Callback):
+    """Saves a checkpoint whenever the monitored scalar is better than ever before.
+
+    Args:
+        save_best: called with the step.
+        best: of the scalar.
+    """
+
+    phase = "checkpoints"
 
     def __init__(self, save_best: Callable[[int], Any], best: BestTracker):
         self._save_best = save_best
         self.best = best
+        self.needs_each_point = best.is_of_training
 
-    def __call__(self, step: int, signals: LogData) -> None:
-        value = signals.scalars.get(self.best.monitor)
-        if value is not None and self.best.improved(step, value):
+    def on_log(self, step: int, data: LogData) -> None:
+        """Save where the point has a better value."""
+        value = data.scalars.get(self.best.monitor)
+        if value is not None and self.best.update(step, value):
             self._save_best(step)
 
 
-class EarlyStopping:
-    """An observer that raises Stop once the scalar has not improved by more than `min_delta` for `patience` looks.
+class EarlyStopping(Callback):
+    """Ends the run once a scalar has not improved for some evaluations.
 
-    A look is a step at which the scalar was logged.
+    An evaluation is a step at which the scalar was logged.
+
+    Args:
+        monitor: the name of the scalar, such as `val_loss`.
+        patience: how many evaluations without an improvement end the run.
+        min_delta: an improvement is more than this.
+        mode: `min`, `max`, or `auto` for what the name tells.
     """
 
     def __init__(
@@ -259,32 +102,104 @@ class EarlyStopping:
     ):
         self.best = BestTracker(monitor, mode, min_delta)
         self._patience = patience
-        self._looks = 0
+        self._evaluations = 0  # since the last improvement
+        self.needs_each_point = self.best.is_of_training
 
-    def __call__(self, step: int, signals: LogData) -> None:
-        value = signals.scalars.get(self.best.monitor)
+    def on_log(self, step: int, data: LogData) -> None:
+        """Count an evaluation.
+
+        Raises:
+            Stop: it was the last one.
+        """
+        value = data.scalars.get(self.best.monitor)
         if value is None:
             return
-        self._looks = 0 if self.best.improved(step, value) else self._looks + 1
+        if self.best.update(step, value):
+            self._evaluations = 0
+        else:
+            self._evaluations += 1
         if self.is_over():
             raise Stop(self.reason())
 
     def is_over(self) -> bool:
-        return self._looks >= self._patience
+        """Return whether the run is to end."""
+        return self._evaluations >= self._patience
 
     def may_be_next(self) -> bool:
-        """Whether one more look without an improvement ends the run."""
-        return self._looks + 1 >= self._patience
+        """Return whether one more evaluation without an improvement ends the run."""
+        return self._evaluations + 1 >= self._patience
 
     def state(self) -> dict[str, Any]:
-        return self.best.state() | {"looks": self._looks}
+        """Return what a checkpoint keeps."""
+        return self.best.state() | {"looks": self._evaluations}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint kept."""
         self.best.restore(state)
-        self._looks = state["looks"]
+        self._evaluations = state["looks"]
 
     def reason(self) -> str:
-        looks = f"{self._looks} look{'s' if self._looks > 1 else ''}"
+        """Return why the run ends, in one line."""
+        plural = "s" if self._evaluations > 1 else ""
+        count = f"{self._evaluations} evaluation{plural}"
         if self.best.value is None:
-            return f"{self.best.monitor} has not been finite for {looks}"
-        return f"{self.best.monitor} has not improved on {self.best.value:.4g} for {looks} since step {self.best.step}"
+            return f"{self.best.monitor} has not been finite for {count}"
+        return (
+            f"{self.best.monitor} has not improved on {self.best.value:.4g} for {count} "
+            f"since step {self.best.step}"
+        )
+
+
+class Monitors(NamedTuple):
+    """What watches a scalar in a run.
+
+    Args:
+        best: for the best checkpoint; None where none is kept.
+        stopping: None without early stopping.
+        rate_monitors: the scalars that the learning rate follows.
+    """
+
+    best: BestTracker | None
+    stopping: EarlyStopping | None
+    rate_monitors: tuple[str, ...] = ()
+
+
+class RateFeedback(Callback):
+    """Passes logged scalars to a learning rate that follows them, such as `plateau`.
+
+    Args:
+        rate: with a `heed`.
+        variables: its state, which the step reads.
+        monitors: the scalars that it follows; none where that is not known.
+    """
+
+    phase = "checkpoints"
+
+    def __init__(self, rate: Rate, variables: Tree, monitors: tuple[str, ...]):
+        self._heed = rate.heed
+        self._variables = variables
+        is_validation = [name.startswith("val_") for name in monitors]
+        self.needs_each_point = not monitors or not all(is_validation)
+
+    def on_log(self, step: int, data: LogData) -> None:
+        """Update the state of the rate."""
+        state = self._heed(read_values(self._variables), data.scalars)
+        assign_values(self._variables, state)
+
+
+class StopOnSignal(Callback):
+    """Ends training after the call in which a signal came.
+
+    Args:
+        signals: the signals of this process.
+        strategy: a tf.distribute.Strategy, or None; of several workers, one that was signalled is enough.
+    """
+
+    def __init__(self, signals: SignalState, strategy: Any):
+        self._signals = signals
+        self._strategy = strategy
+
+    def should_stop(self) -> StopRequested | None:
+        """Return the reason to stop where a worker was signalled."""
+        number = replication.max_over_workers(self._signals.number, self._strategy)
+        return StopRequested(number) if number else None

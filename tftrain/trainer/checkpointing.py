@@ -1,107 +1,164 @@
-"""What a run remembers from one session to the next: its checkpoints, and in them what is held outside of variables."""
+"""The checkpoints of a run, and in them what callbacks keep outside of variables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tftrain.core import replication
+from tftrain.core.callback import Callback
 from tftrain.core.checkpoint import CheckpointManager
+from tftrain.core.state import TrainState
 from tftrain.runtime import run_dir, untrusted
 from tftrain.runtime.errors import InputError, TrainingError
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
 
-if TYPE_CHECKING:
-    from tftrain.trainer.build import RunContext
+# What reading plain values that are not what a run writes may raise.
+_MALFORMED = (
+    Unreadable,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    IndexError,
+)
 
 
-class RunCheckpointer:
-    """Owns the checkpoints of a run; each of the `owners` has a `state()` to be kept and a `restore(state)`."""
+class Stateful(Protocol):
+    """What a checkpoint keeps as plain values, such as a count."""
 
-    def __init__(self, run: RunContext, folder: Path, owners: Mapping[str, Any]):
-        self._run, self._folder, self._owners = run, folder, owners
+    def state(self) -> dict[str, Any]:
+        """Return them, as JSON takes them."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+
+
+class RunCheckpointer(Callback):
+    """Saves and restores the checkpoints of a run.
+
+    Args:
+        folder: that of the run.
+        state: all variables of the run.
+        max_to_keep: how many checkpoints stay, beside the best.
+        strategy: a tf.distribute.Strategy, or None.
+
+    Attributes:
+        start: the step that the session begins after.
+        saved: the step of the last checkpoint; None before there is one.
+        ended: why a NaN or an infinity ended the run; None where none did.
+    """
+
+    phase = "checkpoints"
+
+    def __init__(
+        self, folder: Path, state: TrainState, max_to_keep: int, strategy: Any
+    ):
+        self._folder = folder
+        self._state = state
+        self._strategy = strategy
+        self._stateful: dict[str, Stateful] = {}
         self._checkpoints = CheckpointManager(
-            folder / run_dir.CHECKPOINTS, run.state, run.config.checkpoint.keep
+            folder / run_dir.CHECKPOINTS, state, max_to_keep
         )
-        self.start = 0  # the step that the session begins after
-        self.saved: int | None = None  # the step of the last checkpoint
-        self.ended: str | None = (
-            None  # why a NaN or an infinity ended the run, where one did
-        )
+        self.start = 0
+        self.saved: int | None = None
+        self.ended: str | None = None
 
-    def restore(self, folder: Path) -> None:
-        """Go on from the last checkpoint in a run's folder, where there is one."""
+    def track(self, name: str, stateful: Stateful) -> None:
+        """Keep the state of an object in each checkpoint.
+
+        Args:
+            name: its key there, which is part of the file format.
+            stateful: the object.
+        """
+        self._stateful[name] = stateful
+
+    def restore_run(self, folder: Path) -> None:
+        """Restore the last checkpoint in a run's folder, where there is one.
+
+        Args:
+            folder: that of the checkpointer, or for a worker that is not the chief that of the chief.
+
+        Raises:
+            InputError: it cannot be read, or the workers see different ones.
+        """
         self._checkpoints.sweep()
-        own = folder == self._folder  # but for a worker that is not the chief
-        checkpoints = (
-            self._checkpoints
-            if own
-            else CheckpointManager(folder / run_dir.CHECKPOINTS, self._run.state)
-        )
+        checkpoints = self._checkpoints
+        if folder != self._folder:
+            checkpoints = CheckpointManager(folder / run_dir.CHECKPOINTS, self._state)
         try:
             step = checkpoints.restore_latest()
         except ValueError as error:
             raise InputError(f"cannot go on with {folder}: {error}") from None
-        (first,) = replication.of_first([step or 0], self._run.strategy)
-        if first != (step or 0):
+        (chief_step,) = replication.of_first([step or 0], self._strategy)
+        if chief_step != (step or 0):
             raise InputError(
-                f"cannot go on with {folder}: the chief is at step {first:.0f}, this worker sees {step}"
+                f"cannot go on with {folder}: the chief is at step {chief_step:.0f}, this worker sees {step}"
             )
         if step is None:
             return
-        self.start = self.saved = step
+        self.start = step
+        self.saved = step
         try:
-            remembered = untrusted.parse_json(
-                self._run.state.host.text, folder / run_dir.CHECKPOINTS
-            )
-            for name, owner in self._owners.items():
-                if name in remembered:
-                    owner.restore(remembered[name])
-            self.ended = remembered.get("ended")
-        except (
-            Unreadable,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            ArithmeticError,
-            IndexError,
-        ) as error:
-            why = f"what its checkpoint remembers is not what a run writes ({type(error).__name__}: {error})"
-            raise InputError(printable(f"cannot go on with {folder}: {why}")) from None
+            self._restore_stateful(folder / run_dir.CHECKPOINTS)
+        except _MALFORMED as error:
+            problem = f"what its checkpoint remembers is not what a run writes ({type(error).__name__}: {error})"
+            raise InputError(
+                printable(f"cannot go on with {folder}: {problem}")
+            ) from None
+
+    def on_checkpoint(self, step: int) -> None:
+        """Save a checkpoint."""
+        self.save(step)
 
     def save(self, step: int) -> None:
-        self._remember()
+        """Save a checkpoint of this step."""
+        self._store_stateful()
         self._checkpoints.save(step)
         self.saved = step
 
     def save_best(self, step: int) -> None:
-        self._remember()
+        """Save the best checkpoint, which is of this step."""
+        self._store_stateful()
         self._checkpoints.save_best(step)
 
-    def back(self) -> int:
-        """Put the state back to the last checkpoint; its step. What the owners hold stays."""
+    def restore_latest(self) -> int:
+        """Restore the variables from the last checkpoint, and return its step; the stateful objects stay.
+
+        Raises:
+            TrainingError: there is none that can be read.
+        """
         try:
             return self._checkpoints.restore_latest()
         except ValueError as error:
             raise TrainingError(f"cannot go back: {error}") from None
 
     def has_best(self) -> bool:
-        """Whether there is a best checkpoint."""
+        """Return whether there is a best checkpoint."""
         return self._checkpoints.has_best()
 
     def restore_best(self) -> int | None:
-        """Put the state back to the best checkpoint; its step, or None where there is none."""
+        """Restore the variables from the best checkpoint, and return its step; None where there is none.
+
+        Raises:
+            InputError: it cannot be read.
+        """
         try:
             return self._checkpoints.restore_best()
         except ValueError as error:
             raise InputError(f"checkpoint.restore_best: {error}") from None
 
-    def _remember(self) -> None:
-        remembered = {name: owner.state() for name, owner in self._owners.items()} | {
-            "ended": self.ended
-        }
-        self._run.state.host.text = json.dumps(remembered)
+    def _store_stateful(self) -> None:
+        states = {name: item.state() for name, item in self._stateful.items()}
+        self._state.host.text = json.dumps(states | {"ended": self.ended})
+
+    def _restore_stateful(self, source: Path) -> None:
+        states = untrusted.parse_json(self._state.host.text, source)
+        for name, item in self._stateful.items():
+            if name in states:
+                item.restore(states[name])
+        self.ended = states.get("ended")

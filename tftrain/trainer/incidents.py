@@ -1,4 +1,4 @@
-"""Incident folders: a step that went wrong, with all that is needed to repeat it."""
+"""Incident folders: a bad step, with all that is needed to repeat it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core.bad_steps import BadStep
+from tftrain.config.schema import Config
+from tftrain.core.callback import Callback
 from tftrain.core.checkpoint import CheckpointManager
-from tftrain.core.metric_aggregator import PER_PARAMETER, Rows
-from tftrain.core.types import Batch, LogData
+from tftrain.core.metric_aggregator import PER_PARAMETER
+from tftrain.core.state import TrainState
+from tftrain.core.types import (
+    BadStep,
+    Batch,
+    BatchSource,
+    LogData,
+    Objective,
+    Observer,
+    Rows,
+)
 from tftrain.core.variables import parameter_names
 from tftrain.data.batches import map_leaves, named_leaves
 from tftrain.diagnostics.fault import FaultReport, locate_fault, worst_gradients
-from tftrain.diagnostics.layer_stats import summarize
+from tftrain.diagnostics.layer_stats import TraceStats, summarize
 from tftrain.diagnostics.layer_trace import passes
 from tftrain.reporting.metrics_file import NOT_FINITE, to_json_line
 from tftrain.runtime import run_dir, untrusted
@@ -36,81 +45,102 @@ from tftrain.runtime.npz import read_npz
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.runtime.zip_clock import zip_clock
 
-if TYPE_CHECKING:
-    from tftrain.config.schema import Config
-    from tftrain.core.bad_steps import BadStep
-    from tftrain.core.metric_aggregator import Rows
-    from tftrain.diagnostics.layer_stats import TraceStats
-    from tftrain.trainer.build import RunContext
+# What lies in an incident's folder.
+BATCH = "batch.npz"
+STATE = "state"
+SIGNALS = "signals.jsonl"
+TEXT = "incident.txt"
+MAX_INCIDENTS = 10  # folders in a run
 
 
-BATCH, STATE, SIGNALS, TEXT = "batch.npz", "state", "signals.jsonl", "incident.txt"
-MOST = 10  # folders in a run
+class IncidentRecorder(Callback):
+    """Writes a folder for each of the first steps that go wrong, with all that is needed to repeat the step.
 
+    Args:
+        folder: that of the run.
+        config: its config.
+        objective: the model and its loss.
+        state: all variables of the run.
+        source: the training batches.
+        show_text: called with the step and the text for TensorBoard.
+    """
 
-class Incidents:
-    """Owns the incident folders of a run; only the first steps that go wrong get one, and Skips counts all of them."""
+    phase = "incidents"
 
-    def __init__(self, run: RunContext, folder: Path):
-        self._run, self._folder = run, folder / run_dir.INCIDENTS
-        self.last: Path | None = (
-            None  # the folder of the last step that went wrong, where it has one
-        )
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        objective: Objective,
+        state: TrainState,
+        source: BatchSource,
+        show_text: Observer,
+    ):
+        self._folder = folder / run_dir.INCIDENTS
+        self._config = config
+        self._objective = objective
+        self._state = state
+        self._source = source
+        self._show_text = show_text
+        self._last: Path | None = None  # the folder of the last bad step, if it has one
 
-    def add(self, trouble: BadStep) -> LogData:
-        """Write down a step that went wrong, and give the text for TensorBoard.
+    def on_bad_step(self, bad_step: BadStep) -> None:
+        """Write the folder of a bad step, unless there are MAX_INCIDENTS already.
 
-        Nothing that fails here, such as a full disk, is worse than what is being told: it is a warning.
+        What fails here, such as a full disk, is less bad than what is reported: it is a warning.
         """
-        self.last = None
-        if len(_there(self._folder)) >= MOST:
-            return LogData()
-        final = self._folder / f"{trouble.step:08d}"
+        self._last = None
+        if len(_incident_folders(self._folder)) >= MAX_INCIDENTS:
+            return
+        folder = self._folder / f"{bad_step.step:08d}"
         try:
-            text = self._write(trouble, final)
+            text = self._write(bad_step, folder)
         except Exception as error:
-            why = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(
-                f"the incident of step {trouble.step} could not be written: {why}",
+                f"the incident of step {bad_step.step} could not be written: {reason}",
                 stacklevel=2,
             )
-            return LogData()
-        self.last = final
-        return LogData(texts={f"incidents/{final.name}": f"```\n{text}```\n"})
+            return
+        self._last = folder
+        texts = {f"incidents/{folder.name}": f"```\n{text}```\n"}
+        self._show_text(bad_step.step, LogData(texts=texts))
 
-    def remark(self) -> str:
-        """What to add to the line that ends a run."""
-        return f"; see {self.last / TEXT}" if self.last else ""
+    def pointer(self) -> str:
+        """Return what to add to the message that ends a run: where the last bad step is described."""
+        return f"; see {self._last / TEXT}" if self._last else ""
 
-    def _write(self, trouble: BadStep, final: Path) -> str:
-        run, feed, making = self._run, self._run.data.train, draft_path(final)
-        batch = map_leaves(
-            np.asarray, feed.batch(feed.serve(trouble.step - 1, 1), tf.constant(0))
-        )
-        scale = float(trouble.rows["loss_scale"][-1]) if run.state.loss_scale else 1.0
+    def _write(self, bad_step: BadStep, folder: Path) -> str:
+        draft = draft_path(folder)
+        batch = self._read_batch(bad_step.step)
+        has_loss_scale = self._state.loss_scale is not None
+        scale = float(bad_step.rows["loss_scale"][-1]) if has_loss_scale else 1.0
         try:
             make_folder(self._folder)
             sweep_drafts(self._folder)
-            making.mkdir()
-            with _before(run, trouble.step, scale):
-                CheckpointManager(making / STATE, run.state).save(trouble.step - 1)
-                table = summarize(passes(run.objective, batch, scale, run.state.carry))
-            text = incident_report(
-                trouble, locate_fault(table, batch), table, run.config, final
-            )
+            draft.mkdir()
+            with _state_before(self._state, bad_step.step, scale):
+                CheckpointManager(draft / STATE, self._state).save(bad_step.step - 1)
+                trace = passes(self._objective, batch, scale, self._state.carry)
+            table = summarize(trace)
+            fault = locate_fault(table, batch)
+            text = incident_report(bad_step, fault, table, self._config, folder)
             with zip_clock():
-                np.savez(making / BATCH, **named_leaves(batch))
-            lines = signal_lines(
-                trouble.rows, trouble.step, parameter_names(run.state.model)
-            )
-            (making / SIGNALS).write_bytes(b"".join(map(to_json_line, lines)))
-            write_text(making / TEXT, text)
-            if final.exists():  # of a session before, which came to the same step
-                shutil.rmtree(final)
-            commit(making, final)
+                np.savez(draft / BATCH, **named_leaves(batch))
+            names = parameter_names(self._state.model)
+            lines = signal_lines(bad_step.rows, bad_step.step, names)
+            (draft / SIGNALS).write_bytes(b"".join(map(to_json_line, lines)))
+            write_text(draft / TEXT, text)
+            if folder.exists():  # of an earlier session, which came to the same step
+                shutil.rmtree(folder)
+            commit(draft, folder)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
         return text
+
+    def _read_batch(self, step: int) -> Batch:
+        handle = self._source.serve(step - 1, 1)
+        return map_leaves(np.asarray, self._source.batch(handle, tf.constant(0)))
 
 
 def signal_lines(
@@ -167,26 +197,25 @@ def read_signals(folder: Path) -> dict[str, float]:
         ) from None
 
 
-def _there(folder: Path) -> list[Path]:
-    return (
-        [path for path in folder.glob("*") if run_dir.is_step(path.name)]
-        if folder.is_dir()
-        else []
-    )
+def _incident_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.glob("*") if run_dir.is_step(path.name)]
 
 
 @contextmanager
-def _before(run: RunContext, step: int, scale: float) -> Iterator[None]:
-    """The count of steps and the loss scale as they were before the step, while it lasts."""
-    state = run.state
-    changed = [state.step, *([state.loss_scale.value] if state.loss_scale else [])]
-    after = [variable.numpy() for variable in changed]
-    for variable, value in zip(changed, (step - 1, scale), strict=False):
+def _state_before(state: TrainState, step: int, scale: float) -> Iterator[None]:
+    """Set the count of steps and the loss scale to what they were before a step, during the block."""
+    values = [(state.step, step - 1)]
+    if state.loss_scale:
+        values.append((state.loss_scale.value, scale))
+    current = [(variable, variable.numpy()) for variable, _ in values]
+    for variable, value in values:
         variable.assign(value)
     try:
         yield
     finally:
-        for variable, value in zip(changed, after, strict=True):
+        for variable, value in current:
             variable.assign(value)
 
 

@@ -1,12 +1,12 @@
-"""What writes a run down: its curves, TensorBoard's files, and the terminal."""
+"""The writers of a run: metrics.jsonl, TensorBoard's files and the terminal."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 
@@ -33,9 +33,6 @@ from tftrain.reporting.tensorboard.summaries import (
 from tftrain.runtime import run_dir
 from tftrain.runtime.environment import describe_environment, to_markdown
 
-if TYPE_CHECKING:
-    from tftrain.trainer.build import RunContext
-
 # TensorBoard's table of runs shows the first five settings until others are asked for.
 LOOKED_FOR = (
     "optimizer.learning_rate",
@@ -47,78 +44,119 @@ LOOKED_FOR = (
 
 
 def make_loggers(
-    run: RunContext, folder: Path, start: int, reservoirs: Reservoirs
+    folder: Path,
+    start: int,
+    config: Config,
+    model: keras.Model,
+    course: ProgressRange,
+    metrics: Sequence[str],
+    graph: Callable[[], Any],
+    reservoirs: Reservoirs,
 ) -> tuple[MetricsFile, TensorBoardLogger, Console]:
-    """Observers that only write, for a session that begins after step `start`."""
-    log, epoch = run.config.log, run.data.train.steps_per_epoch
+    """Return the writers of a session: called with (step, data), they write down all points.
+
+    Args:
+        folder: that of the run.
+        start: the step that the session begins after.
+        config: that of the run.
+        model: it is described in TensorBoard.
+        course: how many steps the run has.
+        metrics: the names of its metrics.
+        graph: makes the GraphDef of the step.
+        reservoirs: which points TensorBoard gets.
+    """
     reservoirs.begin(start)
-    metric = run.recipe.metrics[0].name if run.recipe.metrics else None
-    report_every = None if log.console == "auto" else in_steps(log.console, epoch)
-    trained = run.state.model.trainable_variables
-    sizes = {
-        name: math.prod(one.shape)
-        for name, one in zip(parameter_names(run.state.model), trained, strict=True)
-    }
-    graph = run.programs.graph() if log.graph and not start else None
-    return (
-        MetricsFile(folder / run_dir.METRICS, start),
-        TensorBoardLogger(folder, _notes(run), graph, start, sizes, reservoirs),
-        Console(ProgressRange(run.total_steps, epoch, start), metric, report_every),
+    trained = model.trainable_variables
+    pairs = zip(parameter_names(model), trained, strict=True)
+    sizes = {name: math.prod(variable.shape) for name, variable in pairs}
+    shows_graph = config.log.graph and start == 0
+    board = TensorBoardLogger(
+        folder,
+        _notes(config, model),
+        graph() if shows_graph else None,
+        start,
+        sizes,
+        reservoirs,
     )
+    report_every = None
+    if config.log.console != "auto":
+        report_every = in_steps(config.log.console, course.steps_per_epoch)
+    first_metric = metrics[0] if metrics else None
+    console = Console(course, first_metric, report_every)
+    return MetricsFile(folder / run_dir.METRICS, start), board, console
 
 
-def new_reservoirs(run: RunContext) -> Reservoirs:
-    """Those of a run; how often there are points is left to the config where that says it, with a warning."""
-    log, epoch, wished = run.config.log, run.data.train.steps_per_epoch, set()
-    measured = (HISTOGRAMS, "histograms") if log.histograms else (SCALARS, "scalars")
-    for kind, key, time, most, plugin in (
+def new_reservoirs(
+    config: Config, total_steps: int, steps_per_epoch: int
+) -> Reservoirs:
+    """Return which points TensorBoard gets; what the config says about how often is obeyed, with a warning.
+
+    Args:
+        config: that of the run.
+        total_steps: of the run.
+        steps_per_epoch: of the training split.
+    """
+    log = config.log
+    measured_kind, measured_plugin = SCALARS, "scalars"
+    if log.histograms:
+        measured_kind, measured_plugin = HISTOGRAMS, "histograms"
+    settings = (
         ("training", "log.scalars", log.scalars, SCALARS, "scalars"),
-        ("measured", "log.histograms_every", log.histograms_every, *measured),
-    ):
-        if time not in ("auto", "never"):
-            wished.add(kind)
-            points = run.total_steps // in_steps(time, epoch)
-            if points > most:
-                warnings.warn(
-                    f"{key}: {time} makes some {points} points, of which TensorBoard shows {most}, taken by chance; "
-                    f"tensorboard --samples_per_plugin {plugin}={points} shows all of them",
-                    stacklevel=2,
-                )
-    _tell_pictures(run)
-    return Reservoirs(
-        run.total_steps,
-        frozenset(wished),
-        run.config.training.early_stopping is not None,
+        (
+            "measured",
+            "log.histograms_every",
+            log.histograms_every,
+            measured_kind,
+            measured_plugin,
+        ),
     )
-
-
-def _tell_pictures(run: RunContext) -> None:
-    total, epoch = run.total_steps, run.data.train.steps_per_epoch
-    for part in run.config.log.pictures:
-        every = part.with_steps(epoch).option("every")
-        drawn = total // every + 1 if every else 0
-        if drawn > IMAGES:
+    obeyed = set()
+    for kind, key, time, limit, plugin in settings:
+        if time in ("auto", "never"):
+            continue
+        obeyed.add(kind)
+        points = total_steps // in_steps(time, steps_per_epoch)
+        if points > limit:
             warnings.warn(
-                f"log.pictures: {part.name} is drawn some {drawn} times, of which TensorBoard shows {IMAGES}, taken by "
-                f"chance; all are in pictures/, and tensorboard --samples_per_plugin images={drawn} shows them",
+                f"{key}: {time} makes some {points} points, of which TensorBoard shows {limit}, taken by chance; "
+                f"tensorboard --samples_per_plugin {plugin}={points} shows all of them",
+                stacklevel=2,
+            )
+    _warn_of_many_pictures(config, total_steps, steps_per_epoch)
+    may_end_early = config.training.early_stopping is not None
+    return Reservoirs(total_steps, frozenset(obeyed), may_end_early)
+
+
+def _warn_of_many_pictures(
+    config: Config, total_steps: int, steps_per_epoch: int
+) -> None:
+    for component in config.log.pictures:
+        period = component.with_steps(steps_per_epoch).option("every")
+        count = total_steps // period + 1 if period else 0
+        if count > IMAGES:
+            warnings.warn(
+                f"log.pictures: {component.name} is drawn some {count} times, of which TensorBoard shows {IMAGES}, "
+                "taken by chance; all are in pictures/, and tensorboard "
+                f"--samples_per_plugin images={count} shows them",
                 stacklevel=2,
             )
 
 
-def _notes(run: RunContext) -> list[SummaryValue]:
-    """What TensorBoard shows of a run beside its curves."""
-    config, model = run.config, run.state.model
+def _notes(config: Config, model: keras.Model) -> list[SummaryValue]:
+    """Return what TensorBoard shows of a run beside its curves."""
     notes = [
         text_note("config", fenced_yaml(to_yaml(config))),
         text_note("environment", to_markdown(describe_environment())),
         custom_scalars_layout(),
     ]
-    layers = _layers(model) if config.log.graph else None
-    return notes if layers is None else [*notes, keras_note(layers)]
+    layers = _model_json(model) if config.log.graph else None
+    if layers is not None:
+        notes.append(keras_note(layers))
+    return notes
 
 
-def _layers(model: keras.Model) -> str | None:
-    """A model's layers as JSON; None where it has code of its own in their place."""
+def _model_json(model: keras.Model) -> str | None:
+    """Return a model's layers as JSON; None for a model with code of its own."""
     if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
         return None
     try:
@@ -127,32 +165,32 @@ def _layers(model: keras.Model) -> str | None:
         return None
 
 
-def run_hparams(run: RunContext) -> RunHparams:
-    """What the table of runs shows of one."""
-    found = flat_hparams(run.config)
-    return RunHparams(found, _told_first(run.config, found), _compared(run), LOOKED_FOR)
+def run_hparams(
+    config: Config, metrics: Sequence[str], splits: Sequence[str]
+) -> RunHparams:
+    """Return what the table of runs shows of a run.
+
+    Args:
+        config: that of the run.
+        metrics: the names of its metrics.
+        splits: those that the run has, the one that matters most first.
+    """
+    settings = flat_hparams(config)
+    # The tags of the final table, the first metric before the loss, and of the gradient norm; the first is shown.
+    tags = result_tags([*metrics[:1], "loss"], splits)
+    return RunHparams(
+        settings,
+        _first_settings(config, settings),
+        [*tags, "Overview/log10_grad_norm"],
+        LOOKED_FOR,
+    )
 
 
-def _told_first(config: Config, names: Collection[str]) -> list[str]:
-    """The settings that were changed on the command line, then those that one looks for, of this run or of others."""
+def _first_settings(config: Config, names: Collection[str]) -> list[str]:
+    """Return the settings changed on the command line, then those that are usually compared."""
     changed = [
         name
         for name, place in config.places.items()
         if not place.line and name in names
     ]
     return list(dict.fromkeys([*changed, *LOOKED_FOR]))[: len(LOOKED_FOR)]
-
-
-def _compared(run: RunContext) -> list[str]:
-    """The tags of the figures of the final table, those of the first metric before the loss, and of the gradient norm.
-
-    The first is shown, of a split that this run has.
-    """
-    names = [*(metric.name for metric in run.recipe.metrics[:1]), "loss"]
-    feeds = {
-        "validation": run.data.validation,
-        "test": run.data.test,
-        "train": run.data.train,
-    }
-    splits = [split for split, feed in feeds.items() if feed is not None]
-    return [*result_tags(names, splits), "Overview/log10_grad_norm"]

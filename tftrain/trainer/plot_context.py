@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replication
-from tftrain.core.types import Batch, Tensor
+from tftrain.core.state import TrainState
+from tftrain.core.step import StepSpec
+from tftrain.core.types import Batch, BatchSource, DataSpec, Objective, Tensor
 from tftrain.core.variables import parameter_names, preserve_state, read_values
 from tftrain.data.batches import map_leaves, named_leaves
+from tftrain.diagnostics.layer_stats import ModelTrace
 from tftrain.diagnostics.layer_trace import make_tracer
 from tftrain.diagnostics.temporal_gradients import gradients_through_time
 from tftrain.reporting.metrics_file import Series
-
-if TYPE_CHECKING:
-    from tftrain.diagnostics.layer_trace import ModelTrace
-    from tftrain.trainer.build import RunContext
 
 _ROWS = 8192  # that the model is given at once
 
@@ -29,19 +28,40 @@ _ROWS = 8192  # that the model is given at once
 class PlotContextFactory:
     """Owns the graphs that pictures are made by, and the first training batches, which they are made of.
 
-    To be made before training begins: a feed of a stream cannot be asked for other steps in between.
+    To be made before training begins: a stream cannot be asked for other steps in between.
+
+    Args:
+        objective: the model and its loss.
+        recipe: what a step is made of.
+        state: all variables of the run.
+        source: the training batches.
+        facts: about the data.
+        strategy: a tf.distribute.Strategy, or None.
+        batches: how many batches plots can ask for.
     """
 
-    def __init__(self, run: RunContext, batches: int = 1):
-        self.run, feed = run, run.data.train
+    def __init__(
+        self,
+        objective: Objective,
+        recipe: StepSpec,
+        state: TrainState,
+        source: BatchSource,
+        facts: DataSpec,
+        strategy: Any,
+        batches: int = 1,
+    ):
+        self.objective = objective
+        self.state = state
+        self.facts = facts
+        self._recipe = recipe
+        self._strategy = strategy
         self._moving: dict[
             tuple[tuple[int, int], ...], Callable[[Tensor], Tensor]
         ] = {}  # by the numbers that move
         self._batches = []
-        for step in range(min(batches, feed.steps_per_epoch)):
-            self._batches.append(
-                map_leaves(np.asarray, feed.batch(feed.serve(step, 1), tf.constant(0)))
-            )
+        for step in range(min(batches, source.steps_per_epoch)):
+            batch = source.batch(source.serve(step, 1), tf.constant(0))
+            self._batches.append(map_leaves(np.asarray, batch))
         self.batch = self._batches[0]
 
     def at(self, step: int, history: Callable[[], dict[str, Series]]) -> RunSnapshot:
@@ -68,7 +88,7 @@ class PlotContextFactory:
 
     def predict(self, x: Any) -> np.ndarray:
         """What the model gives, as probabilities where the targets are classes."""
-        objective = self.run.objective
+        objective = self.objective
         rows = len(tf.nest.flatten(x)[0])
         with (
             preserve_state(objective.model),
@@ -109,7 +129,7 @@ class PlotContextFactory:
 
     def passed(self) -> ModelTrace:
         """One pass of the first batch."""
-        scale = self.run.state.loss_scale
+        scale = self.state.loss_scale
         with self._beside():
             return self._passing(float(scale.value.numpy()) if scale else 1.0)
 
@@ -124,13 +144,13 @@ class PlotContextFactory:
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
         """Where the model is called in training mode, on one device, and is as before afterwards."""
-        model = self.run.state.model
+        model = self.state.model
         together = [
             layer.name
             for layer in model._flatten_layers()
             if getattr(layer, "synchronized", False)
         ]
-        if together and self.run.strategy.num_replicas_in_sync > 1:
+        if together and self._strategy.num_replicas_in_sync > 1:
             raise ValueError(
                 f"given synchronized batch normalization on several devices ({', '.join(together)}), which a picture "
                 "on one device cannot have; expected synchronized: false, or one device"
@@ -147,7 +167,7 @@ class PlotContextFactory:
         }
         inputs = {name: leaf for name, leaf in inputs.items() if leaf.dtype.is_floating}
         return tf.function(
-            lambda: gradients_through_time(self.run.objective, self._tensors, inputs),
+            lambda: gradients_through_time(self.objective, self._tensors, inputs),
             autograph=False,
         )
 
@@ -158,20 +178,20 @@ class PlotContextFactory:
 
     @functools.cached_property
     def _passing(self) -> Callable[[float], ModelTrace]:
-        return make_tracer(self.run.objective, self._tensors)
+        return make_tracer(self.objective, self._tensors)
 
     @functools.cached_property
     def _loss(self) -> Callable[[list[Tensor]], Tensor]:
         def found(values: list[Tensor]) -> Tensor:
-            with self.run.objective.at(values):
-                return self.run.objective(self._tensors)[0]
+            with self.objective.at(values):
+                return self.objective(self._tensors)[0]
 
         return tf.function(found, autograph=False)
 
     def _losses_moving(
         self, places: tuple[tuple[int, int], ...]
     ) -> Callable[[Tensor], Tensor]:
-        objective, batch = self.run.objective, self._tensors
+        objective, batch = self.objective, self._tensors
 
         def one(values: Tensor) -> Tensor:
             params = [tf.convert_to_tensor(param) for param in objective.params]
@@ -193,7 +213,7 @@ class PlotContextFactory:
 
     @functools.cached_property
     def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
-        recipe, state = self.run.recipe, self.run.state
+        recipe, state = self._recipe, self.state
 
         def found(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
             raw = recipe.method(recipe.objective, batch, read_values(state.carry)).grads
@@ -217,14 +237,14 @@ class RunSnapshot:
         history: Callable[[], dict[str, Series]],
     ):
         self._scenes, self._history = scenes, history
-        self.step, self.batch, self.facts = step, scenes.batch, scenes.run.data.facts
-        self.names = parameter_names(scenes.run.state.model)
+        self.step, self.batch, self.facts = step, scenes.batch, scenes.facts
+        self.names = parameter_names(scenes.state.model)
         self.examples, self.predict = scenes.examples, scenes.predict
         self.loss, self.losses = scenes.loss, scenes.losses
 
     @functools.cached_property
     def params(self) -> list[np.ndarray]:
-        found = [np.array(param.numpy()) for param in self._scenes.run.objective.params]
+        found = [np.array(param.numpy()) for param in self._scenes.objective.params]
         for values in found:
             values.flags.writeable = False  # all pictures of a step share them
         return found

@@ -1,135 +1,246 @@
-"""The pictures of a run: which are due at a step, and what they show of it."""
+"""The plots of a run: when each is drawn, and what it shows of the run."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tftrain.config.component import Component
 from tftrain.config.error_context import error_context
+from tftrain.core.background import BackgroundWriter
+from tftrain.core.callback import Callback
 from tftrain.core.schedule import Trigger
-from tftrain.core.types import LogData, Picture
-from tftrain.reporting.metrics_file import Series
+from tftrain.core.state import TrainState
+from tftrain.core.step import StepSpec
+from tftrain.core.types import (
+    LogData,
+    Objective,
+    Observer,
+    Picture,
+    PlotContext,
+    Stop,
+)
+from tftrain.data.loader import Data
+from tftrain.reporting.metrics_file import read_metrics
 from tftrain.reporting.plots.style import pixels
 from tftrain.runtime.errors import InputError, UserCodeError
-from tftrain.runtime.run_dir import safe_name
+from tftrain.runtime.run_dir import METRICS, safe_name
 from tftrain.trainer.plot_context import PlotContextFactory
+from tftrain.trainer.signals import StopRequested
 
-if TYPE_CHECKING:
-    from tftrain.trainer.build import RunContext
-
-GROUP = "pictures"  # of the tags in TensorBoard
-UNASKED = 8  # as many times a picture is drawn after the start where the config does not say when
-EXAMPLES = 1000  # at least, where there are as many
+TAG_GROUP = "pictures"  # of the tags in TensorBoard
+DEFAULT_PLOTS = 8  # after the start, where the config does not say when
+MIN_EXAMPLES = 1000  # that plots are made of, where the split has as many
 NEVER = sys.maxsize
 
 
 class ScheduledPlot(NamedTuple):
-    """A picture in the gallery: under which name, how it is drawn, and when."""
+    """A plot of a run.
+
+    Args:
+        name: safe as part of a file's name.
+        component: that of the config.
+        draw: makes the figure.
+        next_step: the next step, after a given one, at which it is drawn; 0 is before the first.
+        at_end: whether it is drawn at the end of the run, whenever that is.
+    """
 
     name: str
-    part: Component
+    component: Component
     draw: Picture
-    following: Trigger  # the next step, after this one, at which it is drawn; 0 is before the first
-    at_end: bool  # whether it is drawn at the end of the run, whenever that is
+    next_step: Trigger
+    at_end: bool
 
 
-class PlotCallback:
-    """Owns a run's pictures; each is drawn once when this is made, so that what cannot be drawn is told before."""
+class Plots(NamedTuple):
+    """The plots of a run, and what they are drawn from; None where there are none."""
 
-    def __init__(self, run: RunContext):
-        self._pictures = list(
-            map(
-                _hung,
-                _labelled(run.config.log.pictures),
-                [run] * len(run.config.log.pictures),
-            )
-        )
-        batch = -(-run.data.train.examples // run.data.train.steps_per_epoch)
-        self._scenes = (
-            PlotContextFactory(run, -(-EXAMPLES // batch)) if self._pictures else None
-        )
-        self._drawn = -1
-        scene = self._scenes.at(0, dict) if self._scenes else None
-        for one in self._pictures:
-            _shown(one, scene)
+    scheduled: list[ScheduledPlot]
+    contexts: PlotContextFactory | None
 
-    def following(self, step: int) -> int:
-        """The next step, after this one, at which there is a picture."""
-        return min((one.following(step) for one in self._pictures), default=NEVER)
 
-    def draw(
-        self, step: int, history: Callable[[], dict[str, Series]], last: bool = False
-    ) -> LogData:
-        """What is due at a step; `last` says that the run ends there, before the last step that was planned.
+class PlotCallback(Callback):
+    """Draws the plots of a run where they are due.
 
-        A picture that cannot be drawn any more is told, and the run goes on without it.
-        """
-        due = [
-            one
-            for one in self._pictures
-            if one.following(step - 1) == step or last and one.at_end
-        ]
-        if not due or last and step == self._drawn:
-            return LogData()
-        self._drawn, scene, images = step, self._scenes.at(step, history), {}
-        for one in due:
+    Args:
+        plots: those of the config.
+        folder: that of the run.
+        writer: it must have written everything before plots read the curves.
+        observers: called with the images.
+    """
+
+    phase = "pictures"
+
+    def __init__(
+        self,
+        plots: Plots,
+        folder: Path,
+        writer: BackgroundWriter,
+        observers: Sequence[Observer],
+    ):
+        self._plots = plots.scheduled
+        self._contexts = plots.contexts
+        self._folder = folder
+        self._writer = writer
+        self._observers = observers
+        self._last_step = -1  # at which something was drawn
+
+    def on_train_begin(self, step: int) -> None:
+        """Draw the plots of the untrained model."""
+        if step == 0:
+            self.on_plot(step)
+
+    def on_plot(self, step: int) -> None:
+        """Draw the plots that are due at a step."""
+        due = [plot for plot in self._plots if plot.next_step(step - 1) == step]
+        self._draw(step, due)
+
+    def on_train_end(self, step: int, reason: Stop | None) -> None:
+        """Draw the plots of the end where the run ends early; one that a signal ends will be resumed."""
+        if reason is None or isinstance(reason, StopRequested):
+            return
+        if step != self._last_step:
+            due = [
+                plot
+                for plot in self._plots
+                if plot.at_end or plot.next_step(step - 1) == step
+            ]
+            self._draw(step, due)
+
+    def _draw(self, step: int, due: Sequence[ScheduledPlot]) -> None:
+        """Draw plots; one that can no longer be drawn is reported, and the run goes on without it."""
+        self._writer.drain()
+        if not due:
+            return
+        self._last_step = step
+        context = self._contexts.at(step, lambda: read_metrics(self._folder / METRICS))
+        images = {}
+        for plot in due:
             try:
-                shown = _shown(one, scene)
+                image = draw_plot(plot, context)
             except (InputError, UserCodeError) as error:
-                warnings.warn(f"{error}\nso it is not drawn any more", stacklevel=2)
-                self._pictures.remove(one)
+                warnings.warn(
+                    f"{error}\nthis plot is disabled for the rest of the run",
+                    stacklevel=2,
+                )
+                self._plots.remove(plot)
                 continue
-            if shown is not None:
-                images[f"{GROUP}/{one.name}"] = shown
-        return LogData(images=images)
+            if image is not None:
+                images[f"{TAG_GROUP}/{plot.name}"] = image
+        if images:
+            for observer in self._observers:
+                observer(step, LogData(images=images))
+                if hasattr(observer, "flush"):
+                    observer.flush()
 
 
-def _shown(one: ScheduledPlot, scene: Any) -> Any:
-    with error_context(one.part, one.part.path):
-        drawn = one.draw(scene)
-        return None if drawn is None else pixels(drawn)
+def prepare_plots(
+    components: Sequence[Component],
+    total_steps: int,
+    objective: Objective,
+    recipe: StepSpec,
+    state: TrainState,
+    data: Data,
+    strategy: Any,
+) -> Plots:
+    """Return the plots of a config; each is drawn once, so that one that cannot be drawn is reported before training.
 
+    Args:
+        components: those of the config.
+        total_steps: of the run.
+        objective: the model and its loss.
+        recipe: what a step is made of.
+        state: all variables of the run.
+        data: the splits.
+        strategy: a tf.distribute.Strategy, or None.
 
-def _labelled(parts: list[Component]) -> list[tuple[str, Component]]:
-    """Each picture with a name of its own, which is safe in the name of a file."""
-    found: dict[str, Component] = {}
-    for part in parts:
-        name = plain = safe_name(part.name.rpartition(":")[2])
-        number = 2
-        while name in found:
-            name, number = f"{plain}_{number}", number + 1
-        found[name] = part
-    return [*found.items()]
-
-
-def _hung(labelled: tuple[str, Component], run: RunContext) -> ScheduledPlot:
-    name, part = labelled
-    total = run.total_steps
-    timed = part.with_steps(run.data.train.steps_per_epoch)
-    at, every = (
-        timed.option("at"),
-        timed.option("every") or max(1, -(-total // UNASKED)),
+    Raises:
+        InputError, UserCodeError: a plot cannot be drawn.
+    """
+    if not components:
+        return Plots([], None)
+    source = data.train
+    scheduled = [
+        _schedule_plot(name, component, total_steps, source.steps_per_epoch)
+        for name, component in zip(_unique_names(components), components, strict=True)
+    ]
+    batch_size = -(-source.examples // source.steps_per_epoch)
+    batches = -(-MIN_EXAMPLES // batch_size)
+    contexts = PlotContextFactory(
+        objective, recipe, state, source, data.facts, strategy, batches
     )
-    with error_context(part, part.path):
-        draw = part.build()
-    if at is not None:
-        moments = sorted(
-            {min(one, total) for one in at}
-        )  # a moment after the end is the end
-        return ScheduledPlot(
-            name,
-            part,
-            draw,
-            lambda step: next((one for one in moments if one > step), NEVER),
-            total in moments,
+    context = contexts.at(0, dict)
+    for plot in scheduled:
+        draw_plot(plot, context)
+    return Plots(scheduled, contexts)
+
+
+def first_due(plots: Sequence[ScheduledPlot]) -> Trigger:
+    """Return when the next of several plots is due."""
+    return lambda step: min((plot.next_step(step) for plot in plots), default=NEVER)
+
+
+def draw_plot(plot: ScheduledPlot, context: PlotContext) -> np.ndarray | None:
+    """Return a plot as pixels, uint8 [height, width, channels]; None while there is nothing to show.
+
+    Args:
+        plot: which.
+        context: the run at a step.
+
+    Raises:
+        InputError, UserCodeError: it cannot be drawn.
+    """
+    with error_context(plot.component, plot.component.path):
+        figure = plot.draw(context)
+        return None if figure is None else pixels(figure)
+
+
+def _unique_names(components: Sequence[Component]) -> list[str]:
+    names: list[str] = []
+    for component in components:
+        base = safe_name(component.name.rpartition(":")[2])
+        candidates = itertools.chain(
+            [base], (f"{base}_{number}" for number in itertools.count(2))
         )
+        names.append(next(name for name in candidates if name not in names))
+    return names
+
+
+def _schedule_plot(
+    name: str, component: Component, total_steps: int, steps_per_epoch: int
+) -> ScheduledPlot:
+    timed = component.with_steps(steps_per_epoch)
+    with error_context(component, component.path):
+        draw = component.build()
+    at = timed.option("at")
+    if at is not None:
+        # A step after the end is the end.
+        steps = sorted({min(step, total_steps) for step in at})
+        return ScheduledPlot(
+            name, component, draw, _next_of(steps), total_steps in steps
+        )
+    period = timed.option("every") or max(1, -(-total_steps // DEFAULT_PLOTS))
     return ScheduledPlot(
-        name,
-        part,
-        draw,
-        lambda step: 0 if step < 0 else min((step // every + 1) * every, total),
-        True,
+        name, component, draw, _next_multiple(period, total_steps), True
     )
+
+
+def _next_of(steps: Sequence[int]) -> Trigger:
+    return lambda step: next((item for item in steps if item > step), NEVER)
+
+
+def _next_multiple(period: int, last: int) -> Callable[[int], int]:
+    """Return a trigger at step 0, at each multiple of a period, and at the last step."""
+
+    def next_after(step: int) -> int:
+        if step < 0:
+            return 0
+        return min((step // period + 1) * period, last)
+
+    return next_after

@@ -1,11 +1,11 @@
-"""When what is wanted in a run: a config's times in steps, and how often where it says auto."""
+"""When points, validation, plots and checkpoints are due in a run: the config's times in steps."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from tftrain.config.field_types import in_steps
-from tftrain.config.schema import Training
+from tftrain.config.schema import Config, Training
 from tftrain.core.schedule import (
     Schedule,
     Trigger,
@@ -18,9 +18,6 @@ from tftrain.core.schedule import (
 from tftrain.core.types import View
 from tftrain.trainer.callbacks import EarlyStopping
 
-if TYPE_CHECKING:
-    from tftrain.trainer.build import RunContext
-
 SCALAR_POINTS = 250  # of every curve in a run, where the config says auto
 HISTOGRAM_SETS = 50  # TensorBoard shows 51 at most
 # Where a run may stop early: fewer than 1000 and 100 points at any number of steps up to a million.
@@ -30,62 +27,87 @@ CHECKPOINTS = 20  # at most, where an epoch is short
 
 
 def make_schedule(
-    run: RunContext,
+    config: Config,
+    steps_per_epoch: int,
+    total_steps: int,
     views: tuple[tuple[Trigger, View], ...],
     pictures: Trigger | None,
     stopping: EarlyStopping | None,
 ) -> Schedule:
-    """When what is wanted, in steps."""
-    config, epoch, total = run.config, run.data.train.steps_per_epoch, run.total_steps
+    """Return when everything is due in a run.
 
-    def cadence(time: Any, auto: Trigger) -> Trigger | None:
+    Args:
+        config: times in steps or epochs, or `auto`.
+        steps_per_epoch: of the training split.
+        total_steps: of the run.
+        views: validation, and when.
+        pictures: when plots are due.
+        stopping: after each of its evaluations the run may end.
+    """
+    log = config.log
+    may_end_early = config.training.early_stopping is not None
+    if log.scalars != "auto":
+        period = in_steps(log.scalars, steps_per_epoch)
+        scalars = every(period)
+        if may_end_early:
+            histograms = thinning(OPEN_HISTOGRAMS)
+        else:
+            sets = max(1, total_steps // period // HISTOGRAM_SETS)
+            histograms = doubling_then_every(sets)
+        histograms = at_multiples(histograms, period)
+    elif may_end_early:
+        scalars = thinning(OPEN_SCALARS)
+        histograms = thinning(OPEN_HISTOGRAMS)
+    else:
+        scalars = every(max(1, total_steps // SCALAR_POINTS))
+        histograms = doubling_then_every(max(1, total_steps // HISTOGRAM_SETS))
+    if log.scalars == "auto":
+        # There is a point of the training curves with each validation.
+        scalars = either(scalars, *(view_trigger for view_trigger, _ in views))
+    if stopping is not None:
+        is_validation = stopping.best.monitor.startswith("val_")
+        evaluations = views[0][0] if is_validation else scalars
+        histograms = _with_possible_ends(histograms, evaluations, stopping)
+
+    def choose_trigger(time: int | str, auto: Trigger) -> Trigger | None:
         if time == "never":
             return None
-        return auto if time == "auto" else every(in_steps(time, epoch))
+        if time == "auto":
+            return auto
+        return every(in_steps(time, steps_per_epoch))
 
-    scalars, histograms = (
-        every(max(1, total // SCALAR_POINTS)),
-        doubling_then_every(max(1, total // HISTOGRAM_SETS)),
-    )
-    if config.training.early_stopping:
-        scalars, histograms = thinning(OPEN_SCALARS), thinning(OPEN_HISTOGRAMS)
-    if config.log.scalars != "auto":
-        period = in_steps(config.log.scalars, epoch)
-        histograms = doubling_then_every(max(1, total // period // HISTOGRAM_SETS))
-        if config.training.early_stopping:
-            histograms = thinning(OPEN_HISTOGRAMS)
-        scalars, histograms = every(period), at_multiples(histograms, period)
-    else:
-        scalars = either(
-            scalars, *(looks for looks, _ in views)
-        )  # beside each validation
-    if stopping is not None:
-        watched = views[0][0] if stopping.best.monitor.startswith("val_") else scalars
-        histograms = _and_where_it_may_end(histograms, watched, stopping)
+    checkpoint_steps = max(steps_per_epoch, total_steps // CHECKPOINTS)
+    cuts = ()
+    if log.profile:
+        first, last = log.profile
+        cuts = (first - 1, last)
     return Schedule(
-        total_steps=total,
+        total_steps=total_steps,
         scalars=scalars,
-        histograms=cadence(config.log.histograms_every, histograms),
+        histograms=choose_trigger(log.histograms_every, histograms),
         views=views,
         pictures=pictures,
-        checkpoints=cadence(
-            config.checkpoint.every, every(max(epoch, total // CHECKPOINTS))
-        ),
+        checkpoints=choose_trigger(config.checkpoint.every, every(checkpoint_steps)),
         steps_per_call=_steps_per_call(config.training),
         on_nonfinite=config.training.on_nonfinite,
-        cuts=(config.log.profile[0] - 1, config.log.profile[1])
-        if config.log.profile
-        else (),
+        cuts=cuts,
     )
 
 
-def _and_where_it_may_end(
-    cadence: Trigger, looks: Trigger, stopping: EarlyStopping
+def _with_possible_ends(
+    trigger: Trigger, evaluations: Trigger, stopping: EarlyStopping
 ) -> Trigger:
-    """So that the last step of a run that ends early is measured too; a call ends at each look."""
-    return lambda step: (
-        min(cadence(step), looks(step)) if stopping.may_be_next() else cadence(step)
-    )
+    """Return the trigger with each evaluation that may be the last, so that the last step of the run is measured too.
+
+    A call ends at each evaluation.
+    """
+
+    def next_after(step: int) -> int:
+        if stopping.may_be_next():
+            return min(trigger(step), evaluations(step))
+        return trigger(step)
+
+    return next_after
 
 
 def _steps_per_call(training: Training) -> int | Literal["auto"]:

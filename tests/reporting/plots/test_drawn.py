@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tftrain.core.types import Batch, DataSpec
-from tftrain.diagnostics.layer_trace import LayerTrace
+from tftrain.diagnostics.layer_stats import LayerTrace
 from tftrain.reporting.plots.decision_map import decision_map
 from tftrain.reporting.plots.heatmaps import gradients, weights
 from tftrain.reporting.plots.layers import (

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.patches import Circle
 
 from tftrain.core.types import Batch
-from tftrain.diagnostics.layer_trace import LayerTrace, ModelTrace
+from tftrain.diagnostics.layer_stats import LayerTrace, ModelTrace
 from tftrain.reporting.plots.network import dense_chain, network
 from tftrain.reporting.plots.style import pixels
 

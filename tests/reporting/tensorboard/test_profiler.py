@@ -23,14 +23,14 @@ def no_profiler_runs():
 
 def test_from_the_first_step_to_the_last(tmp_path, capsys):
     profile = Profiler(tmp_path, 3, 4)
-    profile.on_call(0)
-    profile.on_call(1)
+    profile.on_call_end(0, {})
+    profile.on_call_end(1, {})
     assert no_profiler_runs()
     for step in (2, 4):
-        profile.on_call(step)
+        profile.on_call_end(step, {})
         work()
     assert no_profiler_runs()
-    profile.on_call(5)
+    profile.on_call_end(5, {})
     profile.close()
     (size,) = traces(tmp_path)
     assert size > 100
@@ -42,8 +42,8 @@ def test_from_the_first_step_to_the_last(tmp_path, capsys):
 
 def test_a_run_that_ends_before(tmp_path, capsys):
     profile = Profiler(tmp_path, 1, 9)
-    profile.on_call(0)
-    profile.on_call(5, {"loss": np.float32(1)})
+    profile.on_call_end(0, {})
+    profile.on_call_end(5, {"loss": np.float32(1)})
     profile.close()
     assert no_profiler_runs() and len(traces(tmp_path)) == 1
     assert capsys.readouterr().out.startswith("profile of steps 1 to 5: ")
@@ -51,7 +51,7 @@ def test_a_run_that_ends_before(tmp_path, capsys):
 
 def test_where_no_step_was_done_nothing_is_written(tmp_path, capsys):
     profile = Profiler(tmp_path, 1, 9)
-    profile.on_call(0)
+    profile.on_call_end(0, {})
     profile.close()
     assert no_profiler_runs() and not traces(tmp_path) and not capsys.readouterr().out
 
@@ -59,10 +59,10 @@ def test_where_no_step_was_done_nothing_is_written(tmp_path, capsys):
 def test_a_run_that_goes_on_from_within_the_steps(tmp_path, capsys):
     profile = Profiler(tmp_path, 3, 9)
     for step in (6, 9):
-        profile.on_call(step)
+        profile.on_call_end(step, {})
     assert capsys.readouterr().out.startswith("profile of steps 7 to 9: ")
     after = Profiler(tmp_path / "after", 3, 9)
-    after.on_call(12)
+    after.on_call_end(12, {})
     after.close()
     assert no_profiler_runs() and not traces(tmp_path / "after")
 
@@ -71,8 +71,8 @@ def test_another_profiler_is_left_alone(tmp_path):
     tf.profiler.experimental.start(str(tmp_path / "other"))
     profile = Profiler(tmp_path, 1, 2)
     with pytest.warns(UserWarning, match="another profiler is running"):
-        profile.on_call(0)
-    profile.on_call(1)
+        profile.on_call_end(0, {})
+    profile.on_call_end(1, {})
     profile.close()
     tf.profiler.experimental.stop()
     assert not traces(tmp_path) and traces(tmp_path / "other")

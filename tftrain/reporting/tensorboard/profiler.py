@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.callback import Callback
+from tftrain.core.types import Rows
 from tftrain.runtime.terminal import say
 
 
-class Profiler:
-    """Owns the profiler, from when it is told of the step before `first` until `last`, or until `close()`."""
+class Profiler(Callback):
+    """Runs TensorFlow's profiler over some steps of a run.
+
+    Args:
+        folder: that of the run.
+        first: the first step that is traced.
+        last: the last one.
+    """
+
+    phase = "profile"
 
     def __init__(self, folder: Path, first: int, last: int):
         self._folder, self._first, self._last = folder, first, last
         self._running = False
         self._step = 0
 
-    def on_call(self, step: int, row: Any = None) -> None:
-        """Takes in how far the run has come; a run that goes on from within the steps is traced from there."""
+    def on_train_begin(self, step: int) -> None:
+        """Start the profiler where the run begins with the steps, or within them."""
+        self.on_call_end(step, {})
+
+    def on_call_end(self, step: int, row: Rows) -> None:
+        """Start or stop the profiler, by how far the run has come."""
         self._step = step
         if self._running and step >= self._last:
             self.close()
@@ -30,19 +43,18 @@ class Profiler:
     def _start(self, first: int) -> None:
         try:
             tf.profiler.experimental.start(str(self._folder))
-        except (
-            tf.errors.AlreadyExistsError
-        ):  # such as one that TensorBoard was asked for
+        except tf.errors.AlreadyExistsError:  # such as one that TensorBoard started
             warnings.warn(
                 "no profile is written, because another profiler is running",
                 stacklevel=2,
             )
             self._last = 0
             return
-        self._first, self._running = first, True
+        self._first = first
+        self._running = True
 
     def close(self) -> None:
-        """Writes what has been traced, and says so; of no step there is nothing to say."""
+        """Write the trace, where there is one, and report its folder."""
         if not self._running:
             return
         self._running = False
@@ -50,6 +62,5 @@ class Profiler:
             tf.profiler.experimental.stop(save=False)
             return
         tf.profiler.experimental.stop()
-        say(
-            f"profile of steps {self._first} to {self._step}: {self._folder / 'plugins' / 'profile'}"
-        )
+        folder = self._folder / "plugins" / "profile"
+        say(f"profile of steps {self._first} to {self._step}: {folder}")
