@@ -242,7 +242,7 @@ def test_a_signal_is_heard_while_the_run_is_evaluated_and_saved(
     real = Evaluator.evaluate_all
     monkeypatch.setattr(
         Evaluator,
-        "results",
+        "evaluate_all",
         lambda *given: [os.kill(os.getpid(), signal.SIGINT), real(*given)][1],
     )
     with pytest.raises(
