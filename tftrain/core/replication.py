@@ -1,4 +1,4 @@
-"""The only place that asks how many devices there are: what each replica takes of a batch, and what all agree on.
+"""What each replica takes of a batch, and what all agree on: only this module asks how many devices there are.
 
 With one replica every function here adds nothing to the graph.
 """
@@ -12,43 +12,43 @@ from typing import Any
 
 import tensorflow as tf
 
-from tftrain.core.numerics import Gradient, sum_duplicate_rows, while_cond
+from tftrain.core.numerics import Gradient, while_cond
 from tftrain.core.recurrent import expand_rank
 from tftrain.core.scaled_objective import Portion, Share
 from tftrain.core.types import Batch, Objective, Tensor, Tree
 
 
 def count() -> int:
+    """Return the number of replicas."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def scope_of(variable: tf.Variable) -> AbstractContextManager:
-    """Where the copies of a variable that lie on several devices are read and written as one."""
-    strategy = getattr(
-        variable, "distribute_strategy", None
-    )  # plain variables have none
+    """Return the context in which the copies of a variable on several devices are read and written as one."""
+    # Plain variables have no strategy.
+    strategy = getattr(variable, "distribute_strategy", None)
     return nullcontext() if strategy is None else strategy.scope()
 
 
 def first_of(variable: tf.Variable) -> AbstractContextManager:
-    """Where the first copy of a variable stands for all of them, and what is run is run once."""
+    """Return the context in which the first copy of a variable stands for all, and what is run is run once."""
     strategy = getattr(variable, "distribute_strategy", None)
-    return (
-        nullcontext() if strategy is None else tf.distribute.ReplicaContext(strategy, 0)
-    )
+    if strategy is None:
+        return nullcontext()
+    return tf.distribute.ReplicaContext(strategy, 0)
 
 
 def local_batch(batch: Batch) -> tuple[Batch, Tensor | None]:
-    """This replica's rows of the global batch, and how many count, float32; None where there is one replica.
+    """Return this replica's rows of the global batch, and how many count, float32; None where there is one replica.
 
     Where there are fewer examples than replicas, the last ones get an example that does not count: what a model
-    computes of none at all, such as the statistics of batch normalisation, would be NaN for ever.
+    computes of none at all, such as the statistics of batch normalization, would be NaN for ever.
     """
     if count() == 1:
         return batch, None
-    first, stop, rows = _own_rows(batch)
+    first, stop, rows = _local_rows(batch)
     parts = [
-        part
+        None
         if part is None
         else tf.nest.map_structure(lambda leaf: leaf[first:stop], part)
         for part in batch
@@ -56,248 +56,227 @@ def local_batch(batch: Batch) -> tuple[Batch, Tensor | None]:
     return Batch(*parts), tf.cast(rows, tf.float32)
 
 
-def _own_rows(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """From which row of the global batch, before which one, and how many of them count."""
-    index, replicas = (
-        tf.distribute.get_replica_context().replica_id_in_sync_group,
-        count(),
-    )
-    examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
-    rows, more = examples // replicas, examples % replicas
-    start = index * rows + tf.minimum(index, more)
-    rows += tf.cast(index < more, tf.int32)
+def _local_rows(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return this replica's first row of the global batch, the row after its last, and how many of them count."""
+    context = tf.distribute.get_replica_context()
+    index = context.replica_id_in_sync_group
+    replicas = count()
+    examples = _batch_size(batch)
+    rows = examples // replicas
+    remainder = examples % replicas
+    start = index * rows + tf.minimum(index, remainder)
+    rows += tf.cast(index < remainder, tf.int32)
     first = tf.minimum(start, examples - 1)
     return first, first + tf.maximum(rows, 1), rows
 
 
-def own_carry(carry: Tree, batch: Batch) -> Tree:
-    """This replica's rows of a carry, which has a row for each example of the largest batch."""
+def local_carry(carry: Tree, batch: Batch) -> Tree:
+    """Return this replica's rows of a carry.
+
+    Args:
+        carry: it has a row for each example of the largest batch.
+        batch: the global one.
+    """
     if not carry:
         return carry
-    first, stop = (
-        _own_rows(batch)[:2]
-        if count() > 1
-        else (0, tf.shape(tf.nest.flatten(batch.x)[0])[0])
-    )
+    if count() > 1:
+        first, stop, _ = _local_rows(batch)
+    else:
+        first, stop = 0, _batch_size(batch)
     return tf.nest.map_structure(lambda leaf: leaf[first:stop], carry)
 
 
-def whole_carry(own: Tree, carry: Tree, batch: Batch) -> Tree:
-    """The carry with the new rows of all replicas; those beyond the batch stay as they were."""
+def global_carry(local: Tree, carry: Tree, batch: Batch) -> Tree:
+    """Return a carry with the new rows of all replicas; rows beyond the batch stay as they were.
+
+    Args:
+        local: the new rows of this replica.
+        carry: the carry before the step.
+        batch: the global one.
+    """
     if not carry:
         return carry
-    old, new = tf.nest.flatten(carry), tf.nest.flatten(own)
-    examples, size = tf.shape(tf.nest.flatten(batch.x)[0])[0], old[0].shape[0]
+    old_leaves = tf.nest.flatten(carry)
+    new_leaves = tf.nest.flatten(local)
+    examples = _batch_size(batch)
     if count() == 1:
-        found = [
-            tf.concat([leaf, before[examples:]], 0)
-            for leaf, before in zip(new, old, strict=True)
+        leaves = [
+            tf.concat([new, old[examples:]], 0)
+            for new, old in zip(new_leaves, old_leaves, strict=True)
         ]
     else:
-        # What is summed over replicas must have the same size in every step.
-        first, stop, rows = _own_rows(batch)
-        counts = (tf.range(size) >= first) & (tf.range(size) < stop) & (rows > 0)
-        padded = [
-            tf.pad(leaf, [[first, size - stop]] + [[0, 0]] * (leaf.shape.rank - 1))
-            for leaf in new
+        size = old_leaves[0].shape[0]
+        in_batch = tf.range(size) < examples
+        sums = _sum_rows(new_leaves, size, batch)
+        leaves = [
+            tf.where(expand_rank(in_batch, new), new, old)
+            for new, old in zip(sums, old_leaves, strict=True)
         ]
-        summed = _sums(
-            [
-                tf.where(expand_rank(counts, leaf), leaf, tf.zeros_like(leaf))
-                for leaf in padded
-            ]
-        )
-        there = tf.range(size) < examples
-        found = [
-            tf.where(expand_rank(there, leaf), leaf, before)
-            for leaf, before in zip(summed, old, strict=True)
-        ]
-    shaped = [
-        tf.ensure_shape(leaf, before.shape)
-        for leaf, before in zip(found, old, strict=True)
+    leaves = [
+        tf.ensure_shape(leaf, old.shape)
+        for leaf, old in zip(leaves, old_leaves, strict=True)
     ]
-    return tf.nest.pack_sequence_as(carry, shaped)
+    return tf.nest.pack_sequence_as(carry, leaves)
+
+
+def _sum_rows(leaves: list[Tensor], size: int, batch: Batch) -> list[Tensor]:
+    """Put the rows of all replicas together, [size, ...]: a collective must have the same size in every step."""
+    first, stop, rows = _local_rows(batch)
+    indices = tf.range(size)
+    is_local = (indices >= first) & (indices < stop) & (rows > 0)
+    padded = []
+    for leaf in leaves:
+        other_axes = [[0, 0]] * (leaf.shape.rank - 1)
+        leaf = tf.pad(leaf, [[first, size - stop], *other_axes])
+        padded.append(tf.where(expand_rank(is_local, leaf), leaf, tf.zeros_like(leaf)))
+    return _sum_by_type(padded)
+
+
+def _batch_size(batch: Batch) -> Tensor:
+    return tf.shape(tf.nest.flatten(batch.x)[0])[0]
 
 
 def weighted_objective(
     objective: Objective, batch: Batch, rows: Tensor | None
 ) -> Objective:
-    """The objective, multiplied by this replica's share of the batch, so that the losses of all add up.
+    """Return the objective multiplied by this replica's share of the batch, so that the losses of all add up.
 
-    Before it is differentiated, because a layer may join the replicas, such as synchronized batch normalisation.
+    That is before it is differentiated, because a layer may join the replicas, such as synchronized batch
+    normalization.
+
+    Args:
+        objective: the model and its loss.
+        batch: the rows of this replica.
+        rows: how many of them count; None where there is one replica.
     """
     if rows is None:
         return objective
     mass = tf.where(rows > 0, tf.reduce_sum(objective.masses(batch)), 0)
-    return Portion(
-        objective, Share(*_shares([mass, rows]), present=tf.cast(rows > 0, tf.float32))
-    )
+    share = Share(*_shares([mass, rows]), present=tf.cast(rows > 0, tf.float32))
+    return Portion(objective, share)
 
 
-def all_reduce_sum(values: Sequence[Gradient]) -> list[Gradient]:
-    """The sums of values over the replicas."""
-    if count() == 1:
-        return list(values)
-    sums = iter(
-        _sum([value for value in values if not isinstance(value, tf.IndexedSlices)])
-    )
-    rows = iter(
-        _sum_sparse([value for value in values if isinstance(value, tf.IndexedSlices)])
-    )
-    return [
-        next(rows if isinstance(value, tf.IndexedSlices) else sums) for value in values
-    ]
-
-
-def _sum_sparse(grads: list[tf.IndexedSlices]) -> list[tf.IndexedSlices]:
-    """The sums of sparse gradients over the replicas, each row once.
-
-    A batch touches more or fewer rows than the one before it, and a collective that runs in a loop must have the same
-    size each time. So the rows of all replicas are joined without one where this process holds all of them; several
-    workers sum the whole table.
-    """
-    if not grads:
-        return []
-    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy):
-        return [_sum_as_table(grad) for grad in grads]
-
-    def join(strategy: Any, leaves: list) -> list[Tensor]:
-        return [
-            tf.concat(strategy.experimental_local_results(leaf), 0) for leaf in leaves
-        ]
-
-    leaves = [leaf for grad in grads for leaf in (grad.values, grad.indices)]
-    joined = tf.distribute.get_replica_context().merge_call(join, args=(leaves,))
-    pairs = zip(joined[::2], joined[1::2], grads, strict=True)
-    return [
-        sum_duplicate_rows(tf.IndexedSlices(values, indices, grad.dense_shape))
-        for values, indices, grad in pairs
-    ]
-
-
-def _sum_as_table(grad: tf.IndexedSlices) -> tf.IndexedSlices:
-    """The sum over the replicas by way of a dense table, as large as the parameter."""
-    height = tf.cast(grad.dense_shape[0], grad.indices.dtype)
-    touched = tf.ones(tf.shape(grad.indices), grad.values.dtype)
-    table, counts = _sum(
-        [
-            tf.math.unsorted_segment_sum(leaf, grad.indices, height)
-            for leaf in (grad.values, touched)
-        ]
-    )
-    rows = tf.cast(tf.where(counts > 0)[:, 0], grad.indices.dtype)
-    return tf.IndexedSlices(tf.gather(table, rows), rows, grad.dense_shape)
+def sum_tensors(values: Any) -> Any:
+    """Return the sum over the replicas of a tensor, or of each of several of one type."""
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def sync_buffers(
-    variables: Sequence[tf.Variable], before: Sequence[Tensor], rows: Tensor | None
+    variables: Sequence[tf.Variable],
+    old_values: Sequence[Tensor],
+    rows: Tensor | None,
 ) -> None:
     """Give all replicas the same values of variables that each has changed by itself.
 
-    Numbers move by the mean of all changes, such as the averages of batch normalisation; a counter or a flag, such as
-    that of dropout's draws, is what the first replica's is.
+    Real numbers move by the mean of all changes, such as the averages of batch normalization; a counter or a flag, such
+    as that of dropout's draws, is what the first replica's is.
+
+    Args:
+        variables: the model's variables that are not trained.
+        old_values: their values before the forward pass.
+        rows: how many rows of this replica count; None where there is one replica.
     """
     if rows is None or not variables:
         return
-    (share,), first = (
-        _shares([rows]),
-        tf.distribute.get_replica_context().replica_id_in_sync_group == 0,
-    )
-    told = []
-    for variable, start in zip(variables, before, strict=True):
+    (share,) = _shares([rows])
+    context = tf.distribute.get_replica_context()
+    is_first = context.replica_id_in_sync_group == 0
+    contributions = []
+    for variable, old in zip(variables, old_values, strict=True):
         value = variable.read_value()
         if value.dtype.is_floating:  # one that did not change stays the same to the bit
-            told.append((value - start) * tf.cast(share, value.dtype))
+            contributions.append((value - old) * tf.cast(share, value.dtype))
         else:
-            told.append(tf.where(first, tf.cast(value, tf.int64), 0))
-    for variable, start, of_all in zip(variables, before, _sums(told), strict=True):
-        variable.assign(
-            start + of_all if start.dtype.is_floating else tf.cast(of_all, start.dtype)
-        )
+            contributions.append(tf.where(is_first, tf.cast(value, tf.int64), 0))
+    sums = _sum_by_type(contributions)
+    for variable, old, total in zip(variables, old_values, sums, strict=True):
+        if old.dtype.is_floating:
+            variable.assign(old + total)
+        else:
+            variable.assign(tf.cast(total, old.dtype))
 
 
 def where_rows(rows: Tensor | None, action: Callable[[], None]) -> None:
-    """Do the action where this replica has examples that count; it may not merge over replicas."""
+    """Do an action where this replica has examples that count; it may not merge over replicas.
+
+    Args:
+        rows: how many; None where there is one replica.
+        action: what to do.
+    """
     if rows is None:
         action()
     else:
-        tf.cond(rows > 0, lambda: _done(action), lambda: 0)
+        tf.cond(rows > 0, lambda: _call_for_zero(action), lambda: 0)
 
 
 def _shares(values: list[Tensor]) -> list[Tensor]:
+    totals = sum_tensors(values)
     return [
-        tf.math.divide_no_nan(value, whole)
-        for value, whole in zip(values, _sum(values), strict=True)
+        tf.math.divide_no_nan(value, total)
+        for value, total in zip(values, totals, strict=True)
     ]
 
 
-def _sum(values: Any) -> Any:
-    return tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, values
-    )
-
-
-def _sums(values: Sequence[Tensor]) -> list[Tensor]:
-    """As `_sum`, of values of several types; tf.distribute packs what it is given into one tensor."""
-    found: list = [None] * len(values)
+def _sum_by_type(values: Sequence[Tensor]) -> list[Tensor]:
+    """Sum values of several types; tf.distribute packs the values of a sum into one tensor."""
+    sums: list = [None] * len(values)
     for dtype in dict.fromkeys(value.dtype for value in values):
-        places = [place for place, value in enumerate(values) if value.dtype == dtype]
-        for place, value in zip(
-            places, _sum([values[place] for place in places]), strict=True
-        ):
-            found[place] = value
-    return found
+        indices = [index for index, value in enumerate(values) if value.dtype == dtype]
+        sums_of_type = sum_tensors([values[index] for index in indices])
+        for index, total in zip(indices, sums_of_type, strict=True):
+            sums[index] = total
+    return sums
 
 
 def per_replica_seeds(model: Any) -> None:
     """Give each replica random numbers of its own, such as dropout's; those of the first are as without replicas.
 
-    A layer's seed generators lie on all replicas in the same state, so the number of the replica goes into what they
-    give.
+    A layer's seed generators have the same state on all replicas, so the replica's number goes into what they give.
     """
     if count() == 1:
         return
     generators = {
-        id(one): one
+        id(generator): generator
         for layer in model._flatten_layers()
-        for one in layer._seed_generators
+        for generator in layer._seed_generators
     }
     for generator in generators.values():
-        generator.next = functools.partial(_own_seed, generator.next)
+        generator.next = functools.partial(_draw_replica_seed, generator.next)
 
 
-def _own_seed(draw: Callable, *args: Any, **kwargs: Any) -> Tensor:
-    seed, context = draw(*args, **kwargs), tf.distribute.get_replica_context()
+def _draw_replica_seed(draw: Callable, *args: Any, **kwargs: Any) -> Tensor:
+    seed = draw(*args, **kwargs)
+    context = tf.distribute.get_replica_context()
     if context is None:
         return seed
     # The seed is a pair: the generator's own number, and how often it was asked. A step by the golden ratio of 2^32
     # leads far from the numbers of the model's other generators.
-    index = tf.cast(context.replica_id_in_sync_group, tf.uint32) * tf.constant(
-        0x9E3779B9, tf.uint32
-    )
-    return seed + tf.cast(tf.stack([index, tf.zeros_like(index)]), seed.dtype)
+    index = tf.cast(context.replica_id_in_sync_group, tf.uint32)
+    offset = index * tf.constant(0x9E3779B9, tf.uint32)
+    return seed + tf.cast(tf.stack([offset, tf.zeros_like(offset)]), seed.dtype)
 
 
 @contextmanager
-def summed(optimizer: Any) -> Iterator[None]:
-    """While it lasts, a Keras optimizer takes gradients that are sums over the replicas already.
+def taking_sums(optimizer: Any) -> Iterator[None]:
+    """Have a Keras optimizer take gradients, in the block, that are sums over the replicas already.
 
     Keras would sum them once more. With a single replica TensorFlow keeps the graph of such a sum as long as the
     process lives, and with it every variable of the run.
     """
-    vars(optimizer)["_all_reduce_sum_gradients"] = list if count() == 1 else _equalized
+    sum_function = list if count() == 1 else _equalize_gradients
+    vars(optimizer)["_all_reduce_sum_gradients"] = sum_function
     try:
         yield
     finally:
-        vars(optimizer).pop(
-            "_all_reduce_sum_gradients", None
-        )  # each replica comes here, one after the other
+        # Each replica comes here, one after the other.
+        vars(optimizer).pop("_all_reduce_sum_gradients", None)
 
 
-def _equalized(
+def _equalize_gradients(
     grads_and_vars: Sequence[tuple[Gradient, Any]],
 ) -> list[tuple[Gradient, Any]]:
-    """The same gradients to the bit on all replicas, which may round in different ways: their mean.
+    """Return gradients that are the same to the bit on all replicas, which may round differently: their means.
 
     Of a sparse one, whose rows have no size that a collective could go by, that of the first replica; several workers
     take the mean of the whole table.
@@ -306,37 +285,42 @@ def _equalized(
     if not isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy):
         grads = [tf.convert_to_tensor(grad) for grad in grads]
     dense = [grad / count() for grad in grads if not isinstance(grad, tf.IndexedSlices)]
-    means = iter(_sum(dense) if dense else [])
+    means = iter(sum_tensors(dense) if dense else [])
     grads = [
-        _of_first_replica(grad) if isinstance(grad, tf.IndexedSlices) else next(means)
+        _take_first_replica(grad) if isinstance(grad, tf.IndexedSlices) else next(means)
         for grad in grads
     ]
     return list(zip(grads, variables, strict=True))
 
 
-def _of_first_replica(grad: tf.IndexedSlices) -> tf.IndexedSlices:
-    def first(strategy: Any, leaves: list) -> list[Tensor]:
+def _take_first_replica(grad: tf.IndexedSlices) -> tf.IndexedSlices:
+    def take_first(strategy: Any, leaves: list) -> list[Tensor]:
         return [strategy.experimental_local_results(leaf)[0] for leaf in leaves]
 
+    context = tf.distribute.get_replica_context()
     leaves = [grad.values, grad.indices]
-    values, indices = tf.distribute.get_replica_context().merge_call(
-        first, args=(leaves,)
-    )
+    values, indices = context.merge_call(take_first, args=(leaves,))
     return tf.IndexedSlices(values, indices, grad.dense_shape)
 
 
 def replicated_cond(
     flag: Tensor, action: Callable, otherwise: Callable | None, values: Tree
 ) -> None:
-    """Do `action(values)` where the flag is set, else `otherwise(values)`, if any; all replicas have the same flag.
+    """Do one of two actions in a graph.
 
     A conditional may not hold a merge over replicas, such as an optimizer's update, so it stands outside of them. The
     values go through arguments, because a closure would hand every replica the tensors of the first one.
+
+    Args:
+        flag: the same on all replicas.
+        action: called with the values where the flag is set.
+        otherwise: called with them where it is not, if given.
+        values: tensors.
     """
     if not tf.distribute.has_strategy():
-        while_cond(flag, lambda: _done(action, values))
+        while_cond(flag, lambda: _call_for_zero(action, values))
         if otherwise is not None:
-            while_cond(~flag, lambda: _done(otherwise, values))
+            while_cond(~flag, lambda: _call_for_zero(otherwise, values))
         return
     leaves = tf.nest.flatten(values, expand_composites=True)
 
@@ -358,70 +342,22 @@ def replicated_cond(
     tf.distribute.get_replica_context().merge_call(across, args=(flag, *leaves))
 
 
-def _done(action: Callable, *values: Tree) -> int:
+def _call_for_zero(action: Callable, *values: Tree) -> int:
     action(*values)
     return 0
 
 
 def run(step: Callable, batch: Batch) -> Tree:
-    """One step on every replica, each given the global batch; what the first one of this process returns."""
+    """Run a step on every replica, and return what the first one of this process returns.
+
+    Args:
+        step: a function of a batch.
+        batch: the global one, which each replica is given.
+    """
     if not tf.distribute.has_strategy():
         return step(batch)
     strategy = tf.distribute.get_strategy()
-    found = strategy.run(step, args=(batch,))
+    results = strategy.run(step, args=(batch,))
     return tf.nest.map_structure(
-        lambda value: strategy.experimental_local_results(value)[0], found
-    )
-
-
-def of_first(numbers: Sequence[float], strategy: Any) -> list[float]:
-    """On the host, the numbers that the first of several workers has; the others have some of their own there."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return list(numbers)
-    return _first_worker(strategy)(tf.constant(numbers, tf.float64)).numpy().tolist()
-
-
-def max_over_workers(number: int, strategy: Any) -> int:
-    """On the host, the largest of the numbers that several workers have."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return number
-    return int(_of_all_workers(strategy)(tf.constant(number, tf.int64)).numpy().max())
-
-
-@functools.cache
-def _of_all_workers(strategy: Any) -> Callable[[Tensor], Tensor]:
-    def on_replica(number: Tensor) -> Tensor:
-        context = tf.distribute.get_replica_context()
-        return _sum(
-            tf.one_hot(
-                context.replica_id_in_sync_group,
-                count(),
-                number,
-                tf.constant(0, tf.int64),
-            )
-        )
-
-    def everywhere(number: Tensor) -> Tensor:
-        return strategy.experimental_local_results(
-            strategy.run(on_replica, args=(number,))
-        )[0]
-
-    return tf.function(
-        everywhere, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False
-    )
-
-
-@functools.cache
-def _first_worker(strategy: Any) -> Callable[[Tensor], Tensor]:
-    def on_replica(numbers: Tensor) -> Tensor:
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-        return _sum(tf.where(first, numbers, 0))
-
-    def everywhere(numbers: Tensor) -> Tensor:
-        return strategy.experimental_local_results(
-            strategy.run(on_replica, args=(numbers,))
-        )[0]
-
-    return tf.function(
-        everywhere, input_signature=[tf.TensorSpec([None], tf.float64)], autograph=False
+        lambda value: strategy.experimental_local_results(value)[0], results
     )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tftrain.core import replication
+from tftrain.core import gradient_sums, replication
 from tftrain.core.layer_calls import record_activations
 from tftrain.core.numerics import global_norm, square_sums
 from tftrain.core.remat import RematSpec
@@ -28,14 +28,21 @@ from tftrain.core.types import (
 from tftrain.core.update import ParamOptions, apply_gradients
 from tftrain.core.variables import assign_values, parameter_names, read_values
 
-Row = dict[str, Tensor]
+Row = dict[str, Tensor]  # the numbers of one step
 Step = Callable[[Batch], tuple[Row, list]]
 
 
 class StepSpec(NamedTuple):
-    """What the step is made of; `shares` are the own rates and decays of the parameters, where there are such.
+    """What a step is made of.
 
-    `blocks` of the model compute their activations again in the backward pass.
+    Args:
+        objective: the model and its loss.
+        method: computes the gradients.
+        transform: changes them before the update, such as a clip.
+        rate: the learning rate.
+        metrics: Keras metrics that count each step.
+        shares: the learning-rate multiplier and weight decay of each parameter; empty where all are the same.
+        blocks: the blocks of the model whose activations are computed again in the backward pass.
     """
 
     objective: Objective
@@ -47,248 +54,282 @@ class StepSpec(NamedTuple):
     blocks: RematSpec = RematSpec()
 
 
-def make_step(
-    state: TrainState, recipe: StepSpec, probes: Sequence[Probe] = ()
-) -> Step:
-    """The function that takes one batch, updates the state, and gives a row of numbers and what the probes measured.
+class Gradients(NamedTuple):
+    """What the forward and backward pass of a step gave, the same on all replicas but for `outputs` and `batch`."""
 
-    The row holds float32 scalars, and `grad_norms` and `clipped_grad_norms`, [parameters]. Where the loss, the gradient
-    or the update is not finite, or the gradient's norm is a spike, `finite` is 0 and all stays as it was before the
-    batch, except that the step is counted.
-    """
-    objective, names = recipe.objective, tuple(parameter_names(state.model))
-    commit = make_guarded_update(state, _change(state, recipe), _keep(state, recipe))
-
-    def step(batch: Batch) -> tuple[Row, list]:
-        params, whole, before_it = objective.params, batch, read_values(state.carry)
-        batch, rows = replication.local_batch(whole)
-        buffers = read_values(
-            state.buffers
-        )  # the forward pass already changes them, and a NaN there would stay for ever
-        with tf.name_scope("gradients"):
-            with record_activations() as activations:
-                share = replication.weighted_objective(objective, batch, rows)
-                loss, raw, outputs, carry = recipe.method(
-                    share, batch, replication.own_carry(before_it, whole)
-                )
-                carry = replication.whole_carry(carry, before_it, whole)
-            loss, *raw = replication.all_reduce_sum([loss, *raw])
-            replication.sync_buffers(state.buffers, buffers, rows)
-        with tf.name_scope("norms"):
-            squares = square_sums(raw)
-            norm = global_norm(squares)
-        with tf.name_scope("transforms"):
-            grads, transformed, scalars = recipe.transform.update(
-                raw, read_values(state.transform), params
-            )
-        with tf.name_scope("rate"):
-            rate, rated = recipe.rate.update(
-                read_values(state.rate), state.step.read_value(), norm
-            )
-        with tf.name_scope("guard"):
-            clipped = squares if _same(grads, raw) else square_sums(grads)
-            sound = state.norm_range.holds(norm)
-            sound &= tf.math.is_finite(
-                loss + overflow_probe(state.optimizer, rate, global_norm(clipped))
-            )
-        before = read_values(params) if probes else []
-        with tf.name_scope("update"):
-            applied = commit(
-                sound,
-                Update(
-                    grads,
-                    rate,
-                    norm,
-                    transformed,
-                    rated,
-                    carry,
-                    outputs,
-                    batch,
-                    rows,
-                    buffers,
-                ),
-            )
-            state.step.assign_add(1)
-        with tf.name_scope("signals"):
-            row = {
-                "loss": loss,
-                "learning_rate": rate,
-                "finite": applied,
-                **_scaling(state, loss, norm),
-                **scalars,
-            }
-            row |= _norm_signals(squares, clipped)
-            row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
-            updates = (
-                [
-                    after - param
-                    for after, param in zip(read_values(params), before, strict=True)
-                ]
-                if probes
-                else []
-            )
-            moment = StepOutputs(
-                loss, outputs, before, raw, grads, updates, names, activations
-            )
-            return row, [probe.measure(moment) for probe in probes]
-
-    return step
-
-
-def _change(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
-    variables = state.model.trainable_variables
-    shares = recipe.shares or [ParamOptions()] * len(variables)
-    return lambda update: apply_gradients(
-        state.optimizer, update.grads, variables, update.rate, shares
-    )
-
-
-def _keep(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
-    def keep(update: Update) -> None:
-        assign_values(
-            (state.transform, state.rate, state.carry),
-            (update.transform, update.rate_state, update.carry),
-        )
-        state.norm_range.add(update.norm)
-        if state.averages is not None:
-            state.averages.advance()
-        replication.where_rows(update.rows, lambda: _count(recipe, update))
-
-    return keep
-
-
-def _count(recipe: StepSpec, update: Update) -> None:
-    for metric in recipe.metrics:
-        recipe.objective.score(metric, update.batch, update.outputs)
-
-
-def _scaling(state: TrainState, loss: Tensor, norm: Tensor) -> Row:
-    """The loss scale of this step, which then takes in whether it was small enough."""
-    if state.loss_scale is None:
-        return {}
-    scale = tf.identity(state.loss_scale.value.read_value())
-    state.loss_scale.update(loss, tf.math.is_finite(loss) & tf.math.is_finite(norm))
-    return {"loss_scale": scale}
-
-
-def _same(these: list[Tensor], those: list[Tensor]) -> bool:
-    return all(this is that for this, that in zip(these, those, strict=True))
-
-
-def _norm_signals(raw: Tensor, clipped: Tensor) -> Row:
-    return {
-        "grad_norm": global_norm(raw),
-        "clipped_grad_norm": global_norm(clipped),
-        "grad_norms": tf.sqrt(raw),
-        "clipped_grad_norms": tf.sqrt(clipped),
-    }
-
-
-# Keras' optimizers that make finite numbers of finite ones, where their epsilon is well above 0; with the power of the
-# gradient that must be finite too.
-_POWERS = {
-    **dict.fromkeys(
-        (keras.optimizers.SGD, keras.optimizers.Lion, keras.optimizers.Adamax), 1
-    ),
-    **dict.fromkeys(
-        (keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.Nadam), 2
-    ),
-    **dict.fromkeys(
-        (keras.optimizers.RMSprop, keras.optimizers.Adagrad, keras.optimizers.Adadelta),
-        2,
-    ),
-}
-_LEAST_EPSILON = 1e-16
+    loss: Tensor
+    grads: list  # one for each parameter
+    outputs: Tree
+    carry: Tree
+    batch: Batch  # the rows of this replica
+    rows: Tensor | None  # how many of them count
+    buffers: list  # the values of the model's other variables before the forward pass
 
 
 class Update(NamedTuple):
     """What one step wants to write."""
 
-    grads: list
+    grads: list  # after the transforms
     rate: Tensor
-    norm: Tensor  # of the gradient before the transforms
+    norm: Tensor  # of the gradients before the transforms
     transform: Tree
     rate_state: Tree
-    carry: Tree
-    outputs: Tree
-    batch: Batch
-    rows: Tensor | None  # how many of the batch count
-    buffers: list  # what the model's other variables were before the batch
-    before: Sequence[
-        Tensor
-    ] = ()  # what parameters and optimizer were, where the update may have to be taken back
+    computed: Gradients
+    previous: Sequence[Tensor] = ()  # values that a bad update is undone with
+
+
+def make_step(
+    state: TrainState, recipe: StepSpec, probes: Sequence[Probe] = ()
+) -> Step:
+    """Return the function that takes one batch, updates the state, and returns its numbers.
+
+    Where the loss, the gradients or the update are not finite, or the gradient norm is a spike, everything stays as it
+    was before the batch, except that the step is counted.
+
+    Args:
+        state: all variables of the run.
+        recipe: what the step is made of.
+        probes: what is measured in the step.
+
+    Returns:
+        A function of a batch, for a graph. It returns a row of float32 scalars, with `grad_norms` and
+        `clipped_grad_norms`, [parameters], and `finite`, 1 where the update was applied; and what each probe measured.
+    """
+    names = tuple(parameter_names(state.model))
+    apply_update = make_guarded_update(
+        state, _make_change(state, recipe), _make_keep(state, recipe)
+    )
+
+    def step(batch: Batch) -> tuple[Row, list]:
+        params = recipe.objective.params
+        with record_activations() as activations:
+            computed = _compute_gradients(state, recipe, batch)
+        with tf.name_scope("norms"):
+            squares = square_sums(computed.grads)
+            norm = global_norm(squares)
+        with tf.name_scope("transforms"):
+            grads, transform_state, scalars = recipe.transform.update(
+                computed.grads, read_values(state.transform), params
+            )
+        with tf.name_scope("rate"):
+            rate, rate_state = recipe.rate.update(
+                read_values(state.rate), state.step.read_value(), norm
+            )
+        with tf.name_scope("guard"):
+            is_unchanged = _are_identical(grads, computed.grads)
+            clipped_squares = squares if is_unchanged else square_sums(grads)
+            clipped_norm = global_norm(clipped_squares)
+            probe_value = overflow_probe(state.optimizer, rate, clipped_norm)
+            is_good = state.norm_range.holds(norm)
+            is_good &= tf.math.is_finite(computed.loss + probe_value)
+        old_params = read_values(params) if probes else []
+        with tf.name_scope("update"):
+            update = Update(grads, rate, norm, transform_state, rate_state, computed)
+            is_applied = apply_update(is_good, update)
+            state.step.assign_add(1)
+        with tf.name_scope("signals"):
+            row = {
+                "loss": computed.loss,
+                "learning_rate": rate,
+                "finite": is_applied,
+                **_update_loss_scale(state, computed.loss, norm),
+                **scalars,
+                **_norm_signals(squares, clipped_squares),
+            }
+            row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
+            updates = _differences(read_values(params), old_params) if probes else []
+            outputs = StepOutputs(
+                computed.loss,
+                computed.outputs,
+                old_params,
+                computed.grads,
+                grads,
+                updates,
+                names,
+                activations,
+            )
+            return row, [probe.measure(outputs) for probe in probes]
+
+    return step
+
+
+def _compute_gradients(state: TrainState, recipe: StepSpec, batch: Batch) -> Gradients:
+    """Run the forward and backward pass on this replica's rows of a batch, and sum over the replicas."""
+    carry = read_values(state.carry)
+    local_batch, rows = replication.local_batch(batch)
+    # The forward pass already changes them, and a NaN there would stay for ever.
+    buffers = read_values(state.buffers)
+    with tf.name_scope("gradients"):
+        objective = replication.weighted_objective(recipe.objective, local_batch, rows)
+        loss, grads, outputs, local_carry = recipe.method(
+            objective, local_batch, replication.local_carry(carry, batch)
+        )
+        carry = replication.global_carry(local_carry, carry, batch)
+        loss, *grads = gradient_sums.all_reduce_sum([loss, *grads])
+        replication.sync_buffers(state.buffers, buffers, rows)
+    return Gradients(loss, grads, outputs, carry, local_batch, rows, buffers)
+
+
+def _make_change(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
+    """Return what updates the parameters."""
+    variables = state.model.trainable_variables
+    options = recipe.shares or [ParamOptions()] * len(variables)
+
+    def change(update: Update) -> None:
+        apply_gradients(state.optimizer, update.grads, variables, update.rate, options)
+
+    return change
+
+
+def _make_keep(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
+    """Return what updates everything else once the parameters are known to be finite."""
+
+    def keep(update: Update) -> None:
+        computed = update.computed
+        assign_values(state.transform, update.transform)
+        assign_values(state.rate, update.rate_state)
+        assign_values(state.carry, computed.carry)
+        state.norm_range.add(update.norm)
+        if state.averages is not None:
+            state.averages.advance()
+
+        def update_metrics() -> None:
+            for metric in recipe.metrics:
+                recipe.objective.score(metric, computed.batch, computed.outputs)
+
+        replication.where_rows(computed.rows, update_metrics)
+
+    return keep
+
+
+def _update_loss_scale(state: TrainState, loss: Tensor, norm: Tensor) -> Row:
+    """Return the loss scale of this step, and update it by whether it was small enough."""
+    if state.loss_scale is None:
+        return {}
+    scale = tf.identity(state.loss_scale.value.read_value())
+    is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+    state.loss_scale.update(loss, is_finite)
+    return {"loss_scale": scale}
+
+
+def _are_identical(tensors: list[Tensor], others: list[Tensor]) -> bool:
+    pairs = zip(tensors, others, strict=True)
+    return all(tensor is other for tensor, other in pairs)
+
+
+def _differences(new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+    return [
+        new_value - old_value for new_value, old_value in zip(new, old, strict=True)
+    ]
+
+
+def _norm_signals(squares: Tensor, clipped_squares: Tensor) -> Row:
+    return {
+        "grad_norm": global_norm(squares),
+        "clipped_grad_norm": global_norm(clipped_squares),
+        "grad_norms": tf.sqrt(squares),
+        "clipped_grad_norms": tf.sqrt(clipped_squares),
+    }
+
+
+# Keras' optimizers that make finite numbers of finite ones, where their epsilon is well above 0; with the power of the
+# gradient that must be finite too.
+_GRADIENT_POWERS = {
+    keras.optimizers.SGD: 1,
+    keras.optimizers.Lion: 1,
+    keras.optimizers.Adamax: 1,
+    keras.optimizers.Adam: 2,
+    keras.optimizers.AdamW: 2,
+    keras.optimizers.Nadam: 2,
+    keras.optimizers.RMSprop: 2,
+    keras.optimizers.Adagrad: 2,
+    keras.optimizers.Adadelta: 2,
+}
+_MIN_EPSILON = 1e-16
 
 
 def overflow_probe(optimizer: Any, rate: Tensor, norm: Tensor) -> Tensor:
-    """A number that is finite only where the rate is, and the power of the gradient that is taken."""
+    """Return a number that is finite only where the rate is, and the power of the gradient that the optimizer takes.
+
+    Args:
+        optimizer: a Keras optimizer.
+        rate: the learning rate.
+        norm: that of the gradients after the transforms.
+    """
+    power = _GRADIENT_POWERS.get(type(optimizer))
     # Not norm * norm: TensorFlow might multiply a constant rate with one of them first, which hides an overflow.
-    return tf.cast(rate, tf.float32) * (
-        tf.square(norm) if _POWERS.get(type(optimizer)) == 2 else norm
-    )
+    value = tf.square(norm) if power == 2 else norm
+    return tf.cast(rate, tf.float32) * value
 
 
 def make_guarded_update(
-    state: Any, change: Callable[[Update], None], keep: Callable[[Update], None]
+    state: TrainState,
+    change: Callable[[Update], None],
+    keep: Callable[[Update], None],
 ) -> Callable[[Tensor, Update], Tensor]:
-    """The function of a flag and an update, which it applies where the flag is set; whether it did.
+    """Return the function that applies an update where it is good, and leaves everything as it was where it is not.
 
-    That is `change`, which updates the parameters, and where they and the optimizer's variables are still finite then
-    `keep`, which does all else. Otherwise all is put back.
+    Args:
+        state: all variables of the run.
+        change: updates the parameters; where they and the optimizer's variables are not finite then, it is undone.
+        keep: updates everything else.
+
+    Returns:
+        A function of a flag, whether the loss and the gradients are good, and an update. It returns whether the update
+        was applied.
     """
     variables = state.model.trainable_variables
-    risky = _may_produce_nonfinite(state.optimizer, variables)
-    changed = (
-        [one.value for one in (*variables, *state.optimizer.variables)] if risky else []
-    )
+    may_fail = _may_produce_nonfinite(state.optimizer, variables)
+    changed = []
+    if may_fail:
+        changed = [
+            variable.value for variable in (*variables, *state.optimizer.variables)
+        ]
 
     def undo(update: Update) -> None:
-        assign_values(state.buffers, update.buffers)
-        for variable, value in zip(changed, update.before, strict=True):
+        assign_values(state.buffers, update.computed.buffers)
+        for variable, value in zip(changed, update.previous, strict=True):
             # Each replica its own: a mean over replicas, which an assignment may take, would be rounded.
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
 
-    def both(update: Update) -> None:
+    def change_and_keep(update: Update) -> None:
         change(update)
         keep(update)
 
-    def commit(sound: Tensor, update: Update) -> Tensor:
-        if not risky:
-            replication.replicated_cond(
-                sound, both, undo if state.buffers else None, update
-            )
-            return sound
-        update = update._replace(before=read_values(changed))
-        replication.replicated_cond(sound, change, None, update)
-        sound &= _unspoilt(read_values(changed), update.before)
-        replication.replicated_cond(sound, keep, undo, update)
-        return sound
+    def apply_update(is_good: Tensor, update: Update) -> Tensor:
+        if not may_fail:
+            undo_buffers = undo if state.buffers else None
+            replication.replicated_cond(is_good, change_and_keep, undo_buffers, update)
+            return is_good
+        update = update._replace(previous=read_values(changed))
+        replication.replicated_cond(is_good, change, None, update)
+        is_good &= _stayed_finite(read_values(changed), update.previous)
+        replication.replicated_cond(is_good, keep, undo, update)
+        return is_good
 
-    return commit
+    return apply_update
 
 
 def _may_produce_nonfinite(optimizer: Any, variables: Sequence[Any]) -> bool:
-    """Whether an update with finite gradients may give numbers that are not finite."""
-    if type(optimizer) not in _POWERS or getattr(optimizer, "centered", False):
+    """Whether an update with finite gradients may give values that are not finite."""
+    is_known = type(optimizer) in _GRADIENT_POWERS
+    if not is_known or getattr(optimizer, "centered", False):
         return True
     betas = [np.float32(getattr(optimizer, name, 0)) for name in ("beta_1", "beta_2")]
-    if max(betas) >= 1 or getattr(optimizer, "epsilon", 1) < _LEAST_EPSILON:
+    if max(betas) >= 1 or getattr(optimizer, "epsilon", 1) < _MIN_EPSILON:
         return True
-    constraints = [
-        variable.constraint for variable in variables if variable.constraint is not None
-    ]
-    return any(not type(one).__module__.startswith("keras.") for one in constraints)
-
-
-def _unspoilt(after: list[Tensor], before: Sequence[Tensor]) -> Tensor:
-    """Whether every number that was finite before still is."""
-    both = [
-        (one, other)
-        for one, other in zip(after, before, strict=True)
-        if one.dtype.is_floating
-    ]
-    return tf.reduce_all(
-        [
-            tf.reduce_all(tf.math.is_finite(one) | ~tf.math.is_finite(other))
-            for one, other in both
-        ]
+    constraints = [variable.constraint for variable in variables]
+    return any(
+        constraint is not None and not type(constraint).__module__.startswith("keras.")
+        for constraint in constraints
     )
+
+
+def _stayed_finite(new: list[Tensor], old: Sequence[Tensor]) -> Tensor:
+    """Whether every number that was finite before still is."""
+    checks = [
+        tf.reduce_all(tf.math.is_finite(new_value) | ~tf.math.is_finite(old_value))
+        for new_value, old_value in zip(new, old, strict=True)
+        if new_value.dtype.is_floating
+    ]
+    return tf.reduce_all(checks)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tftrain.core.layer_hooks import patched_attribute
 from tftrain.core.numerics import Gradient
-from tftrain.core.replication import summed
+from tftrain.core.replication import taking_sums
 from tftrain.core.types import Tensor
 from tftrain.core.variables import ON_FIRST_REPLICA
 
@@ -45,7 +45,7 @@ def apply_gradients(
     multiples = [share.rate for share in shares]
     if set(multiples) != {1.0}:
         _set_multiples(optimizer, multiples)
-    with summed(optimizer), fused_kernels(optimizer, rate, multiples):
+    with taking_sums(optimizer), fused_kernels(optimizer, rate, multiples):
         optimizer.apply(list(grads), list(variables))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tftrain.core import replication
+from tftrain.core import workers
 from tftrain.core.callback import Callback
 from tftrain.core.types import LogData, Rate, Stop, Tree
 from tftrain.core.variables import assign_values, read_values
@@ -201,5 +201,5 @@ class StopOnSignal(Callback):
 
     def should_stop(self) -> StopRequested | None:
         """Return the reason to stop where a worker was signalled."""
-        number = replication.max_over_workers(self._signals.number, self._strategy)
+        number = workers.max_over_workers(self._signals.number, self._strategy)
         return StopRequested(number) if number else None

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from tftrain.core import replication
+from tftrain.core import workers
 from tftrain.core.callback import Callback
 from tftrain.core.checkpoint import CheckpointManager
 from tftrain.core.state import TrainState
@@ -94,7 +94,7 @@ class RunCheckpointer(Callback):
             step = checkpoints.restore_latest()
         except ValueError as error:
             raise InputError(f"cannot go on with {folder}: {error}") from None
-        (chief_step,) = replication.of_first([step or 0], self._strategy)
+        (chief_step,) = workers.of_first([step or 0], self._strategy)
         if chief_step != (step or 0):
             raise InputError(
                 f"cannot go on with {folder}: the chief is at step {chief_step:.0f}, this worker sees {step}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tftrain.core import replication
+from tftrain.core import workers
 from tftrain.core.evaluate import make_eval_fn
 from tftrain.core.objective import KerasObjective
 from tftrain.core.types import BatchSource, LogData
@@ -64,7 +64,7 @@ class Evaluator:
             if self._averages is not None:
                 self._averages.swap()
         # Two workers may round differently, but must come to the same decisions.
-        values = replication.of_first(list(results.values()), self._strategy)
+        values = workers.of_first(list(results.values()), self._strategy)
         pairs = zip(results, values, strict=True)
         return LogData({f"val_{name}": value for name, value in pairs})
 
