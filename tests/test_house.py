@@ -17,7 +17,7 @@ PACKAGE = ROOT / "tftrain"
 
 # Each may only fall (or rise, where more is better) until it is at its goal.
 LONGEST_CHAIN = 10  # modules, each of which imports the next; the goal is 10
-MOST_LINES = 450  # of a file; the goal is 400
+MOST_LINES = 400  # of a file; the goal is 400
 MOST_BODY_LINES = 75  # of code in a function; the goal is 60
 MOST_NODES = 8.6  # of the syntax tree for a line of code; the goal is 8
 MOST_ONE_WORD = 0.62  # the share of functions whose name is one word; the goal is 0.4

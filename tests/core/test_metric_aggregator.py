@@ -74,7 +74,7 @@ def test_two_calls_into_one_point():
 
 
 def test_the_depth_ratio_of_the_last_step_in_models_that_have_one():
-    deep = MetricAggregator(["a", "b"], (), steps_per_epoch=4, ends=(0, 1))
+    deep = MetricAggregator(["a", "b"], (), steps_per_epoch=4, hidden_ends=(0, 1))
     deep.add(rows(loss=[1, 1], grad_norms=[[1, 1], [0.1, 10]]), 1.0)
     assert deep.flush(2).scalars["depth_ratio"] == pytest.approx(1e-2)
     deep.add(rows(loss=[1], grad_norms=[[0, 0]]), 1.0)

@@ -1,9 +1,8 @@
-"""The graph's side of training: many steps in one call, and what they tell, packed into few tensors."""
+"""The compiled steps: many in one call of a graph, with their numbers packed into few tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,23 +12,26 @@ from tftrain.core import replication
 from tftrain.core.evaluate import metric_results, named_results
 from tftrain.core.execution import DEFAULT, LOOP, step_graph, using_executor
 from tftrain.core.layer_calls import recording_enabled
-from tftrain.core.metric_aggregator import Rows
 from tftrain.core.numerics import while_cond
 from tftrain.core.packing import TensorPacker
 from tftrain.core.remat import rematerialized
 from tftrain.core.schedule import MEASURED, NOTHING_DUE, Segment
 from tftrain.core.state import TrainState
-from tftrain.core.step import StepSpec, make_step
-from tftrain.core.types import Batch, BatchSource, LogData, Probe, Tensor, Tree
+from tftrain.core.step import Step, StepSpec, make_step
+from tftrain.core.types import Batch, BatchSource, LogData, Probe, Rows, Tensor, Tree
 
-_MAKING = "seconds_of_input"  # in the row of a step
+_INPUT_SECONDS = "seconds_of_input"  # in the row of a step
 
 
 class CallResult(NamedTuple):
-    """What a call gave: rows for all steps that it came to; metrics and signals for each point, in order.
+    """What a call of the compiled steps gave.
 
-    `rows` are [steps] for each scalar, [steps, parameters] for each vector. A point that was not measured has no
-    signals. `measuring` is the seconds that went into measured steps, `input` those into batches that had to be made.
+    Args:
+        rows: the numbers of all steps taken: [steps] for each scalar, [steps, parameters] for each vector.
+        metrics: the values at each point, in order; None where the host must ask the metrics.
+        signals: what the probes measured at each point; empty for a point that was not measured.
+        measuring: the seconds that measured steps took.
+        input: the seconds that making batches took.
     """
 
     rows: Rows
@@ -40,11 +42,19 @@ class CallResult(NamedTuple):
 
 
 class CompiledSteps:
-    """The step, compiled once as it is and once with what `probes` measure; both do the same to the weights.
+    """The step, compiled once as it is and once with probes; both do the same to the weights.
 
-    A call ends early at the first step that is not finite, for the host to judge before another step is taken. What the
-    metrics counted is read, and forgotten, at each point; under tf.distribute the host must do that, because there it
-    may need all devices.
+    A call ends early at the first step that is not finite, for the host to judge before another step is taken. The
+    metrics are read and reset at each point; under tf.distribute the host must do that, because there it may need all
+    devices.
+
+    Args:
+        state: all variables of the run.
+        recipe: what the step is made of.
+        feed: the training batches.
+        probes: what is measured at some steps.
+        executor: which of TensorFlow's executors runs the graph; see `choose_executor`.
+        jit_compile: whether XLA compiles the steps.
     """
 
     def __init__(
@@ -59,33 +69,25 @@ class CompiledSteps:
     ):
         self.probes = tuple(probes)
         self.executor = executor
-        self.each_point = tf.distribute.has_strategy() and bool(
-            recipe.metrics
-        )  # a call has to end at each
+        # Whether a call has to end at each point.
+        self.each_point = tf.distribute.has_strategy() and bool(recipe.metrics)
         self._metrics = () if self.each_point else tuple(recipe.metrics)
         self._feed = feed
-        self._quiet, self._measured = (
-            make_step(state, recipe),
-            make_step(state, recipe, self.probes),
-        )
+        self._plain = make_step(state, recipe)
+        self._measured = make_step(state, recipe, self.probes)
         self.compiled: tuple = ()  # by XLA
         if jit_compile:
-            compiled = partial(tf.function, jit_compile=True, autograph=False)
-            self._quiet, self._measured = (
-                compiled(self._quiet),
-                compiled(self._measured),
-            )
-            self.compiled = (
-                (self._quiet, self._measured) if self.probes else (self._quiet,)
-            )
-        self._row, self._scores, self._look = (
-            TensorPacker(),
-            TensorPacker(),
-            TensorPacker(),
-        )
+            self._plain = _compile_with_xla(self._plain)
+            self._measured = _compile_with_xla(self._measured)
+            self.compiled = (self._plain,)
+            if self.probes:
+                self.compiled = (self._plain, self._measured)
+        self._row_packer = TensorPacker()
+        self._metric_packer = TensorPacker()
+        self._probe_packer = TensorPacker()
         numbers = tf.TensorSpec([None], tf.int32)
         self.call = tf.function(
-            self._run, [feed.signature, numbers, numbers], autograph=False
+            self._run_segments, [feed.signature, numbers, numbers], autograph=False
         )
         with (
             recording_enabled(state.model),
@@ -95,164 +97,181 @@ class CompiledSteps:
             self.call.get_concrete_function()
 
     def graph(self) -> Any:
-        """The GraphDef of the plain step: model, loss, gradients, optimizer, without what measures and repeats."""
-        return step_graph(self._traced, self._scope)
+        """Return the GraphDef of the plain step: model, loss, gradients and optimizer, without loops and probes."""
+        return step_graph(self._traced_graph, self._step_scope)
 
-    def run(self, handle: Any, stretches: Sequence[Segment]) -> CallResult:
-        """Run the steps of a handle."""
-        ends, kinds = (
-            np.array(values, np.int32) for values in zip(*stretches, strict=True)
-        )
+    def run(self, handle: Any, segments: Sequence[Segment]) -> CallResult:
+        """Run the steps of a handle.
+
+        Args:
+            handle: that of the batch source, for as many steps.
+            segments: where the steps end at which there are points, and of which kind.
+        """
+        ends = np.array([segment.end for segment in segments], np.int32)
+        kinds = np.array([segment.kind for segment in segments], np.int32)
         with using_executor(self.executor):
-            found = self.call(handle, tf.constant(ends), tf.constant(kinds))
-        rows, scores, *looks, seconds = [tensor.numpy() for tensor in found]
-        rows = self._row.unpacked(rows)
-        making = float(rows.pop(_MAKING, np.zeros(1)).sum())
-        points = kinds[(ends <= len(rows["finite"])) & (kinds != NOTHING_DUE)]
+            tensors = self.call(handle, tf.constant(ends), tf.constant(kinds))
+        packed_rows, packed_metrics, *packed_probes, seconds = [
+            tensor.numpy() for tensor in tensors
+        ]
+        rows = self._row_packer.unpacked(packed_rows)
+        input_seconds = float(rows.pop(_INPUT_SECONDS, np.zeros(1)).sum())
+        is_reached = ends <= len(rows["finite"])
+        points = kinds[is_reached & (kinds != NOTHING_DUE)]
         return CallResult(
             rows,
-            self._named(scores, len(points)),
-            self._signals(points, looks),
+            self._unpack_metrics(packed_metrics, len(points)),
+            self._read_probes(points, packed_probes),
             float(seconds),
-            making,
+            input_seconds,
         )
 
-    def _run(self, handle: Any, ends: Any, kinds: Any) -> tuple:
-        def array(dtype: Any) -> tf.TensorArray:
-            return tf.TensorArray(
-                dtype, 0, dynamic_size=True, infer_shape=False
-            )  # until it is traced, who knows
+    def _run_segments(self, handle: Any, ends: Any, kinds: Any) -> tuple:
+        """Run all segments of a call in the graph, until a step is not finite."""
 
-        def stretch(number, index, finite, rows, scores, numbers, texts, seconds):
-            end, kind = ends[number], kinds[number]
-            quiet_until = (
-                end - tf.cast(kind == MEASURED, tf.int32) if self.probes else end
-            )
+        def run_segment(number, index, finite, rows, metrics, numbers, texts, seconds):
+            end = ends[number]
+            kind = kinds[number]
+            plain_until = end
+            if self.probes:
+                plain_until -= tf.cast(kind == MEASURED, tf.int32)
             index, finite, rows = tf.while_loop(
-                lambda index, finite, _: finite & (index < quiet_until),
-                lambda index, _, rows: self._quiet_step(handle, index, rows),
+                lambda index, finite, _: finite & (index < plain_until),
+                lambda index, _, rows: self._run_plain_step(handle, index, rows),
                 (index, finite, rows),
                 parallel_iterations=1,
             )
             if self.probes:
                 index, finite, rows, numbers, texts, seconds = while_cond(
                     finite & (index < end),
-                    lambda index, _, *arrays: self._measured_step(
+                    lambda index, _, *arrays: self._run_measured_step(
                         handle, index, *arrays
                     ),
                     *(index, finite, rows, numbers, texts, seconds),
                 )
-            (scores,) = while_cond(
-                (kind != NOTHING_DUE) & (index == end), self._score, scores
-            )
-            return number + 1, index, finite, rows, scores, numbers, texts, seconds
+            is_point = (kind != NOTHING_DUE) & (index == end)
+            (metrics,) = while_cond(is_point, self._write_metrics, metrics)
+            return number + 1, index, finite, rows, metrics, numbers, texts, seconds
 
         zero = tf.constant(0)
-        start = (
-            zero,
-            zero,
-            tf.constant(True),
-            *map(array, (tf.int32, tf.int32, tf.int32, tf.string)),
-        )
-        *_, rows, scores, numbers, texts, seconds = tf.while_loop(
+        *_, rows, metrics, numbers, texts, seconds = tf.while_loop(
             lambda number, _, finite, *__: finite & (number < tf.size(ends)),
-            stretch,
-            (*start, tf.constant(0.0, tf.float64)),
+            run_segment,
+            (
+                zero,
+                zero,
+                tf.constant(True),
+                _make_array(tf.int32),
+                _make_array(tf.int32),
+                _make_array(tf.int32),
+                _make_array(tf.string),
+                tf.constant(0.0, tf.float64),
+            ),
             parallel_iterations=1,
         )
-        packings = (
-            self._row.numbers,
-            self._scores.numbers,
-            self._look.numbers,
-            self._look.texts,
+        return (
+            _stack_array(rows, self._row_packer.numbers),
+            _stack_array(metrics, self._metric_packer.numbers),
+            _stack_array(numbers, self._probe_packer.numbers),
+            _stack_array(texts, self._probe_packer.texts),
+            seconds,
         )
-        arrays = zip((rows, scores, numbers, texts), packings, strict=True)
-        return *(_stacked(array, width) for array, width in arrays), seconds
 
-    def _quiet_step(self, handle: Any, index: Any, rows: Any) -> tuple:
-        self._traced = tf.compat.v1.get_default_graph()
-        self._scope = self._traced.get_name_scope()
-        batch, making = self._batch(handle, index)
-        row, _ = replication.run(self._quiet, batch)
+    def _run_plain_step(self, handle: Any, index: Any, rows: Any) -> tuple:
+        self._traced_graph = tf.compat.v1.get_default_graph()
+        self._step_scope = self._traced_graph.get_name_scope()
+        batch, input_seconds = self._make_batch(handle, index)
+        row, _ = replication.run(self._plain, batch)
         with tf.name_scope(LOOP):
-            return (
-                index + 1,
-                row["finite"] > 0,
-                rows.write(index, self._row.packed(row | making)[0]),
-            )
+            packed, _ = self._row_packer.packed(row | input_seconds)
+            return index + 1, row["finite"] > 0, rows.write(index, packed)
 
-    def _measured_step(
+    def _run_measured_step(
         self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any
     ) -> tuple:
-        batch, making = self._batch(handle, index)
-        began = _time_after(batch)
-        row, look = replication.run(self._measured, batch)
-        found, others = self._look.packed(look)
-        seconds += _time_after(found) - began
-        rows = rows.write(index, self._row.packed(row | making)[0])
-        place = numbers.size()
+        batch, input_seconds = self._make_batch(handle, index)
+        start = _time_after(batch)
+        row, measured = replication.run(self._measured, batch)
+        packed_numbers, packed_texts = self._probe_packer.packed(measured)
+        seconds += _time_after(packed_numbers) - start
+        packed_row, _ = self._row_packer.packed(row | input_seconds)
+        rows = rows.write(index, packed_row)
+        position = numbers.size()
         return (
             index + 1,
             row["finite"] > 0,
             rows,
-            numbers.write(place, found),
-            texts.write(place, others),
+            numbers.write(position, packed_numbers),
+            texts.write(position, packed_texts),
             seconds,
         )
 
-    def _batch(self, handle: Any, index: Any) -> tuple[Batch, dict[str, Tensor]]:
-        """A batch, and as a part of the step's row the seconds that it took, where it had to be made."""
+    def _make_batch(self, handle: Any, index: Any) -> tuple[Batch, dict[str, Tensor]]:
+        """Return a batch, and as a part of the step's row the seconds that it took, where it had to be made."""
         if self._feed.prepared:
             with tf.name_scope("batch"):
                 return self._feed.batch(handle, index), {}
         with tf.name_scope(LOOP):
-            began = _time_after(index)
-        with tf.name_scope("batch"), tf.control_dependencies([began]):
+            start = _time_after(index)
+        with tf.name_scope("batch"), tf.control_dependencies([start]):
             batch = self._feed.batch(handle, index)
         with tf.name_scope(LOOP):
-            return batch, {_MAKING: tf.cast(_time_after(batch) - began, tf.float32)}
+            seconds = tf.cast(_time_after(batch) - start, tf.float32)
+            return batch, {_INPUT_SECONDS: seconds}
 
-    def _score(self, scores: Any) -> tuple:
+    def _write_metrics(self, metrics: Any) -> tuple:
         results = metric_results(self._metrics)
         for metric in self._metrics:
             metric.reset_state()
-        return (scores.write(scores.size(), self._scores.packed(results)[0]),)
+        packed, _ = self._metric_packer.packed(results)
+        return (metrics.write(metrics.size(), packed),)
 
-    def _named(self, scores: np.ndarray, points: int) -> list[dict[str, float] | None]:
+    def _unpack_metrics(
+        self, packed: np.ndarray, points: int
+    ) -> list[dict[str, float] | None]:
         if not self._metrics:
             return [None] * points
         names = [metric.name for metric in self._metrics]
-        return [
-            named_results(names, results)
-            for results in zip(*self._scores.unpacked(scores), strict=True)
-        ]
+        values = zip(*self._metric_packer.unpacked(packed), strict=True)
+        return [named_results(names, results) for results in values]
 
-    def _signals(self, points: np.ndarray, looks: list[np.ndarray]) -> list[LogData]:
-        """What the probes make of each point that was measured."""
-        found = iter(self._look.each(*looks) if self.probes else ())
-        measured = MEASURED if self.probes else None
+    def _read_probes(
+        self, points: np.ndarray, packed: list[np.ndarray]
+    ) -> list[LogData]:
+        """Return what the probes make of each point; empty for one that was not measured."""
+        if not self.probes:
+            return [LogData()] * len(points)
+        measurements = iter(self._probe_packer.each(*packed))
         return [
-            self._seen(next(found)) if kind == measured else LogData()
+            self._read_point(next(measurements)) if kind == MEASURED else LogData()
             for kind in points
         ]
 
-    def _seen(self, look: list) -> LogData:
-        signals = LogData()
-        for probe, found in zip(self.probes, look, strict=True):
-            signals = signals.merged(probe.read(found))
-        return signals
+    def _read_point(self, measurements: list) -> LogData:
+        data = LogData()
+        for probe, measured in zip(self.probes, measurements, strict=True):
+            data = data.merged(probe.read(measured))
+        return data
+
+
+def _compile_with_xla(step: Step) -> Any:
+    return tf.function(step, jit_compile=True, autograph=False)
+
+
+def _make_array(dtype: Any) -> tf.TensorArray:
+    # The shape is not known until the step is traced.
+    return tf.TensorArray(dtype, 0, dynamic_size=True, infer_shape=False)
 
 
 def _time_after(tree: Tree) -> Tensor:
-    """The seconds on the clock when all of a tree is there, float64."""
-    with tf.control_dependencies(
-        [leaf for leaf in tf.nest.flatten(tree) if leaf is not None]
-    ):
+    """Return the time when all of a tree is computed, in seconds, float64."""
+    leaves = [leaf for leaf in tf.nest.flatten(tree) if leaf is not None]
+    with tf.control_dependencies(leaves):
         return tf.timestamp()
 
 
-def _stacked(array: tf.TensorArray, width: int) -> Tensor:
-    """[elements, width], also where there are no elements."""
+def _stack_array(array: tf.TensorArray, width: int) -> Tensor:
+    """Return an array as [elements, width], also where there are no elements."""
     return tf.raw_ops.TensorListStack(
         input_handle=array.flow, element_shape=[width], element_dtype=array.dtype
     )

@@ -9,7 +9,7 @@ from typing import Literal
 from tftrain.core.bad_steps import StepHistory
 from tftrain.core.callback import Callback, CallbackList
 from tftrain.core.compiled_steps import CallResult, CompiledSteps
-from tftrain.core.metric_aggregator import MetricAggregator, new_window
+from tftrain.core.metric_aggregator import MetricAggregator, new_aggregator
 from tftrain.core.schedule import MEASURED, NOTHING_DUE, NextEvent, Schedule, Segment
 from tftrain.core.state import TrainState
 from tftrain.core.timing import PhaseTimer
@@ -57,7 +57,7 @@ def train(
         Why the run ended before its last step; None where it did not.
     """
     timer = timer or PhaseTimer()
-    aggregator = aggregator or new_window(state, source.steps_per_epoch)
+    aggregator = aggregator or new_aggregator(state, source.steps_per_epoch)
     callbacks = CallbackList(callbacks, timer)
     needs_each_point = callbacks.needs_each_point or compiled_steps.each_point
     steps_per_call = StepsPerCall(schedule.steps_per_call)

@@ -24,7 +24,7 @@ from tftrain.core.objective import KerasObjective, to_float32, with_mask
 from tftrain.core.penalties import ask_penalties
 from tftrain.core.state import TrainState
 from tftrain.core.step import StepSpec
-from tftrain.core.types import Probe
+from tftrain.core.types import Probe, Rate
 from tftrain.core.update import ParamEMA
 from tftrain.core.variables import names_of
 from tftrain.data.batches import take
@@ -87,6 +87,11 @@ class RunContext(NamedTuple):
     total_steps: int
     new_metrics: Callable[[], list]
     strategy: Any
+
+    @property
+    def rate(self) -> Rate:
+        """The learning rate."""
+        return self.recipe.rate
 
 
 def build_run(config: Config) -> RunContext:

@@ -13,8 +13,15 @@ import tensorflow as tf
 
 from tftrain.core import replication
 from tftrain.core.state import TrainState
-from tftrain.core.step import StepSpec
-from tftrain.core.types import Batch, BatchSource, DataSpec, Objective, Tensor
+from tftrain.core.types import (
+    Batch,
+    BatchSource,
+    DataSpec,
+    GradientMethod,
+    Objective,
+    Tensor,
+    Transform,
+)
 from tftrain.core.variables import parameter_names, preserve_state, read_values
 from tftrain.data.batches import map_leaves, named_leaves
 from tftrain.diagnostics.layer_stats import ModelTrace
@@ -32,7 +39,8 @@ class PlotContextFactory:
 
     Args:
         objective: the model and its loss.
-        recipe: what a step is made of.
+        method: computes the gradients.
+        transform: changes them, such as a clip.
         state: all variables of the run.
         source: the training batches.
         facts: about the data.
@@ -43,7 +51,8 @@ class PlotContextFactory:
     def __init__(
         self,
         objective: Objective,
-        recipe: StepSpec,
+        method: GradientMethod,
+        transform: Transform,
         state: TrainState,
         source: BatchSource,
         facts: DataSpec,
@@ -53,7 +62,8 @@ class PlotContextFactory:
         self.objective = objective
         self.state = state
         self.facts = facts
-        self._recipe = recipe
+        self._method = method
+        self._transform = transform
         self._strategy = strategy
         self._moving: dict[
             tuple[tuple[int, int], ...], Callable[[Tensor], Tensor]
@@ -213,18 +223,16 @@ class PlotContextFactory:
 
     @functools.cached_property
     def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
-        recipe, state = self._recipe, self.state
+        def compute(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+            params = self.objective.params
+            carry = read_values(self.state.carry)
+            raw = self._method(self.objective, batch, carry).grads
+            transform_state = read_values(self.state.transform)
+            clipped, *_ = self._transform.update(raw, transform_state, params)
+            raw_tensors = [tf.convert_to_tensor(grad) for grad in raw]
+            return raw_tensors, [tf.convert_to_tensor(grad) for grad in clipped]
 
-        def found(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-            raw = recipe.method(recipe.objective, batch, read_values(state.carry)).grads
-            clipped, *_ = recipe.transform.update(
-                raw, read_values(state.transform), recipe.objective.params
-            )
-            return list(map(tf.convert_to_tensor, raw)), list(
-                map(tf.convert_to_tensor, clipped)
-            )
-
-        return tf.function(found, autograph=False)
+        return tf.function(compute, autograph=False)
 
 
 class RunSnapshot:

@@ -17,14 +17,15 @@ from tftrain.core.background import BackgroundWriter
 from tftrain.core.callback import Callback
 from tftrain.core.schedule import Trigger
 from tftrain.core.state import TrainState
-from tftrain.core.step import StepSpec
 from tftrain.core.types import (
+    GradientMethod,
     LogData,
     Objective,
     Observer,
     Picture,
     PlotContext,
     Stop,
+    Transform,
 )
 from tftrain.data.loader import Data
 from tftrain.reporting.metrics_file import read_metrics
@@ -144,7 +145,8 @@ def prepare_plots(
     components: Sequence[Component],
     total_steps: int,
     objective: Objective,
-    recipe: StepSpec,
+    method: GradientMethod,
+    transform: Transform,
     state: TrainState,
     data: Data,
     strategy: Any,
@@ -155,7 +157,8 @@ def prepare_plots(
         components: those of the config.
         total_steps: of the run.
         objective: the model and its loss.
-        recipe: what a step is made of.
+        method: computes the gradients.
+        transform: changes them, such as a clip.
         state: all variables of the run.
         data: the splits.
         strategy: a tf.distribute.Strategy, or None.
@@ -173,7 +176,7 @@ def prepare_plots(
     batch_size = -(-source.examples // source.steps_per_epoch)
     batches = -(-MIN_EXAMPLES // batch_size)
     contexts = PlotContextFactory(
-        objective, recipe, state, source, data.facts, strategy, batches
+        objective, method, transform, state, source, data.facts, strategy, batches
     )
     context = contexts.at(0, dict)
     for plot in scheduled:

@@ -15,19 +15,16 @@ import tensorflow as tf
 from tftrain.config.export import to_yaml
 from tftrain.config.field_types import in_steps
 from tftrain.config.schema import Config
-from tftrain.core.background import BackgroundWriter
 from tftrain.core.bad_steps import RewindPolicy, SkippedSteps
-from tftrain.core.callback import Callback, LambdaCallback, closing_callbacks
+from tftrain.core.callback import Callback, closing_callbacks
 from tftrain.core.loop import train
-from tftrain.core.metric_aggregator import new_window
+from tftrain.core.metric_aggregator import new_aggregator
 from tftrain.core.schedule import every
 from tftrain.core.timing import PhaseTimer
-from tftrain.core.types import LogData, NotFinite, Stop
+from tftrain.core.types import NotFinite, Stop
 from tftrain.data.stream_source import resume_cost
 from tftrain.reporting.console import ProgressRange, print_start
-from tftrain.reporting.plots.files import PlotFiles
 from tftrain.reporting.tensorboard import hparams
-from tftrain.reporting.tensorboard.profiler import Profiler
 from tftrain.runtime import run_dir
 from tftrain.runtime.atomic_files import WriteError
 from tftrain.runtime.cluster import is_chief
@@ -36,27 +33,23 @@ from tftrain.runtime.errors import TrainingError
 from tftrain.runtime.terminal import say
 from tftrain.trainer.build import RunContext, build_run
 from tftrain.trainer.callbacks import (
-    BestCheckpointSaver,
     Monitors,
-    RateFeedback,
-    StopOnSignal,
 )
 from tftrain.trainer.checkpointing import RunCheckpointer
 from tftrain.trainer.earlier_session import CompletedRun, EarlierSession
 from tftrain.trainer.evaluator import Evaluator
 from tftrain.trainer.failures import attributing_errors, training_error
 from tftrain.trainer.finish import RunFinisher
-from tftrain.trainer.incidents import IncidentRecorder
 from tftrain.trainer.loggers import make_loggers, new_reservoirs, run_hparams
 from tftrain.trainer.monitors import make_monitors
 from tftrain.trainer.plotting import (
-    PlotCallback,
     Plots,
     first_due,
     prepare_plots,
 )
 from tftrain.trainer.prepared import restore_learned, write_learned
 from tftrain.trainer.results import Result
+from tftrain.trainer.run_callbacks import Loggers, make_callbacks
 from tftrain.trainer.run_schedule import make_schedule
 from tftrain.trainer.signals import (
     Interrupted,
@@ -99,7 +92,8 @@ def fit(
             config.log.pictures,
             run.total_steps,
             run.objective,
-            run.recipe,
+            run.recipe.method,
+            run.recipe.transform,
             run.state,
             run.data,
             run.strategy,
@@ -176,7 +170,7 @@ class Trainer:
         self._is_chief = is_chief
         self._timer = PhaseTimer()
         steps_per_epoch = run.data.train.steps_per_epoch
-        self._aggregator = new_window(run.state, steps_per_epoch)
+        self._aggregator = new_aggregator(run.state, steps_per_epoch)
         self._reservoirs = new_reservoirs(run.config, run.total_steps, steps_per_epoch)
         self._checkpointer = RunCheckpointer(
             folder, run.state, run.config.checkpoint.keep, run.strategy
@@ -300,7 +294,17 @@ class Trainer:
         if is_rewinding and self._checkpointer.saved is None:
             with self._timer.phase("checkpoints"):
                 self._checkpointer.save(0)
-        callbacks, incidents = self._make_callbacks()
+        callbacks, incidents = make_callbacks(
+            self._folder,
+            self._run,
+            self._make_loggers(),
+            self._monitors,
+            self._plots,
+            self._checkpointer,
+            self._skipped,
+            self._rewinds,
+            self._signals,
+        )
         with closing_callbacks(callbacks, self._timer):
             stopped = self._train(callbacks)
         if isinstance(stopped, NotFinite):
@@ -315,66 +319,10 @@ class Trainer:
             raise Interrupted(stopped.number)
         return stopped
 
-    def _make_callbacks(self) -> tuple[list[Callback], IncidentRecorder]:
-        """Return what hangs on the loop, in the order in which each is called.
-
-        At a checkpoint everything logged so far is written, then the checkpoint is saved. After a bad step it is
-        counted, written down as an incident, and then the run goes back.
-        """
-        run = self._run
-        loggers = self._make_loggers()
-        writer = BackgroundWriter(loggers)
-        callbacks: list[Callback] = [self._skipped, writer]
-        boards = []
-        if self._is_chief:
-            _, board, console = loggers
-            boards.append(board)
-            callbacks.append(LambdaCallback(on_call_end=console.on_call))
-
-        def show_text(step: int, data: LogData) -> None:
-            writer.drain()  # the files belong to its thread
-            for board in boards:
-                board(step, data)
-
-        def save_best(step: int) -> None:
-            writer.drain()  # what a checkpoint keeps of the loggers includes all points so far
-            self._checkpointer.save_best(step)
-
-        incidents = IncidentRecorder(
-            self._folder,
-            run.config,
-            run.objective,
-            run.state,
-            run.data.train,
-            show_text,
-        )
-        callbacks.append(incidents)
-        if run.config.training.on_nonfinite == "rewind":
-            callbacks.append(self._rewinds)
-        if run.recipe.rate.heed is not None:
-            callbacks.append(
-                RateFeedback(
-                    run.recipe.rate, run.state.rate, self._monitors.rate_monitors
-                )
-            )
-        if self._monitors.best is not None:
-            callbacks.append(BestCheckpointSaver(save_best, self._monitors.best))
-        if self._monitors.stopping is not None:
-            callbacks.append(self._monitors.stopping)
-        if self._is_chief:
-            observers = [*boards, PlotFiles(self._folder / run_dir.PICTURES)]
-            callbacks.append(PlotCallback(self._plots, self._folder, writer, observers))
-        callbacks.append(self._checkpointer)
-        callbacks.append(StopOnSignal(self._signals, run.strategy))
-        if self._is_chief and run.config.log.profile:
-            first, last = run.config.log.profile
-            callbacks.append(Profiler(self._folder, first, last))
-        return callbacks, incidents
-
-    def _make_loggers(self) -> tuple:
+    def _make_loggers(self) -> Loggers | None:
         """Return the writers of the session; a worker that is not the chief has none."""
         if not self._is_chief:
-            return ()
+            return None
         run = self._run
         start = self._checkpointer.start
         return make_loggers(
