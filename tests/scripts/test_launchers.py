@@ -15,6 +15,7 @@ SCRIPTS = (
     "scripts/test",
     "scripts/benchmark",
     "scripts/fuzz",
+    "scripts/docs",
     ".ci/run",
 )
 
@@ -166,7 +167,9 @@ def test_a_call_from_elsewhere_keeps_folder_arguments_and_status(ready, tmp_path
 
 def test_the_benchmark_is_given_its_arguments(ready):
     assert ready.call("scripts/benchmark", "layers", "--quick")[0] == 0
-    assert ready.asked(f"{ready.root}/scripts/benchmarks/benchmark.py layers --quick") == 1
+    assert (
+        ready.asked(f"{ready.root}/scripts/benchmarks/benchmark.py layers --quick") == 1
+    )
 
 
 @pytest.mark.parametrize(

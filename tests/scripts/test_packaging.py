@@ -111,7 +111,8 @@ def test_a_wheel_holds_every_file_of_the_package():
         for package, text in SETUP["options.package_data"].items()
     }
     for file in (ROOT / "tftrain").rglob("*.*"):
-        if file.is_file() and file.suffix not in {".py", ".pyc"}:
+        # Pages are for readers of the repository.
+        if file.is_file() and file.suffix not in {".py", ".pyc", ".md"}:
             folders = [
                 (ROOT / package.replace(".", "/"), globs)
                 for package, globs in patterns.items()

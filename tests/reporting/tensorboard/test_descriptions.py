@@ -15,7 +15,7 @@ from tftrain.reporting.tensorboard.descriptions import (
     markdown_rows,
 )
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "tftrain/reporting/README.md").read_text()
 RICH = """
 model: {name: mlp, hidden: [4, 4, 4], activation: relu}
 data: {name: iris, validation: 0.2, batch_size: 40}
