@@ -390,4 +390,6 @@ def test_the_plugin_needs_nothing_that_tensorboard_does_not():
         "tftrain.reporting",
         "tftrain.reporting.tensorboard",
         "tftrain.reporting.tensorboard.protocol",
+        "tftrain.runtime",
+        "tftrain.runtime.version",
     }

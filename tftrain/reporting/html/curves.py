@@ -1,104 +1,110 @@
-"""Which curves of runs are shown, and how they are told apart."""
+"""The curves of runs as SVG images inside the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tftrain.reporting.html.chart import Curve, chart
-from tftrain.reporting.html.markup import Markup
+from tftrain.reporting.html.markup import Markup, element
 from tftrain.reporting.html.run_record import RunRecord
-from tftrain.reporting.plots.curves import curves_of, default_scalars
+from tftrain.reporting.metrics_file import Series
+from tftrain.reporting.plots.curves import (
+    PANEL_WIDTH,
+    curves_of,
+    default_scalars,
+    draw_curves,
+)
+from tftrain.reporting.plots.style import plain_label
+from tftrain.runtime.working_directory import import_matplotlib
 
-COLOURS = 8  # in the page's style; of more runs than these the others are dotted
-_DASHES = (
-    ("", "dashed"),
-    ("dotted", "dashdot"),
-)  # of a run, and of its validation or what is after clipping
-_NORMS = {"grad_norm": "raw", "clipped_grad_norm": "clipped"}
-_LARGEST = "grad_norm_max"
+# Names of the norms in the panel that compares them, before and after clipping.
+_NORM_LABELS = {
+    "grad_norm": "before clipping",
+    "clipped_grad_norm": "after clipping",
+    "grad_norm_max": "largest since the previous point",
+}
+_NORM_PANEL = "grad_norm/"
+# Text stays text, and the same curves give the same bytes.
+_SVG_OPTIONS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tftrain",
+    "path.simplify_threshold": 0.5,
+}
 
 
-def charts(runs: Sequence[RunRecord]) -> list[Markup]:
-    """Loss, metrics, the gradient norm before and after clipping, and the rate, of all runs that have points."""
-    runs = [run for run in runs if run.history]
-    names = dict.fromkeys(
+def curve_images(runs: Sequence[RunRecord]) -> list[Markup]:
+    """Return an image each for loss, metrics, gradient norms and learning rate."""
+    logged = [run for run in runs if run.history]
+    histories = {
+        run.name: _panel_scalars(run.history, with_largest=len(logged) == 1)
+        for run in logged
+    }
+    panels = dict.fromkeys(
         name
-        for run in runs
-        for name in default_scalars(run.history)
-        if name != "grad_norm"
+        for run in logged
+        for name in [*default_scalars(run.history), "learning_rate"]
     )
-    drawn = [_chart(name, _told_apart(runs, name)) for name in names]
-    norms = _chart("gradient norm", _norms(runs), logarithmic=True)
-    rate = _chart("learning rate", _told_apart(runs, "learning_rate", smooth=False))
-    return [one for one in (*drawn, norms, rate) if one]
+    names = [_NORM_PANEL if name == "grad_norm" else name for name in panels]
+    return [
+        _curve_image(histories, name)
+        for name in names
+        if any(curves_of(history, name) for history in histories.values())
+    ]
 
 
-def _chart(
-    title: str, curves: list[Curve], logarithmic: bool | None = None
-) -> Markup | None:
-    return chart(title, curves, logarithmic) if curves else None
+def _panel_scalars(
+    history: Mapping[str, Series], with_largest: bool
+) -> dict[str, Series]:
+    """The scalars of a run without those of parameters; norms are grouped in one panel."""
+    scalars = {name: series for name, series in history.items() if "/" not in name}
+    raw = scalars.pop("grad_norm", None)
+    for name, label in _NORM_LABELS.items():
+        norm = raw if name == "grad_norm" else scalars.pop(name, None)
+        if norm is None or (name == "grad_norm_max" and not with_largest):
+            continue
+        if norm is raw or not _same_values(norm, raw):
+            scalars[f"{_NORM_PANEL}{label}"] = norm
+    return scalars
 
 
-def _told_apart(
-    runs: Sequence[RunRecord], name: str, smooth: bool = True
-) -> list[Curve]:
-    """One run's training and validation have colours of their own; of several runs each has one."""
-    curves = []
-    for number, run in enumerate(runs):
-        for split, series in curves_of(run.history, name).items():
-            validation = split == "validation"
-            if len(runs) == 1:
-                curves.append(Curve(split, int(validation), *series, smooth=smooth))
-            else:
-                label = f"{run.name}, {split}" if validation else run.name
-                curves.append(
-                    Curve(
-                        label,
-                        number % COLOURS,
-                        *series,
-                        dash=_dash(number, validation),
-                        smooth=smooth,
-                    )
-                )
-    return curves
+def _same_values(series: Series, other: Series | None) -> bool:
+    return other is not None and np.array_equal(
+        series.values, other.values, equal_nan=True
+    )
 
 
-def _dash(number: int, second: bool) -> str:
-    return _DASHES[number // COLOURS % len(_DASHES)][second]
+def _curve_image(histories: Mapping[str, Mapping[str, Series]], name: str) -> Markup:
+    matplotlib = import_matplotlib()
+    only_run = next(iter(histories.values()))
+    runs = histories if len(histories) > 1 else {"": only_run}
+    title = "gradient norm" if name == _NORM_PANEL else plain_label(name)
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_SVG_OPTIONS):
+        figure = draw_curves(runs, [name], title="", min_width=PANEL_WIDTH)
+        figure.axes[0].set_title(title, loc="left")
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = base64.b64encode(buffer.getvalue()).decode()
+    description = "; ".join(
+        _description(f"{run} {curve_name}".strip(), series)
+        for run, history in runs.items()
+        for curve_name, series in curves_of(history, name).items()
+    )
+    return element(
+        "img",
+        src=f"data:image/svg+xml;base64,{svg}",
+        alt=f"{title}: {description}",
+    )
 
 
-def _norms(runs: Sequence[RunRecord]) -> list[Curve]:
-    curves = []
-    for number, run in enumerate(runs):
-        there = {name: run.history[name] for name in _NORMS if name in run.history}
-        if len(there) == 2 and np.array_equal(
-            *(one.values for one in there.values()), equal_nan=True
-        ):
-            del there["clipped_grad_norm"]
-        for place, (name, series) in enumerate(there.items()):
-            if len(runs) == 1:
-                curves.append(Curve(_NORMS[name], place, *series))
-            else:
-                label = f"{run.name}, {_NORMS[name]}" if place else run.name
-                curves.append(
-                    Curve(
-                        label,
-                        number % COLOURS,
-                        *series,
-                        dash=_dash(number, bool(place)),
-                    )
-                )
-    if len(runs) == 1 and _LARGEST in runs[0].history:
-        curves.insert(
-            0,
-            Curve(
-                "largest since the point before",
-                2,
-                *runs[0].history[_LARGEST],
-                faint=True,
-                smooth=False,
-            ),
-        )
-    return curves
+def _description(label: str, series: Series) -> str:
+    """The curve in words, for screen readers."""
+    finite = series.values[np.isfinite(series.values)]
+    if not len(finite):
+        return f"{label} is never finite"
+    return (
+        f"{label} from {finite[0]:.3g} to {finite[-1]:.3g},"
+        f" minimum {finite.min():.3g}, maximum {finite.max():.3g}"
+    )

@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 
 from tftrain.config.export import ABSENT, differences
-from tftrain.reporting.html.curves import charts
-from tftrain.reporting.html.heat import flow, heat_map, legend, shared_scale
+from tftrain.reporting.html.curves import curve_images
+from tftrain.reporting.html.gradient_map import gradient_map, layer_norms
 from tftrain.reporting.html.markup import Markup, element, joined, number, table
 from tftrain.reporting.html.run_record import RunRecord
 from tftrain.reporting.metrics_file import Series
@@ -164,24 +164,31 @@ def _written(value: Any) -> str:
 
 
 def curves(runs: Sequence[RunRecord]) -> Markup | None:
-    """Loss, metrics, gradient norm and rate."""
-    drawn = charts(runs)
-    return (
-        _section("Curves", element("div", *drawn, class_="charts")) if drawn else None
-    )
+    """Show loss, metrics, gradient norms and learning rate over the steps."""
+    images = curve_images(runs)
+    if not images:
+        return None
+    return _section("Curves", element("div", *images, class_="charts"))
 
 
 def gradient_flow(runs: Sequence[RunRecord]) -> Markup | None:
-    """The norm of each layer's gradient before clipping, of all runs with the same colours."""
-    flows = {
-        run.name: found for run in runs if (found := flow(run.history)) is not None
-    }
-    if not flows:
+    """Show each layer's gradient norm before clipping; all runs share one colour scale."""
+    norms_by_run = {run.name: layer_norms(run.history) for run in runs}
+    maps = [
+        gradient_map(name, norms)
+        for name, norms in norms_by_run.items()
+        if norms is not None
+    ]
+    if not maps:
         return None
-    scale = shared_scale(list(flows.values()))
-    maps = [heat_map(name, found, scale) for name, found in flows.items()]
-    words = "The norm of each layer's gradient before clipping, over the steps; the first layer is at the top."
-    return _section("Gradient flow", element("p", words), legend(scale), *maps)
+    explanation = element(
+        "p",
+        "The norm of each layer's gradient before clipping, over the steps; the first"
+        " layer is at the top.",
+    )
+    legend = element("div", id="gradient-legend")
+    no_script = element("noscript", "The maps are drawn by a script, which is off.")
+    return _section("Gradient flow", explanation, legend, no_script, *maps)
 
 
 def clipping(runs: Sequence[RunRecord]) -> Markup | None:

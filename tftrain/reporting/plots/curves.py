@@ -31,7 +31,10 @@ _RATIO = (
     100  # from the least to the most of a curve, above which its axis is logarithmic
 )
 _FLAT = 1e-5  # relative, that a curve goes up and down and is shown as flat
-_PANEL, _MOST_COLUMNS = (4.4, 3.4), 3  # inches of width and height
+# Inches of a panel.
+PANEL_WIDTH = 4.4
+_PANEL_HEIGHT = 3.4
+_MAX_COLUMNS = 3
 _LETTERS = 11  # to an inch of the legend
 _MOST_TOLD = 12  # lines in the legend, the last of them always
 _SMOOTH = (
@@ -115,12 +118,20 @@ def curves_of(history: History, name: str) -> dict[str, tuple[np.ndarray, np.nda
     return {split: curve for split, curve in curves.items() if curve is not None}
 
 
-def draw_curves(runs: Mapping[str, History], wanted: Sequence[str], title: str) -> Any:
+def draw_curves(
+    runs: Mapping[str, History],
+    wanted: Sequence[str],
+    title: str,
+    min_width: float = WIDTH,
+) -> Any:
     """A panel for each scalar; each run has its colour, and its validation is dashed."""
-    columns = min(len(wanted), _MOST_COLUMNS)
+    columns = min(len(wanted), _MAX_COLUMNS)
     rows = -(-len(wanted) // columns)
     sheet = Sheet(
-        title, rows, columns, (max(WIDTH, columns * _PANEL[0]), rows * _PANEL[1] + 0.8)
+        title,
+        rows,
+        columns,
+        (max(min_width, columns * PANEL_WIDTH), rows * _PANEL_HEIGHT + 0.8),
     )
     groups = {run: _members(history, wanted) for run, history in runs.items()}
     for axes, name in zip(sheet.axes, wanted, strict=False):
@@ -166,7 +177,8 @@ def _styles(
         )
         styles = [{"color": dark_to_bright(0.9 * depth)} for depth in depths]
         if number is not None:
-            styles = [{"color": mine, "alpha": 0.3 + 0.7 * depth} for depth in depths]
+            alphas = np.linspace(1, 0.3, len(splits))[::-1]
+            styles = [{"color": mine, "alpha": alpha} for alpha in alphas]
         return dict(zip(splits, styles, strict=True))
     if number is None:
         return {

@@ -1,6 +1,6 @@
 // What the server is asked, and its numbers as JavaScript's.
 
-export const NONE = -1; // a number that there is not; all quantities are at least 0, or NaN
+import { NONE } from "./scale.js";
 
 const PLACE = new URL("../", import.meta.url);
 

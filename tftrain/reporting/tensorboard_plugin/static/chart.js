@@ -1,8 +1,7 @@
 // Curves over steps in a box; points that are not finite are marks, those that are 0 on a log axis sit at the bottom.
 
-import { NONE } from "./api.js";
 import { columns, line, placeOf } from "./axis.js";
-import { logTicks, named, NOT_FINITE, ticks } from "./scale.js";
+import { logTicks, named, NONE, NOT_FINITE, ticks } from "./scale.js";
 
 // A vertical axis for the values of curves, as log10 where that shows more.
 export function valueAxis(curves, top, bottom, log = null) {

@@ -1,7 +1,6 @@
 // Which layers stand outside of what is usual, counted for each quantity.
 
-import { NONE } from "./api.js";
-import { brief, power, SIGNS, standing } from "./scale.js";
+import { brief, NONE, power, SIGNS, standing } from "./scale.js";
 import { QUANTITIES } from "./quantities.js";
 
 const VANISHED = -3; // decades between the first hidden layer and the last (AUTOTRAINER, 2021)

@@ -1,14 +1,24 @@
 // The map of one run: a row for each layer or parameter, in the model's order, a column for each point, and beside each row
 // its last number.
 
-import { NONE } from "./api.js";
 import { columns, drawStepAxis, nearest, placeOf } from "./axis.js";
 import { element, fit, FONT, hatch } from "./canvas.js";
-import { brief, colour, distance, SIGNS, standing } from "./scale.js";
+import { brief, colour, distance, NONE, SIGNS, standing } from "./scale.js";
 
 const AXIS = 24; // height below the rows
 const [LEAST, MOST] = [7, 30]; // height of a row
 const [LABEL, GAPPED] = [13, 13]; // the least height for a label, and of a row that has a gap below it
+
+const [MIN_LABEL_WIDTH, MAX_LABEL_WIDTH, LABEL_GAP] = [48, 190, 14];
+export const LAST_VALUE_WIDTH = 66; // right of the cells
+
+// Pixels that the names of rows take, left of the cells.
+export function labelWidth(names) {
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = FONT;
+  const widest = Math.max(...names.map((name) => context.measureText(name).width));
+  return Math.ceil(Math.min(Math.max(widest, MIN_LABEL_WIDTH), MAX_LABEL_WIDTH)) + LABEL_GAP;
+}
 
 export class HeatMap {
   // `told` hears `point(cell or null)` and `chosen(cell)`, a cell being { row, point } as indices.

@@ -1,15 +1,12 @@
 // One run: its name, what of it is not usual, the strip and the map, which share an axis of steps.
 
-import { NONE } from "./api.js";
 import { nearest, stepAxis } from "./axis.js";
-import { element, FONT } from "./canvas.js";
+import { element } from "./canvas.js";
 import { findings } from "./findings.js";
-import { HeatMap } from "./heatmap.js";
+import { HeatMap, labelWidth, LAST_VALUE_WIDTH } from "./heatmap.js";
 import { called, QUANTITIES } from "./quantities.js";
-import { count, distance, SIGNS, standing, words } from "./scale.js";
+import { count, distance, NONE, SIGNS, standing, words } from "./scale.js";
 import { Strip } from "./strip.js";
-
-const [LEAST_LABEL, MOST_LABEL, RIGHT] = [48, 190, 66];
 
 export class Panel {
   // `told` hears `hover(cell or null)`, `chosen(cell)`, `incident(run, incidents)` and `quantity(name)`; a cell is all that is
@@ -37,7 +34,7 @@ export class Panel {
     if (fault) return;
     [this.facts, this.table, this.course, this.quantity, this.kind] = [facts, table, course, quantity, rows];
     const width = this.root.clientWidth;
-    const axis = stepAxis(table.steps, this.labelWidth(), width - RIGHT, [course.loss.steps, course.val_loss.steps]);
+    const axis = stepAxis(table.steps, labelWidth(table.names), width - LAST_VALUE_WIDTH, [course.loss.steps, course.val_loss.steps]);
     this.map.draw({ names: table.names, rows: table.values, scale: quantity.scale, axis }, { width, height: heights.map, theme });
     this.strip.draw(course, axis, { width, height: heights.strip, theme });
     this.tellFindings();
@@ -55,13 +52,6 @@ export class Panel {
     });
     const said = "update_ratio" in this.course.latest ? "At its last point all is within what is usual" : "Not measured yet";
     this.findings.replaceChildren(...(found.length ? ["Not usual at its last point:", ...buttons] : [said]));
-  }
-
-  labelWidth() {
-    const context = (this.measure ??= document.createElement("canvas").getContext("2d"));
-    context.font = FONT;
-    const widest = Math.max(...this.table.names.map((name) => context.measureText(name).width));
-    return Math.ceil(Math.min(Math.max(widest, LEAST_LABEL), MOST_LABEL)) + 14;
   }
 
   point(cell) {

@@ -1,6 +1,7 @@
 // From numbers to colours and places, and back to words.
 
-import { NONE } from "./api.js";
+// Stands for a missing value: all quantities are at least 0, or NaN.
+export const NONE = -1;
 
 // Viridis (van der Walt and Smith, 2015): even steps look even, also to the colour-blind, and in grey.
 const VIRIDIS = ramp(
