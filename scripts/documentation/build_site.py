@@ -1,4 +1,4 @@
-"""Builds the site of the documentation with MkDocs: stages the pages, writes the API reference, and builds strictly.
+"""Builds the site of the documentation with Zensical: stages the pages, writes the API reference, and builds strictly.
 
 The pages lie beside the code, so they are copied into `build/pages` first. A link to a module of tftrain becomes one
 to its page in the API reference; any other file that a page links to is copied with it.
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 STAGE = ROOT / "build" / "pages"
 SITE = ROOT / "build" / "site"
-SETTINGS = ROOT / "build" / "mkdocs.yml"
+SETTINGS = ROOT / "build" / "site.yml"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
@@ -121,20 +121,34 @@ def write(page: Path, text: str) -> None:
 
 
 def main() -> int:
-    """Build the site; return MkDocs' exit status."""
+    """Build the site; return 1 if there was an error or a warning, else 0."""
     shutil.rmtree(STAGE, ignore_errors=True)
     for page in page_files():
         write(page, staged(page))
-    settings = yaml.safe_load((HERE / "mkdocs.yml").read_text(encoding="utf-8"))
-    settings["docs_dir"] = str(STAGE)
-    settings["site_dir"] = str(SITE)
+    settings = yaml.safe_load((HERE / "site.yml").read_text(encoding="utf-8"))
+    # Both must be below the folder of the settings.
+    settings["docs_dir"] = STAGE.name
+    settings["site_dir"] = SITE.name
     handler = settings["plugins"][-1]["mkdocstrings"]["handlers"]["python"]
     handler["paths"] = [str(ROOT)]
     handler["options"]["extensions"] = [str(HERE / "named_tuples.py")]
     settings["nav"].append({"API": write_api_pages(Path("tftrain"))})
     SETTINGS.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(SETTINGS)]
-    return subprocess.run([*command, "--strict", "--clean"], cwd=ROOT).returncode
+
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+    build = subprocess.run(
+        [*command, "--config-file", str(SETTINGS)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    print(build.stdout, end="")
+    # Zensical does not count what Griffe says of docstrings, such as an argument that there is not.
+    warnings = [
+        line for line in build.stdout.splitlines() if line.startswith("griffe:")
+    ]
+    return int(build.returncode != 0 or bool(warnings))
 
 
 if __name__ == "__main__":

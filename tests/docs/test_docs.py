@@ -7,6 +7,7 @@ import os
 import re
 import runpy
 import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,16 @@ from tftrain.config.schema import Config
 ROOT = Path(__file__).parent.parent.parent
 
 
-def load_generator():
-    path = ROOT / "scripts" / "documentation" / "generate_tables.py"
-    spec = importlib.util.spec_from_file_location("generate_tables", path)
+def load_script(name):
+    path = ROOT / "scripts" / "documentation" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-GENERATOR = load_generator()
+GENERATOR = load_script("generate_tables")
+BUILDER = load_script("build_site")
 PAGES = {
     page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
     for page in GENERATOR.pages()
@@ -351,3 +353,27 @@ def test_every_page_can_be_reached_from_the_readme():
             if path not in reached and path not in waiting:
                 waiting.append(path)
     assert reached == set(PAGES)
+
+
+def test_the_site_has_every_page():
+    assert {page.as_posix() for page in BUILDER.page_files()} == set(PAGES)
+    settings = (ROOT / "scripts" / "documentation" / "site.yml").read_text()
+    navigation = re.findall(r"[\w/]+\.md", settings)
+    assert sorted(navigation) == sorted(PAGES)
+
+
+def test_links_to_modules_become_links_to_the_reference(tmp_path, monkeypatch):
+    monkeypatch.setattr(BUILDER, "STAGE", tmp_path)
+    text = BUILDER.staged(Path("tftrain/optim/README.md"))
+    assert "[`clipping.py`](../../api/tftrain/optim/clipping.md)" in text
+    assert "[`gradients/`](../../api/tftrain/optim/gradients/index.md)" in text
+    assert "[write your own](../core/README.md)" in text
+    assert [file.name for file in tmp_path.rglob("*.*")] == ["gradient_methods.png"]
+
+
+@pytest.mark.long
+def test_the_site_is_built_without_a_warning():
+    if not (ROOT / "build" / "docs-venv" / "requirements.txt").exists():
+        pytest.skip("scripts/docs has not installed its tools")
+    subprocess.run([ROOT / "scripts" / "docs"], check=True)
+    assert (ROOT / "build" / "site" / "index.html").exists()
