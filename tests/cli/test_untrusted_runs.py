@@ -275,7 +275,8 @@ def test_what_a_checkpoint_remembers_may_be_anything(desk, capsys, content):
             tensors=values,
         )
     status, _, err = run(capsys, [*READERS["resume"], "--set", "training.steps=8"])
-    if content != "{}":
+    # Runs of before remember `reservoirs`, which is ignored.
+    if content not in ("{}", '{"reservoirs": []}'):
         assert (status, err.count("\n")) == (2, 1) and err.startswith(
             "cannot go on with run: what its"
         ), err

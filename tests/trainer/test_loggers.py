@@ -4,7 +4,7 @@ import pytest
 
 import tftrain
 from tftrain.trainer.build import build_run
-from tftrain.trainer.loggers import new_reservoirs, run_hparams
+from tftrain.trainer.loggers import run_hparams, warn_of_hidden_points
 
 TEXT = """
 model: {name: mlp, hidden: [4]}
@@ -19,9 +19,10 @@ def run(tmp_path, *changed):
     return build_run(tftrain.load(tmp_path / "a.yaml", changed))
 
 
-def reservoirs_of(run):
+def warn_of(run):
     steps_per_epoch = run.data.train.steps_per_epoch
-    return new_reservoirs(run.config, run.total_steps, steps_per_epoch)
+    has_validation = run.data.validation is not None
+    warn_of_hidden_points(run.config, run.total_steps, steps_per_epoch, has_validation)
 
 
 def hparams_of(run):
@@ -76,22 +77,24 @@ def test_more_pictures_than_tensorboard_keeps_are_told(tmp_path):
         UserWarning,
         match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10",
     ):
-        reservoirs_of(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
+        warn_of(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
 
 
 def test_more_points_than_tensorboard_keeps_are_told(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        reservoirs_of(run(tmp_path, "log.scalars=1"))
+        warn_of(run(tmp_path, "log.scalars=1"))
     with pytest.warns(
         UserWarning,
         match=r"^log.scalars: 2 makes some 1500 points, of which TensorBoard shows 1000",
     ):
-        reservoirs_of(run(tmp_path, "log.scalars=2", "training.steps=3000"))
+        warn_of(run(tmp_path, "log.scalars=2", "training.steps=3000"))
     with pytest.warns(
         UserWarning,
         match=r"_every: 1 epoch makes some 150 .* --samples_per_plugin histograms=150",
     ):
-        reservoirs_of(
-            run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450")
-        )
+        warn_of(run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450"))
+    with pytest.warns(
+        UserWarning, match=r"^training.validate_every: 1 makes some 3000 points"
+    ):
+        warn_of(run(tmp_path, "training.validate_every=1", "training.steps=3000"))

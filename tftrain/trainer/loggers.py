@@ -18,12 +18,6 @@ from tftrain.reporting.console import Console, ProgressRange
 from tftrain.reporting.metrics_file import MetricsFile
 from tftrain.reporting.tensorboard.hparams import RunHparams, result_tags
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger, fenced_yaml
-from tftrain.reporting.tensorboard.reservoirs import (
-    HISTOGRAMS,
-    IMAGES,
-    SCALARS,
-    Reservoirs,
-)
 from tftrain.reporting.tensorboard.summaries import (
     SummaryValue,
     custom_scalars_layout,
@@ -33,6 +27,10 @@ from tftrain.reporting.tensorboard.summaries import (
 from tftrain.runtime import run_dir
 from tftrain.runtime.environment import describe_environment, to_markdown
 
+# How many points of a tag TensorBoard shows; of more it takes some at random.
+SHOWN_SCALARS = 1000
+SHOWN_HISTOGRAMS = 100
+SHOWN_IMAGES = 10
 # TensorBoard's table of runs shows the first five settings until others are asked for.
 LOOKED_FOR = (
     "optimizer.learning_rate",
@@ -51,7 +49,6 @@ def make_loggers(
     course: ProgressRange,
     metrics: Sequence[str],
     graph: Callable[[], Any],
-    reservoirs: Reservoirs,
 ) -> tuple[MetricsFile, TensorBoardLogger, Console]:
     """Return the writers of a session: called with (step, data), they write down all points.
 
@@ -63,9 +60,7 @@ def make_loggers(
         course: how many steps the run has.
         metrics: the names of its metrics.
         graph: makes the GraphDef of the step.
-        reservoirs: which points TensorBoard gets.
     """
-    reservoirs.begin(start)
     trained = model.trainable_variables
     pairs = zip(parameter_names(model), trained, strict=True)
     sizes = {name: math.prod(variable.shape) for name, variable in pairs}
@@ -76,7 +71,6 @@ def make_loggers(
         graph() if shows_graph else None,
         start,
         sizes,
-        reservoirs,
     )
     report_every = None
     if config.log.console != "auto":
@@ -86,57 +80,46 @@ def make_loggers(
     return MetricsFile(folder / run_dir.METRICS, start), board, console
 
 
-def new_reservoirs(
-    config: Config, total_steps: int, steps_per_epoch: int
-) -> Reservoirs:
-    """Return which points TensorBoard gets; what the config says about how often is obeyed, with a warning.
+def warn_of_hidden_points(
+    config: Config, total_steps: int, steps_per_epoch: int, has_validation: bool
+) -> None:
+    """Warn where the config asks for more points of a tag than TensorBoard shows.
+
+    What the config does not say is planned to stay below these numbers.
 
     Args:
         config: that of the run.
         total_steps: of the run.
         steps_per_epoch: of the training split.
+        has_validation: whether the run has a validation split.
     """
     log = config.log
-    measured_kind, measured_plugin = SCALARS, "scalars"
-    if log.histograms:
-        measured_kind, measured_plugin = HISTOGRAMS, "histograms"
-    settings = (
-        ("training", "log.scalars", log.scalars, SCALARS, "scalars"),
-        (
-            "measured",
-            "log.histograms_every",
-            log.histograms_every,
-            measured_kind,
-            measured_plugin,
-        ),
-    )
-    obeyed = set()
-    for kind, key, time, limit, plugin in settings:
+    measured = "histograms" if log.histograms else "scalars"
+    shown = {"scalars": SHOWN_SCALARS, "histograms": SHOWN_HISTOGRAMS}
+    settings = [
+        ("log.scalars", log.scalars, "scalars"),
+        ("log.histograms_every", log.histograms_every, measured),
+    ]
+    if has_validation:
+        validate_every = config.training.validate_every
+        settings.append(("training.validate_every", validate_every, "scalars"))
+    for key, time, plugin in settings:
         if time in ("auto", "never"):
             continue
-        obeyed.add(kind)
         points = total_steps // in_steps(time, steps_per_epoch)
-        if points > limit:
+        if points > shown[plugin]:
             warnings.warn(
-                f"{key}: {time} makes some {points} points, of which TensorBoard shows {limit}, taken by chance; "
-                f"tensorboard --samples_per_plugin {plugin}={points} shows all of them",
+                f"{key}: {time} makes some {points} points, of which TensorBoard shows {shown[plugin]}, taken at "
+                f"random; tensorboard --samples_per_plugin {plugin}={points} shows all of them",
                 stacklevel=2,
             )
-    _warn_of_many_pictures(config, total_steps, steps_per_epoch)
-    may_end_early = config.training.early_stopping is not None
-    return Reservoirs(total_steps, frozenset(obeyed), may_end_early)
-
-
-def _warn_of_many_pictures(
-    config: Config, total_steps: int, steps_per_epoch: int
-) -> None:
-    for component in config.log.pictures:
+    for component in log.pictures:
         period = component.with_steps(steps_per_epoch).option("every")
         count = total_steps // period + 1 if period else 0
-        if count > IMAGES:
+        if count > SHOWN_IMAGES:
             warnings.warn(
-                f"log.pictures: {component.name} is drawn some {count} times, of which TensorBoard shows {IMAGES}, "
-                "taken by chance; all are in pictures/, and tensorboard "
+                f"log.pictures: {component.name} is drawn some {count} times, of which TensorBoard shows "
+                f"{SHOWN_IMAGES}, taken at random; all are in pictures/, and tensorboard "
                 f"--samples_per_plugin images={count} shows them",
                 stacklevel=2,
             )

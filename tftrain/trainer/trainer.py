@@ -40,7 +40,11 @@ from tftrain.trainer.earlier_session import CompletedRun, EarlierSession
 from tftrain.trainer.evaluator import Evaluator
 from tftrain.trainer.failures import attributing_errors, training_error
 from tftrain.trainer.finish import RunFinisher
-from tftrain.trainer.loggers import make_loggers, new_reservoirs, run_hparams
+from tftrain.trainer.loggers import (
+    make_loggers,
+    run_hparams,
+    warn_of_hidden_points,
+)
 from tftrain.trainer.monitors import make_monitors
 from tftrain.trainer.plotting import (
     Plots,
@@ -171,7 +175,6 @@ class Trainer:
         self._timer = PhaseTimer()
         steps_per_epoch = run.data.train.steps_per_epoch
         self._aggregator = new_aggregator(run.state, steps_per_epoch)
-        self._reservoirs = new_reservoirs(run.config, run.total_steps, steps_per_epoch)
         self._checkpointer = RunCheckpointer(
             folder, run.state, run.config.checkpoint.keep, run.strategy
         )
@@ -181,6 +184,12 @@ class Trainer:
         )
         self._evaluator = Evaluator(
             run.data, run.objective, run.new_metrics, run.state.averages, run.strategy
+        )
+        warn_of_hidden_points(
+            run.config,
+            run.total_steps,
+            steps_per_epoch,
+            self._evaluator.has_validation,
         )
         self._finisher = RunFinisher(
             folder,
@@ -207,7 +216,6 @@ class Trainer:
         self._checkpointer.track("skips", self._skipped)
         self._checkpointer.track("rewinds", self._rewinds)
         self._checkpointer.track("window", self._aggregator)
-        self._checkpointer.track("reservoirs", self._reservoirs)
         if monitors.best is not None:
             self._checkpointer.track("best", monitors.best)
         if monitors.stopping is not None:
@@ -333,7 +341,6 @@ class Trainer:
             ProgressRange(run.total_steps, run.data.train.steps_per_epoch, start),
             [metric.name for metric in run.recipe.metrics],
             run.programs.graph,
-            self._reservoirs,
         )
 
     def _train(self, callbacks: list[Callback]) -> Stop | None:

@@ -18,7 +18,6 @@ from tensorboard.data import provider as base
 from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
-from tftrain.core.schedule import doubling_then_every
 from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.descriptions import description_of
 from tftrain.reporting.tensorboard.logger import (
@@ -27,7 +26,6 @@ from tftrain.reporting.tensorboard.logger import (
     safe_tag,
     tags,
 )
-from tftrain.reporting.tensorboard.reservoirs import Reservoirs
 from tftrain.reporting.tensorboard.summaries import text_note
 
 ROWS = np.array([[-3.0, -2.0, 4.0], [-2.0, -1.0, 12.0], [-1.0, 0.0, 1.0]])
@@ -360,44 +358,6 @@ def test_a_second_session_leaves_one_clean_curve(tmp_path, read):
     provider = read(tmp_path)
     assert points(provider, ".", "Overview/loss") == expected
     assert points(provider, "val", "Overview/loss") == expected
-
-
-def test_nothing_that_is_drawn_is_dropped_by_the_server(tmp_path, read):
-    state, start, planned = None, 0, []
-    for total in (2000, 4000):  # a run that is made longer
-        reservoirs = Reservoirs(total)
-        if state:
-            reservoirs.restore(state)
-        reservoirs.begin(start)
-        board = TensorBoardLogger(tmp_path, start_step=start, reservoirs=reservoirs)
-        measured = doubling_then_every(total // 50)
-        for step in range(start + 1, total + 1):
-            scalars = {"loss": step, "val_loss": step, "grad_norm/a": 1.0}
-            due = min(measured(step - 1), total) == step
-            board(step, LogData(scalars, {"gradients/a": ROWS} if due else {}))
-            planned += [step] if due and start == 0 else []
-        board.close()
-        state, start = reservoirs.state(), total
-    provider = read(tmp_path)
-    for run in (".", "val"):
-        found = [step for step, _ in points(provider, run, "Overview/loss")]
-        assert 500 < len(found) <= 1000 and found == sorted(set(found))
-        assert found[:2] == [1, 2] and {2000, 4000} <= set(found)
-    found = tensors(provider, "histograms", ".", "grad_hist_log10/a")
-    steps = [step for step, _ in found]
-    assert steps[: len(planned)] == planned and steps[-1] == 4000
-    assert len(planned) + 5 < len(steps) <= 100
-    assert all(np.isfinite(rows).all() for _, rows in found)
-
-
-def test_the_last_point_of_a_run_that_ends_early_is_drawn(tmp_path):
-    board = TensorBoardLogger(tmp_path, reservoirs=Reservoirs(10_000))
-    for step in (1, 2, 3):
-        board(step, LogData({"loss": step}))
-    board.close()
-    assert [
-        step for step, _ in points(python_provider(tmp_path), ".", "Overview/loss")
-    ] == [1, 2, 3]
 
 
 def test_one_event_a_step_and_metadata_once(tmp_path):

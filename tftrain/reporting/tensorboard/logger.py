@@ -23,7 +23,6 @@ from tftrain.reporting.tensorboard.event_file import (
     safe_tag,
 )
 from tftrain.reporting.tensorboard.gradient_tensors import table_values
-from tftrain.reporting.tensorboard.reservoirs import Reservoirs
 from tftrain.reporting.tensorboard.summaries import (
     SummaryValue,
     metadata,
@@ -120,7 +119,7 @@ class TensorBoardLogger:
     """An observer that owns a run's event files; each session of a run opens new ones.
 
     It begins with the `notes`; `graph` is a GraphDef, `sizes` how many numbers each parameter has. Of an earlier
-    session the points up to `start_step` stay. Points that are too many for TensorBoard are left to the `reservoirs`.
+    session the points up to `start_step` stay.
     """
 
     def __init__(
@@ -130,9 +129,8 @@ class TensorBoardLogger:
         graph: Any = None,
         start_step: int = 0,
         sizes: Mapping[str, int] | None = None,
-        reservoirs: Reservoirs | None = None,
     ):
-        self._sizes, self._reservoirs = sizes or {}, reservoirs
+        self._sizes = sizes or {}
         self._folder = Path(folder)
         self._start_step = start_step
         self._files: dict[str, EventFile] = {}
@@ -148,12 +146,6 @@ class TensorBoardLogger:
         self.flush()
 
     def __call__(self, step: int, signals: LogData) -> None:
-        self._draw(
-            step,
-            self._reservoirs.thinned(step, signals) if self._reservoirs else signals,
-        )
-
-    def _draw(self, step: int, signals: LogData) -> None:
         with np.errstate(
             all="ignore"
         ):  # what is not finite, or too large for float32, is drawn as such
@@ -177,9 +169,6 @@ class TensorBoardLogger:
             file.sync()
 
     def close(self) -> None:
-        missing = self._reservoirs.last() if self._reservoirs else None
-        if missing:
-            self._draw(*missing)
         for file in self._files.values():
             file.close()
 
