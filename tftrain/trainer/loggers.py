@@ -48,6 +48,7 @@ def make_loggers(
     model: keras.Model,
     course: ProgressRange,
     metrics: Sequence[str],
+    has_validation: bool,
     graph: Callable[[], Any],
 ) -> tuple[MetricsFile, TensorBoardLogger, Console]:
     """Return the writers of a session: called with (step, data), they write down all points.
@@ -59,8 +60,12 @@ def make_loggers(
         model: it is described in TensorBoard.
         course: how many steps the run has.
         metrics: the names of its metrics.
+        has_validation: whether the run has a validation split.
         graph: makes the GraphDef of the step.
     """
+    warn_of_hidden_points(
+        config, course.total_steps, course.steps_per_epoch, has_validation
+    )
     trained = model.trainable_variables
     pairs = zip(parameter_names(model), trained, strict=True)
     sizes = {name: math.prod(variable.shape) for name, variable in pairs}

@@ -40,11 +40,7 @@ from tftrain.trainer.earlier_session import CompletedRun, EarlierSession
 from tftrain.trainer.evaluator import Evaluator
 from tftrain.trainer.failures import attributing_errors, training_error
 from tftrain.trainer.finish import RunFinisher
-from tftrain.trainer.loggers import (
-    make_loggers,
-    run_hparams,
-    warn_of_hidden_points,
-)
+from tftrain.trainer.loggers import make_loggers, run_hparams
 from tftrain.trainer.monitors import make_monitors
 from tftrain.trainer.plotting import (
     Plots,
@@ -184,12 +180,6 @@ class Trainer:
         )
         self._evaluator = Evaluator(
             run.data, run.objective, run.new_metrics, run.state.averages, run.strategy
-        )
-        warn_of_hidden_points(
-            run.config,
-            run.total_steps,
-            steps_per_epoch,
-            self._evaluator.has_validation,
         )
         self._finisher = RunFinisher(
             folder,
@@ -340,6 +330,7 @@ class Trainer:
             run.state.model,
             ProgressRange(run.total_steps, run.data.train.steps_per_epoch, start),
             [metric.name for metric in run.recipe.metrics],
+            self._evaluator.has_validation,
             run.programs.graph,
         )
 
