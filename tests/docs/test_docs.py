@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -316,6 +317,23 @@ def test_every_config_that_ships_is_in_the_examples():
     )
     shipped = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
     assert sorted(listed) == shipped
+
+
+def test_every_dotted_name_exists():
+    for name in set(re.findall(r"`(tftrain(?:\.\w+)+)`", ALL_TEXT)):
+        module, _, attribute = name.rpartition(".")
+        found = hasattr(importlib.import_module(module), attribute)
+        assert found or importlib.util.find_spec(name), name
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if "CHANGELOG" not in name])
+def test_every_file_named_exists(page):
+    folders = [(ROOT / page).parent, ROOT / "tftrain", ROOT]
+    without_links = re.sub(r"\[`[^]]*\]\([^)]*\)", "", PAGES[page])
+    for name in set(re.findall(r"`((?:\w+/)*\w+\.py)`", without_links)):
+        assert name in FILES or any((folder / name).exists() for folder in folders), (
+            name
+        )
 
 
 def anchors(text):
