@@ -201,5 +201,5 @@ def closing_callbacks(
 
 
 def _overrides(callback: Callback, method: str) -> bool:
-    own = getattr(callback, method)
-    return getattr(own, "__func__", own) is not getattr(Callback, method)
+    bound = getattr(callback, method)
+    return getattr(bound, "__func__", bound) is not getattr(Callback, method)

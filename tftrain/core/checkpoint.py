@@ -91,20 +91,22 @@ class CheckpointManager:
 
     def _save(self, folder: Path, step: int, keep: int) -> None:
         with raising_write_error(folder, tf.errors.OpError):
-            for each in dict.fromkeys((self._latest, folder)):
-                make_folder(each)
-            there = [
+            for needed_folder in dict.fromkeys((self._latest, folder)):
+                make_folder(needed_folder)
+            complete = [
                 name
                 for name in complete_checkpoints(folder)
                 if folder / name not in self._torn
             ]
-            delete_others(folder, there)
+            delete_others(folder, complete)
             name = unused_name(folder, step)
             self._write(str(folder / name))
             # Those of a later step are of a time that the run went back from.
-            kept = [*(older for older in there if step_of(older) <= step), name][-keep:]
-            commit(folder, kept)
-            delete_others(folder, kept)
+            retained = [*(older for older in complete if step_of(older) <= step), name][
+                -keep:
+            ]
+            commit(folder, retained)
+            delete_others(folder, retained)
 
     def _write(self, path: str) -> None:
         variables = self._state.variables_by_name()
@@ -199,14 +201,14 @@ class CheckpointManager:
                 for name, shape in shapes.items()
             ]
         if misfits:
-            more = (
+            omitted = (
                 [f"and {len(misfits) - _MISFITS_SHOWN} more"]
                 if len(misfits) > _MISFITS_SHOWN
                 else []
             )
             raise ValueError(
                 f"the checkpoint {path} belongs to another model, optimizer or set of metrics:\n  "
-                + "\n  ".join(misfits[:_MISFITS_SHOWN] + more)
+                + "\n  ".join(misfits[:_MISFITS_SHOWN] + omitted)
             )
 
 
@@ -231,11 +233,11 @@ def listed(folder: Path) -> list[str]:
 def complete_checkpoints(folder: Path) -> list[str]:
     """The names of all that is listed or was written to its end, in the order of their steps."""
     endings: dict[str, set[str]] = {name: set(FILES) for name in listed(folder)}
-    for found in _files(folder):
-        if not found["unfinished"]:
-            endings.setdefault(found["name"], set()).add(found["ending"])
+    for file in _files(folder):
+        if not file["unfinished"]:
+            endings.setdefault(file["name"], set()).add(file["ending"])
     return sorted(
-        (name for name, there in endings.items() if there == set(FILES)), key=_order
+        (name for name, present in endings.items() if present == set(FILES)), key=_order
     )
 
 
@@ -250,7 +252,7 @@ def steps_in(folder: Path) -> list[int]:
 
 def unused_name(folder: Path, step: int) -> str:
     """A name for a checkpoint of this step that no file has."""
-    taken, number = {found["name"] for found in _files(folder)}, 1
+    taken, number = {file["name"] for file in _files(folder)}, 1
     while (name := f"step-{step}" if number == 1 else f"step-{step}-{number}") in taken:
         number += 1
     return name
@@ -268,11 +270,11 @@ def commit(folder: Path, names: list[str]) -> None:
     write_text(folder / POINTER, "\n".join(lines) + "\n")
 
 
-def delete_others(folder: Path, kept: Collection[str]) -> None:
+def delete_others(folder: Path, retained: Collection[str]) -> None:
     """Delete all other checkpoints, and what a write left behind that was cut off."""
-    for found in _files(folder):
-        if found["unfinished"] or found["name"] not in kept:
-            (folder / found[0]).unlink()
+    for file in _files(folder):
+        if file["unfinished"] or file["name"] not in retained:
+            (folder / file[0]).unlink()
     sweep_drafts(folder)
 
 
@@ -286,7 +288,7 @@ def _files(folder: Path) -> list[re.Match]:
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [found for found in map(_FILE.fullmatch, names) if found]
+    return [match for match in map(_FILE.fullmatch, names) if match]
 
 
 def _order(name: str) -> tuple[int, int]:

@@ -31,7 +31,10 @@ class Operations:
             return []
         return list(
             self._all(
-                [one.node_def for one in self._graph.get_operations()[self._first :]]
+                [
+                    operation.node_def
+                    for operation in self._graph.get_operations()[self._first :]
+                ]
             )
         )
 
@@ -39,7 +42,9 @@ class Operations:
         for node in nodes:
             yield node
             for name in (
-                one.func.name for one in node.attr.values() if one.HasField("func")
+                value.func.name
+                for value in node.attr.values()
+                if value.HasField("func")
             ):
                 yield from self._all(
                     self._graph._get_function(name).cached_definition.node_def

@@ -112,16 +112,23 @@ def xla_obstacle(function: Any, argument: Tree) -> str | None:
 
 def _whole(signature: Tree, argument: Tree) -> list[tf.TensorSpec]:
     """What the signature asks for, with the sizes that it leaves open from the argument."""
-    specs, given = (
-        [one for one in tf.nest.flatten(tree) if one is not None]
+    specs, leaves = (
+        [
+            leaf_or_none
+            for leaf_or_none in tf.nest.flatten(tree)
+            if leaf_or_none is not None
+        ]
         for tree in (signature, argument)
     )
     return [
         tf.TensorSpec(
-            [size or there for size, there in zip(spec.shape, leaf.shape, strict=True)],
+            [
+                size or known_size
+                for size, known_size in zip(spec.shape, leaf.shape, strict=True)
+            ],
             spec.dtype,
         )
-        for spec, leaf in zip(specs, given, strict=True)
+        for spec, leaf in zip(specs, leaves, strict=True)
     ]
 
 
@@ -130,20 +137,22 @@ LOOP = "loop"  # the scope of what repeats the step, which is left out
 
 def step_graph(graph: Any, scope: str) -> Any:
     """The GraphDef of what lies in a scope of a graph, named as if the scope were all there is."""
-    whole = graph.as_graph_def()
-    kept = {}
-    for node in whole.node:
+    definition = graph.as_graph_def()
+    step_nodes = {}
+    for node in definition.node:
         node.name = _short(node.name, scope)
         if not _is_of_loop(node, scope):
-            kept[node.name] = node
-    for node in kept.values():
+            step_nodes[node.name] = node
+    for node in step_nodes.values():
         inputs = [_short(name, scope) for name in node.input]
         del node.input[:]
         node.input.extend(
-            name for name in inputs if name.lstrip("^").partition(":")[0] in kept
+            name for name in inputs if name.lstrip("^").partition(":")[0] in step_nodes
         )
-    return type(whole)(
-        node=kept.values(), library=whole.library, versions=whole.versions
+    return type(definition)(
+        node=step_nodes.values(),
+        library=definition.library,
+        versions=definition.versions,
     )
 
 
@@ -153,9 +162,9 @@ def _short(name: str, scope: str) -> str:
 
 def _is_of_loop(node: Any, scope: str) -> bool:
     """What enters and leaves the loop stands in no scope, as a step does that is a compiled function."""
-    head, _, rest = node.name.partition("/")
+    head, _, path = node.name.partition("/")
     return (
         head in (LOOP, scope.partition("/")[0])
-        if rest
+        if path
         else not node.op.endswith("PartitionedCall")
     )

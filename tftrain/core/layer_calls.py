@@ -96,7 +96,7 @@ def _telling(layer: Any, labels: LayerNames | None) -> Callable:
 def _activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]:
     """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
     outputs = {output.name for _, output in calls}
-    found, seen, depth = {}, set(), 0
+    activations, seen, depth = {}, set(), 0
     for layer, output in calls:
         depth = labels.depth(layer, depth)
         activation = (
@@ -104,8 +104,8 @@ def _activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]
         )
         seen.add(output.name)
         if activation is not None:
-            found[labels.label(layer, depth)] = activation
-    return found
+            activations[labels.label(layer, depth)] = activation
+    return activations
 
 
 def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
@@ -121,20 +121,20 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
         name = None
     if name is not None:
         return Activation(name, output)
-    behind = _consumers(output)
+    consumers = _consumers(output)
     if (
-        len(behind) == 1
-        and behind[0].type in _OPS
-        and not _names(behind[0].outputs[0]) & outputs
+        len(consumers) == 1
+        and consumers[0].type in _OPS
+        and not _names(consumers[0].outputs[0]) & outputs
     ):
-        return Activation(_OPS[behind[0].type], behind[0].outputs[0])
+        return Activation(_OPS[consumers[0].type], consumers[0].outputs[0])
     return None
 
 
 def _consumers(output: Tensor) -> list:
     """The operations that get it, also where a custom gradient stands between."""
-    found = [op for op in output.consumers() if op.type != _PASSES_ON]
-    return found + [op for one in _passed_on(output) for op in _consumers(one)]
+    direct = [op for op in output.consumers() if op.type != _PASSES_ON]
+    return direct + [op for copy in _passed_on(output) for op in _consumers(copy)]
 
 
 def _names(output: Tensor) -> set[str]:
@@ -148,8 +148,8 @@ def _passed_on(output: Tensor) -> list[Tensor]:
     return [
         op.outputs[place]
         for op in gates
-        for place, one in enumerate(op.inputs)
-        if one.name == output.name
+        for place, value in enumerate(op.inputs)
+        if value.name == output.name
     ]
 
 
@@ -173,19 +173,19 @@ class LayerNames:
                 self._paths[id(child)] = above + child.name
                 self._walk(child, f"{above}{child.name}.")
 
-    def depth(self, layer: Any, before: int) -> int:
-        own = self._own(layer)
-        return int(own[-1].partition(".")[0]) if own else before
+    def depth(self, layer: Any, previous: int) -> int:
+        names = self._own(layer)
+        return int(names[-1].partition(".")[0]) if names else previous
 
     def label(self, layer: Any, depth: int) -> str:
-        own = self._own(layer)
-        if len(set(own)) == 1 and not layer._layers:
-            return own[0]
+        names = self._own(layer)
+        if len(set(names)) == 1 and not layer._layers:
+            return names[0]
         return f"{depth:03d}.{self._paths[id(layer)]}"
 
     def _own(self, layer: Any) -> list[str]:
         return [
-            self._by_variable[id(one)]
-            for one in layer.weights
-            if id(one) in self._by_variable
+            self._by_variable[id(variable)]
+            for variable in layer.weights
+            if id(variable) in self._by_variable
         ]

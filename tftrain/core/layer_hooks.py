@@ -18,12 +18,12 @@ def patched_attribute(
 ) -> Iterator[None]:
     """While it lasts, an attribute of each layer, its `call` as a rule, is what `hook(layer)` gives."""
     layers = list(layers)
-    before = {layer: vars(layer).get(name) for layer in layers}
+    originals = {layer: vars(layer).get(name) for layer in layers}
     for layer in layers:
         vars(layer)[name] = hook(layer)
     try:
         yield
     finally:
-        for layer, own in before.items():
+        for layer, original in originals.items():
             vars(layer).pop(name)
-            vars(layer).update({} if own is None else {name: own})
+            vars(layer).update({} if original is None else {name: original})

@@ -159,11 +159,11 @@ def _aggregate_points(
     seconds: float,
 ) -> Points:
     """Return the points of a call that ended at `last_step`, with what the probes measured there."""
-    done = len(result.rows["finite"])
+    taken = len(result.rows["finite"])
     steps = [
         event.step
         for segment, event in call
-        if segment.kind != NOTHING_DUE and segment.end <= done
+        if segment.kind != NOTHING_DUE and segment.end <= taken
     ]
     points = aggregator.aggregate(
         result.rows, seconds, steps, last_step, result.metrics

@@ -21,11 +21,11 @@ def with_mask(outputs: Tensor, mask: Tensor | None) -> Tensor:
     return outputs
 
 
-def both(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
+def both(mask: Tensor | None, second: Tensor | None) -> Tensor | None:
     """The mask of what counts by both of two masks, each of which may be missing."""
-    if mask is None or other is None:
-        return other if mask is None else mask
-    return tf.cast(mask, tf.bool) & tf.cast(other, tf.bool)
+    if mask is None or second is None:
+        return second if mask is None else mask
+    return tf.cast(mask, tf.bool) & tf.cast(second, tf.bool)
 
 
 def leaves_and_masks(outputs: Tree) -> list[Tensor]:
@@ -34,12 +34,12 @@ def leaves_and_masks(outputs: Tree) -> list[Tensor]:
     return leaves + [mask for mask in map(mask_of, leaves) if mask is not None]
 
 
-def packed_like(outputs: Tree, found: Sequence[Tensor]) -> Tree:
+def packed_like(outputs: Tree, flat: Sequence[Tensor]) -> Tree:
     """The reverse of `leaves_and_masks`: a tree, with masks where `outputs` has some."""
-    given = tf.nest.flatten(outputs)
-    leaves, masks = found[: len(given)], iter(found[len(given) :])
+    leaves_before = tf.nest.flatten(outputs)
+    leaves, masks = flat[: len(leaves_before)], iter(flat[len(leaves_before) :])
     hung = [
         leaf if mask_of(old) is None else with_mask(leaf, next(masks))
-        for leaf, old in zip(leaves, given, strict=True)
+        for leaf, old in zip(leaves, leaves_before, strict=True)
     ]
     return tf.nest.pack_sequence_as(outputs, hung)

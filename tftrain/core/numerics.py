@@ -51,12 +51,16 @@ def _cached_in_graph(
     known = graph.get_collection_ref(
         _KNOWN
     )  # with those of the graphs within and around it
-    for made, these, found in known:
-        same = made is function and len(these) == len(tensors) and found.graph is graph
+    for cached_function, cached_tensors, result in known:
+        same = (
+            cached_function is function
+            and len(cached_tensors) == len(tensors)
+            and result.graph is graph
+        )
         if same and all(
-            this is that for this, that in zip(these, tensors, strict=True)
+            this is that for this, that in zip(cached_tensors, tensors, strict=True)
         ):
-            return found
+            return result
     known.append((function, tensors, function(tensors)))
     return known[-1][2]
 
@@ -99,10 +103,10 @@ def _scaled_sum(value: Tensor, factor: Tensor) -> Tensor:
     size = value.shape.num_elements()
     if size is not None and size < _LARGE:
         return tf.nn.l2_loss(value * factor)
-    (found,) = while_cond(
+    (total,) = while_cond(
         factor > 0, lambda _: (tf.nn.l2_loss(value * factor),), tf.constant(0.0)
     )
-    return found
+    return total
 
 
 def while_cond(flag: Tensor, action: Callable[..., Any], *values: Any) -> Any:
@@ -113,8 +117,8 @@ def while_cond(flag: Tensor, action: Callable[..., Any], *values: Any) -> Any:
     """
 
     def turn(_: Tensor, *values: Any) -> tuple:
-        found = action(*values)
-        return (False, *found) if values else (False,)
+        results = action(*values)
+        return (False, *results) if values else (False,)
 
     return tf.while_loop(
         lambda pending, *_: pending, turn, (flag, *values), parallel_iterations=1

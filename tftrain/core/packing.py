@@ -47,8 +47,8 @@ class TensorPacker:
 
     def packed(self, tree: Tree) -> tuple[Tensor, Tensor]:
         """[numbers] int32 and [texts] string."""
-        given = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(tree)]
-        leaves = list(map(_whole, given))
+        tensors = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(tree)]
+        leaves = list(map(_whole, tensors))
         self._tree = tf.nest.map_structure(lambda _: 0, tree)
         fixed = [
             index
@@ -68,19 +68,19 @@ class TensorPacker:
                 size + leaves[index].shape.num_elements() * _WHOLE[leaves[index].dtype],
             )
             places[index] = (start, size)
-        others = [index for index in range(len(leaves)) if index not in places]
-        places |= {index: (None, number) for number, index in enumerate(others)}
+        variable_sized = [index for index in range(len(leaves)) if index not in places]
+        places |= {index: (None, number) for number, index in enumerate(variable_sized)}
         shapes = [
             None if leaf.shape.rank is None else tuple(leaf.shape) for leaf in leaves
         ]
         self._places = [
-            _Place(one.dtype, leaf.dtype, shape, *places[index])
-            for index, (one, leaf, shape) in enumerate(
-                zip(given, leaves, shapes, strict=True)
+            _Place(tensor.dtype, leaf.dtype, shape, *places[index])
+            for index, (tensor, leaf, shape) in enumerate(
+                zip(tensors, leaves, shapes, strict=True)
             )
         ]
-        self.numbers, self.texts = size, len(others)
-        texts = [tf.io.serialize_tensor(leaves[index]) for index in others]
+        self.numbers, self.texts = size, len(variable_sized)
+        texts = [tf.io.serialize_tensor(leaves[index]) for index in variable_sized]
         return _joined([leaves[index] for index in fixed]), tf.stack(
             texts
         ) if texts else tf.constant([], tf.string)
@@ -91,20 +91,24 @@ class TensorPacker:
         A leaf of no fixed shape is an array of arrays.
         """
         leaves = []
-        for dtype, whole, shape, start, stop in self._places:
+        for dtype, packed_dtype, shape, start, stop in self._places:
             if start is None:
                 leaf = np.empty(len(numbers), object)
                 for row, text in enumerate(texts[:, stop]):
-                    leaf[row] = tf.io.parse_tensor(text, whole).numpy()
+                    leaf[row] = tf.io.parse_tensor(text, packed_dtype).numpy()
                     leaf[row] = (
                         leaf[row]
-                        if dtype == whole
+                        if dtype == packed_dtype
                         else leaf[row].astype(dtype.as_numpy_dtype)
                     )
             else:
                 bits = np.ascontiguousarray(numbers[:, start:stop])
-                leaf = bits.view(whole.as_numpy_dtype).reshape(len(numbers), *shape)
-                leaf = leaf if dtype == whole else leaf.astype(dtype.as_numpy_dtype)
+                leaf = bits.view(packed_dtype.as_numpy_dtype).reshape(
+                    len(numbers), *shape
+                )
+                leaf = (
+                    leaf if dtype == packed_dtype else leaf.astype(dtype.as_numpy_dtype)
+                )
             leaves.append(leaf)
         return tf.nest.pack_sequence_as(self._tree, leaves)
 
@@ -138,8 +142,8 @@ def _joined(leaves: list[Tensor]) -> Tensor:
             tf.reshape(leaf, [-1]) if leaf.shape.rank > 1 else leaf
             for leaf in alike[len(scalars) :]
         ]
-        whole = _concatenated([*([tf.stack(scalars)] if scalars else []), *vectors])
-        pairs = tf.bitcast(whole, tf.int32)
+        values = _concatenated([*([tf.stack(scalars)] if scalars else []), *vectors])
+        pairs = tf.bitcast(values, tf.int32)
         bits.append(pairs if pairs.shape.rank == 1 else tf.reshape(pairs, [-1]))
     return _concatenated(bits) if bits else tf.zeros([0], tf.int32)
 

@@ -71,7 +71,8 @@ class _Passes:
         random = np.random.default_rng(0)
         variables = model.variables
         self._values = [
-            (one, _moved(one, random) if moved else one.value) for one in variables
+            (variable, _moved(variable, random) if moved else variable.value)
+            for variable in variables
         ]
 
     def losses(self, x: Tree, draw: int = 0) -> dict[Owner, float]:
@@ -115,20 +116,20 @@ def _redrawn(variable: Any, value: Any, draw: int) -> Any:
 
 def _narrow(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> None:
     """Take from the kinds of each loss those that do not fit what these passes give."""
-    whole, again = passes.losses(x), passes.losses(x, draw=1)
+    losses, again = passes.losses(x), passes.losses(x, draw=1)
     first, second = (
         passes.losses(_rows(x, rows)) for rows in (slice(_FIRST), slice(_FIRST, _ROWS))
     )
     twice = tf.nest.map_structure(lambda leaf: tf.concat([leaf, leaf], 0), x)
     averages = None
     for owner in [
-        owner for owner in whole if len(open_kinds.get(owner, ())) > 1
+        owner for owner in losses if len(open_kinds.get(owner, ())) > 1
     ]:  # some are added in training alone
-        if _differs(whole[owner], again[owner]):
+        if _differs(losses[owner], again[owner]):
             averages = averages or (_average(passes, x), _average(passes, twice))
             fits = _fits_drawn(averages[0][owner], averages[1][owner])
         else:
-            fits = _fits(whole[owner], first[owner], second[owner], _tolerance(passes))
+            fits = _fits(losses[owner], first[owner], second[owner], _tolerance(passes))
         if fits is not None:
             open_kinds[owner] &= fits
 
@@ -145,16 +146,16 @@ def _tolerance(passes: _Passes) -> float:
     return _HALF_TOLERANCE if half else _TOLERANCE
 
 
-def _fits(whole: float, first: float, second: float, tolerance: float) -> set | None:
+def _fits(loss: float, first: float, second: float, tolerance: float) -> set | None:
     """The kinds that a loss of a batch and of its two pieces fits; None where it does not tell."""
-    if not np.isfinite([whole, first, second]).all() or not any((whole, first, second)):
+    if not np.isfinite([loss, first, second]).all() or not any((loss, first, second)):
         return None
     mean, total = (_FIRST * first + (_ROWS - _FIRST) * second) / _ROWS, first + second
-    size = max(abs(whole), abs(first), abs(second)) * tolerance
+    size = max(abs(loss), abs(first), abs(second)) * tolerance
     return {
         kind
         for kind, value in (("mean", mean), ("sum", total))
-        if abs(whole - value) <= size
+        if abs(loss - value) <= size
     }
 
 
@@ -170,11 +171,11 @@ def _fits_drawn(once: float, twice: float) -> set | None:
     }
 
 
-def _differs(value: float, other: float) -> bool:
+def _differs(value: float, reference: float) -> bool:
     return (
-        not math.isclose(value, other, rel_tol=1e-5, abs_tol=1e-12)
+        not math.isclose(value, reference, rel_tol=1e-5, abs_tol=1e-12)
         and math.isfinite(value)
-        and math.isfinite(other)
+        and math.isfinite(reference)
     )
 
 

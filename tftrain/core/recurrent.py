@@ -21,8 +21,8 @@ def recurrent_layers(model: Any) -> list:
     A sequence can be cut into windows where each layer goes through it once, forward in time.
     """
     layers = all_layers(model)
-    found = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
-    if not found:
+    recurrent = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
+    if not recurrent:
         raise ValueError(
             "the model has no recurrent layer, so there is nothing to go on from one window to the next"
         )
@@ -38,7 +38,7 @@ def recurrent_layers(model: Any) -> list:
             raise ValueError(
                 f"{layer.name} keeps a state of its own (stateful); leave that to the gradient method"
             )
-    return found
+    return recurrent
 
 
 def first_carry(layers: Sequence[Any], rows: int) -> Carry:
@@ -114,7 +114,7 @@ def stateful_calls(
 
     Raises ValueError where a layer is called more than once, or not at all.
     """
-    numbers, after = (
+    numbers, next_states = (
         {id(layer): number for number, layer in enumerate(layers)},
         [None] * len(layers),
     )
@@ -125,7 +125,7 @@ def stateful_calls(
         def loop(
             sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
         ) -> tuple:
-            if after[number] is not None:
+            if next_states[number] is not None:
                 raise ValueError(
                     f"{layer.name} is called more than once, so it has more than one state to go on with"
                 )
@@ -135,19 +135,21 @@ def stateful_calls(
                 tf.where(expand_rank(starts, state), fresh, tf.cast(state, fresh.dtype))
                 for fresh, state in pairs
             ]
-            before = output, tf.nest.pack_sequence_as(initial_state, begun)
+            previous = output, tf.nest.pack_sequence_as(initial_state, begun)
             last, outputs, ends = inner(
-                sequences, before, tf.nest.flatten(mask)[0], training
+                sequences, previous, tf.nest.flatten(mask)[0], training
             )
-            after[number] = [*tf.nest.flatten(ends), last]
+            next_states[number] = [*tf.nest.flatten(ends), last]
             return last, outputs, ends
 
         return loop
 
     with patched_attribute(layers, going_on, LOOP):
-        yield after
+        yield next_states
     missed = [
-        layer.name for layer, found in zip(layers, after, strict=True) if found is None
+        layer.name
+        for layer, layer_states in zip(layers, next_states, strict=True)
+        if layer_states is None
     ]
     if missed:
         raise ValueError(
@@ -172,7 +174,7 @@ def truncated_calls(layers: Sequence[Any], window: int) -> Iterator[None]:
 
 
 def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
-    whole, inner = getattr(layer, LOOP), _repeating(layer)
+    full_loop, inner = getattr(layer, LOOP), _repeating(layer)
 
     def loop(
         sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
@@ -183,7 +185,7 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
                 f"{layer.name} gets sequences of a length that is not fixed; windows need a fixed one"
             )
         if window >= time:
-            return whole(sequences, initial_state, mask, training)
+            return full_loop(sequences, initial_state, mask, training)
         first = (time % window if from_end else 0) or window
         between = max(
             0, (time - first - 1) // window
@@ -195,28 +197,32 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
             else tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
         )
 
-        def run(start: int, stop: int, before: tuple) -> tuple:
+        def run(start: int, stop: int, previous: tuple) -> tuple:
             part = None if mask is None else mask[:, start:stop]
-            return inner(sequences[:, start:stop], before, part, training)
+            return inner(sequences[:, start:stop], previous, part, training)
 
-        last, found, state = run(0, first, (None, initial_state))
-        outputs = [found]
+        last, window_outputs, state = run(0, first, (None, initial_state))
+        outputs = [window_outputs]
         if between:
             middle = slice(first, first + between * window)
             parts = [
                 None if leaf is None else leaf[:, middle]
                 for leaf in (sequences, mask, on)
             ]
-            last, found, state = _each_window(
+            last, window_outputs, state = _each_window(
                 lambda *part: inner(*part, training), parts, between, (last, state)
             )
-            outputs.append(found)
+            outputs.append(window_outputs)
         end = first + between * window
-        last, found, state = run(
+        last, window_outputs, state = run(
             end, time, _stopped((last, state), None if on is None else on[:, end])
         )
-        outputs.append(found)
-        return last, tf.concat(outputs, 1) if layer.return_sequences else found, state
+        outputs.append(window_outputs)
+        return (
+            last,
+            tf.concat(outputs, 1) if layer.return_sequences else window_outputs,
+            state,
+        )
 
     return loop
 
@@ -230,9 +236,9 @@ def _repeating(layer: Any) -> Callable:
     inner = getattr(layer, LOOP)
 
     def loop(
-        sequences: Tensor, before: tuple, mask: Tensor | None, training: bool
+        sequences: Tensor, previous: tuple, mask: Tensor | None, training: bool
     ) -> tuple:
-        output, state = before
+        output, state = previous
         if mask is None:
             return inner(sequences, state, None, training)
         with patched_attribute(
@@ -257,34 +263,34 @@ def _repeating(layer: Any) -> Callable:
 
 
 def _each_window(
-    inner: Callable, parts: Sequence[Tensor | None], count: int, before: tuple
+    inner: Callable, parts: Sequence[Tensor | None], count: int, previous: tuple
 ) -> tuple:
     """The last output, the outputs over so many windows, [batch, time, ...], and the states; one traced loop for all.
 
     `before` has the last output and the states before them.
     """
     arrays = [None if part is None else _windows(part, count) for part in parts]
-    shapes = [leaf.shape for leaf in tf.nest.flatten(before)]
+    shapes = [leaf.shape for leaf in tf.nest.flatten(previous)]
 
     def body(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
         sequences, mask, on = (
             None if array is None else array.read(index) for array in arrays
         )
         begun = tf.nest.pack_sequence_as(
-            before, _stopped(leaves, None if on is None else on[:, 0])
+            previous, _stopped(leaves, None if on is None else on[:, 0])
         )
-        last, found, state = inner(sequences, begun, mask)
+        last, window_outputs, state = inner(sequences, begun, mask)
         ends = tf.nest.flatten((last, state))
         ends = [
             tf.ensure_shape(leaf, shape)
             for leaf, shape in zip(ends, shapes, strict=True)
         ]
-        return index + 1, ends, outputs.write(index, found)
+        return index + 1, ends, outputs.write(index, window_outputs)
 
     start = (
         tf.constant(0),
-        tf.nest.flatten(before),
-        tf.TensorArray(before[0].dtype, count),
+        tf.nest.flatten(previous),
+        tf.TensorArray(previous[0].dtype, count),
     )
     _, leaves, outputs = tf.while_loop(
         lambda index, *_: index < count,
@@ -293,7 +299,7 @@ def _each_window(
         parallel_iterations=1,
         maximum_iterations=count,
     )
-    last, state = tf.nest.pack_sequence_as(before, leaves)
+    last, state = tf.nest.pack_sequence_as(previous, leaves)
     return last, _joined(outputs.stack()), state
 
 
@@ -310,21 +316,21 @@ def _windows(part: Tensor, count: int) -> tf.TensorArray:
 
 def _joined(windows: Tensor) -> Tensor:
     """[windows, batch, time, ...] as [batch, time, ...]."""
-    beside = tf.transpose(windows, [1, 0, *range(2, windows.shape.rank)])
-    shape = tf.shape(beside)
+    transposed = tf.transpose(windows, [1, 0, *range(2, windows.shape.rank)])
+    shape = tf.shape(transposed)
     return tf.reshape(
-        beside, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0)
+        transposed, tf.concat([shape[:1], [shape[1] * shape[2]], shape[3:]], 0)
     )
 
 
-def _stopped(before: Tree, on: Tensor | None) -> Tree:
+def _stopped(tensors: Tree, on: Tensor | None) -> Tree:
     """Without a gradient, in the rows that go `on`, [batch], where not all do."""
 
     def stopped(leaf: Tensor) -> Tensor:
         cut = tf.stop_gradient(leaf)
         return cut if on is None else tf.where(expand_rank(on, leaf), cut, leaf)
 
-    return tf.nest.map_structure(stopped, before)
+    return tf.nest.map_structure(stopped, tensors)
 
 
 def expand_rank(rows: Tensor, values: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def rematerialized(blocks: RematSpec) -> Iterator[None]:
         patched_attribute(blocks.layers, lambda layer: recomputed(layer.call, [layer])),
         patched_attribute(
             by_functional,
-            lambda one: _in_segments(by_functional[one]),
+            lambda functional: _in_segments(by_functional[functional]),
             "_run_through_graph",
         ),
     ):
@@ -78,36 +78,48 @@ def _needed(segment: Segment, known: dict[int, Tensor]) -> dict[int, Tensor]:
 def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
     """The function, which calls these layers, with its activations computed again in the backward pass."""
     variables = list(
-        {id(one): one for layer in layers for one in layer.variables}.values()
+        {id(held): held for layer in layers for held in layer.variables}.values()
     )
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Tree:
-        given, repeated = _Given(args, kwargs), _as_now(function)
-        before = [(variable, tf.identity(variable._value)) for variable in variables]
-        shown: list[Tree] = []
+        arguments, repeated = _Given(args, kwargs), _as_now(function)
+        old_values = [
+            (variable, tf.identity(variable._value)) for variable in variables
+        ]
+        outputs: list[Tree] = []
 
         @tf.custom_gradient
         def forward(*flowing: Tensor) -> tuple:
-            shown[:] = [given.to(function, flowing)]
+            outputs[:] = [arguments.to(function, flowing)]
 
             def backward(
                 *arriving: Tensor, variables: Sequence[tf.Variable] = ()
             ) -> Any:
                 work = functools.partial(
-                    _again, repeated, given, before, (flowing, arriving, variables)
+                    _again,
+                    repeated,
+                    arguments,
+                    old_values,
+                    (flowing, arriving, variables),
                 )
-                found = _unmerged(work, [*flowing, *variables], arriving)
-                inner, own = found[: len(flowing)], found[len(flowing) :]
-                return (inner, own) if variables else inner
+                gradients = _unmerged(work, [*flowing, *variables], arriving)
+                inner, variable_gradients = (
+                    gradients[: len(flowing)],
+                    gradients[len(flowing) :],
+                )
+                return (inner, variable_gradients) if variables else inner
 
-            return _flowing(tf.nest.flatten(shown[0])), backward
+            return _flowing(tf.nest.flatten(outputs[0])), backward
 
-        found = iter(forward(*given.flowing))
+        gradients = iter(forward(*arguments.flowing))
         leaves = [
-            next(found) if _flows(leaf) else leaf for leaf in tf.nest.flatten(shown[0])
+            next(gradients) if _flows(leaf) else leaf
+            for leaf in tf.nest.flatten(outputs[0])
         ]
-        return packed_like(shown[0], leaves + leaves_and_masks(shown[0])[len(leaves) :])
+        return packed_like(
+            outputs[0], leaves + leaves_and_masks(outputs[0])[len(leaves) :]
+        )
 
     return call
 
@@ -121,9 +133,9 @@ class _Given:
 
     def to(self, function: Callable, flowing: Sequence[Tensor]) -> Tree:
         """What the function gives for other tensors in the place of those."""
-        others = iter(flowing)
+        replacements = iter(flowing)
         leaves = [
-            with_mask(next(others), mask_of(leaf)) if _flows(leaf) else leaf
+            with_mask(next(replacements), mask_of(leaf)) if _flows(leaf) else leaf
             for leaf in self._leaves
         ]
         args, kwargs = tf.nest.pack_sequence_as(self._all, leaves)
@@ -132,31 +144,37 @@ class _Given:
 
 def _again(
     function: Callable,
-    given: _Given,
-    before: list[tuple],
+    arguments: _Given,
+    old_values: list[tuple],
     flows: tuple[Sequence, Sequence, Sequence],
 ) -> list:
     """The gradients that flow on to inputs and to variables, from those that arrive, with all as it was before."""
     inputs, arriving, variables = flows
-    ops, trained = Operations(), {id(one.handle) for one in variables}
+    ops, trained = Operations(), {id(tensor.handle) for tensor in variables}
     # What could begin before a gradient arrives, or be taken for what the forward pass did, would save no memory.
     with tf.control_dependencies(arriving):
-        inputs = [tf.identity(one) for one in inputs]
+        inputs = [tf.identity(tensor) for tensor in inputs]
         # Weights are read as they are: nothing has changed them since, and a function with a gradient of its own that
         # takes one from around it has to find the variable there.
-        others = [pair for pair in before if id(pair[0]._value.handle) not in trained]
-        state = [(variable, tf.identity(value)) for variable, value in others]
+        constants = [
+            pair for pair in old_values if id(pair[0]._value.handle) not in trained
+        ]
+        state = [(variable, tf.identity(value)) for variable, value in constants]
         scope = keras.StatelessScope(
             state, collect_losses=True, initialize_variables=False
         )
         known = set(scope.state_mapping)
         with tf.GradientTape(watch_accessed_variables=False) as tape, scope:
             tape.watch([*inputs, *variables])
-            outputs = _flowing(tf.nest.flatten(given.to(function, inputs)))
+            outputs = _flowing(tf.nest.flatten(arguments.to(function, inputs)))
     changed = scope.state_mapping.keys() - known
     _expect_standing(
         changed,
-        [variable for variable, _ in before if id(variable._value.handle) in trained],
+        [
+            variable
+            for variable, _ in old_values
+            if id(variable._value.handle) in trained
+        ],
     )
     _expect_repeatable(ops.since(), changed)
     return tape.gradient(outputs, [*inputs, *variables], arriving)
@@ -177,10 +195,10 @@ def _unmerged(
     return tf.cond(
         always,
         lambda: [
-            tf.zeros_like(one) if grad is None else tf.convert_to_tensor(grad)
-            for grad, one in zip(work(), like, strict=True)
+            tf.zeros_like(tensor) if grad is None else tf.convert_to_tensor(grad)
+            for grad, tensor in zip(work(), like, strict=True)
         ],
-        lambda: [tf.zeros_like(one) for one in like],
+        lambda: [tf.zeros_like(tensor) for tensor in like],
     )
 
 
@@ -215,19 +233,19 @@ def _flowing(leaves: Iterable[Any]) -> list[Tensor]:
 
 def _as_now(function: Callable) -> Callable:
     """The function, always called among the layers that are around it now; Keras changes what it knows of them."""
-    around = [copy.copy(global_state.get_global_attribute(name)) for name in _AROUND]
+    enclosing = [copy.copy(global_state.get_global_attribute(name)) for name in _AROUND]
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        before = [global_state.get_global_attribute(name) for name in _AROUND]
+        previous = [global_state.get_global_attribute(name) for name in _AROUND]
         try:
-            _set(around)
+            _set(enclosing)
             return function(*args, **kwargs)
         finally:
-            _set(before)
+            _set(previous)
 
     return call
 
 
-def _set(around: Sequence[Any]) -> None:
-    for name, value in zip(_AROUND, around, strict=True):
+def _set(values: Sequence[Any]) -> None:
+    for name, value in zip(_AROUND, values, strict=True):
         global_state.set_global_attribute(name, value)

@@ -30,7 +30,7 @@ class Segments(NamedTuple):
 
     def given(self, inputs: Tree) -> dict[int, Tensor]:
         """What each input of the model is, by id."""
-        ids = (id(one) for one in self.functional.inputs)
+        ids = (id(tensor) for tensor in self.functional.inputs)
         return dict(zip(ids, keras.tree.flatten(inputs), strict=True))
 
     def run(
@@ -42,14 +42,14 @@ class Segments(NamedTuple):
             args, kwargs = node.arguments.fill_in(known)
             outputs = keras.tree.flatten(operation_fn(node.operation)(*args, **kwargs))
             known |= {
-                id(one): output
-                for one, output in zip(node.outputs, outputs, strict=True)
+                id(tensor): output
+                for tensor, output in zip(node.outputs, outputs, strict=True)
             }
         return {key: known[key] for key in segment.gives}
 
     def packed(self, known: dict[int, Tensor]) -> Tree:
         """The outputs of the model."""
-        outputs = [known[id(one)] for one in self.functional.outputs]
+        outputs = [known[id(output)] for output in self.functional.outputs]
         return keras.tree.pack_sequence_as(self.functional._outputs_struct, outputs)
 
 
@@ -94,10 +94,10 @@ def _nodes(functional: Any) -> list:
 
 def _size(node: Any) -> int:
     """Numbers that a node's activations are, of one example; about so many, within recurrent layers."""
-    own, inner = sum(map(_numbers, node.outputs)), _functional(node.operation)
+    size, inner = sum(map(_numbers, node.outputs)), _functional(node.operation)
     if inner is not None:
         return sum(map(_size, _nodes(inner)))
-    return own + sum(
+    return size + sum(
         _gates(layer, node.input_tensors[0]) for layer in _recurrent(node.operation)
     )
 
@@ -112,7 +112,7 @@ def _recurrent(operation: Any) -> list:
 def _gates(layer: Any, inputs: Any) -> int:
     """What is kept of all time steps."""
     return (inputs.shape[1] or 1) * sum(
-        one.shape[-1] for one in layer.weights if len(one.shape) > 1
+        weight.shape[-1] for weight in layer.weights if len(weight.shape) > 1
     )
 
 
@@ -123,18 +123,22 @@ def _numbers(tensor: Any) -> int:
 def _crossing(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
     """Before each node, and behind the last: what is there and still needed, with its size; inputs are held anyway."""
     last = {
-        id(one): place for place, node in enumerate(nodes) for one in node.input_tensors
+        id(tensor): place
+        for place, node in enumerate(nodes)
+        for tensor in node.input_tensors
     }
-    last |= {id(one): len(nodes) for one in functional.outputs}
+    last |= {id(tensor): len(nodes) for tensor in functional.outputs}
     alive: dict[int, int] = {}
-    found = []
+    crossing = []
     for place, node in enumerate(nodes):
         alive = {key: size for key, size in alive.items() if last[key] >= place}
-        found.append(alive)
+        crossing.append(alive)
         alive = alive | {
-            id(one): _numbers(one) for one in node.outputs if id(one) in last
+            id(tensor): _numbers(tensor)
+            for tensor in node.outputs
+            if id(tensor) in last
         }
-    return [*found, {}]
+    return [*crossing, {}]
 
 
 def _best_cuts(
@@ -143,8 +147,8 @@ def _best_cuts(
     crossing, sums = _crossing(functional, nodes), [0, *itertools.accumulate(sizes)]
 
     def held(cuts: Sequence[int]) -> int:
-        kept = {key: size for cut in cuts for key, size in crossing[cut].items()}
-        return sum(kept.values()) + max(
+        stored = {key: size for cut in cuts for key, size in crossing[cut].items()}
+        return sum(stored.values()) + max(
             sums[b] - sums[a] for a, b in itertools.pairwise([0, *cuts, len(nodes)])
         )
 
@@ -161,28 +165,32 @@ def _cuts_within(
     """Where to cut so that no segment is larger than the limit, and the least is kept between them."""
     best: list[tuple[int, list[int]]] = [(0, [])]
     for stop in range(1, len(sums)):
-        kept = sum(crossing[stop].values())
+        stored = sum(crossing[stop].values())
         starts = [start for start in range(stop) if sums[stop] - sums[start] <= limit]
-        before = min((best[start] for start in starts), key=lambda one: one[0])
-        best.append((before[0] + kept, [*before[1], stop]))
+        cheapest = min(
+            (best[start] for start in starts), key=lambda candidate: candidate[0]
+        )
+        best.append((cheapest[0] + stored, [*cheapest[1], stop]))
     return best[-1][1][:-1]
 
 
 def _cut(functional: Any, nodes: Sequence[Any], cuts: Sequence[int]) -> list[Segment]:
-    wanted, segments = {id(one) for one in functional.outputs}, []
+    needed, segments = {id(tensor) for tensor in functional.outputs}, []
     for start, stop in reversed(list(itertools.pairwise([0, *cuts, len(nodes)]))):
         part = nodes[start:stop]
-        made = [id(one) for node in part for one in node.outputs]
-        needs = dict.fromkeys(id(one) for node in part for one in node.input_tensors)
+        outputs = [id(tensor) for node in part for tensor in node.outputs]
+        needs = dict.fromkeys(
+            id(tensor) for node in part for tensor in node.input_tensors
+        )
         layers = list({id(node.operation): node.operation for node in part}.values())
         layers = [layer for layer in layers if isinstance(layer, keras.layers.Layer)]
-        gives = [key for key in made if key in wanted]
-        wanted |= needs.keys()
+        gives = [key for key in outputs if key in needed]
+        needed |= needs.keys()
         segments.append(
             Segment(
                 part,
                 layers,
-                [key for key in needs if key not in made],
+                [key for key in needs if key not in outputs],
                 gives,
                 stop < len(nodes),
             )

@@ -109,32 +109,36 @@ class Schedule:
         )
         pictures = following(self.pictures)
         due = min(
-            scalars, histograms, checkpoint, pictures, *(wanted for wanted, _ in views)
+            scalars,
+            histograms,
+            checkpoint,
+            pictures,
+            *(view_step for view_step, _ in views),
         )
-        shown = tuple(view for wanted, view in views if wanted == due)
+        due_views = tuple(view for view_step, view in views if view_step == due)
         return NextEvent(
             due,
             scalars == due,
             histograms == due,
-            shown,
+            due_views,
             checkpoint == due,
             pictures == due,
         )
 
     def call_after(
-        self, step: int, most: int, each_point: bool
+        self, step: int, max_steps: int, each_point: bool
     ) -> list[tuple[Segment, NextEvent]]:
         """At most so many steps, up to what the host must see before it goes on, cut at all that is due on the way.
 
         That is a view, a picture, a checkpoint, and with `each_point` every point. The last may be due only later.
         """
         stretches, end = [], 0
-        most = min([most, *(cut - step for cut in self.cuts if cut > step)])
-        while end < most:
+        max_steps = min([max_steps, *(cut - step for cut in self.cuts if cut > step)])
+        while end < max_steps:
             due = self.due_after(step + end)
             end = due.step - step
-            if end > most:
-                return [*stretches, (Segment(most), due)]
+            if end > max_steps:
+                return [*stretches, (Segment(max_steps), due)]
             stretches.append((Segment(end, _kind(due)), due))
             if (
                 due.views

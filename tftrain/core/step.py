@@ -212,9 +212,9 @@ def _update_loss_scale(state: TrainState, loss: Tensor, norm: Tensor) -> Row:
     return {"loss_scale": scale}
 
 
-def _are_identical(tensors: list[Tensor], others: list[Tensor]) -> bool:
-    pairs = zip(tensors, others, strict=True)
-    return all(tensor is other for tensor, other in pairs)
+def _are_identical(tensors: list[Tensor], candidates: list[Tensor]) -> bool:
+    pairs = zip(tensors, candidates, strict=True)
+    return all(tensor is candidate for tensor, candidate in pairs)
 
 
 def _differences(new: list[Tensor], old: list[Tensor]) -> list[Tensor]:

@@ -24,28 +24,28 @@ class PhaseTimer:
 
     @contextmanager
     def phase(self, kind: str) -> Iterator[None]:
-        began = self._clock()
+        start = self._clock()
         self._within.append(0.0)
         try:
             yield
         finally:
-            seconds = self._clock() - began
+            seconds = self._clock() - start
             self._add(kind, seconds - self._within.pop())
             self._within[-1] += seconds
 
     def timed(self, kind: str, action: Callable[..., None]) -> Callable[..., None]:
         """The action, timed whenever it is done."""
 
-        def do(*given: Any, **named: Any) -> None:
+        def do(*args: Any, **kwargs: Any) -> None:
             with self.phase(kind):
-                action(*given, **named)
+                action(*args, **kwargs)
 
         return do
 
-    def split(self, kind: str, other: str, seconds: float) -> None:
+    def split(self, kind: str, target: str, seconds: float) -> None:
         """Count some of the seconds of one kind for another one."""
         self._add(kind, -seconds)
-        self._add(other, seconds)
+        self._add(target, seconds)
 
     def count(self, plain: int, measured: int) -> None:
         """Take in how many steps the seconds of `step` and of `measuring` were for."""
@@ -56,18 +56,20 @@ class PhaseTimer:
 
         Where all steps are measured nobody can tell, and they all count as steps.
         """
-        found = {"step": 0.0, "measuring": 0.0} | self._seconds
+        seconds_by_kind = {"step": 0.0, "measuring": 0.0} | self._seconds
         usual = (
-            found["step"] / self._plain * self._measured
+            seconds_by_kind["step"] / self._plain * self._measured
             if self._plain
-            else found["measuring"]
+            else seconds_by_kind["measuring"]
         )
-        usual = min(usual, found["measuring"])
-        found["step"], found["measuring"] = (
-            found["step"] + usual,
-            found["measuring"] - usual,
+        usual = min(usual, seconds_by_kind["measuring"])
+        seconds_by_kind["step"], seconds_by_kind["measuring"] = (
+            seconds_by_kind["step"] + usual,
+            seconds_by_kind["measuring"] - usual,
         )
-        return {kind: seconds for kind, seconds in found.items() if seconds > 0}
+        return {
+            kind: seconds for kind, seconds in seconds_by_kind.items() if seconds > 0
+        }
 
     def _add(self, kind: str, seconds: float) -> None:
         self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds

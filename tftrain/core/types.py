@@ -207,9 +207,12 @@ class LogData(NamedTuple):
     images: dict[str, Any] = {}
     texts: dict[str, str] = {}
 
-    def merged(self, other: LogData) -> LogData:
+    def merged(self, extra: LogData) -> LogData:
         return LogData(
-            *(mine | theirs for mine, theirs in zip(self, other, strict=True))
+            *(
+                own_values | other_values
+                for own_values, other_values in zip(self, extra, strict=True)
+            )
         )
 
 
@@ -259,7 +262,7 @@ class PlotContext(Protocol):
     @property
     def history(self) -> dict[str, tuple[Any, Any]]: ...
 
-    def examples(self, most: int) -> Batch: ...
+    def examples(self, max_examples: int) -> Batch: ...
 
     def predict(self, x: Any) -> Any: ...
 

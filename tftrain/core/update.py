@@ -98,9 +98,9 @@ class ParamEMA:
     def swap(self) -> None:
         """Exchange the parameters with their averages; a second call puts them back, bit for bit."""
         for average, param in zip(self.variables, self._params, strict=True):
-            kept = tf.identity(param.read_value())
+            param_value = tf.identity(param.read_value())
             param.assign(average.read_value())
-            average.assign(kept)
+            average.assign(param_value)
 
 
 Update = Callable[[Tensor, tf.Variable], None]  # of one variable, by its gradient
@@ -116,7 +116,7 @@ def fused_kernels(
     For the optimizers themselves, not for what inherits from them, and not under a tf.distribute strategy.
     `multiples` are those of the rate that the optimizer's variables have, where not all have the rate itself.
     """
-    make, own = _UPDATES.get(type(optimizer)), optimizer.update_step
+    make, keras_update_step = _UPDATES.get(type(optimizer)), optimizer.update_step
     if (
         make is None
         or tf.distribute.has_strategy()
@@ -141,7 +141,7 @@ def fused_kernels(
         ):
             update(gradient, variable)
         else:
-            own(gradient, variable, learning_rate)
+            keras_update_step(gradient, variable, learning_rate)
 
     with patched_attribute([optimizer], lambda _: update_step, "update_step"):
         yield

@@ -27,7 +27,7 @@ class Names(NamedTuple):
 
 def parameters(model: Any) -> list:
     """Every parameter in the model's order, those of frozen layers too."""
-    made = {
+    trainable_ids = {
         id(variable)
         for layer in model._flatten_layers()
         for variable in layer._trainable_variables
@@ -35,7 +35,7 @@ def parameters(model: Any) -> list:
     return [
         variable
         for variable in model.weights
-        if variable.trainable or id(variable) in made
+        if variable.trainable or id(variable) in trainable_ids
     ]
 
 
@@ -54,16 +54,16 @@ def untracked_variables(model: Any) -> dict[str, tf.Variable]:
 
     Keras neither trains nor saves them.
     """
-    known, found = {id(variable.value) for variable in model.variables}, {}
+    known, untracked = {id(variable.value) for variable in model.variables}, {}
     for layer in model._flatten_layers():
         for name, value in sorted(
             vars(layer).items(), key=lambda item: item[0].startswith("_")
         ):
-            for one in _variables_in(value):
-                if id(one) not in known:
-                    known.add(id(one))
-                    found[f"{layer.name}.{name}"] = one
-    return found
+            for held_variable in _variables_in(value):
+                if id(held_variable) not in known:
+                    known.add(id(held_variable))
+                    untracked[f"{layer.name}.{name}"] = held_variable
+    return untracked
 
 
 def _variables_in(value: Any) -> Iterator[tf.Variable]:
@@ -74,8 +74,8 @@ def _variables_in(value: Any) -> Iterator[tf.Variable]:
     elif isinstance(value, tf.Module):
         yield from value.variables
     elif isinstance(value, (list, tuple, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _variables_in(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _variables_in(item)
 
 
 def names_by_id(model: Any) -> dict[int, str]:
@@ -109,7 +109,7 @@ def _unique(taken: Iterable[str], name: str) -> str:
     numbered = itertools.chain(
         [name], (f"{name}_{number}" for number in itertools.count(2))
     )
-    return next(one for one in numbered if one not in taken)
+    return next(candidate for candidate in numbered if candidate not in taken)
 
 
 def names_of(model: Any) -> Names:
@@ -118,8 +118,8 @@ def names_of(model: Any) -> Names:
         [id(variable) for variable in model.trainable_variables],
     )
     return Names(
-        [by_id[one] for one in trained],
-        [name for one, name in by_id.items() if one not in set(trained)],
+        [by_id[key] for key in trained],
+        [name for key, name in by_id.items() if key not in set(trained)],
     )
 
 
@@ -146,8 +146,8 @@ def parse_element_name(
         if name != ".".join([param, *indices]) or len(indices) != len(shape):
             continue
         if all(
-            one in map(str, range(side))
-            for one, side in zip(indices, shape, strict=True)
+            index in map(str, range(side))
+            for index, side in zip(indices, shape, strict=True)
         ):
             return number, int(
                 np.ravel_multi_index([*map(int, indices)], shape)
@@ -198,9 +198,9 @@ def preserve_state(model: Any) -> Iterator[None]:
         *shared,
         *trained,
     ]
-    before = [buffer.numpy() for buffer in buffers]
+    old_values = [buffer.numpy() for buffer in buffers]
     try:
         yield
     finally:
-        for buffer, value in zip(buffers, before, strict=True):
+        for buffer, value in zip(buffers, old_values, strict=True):
             buffer.assign(value)
