@@ -125,32 +125,41 @@ def arguments_of(kind: str, target: str) -> Arguments:
         skip = 2
     if kind == "schedule" and takes_step(target):
         skip = 1
-    given, house = {}, []
+    accepted, injected = {}, []
     for argument in read.arguments[skip:]:
         if argument.name in entry.house and argument.keyword_only:
-            house.append(argument.name)
+            injected.append(argument.name)
         elif argument.name != "name" and not (
             keras and argument.name in _HIDDEN
         ):  # `name:` chooses the part
-            given[argument.name] = _taking_default(_sharpened(argument, kind, keras))
+            accepted[argument.name] = _taking_default(_sharpened(argument, kind, keras))
     refused = (
         _REFUSED.get(kind, {}) if keras or kind == "optimizer" else {}
     )  # users' optimizers inherit from Keras'
-    given = {name: one for name, one in given.items() if name not in refused}
+    accepted = {
+        name: argument_ for name, argument_ in accepted.items() if name not in refused
+    }
     options = {
         name: Argument(name, hint, None)
         for name, hint in entry.options.items()
-        if name not in given
+        if name not in accepted
     }
     return Arguments(
-        given | options, tuple(house), refused, read.kind, read.summary, tuple(options)
+        accepted | options,
+        tuple(injected),
+        refused,
+        read.kind,
+        read.summary,
+        tuple(options),
     )
 
 
 def takes_targets(target: str) -> bool:
     """Whether the target is a plain function (y_true, y_pred, ...), as Keras users write losses and metrics."""
     read = signature.read_signature(target)
-    return read.kind == "function" and [one.name for one in read.arguments[:2]] == [
+    return read.kind == "function" and [
+        argument.name for argument in read.arguments[:2]
+    ] == [
         "y_true",
         "y_pred",
     ]
@@ -159,9 +168,9 @@ def takes_targets(target: str) -> bool:
 def takes_step(target: str) -> bool:
     """Whether the target is a plain function (step, ...), as a user may write a learning rate."""
     read = signature.read_signature(target)
-    return read.kind == "function" and [one.name for one in read.arguments[:1]] == [
-        "step"
-    ]
+    return read.kind == "function" and [
+        argument.name for argument in read.arguments[:1]
+    ] == ["step"]
 
 
 def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:

@@ -39,70 +39,74 @@ class Component:
         """Every argument with its value, the defaults filled in."""
         known = arguments.arguments_of(self.kind, self.target).given
         return {
-            name: self.given.get(name, one.default)
-            for name, one in known.items()
-            if name in self.given or one.default is not OPAQUE_DEFAULT
+            name: self.given.get(name, argument.default)
+            for name, argument in known.items()
+            if name in self.given or argument.default is not OPAQUE_DEFAULT
         }
 
     def plain(self, short: bool = False) -> Any:
         """As YAML would say it; `short` leaves the defaults out."""
         known = arguments.arguments_of(self.kind, self.target).given
-        shown = self.given if short else self.arguments
+        values = self.given if short else self.arguments
         written = {
-            name: _as_listed(value, known[name].hint) for name, value in shown.items()
+            name: _as_listed(value, known[name].hint) for name, value in values.items()
         }
         return {"name": self.name, **written} if written else self.name
 
     def with_steps(self, steps_per_epoch: int) -> Component:
         """The same part with every stretch such as '2 epochs' among its arguments, however deep, as steps."""
         hints = {
-            name: one.hint
-            for name, one in arguments.arguments_of(
+            name: argument.hint
+            for name, argument in arguments.arguments_of(
                 self.kind, self.target
             ).given.items()
         }
-        given = {
+        converted = {
             name: _in_steps(value, hints[name], steps_per_epoch)
             for name, value in self.given.items()
         }
-        return replace(self, given=given)
+        return replace(self, given=converted)
 
     def function(self) -> Any:
         """What the part names, itself."""
         return importing.import_object(self.target)
 
-    def build(self, **house: Any) -> Any:
+    def build(self, **injected: Any) -> Any:
         """Call the part; `house` holds what a builder can ask for by keyword-only arguments.
 
         A picture, or a schedule that is a plain function of the step, is not called yet: that function is built.
         """
-        function, given = self.function(), self.call_arguments(**house)
+        function, call_arguments = self.function(), self.call_arguments(**injected)
         later = (
             self.kind == "picture"
             or self.kind == "schedule"
             and arguments.takes_step(self.target)
         )
-        made = functools.partial(function, **given) if later else function(**given)
+        built = (
+            functools.partial(function, **call_arguments)
+            if later
+            else function(**call_arguments)
+        )
         if self.kind not in _IN_GRAPH or self.target.startswith(
             importing.BUILTIN_PREFIXES
         ):
-            return made
+            return built
         from tftrain.config.keras_objects import (
             with_autograph,
         )  # TensorFlow is imported only when something is built
 
-        return with_autograph(made)
+        return with_autograph(built)
 
-    def call_arguments(self, **house: Any) -> dict[str, Any]:
+    def call_arguments(self, **injected: Any) -> dict[str, Any]:
         """What the part is called with: its own arguments, built, and what it asks of the house."""
         known = arguments.arguments_of(self.kind, self.target)
-        own = {
+        own_arguments = {
             name: value
             for name, value in self.arguments.items()
             if name not in known.options
         }
-        return instantiate(own) | {
-            name: house[name] for name in known.house if name in house
+        return instantiate(own_arguments) | {
+            name: injected[name] for name in known.house if name in injected
         }
 
     def option(self, name: str) -> Any:
@@ -117,7 +121,7 @@ class Component:
 def _as_listed(value: Any, hint: Any) -> Any:
     """An argument as YAML would say it; the name of a part that is a default as reading it back will give it."""
     if isinstance(value, list):
-        return [_as_listed(one, field_types.item_hint(hint)) for one in value]
+        return [_as_listed(item, field_types.item_hint(hint)) for item in value]
     if isinstance(value, str) and field_types.part_kind(hint):
         with contextlib.suppress(ImportPathError):
             return registry.find(field_types.part_kind(hint), value)[0]
@@ -133,8 +137,8 @@ def _in_steps(value: Any, hint: Any, steps_per_epoch: int) -> Any:
         return value.with_steps(steps_per_epoch)
     if isinstance(value, list):
         return [
-            _in_steps(one, field_types.item_hint(hint), steps_per_epoch)
-            for one in value
+            _in_steps(item, field_types.item_hint(hint), steps_per_epoch)
+            for item in value
         ]
     return (
         field_types.in_steps(value, steps_per_epoch)
@@ -176,14 +180,14 @@ def _own_object(part: Component) -> Any:
     """A user's function is what Keras calls; a class is made first."""
     from tftrain.config.keras_objects import ConfiguredFunction
 
-    found = part.function()
+    function = part.function()
     if arguments.arguments_of(part.kind, part.target).kind == "class":
-        return found(**instantiate(part.arguments))
-    by_name = inspect.isfunction(found) or hasattr(
-        found, "get_config"
+        return function(**instantiate(part.arguments))
+    by_name = inspect.isfunction(function) or hasattr(
+        function, "get_config"
     )  # what tf.custom_gradient makes is neither
     return (
-        found
+        function
         if by_name and not part.given
         else ConfiguredFunction(part.target, part.arguments)
     )
@@ -194,18 +198,20 @@ def user_components(value: Any) -> list[Component]:
     if dataclasses.is_dataclass(value) and not isinstance(value, Component):
         return [
             part
-            for one in dataclasses.fields(value)
-            for part in user_components(getattr(value, one.name))
+            for item in dataclasses.fields(value)
+            for part in user_components(getattr(value, item.name))
         ]
     if isinstance(value, Component):
-        inner = [part for one in value.given.values() for part in user_components(one)]
+        inner = [
+            part for item in value.given.values() for part in user_components(item)
+        ]
         return (
             inner
             if value.target.startswith(importing.BUILTIN_PREFIXES)
             else [value, *inner]
         )
     return (
-        [part for one in value for part in user_components(one)]
+        [part for item in value for part in user_components(item)]
         if isinstance(value, list)
         else []
     )
@@ -213,35 +219,35 @@ def user_components(value: Any) -> list[Component]:
 
 def user_components_note(value: Any) -> str:
     """Which of the users' own parts run in a step, for the end of a line about a fault there."""
-    found = [
+    names = [
         f"{part.path} ({part.name})"
         for part in user_components(value)
         if part.kind not in ("data", "picture")
     ]
-    return f"; of your own run in a step: {', '.join(found)}" if found else ""
+    return f"; of your own run in a step: {', '.join(names)}" if names else ""
 
 
 def schedules(value: Any, path: str) -> dict[str, Component]:
     """Every learning rate in a part, however deep, by its key path."""
     if not isinstance(value, Component):
         return {}
-    found = {path: value} if value.kind == "schedule" else {}
-    for name, one in value.arguments.items():
-        found |= schedules(one, f"{path}.{name}")
-    return found
+    by_path = {path: value} if value.kind == "schedule" else {}
+    for name, argument in value.arguments.items():
+        by_path |= schedules(argument, f"{path}.{name}")
+    return by_path
 
 
 def rate_boundaries(value: Any, path: str) -> dict[str, list[int | str]]:
     """Those of Keras' piecewise rates, under their key paths."""
     stepped = {
-        key: one
-        for key, one in schedules(value, path).items()
-        if one.target.startswith("keras.")
+        key: component
+        for key, component in schedules(value, path).items()
+        if component.target.startswith("keras.")
     }
     return {
-        f"{key}.boundaries": one.given["boundaries"]
-        for key, one in stepped.items()
-        if "boundaries" in one.given
+        f"{key}.boundaries": component.given["boundaries"]
+        for key, component in stepped.items()
+        if "boundaries" in component.given
     }
 
 
@@ -251,8 +257,8 @@ def plain(value: Any) -> Any:
         return value.plain(short=value.kind in _BY_NAME)
     if dataclasses.is_dataclass(value):
         return {
-            one.name: plain(getattr(value, one.name))
-            for one in dataclasses.fields(value)
+            field_.name: plain(getattr(value, field_.name))
+            for field_ in dataclasses.fields(value)
         }
     if isinstance(value, list):
         return [plain(item) for item in value]

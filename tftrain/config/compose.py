@@ -122,12 +122,12 @@ def _read(path: Path, above: tuple[Path, ...]) -> Node:
         return node
     below = _read(_base(node.value["base"][1], path, above), (*above, path))
     # A section left empty says nothing, so what the base says of it stands; one that the base lacks is checked.
-    said = {
+    entries = {
         key: pair
         for key, pair in node.value.items()
         if key != "base" and (pair[1].value is not None or key not in below.value)
     }
-    return merge(below, Node(said, node.place))
+    return merge(below, Node(entries, node.place))
 
 
 def _text(path: Path) -> str:
@@ -147,9 +147,9 @@ def _text(path: Path) -> str:
             )
         return written.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = written[: error.start]
+        preceding = written[: error.start]
         place = SourceLocation(
-            str(path), before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+            str(path), preceding.count(b"\n") + 1, error.start - preceding.rfind(b"\n")
         )
         message = f"the byte 0x{written[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
         raise ConfigError([format_error(place, "", message)]) from None
@@ -217,15 +217,15 @@ def _nested(keys: list[str], value: Node, below: Node | None) -> Node:
     """The value under its keys; a number steps into a list that is already there."""
     if not keys:
         return value
-    key, *rest = keys
+    key, *remaining = keys
     if below is not None and isinstance(below.value, list):
-        return _item(key, rest, value, below)
+        return _item(key, remaining, value, below)
     entries = below.value if below is not None and isinstance(below.value, dict) else {}
-    inner = _nested(rest, value, entries[key][1] if key in entries else None)
+    inner = _nested(remaining, value, entries[key][1] if key in entries else None)
     return Node({key: (value.place, inner)}, value.place)
 
 
-def _item(key: str, rest: list[str], value: Node, below: Node) -> Node:
+def _item(key: str, remaining: list[str], value: Node, below: Node) -> Node:
     """The list with the value inside one of its items."""
     items = list(below.value)
     numbers = [str(number) for number in range(len(items))]
@@ -242,6 +242,6 @@ def _item(key: str, rest: list[str], value: Node, below: Node) -> Node:
                 )
             ]
         )
-    inner = _nested(rest, value, items[int(key)])
+    inner = _nested(remaining, value, items[int(key)])
     items[int(key)] = merge(items[int(key)], inner)
     return Node(items, below.place)

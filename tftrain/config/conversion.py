@@ -61,9 +61,9 @@ def suggestion(node: Node, hint: Any) -> str:
             else ""
         )
     if any(
-        isinstance(one, Regex)
+        isinstance(mark, Regex)
         for member in choices
-        for one in unwrap_annotated(member)[1]
+        for mark in unwrap_annotated(member)[1]
     ) and pattern_error(value):
         return f"; {pattern_error(value)}"
     if bool in choices and value.lower() in (*_YES, *_NO):
@@ -83,9 +83,9 @@ def suggestion(node: Node, hint: Any) -> str:
 def to_plain(node: Node) -> Any:
     """The value of a node without its places."""
     if isinstance(node.value, list):
-        return [to_plain(one) for one in node.value]
+        return [to_plain(item) for item in node.value]
     if isinstance(node.value, dict):
-        return {key: to_plain(one) for key, (_, one) in node.value.items()}
+        return {key: to_plain(item) for key, (_, item) in node.value.items()}
     return node.value
 
 
@@ -99,13 +99,13 @@ def fits(value: Any, hint: Any) -> bool:
 
 def _fitted(node: Node, hint: Any) -> Any:
     bare, marks = unwrap_annotated(hint)
-    time = next((one for one in marks if isinstance(one, DurationType)), None)
+    time = next((mark for mark in marks if isinstance(mark, DurationType)), None)
     if time:
         return _time(node.value, time)
     if bare is Any:
         return (
             _MISFIT
-            if any(isinstance(one, ComponentOf) for one in marks)
+            if any(isinstance(mark, ComponentOf) for mark in marks)
             else to_plain(node)
         )
     if get_origin(bare) is Literal:
@@ -117,20 +117,21 @@ def _fitted(node: Node, hint: Any) -> Any:
     if bare is None or bare is type(None):
         return None if node.value is None else _MISFIT
     if bare in (int, float):
-        return _number(node, bare, [one for one in marks if isinstance(one, Range)])
-    if isinstance(node.value, str) and any(isinstance(one, Regex) for one in marks):
+        return _number(node, bare, [mark for mark in marks if isinstance(mark, Range)])
+    if isinstance(node.value, str) and any(isinstance(mark, Regex) for mark in marks):
         return _MISFIT if pattern_error(node.value) else node.value
-    wanted = {tuple: list}.get(
+    expected_type = {tuple: list}.get(
         bare, get_origin(bare) if get_origin(bare) is dict else bare
     )
     return (
         to_plain(node)
-        if wanted in (bool, str, list, dict) and isinstance(node.value, wanted)
+        if expected_type in (bool, str, list, dict)
+        and isinstance(node.value, expected_type)
         else _MISFIT
     )
 
 
-def _number(node: Node, wanted: type, ranges: list[Range]) -> Any:
+def _number(node: Node, expected_type: type, ranges: list[Range]) -> Any:
     value = node.value
     if (
         isinstance(value, bool)
@@ -138,7 +139,7 @@ def _number(node: Node, wanted: type, ranges: list[Range]) -> Any:
         or not math.isfinite(value)
     ):
         return _MISFIT
-    if wanted is float:
+    if expected_type is float:
         value = float(value)
     elif isinstance(value, float):
         if (
@@ -148,7 +149,7 @@ def _number(node: Node, wanted: type, ranges: list[Range]) -> Any:
         value = int(value)
     if isinstance(value, int) and abs(value) >= _LARGEST:
         return _MISFIT
-    return value if all(one.holds(value) for one in ranges) else _MISFIT
+    return value if all(range_.holds(value) for range_ in ranges) else _MISFIT
 
 
 def _time(value: Any, allowed: DurationType) -> Any:
@@ -166,7 +167,7 @@ def _words_of(hint: Any) -> list[str]:
     if get_origin(bare) is Literal:
         return [word for word in get_args(bare) if isinstance(word, str)]
     return [
-        word for one in marks if isinstance(one, DurationType) for word in one.words
+        word for mark in marks if isinstance(mark, DurationType) for word in mark.words
     ]
 
 
@@ -191,8 +192,8 @@ def describe_value(value: Any, text: str = "") -> str:
         return "a list" if value else "an empty list"
     if value is None:
         return "nothing (null)"
-    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-    return f"the text '{shown}'" if isinstance(value, str) else shown
+    written = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return f"the text '{written}'" if isinstance(value, str) else written
 
 
 def describe_type(hint: Any) -> str:
@@ -205,23 +206,23 @@ def describe_type(hint: Any) -> str:
 
 def _described(hint: Any) -> Sequence[str]:
     bare, marks = unwrap_annotated(hint)
-    for one in marks:
-        if isinstance(one, ComponentOf):
-            return [with_article(kind_in_words(one.kind))]
-        if isinstance(one, Regex):
+    for mark in marks:
+        if isinstance(mark, ComponentOf):
+            return [with_article(kind_in_words(mark.kind))]
+        if isinstance(mark, Regex):
             return ["a regular expression"]
-        if isinstance(one, DurationType):
+        if isinstance(mark, DurationType):
             return [
                 "a number of steps above 0",
                 "text such as '2 epochs'",
-                *(f"'{word}'" for word in one.words),
+                *(f"'{word}'" for word in mark.words),
             ]
     if bare is bool:
         return ["true", "false"]
     if get_origin(bare) is Literal:
         return [_word(word) for word in get_args(bare)]
     if get_args(bare) and get_origin(bare) is not dict:
-        items = [one for one in get_args(bare) if one is not ...]
+        items = [mark for mark in get_args(bare) if mark is not ...]
         size = (
             f" of {len(items)}"
             if get_origin(bare) is tuple and ... not in get_args(bare)
@@ -235,7 +236,7 @@ def _described(hint: Any) -> Sequence[str]:
     if dataclasses.is_dataclass(bare):
         source = typing.get_type_hints(bare, include_extras=True).get("source")
         return _described(source) if part_kind(source) else ["a mapping"]
-    ranges = [str(one) for one in marks if isinstance(one, Range)]
+    ranges = [str(mark) for mark in marks if isinstance(mark, Range)]
     return [" ".join([_TYPES[get_origin(bare) or bare], *ranges])]
 
 

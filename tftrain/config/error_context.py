@@ -54,24 +54,26 @@ def error_context(part: ComponentLike, path: str) -> Iterator[None]:
 def with_error_context(function: Callable, part: ComponentLike) -> Callable:
     """A part's function whose faults are told like those within `blamed_on`."""
 
-    def call(*given: Any, **named: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         with error_context(part, part.path):
-            return function(*given, **named)
+            return function(*args, **kwargs)
 
     return call
 
 
 def _told(error: Exception, part: ComponentLike, path: str) -> Exception:
-    own = not part.target.startswith(BUILTIN_PREFIXES)
-    if own and str(error).startswith(_TRACED):
-        kind, shown = _traced(str(error))
-        return _raised(part, path, kind, shown)
-    if own and _CALLED in str(error):
-        kind, shown = _called(str(error))
-        if "File" in shown:
-            return _raised(part, path, kind, shown)
+    is_user_code = not part.target.startswith(BUILTIN_PREFIXES)
+    if is_user_code and str(error).startswith(_TRACED):
+        kind, description = _traced(str(error))
+        return _raised(part, path, kind, description)
+    if is_user_code and _CALLED in str(error):
+        kind, description = _called(str(error))
+        if "File" in description:
+            return _raised(part, path, kind, description)
         return InputError(
-            format_error(part.place, path, f"{part.name}: {shown}{_where_made(part)}")
+            format_error(
+                part.place, path, f"{part.name}: {description}{_where_made(part)}"
+            )
         )
     frames = [
         frame
@@ -82,22 +84,24 @@ def _told(error: Exception, part: ComponentLike, path: str) -> Exception:
     frames = list(
         itertools.dropwhile(lambda frame: _TENSORFLOW in frame.filename, frames)
     )  # the way into a graph
-    if own and (frames or isinstance(error, SyntaxError)):
-        shown = "".join(
+    if is_user_code and (frames or isinstance(error, SyntaxError)):
+        description = "".join(
             traceback.format_list(frames) + traceback.format_exception_only(error)
         ).rstrip()
-        return _raised(part, path, type(error).__name__, shown)
+        return _raised(part, path, type(error).__name__, description)
     where = ""
-    if own and part.kind == "data":
+    if is_user_code and part.kind == "data":
         where = _where_made(part)
     return InputError(
         format_error(part.place, path, f"{part.name}: {_words(error)}{where}")
     )
 
 
-def _raised(part: ComponentLike, path: str, kind: str, shown: str) -> UserCodeError:
+def _raised(
+    part: ComponentLike, path: str, kind: str, description: str
+) -> UserCodeError:
     head = format_error(part.place, path, f"{part.name} raised {kind}:")
-    return UserCodeError(f"{head}\n{_CALLED}{_MARKS.sub('', shown)}")
+    return UserCodeError(f"{head}\n{_CALLED}{_MARKS.sub('', description)}")
 
 
 def _traced(text: str) -> tuple[str, str]:
@@ -105,13 +109,13 @@ def _traced(text: str) -> tuple[str, str]:
     frames = list(
         re.finditer(r'^ {4}File "(.*)", line .*(?:\n {8}.*)*', text, re.MULTILINE)
     )
-    own = [
+    user_frames = [
         frame[0][2:].replace("  *\n", "\n")
         for frame in frames
         if not frame[1].startswith(_OURS)
     ]
     last = textwrap.dedent(text[frames[-1].end() :]).strip()
-    return last.partition(":")[0], "\n".join([*own, last]).replace(
+    return last.partition(":")[0], "\n".join([*user_frames, last]).replace(
         "\n        ", "\n    "
     )
 
@@ -131,10 +135,10 @@ def _called(text: str) -> tuple[str, str]:
         r"^ {2}File .*(?:\n {4}.*)*", "\n".join(lines[:ends]), re.MULTILINE
     )
     frames = [frame for frame in frames if f'File "{_OURS}' not in frame]
-    own = itertools.dropwhile(
+    user_frames = itertools.dropwhile(
         lambda frame: _TENSORFLOW in frame.splitlines()[0], frames
     )
-    return lines[ends].partition(":")[0], "\n".join([*own, lines[ends]])
+    return lines[ends].partition(":")[0], "\n".join([*user_frames, lines[ends]])
 
 
 def raised_within(
@@ -165,15 +169,15 @@ def raised_within(
             return None
         message = f"{parts[0].name} failed {remark}: {_words(short_message(text))}{_where_made(parts[0])}"
         return UserCodeError(format_error(parts[0].place, "data", message))
-    kind, shown = _called(text)
-    files = re.findall(r'^ {2}File "(.*?)"', shown, re.MULTILINE)
+    kind, description = _called(text)
+    files = re.findall(r'^ {2}File "(.*?)"', description, re.MULTILINE)
     owners = [part for part in parts if str(_source_of(part)) in files]
     chosen = next(iter([*owners, *(parts if is_data else [])]), None)
     if (
         not files or chosen is None
     ):  # of a package that the part calls, it is not known which part calls it
         return None
-    return _raised(chosen, chosen.path or chosen.kind, f"{kind} {remark}", shown)
+    return _raised(chosen, chosen.path or chosen.kind, f"{kind} {remark}", description)
 
 
 def _source_of(part: ComponentLike) -> Path | None:
@@ -183,10 +187,8 @@ def _source_of(part: ComponentLike) -> Path | None:
 def _where_made(part: ComponentLike) -> str:
     """The file and line of the function or class that a part names, for the end of a message."""
     with contextlib.suppress(Exception):  # what has no source, such as a built-in
-        made = part.function()
-        return (
-            f" ({inspect.getsourcefile(made)}, line {inspect.getsourcelines(made)[1]})"
-        )
+        function = part.function()
+        return f" ({inspect.getsourcefile(function)}, line {inspect.getsourcelines(function)[1]})"
     return ""
 
 

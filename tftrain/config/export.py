@@ -52,8 +52,8 @@ def flat_hparams(config: Config) -> dict[str, bool | float | str]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, bool | float | str]]:
-    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        names = [one.get("name") if isinstance(one, dict) else one for one in value]
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        names = [item.get("name") if isinstance(item, dict) else item for item in value]
         if len(value) > 1 and None not in names:  # groups of parameters have none
             yield path, ", ".join(map(str, names))
         value = dict(enumerate(value)) if len(value) > 1 else value[0]
@@ -74,10 +74,10 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, bool | float | str]]:
         )
 
 
-def config_diff(before: Config, after: Config) -> list[str]:
+def config_diff(old_config: Config, new_config: Config) -> list[str]:
     """Where two configs differ, a line for each value: `key.path: old -> new`."""
-    found = differences(_plain(before), _plain(after))
-    return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found]
+    changes = differences(_plain(old_config), _plain(new_config))
+    return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in changes]
 
 
 def differences(
@@ -86,13 +86,15 @@ def differences(
     """Where two configs as plain values differ: the key path, and the value in either."""
     if old == new:
         return
-    before, after = _entries(old, new), _entries(new, old)
-    if before is None or after is None:
+    old_entries, new_entries = _entries(old, new), _entries(new, old)
+    if old_entries is None or new_entries is None:
         yield path, old, new
         return
-    for key in [*before, *(key for key in after if key not in before)]:
+    for key in [*old_entries, *(key for key in new_entries if key not in old_entries)]:
         yield from differences(
-            before.get(key, ABSENT), after.get(key, ABSENT), (*path, str(key))
+            old_entries.get(key, ABSENT),
+            new_entries.get(key, ABSENT),
+            (*path, str(key)),
         )
 
 
@@ -100,31 +102,35 @@ def _plain(value: Any) -> Any:
     if not dataclasses.is_dataclass(value) or isinstance(value, Component):
         return plain(value)
     names = [
-        one.name for one in dataclasses.fields(value) if not one.metadata.get("hidden")
+        field_.name
+        for field_ in dataclasses.fields(value)
+        if not field_.metadata.get("hidden")
     ]
     written = {name: _plain(getattr(value, name)) for name in names}
     if isinstance(
         getattr(value, "source", None), Component
     ):  # with the options of its section beside its arguments
-        part, own = (
+        part, accepted = (
             value.source.plain(),
             arguments.arguments_of(value.source.kind, value.source.target).given,
         )
         options = {
             name: inner
             for name, inner in written.items()
-            if name != "source" and name not in own
+            if name != "source" and name not in accepted
         }
         return (part if isinstance(part, dict) else {"name": part}) | options
     return written
 
 
-def _entries(value: Any, other: Any) -> dict | None:
+def _entries(value: Any, counterpart: Any) -> dict | None:
     """What is inside of a value that is compared with another one; None where it must be told as a whole."""
-    if value is ABSENT and isinstance(other, (dict, list)) and other:
+    if value is ABSENT and isinstance(counterpart, (dict, list)) and counterpart:
         return {}
     if (
-        isinstance(value, str) and isinstance(other, dict) and "name" in other
+        isinstance(value, str)
+        and isinstance(counterpart, dict)
+        and "name" in counterpart
     ):  # a part without arguments
         return {"name": value}
     if isinstance(value, list):
@@ -135,7 +141,7 @@ def _entries(value: Any, other: Any) -> dict | None:
 def component_listing(kind: str | None = None) -> str:
     """Every part of a kind with its arguments and defaults; without a kind, of all kinds."""
     kinds = [kind] if kind else list(registry.COMPONENT_KINDS)
-    return "\n\n".join(_section(one) for one in kinds)
+    return "\n\n".join(_section(listed_kind) for listed_kind in kinds)
 
 
 def _section(kind: str) -> str:
@@ -144,7 +150,7 @@ def _section(kind: str) -> str:
     for name, target in registry.names_of_kind(kind).items():
         known = arguments.arguments_of(kind, target)
         lines.append(f"  {name:<24}  {known.summary}".rstrip())
-        lines += [f"      {_argument(one)}" for one in known.given.values()]
+        lines += [f"      {_argument(argument)}" for argument in known.given.values()]
     asks = (
         f" (it can ask for {', '.join(entry.house)} by keyword-only arguments)"
         if entry.house
@@ -154,17 +160,19 @@ def _section(kind: str) -> str:
     return "\n".join([*lines, f"  module:name{'':<13}  your own{asks}", *options])
 
 
-def _argument(one: Argument) -> str:
-    if one.default is REQUIRED:
-        return f"{one.name}: {describe_type(one.hint)}, required"
-    default = "" if one.default is OPAQUE_DEFAULT else f" = {_value(one.default)}"
-    return f"{one.name}{default}"
+def _argument(argument: Argument) -> str:
+    if argument.default is REQUIRED:
+        return f"{argument.name}: {describe_type(argument.hint)}, required"
+    default = (
+        "" if argument.default is OPAQUE_DEFAULT else f" = {_value(argument.default)}"
+    )
+    return f"{argument.name}{default}"
 
 
 def _value(value: object) -> str:
     words = {None: "null", True: "true", False: "false"}
     if isinstance(value, list):
-        return f"[{', '.join(_value(one) for one in value)}]"
+        return f"[{', '.join(_value(item) for item in value)}]"
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
@@ -207,44 +215,48 @@ def json_schema() -> dict[str, Any]:
 def _record(record: type) -> dict[str, Any]:
     hints = typing.get_type_hints(record, include_extras=True)
     fields = [
-        one for one in dataclasses.fields(record) if not one.metadata.get("hidden")
+        field_
+        for field_ in dataclasses.fields(record)
+        if not field_.metadata.get("hidden")
     ]
-    part = next((one for one in fields if one.name == "source"), None)
+    part = next((field_ for field_ in fields if field_.name == "source"), None)
     options = {
-        one.name: _described(hints[one.name], one) for one in fields if one is not part
+        field_.name: _described(hints[field_.name], field_)
+        for field_ in fields
+        if field_ is not part
     }
     if part:
         return _part(part_kind(hints["source"]), options)
     required = [
-        one.name
-        for one in fields
-        if one.default is one.default_factory is dataclasses.MISSING
+        field_.name
+        for field_ in fields
+        if field_.default is field_.default_factory is dataclasses.MISSING
     ]
-    found = {
+    schema = {
         "type": "object",
         "additionalProperties": False,
         "properties": options,
         "required": required,
     }
-    return found | {"description": _summary(record)}
+    return schema | {"description": _summary(record)}
 
 
 def _summary(record: type) -> str:
     return " ".join((record.__doc__ or "").split())
 
 
-def _described(hint: Any, one: dataclasses.Field) -> dict[str, Any]:
-    found = dict(_hint(hint))
-    if "$ref" in found:
-        found = {"allOf": [found]}
-    if found.get("type") == "object":
-        found["type"] = [
+def _described(hint: Any, field_: dataclasses.Field) -> dict[str, Any]:
+    schema = dict(_hint(hint))
+    if "$ref" in schema:
+        schema = {"allOf": [schema]}
+    if schema.get("type") == "object":
+        schema["type"] = [
             "object",
             "null",
         ]  # a section left empty stands for its defaults
-    if isinstance(one.default, (bool, int, float, str)):
-        found["default"] = one.default
-    return found | {"description": one.metadata["says"]}
+    if isinstance(field_.default, (bool, int, float, str)):
+        schema["default"] = field_.default
+    return schema | {"description": field_.metadata["says"]}
 
 
 def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -255,12 +267,12 @@ def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
         name: _hint(hint)
         for name, hint in registry.COMPONENT_KINDS[kind].options.items()
     }
-    own = {
+    user_component = {
         "type": "object",
         "required": ["name"],
         "properties": {"name": _DOTTED} | common | options,
     }
-    return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, own]}
+    return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, user_component]}
 
 
 def _named(
@@ -269,34 +281,38 @@ def _named(
     known = arguments.arguments_of(kind, target)
     properties: dict[str, Any] = {"name": {"const": name}} | options
     for argument in known.given.values():
-        one = dict(_hint(argument.hint))
+        property_ = dict(_hint(argument.hint))
         if (
             argument.default not in (REQUIRED, OPAQUE_DEFAULT, None)
-            and "$ref" not in one
+            and "$ref" not in property_
         ):
-            one["default"] = argument.default
-        properties[argument.name] = one
+            property_["default"] = argument.default
+        properties[argument.name] = property_
     required = [
         "name",
-        *(one.name for one in known.given.values() if one.default is REQUIRED),
+        *(
+            property_.name
+            for property_ in known.given.values()
+            if property_.default is REQUIRED
+        ),
     ]
-    found = {
+    schema = {
         "type": "object",
         "additionalProperties": False,
         "required": required,
         "properties": properties,
     }
-    return found | {"description": known.summary}
+    return schema | {"description": known.summary}
 
 
 def _hint(hint: Any) -> dict[str, Any]:
     choices = union_members(hint)
     if len(choices) > 1:
-        return {"anyOf": [_hint(one) for one in choices]}
+        return {"anyOf": [_hint(mark) for mark in choices]}
     bare, marks = unwrap_annotated(hint)
     if part_kind(hint):
         return {"$ref": f"#/definitions/{part_kind(hint)}"}
-    time = next((one for one in marks if isinstance(one, DurationType)), None)
+    time = next((mark for mark in marks if isinstance(mark, DurationType)), None)
     if time:
         words = [{"enum": list(time.words)}] if time.words else []
         return {
@@ -313,29 +329,29 @@ def _hint(hint: Any) -> dict[str, Any]:
         return {"anyOf": [items, items["items"]]} if ListOrItem() in marks else items
     if dataclasses.is_dataclass(bare):
         return _record(bare)
-    found = {"type": _TYPES[bare]} if bare in _TYPES else {}
-    for one in marks:
-        found |= _bounds(one) if isinstance(one, Range) else {}
-    return found
+    schema = {"type": _TYPES[bare]} if bare in _TYPES else {}
+    for mark in marks:
+        schema |= _bounds(mark) if isinstance(mark, Range) else {}
+    return schema
 
 
 def _items(hint: Any) -> dict[str, Any]:
-    kinds = [one for one in get_args(hint) if one is not ...]
-    found = (
+    kinds = [kind for kind in get_args(hint) if kind is not ...]
+    schema = (
         {"type": "array", "items": _hint(kinds[0])}
         if len(set(kinds)) == 1
         else {"type": "array"}
     )
     of_one_size = get_origin(hint) is tuple and ... not in get_args(hint)
-    return found | (
+    return schema | (
         {"minItems": len(kinds), "maxItems": len(kinds)} if of_one_size else {}
     )
 
 
 def _bounds(bound: Range) -> dict[str, float]:
-    found = {}
+    limits = {}
     if bound.low is not None:
-        found["exclusiveMinimum" if bound.above else "minimum"] = bound.low
+        limits["exclusiveMinimum" if bound.above else "minimum"] = bound.low
     if bound.high is not None:
-        found["exclusiveMaximum" if bound.below else "maximum"] = bound.high
-    return found
+        limits["exclusiveMaximum" if bound.below else "maximum"] = bound.high
+    return limits

@@ -128,17 +128,17 @@ def unwrap_annotated(hint: Any) -> tuple[Any, tuple]:
 def part_kind(hint: Any) -> str | None:
     """The kind of part that an annotation, or a member of its union, asks for."""
     marks = [
-        one for member in union_members(hint) for one in unwrap_annotated(member)[1]
+        mark for member in union_members(hint) for mark in unwrap_annotated(member)[1]
     ]
-    return next((one.kind for one in marks if isinstance(one, ComponentOf)), None)
+    return next((mark.kind for mark in marks if isinstance(mark, ComponentOf)), None)
 
 
 def is_time(hint: Any) -> bool:
     """Whether an annotation, or a member of its union, is a stretch of training."""
     return any(
-        isinstance(one, DurationType)
+        isinstance(mark, DurationType)
         for member in union_members(hint)
-        for one in unwrap_annotated(member)[1]
+        for mark in unwrap_annotated(member)[1]
     )
 
 
@@ -163,24 +163,24 @@ def item_hint(hint: Any) -> Any:
 
 def parse_time(text: str) -> tuple[float, str] | None:
     """('2 epochs') -> (2.0, 'epochs'); None where the text is no stretch of training."""
-    found = _TIME.fullmatch(text.strip())
-    if not found or not float(found["amount"]):
+    match = _TIME.fullmatch(text.strip())
+    if not match or not float(match["amount"]):
         return None
-    unit = found["unit"].rstrip("s") + "s"
-    if unit == "steps" and not found["amount"].isdigit():
+    unit = match["unit"].rstrip("s") + "s"
+    if unit == "steps" and not match["amount"].isdigit():
         return None
-    return float(found["amount"]), unit
+    return float(match["amount"]), unit
 
 
 def unordered(boundaries: Sequence[int | str]) -> str | None:
     """What is wrong where boundaries do not rise; steps and epochs cannot be compared yet."""
-    for one, other in itertools.pairwise(boundaries):
+    for earlier, later in itertools.pairwise(boundaries):
         times = [
             parse_time(time) if isinstance(time, str) else (float(time), "steps")
-            for time in (one, other)
+            for time in (earlier, later)
         ]
         if times[0][1] == times[1][1] and times[0][0] >= times[1][0]:
-            return f"given {other} after {one}; expected boundaries that rise"
+            return f"given {later} after {earlier}; expected boundaries that rise"
     return None
 
 

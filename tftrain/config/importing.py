@@ -66,14 +66,14 @@ def import_object(target: str) -> Any:
         if module.startswith(BUILTIN_PREFIXES)
         else contextlib.nullcontext()
     ):
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
     for step in name.split("."):
-        if not hasattr(found, step):
+        if not hasattr(value, step):
             raise ImportPathError(
-                f"'{module}' has no '{step}'{did_you_mean(step, dir(found))}"
+                f"'{module}' has no '{step}'{did_you_mean(step, dir(value))}"
             )
-        found = getattr(found, step)
-    return found
+        value = getattr(value, step)
+    return value
 
 
 def import_user_object(target: str) -> Any:
@@ -99,12 +99,13 @@ def import_user_object(target: str) -> Any:
 @functools.cache
 def source_file(module: str) -> Path | None:
     """The source file of a module, found without running its package."""
-    head, *rest = module.split(".")
+    head, *submodules = module.split(".")
     try:
         spec = importlib.util.find_spec(head) if head else None
     except (ValueError, ImportError):
         return None
-    for name in rest:  # without its package in front, which a folder without __init__.py would look for among modules
+    # Without its package in front, which a folder without __init__.py would look for among modules.
+    for name in submodules:
         if spec is None or spec.submodule_search_locations is None:
             return None
         spec = importlib.machinery.PathFinder.find_spec(

@@ -35,8 +35,8 @@ class ConfiguredFunction:
         self.__name__ = function.rpartition(":")[2]
         self._call = importing.import_object(function)
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        return self._call(*given, **named, **self.arguments)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
         return {"function": self.function, "arguments": self.arguments}
@@ -79,7 +79,7 @@ def _followed(function: Callable) -> Callable:
         function, ControlStatusCtx(Status.ENABLED)
     )
 
-    def call(*given: Any, **named: Any) -> Any:
-        return (converted if tf.inside_function() else function)(*given, **named)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (converted if tf.inside_function() else function)(*args, **kwargs)
 
     return call

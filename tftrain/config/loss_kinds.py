@@ -68,8 +68,8 @@ def loss_kind(target: str) -> LossKind:
         return _OWN
     above = inspect.getmro(loss)[1:] if inspect.isclass(loss) else ()
     kinds = [
-        _KINDS[one.__name__]
-        for one in above
-        if one.__module__.startswith("keras.") and one.__name__ in _KINDS
+        _KINDS[base.__name__]
+        for base in above
+        if base.__module__.startswith("keras.") and base.__name__ in _KINDS
     ]
     return kinds[0]._replace(keras=False) if kinds else _OWN

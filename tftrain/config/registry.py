@@ -243,28 +243,28 @@ def find(kind: str, name: str) -> tuple[str, str]:
         return target, target
     short = _SHORT.get(kind, {}).get(name.lower(), name)
     known = names_of_kind(kind)
-    for own, target in known.items():
-        if _squashed(own) == _squashed(short):
-            return own, target
+    for listed_name, target in known.items():
+        if _squashed(listed_name) == _squashed(short):
+            return listed_name, target
     for alias, real in _aliases(kind).items():
         if _squashed(alias) == _squashed(short):
             return real, known[real]
-    others = f"; known are {join_names(known)} (python -m tftrain list {kind}), and your own as module:name"
+    alternatives = f"; known are {join_names(known)} (python -m tftrain list {kind}), and your own as module:name"
     raise ImportPathError(
-        f"there is no {kind_in_words(kind)} '{name}'{did_you_mean(name, known) or others}"
+        f"there is no {kind_in_words(kind)} '{name}'{did_you_mean(name, known) or alternatives}"
     )
 
 
 @functools.cache
 def names_of_kind(kind: str) -> dict[str, str]:
     """Every name of a kind with its target, our own first; those of Keras come from its public modules' source."""
-    found = dict(COMPONENT_KINDS[kind].own)
-    taken = {_squashed(name) for name in found}
+    targets = dict(COMPONENT_KINDS[kind].own)
+    taken = {_squashed(name) for name in targets}
     for public, real in _exported(kind):
         name = _snake(public)
         if public == real and _squashed(name) not in taken:
-            found[name] = f"keras.{COMPONENT_KINDS[kind].keras}:{public}"
-    return found
+            targets[name] = f"keras.{COMPONENT_KINDS[kind].keras}:{public}"
+    return targets
 
 
 def _aliases(kind: str) -> dict[str, str]:
@@ -296,7 +296,7 @@ def _exported(kind: str) -> list[tuple[str, str]]:
     if spec is None or spec.origin is None:
         return []
     path = Path(spec.origin).parent.joinpath(*module.split("."), "__init__.py")
-    found: dict[str, str] = {}
+    first_names: dict[str, str] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.ImportFrom) or not node.module.startswith(
             "keras.src"
@@ -304,13 +304,14 @@ def _exported(kind: str) -> list[tuple[str, str]]:
             continue
         for alias in node.names:
             public = alias.asname or alias.name
-            wanted = alias.name[0].islower() == (kind in _FUNCTIONS)
+            is_of_kind = alias.name[0].islower() == (kind in _FUNCTIONS)
             if (
-                wanted
+                is_of_kind
                 and alias.name not in _NO_PARTS
                 and public[0].islower() == alias.name[0].islower()
             ):
-                found[public] = alias.name
+                first_names[public] = alias.name
     return sorted(
-        (public, real if real in found else public) for public, real in found.items()
+        (public, real if real in first_names else public)
+        for public, real in first_names.items()
     )

@@ -40,11 +40,13 @@ def _unwatchable(name: str | None, metrics: list[Component] | str) -> str | None
 
 def rate_monitors(value: Any, path: str) -> dict[str, str]:
     """The scalars that learning rates go by, under the key paths of their `monitor`."""
-    given = {
-        f"{key}.monitor": one.arguments.get("monitor")
-        for key, one in schedules(value, path).items()
+    monitors = {
+        f"{key}.monitor": schedule.arguments.get("monitor")
+        for key, schedule in schedules(value, path).items()
     }
-    return {key: monitor for key, monitor in given.items() if isinstance(monitor, str)}
+    return {
+        key: monitor for key, monitor in monitors.items() if isinstance(monitor, str)
+    }
 
 
 def rate_rules(rate: Any) -> list[Rule]:
@@ -109,9 +111,9 @@ def _backwards(profile: list[int] | None) -> str | None:
 
 def _timed_twice(pictures: list[Component]) -> str | None:
     twice = [
-        one.name
-        for one in pictures
-        if one.option("at") is not None and one.option("every") is not None
+        picture.name
+        for picture in pictures
+        if picture.option("at") is not None and picture.option("every") is not None
     ]
     return (
         f"{twice[0]} is given both at and every; expected one of the two"

@@ -57,9 +57,9 @@ class Signature(NamedTuple):
 def read_signature(target: str) -> Signature:
     """The signature of "package.module:name"; raises PartError where there is no such thing."""
     module, _, name = target.partition(":")
-    found = _static(module, name, 0)
-    if found:
-        return found._replace(target=target)
+    signature = _static(module, name, 0)
+    if signature:
+        return signature._replace(target=target)
     refuse_unbound(module, name)
     return _dynamic(target)
 
@@ -67,10 +67,10 @@ def read_signature(target: str) -> Signature:
 def _excerpt(path: Path, name: str) -> ast.Module | None:
     """A function of Keras, or a class up to its constructor's body: to parse all of its files takes half a second."""
     definition = rf"^(?:class|def) {re.escape(name)}\b.*?(?=^[^\s)#]|\Z)"
-    found = re.search(definition, source_text(path), re.MULTILINE | re.DOTALL)
-    if not found:
+    match = re.search(definition, source_text(path), re.MULTILINE | re.DOTALL)
+    if not match:
         return None
-    text = found[0]
+    text = match[0]
     constructor = re.search(
         r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n", text, re.MULTILINE | re.DOTALL
     )
@@ -85,10 +85,10 @@ def _static(module: str, name: str, depth: int) -> Signature | None:
     path = source_file(module)
     if path is None or depth > 8:
         return None
-    found = (
+    source = (
         _excerpt(path, name) if module.startswith("keras.") else None
     ) or source_tree(path)
-    return _defined(module, found.body, name, depth) if found else None
+    return _defined(module, source.body, name, depth) if source else None
 
 
 def _defined(
@@ -101,12 +101,14 @@ def _defined(
     if isinstance(node, ast.ClassDef):
         return _class(module, body[: body.index(node)], node, depth)
     if isinstance(node, ast.ImportFrom):
-        there = next(
+        original_name = next(
             alias.name
             for alias in reversed(node.names)
             if (alias.asname or alias.name) == name
         )
-        return _static(_absolute(module, source_file(module), node), there, depth + 1)
+        return _static(
+            _absolute(module, source_file(module), node), original_name, depth + 1
+        )
     return None
 
 
@@ -127,7 +129,7 @@ def _class(
     if isinstance(constructor, ast.FunctionDef):
         return Signature("", "class", _arguments(constructor, True), _summary(node))
     if constructor or any(
-        "dataclass" in ast.unparse(one) for one in node.decorator_list
+        "dataclass" in ast.unparse(decorator) for decorator in node.decorator_list
     ):
         return None
     if not node.bases and not node.keywords:
@@ -148,10 +150,12 @@ def _base(
     """That of a base class, which is a name defined above in the module, or `imported.module.Name`."""
     if isinstance(base, ast.Name):
         return _defined(module, above, base.id, depth)
-    head, _, rest = ast.unparse(base).partition(".")
+    head, _, attribute_path = ast.unparse(base).partition(".")
     node = last_binding(above, head)
     for alias in (
-        node.names if isinstance(node, (ast.Import, ast.ImportFrom)) and rest else []
+        node.names
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and attribute_path
+        else []
     ):
         if (alias.asname or alias.name.partition(".")[0]) == head:
             start = alias.name if alias.asname else head
@@ -160,7 +164,7 @@ def _base(
                 if isinstance(node, ast.ImportFrom)
                 else start
             )
-            middle, _, last = rest.rpartition(".")
+            middle, _, last = attribute_path.rpartition(".")
             return _static(".".join(filter(None, [start, middle])), last, depth + 1)
     return None
 
@@ -169,15 +173,15 @@ def _arguments(node: ast.FunctionDef, method: bool) -> tuple[Argument, ...]:
     spec = node.args
     plain = [*spec.posonlyargs, *spec.args]
     defaults = [None] * (len(plain) - len(spec.defaults)) + list(spec.defaults)
-    found = [
-        _argument(one, default, False)
-        for one, default in zip(plain, defaults, strict=True)
+    arguments = [
+        _argument(parameter, default, False)
+        for parameter, default in zip(plain, defaults, strict=True)
     ][1 if method else 0 :]
-    found += [
-        _argument(one, default, True)
-        for one, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    arguments += [
+        _argument(parameter, default, True)
+        for parameter, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
     ]
-    return tuple(found)
+    return tuple(arguments)
 
 
 def _argument(node: ast.arg, default: ast.expr | None, keyword_only: bool) -> Argument:
@@ -217,25 +221,31 @@ def _first_sentence(doc: str | None) -> str:
 
 
 def _dynamic(target: str) -> Signature:
-    found = import_user_object(target)
-    if not callable(found):
+    imported = import_user_object(target)
+    if not callable(imported):
         raise ImportPathError(
-            f"'{target}' is of type {type(found).__name__}; expected a function or a class"
+            f"'{target}' is of type {type(imported).__name__}; expected a function or a class"
         )
     try:
-        parameters = inspect.signature(found).parameters
+        parameters = inspect.signature(imported).parameters
     except ValueError:
         raise ImportPathError(
             f"'{target}' does not tell its arguments; expected what is written in Python"
         ) from None
     hints = getattr(
-        found.__init__ if inspect.isclass(found) else found, "__annotations__", {}
+        imported.__init__ if inspect.isclass(imported) else imported,
+        "__annotations__",
+        {},
     )
     arguments = []
-    for name, one in parameters.items():
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+    for name, parameter in parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        default = REQUIRED if one.default is one.empty else _plain(one.default)
+        default = (
+            REQUIRED
+            if parameter.default is parameter.empty
+            else _plain(parameter.default)
+        )
         hint = hints.get(name, Any)
         hint = (
             evaluate_annotation(ast.Constant(hint))
@@ -244,10 +254,12 @@ def _dynamic(target: str) -> Signature:
             if is_checkable(hint)
             else Any
         )
-        arguments.append(Argument(name, hint, default, one.kind is one.KEYWORD_ONLY))
-    kind = "class" if inspect.isclass(found) else "function"
+        arguments.append(
+            Argument(name, hint, default, parameter.kind is parameter.KEYWORD_ONLY)
+        )
+    kind = "class" if inspect.isclass(imported) else "function"
     return Signature(
-        target, kind, tuple(arguments), _first_sentence(inspect.getdoc(found))
+        target, kind, tuple(arguments), _first_sentence(inspect.getdoc(imported))
     )
 
 
@@ -320,9 +332,9 @@ def is_checkable(hint: Any) -> bool:
     bare, _ = field_types.unwrap_annotated(hint)
     if typing.get_origin(bare) is typing.Literal:
         return True
-    inner = [one for one in typing.get_args(bare) if one is not ...]
+    inner = [item for item in typing.get_args(bare) if item is not ...]
     known = (Any, None, type(None), int, float, bool, str, list, tuple, dict)
     if not inner:
-        return any(bare is one for one in known)
+        return any(bare is item for item in known)
     containers = (typing.Union, types.UnionType, list, tuple, dict)
     return typing.get_origin(bare) in containers and all(map(is_checkable, inner))

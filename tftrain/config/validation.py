@@ -39,7 +39,7 @@ _SOURCE = "source"  # the field of a section that is a part, with the section's 
 def validate(root: Node, source: str) -> Config:
     """Raises ConfigError with every problem of the config."""
     findings = ErrorCollector()
-    found = Validator(findings).section(root, Config, "")
+    config = Validator(findings).section(root, Config, "")
     (rate,) = findings.valid(["optimizer.learning_rate"]) or [None]
     for rule in (*RULES, *rate_rules(rate)):
         values = findings.valid(rule.needs)
@@ -48,11 +48,11 @@ def validate(root: Node, source: str) -> Config:
             findings.report(findings.place(rule.blamed), rule.blamed, broken)
     if findings.problems():
         raise ConfigError(findings.problems())
-    if found.training.epochs is None and found.training.steps is None:
-        found = dataclasses.replace(
-            found, training=dataclasses.replace(found.training, epochs=DEFAULT_EPOCHS)
+    if config.training.epochs is None and config.training.steps is None:
+        config = dataclasses.replace(
+            config, training=dataclasses.replace(config.training, epochs=DEFAULT_EPOCHS)
         )
-    return dataclasses.replace(found, source=source, places=findings.places())
+    return dataclasses.replace(config, source=source, places=findings.places())
 
 
 class Validator:
@@ -94,7 +94,7 @@ class Validator:
                 node.value,
                 [f"{path}.{index}" for index in range(len(node.value))],
             )
-        hints = [one for one in get_args(hint) if one is not ...]
+        hints = [item for item in get_args(hint) if item is not ...]
         if len(hints) == 1:
             hints *= len(items)
         elif len(hints) != len(items):
@@ -103,8 +103,8 @@ class Validator:
                 path,
                 f"given a list of {len(items)}; expected a list of {len(hints)}",
             )
-        found = [self.value(*one) for one in zip(items, hints, paths, strict=True)]
-        return INVALID if INVALID in found else found
+        values = [self.value(*item) for item in zip(items, hints, paths, strict=True)]
+        return INVALID if INVALID in values else values
 
     def section(self, node: Node, record: type, path: str) -> Any:
         """A mapping -> a record of the schema; nothing at all stands for its defaults."""
@@ -215,9 +215,9 @@ def _hints(record: type) -> dict[str, Any]:
 
 def _fields(record: type) -> dict[str, dataclasses.Field]:
     return {
-        one.name: one
-        for one in dataclasses.fields(record)
-        if not one.metadata.get("hidden")
+        field.name: field
+        for field in dataclasses.fields(record)
+        if not field.metadata.get("hidden")
     }
 
 
@@ -269,9 +269,9 @@ def choose(node: Node, kind: str, hint: Any) -> ResolvedComponent:
             f"missing; expected the name of {with_article(kind_in_words(kind))}: {names}",
         )
     if not isinstance(name.value, str):
-        given = describe_value(name.value, name.text)
+        value_text = describe_value(name.value, name.text)
         expected = f"the name of {with_article(kind_in_words(kind))}"
-        message = f"given {given}; expected {expected}"
+        message = f"given {value_text}; expected {expected}"
         raise UnknownComponent(name.place, "name", message)
     try:
         listed_as, target = registry.find(kind, name.value)
@@ -294,14 +294,14 @@ def choose(node: Node, kind: str, hint: Any) -> ResolvedComponent:
 
 def _instead(name: Node, hint: Any) -> str:
     """What could stand in the place of a part, such as a number in that of a schedule."""
-    others = [
-        one
-        for one in union_members(hint)
-        if part_kind(one) is None and one is not type(None)
+    alternatives = [
+        member
+        for member in union_members(hint)
+        if part_kind(member) is None and member is not type(None)
     ]
     return (
         f"given {describe_value(name.value, name.text)}; expected {describe_type(hint)}: "
-        if others
+        if alternatives
         else ""
     )
 
@@ -339,10 +339,11 @@ class ErrorCollector:
 
     def valid(self, paths: Sequence[str]) -> list | None:
         """The values at all of the key paths; None where one is missing or wrong."""
-        found = [self._values[path][1] for path in paths if path in self._values]
+        values = [self._values[path][1] for path in paths if path in self._values]
         return (
-            found
-            if len(found) == len(paths) and not any(value is INVALID for value in found)
+            values
+            if len(values) == len(paths)
+            and not any(value is INVALID for value in values)
             else None
         )
 
@@ -361,6 +362,6 @@ class ErrorCollector:
         return [
             line
             for _, line in sorted(
-                self._problems, key=lambda one: (one[0].line == 0, one[0])
+                self._problems, key=lambda item: (item[0].line == 0, item[0])
             )
         ]

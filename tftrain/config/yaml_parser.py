@@ -217,10 +217,8 @@ class _Builder:
 
     def _refuse_tag(self, node: yaml.Node, allowed: tuple[str, ...]) -> None:
         if node.tag not in [f"tag:yaml.org,2002:{name}" for name in allowed]:
-            shown = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._report(
-                node, f"the tag {shown} is refused; expected plain values only"
-            )
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._report(node, f"the tag {tag} is refused; expected plain values only")
 
 
 def _mark(text: str, index: int) -> yaml.Mark:

@@ -75,13 +75,13 @@ def _without(data: Any, feature: str | int) -> Any:
             lambda *example: (_rest(example[0], feature, axis=0), *example[1:])
         )
     if isinstance(data, RandomAccessRecords):
-        rest = _without(data.dataset(), feature)
+        remaining = _without(data.dataset(), feature)
 
         def decode(raw: tf.Tensor) -> tuple:
-            x, *others = data.decode(raw)
-            return (_rest(x, feature, axis=0), *others)
+            x, *targets = data.decode(raw)
+            return (_rest(x, feature, axis=0), *targets)
 
-        return replace(data, decode=decode, element_spec=rest.element_spec)
+        return replace(data, decode=decode, element_spec=remaining.element_spec)
     return _Ungrouped(data, feature)
 
 
@@ -95,8 +95,8 @@ class _Ungrouped:
         return len(self._examples)
 
     def __getitem__(self, number: int) -> tuple:
-        x, *others = self._examples[number]
-        return (_rest(x, self._feature, axis=0), *others)
+        x, *targets = self._examples[number]
+        return (_rest(x, self._feature, axis=0), *targets)
 
 
 def _part(x: Any, feature: str | int, axis: int) -> Any:
@@ -134,7 +134,7 @@ def _check_column(x: Any, feature: str | int, axis: int) -> None:
         or len(shape) != axis + 1
         or not 0 <= feature < shape[axis]
     ):
-        shown = list(shape[axis:])
+        example_shape = list(shape[axis:])
         raise DataError(
-            f"groups: {feature!r} is no column of x, an example of which has the shape {shown}"
+            f"groups: {feature!r} is no column of x, an example of which has the shape {example_shape}"
         )

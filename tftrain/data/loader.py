@@ -130,67 +130,69 @@ def _prepared(
     seed: int,
     numbers: Numbers,
 ) -> Data:
-    batch_size = _batch_size(options.batch_size, splits["train"])
-    classes = (
-        known.labels[1] + 1
-        if known.labels
-        else _one_hot_classes(splits["train"].data, known.classes)
-    )
-    rounded = [one is not None and one.is_rounded for one in known.features]
-    chain = fit(options.preprocess, splits["train"], classes, seed, numbers, rounded)
+    train_split = splits["train"]
+    batch_size = _batch_size(options.batch_size, train_split)
+    if known.labels:
+        classes = known.labels[1] + 1
+    else:
+        classes = _one_hot_classes(train_split.data, known.classes)
+    rounded = [feature is not None and feature.is_rounded for feature in known.features]
+    chain = fit(options.preprocess, train_split, classes, seed, numbers, rounded)
     train = _feed(
-        splits["train"],
+        train_split,
         chain.fitted,
         training=True,
         batch_size=batch_size,
         seed=seed,
         # The order within a batch has no meaning.
-        shuffle=options.shuffle and batch_size < splits["train"].examples,
+        shuffle=options.shuffle and batch_size < train_split.examples,
         drop_remainder=options.drop_remainder,
         shuffle_buffer=options.shuffle_buffer,
     )
-    held_out = {
-        name: _feed(
-            one,
-            chain.fitted,
-            training=False,
-            batch_size=min(one.examples, evaluation_batch(batch_size)),
-        )
-        for name, one in splits.items()
-        if name != "train"
-    }
     sample = _sample(train)
-    spoiled = first_not_finite(sample)
-    if spoiled:
+    bad_value = first_not_finite(sample)
+    if bad_value:
         raise DataError(
-            f"preprocessing makes NaN or Inf of finite values, the first in {spoiled.place}"
+            f"preprocessing makes NaN or Inf of finite values, the first in {bad_value.place}"
         )
     if numbers is PLAIN:
-        tell_rounding(chain, splits["train"])
-    example = Batch(*_example_of(splits["train"].data))
-    features = dict(zip(named_leaves(example), known.features, strict=False))
+        tell_rounding(chain, train_split)
+    example = Batch(*_example_of(train_split.data))
+    feature_types = [tf.as_dtype(leaf.dtype) for leaf in tf.nest.flatten(example.x)]
     return Data(
-        train,
-        held_out.get("validation"),
-        held_out.get("test"),
-        chain.facts,
-        sample,
-        known.labels,
-        known.others,
-        batch_size,
-        chain,
-        _specs_of(splits["train"].data),
-        any(
-            not tf.as_dtype(leaf.dtype).is_floating
-            for leaf in tf.nest.flatten(example.x)
-        ),
-        {
-            name: one
-            for name, one in features.items()
-            if one is not None and one.is_rounded
-        },
-        functools.partial(_prepared, splits, known, options, seed),
+        train=train,
+        validation=_evaluation_feed(splits.get("validation"), chain, batch_size),
+        test=_evaluation_feed(splits.get("test"), chain, batch_size),
+        facts=chain.facts,
+        sample=sample,
+        label_range=known.labels,
+        integer_range=known.others,
+        batch_size=batch_size,
+        chain=chain,
+        example=_specs_of(train_split.data),
+        has_whole=not all(dtype.is_floating for dtype in feature_types),
+        large=_rounded_features(example, known),
+        cast_for=functools.partial(_prepared, splits, known, options, seed),
     )
+
+
+def _evaluation_feed(
+    split: Split | None, chain: Chain, batch_size: int
+) -> BatchSource | None:
+    if split is None:
+        return None
+    size = min(split.examples, evaluation_batch(batch_size))
+    return _feed(split, chain.fitted, training=False, batch_size=size)
+
+
+def _rounded_features(example: Batch, known: _Known) -> dict[str, Whole]:
+    """Return, by name, the features that hold whole numbers which float32 rounds."""
+    features = zip(named_leaves(example), known.features, strict=False)
+    return {
+        name: feature
+        for name, feature in features
+        if feature is not None and feature.is_rounded
+    }
 
 
 def evaluation_batch(batch_size: int) -> int:
@@ -247,15 +249,17 @@ def _surveyed(
             ignored=ignored_label,
         )
         splits[name] = Split(data, surveys[name].examples)
-    _check_alike({name: one.data for name, one in splits.items()})
-    labels = {name: one.labels for name, one in surveys.items()}
+    _check_alike({name: survey.data for name, survey in splits.items()})
+    labels = {name: survey.labels for name, survey in surveys.items()}
     joined = _joined([*labels.values()])
     if not regression or joined and joined[1] == 1:
         _tell_unseen_labels(splits, labels)
-    others = _joined([one.others for one in surveys.values()])
+    integer_range = _joined([survey.others for survey in surveys.values()])
     features = [
-        functools.reduce(Whole.joined, each) if None not in each else None
-        for each in zip(*(one.features for one in surveys.values()), strict=True)
+        functools.reduce(Whole.joined, ranges) if None not in ranges else None
+        for ranges in zip(
+            *(survey.features for survey in surveys.values()), strict=True
+        )
     ]
     are_classes = (
         not regression
@@ -266,7 +270,12 @@ def _surveyed(
         _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
     )
     return _Known(
-        splits, joined, others, tuple(features), targets, surveys["train"].classes
+        splits,
+        joined,
+        integer_range,
+        tuple(features),
+        targets,
+        surveys["train"].classes,
     )
 
 
@@ -278,12 +287,12 @@ def _classes_of(
         return known.classes
     if known.labels:
         return data.y.reshape(len(data.y))
-    found = (
+    classes = (
         None
         if known.others is not None and data.y.ndim != 2
         else classes_of(tf.constant(data.y))
     )
-    return None if found is None else all_classes(found.numpy())
+    return None if classes is None else all_classes(classes.numpy())
 
 
 def _tell_unseen_labels(
@@ -293,14 +302,14 @@ def _tell_unseen_labels(
     if None in labels.values():
         return
     low, high = labels["train"]
-    for name, found in labels.items():
+    for name, label_range in labels.items():
         unseen = next(
-            (label for label in reversed(found) if not low <= label <= high), None
+            (label for label in reversed(label_range) if not low <= label <= high), None
         )
         if unseen is not None:
             record = record_of(splits[name].data, unseen)
-            told = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
-            warnings.warn(f"{told}, which go from {low} to {high}", stacklevel=2)
+            message = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
+            warnings.warn(f"{message}, which go from {low} to {high}", stacklevel=2)
 
 
 def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
@@ -316,11 +325,11 @@ def _check_alike(
 ) -> None:
     """Every split has the parts and the shapes of the training examples."""
     shapes = {name: _shapes(data) for name, data in splits.items()}
-    for name, found in shapes.items():
+    for name, own_shapes in shapes.items():
         for part, shape in shapes["train"].items():
-            if found.get(part) != shape:
+            if own_shapes.get(part) != shape:
                 raise DataError(
-                    f"{name}: {part} of an example has the shape {found.get(part)}; in train it has {shape}"
+                    f"{name}: {part} of an example has the shape {own_shapes.get(part)}; in train it has {shape}"
                 )
 
 
@@ -355,11 +364,11 @@ def _one_hot_classes(
     return data.y.shape[1] if is_one_hot else None
 
 
-def _batch_size(wanted: int | str, train: Split) -> int:
+def _batch_size(requested: int | str, train: Split) -> int:
     examples = train.examples
-    if wanted == "full":
+    if requested == "full":
         return examples
-    if wanted > examples:
+    if requested > examples:
         batched = isinstance(train.data, tf.data.Dataset)
         hint = (
             "; if these are batches, remove .batch(): the run makes its own"
@@ -367,10 +376,10 @@ def _batch_size(wanted: int | str, train: Split) -> int:
             else ""
         )
         raise DataError(
-            f"batch_size {wanted} is more than the {examples} example{'s' if examples > 1 else ''} of the training "
+            f"batch_size {requested} is more than the {examples} example{'s' if examples > 1 else ''} of the training "
             f"split; `batch_size: full` takes them all{hint}"
         )
-    return wanted
+    return requested
 
 
 def _feed(part: Split, fitted: list[Fitted], **order) -> BatchSource:

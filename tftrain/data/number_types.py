@@ -40,11 +40,11 @@ class Whole(NamedTuple):
     high: int
     is_rounded: bool
 
-    def joined(self, other: Whole) -> Whole:
+    def joined(self, second: Whole) -> Whole:
         return Whole(
-            min(self.low, other.low),
-            max(self.high, other.high),
-            self.is_rounded or other.is_rounded,
+            min(self.low, second.low),
+            max(self.high, second.high),
+            self.is_rounded or second.is_rounded,
         )
 
 
@@ -75,11 +75,12 @@ def rounding_of(column: np.ndarray) -> str | None:
     worst = int(np.argmax(errors))
     if not errors[worst]:
         return None
-    given = f"holds values such as {float(column[worst])!r}, which float32 rounds to {float(single[worst])!r}"
+    example = f"holds values such as {float(column[worst])!r}, which float32 rounds to {float(single[worst])!r}"
     if np.all(column == np.round(column)):
-        return f"{given}; `preprocess: standardize` computes in float64, and identifiers are given as integers (int64)"
+        advice = "`preprocess: standardize` computes in float64, and identifiers are given as integers (int64)"
+        return f"{example}; {advice}"
     if np.sqrt(np.mean(errors**2)) > NOTICED * np.std(column) > 0:
-        return f"{given}, although they differ by {np.std(column):.3g}; `preprocess: standardize` computes in float64"
+        return f"{example}, although they differ by {np.std(column):.3g}; `preprocess: standardize` computes in float64"
     return None
 
 
@@ -125,9 +126,9 @@ def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
 def _cast_features(x: Tree, numbers: Numbers, rounded: Sequence[bool]) -> Tree:
     """Without `rounded`, integers are of a step's making, and stay what they are."""
     leaves = tf.nest.flatten(x)
-    kept = rounded or [True] * len(leaves)
+    is_rounded = rounded or [True] * len(leaves)
     return tf.nest.pack_sequence_as(
-        x, [_cast(*pair, numbers) for pair in zip(leaves, kept, strict=True)]
+        x, [_cast(*pair, numbers) for pair in zip(leaves, is_rounded, strict=True)]
     )
 
 

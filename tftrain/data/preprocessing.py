@@ -107,7 +107,7 @@ def _cast(make: Callable, numbers: Numbers, rounded: Sequence[bool]) -> Fitted:
 def _fitted_with(
     step: Preprocess,
     seed: int,
-    before: list[Fitted],
+    fitted: list[Fitted],
     train: Split,
     first: Batch,
     classes: int | None,
@@ -117,9 +117,9 @@ def _fitted_with(
     """The chain with one step more, which is given the first types of numbers that it can compute with."""
     failure: Exception | None = None
     for setting in settings_of(
-        apply(before, first, 0, False), numbers, () if before else rounded
+        apply(fitted, first, 0, False), numbers, () if fitted else rounded
     ):
-        chain = [*before, _cast(cast_numbers, setting, () if before else rounded)]
+        chain = [*fitted, _cast(cast_numbers, setting, () if fitted else rounded)]
         try:
             batches = (apply(chain, batch, 0, False) for batch in _chunks(train, CHUNK))
             state = step.fit(batches, describe(apply(chain, first, 0, False), classes))
@@ -139,9 +139,11 @@ def apply(
 ) -> Batch:
     """The batch of training step `step` after the given steps."""
     x, y, weight, _ = map_leaves(tf.convert_to_tensor, batch)
-    for one in fitted:
-        seed = tf.stack([tf.constant(one.seed, tf.int64), tf.cast(step, tf.int64)])
-        x, y = one.step.apply(x, y, one.state, seed, training)
+    for fitted_step in fitted:
+        seed = tf.stack(
+            [tf.constant(fitted_step.seed, tf.int64), tf.cast(step, tf.int64)]
+        )
+        x, y = fitted_step.step.apply(x, y, fitted_step.state, seed, training)
     return Batch(x, y, None if weight is None else tf.cast(weight, tf.float32))
 
 
@@ -149,15 +151,15 @@ def apply_ahead(
     fitted: list[Fitted], batch: Batch, training: bool
 ) -> tuple[Batch, list[Fitted]]:
     """Whole arrays after the steps before the first random one, and the steps that are left to do."""
-    rest = list(fitted)
+    remaining = list(fitted)
     with tf.device("CPU:0"):
-        while rest and not (training and rest[0].step.random):
-            one = apply(rest[:1], take(batch, np.arange(1)), 0, False)
-            if _bytes(one) * len(batch.y) > max(AHEAD_BYTES, _bytes(batch)):
+        while remaining and not (training and remaining[0].step.random):
+            example = apply(remaining[:1], take(batch, np.arange(1)), 0, False)
+            if _bytes(example) * len(batch.y) > max(AHEAD_BYTES, _bytes(batch)):
                 break
-            batch = map_leaves(np.asarray, apply(rest[:1], batch, 0, False))
-            rest = rest[1:]
-    return batch, rest
+            batch = map_leaves(np.asarray, apply(remaining[:1], batch, 0, False))
+            remaining = remaining[1:]
+    return batch, remaining
 
 
 def tell_rounding(chain: Chain, train: Split) -> None:

@@ -41,21 +41,21 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
         types: list[np.dtype] = []
         for batch in batches:
             types = [np.asarray(leaf).dtype for leaf in tf.nest.flatten(batch.x)]
-            found = [
+            moments = [
                 _moments(np.asarray(leaf, np.float64))
                 for leaf in tf.nest.flatten(batch.x)
             ]
             totals = (
-                [_merged(*pair) for pair in zip(totals, found, strict=True)]
+                [_merged(*pair) for pair in zip(totals, moments, strict=True)]
                 if totals
-                else found
+                else moments
             )
         roundings = [
             epsilon if dtype == np.float32 else epsilon * FINER for dtype in types
         ]
         return [
-            _mean_and_deviation(*total, least)
-            for total, least in zip(totals, roundings, strict=True)
+            _mean_and_deviation(*total, rounding)
+            for total, rounding in zip(totals, roundings, strict=True)
         ]
 
     def apply(
@@ -169,9 +169,9 @@ def _moments(leaf: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return leaf.size // max(1, mean.size), mean, np.square(leaf - mean).sum(axes)
 
 
-def _merged(one: tuple, other: tuple) -> tuple[int, np.ndarray, np.ndarray]:
+def _merged(first: tuple, second: tuple) -> tuple[int, np.ndarray, np.ndarray]:
     """The moments of two sets of values together (T. F. Chan, G. H. Golub and R. J. LeVeque, 1979)."""
-    (n, mean, squares), (m, other_mean, other_squares) = one, other
+    (n, mean, squares), (m, other_mean, other_squares) = first, second
     gap = other_mean - mean
     return (
         n + m,
@@ -215,17 +215,19 @@ def _on_images(
         )
         images = [shape for shape in leaf_shapes if len(shape) == 3]
         if not images:
-            shown = ", ".join(str(list(shape)) for shape in leaf_shapes)
+            shapes_text = ", ".join(str(list(shape)) for shape in leaf_shapes)
             raise DataError(
-                f"{name} needs images [height, width, channels]; the features have the shape {shown}"
+                f"{name} needs images [height, width, channels]; the features have the shape {shapes_text}"
             )
-        for found in images:
+        for shape_of_image in images:
             if not all(
                 low <= size <= high
-                for low, size, high in zip(smallest, found[:2], largest, strict=True)
+                for low, size, high in zip(
+                    smallest, shape_of_image[:2], largest, strict=True
+                )
             ):
                 raise DataError(
-                    f"{name} is not possible: the images are {found[0]} x {found[1]}"
+                    f"{name} is not possible: the images are {shape_of_image[0]} x {shape_of_image[1]}"
                 )
         return ()
 

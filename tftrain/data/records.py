@@ -51,35 +51,37 @@ class RandomAccessRecords:
 
     def select(self, numbers: np.ndarray) -> RandomAccessRecords:
         """The examples with these numbers, which ascend."""
-        kept, first = [], 0
+        selected, first = [], 0
         for piece in self.pieces:
             low, high = np.searchsorted(numbers, [first, first + piece.examples])
-            own = numbers[low:high] - first
+            local_numbers = numbers[low:high] - first
             runs = (
-                np.split(own, np.flatnonzero(np.diff(own) != 1) + 1) if len(own) else []
+                np.split(local_numbers, np.flatnonzero(np.diff(local_numbers) != 1) + 1)
+                if len(local_numbers)
+                else []
             )
-            kept += [
+            selected += [
                 piece._replace(addresses=piece.addresses[run[0] : run[-1] + 2])
                 for run in runs
             ]
             first += piece.examples
-        return replace(self, pieces=tuple(kept))
+        return replace(self, pieces=tuple(selected))
 
     def chunks(self, size: int) -> np.ndarray:
         """What `read` takes for all examples, up to `size` at once, [chunks, 4] int64."""
-        found = []
+        chunk_rows = []
         for source, addresses in self.pieces:
             edges = np.append(
                 np.arange(0, len(addresses) - 1, size), len(addresses) - 1
             )
             at = addresses[edges]
-            found.append(
+            chunk_rows.append(
                 np.stack(
                     [np.full(len(at) - 1, source), at[:-1], at[1:], np.diff(edges)],
                     axis=1,
                 )
             )
-        return np.concatenate(found)
+        return np.concatenate(chunk_rows)
 
     def dataset(self) -> tf.data.Dataset:
         """All examples in their own order."""
@@ -135,13 +137,13 @@ def tfrecords(
         source: Tensor, first: Tensor, end: Tensor, count: Tensor
     ) -> tf.data.Dataset:
         path = tf.gather(tf.constant(paths), source)
-        found = tf.raw_ops.TFRecordDatasetV2(
+        variant = tf.raw_ops.TFRecordDatasetV2(
             filenames=[path],
             compression_type="",
             buffer_size=end - first,
             byte_offsets=[first],
         )
-        return tf.data.experimental.from_variant(found, bytes_spec).take(count)
+        return tf.data.experimental.from_variant(variant, bytes_spec).take(count)
 
     return RandomAccessRecords(
         pieces, read, decode, spec_of(decode, bytes_spec), together
@@ -150,15 +152,15 @@ def tfrecords(
 
 def record_addresses(path: str) -> np.ndarray:
     """Where each whole record of a TFRecord file starts, and where the last one ends; only their lengths are read."""
-    found, size = [0], os.path.getsize(path)
+    addresses, size = [0], os.path.getsize(path)
     with open(path, "rb") as file:
         while len(length := file.read(8)) == 8:
-            end = found[-1] + FRAME_BYTES + int.from_bytes(length, "little")
+            end = addresses[-1] + FRAME_BYTES + int.from_bytes(length, "little")
             if end > size:
                 break
-            found.append(end)
+            addresses.append(end)
             file.seek(end)
-    return np.array(found, np.int64)
+    return np.array(addresses, np.int64)
 
 
 def spec_of(decode: Callable, raw: tf.TensorSpec) -> Any:

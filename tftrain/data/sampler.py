@@ -28,8 +28,8 @@ class BatchOrder(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        whole, short = divmod(self.examples, self.batch_size)
-        return whole + (1 if short and not self.drop_remainder else 0)
+        full_batches, short = divmod(self.examples, self.batch_size)
+        return full_batches + (1 if short and not self.drop_remainder else 0)
 
     @property
     def is_even(self) -> bool:

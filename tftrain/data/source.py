@@ -52,10 +52,10 @@ def read_source(
         raise DataError(
             f"there is no split 'train' among {', '.join(source) or 'none'}; {EXPECTED}"
         )
-    there = [name for name in SPLITS if source.get(name) is not None]
+    present = [name for name in SPLITS if source.get(name) is not None]
     return {
         name: _split(name, source[name], is_divided and name == "train")
-        for name in there
+        for name in present
     }
 
 
@@ -67,7 +67,7 @@ def column_names(source: Any) -> dict[str, list[str]]:
         name: parts[0] for name, parts in splits.items() if isinstance(parts, tuple)
     }
     return {
-        name: [str(one) for one in x.columns]
+        name: [str(column) for column in x.columns]
         for name, x in tables.items()
         if hasattr(x, "columns")
     }
@@ -148,9 +148,11 @@ def _array(name: str, part: str, value: Any) -> np.ndarray:
             f"{name}: {part} is no regular array ({str(error).splitlines()[0]})"
         ) from error
     if array.dtype.kind not in "biuf":
-        shown = f", for example {array.ravel()[:1].tolist()[0]!r}" if array.size else ""
+        example = (
+            f", for example {array.ravel()[:1].tolist()[0]!r}" if array.size else ""
+        )
         raise DataError(
-            f"{name}: {part} has dtype {array.dtype}{shown}; numbers are expected"
+            f"{name}: {part} has dtype {array.dtype}{example}; numbers are expected"
         )
     if array.ndim == 0:
         raise DataError(
@@ -162,8 +164,10 @@ def _array(name: str, part: str, value: Any) -> np.ndarray:
 def _check_lengths(name: str, batch: Batch) -> None:
     lengths = {part: len(leaf) for part, leaf in named_leaves(batch).items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{part} has {count}" for part, count in lengths.items())
-        raise DataError(f"{name}: the numbers of examples differ: {said}")
+        counts_text = ", ".join(
+            f"{part} has {count}" for part, count in lengths.items()
+        )
+        raise DataError(f"{name}: the numbers of examples differ: {counts_text}")
 
 
 def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
@@ -315,9 +319,9 @@ def _arrays(name: str, examples: Any, number: int) -> tuple:
 def _shape(name: str, leaves: tuple[np.ndarray, ...]) -> list[int | None]:
     """The sizes of an example's part, None where they differ."""
     if len({leaf.ndim for leaf in leaves}) > 1:
-        found = sorted((leaf.shape for leaf in leaves), key=len)
+        shapes = sorted((leaf.shape for leaf in leaves), key=len)
         raise DataError(
-            f"{name}: examples have shapes of differing rank, {found[0]} and {found[-1]}"
+            f"{name}: examples have shapes of differing rank, {shapes[0]} and {shapes[-1]}"
         )
     return [
         sizes[0] if len(set(sizes)) == 1 else None

@@ -61,16 +61,16 @@ def split(
             )
     if not shares:
         return splits
-    whole = splits["train"]
+    train_split = splits["train"]
     if groups is not None:
         rows = _draw_groups(groups, shares, seed)
     else:
-        counts = _counts_of(shares, whole.examples, "examples")
-        rows = _draw(whole, counts, seed, how, labels)
+        counts = _counts_of(shares, train_split.examples, "examples")
+        rows = _draw(train_split, counts, seed, how, labels)
     parts = {
         **splits,
         **{
-            name: Split(_select(whole.data, part), len(part))
+            name: Split(_select(train_split.data, part), len(part))
             for name, part in rows.items()
         },
     }
@@ -82,26 +82,36 @@ def split(
 def _counts_of(shares: dict[str, float], total: int, things: str) -> dict[str, int]:
     counts = {name: math.ceil(share * total) for name, share in shares.items()}
     if total - sum(counts.values()) < 1:
-        asked = " and ".join(f"{share:g} for {name}" for name, share in shares.items())
-        raise DataError(f"{asked} of {total} {things} leaves none for training")
+        requested = " and ".join(
+            f"{share:g} for {name}" for name, share in shares.items()
+        )
+        raise DataError(f"{requested} of {total} {things} leaves none for training")
     return counts
 
 
 def _draw(
-    whole: Split, counts: dict[str, int], seed: int, how: How, labels: np.ndarray | None
+    train_split: Split,
+    counts: dict[str, int],
+    seed: int,
+    how: How,
+    labels: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """The numbers of the examples of each part."""
     if how == "tail":
-        return _draw_tail(whole.examples, counts)
+        return _draw_tail(train_split.examples, counts)
     if how == "stratified":
         if labels is None:
             raise DataError(
                 "split: stratified needs a class for each example; the targets are none"
             )
         return _draw_stratified(labels, counts, seed)
-    together = whole.data.together if isinstance(whole.data, RandomAccessRecords) else 1
+    together = (
+        train_split.data.together
+        if isinstance(train_split.data, RandomAccessRecords)
+        else 1
+    )
     rows = _draw_shuffled(
-        whole.examples,
+        train_split.examples,
         counts,
         seed,
         max(1, min(together, min(counts.values()) // LEAST_CHUNKS)),
@@ -115,30 +125,35 @@ def _draw(
 
 
 def _draw_tail(examples: int, counts: dict[str, int]) -> dict[str, np.ndarray]:
-    rest, parts = np.arange(examples), {}
+    remaining, parts = np.arange(examples), {}
     for name in ("test", "validation"):
         if name in counts:
-            rest, parts[name] = rest[: -counts[name]], rest[-counts[name] :]
-    return {"train": rest, **parts}
+            remaining, parts[name] = (
+                remaining[: -counts[name]],
+                remaining[-counts[name] :],
+            )
+    return {"train": remaining, **parts}
 
 
 def _draw_shuffled(
     examples: int, counts: dict[str, int], seed: int, chunk: int
 ) -> dict[str, np.ndarray]:
     """Draw chunks of neighbors, which are read at once from the disk; of arrays a chunk is one example."""
-    rest, parts = np.arange(examples), {}
+    remaining, parts = np.arange(examples), {}
     for name, count in counts.items():
         # The legacy generator, whose stream NumPy has frozen, is the one that scikit-learn draws from.
-        chunks = np.random.RandomState(seed).permutation(math.ceil(len(rest) / chunk))
+        chunks = np.random.RandomState(seed).permutation(
+            math.ceil(len(remaining) / chunk)
+        )
         drawn = (
-            rest[chunks]
+            remaining[chunks]
             if chunk == 1
             else np.concatenate(
-                [rest[one * chunk : (one + 1) * chunk] for one in chunks]
+                [remaining[index * chunk : (index + 1) * chunk] for index in chunks]
             )
         )
-        parts[name], rest = drawn[:count], drawn[count:]
-    return {"train": rest, **parts}
+        parts[name], remaining = drawn[:count], drawn[count:]
+    return {"train": remaining, **parts}
 
 
 def _draw_stratified(
@@ -150,23 +165,26 @@ def _draw_stratified(
     )  # takes a second, which only this needs
 
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    rest, parts = np.arange(len(labels)), {}
-    kept = sizes[places] <= len(counts)
+    remaining, parts = np.arange(len(labels)), {}
+    too_small = sizes[places] <= len(counts)
     for name, count in counts.items():
-        rest = rest[~kept[rest]]
+        remaining = remaining[~too_small[remaining]]
         try:
-            rest, parts[name] = train_test_split(
-                rest, test_size=count, stratify=labels[rest], random_state=seed
+            remaining, parts[name] = train_test_split(
+                remaining,
+                test_size=count,
+                stratify=labels[remaining],
+                random_state=seed,
             )
         except ValueError as error:
-            classes = len(np.unique(labels[rest]))
+            classes = len(np.unique(labels[remaining]))
             message = f"{name}: {count} examples cannot have the same share of each of {classes} classes"
             raise DataError(f"{message} ({error})") from error
-        left = np.bincount(places[rest], minlength=len(sizes))
-        kept[rest] = left[places[rest]] < 2
+        left = np.bincount(places[remaining], minlength=len(sizes))
+        too_small[remaining] = left[places[remaining]] < 2
     taken = np.zeros(len(labels), bool)
-    taken[np.concatenate([*parts.values(), rest])] = True
-    return {"train": np.concatenate([rest, np.flatnonzero(~taken)]), **parts}
+    taken[np.concatenate([*parts.values(), remaining])] = True
+    return {"train": np.concatenate([remaining, np.flatnonzero(~taken)]), **parts}
 
 
 def _draw_groups(

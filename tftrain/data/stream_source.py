@@ -40,13 +40,13 @@ class StreamSource:
         self._next_step = -1
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
         # The pipeline is traced once: to build it anew takes 20 ms, in which many steps could be made.
-        given = [
+        signature = [
             tf.TensorSpec([], tf.resource),
             NUMBER,
             NUMBER,
             *self._source.signature,
         ]
-        self._begin = tf.function(self._begun, given, autograph=False)
+        self._begin = tf.function(self._begun, signature, autograph=False)
         self._spec = self._pipeline(*self._arguments(0, 0)).element_spec
         for leaf in tf.nest.flatten(self._spec):
             if None in leaf.shape[1:].as_list():
@@ -86,22 +86,22 @@ class StreamSource:
 
     def _arguments(self, epoch: int, place: int) -> list[Tensor]:
         """What `_pipeline` takes to begin with a batch of an epoch."""
-        given = (
+        numbers = (
             epoch,
             place,
             *self._source.arguments(epoch, place * self._order.batch_size),
         )
-        return [tf.constant(one, tf.int64) for one in given]
+        return [tf.constant(number, tf.int64) for number in numbers]
 
-    def _begun(self, iterator: Tensor, *given: Tensor) -> None:
-        pipeline = tf.data.experimental.to_variant(self._pipeline(*given))
+    def _begun(self, iterator: Tensor, *arguments: Tensor) -> None:
+        pipeline = tf.data.experimental.to_variant(self._pipeline(*arguments))
         tf.raw_ops.MakeIterator(dataset=pipeline, iterator=iterator)
 
     def _pipeline(
-        self, epoch: Tensor, place: Tensor, *given: Tensor
+        self, epoch: Tensor, place: Tensor, *arguments: Tensor
     ) -> tf.data.Dataset:
         """The batches of an epoch from number `place` on; `given` tells the source where that is."""
-        order, data = self._order, self._source.examples(*given)
+        order, data = self._order, self._source.examples(*arguments)
         if has_fixed_shape(data):
             data = data.batch(order.batch_size, drop_remainder=order.is_even)
             data = self._mapped(
@@ -150,14 +150,14 @@ class ReplayReader:
     def __init__(self, data: tf.data.Dataset, order: BatchOrder):
         self._data, self._order = data, order
 
-    def arguments(self, epoch: int, done: int) -> tuple:
-        return (*_halves(self._order.epoch_seed(epoch)), done)
+    def arguments(self, epoch: int, skipped: int) -> tuple:
+        return (*_halves(self._order.epoch_seed(epoch)), skipped)
 
-    def examples(self, low: Tensor, high: Tensor, done: Tensor) -> tf.data.Dataset:
+    def examples(self, low: Tensor, high: Tensor, skipped: Tensor) -> tf.data.Dataset:
         order, data = self._order, self._data
         return (
             _shuffled(data, order.shuffle_buffer, low, high) if order.shuffle else data
-        ).skip(done)
+        ).skip(skipped)
 
 
 class SeekableReader:
@@ -179,16 +179,20 @@ class SeekableReader:
         self._chunks = data.chunks(size)
         self._in_group = max(1, order.shuffle_buffer // size) if order.shuffle else 1
 
-    def arguments(self, epoch: int, done: int) -> tuple:
+    def arguments(self, epoch: int, skipped: int) -> tuple:
         chunks, seed = self._chunks, self._order.epoch_seed(epoch)
         if self._order.shuffle:
             chunks = np.random.default_rng(seed).permutation(chunks)
-        before = np.concatenate([[0], np.cumsum(chunks[:, 3])])[:: self._in_group]
-        group = int(np.searchsorted(before, done, side="right")) - 1
-        return (*_halves(seed), done - before[group], chunks[group * self._in_group :])
+        group_starts = np.concatenate([[0], np.cumsum(chunks[:, 3])])[:: self._in_group]
+        group = int(np.searchsorted(group_starts, skipped, side="right")) - 1
+        return (
+            *_halves(seed),
+            skipped - group_starts[group],
+            chunks[group * self._in_group :],
+        )
 
     def examples(
-        self, low: Tensor, high: Tensor, done: Tensor, chunks: Tensor
+        self, low: Tensor, high: Tensor, skipped: Tensor, chunks: Tensor
     ) -> tf.data.Dataset:
         def read(group: Tensor) -> tf.data.Dataset:
             raw = tf.data.Dataset.from_tensor_slices(group).flat_map(self._data.raw)
@@ -207,7 +211,7 @@ class SeekableReader:
             num_parallel_calls=1,
             deterministic=True,
         )
-        return self._data.decoded(raw.skip(done))
+        return self._data.decoded(raw.skip(skipped))
 
 
 def _halves(seed: int) -> tuple[int, int]:
@@ -218,7 +222,7 @@ def _shuffled(
     data: tf.data.Dataset, buffer: int, low: Tensor, high: Tensor
 ) -> tf.data.Dataset:
     """What `Dataset.shuffle` gives; that takes no seed from a graph, and adds TensorFlow's global one."""
-    found = tf.raw_ops.ShuffleDataset(
+    variant = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(data),
         buffer_size=tf.constant(buffer, tf.int64),
         seed=low,
@@ -226,7 +230,7 @@ def _shuffled(
         reshuffle_each_iteration=False,
         **types_of(data.element_spec),
     )
-    return tf.data.experimental.from_variant(found, data.element_spec)
+    return tf.data.experimental.from_variant(variant, data.element_spec)
 
 
 def types_of(spec: Tree) -> dict[str, list]:

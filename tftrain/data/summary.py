@@ -17,7 +17,7 @@ from tftrain.data.records import THREADS, RandomAccessRecords, as_dataset, deter
 from tftrain.runtime.errors import DataError
 
 EDGE = np.iinfo(np.int64)
-LOOKED_AT = 256  # examples between two looks at the clock
+EXAMPLES_BETWEEN_REPORTS = 256
 PATIENCE_SECONDS = 10
 MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
 
@@ -59,18 +59,18 @@ def validate_split(
     targets too; `ignored` is a target that is no label.
     """
     if isinstance(data, Batch):
-        found = _survey_arrays(name, data, columns, ignored)
+        summary = _survey_arrays(name, data, columns, ignored)
     else:
-        found = _survey_stream(name, data, ignored)
+        summary = _survey_stream(name, data, ignored)
     if (
-        found.labels
+        summary.labels
         and regression
-        and not 0 <= found.labels[0] <= found.labels[1] < MOST_CLASSES
+        and not 0 <= summary.labels[0] <= summary.labels[1] < MOST_CLASSES
     ):
-        return found._replace(labels=None, classes=None)
-    if found.labels:
-        _check_labels(name, data, *found.labels)
-    return found
+        return summary._replace(labels=None, classes=None)
+    if summary.labels:
+        _check_labels(name, data, *summary.labels)
+    return summary
 
 
 def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | None:
@@ -82,7 +82,7 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
     bad = {part: places for part, places in bad.items() if len(places)}
     if not bad:
         return None
-    part, places = min(bad.items(), key=lambda one: one[1][0][0])
+    part, places = min(bad.items(), key=lambda item: item[1][0][0])
     count = sum(len(places) for places in bad.values())
     return NotFinite(count, int(places[0][0]), _place(part, places[0][1:], columns))
 
@@ -164,81 +164,98 @@ def _survey_arrays(
     if _are_floats(batch.y) or not batch.y.size:
         return DataSummary(len(batch.y), None, features=features)
     known = batch.y if ignored is None else batch.y[batch.y != ignored]
-    found = _survey(
+    summary = _survey(
         batch.y[0],
         len(batch.y),
         (int(known.min()), int(known.max())) if known.size else (0, 0),
     )
-    return found._replace(features=features)
+    return summary._replace(features=features)
 
 
 def _survey_stream(
     name: str, data: RandomAccessRecords | tf.data.Dataset, ignored: int | None
 ) -> DataSummary:
     dataset = as_dataset(data)
-    has_labels = are_labels(data.element_spec[1])
-    has_classes = data.element_spec[1].shape.rank < 2
-    kinds = [leaf.dtype for leaf in tf.nest.flatten(data.element_spec[0])]
-
-    @tf.autograph.experimental.do_not_convert
-    def look(*example):
-        batch = Batch(*example)
-        bad = tf.add_n(
-            [_count_not_finite(leaf) for leaf in named_leaves(batch).values()]
-        )
-        target = _range_of(batch.y, ignored)
-        classes = classes_of(batch.y[tf.newaxis])
-        single = tf.constant(-1, tf.int64) if classes is None else classes[0]
-        return (
-            bad,
-            target,
-            single,
-            tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x)),
-        )
-
-    count, bad_count, first, seen = 0, 0, -1, []
-    ranges: list[Whole] | None = None
-    patience = time.monotonic() + PATIENCE_SECONDS
-    looked = dataset.map(look, num_parallel_calls=THREADS, deterministic=True).batch(
-        LOOKED_AT
-    )
-    for bad, target, single, features in deterministic(looked).as_numpy_iterator():
-        if not bad_count and bad.any():
-            first = count + int(np.argmax(bad > 0))
-        count, bad_count = count + len(bad), bad_count + int(bad.sum())
-        joined = [_joined(one) for one in (target, *features)]
-        ranges = (
-            joined
-            if ranges is None
-            else [one.joined(other) for one, other in zip(ranges, joined, strict=True)]
-        )
-        if has_classes:
-            seen.append(single)
-        if time.monotonic() > patience:
-            patience += PATIENCE_SECONDS
-            _tell_progress(name, count, dataset)
-    if ranges is None:
+    feature_spec, target_spec = data.element_spec[:2]
+    scan = _scan_stream(name, dataset, ignored, target_spec.shape.rank < 2)
+    if scan.ranges is None:
         raise DataError(f"{name}: there are no examples")
-    if bad_count:
-        example = Batch(*next(iter(dataset.skip(first).as_numpy_iterator())))
-        part, places = next(
-            (p, b)
-            for p, leaf in named_leaves(example).items()
-            if len(b := np.argwhere(_not_finite(leaf)))
-        )
-        _refuse(name, NotFinite(bad_count, first, _place(part, places[0])))
+    if scan.bad_count:
+        place = _first_bad_place(dataset, scan.first_bad)
+        _refuse(name, NotFinite(scan.bad_count, scan.first_bad, place))
+    target_range, *feature_ranges = scan.ranges
+    leaves = tf.nest.flatten(feature_spec)
     features = tuple(
-        one if kind.is_integer else None
-        for one, kind in zip(ranges[1:], kinds, strict=True)
+        feature_range if leaf.dtype.is_integer else None
+        for feature_range, leaf in zip(feature_ranges, leaves, strict=True)
     )
-    classes = np.concatenate(seen) if seen else None
-    if classes is not None and not has_labels:
+    classes = np.concatenate(scan.classes) if scan.classes else None
+    if classes is not None and not are_labels(target_spec):
         classes = all_classes(classes)
-    if _are_floats(data.element_spec[1]):
-        return DataSummary(count, None, features=features, classes=classes)
-    low, high = ranges[0][:2]
-    found = _survey(data.element_spec[1], count, (low, high) if low <= high else (0, 0))
-    return found._replace(features=features, classes=classes)
+    if _are_floats(target_spec):
+        return DataSummary(scan.count, None, features=features, classes=classes)
+    label_range = (0, 0)
+    if target_range.low <= target_range.high:
+        label_range = (target_range.low, target_range.high)
+    summary = _survey(target_spec, scan.count, label_range)
+    return summary._replace(features=features, classes=classes)
+
+
+class _Scan(NamedTuple):
+    """What a pass over a stream counted."""
+
+    count: int  # of examples
+    bad_count: int  # of numbers that are not finite
+    first_bad: int  # the first example with such a number
+    ranges: list[Whole] | None  # of the target and of each feature
+    classes: list[np.ndarray]  # of the examples, a part after the other
+
+
+def _scan_stream(
+    name: str, dataset: tf.data.Dataset, ignored: int | None, has_classes: bool
+) -> _Scan:
+    @tf.autograph.experimental.do_not_convert
+    def measure(*example):
+        batch = Batch(*example)
+        counts = [_count_not_finite(leaf) for leaf in named_leaves(batch).values()]
+        classes = classes_of(batch.y[tf.newaxis])
+        label = tf.constant(-1, tf.int64) if classes is None else classes[0]
+        features = tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
+        return tf.add_n(counts), _range_of(batch.y, ignored), label, features
+
+    count = 0
+    bad_count = 0
+    first_bad = -1
+    ranges: list[Whole] | None = None
+    classes = []
+    next_report = time.monotonic() + PATIENCE_SECONDS
+    measured = dataset.map(measure, num_parallel_calls=THREADS, deterministic=True)
+    measured = deterministic(measured.batch(EXAMPLES_BETWEEN_REPORTS))
+    for bad, target, labels, features in measured.as_numpy_iterator():
+        if not bad_count and bad.any():
+            first_bad = count + int(np.argmax(bad > 0))
+        count += len(bad)
+        bad_count += int(bad.sum())
+        parts = [_joined(part) for part in (target, *features)]
+        if ranges is not None:
+            pairs = zip(ranges, parts, strict=True)
+            parts = [old.joined(new) for old, new in pairs]
+        ranges = parts
+        if has_classes:
+            classes.append(labels)
+        if time.monotonic() > next_report:
+            next_report += PATIENCE_SECONDS
+            _tell_progress(name, count, dataset)
+    return _Scan(count, bad_count, first_bad, ranges, classes)
+
+
+def _first_bad_place(dataset: tf.data.Dataset, index: int) -> str:
+    example = Batch(*next(iter(dataset.skip(index).as_numpy_iterator())))
+    for part, leaf in named_leaves(example).items():
+        places = np.argwhere(_not_finite(leaf))
+        if len(places):
+            return _place(part, places[0])
+    raise AssertionError("the example is finite when read again")
 
 
 def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
@@ -281,11 +298,11 @@ def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
     print(f"{name}: looked at {count} examples{known}", file=sys.stderr, flush=True)
 
 
-def _survey(target: Any, count: int, found: tuple[int, int]) -> DataSummary:
+def _survey(target: Any, count: int, label_range: tuple[int, int]) -> DataSummary:
     return (
-        DataSummary(count, found)
+        DataSummary(count, label_range)
         if are_labels(target)
-        else DataSummary(count, None, found)
+        else DataSummary(count, None, label_range)
     )
 
 

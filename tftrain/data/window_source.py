@@ -44,16 +44,19 @@ class WindowSource:
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
         at = handle["place"] + index
-        whole, window = (
+        full_batch, window = (
             self._feed.batch(handle["batches"], at // self._windows),
             at % self._windows,
         )
-        starts = tf.fill(tf.shape(whole.y)[:1], window == 0)
-        weight = whole.weight
+        starts = tf.fill(tf.shape(full_batch.y)[:1], window == 0)
+        weight = full_batch.weight
         if weight is not None and weight.shape.rank > 1:
             weight = self._window(weight, window)
         return Batch(
-            self._window(whole.x, window), self._window(whole.y, window), weight, starts
+            self._window(full_batch.x, window),
+            self._window(full_batch.y, window),
+            weight,
+            starts,
         )
 
     def _window(self, sequences: Tensor, window: Tensor) -> Tensor:

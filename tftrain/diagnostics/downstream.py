@@ -39,16 +39,16 @@ def layers_after(
     Follows the tensors in a graph, so that branches are told apart; nothing is computed.
     """
     model = objective.model
-    found = []
+    downstream = []
 
     def trace() -> int:
         with record_calls(model) as calls:
             objective(batch)
-        found[:] = _behind(model, calls, names)
+        downstream[:] = _behind(model, calls, names)
         return 0
 
     tf.function(trace, autograph=False).get_concrete_function()
-    return found[0] if found else None
+    return downstream[0] if downstream else None
 
 
 def _behind(
@@ -77,18 +77,22 @@ def _behind(
             between[
                 f"{labels.label(call.layer, depth)} ({type(call.layer).__name__})"
             ] = _is_own(call.layer)
-    own = [name for name, is_own in between.items() if is_own]
+    own_layers = [name for name, is_own in between.items() if is_own]
     name = next(
         name for name in names if owners[name] is last
     )  # one layer's may have several numbers before them
-    return [Downstream(name.rpartition("/")[0], own or list(between), list(above))]
+    return [
+        Downstream(name.rpartition("/")[0], own_layers or list(between), list(above))
+    ]
 
 
 def _owners(model: Any, layers: Sequence[Any]) -> dict[str, Any]:
     """The called layer that each parameter is in, the innermost; a layer around others owns its own weights alone."""
     by_id, owners = names_by_id(model), {}
     for layer in sorted(layers, key=lambda layer: -len(layer.weights)):
-        owners |= {by_id[id(one)]: layer for one in layer.weights if id(one) in by_id}
+        owners |= {
+            by_id[id(weight)]: layer for weight in layer.weights if id(weight) in by_id
+        }
     return owners
 
 
@@ -112,15 +116,15 @@ def _reached(
             if operation.name in seen:
                 continue
             seen.add(operation.name)
-            given = {
+            output_places = {
                 output.name: places.get(output.name) for output in operation.outputs
             }
-            reached |= {place for place in given.values() if place is not None}
+            reached |= {place for place in output_places.values() if place is not None}
             waiting += [
                 output
                 for output in operation.outputs
-                if given[output.name] is None
-                or id(calls[given[output.name]].layer) not in owners
+                if output_places[output.name] is None
+                or id(calls[output_places[output.name]].layer) not in owners
             ]
     return reached
 
@@ -131,5 +135,5 @@ def _is_own(layer: Any) -> bool:
         type(layer),
         *(vars(layer)[name] for name in _FUNCTIONS if callable(vars(layer).get(name))),
     ]
-    modules = [getattr(one, "__module__", None) or "" for one in functions]
+    modules = [getattr(function, "__module__", None) or "" for function in functions]
     return any(module.partition(".")[0] not in _NOT_OWN for module in modules)

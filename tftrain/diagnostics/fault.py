@@ -30,89 +30,93 @@ def locate_fault(table: TraceStats, batch: Batch) -> FaultReport:
     """The data, the weights, the first layer of the forward pass, or, where that is clean, of the backward pass."""
     data = bad_data(batch)
     spoiled = [
-        f"before the step {one.name} held {describe_nonfinite(one.weight)}"
-        for one in table.parameters
-        if one.weight.bad
+        f"before the step {parameter.name} held {describe_nonfinite(parameter.weight)}"
+        for parameter in table.parameters
+        if parameter.weight.bad
     ]
     lines = [f"batch: {line}" for line in data] + [
         f"weights: {line}" for line in spoiled
     ]
-    found, own = _forward(table)
-    if found is None:
+    message, owner = _forward(table)
+    if message is None:
         lines.append(
             f"forward pass: every layer gives finite numbers, the loss is {table.loss:g}"
         )
-        found, own = _backward(table)
+        message, owner = _backward(table)
     return FaultReport(
-        [*lines, found], bool(data), bool(spoiled), None if data or spoiled else own
+        [*lines, message], bool(data), bool(spoiled), None if data or spoiled else owner
     )
 
 
 def bad_data(batch: Batch) -> list[str]:
     """Where a batch holds NaN or Inf: of each of its parts how many, and the place of the first."""
-    said = []
+    lines = []
     for part, leaf in named_leaves(batch).items():
         values = np.asarray(leaf)
         places = np.argwhere(~np.isfinite(values)) if values.dtype.kind == "f" else ()
         if len(places):
-            example, *rest = (int(index) for index in places[0])
+            example, *axes = (int(index) for index in places[0])
             place = (
-                f" column {rest[0]}"
-                if len(rest) == 1
-                else f" at {rest}"
-                if rest
+                f" column {axes[0]}"
+                if len(axes) == 1
+                else f" at {axes}"
+                if axes
                 else ""
             )
-            more = f"; {len(places)} in all" if len(places) > 1 else ""
+            total = f"; {len(places)} in all" if len(places) > 1 else ""
             value = values[tuple(places[0])]
-            said.append(
-                f"{part}{place} of example {example} (counted from 0) is {value:g}{more}"
+            lines.append(
+                f"{part}{place} of example {example} (counted from 0) is {value:g}{total}"
             )
-    return said
+    return lines
 
 
 def worst_gradients(table: TraceStats) -> list[str]:
     """The parameters with the largest gradients, those that are not finite first."""
 
-    def size(one: ParameterRow) -> tuple:
-        return one.grad.bad, one.grad.norm if np.isfinite(one.grad.norm) else 0
+    def size(parameter: ParameterRow) -> tuple:
+        return parameter.grad.bad, parameter.grad.norm if np.isfinite(
+            parameter.grad.norm
+        ) else 0
 
     having = sorted(
-        (one for one in table.parameters if one.grad is not None),
+        (parameter for parameter in table.parameters if parameter.grad is not None),
         key=size,
         reverse=True,
     )
-    return [_gradient_words(one) for one in having[:_WORST]]
+    return [_gradient_words(parameter) for parameter in having[:_WORST]]
 
 
-def _gradient_words(one: ParameterRow) -> str:
+def _gradient_words(parameter: ParameterRow) -> str:
     share = (
-        "" if np.isnan(one.share) else f", {one.share:.1%} of the square of the whole"
+        ""
+        if np.isnan(parameter.share)
+        else f", {parameter.share:.1%} of the square of the whole"
     )
     return (
-        f"{one.name}: {describe_nonfinite(one.grad)}"
-        if one.grad.bad
-        else f"{one.name}: norm {one.grad.norm:.3g}{share}"
+        f"{parameter.name}: {describe_nonfinite(parameter.grad)}"
+        if parameter.grad.bad
+        else f"{parameter.name}: norm {parameter.grad.norm:.3g}{share}"
     )
 
 
 def _forward(table: TraceStats) -> tuple[str | None, str | None]:
-    before = None
+    previous = None
     for row in table.layers:
         if row.a.bad or (row.z is not None and row.z.bad):
-            said = (
+            message = (
                 f"its z holds {describe_nonfinite(row.z)}"
                 if row.z and row.z.bad
                 else f"it gives {describe_nonfinite(row.a)}"
             )
-            given = (
-                f"; {before.name} before it gives [{before.a.least:.3g}, {before.a.most:.3g}]"
-                if before
+            input_range = (
+                f"; {previous.name} before it gives [{previous.a.least:.3g}, {previous.a.most:.3g}]"
+                if previous
                 else ""
             )
-            said = f"forward pass: the first layer that went bad is {describe_layer(row)}: {said}{given}"
-            return said + _weight_words(row, table), _own(row)
-        before = row
+            message = f"forward pass: the first layer that went bad is {describe_layer(row)}: {message}{input_range}"
+            return message + _weight_words(row, table), _own(row)
+        previous = row
     if not np.isfinite(table.loss):
         return (
             f"forward pass: every layer gives finite numbers, but the loss is {table.loss:g}",
@@ -122,11 +126,16 @@ def _forward(table: TraceStats) -> tuple[str | None, str | None]:
 
 
 def _weight_words(row: LayerRow, table: TraceStats) -> str:
-    own = [one for one in table.parameters if table.layer_of(one.name) is row]
+    parameters = [
+        parameter
+        for parameter in table.parameters
+        if table.layer_of(parameter.name) is row
+    ]
     norms = ", ".join(
-        f"{one.name.rpartition('/')[2]} {one.weight.norm:.3g}" for one in own
+        f"{parameter.name.rpartition('/')[2]} {parameter.weight.norm:.3g}"
+        for parameter in parameters
     )
-    return f"; the norms of its weights: {norms}" if own else ""
+    return f"; the norms of its weights: {norms}" if parameters else ""
 
 
 def _backward(table: TraceStats) -> tuple[str, str | None]:
@@ -134,22 +143,25 @@ def _backward(table: TraceStats) -> tuple[str, str | None]:
     above = None
     for row in reversed(table.layers):
         if row.arrived is not None and row.arrived.bad:
-            said = f"what {row.name} below it gets back holds {describe_nonfinite(row.arrived)}"
+            message = f"what {row.name} below it gets back holds {describe_nonfinite(row.arrived)}"
             return _backward_words(
-                describe_layer(above) if above else "the loss", said
+                describe_layer(above) if above else "the loss", message
             ), _own(above)
         if row.delta is not None and row.delta.bad:
             return _backward_words(
-                describe_layer(row), f"its error term holds {describe_nonfinite(row.delta)}"
+                describe_layer(row),
+                f"its error term holds {describe_nonfinite(row.delta)}",
             ), _own(row)
         wrong = [
-            one
-            for one in table.parameters
-            if one.grad and one.grad.bad and table.layer_of(one.name) is row
+            parameter
+            for parameter in table.parameters
+            if parameter.grad
+            and parameter.grad.bad
+            and table.layer_of(parameter.name) is row
         ]
         if wrong:
-            said = f"the gradient of {wrong[0].name} holds {describe_nonfinite(wrong[0].grad)}"
-            return _backward_words(describe_layer(row), said), _own(row)
+            message = f"the gradient of {wrong[0].name} holds {describe_nonfinite(wrong[0].grad)}"
+            return _backward_words(describe_layer(row), message), _own(row)
         above = row
     return (
         f"backward pass: every error term and every gradient is finite, their norm is {table.grad_norm:.3g}",
@@ -157,8 +169,8 @@ def _backward(table: TraceStats) -> tuple[str, str | None]:
     )
 
 
-def _backward_words(where: str, said: str) -> str:
-    return f"backward pass: the first that went bad, from the output down, is {where}: {said}"
+def _backward_words(where: str, message: str) -> str:
+    return f"backward pass: the first that went bad, from the output down, is {where}: {message}"
 
 
 def _own(row: LayerRow | None) -> str | None:

@@ -64,7 +64,7 @@ def compare(
     batch: Batch,
     names: Sequence[str],
     draw: tuple[int, int],
-    kept: Callable[[], AbstractContextManager],
+    preserving: Callable[[], AbstractContextManager],
 ) -> list[GradientComparison]:
     """Each parameter's gradient in both ways, at so many of its elements at most, drawn by a seed: `draw` is both.
 
@@ -73,7 +73,7 @@ def compare(
     passes draw the same dropout masks. Raises ValueError if the loss is not finite.
     """
     samples, seed = draw
-    with kept():
+    with preserving():
         loss, exact, sizes = _reverse(objective, batch)
     if not math.isfinite(loss):
         raise ValueError(
@@ -85,7 +85,7 @@ def compare(
     ]
     chosen = [_chosen(piece, samples, random) for piece in pieces]
     places = np.concatenate(
-        [start + one for start, one in zip(starts[:-1], chosen, strict=True)]
+        [start + indices for start, indices in zip(starts[:-1], chosen, strict=True)]
     )
     print(
         f"2 x {len(places):,} of {len(exact):,} parameters = {2 * len(places):,} forward passes",
@@ -102,13 +102,14 @@ def compare(
         nearer = _slopes(objective, batch, (places[kinks], step / _NEARER), loss)
         kinks[kinks] = _excused(reverse[kinks], numeric[kinks], nearer)
     parts = [
-        np.split(part, np.cumsum([one.size for one in chosen])[:-1])
+        np.split(part, np.cumsum([indices.size for indices in chosen])[:-1])
         for part in (reverse, numeric, kinks)
     ]
     shapes = [tuple(param.shape) for param in objective.params]
     rows = zip(names, shapes, chosen, zip(*parts, strict=True), strict=True)
     return [
-        _compared((name, shape), where, own, noise) for name, shape, where, own in rows
+        _compared((name, shape), where, values, noise)
+        for name, shape, where, values in rows
     ]
 
 
@@ -139,10 +140,12 @@ def _chosen(exact: np.ndarray, samples: int, random: np.random.Generator) -> np.
     if exact.size <= samples:
         return np.arange(exact.size)
     nonzero = np.flatnonzero(exact)
-    some = random.choice(nonzero, min(samples // 2, nonzero.size), replace=False)
-    rest = np.setdiff1d(np.arange(exact.size), some)
+    drawn = random.choice(nonzero, min(samples // 2, nonzero.size), replace=False)
+    remaining = np.setdiff1d(np.arange(exact.size), drawn)
     return np.sort(
-        np.concatenate([some, random.choice(rest, samples - some.size, replace=False)])
+        np.concatenate(
+            [drawn, random.choice(remaining, samples - drawn.size, replace=False)]
+        )
     )
 
 
@@ -158,7 +161,7 @@ def _slopes(
             losses_at(elements, where, size, (batch, ()))[1] for size in (step, -step)
         ]
 
-    above, below = (one.numpy() for one in tf.function(sides, autograph=False)())
+    above, below = (losses.numpy() for losses in tf.function(sides, autograph=False)())
     noise = _ROUNDINGS * 2.0**-52 * max(abs(loss), np.abs(above).max()) / step
     return _Slopes(
         (loss - below) / step,
@@ -195,7 +198,8 @@ def _compared(
     with np.errstate(all="ignore"):
         smooth, apart = ~kinks, np.abs(reverse - numeric)
         a, b, c = (
-            float(np.linalg.norm(one[smooth])) for one in (reverse, numeric, apart)
+            float(np.linalg.norm(vector[smooth]))
+            for vector in (reverse, numeric, apart)
         )
     allowed = noise * np.sqrt(smooth.sum())
     worst = int(np.argmax(np.where(smooth, apart, -1)))

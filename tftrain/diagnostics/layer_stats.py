@@ -138,29 +138,29 @@ def summarize(passes: ModelTrace) -> TraceStats:
         return TraceStats(
             passes.loss,
             total,
-            [_layer(one) for one in passes.layers],
+            [_layer(layer) for layer in passes.layers],
             [ParameterRow(*r) for r in rows],
         )
 
 
-def _layer(one: LayerTrace) -> LayerRow:
+def _layer(trace: LayerTrace) -> LayerRow:
     dead = saturated = None
-    if one.function in DEAD_AT_ZERO and one.a.ndim:
-        dead = float(np.mean(~one.a.reshape(-1, one.a.shape[-1]).any(axis=0)))
-    if one.function in SATURATION_RANGE:
-        low, high = SATURATION_RANGE[one.function]
-        saturated = float(np.mean((one.a < low) | (one.a > high)))
-    z = None if one.z is None or one.z is one.a else spread(one.z)
+    if trace.function in DEAD_AT_ZERO and trace.a.ndim:
+        dead = float(np.mean(~trace.a.reshape(-1, trace.a.shape[-1]).any(axis=0)))
+    if trace.function in SATURATION_RANGE:
+        low, high = SATURATION_RANGE[trace.function]
+        saturated = float(np.mean((trace.a < low) | (trace.a > high)))
+    z = None if trace.z is None or trace.z is trace.a else spread(trace.z)
     terms = [
-        None if term is None else length(term) for term in (one.delta, one.arrived)
+        None if term is None else length(term) for term in (trace.delta, trace.arrived)
     ]
     return LayerRow(
-        one.name,
-        one.kind,
-        one.function,
-        one.a.shape,
+        trace.name,
+        trace.kind,
+        trace.function,
+        trace.a.shape,
         z,
-        spread(one.a),
+        spread(trace.a),
         dead,
         saturated,
         *terms,
@@ -183,9 +183,9 @@ def spread(values: np.ndarray) -> ValueStats:
 
 def length(values: np.ndarray) -> NormStats:
     wide = values.astype(np.float64)
-    norm, most = float(np.linalg.norm(wide)), float(np.abs(wide).max(initial=0))
+    norm, largest = float(np.linalg.norm(wide)), float(np.abs(wide).max(initial=0))
     return NormStats(
-        values.size, norm, most, int(np.isnan(wide).sum()), int(np.isinf(wide).sum())
+        values.size, norm, largest, int(np.isnan(wide).sum()), int(np.isinf(wide).sum())
     )
 
 

@@ -52,7 +52,7 @@ def make_tracer(
     pass is that of `scale` times the loss, and is divided by it afterwards. What runs in a loop inside the graph, such
     as a cell within a recurrent layer, cannot be seen from outside.
     """
-    model, shown = objective.model, []
+    model, heads = objective.model, []
     batch = _as_tensors(batch)
 
     @functools.partial(tf.function, autograph=False)
@@ -64,7 +64,7 @@ def make_tracer(
                 batch, _first_rows(carry, batch)
             )
         rows = _rows(model, calls)
-        shown[:] = [row[:3] for row in rows]
+        heads[:] = [row[:3] for row in rows]
         points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
         grads, terms, starts = tape.gradient(loss, [objective.params, points, inputs])
         return (
@@ -79,16 +79,19 @@ def make_tracer(
         with preserve_state(model), replication.first_of(model.variables[0].value):
             loss, between, terms, *ends = both(batch, tf.constant(scale))
         layers = []
-        for head, (z, a), (delta, arrived) in zip(shown, between, terms, strict=True):
-            found = [_scaled(_joined(term), scale) for term in (delta, arrived)]
-            layers.append(_layer(head, z, _joined(a), *found))
+        for head, (z, a), (delta, arrived) in zip(heads, between, terms, strict=True):
+            gradients = [_scaled(_joined(term), scale) for term in (delta, arrived)]
+            layers.append(_layer(head, z, _joined(a), *gradients))
         grads, inputs = (
-            [_scaled(None if one is None else _array(one), scale) for one in end]
+            [
+                _scaled(None if tensor is None else _array(tensor), scale)
+                for tensor in end
+            ]
             for end in ends
         )
         params, inputs = (
             [_array(param) for param in objective.params],
-            [one for one in inputs if one is not None],
+            [tensor for tensor in inputs if tensor is not None],
         )
         return ModelTrace(
             float(loss) / scale, layers, parameter_names(model), params, grads, inputs
@@ -140,13 +143,13 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
         return activate
 
     layers = all_layers(model)
-    within = {
-        id(one)
+    inner_ids = {
+        id(inner)
         for layer in layers
         if isinstance(layer, keras.layers.RNN)
-        for one in all_layers(layer)[1:]
+        for inner in all_layers(layer)[1:]
     }
-    layers = [layer for layer in layers if id(layer) not in within]
+    layers = [layer for layer in layers if id(layer) not in inner_ids]
     holding = [layer for layer in layers if _is_function(vars(layer).get("activation"))]
     with (
         patched_attribute(layers, told),

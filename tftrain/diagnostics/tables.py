@@ -27,51 +27,66 @@ _NAME = 30
 
 def forward_text(table: TraceStats) -> str:
     """Layer by layer from the input up: what each activation function got (z) and what each layer gave (a)."""
-    shown = columns(
+    text_table = columns(
         ["layer", "", "mean", "std", "min", "max", "zero", "dead", "sat.", "NaN, Inf"],
         2,
     )
     for row in table.layers:
         if row.z is not None:
-            shown.add_row(shorten(row.name), "z", *_spread(row.z), "", "", _bad(row.z))
+            text_table.add_row(
+                shorten(row.name), "z", *_spread(row.z), "", "", _bad(row.z)
+            )
         name = row.name if row.z is None else f"  {row.function}"
         shares = [_share(row.dead), _share(row.saturated)]
-        shown.add_row(shorten(name), "a", *_spread(row.a), *shares, _bad(row.a))
-    return f"forward pass, loss {_number(table.loss)}\n{drawn(shown)}"
+        text_table.add_row(shorten(name), "a", *_spread(row.a), *shares, _bad(row.a))
+    return f"forward pass, loss {_number(table.loss)}\n{drawn(text_table)}"
 
 
 def backward_text(table: TraceStats) -> str:
     """Layer by layer from the output down: the error term delta of each layer, and the gradients of its parameters."""
-    shown = columns(
+    text_table = columns(
         ["layer", "|delta|", "max", "|weight|", "|grad|", "share", "NaN, Inf"], 1
     )
-    owned = [(table.layer_of(one.name), one) for one in table.parameters]
+    owned = [
+        (table.layer_of(parameter.name), parameter) for parameter in table.parameters
+    ]
     for row in [*reversed(table.layers), None]:
         if row is not None:
-            shown.add_row(
+            text_table.add_row(
                 shorten(row.name), *_error(row.delta), "", "", "", _bad(row.delta)
             )
-        for owner, one in owned:
+        for owner, parameter in owned:
             if owner is row:
-                name = one.name if owner is None else f"  {one.name.rpartition('/')[2]}"
-                norms = [
-                    _number(one.weight.norm),
-                    _number(one.grad.norm) if one.grad else "-",
-                ]
-                shown.add_row(
-                    shorten(name), "", "", *norms, _share(one.share), _bad(one.grad)
+                name = (
+                    parameter.name
+                    if owner is None
+                    else f"  {parameter.name.rpartition('/')[2]}"
                 )
-    return f"backward pass, gradient norm {_number(table.grad_norm)}\n{drawn(shown)}"
+                norms = [
+                    _number(parameter.weight.norm),
+                    _number(parameter.grad.norm) if parameter.grad else "-",
+                ]
+                text_table.add_row(
+                    shorten(name),
+                    "",
+                    "",
+                    *norms,
+                    _share(parameter.share),
+                    _bad(parameter.grad),
+                )
+    return (
+        f"backward pass, gradient norm {_number(table.grad_norm)}\n{drawn(text_table)}"
+    )
 
 
 def model_text(
     rows: Sequence[tuple[str, str, str, int, int]], headings: Sequence[str]
 ) -> str:
     """The layers of a model: name, kind, output shape, parameters, those that are trained."""
-    shown = columns(headings, 3)
+    text_table = columns(headings, 3)
     for name, kind, shape, count, trained in rows:
-        shown.add_row(shorten(name), kind, shape, f"{count:,}", f"{trained:,}")
-    return drawn(shown)
+        text_table.add_row(shorten(name), kind, shape, f"{count:,}", f"{trained:,}")
+    return drawn(text_table)
 
 
 def columns(names: Iterable[str], words: int) -> Table:
@@ -98,8 +113,11 @@ def drawn(table: Table, width: int = WIDTH) -> str:
     )
 
 
-def _spread(one: ValueStats) -> list[str]:
-    return [*map(_number, (one.mean, one.std, one.least, one.most)), _share(one.zeros)]
+def _spread(stats: ValueStats) -> list[str]:
+    return [
+        *map(_number, (stats.mean, stats.std, stats.least, stats.most)),
+        _share(stats.zeros),
+    ]
 
 
 def _error(delta: NormStats | None) -> list[str]:
@@ -126,9 +144,11 @@ def _share(value: float | None) -> str:
     )
 
 
-def shorten(name: str, most: int = _NAME) -> str:
+def shorten(name: str, max_length: int = _NAME) -> str:
     """The end of a long name says more than its start, but for the number there."""
-    return name if len(name) <= most else f"{name[:4]}..{name[-(most - 6) :]}"
+    return (
+        name if len(name) <= max_length else f"{name[:4]}..{name[-(max_length - 6) :]}"
+    )
 
 
 _COLUMNS = (
@@ -146,98 +166,116 @@ _SHORTEST = 16  # characters of a name, also where a line is then too long
 
 
 def gradient_check_table(
-    found: Sequence[GradientComparison], suspects: Downstream | None, width: int | None
+    comparisons: Sequence[GradientComparison],
+    suspects: Downstream | None,
+    width: int | None,
 ) -> str:
     """A row for each parameter, and in words what it comes to; names are cut where a row would be wider than `width`.
 
     `suspects` are what stands behind the last layer that is wrong, as far as that is known.
     """
-    longest = max(len(one.name) for one in found)
-    table = _table(found, longest)
+    longest = max(len(comparison.name) for comparison in comparisons)
+    table = _table(comparisons, longest)
     over = max(map(len, table.splitlines())) - (width or _UNCUT)
     if over > 0:
-        table = _table(found, max(longest - over, _SHORTEST))
-    said = [
+        table = _table(comparisons, max(longest - over, _SHORTEST))
+    lines = [
         textwrap.fill(line, min(width or WIDTH, WIDTH))
-        for line in _summary(found, suspects)
+        for line in _summary(comparisons, suspects)
     ]
-    return "\n".join([table, *said, ""])
+    return "\n".join([table, *lines, ""])
 
 
-def _table(found: Sequence[GradientComparison], longest: int) -> str:
-    shown = columns(_COLUMNS, 1)
-    for one in found:
+def _table(comparisons: Sequence[GradientComparison], longest: int) -> str:
+    text_table = columns(_COLUMNS, 1)
+    for comparison in comparisons:
         numbers = (
-            f"{one.size:,}"
-            if one.checked == one.size
-            else f"{one.checked:,} of {one.size:,}"
+            f"{comparison.size:,}"
+            if comparison.checked == comparison.size
+            else f"{comparison.checked:,} of {comparison.size:,}"
         )
         values = ["-"] * 4
-        if one.compared:
-            place = "[" + ",".join(map(str, one.worst)) + "]"
+        if comparison.compared:
+            place = "[" + ",".join(map(str, comparison.worst)) + "]"
             values = [
-                f"{one.difference:.1e}",
+                f"{comparison.difference:.1e}",
                 place,
-                f"{one.reverse:.3g}",
-                f"{one.numeric:.3g}",
+                f"{comparison.reverse:.3g}",
+                f"{comparison.numeric:.3g}",
             ]
-        shown.add_row(
-            shorten(one.name, longest),
+        text_table.add_row(
+            shorten(comparison.name, longest),
             numbers,
             *values,
-            str(one.kinks or ""),
-            _verdict(one),
+            str(comparison.kinks or ""),
+            _verdict(comparison),
         )
-    return drawn(shown, _UNCUT)
+    return drawn(text_table, _UNCUT)
 
 
-def _verdict(one: GradientComparison) -> str:
-    if not one.agrees:
+def _verdict(comparison: GradientComparison) -> str:
+    if not comparison.agrees:
         return "WRONG"
-    return "not checked" if not one.compared else "0" if one.tiny else "agrees"
+    return (
+        "not checked"
+        if not comparison.compared
+        else "0"
+        if comparison.tiny
+        else "agrees"
+    )
 
 
 def _summary(
-    found: Sequence[GradientComparison], suspects: Downstream | None
+    comparisons: Sequence[GradientComparison], suspects: Downstream | None
 ) -> list[str]:
-    wrong = [one.name for one in found if not one.agrees]
-    unknown = [one.name for one in found if not one.compared]
+    wrong = [comparison.name for comparison in comparisons if not comparison.agrees]
+    unknown = [comparison.name for comparison in comparisons if not comparison.compared]
     if wrong:
-        said = [
-            f"{len(wrong)} of {len(found)} gradients are wrong: {', '.join(wrong)}.",
-            _where(found, suspects),
+        lines = [
+            f"{len(wrong)} of {len(comparisons)} gradients are wrong: {', '.join(wrong)}.",
+            _where(comparisons, suspects),
         ]
-    elif len(unknown) == len(found):
-        said = ["no gradient could be compared, so this says nothing of them."]
+    elif len(unknown) == len(comparisons):
+        lines = ["no gradient could be compared, so this says nothing of them."]
     else:
-        some = (
-            f" of the {len(found) - len(unknown)} that could be compared"
+        of_compared = (
+            f" of the {len(comparisons) - len(unknown)} that could be compared"
             if unknown
             else ""
         )
-        said = [
-            f"no gradient is wrong{some}; the difference is ||a - b|| / (||a|| + ||b||)."
+        lines = [
+            f"no gradient is wrong{of_compared}; the difference is ||a - b|| / (||a|| + ||b||)."
         ]
     if unknown:
-        said.append(
+        lines.append(
             f"not checked, for all of their numbers that were looked at are near kinks: {', '.join(unknown)}."
         )
-    if any(one.kinks for one in found):
-        said.append(
+    if any(comparison.kinks for comparison in comparisons):
+        lines.append(
             "kinks: numbers, left out, near one such as that of a ReLU, where the loss has another slope on each side "
             "and differences tell nothing."
         )
-    if any(one.tiny for one in found):
-        said.append("0: both are smaller than the rounding errors of differences.")
-    return said
+    if any(comparison.tiny for comparison in comparisons):
+        lines.append("0: both are smaller than the rounding errors of differences.")
+    return lines
 
 
-def _where(found: Sequence[GradientComparison], suspects: Downstream | None) -> str:
+def _where(
+    comparisons: Sequence[GradientComparison], suspects: Downstream | None
+) -> str:
     """An error arrives in all layers below the one that makes it."""
     if suspects is None:
-        last = max(index for index, one in enumerate(found) if not one.agrees)
-        layer, between = _layer(found[last]), []
-        above = [_layer(one) for one in found[last + 1 :] if _layer(one) != layer][:1]
+        last = max(
+            index
+            for index, comparison in enumerate(comparisons)
+            if not comparison.agrees
+        )
+        layer, between = _layer(comparisons[last]), []
+        above = [
+            _layer(comparison)
+            for comparison in comparisons[last + 1 :]
+            if _layer(comparison) != layer
+        ][:1]
     else:
         layer, between, above = suspects
     where = (
@@ -250,5 +288,5 @@ def _where(found: Sequence[GradientComparison], suspects: Downstream | None) -> 
     return f"the last layer where it is wrong is {layer}: {fault}"
 
 
-def _layer(one: GradientComparison) -> str:
-    return one.name.rpartition("/")[0]
+def _layer(comparison: GradientComparison) -> str:
+    return comparison.name.rpartition("/")[0]

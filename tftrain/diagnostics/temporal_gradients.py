@@ -44,14 +44,14 @@ def gradients_through_time(
         [[*inputs.values()], states],
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    found = dict(zip(inputs, reached, strict=True))
+    gradients = dict(zip(inputs, reached, strict=True))
     for (layer, _), steps in zip(calls, grads, strict=True):
         name = plain = names[id(layer)]
         number = 2
-        while name in found:
+        while name in gradients:
             name, number = f"{plain} (call {number})", number + 1
-        found[name] = tf.stack(steps[::-1] if layer.go_backwards else steps, 1)
-    return found
+        gradients[name] = tf.stack(steps[::-1] if layer.go_backwards else steps, 1)
+    return gradients
 
 
 def last_step_only(objective: Objective, batch: Batch) -> Batch:

@@ -56,18 +56,22 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
     Raises:
         ValueError: it does so with these shapes, and would not with others of the same numbers.
     """
-    others = [aligned(y, outputs)]
+    alternatives = [aligned(y, outputs)]
     if len(y.shape) > 1 and y.shape[-1] == 1:
-        others.append((tf.squeeze(y, -1), outputs))
-    others = [other for other in others if _shapes(*other) != _shapes(y, outputs)]
-    if not others or _pairs(compare, y, outputs) is False:
+        alternatives.append((tf.squeeze(y, -1), outputs))
+    alternatives = [
+        alternative
+        for alternative in alternatives
+        if _shapes(*alternative) != _shapes(y, outputs)
+    ]
+    if not alternatives or _pairs(compare, y, outputs) is False:
         return
-    if any(_pairs(compare, *other) is False for other in others):
-        targets, found = (list(part.shape) for part in (y, outputs))
+    if any(_pairs(compare, *alternative) is False for alternative in alternatives):
+        targets, output_shape = (list(part.shape) for part in (y, outputs))
         raise ValueError(
-            f"is given targets of the shape {targets} and outputs of the shape {found}, and compares each target with "
-            "the outputs of all examples, for these shapes broadcast; bring both to one shape in it, such as y_true = "
-            "keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
+            f"is given targets of the shape {targets} and outputs of the shape {output_shape}, and compares each "
+            "target with the outputs of all examples, for these shapes broadcast; bring both to one shape in it, such "
+            "as y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
         )
 
 

@@ -87,11 +87,11 @@ def cnn(
 
 def _check_size(shape: tuple, convolutions: int, pool: int, kernel_size: int) -> None:
     """Raise ValueError where the image is used up before the last convolution."""
-    side = least = min(shape[:2])
+    side = shorter_side = min(shape[:2])
     for index in range(1, convolutions + 1):
         if side < kernel_size or side - kernel_size + 1 < pool:
             raise ValueError(
                 f"images of {shape[0]} x {shape[1]} are too small for {convolutions} convolutions, each with pooling "
-                f"{pool}: at number {index} a side of {least} is down to {side}"
+                f"{pool}: at number {index} a side of {shorter_side} is down to {side}"
             )
         side = (side - kernel_size + 1) // pool

@@ -71,7 +71,7 @@ def _span(model: keras.Model, x: Tree) -> Span:
     """Unbounded where the model cannot be traced by itself."""
     try:
         traced = tf.function(
-            lambda given: model(given, training=False), autograph=False
+            lambda inputs: model(inputs, training=False), autograph=False
         )
         (output,) = traced.get_concrete_function(
             tf.nest.map_structure(tf.convert_to_tensor, x)

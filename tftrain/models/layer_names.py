@@ -15,7 +15,7 @@ from keras.src.utils import naming
 @contextmanager
 def reset_layer_names() -> Iterator[None]:
     """Keras names layers made inside as in a new process; those made later have none of the names made before."""
-    before = dict(global_state.get_global_attribute("object_name_uids", {}))
+    old_counts = dict(global_state.get_global_attribute("object_name_uids", {}))
     scopes = len(global_state.get_global_attribute("name_scope_stack") or ())
     naming.reset_uids()
     try:
@@ -23,8 +23,9 @@ def reset_layer_names() -> Iterator[None]:
     finally:
         # A layer whose name TensorFlow refuses leaves its scope open, and would be in the names of all later ones.
         del (global_state.get_global_attribute("name_scope_stack") or [])[scopes:]
-        made = global_state.get_global_attribute("object_name_uids", {})
+        new_counts = global_state.get_global_attribute("object_name_uids", {})
         counts = {
-            name: max(made.get(name, 0), before.get(name, 0)) for name in made | before
+            name: max(new_counts.get(name, 0), old_counts.get(name, 0))
+            for name in new_counts | old_counts
         }
         global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))

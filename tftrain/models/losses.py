@@ -99,18 +99,20 @@ def loss_rank(loss: Any, y: Any, outputs: Any) -> int | None:
         or type(loss).__call__ is not keras.losses.Loss.__call__
     ):
         return None
-    given = [
-        tf.nest.map_structure(lambda x: keras.ops.convert_to_tensor(x, loss.dtype), one)
-        for one in (y, outputs)
+    tensors = [
+        tf.nest.map_structure(
+            lambda x: keras.ops.convert_to_tensor(x, loss.dtype), value
+        )
+        for value in (y, outputs)
     ]
-    whole = np.asarray(loss.call(*given))
-    first = np.asarray(loss.call(*tf.nest.map_structure(lambda x: x[:1], given)))
-    alone = first.shape == (1, *whole.shape[1:]) and np.allclose(
-        whole[:1], first, rtol=_ALIKE, atol=_ALIKE, equal_nan=True
+    values = np.asarray(loss.call(*tensors))
+    first = np.asarray(loss.call(*tf.nest.map_structure(lambda x: x[:1], tensors)))
+    alone = first.shape == (1, *values.shape[1:]) and np.allclose(
+        values[:1], first, rtol=_ALIKE, atol=_ALIKE, equal_nan=True
     )
     return (
-        whole.ndim
-        if whole.ndim and len(whole) == len(tf.nest.flatten(outputs)[0]) and alone
+        values.ndim
+        if values.ndim and len(values) == len(tf.nest.flatten(outputs)[0]) and alone
         else 0
     )
 
@@ -231,8 +233,8 @@ def output_mismatch(loss: str, shape: tuple, facts: DataSpec) -> str | None:
         and outputs_needed(loss, facts) > 1
     ):
         if not shape or shape[-1] < facts.classes:
-            told = f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
-            return told + _hint_of_one_output(kind, shape, facts)
+            label_problem = f"gives outputs of shape {list(shape)}, but the labels go from 0 to {facts.classes - 1}"
+            return label_problem + _hint_of_one_output(kind, shape, facts)
         positions = facts.target_shape if facts.by_position else ()
         if shape[:-1] != positions:
             return f"gives outputs of shape {list(shape)}, but the labels need {[*positions, facts.classes]}"
@@ -240,8 +242,8 @@ def output_mismatch(loss: str, shape: tuple, facts: DataSpec) -> str | None:
     squeezed = [size for size in shape if size != 1]
     if squeezed != [size for size in facts.target_shape if size != 1]:
         hint = "; for a label at each position there is loss: sparse_categorical_crossentropy, with integer targets"
-        said = f"gives outputs of shape {list(shape)}, but the targets have the shape {list(facts.target_shape)}"
-        return said + (hint if shape[:-1] == facts.target_shape != () else "")
+        problem = f"gives outputs of shape {list(shape)}, but the targets have the shape {list(facts.target_shape)}"
+        return problem + (hint if shape[:-1] == facts.target_shape != () else "")
     return None
 
 
@@ -266,7 +268,7 @@ def to_probabilities(
         binary: Whether each output is a yes or no of its own.
     """
     if not logits:
-        return lambda given: given
+        return lambda values: values
     if binary or len(outputs.shape) < 2 or outputs.shape[axis] == 1:
         return tf.nn.sigmoid
     return functools.partial(tf.nn.softmax, axis=axis)

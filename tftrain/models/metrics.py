@@ -178,11 +178,11 @@ class Fitted(keras.metrics.Metric):
         )
 
     def result(self) -> Any:
-        found = self.metric.result()
+        value = self.metric.result()
         is_single = isinstance(
             self.metric, keras.metrics.FBetaScore
-        ) and found.shape == (1,)
-        return found[0] if is_single else found
+        ) and value.shape == (1,)
+        return value[0] if is_single else value
 
     def reset_state(self) -> None:
         self.metric.reset_state()

@@ -31,14 +31,17 @@ def mlp(
         ValueError: an example is several arrays, or no hidden layer can have a residual connection.
     """
     require_single_input(input_shape)
-    if residual and all(one != other for one, other in itertools.pairwise(hidden)):
+    if residual and all(
+        width_before != width_after
+        for width_before, width_after in itertools.pairwise(hidden)
+    ):
         raise ValueError(
             f"residual needs two neighboring hidden layers of one width; given hidden: {hidden}, residual: true"
         )
     x = inputs = keras.Input(input_shape)
     x = x if len(input_shape) == 1 else keras.layers.Flatten()(x)
     for index, width in enumerate(hidden, 1):
-        before, name = x, f"hidden_{index}"
+        previous, name = x, f"hidden_{index}"
         kernel = clone_initializer(kernel_initializer)
         x = keras.layers.Dense(
             width, use_bias=not batch_norm, kernel_initializer=kernel, name=name
@@ -48,7 +51,7 @@ def mlp(
         x = keras.layers.Activation(activation, name=f"activation_{index}")(x)
         x = keras.layers.Dropout(dropout)(x) if dropout else x
         if residual and index > 1 and width == hidden[index - 2]:
-            x = keras.layers.Add(name=f"residual_{index}")([x, before])
+            x = keras.layers.Add(name=f"residual_{index}")([x, previous])
     kernel = clone_initializer(kernel_initializer)
     last = keras.layers.Dense(
         outputs, activation=output_activation, kernel_initializer=kernel, name="output"

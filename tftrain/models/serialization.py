@@ -115,21 +115,21 @@ def load_model(
 
 def _defined_beside(parts: Iterable[str]) -> dict[str, Any]:
     """What Keras can build of the modules that parts are in, such as a layer that a model function uses."""
-    beside = {}
+    objects = {}
     for part in parts:
         importing.import_object(part)
         name = part.partition(":")[0]
-        own = {
+        defined = {
             key: value
             for key, value in vars(sys.modules[name]).items()
             if getattr(value, "__module__", "") == name
         }
-        beside |= {
+        objects |= {
             key: value
-            for key, value in own.items()
+            for key, value in defined.items()
             if inspect.isfunction(value) or hasattr(value, "get_config")
         }
-    return beside
+    return objects
 
 
 def load_saved_model(
@@ -188,20 +188,22 @@ def _named_by(config: Config) -> list[str]:
 def _load(
     file: Path, parts: Iterable[str], custom_objects: Mapping[str, Any], trust: bool
 ) -> keras.Model:
-    own = {}
+    user_objects = {}
     for part in parts:
         keras_objects.trust_function(part)
-        own[part.rpartition(":")[2]] = importing.import_object(part)
+        user_objects[part.rpartition(":")[2]] = importing.import_object(part)
     try:
         return keras.models.load_model(
-            file, custom_objects=own | dict(custom_objects), safe_mode=not trust
+            file,
+            custom_objects=user_objects | dict(custom_objects),
+            safe_mode=not trust,
         )
     except Exception as error:  # a file may hold anything
         if trust or "safe_mode=False" not in str(error):
-            told = str(error).rpartition("Exception encountered: ")[
+            message = str(error).rpartition("Exception encountered: ")[
                 2
             ]  # Keras tells of every object around it
-            why = " ".join(told.split("\n\n")[0].split())
+            why = " ".join(message.split("\n\n")[0].split())
             raise ValueError(f"'{file}' cannot be read: {why}") from error
         raise ValueError(
             f"'{file}' holds code of its own (a Lambda layer), which is not run; if you trust where it comes from, "

@@ -107,7 +107,7 @@ def span_of(tensor: tf.Tensor) -> Span:
     waiting = [tensor]  # no recursion: a graph can be deeper than Python's stack
     while waiting:
         current = waiting[-1]
-        missing = [one for one in _inputs(current) if one.name not in known]
+        missing = [source for source in _inputs(current) if source.name not in known]
         if current.name not in known and missing:
             known[current.name] = (
                 _UNKNOWN  # where a graph goes round, this is what stands there
@@ -115,7 +115,7 @@ def span_of(tensor: tf.Tensor) -> Span:
             waiting += missing
             continue
         known[current.name] = _bounded(
-            current, [known[one.name] for one in _inputs(current)]
+            current, [known[source.name] for source in _inputs(current)]
         )
         waiting.pop()
     return known[tensor.name]
@@ -123,18 +123,18 @@ def span_of(tensor: tf.Tensor) -> Span:
 
 def _inputs(tensor: tf.Tensor) -> list[tf.Tensor]:
     """Those that the values of a tensor are made of, as far as its operation is known."""
-    kind, given = tensor.op.type, list(tensor.op.inputs)
+    kind, inputs = tensor.op.type, list(tensor.op.inputs)
     if kind in _BOUNDED or kind not in (_MOVING | _MIXING | _OTHERS.keys()):
         return []
     if kind == "IdentityN":
-        return [given[tensor.value_index]]
+        return [inputs[tensor.value_index]]
     if kind == "ConcatV2":
-        return given[:-1]
+        return inputs[:-1]
     if kind == "Split":
-        return given[1:]
+        return inputs[1:]
     if kind in ("Select", "SelectV2"):
-        return given[1:]
-    return given if kind in _OTHERS else given[:1]
+        return inputs[1:]
+    return inputs if kind in _OTHERS else inputs[:1]
 
 
 def _bounded(tensor: tf.Tensor, inputs: list[Span]) -> Span:
@@ -156,9 +156,9 @@ def _bounded(tensor: tf.Tensor, inputs: list[Span]) -> Span:
         return Span(weighted=True)
     if kind not in _OTHERS:
         return _UNKNOWN
-    low, high = _OTHERS[kind](*[(one.low, one.high) for one in inputs])
-    constants = [one for one in inputs if one.low == one.high]
-    exact = all(one.exact for one in inputs) and len(inputs) - len(constants) <= 1
+    low, high = _OTHERS[kind](*[(span.low, span.high) for span in inputs])
+    constants = [span for span in inputs if span.low == span.high]
+    exact = all(span.exact for span in inputs) and len(inputs) - len(constants) <= 1
     return Span(low, high, exact) if not math.isnan(low + high) else _UNKNOWN
 
 
@@ -173,55 +173,59 @@ def _is_weight(tensor: tf.Tensor) -> bool:
     return tensor.op.type in ("ReadVariableOp", "VariableV2")
 
 
-def _add(one: Bounds, other: Bounds) -> Bounds:
-    return one[0] + other[0], one[1] + other[1]
+def _add(a: Bounds, b: Bounds) -> Bounds:
+    return a[0] + b[0], a[1] + b[1]
 
 
-def _subtract(one: Bounds, other: Bounds) -> Bounds:
-    return one[0] - other[1], one[1] - other[0]
+def _subtract(a: Bounds, b: Bounds) -> Bounds:
+    return a[0] - b[1], a[1] - b[0]
 
 
-def _multiply(one: Bounds, other: Bounds) -> Bounds:
-    products = [0.0 if 0.0 in (a, b) else a * b for a in one for b in other]
+def _multiply(first: Bounds, second: Bounds) -> Bounds:
+    products = [0.0 if 0.0 in (a, b) else a * b for a in first for b in second]
     return min(products), max(products)
 
 
-def _divide(one: Bounds, other: Bounds) -> Bounds:
-    if other[0] <= 0 <= other[1]:
+def _divide(a: Bounds, b: Bounds) -> Bounds:
+    if b[0] <= 0 <= b[1]:
         return -math.inf, math.inf
-    return _multiply(one, (1 / other[1], 1 / other[0]))
+    return _multiply(a, (1 / b[1], 1 / b[0]))
 
 
 def _hull(*spans: Bounds) -> Bounds:
     return min(low for low, _ in spans), max(high for _, high in spans)
 
 
-def _least(one: Bounds, other: Bounds) -> Bounds:
-    return min(one[0], other[0]), min(one[1], other[1])
+def _least(a: Bounds, b: Bounds) -> Bounds:
+    return min(a[0], b[0]), min(a[1], b[1])
 
 
-def _most(one: Bounds, other: Bounds) -> Bounds:
-    return max(one[0], other[0]), max(one[1], other[1])
+def _most(a: Bounds, b: Bounds) -> Bounds:
+    return max(a[0], b[0]), max(a[1], b[1])
 
 
-def _clip(one: Bounds, low: Bounds, high: Bounds) -> Bounds:
-    return _most(_least(one, high), low)
+def _clip(bounds: Bounds, low: Bounds, high: Bounds) -> Bounds:
+    return _most(_least(bounds, high), low)
 
 
-def _square(one: Bounds) -> Bounds:
-    _, high = _multiply(one, one)
-    return (0.0 if one[0] <= 0 <= one[1] else min(one[0] ** 2, one[1] ** 2)), high
+def _square(bounds: Bounds) -> Bounds:
+    _, high = _multiply(bounds, bounds)
+    return (
+        0.0 if bounds[0] <= 0 <= bounds[1] else min(bounds[0] ** 2, bounds[1] ** 2)
+    ), high
 
 
-def _absolute(one: Bounds) -> Bounds:
-    high = max(abs(one[0]), abs(one[1]))
-    return (0.0 if one[0] <= 0 <= one[1] else min(abs(one[0]), abs(one[1]))), high
+def _absolute(bounds: Bounds) -> Bounds:
+    high = max(abs(bounds[0]), abs(bounds[1]))
+    return (
+        0.0 if bounds[0] <= 0 <= bounds[1] else min(abs(bounds[0]), abs(bounds[1]))
+    ), high
 
 
-def _exponential(one: Bounds) -> Bounds:
-    low, high = np.exp(np.clip(one, -700.0, 700.0))
-    return (0.0 if one[0] < -700 else float(low)), (
-        math.inf if one[1] > 700 else float(high)
+def _exponential(bounds: Bounds) -> Bounds:
+    low, high = np.exp(np.clip(bounds, -700.0, 700.0))
+    return (0.0 if bounds[0] < -700 else float(low)), (
+        math.inf if bounds[1] > 700 else float(high)
     )
 
 

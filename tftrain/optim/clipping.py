@@ -33,14 +33,14 @@ def clip_adaptive(
     def update(grads, state, params):
         clipped, over = [], []
         for grad, param in zip(grads, params, strict=True):
-            found, most = (
+            unit_norms, limits = (
                 _unit_norms(stored_values(grad), param),
                 ratio * tf.maximum(_unit_norms(param, param), epsilon),
             )
             clipped.append(
-                with_values(grad, stored_values(grad) * clip_factor(found, most))
+                with_values(grad, stored_values(grad) * clip_factor(unit_norms, limits))
             )
-            over.append(tf.reduce_any(found > most))
+            over.append(tf.reduce_any(unit_norms > limits))
         return clipped, state, {"clipped": tf.reduce_any(over)}
 
     return Transform(lambda params: (), update)
@@ -106,14 +106,14 @@ def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Tra
     """`norms_of(grads)` is one norm for all gradients, or one for each, [gradients]."""
 
     def update(grads, state, params):
-        found = norms_of(grads)
-        most = tf.constant(limit, tf.float32)
-        over = found > most
+        norms = norms_of(grads)
+        limit_tensor = tf.constant(limit, tf.float32)
+        over = norms > limit_tensor
         return (
-            scale_to_limit(grads, found, most),
+            scale_to_limit(grads, norms, limit_tensor),
             state,
             {
-                "limit": most,
+                "limit": limit_tensor,
                 "clipped": tf.reduce_any(over) if over.shape.rank else over,
             },
         )
@@ -134,11 +134,11 @@ def scale_to_limit(
 
     `norms` is one number for all gradients, or one for each, [gradients].
     """
-    found = clip_factor(norms, limit)
-    factors = tf.unstack(found) if found.shape.rank else [found] * len(grads)
+    factor = clip_factor(norms, limit)
+    factors = tf.unstack(factor) if factor.shape.rank else [factor] * len(grads)
     return [
-        with_values(grad, stored_values(grad) * one)
-        for grad, one in zip(grads, factors, strict=True)
+        with_values(grad, stored_values(grad) * grad_factor)
+        for grad, grad_factor in zip(grads, factors, strict=True)
     ]
 
 

@@ -196,12 +196,12 @@ def wrap(
 
     def update(state, step, grad_norm):
         rate, beneath = then.update(state[1], step, grad_norm)
-        rate, own = change(state[0], rate, grad_norm)
-        return rate, (own, beneath)
+        rate, own_state = change(state[0], rate, grad_norm)
+        return rate, (own_state, beneath)
 
     def hear(state, scalars):
-        own, beneath = state
-        return heed(own, scalars) if heed else own, then.heed(
+        own_state, beneath = state
+        return heed(own_state, scalars) if heed else own_state, then.heed(
             beneath, scalars
         ) if then.heed else beneath
 

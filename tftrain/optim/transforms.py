@@ -23,13 +23,15 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
         return tuple(transform.init(params) for transform in transforms)
 
     def update(grads, states, params):
-        after, scalars, clipped = [], {}, []
+        next_states, scalars, clipped = [], {}, []
         for name, transform, state in zip(names, transforms, states, strict=True):
-            grads, state, told = transform.update(grads, state, params)
-            after.append(state)
-            clipped.append(told["clipped"])
-            scalars |= {f"clip/{name}/{key}": value for key, value in told.items()}
-        return grads, tuple(after), scalars | _rate(clipped)
+            grads, state, stage_scalars = transform.update(grads, state, params)
+            next_states.append(state)
+            clipped.append(stage_scalars["clipped"])
+            scalars |= {
+                f"clip/{name}/{key}": value for key, value in stage_scalars.items()
+            }
+        return grads, tuple(next_states), scalars | _rate(clipped)
 
     return Transform(init, update)
 
@@ -57,16 +59,16 @@ def masked(transform: Transform, indices: Sequence[int]) -> Transform:
         return transform.init([params[index] for index in indices])
 
     def update(grads, state, params):
-        chosen, theirs = (
+        chosen, chosen_params = (
             [grads[index] for index in indices],
             [params[index] for index in indices],
         )
-        changed, state, told = transform.update(chosen, state, theirs)
+        changed, state, scalars = transform.update(chosen, state, chosen_params)
         by_index = dict(zip(indices, changed, strict=True))
         return (
             [by_index.get(index, grad) for index, grad in enumerate(grads)],
             state,
-            told,
+            scalars,
         )
 
     return Transform(init, update)
@@ -80,28 +82,30 @@ def with_norms(transform: Transform) -> Transform:
     """
 
     def update(grads, state, params):
-        after, state, told = transform.update(grads, state, params)
+        changed, state, scalars = transform.update(grads, state, params)
         # The norm after one stage is that before the next; both are computed once, for the graph optimizer merges them.
-        found = _compared(
-            global_norm(square_sums(grads)), global_norm(square_sums(after))
+        norms = _compared(
+            global_norm(square_sums(grads)), global_norm(square_sums(changed))
         )
         return (
-            after,
+            changed,
             state,
             {
                 name: tf.cast(value, tf.float32)
-                for name, value in (found | told).items()
+                for name, value in (norms | scalars).items()
             },
         )
 
     return Transform(transform.init, update)
 
 
-def _compared(before: Tensor, after: Tensor) -> dict[str, Tensor]:
-    ratio = tf.where((before == 0) & (after == 0), 1.0, after / before)
+def _compared(norm_before: Tensor, norm_after: Tensor) -> dict[str, Tensor]:
+    ratio = tf.where(
+        (norm_before == 0) & (norm_after == 0), 1.0, norm_after / norm_before
+    )
     return {
-        "norm_before": before,
-        "norm_after": after,
+        "norm_before": norm_before,
+        "norm_after": norm_after,
         "factor": ratio,
-        "clipped": after < before,
+        "clipped": norm_after < norm_before,
     }

@@ -181,21 +181,21 @@ def _assemble(config: Config, data: Data, strategy: Any) -> RunContext:
     with error_context(config.model, "model"), reporting_nondeterminism(config):
         spike = config.training.spike
         norm_range = SpikeDetector(None if spike == "never" else spike)
-        kept = {
+        parts = {
             "metrics": recipe.metrics,
             "loss_scale": loss_scale,
             "averages": averages,
             "carry": carry,
         }
-        kept["norm_range"] = norm_range
+        parts["norm_range"] = norm_range
         state = TrainState(
-            model, optimizer.keras, recipe.transform, recipe.rate, **kept
+            model, optimizer.keras, recipe.transform, recipe.rate, **parts
         )
         executor = choose_executor(
             model, take(data.sample, slice(1)).x, data.batch_size
         )
-        made = {"executor": executor, "jit_compile": config.training.jit_compile}
-        programs = CompiledSteps(state, recipe, data.train, probes, **made)
+        options = {"executor": executor, "jit_compile": config.training.jit_compile}
+        programs = CompiledSteps(state, recipe, data.train, probes, **options)
     expect_compilable(config, programs.compiled, data.sample)
     return RunContext(
         config,
@@ -220,9 +220,9 @@ def _data(config: Config) -> Data:
     with error_context(part, "data"):
         source = part.build(seed=config.training.seed)
         named = {
-            one.name: getattr(options, one.name)
-            for one in dataclasses.fields(DataOptions)
-            if one.name != "preprocess"
+            field.name: getattr(options, field.name)
+            for field in dataclasses.fields(DataOptions)
+            if field.name != "preprocess"
         }
         regression = loss_kind(config.loss.target).compares in (
             "numbers",
@@ -266,10 +266,10 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
     part = config.model
     outputs = _outputs(config, data)
     with error_context(part, "model"):
-        model, found, data = _called(config, data, outputs)
+        model, output, data = _called(config, data, outputs)
         warn_untracked_variables(model)
-        found = tf.nest.map_structure(to_float32, found)
-        if not isinstance(found, tf.Tensor):
+        output = tf.nest.map_structure(to_float32, output)
+        if not isinstance(output, tf.Tensor):
             raise InputError(
                 format_error(
                     part.place,
@@ -278,21 +278,21 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
                 )
             )
     misfit = losses.output_mismatch(
-        config.loss.target, tuple(found.shape[1:]), data.facts
+        config.loss.target, tuple(output.shape[1:]), data.facts
     )
     if misfit:
         raise InputError(format_error(part.place, "model", f"{part.name} {misfit}"))
-    return model, found, data
+    return model, output, data
 
 
 def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any, Data]:
     """A model, called with the sample in the first types of numbers that it computes with, and the data in these."""
     failure: Exception | None = None
     for form in _forms(data):
-        given = data if form is PLAIN else _fitting(config, data.cast_for(form))
+        cast_data = data if form is PLAIN else _fitting(config, data.cast_for(form))
         try:
             with contextlib.nullcontext() if failure is None else reset_layer_names():
-                model, found = _built(config, given, outputs)
+                model, output = _built(config, cast_data, outputs)
         except InputError:
             raise
         except (
@@ -304,13 +304,13 @@ def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any,
         if form is FLOAT32:
             for name in data.large:
                 tell_rounded(name, f"{config.model.name} computes with float32 alone")
-        elif keep_whole(model, given.sample.x, given.large):
+        elif keep_whole(model, cast_data.sample.x, cast_data.large):
             with _precision(config.training.precision):
-                found = model(
-                    tf.nest.map_structure(tf.convert_to_tensor, given.sample.x),
+                output = model(
+                    tf.nest.map_structure(tf.convert_to_tensor, cast_data.sample.x),
                     training=False,
                 )
-        return model, found, given
+        return model, output, cast_data
     raise failure
 
 
@@ -328,8 +328,10 @@ def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
             "outputs": outputs,
         }
         shape = losses.shape_needed(outputs, facts)
-        given = part.call_arguments(**known, output_shape=shape, trust=config.trust)
-        model = part.function()(**given)
+        model_arguments = part.call_arguments(
+            **known, output_shape=shape, trust=config.trust
+        )
+        model = part.function()(**model_arguments)
         if not isinstance(model, keras.Model):
             raise InputError(
                 format_error(
@@ -341,22 +343,22 @@ def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
         expect_plain_training(part, model)
         expect_scopes(part, model)
         expect_adapted(part, model)
-        found = model(
+        output = model(
             tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False
         )
-    serialization.attach_config(model, given)
-    return model, found
+    serialization.attach_config(model, model_arguments)
+    return model, output
 
 
 @contextlib.contextmanager
 def _precision(policy: str) -> Iterator[None]:
     """Layers made inside compute in it."""
-    before = keras.config.dtype_policy()
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
 def _outputs(config: Config, data: Data) -> int:

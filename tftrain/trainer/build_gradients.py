@@ -89,10 +89,10 @@ def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) 
     if part.target not in _MANY_PASSES:
         return
     with error_context(config.model, "model"):
-        found = nondeterminism_message(objective, data.sample)
-    if found:
+        problem = nondeterminism_message(objective, data.sample)
+    if problem:
         raise InputError(
-            format_error(part.place, part.path, f"given {part.name}, but {found}")
+            format_error(part.place, part.path, f"given {part.name}, but {problem}")
         )
 
 
@@ -206,21 +206,21 @@ _NO_BACKWARD_PASS = (*_MANY_PASSES, "tftrain.optim.gradients.rtrl:rtrl")
 
 def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
     """Of a functional model stretches of its layers, or else the layers that a pattern finds; raises InputError."""
-    wanted, method = config.gradients.recompute, config.gradients.method
-    if wanted is False:
+    setting, method = config.gradients.recompute, config.gradients.method
+    if setting is False:
         return RematSpec()
     if method.target in _NO_BACKWARD_PASS:
         raise _error(
             config,
-            f"{wanted!r} does not go with the method {method.name}, which has no backward pass",
+            f"{setting!r} does not go with the method {method.name}, which has no backward pass",
         )
     if carry:
         raise _error(
             config,
-            f"{wanted!r} does not go with a step for each window, which holds few activations anyway",
+            f"{setting!r} does not go with a step for each window, which holds few activations anyway",
         )
-    if wanted is not True:
-        return RematSpec(_found(config, wanted, dict(_inner(model))))
+    if setting is not True:
+        return RematSpec(_found(config, setting, dict(_inner(model))))
     segments = find_segments(model)
     if segments is not None:
         return RematSpec(segments=[segments])
@@ -230,9 +230,11 @@ def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
         if layer._layers
     ]
     if not blocks:
-        found = join_names([path for path, _ in _inner(model)])
+        layer_names = join_names([path for path, _ in _inner(model)])
         message = f"true, but {model.name} is no functional model, and has no blocks of layers; expected a pattern that"
-        raise _error(config, f"{message} is found in names of its layers: {found}")
+        raise _error(
+            config, f"{message} is found in names of its layers: {layer_names}"
+        )
     return RematSpec(blocks)
 
 
@@ -246,16 +248,18 @@ def reporting_nondeterminism(config: Config) -> Iterator[None]:
 
 
 def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:
-    found = {path: layer for path, layer in layers.items() if re.search(pattern, path)}
-    if not found:
+    matches = {
+        path: layer for path, layer in layers.items() if re.search(pattern, path)
+    }
+    if not matches:
         raise _error(
             config,
             f"'{pattern}', which is in no layer's name; the names are {join_names(list(layers))}",
         )
-    within = {id(inner) for layer in found.values() for _, inner in _inner(layer)}
+    inner_ids = {id(inner) for layer in matches.values() for _, inner in _inner(layer)}
     return list(
         {
-            id(layer): layer for layer in found.values() if id(layer) not in within
+            id(layer): layer for layer in matches.values() if id(layer) not in inner_ids
         }.values()
     )
 
@@ -298,15 +302,18 @@ def split_into_windows(config: Config, data: Data) -> Data:
         message = f"update: {part.arguments['update']} does not go with the data: {why}"
         raise InputError(format_error(part.place, part.path, message))
     feed = WindowSource(data.train, data.facts.input_shape[0] // window)
-    whole = data.sample
+    full_sample = data.sample
     weight = (
-        whole.weight
-        if whole.weight is None or whole.weight.ndim == 1
-        else whole.weight[:, :window]
+        full_sample.weight
+        if full_sample.weight is None or full_sample.weight.ndim == 1
+        else full_sample.weight[:, :window]
     )
-    starts = np.ones(len(whole.y), bool)
-    sample = whole._replace(
-        x=whole.x[:, :window], y=whole.y[:, :window], weight=weight, starts=starts
+    starts = np.ones(len(full_sample.y), bool)
+    sample = full_sample._replace(
+        x=full_sample.x[:, :window],
+        y=full_sample.y[:, :window],
+        weight=weight,
+        starts=starts,
     )
     return data._replace(
         train=feed, facts=_of_length(window, data.facts), sample=sample

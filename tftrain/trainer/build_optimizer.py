@@ -57,10 +57,10 @@ def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Opti
     part = part.with_steps(steps_per_epoch)
     chosen = part.arguments.get("learning_rate")
     with error_context(part, "optimizer"):
-        given = part.given | (
+        build_arguments = part.given | (
             {"learning_rate": 1.0} if isinstance(chosen, Component) else {}
         )
-        to_build = dataclasses.replace(part, given=given)
+        to_build = dataclasses.replace(part, given=build_arguments)
         optimizer = to_build.build()
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(
@@ -68,13 +68,13 @@ def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Opti
             )
         _refuse_what_the_step_does(part, optimizer)
         shares = _shares(part, names, optimizer)
-        own = _taken_rate(optimizer)
-        if isinstance(chosen, Component) and own != 1:
-            _refuse_schedule(part, own)
+        own_rate = _taken_rate(optimizer)
+        if isinstance(chosen, Component) and own_rate != 1:
+            _refuse_schedule(part, own_rate)
         _expect_own_rates(part, to_build.build, shares)
     return Optimizer(
         optimizer,
-        _rate(chosen) if isinstance(chosen, Component) else as_rate(own),
+        _rate(chosen) if isinstance(chosen, Component) else as_rate(own_rate),
         shares,
     )
 
@@ -92,42 +92,42 @@ def _refuse_what_the_step_does(part: Component, optimizer: Any) -> None:
             )
         )
     refused = arguments.arguments_of(part.kind, part.target).refused
-    found = [
+    settings = [
         name
         for name in refused
         if name != "ema_momentum" and getattr(optimizer, name, None)
     ]
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        found = ["loss_scale_factor"]
-    if found:
-        message = f"{part.name} gave a {type(optimizer).__name__} with {found[0]}, refused: {refused[found[0]]}"
+        settings = ["loss_scale_factor"]
+    if settings:
+        message = f"{part.name} gave a {type(optimizer).__name__} with {settings[0]}, refused: {refused[settings[0]]}"
         raise InputError(format_error(part.place, "optimizer", message))
 
 
 def _taken_rate(optimizer: Any) -> Any:
     """The optimizer's own rate, a number or a schedule; from here on it has a variable, which the step sets."""
-    own = optimizer._learning_rate
-    if isinstance(own, keras.Variable):
-        return float(own.numpy())
+    own_rate = optimizer._learning_rate
+    if isinstance(own_rate, keras.Variable):
+        return float(own_rate.numpy())
     rate = keras.Variable(
         0.0, trainable=False, name="learning_rate", aggregation="only_first_replica"
     )
     optimizer._learning_rate = rate
     optimizer._track_variable(rate)
     return (
-        own
-        if isinstance(own, keras.optimizers.schedules.LearningRateSchedule)
-        else lambda step: own()
+        own_rate
+        if isinstance(own_rate, keras.optimizers.schedules.LearningRateSchedule)
+        else lambda step: own_rate()
     )
 
 
-def _refuse_schedule(part: Component, own: Any) -> None:
+def _refuse_schedule(part: Component, own_rate: Any) -> None:
     """Of a user's optimizer that makes something else of its learning_rate, a schedule would be another one."""
-    if callable(own):
-        made = "holds a schedule of its own"
+    if callable(own_rate):
+        problem = "holds a schedule of its own"
     else:
-        made = f"makes {own:g} of a learning_rate of 1"
-    message = f"given a schedule, but {part.name} {made}; expected a number, "
+        problem = f"makes {own_rate:g} of a learning_rate of 1"
+    message = f"given a schedule, but {part.name} {problem}; expected a number, "
     message += "or an optimizer that takes the rate as it is"
     raise InputError(format_error(part.place, "optimizer.learning_rate", message))
 
@@ -160,10 +160,10 @@ def _rate(part: Component) -> Rate:
     ).items():  # all of them in steps by now
         if unordered(boundaries):
             raise InputError(format_error(part.place, path, unordered(boundaries)))
-    for own in reversed(user_components(part)):
-        if own.kind == "schedule":
-            with error_context(own, own.path):
-                try_rate(own.build())
+    for component in reversed(user_components(part)):
+        if component.kind == "schedule":
+            with error_context(component, component.path):
+                try_rate(component.build())
     with error_context(part, part.path):
         return as_rate(part.build())
 
@@ -187,7 +187,7 @@ def _shares(part: Component, names: Names, optimizer: Any) -> list[ParamOptions]
     if apart:
         _end_decay(part, optimizer)
     decayed = match_parameters(part, "optimizer.weight_decay_only", only, names)
-    found = [
+    options = [
         ParamOptions(
             1.0,
             (decay if index in decayed else 0.0)
@@ -199,13 +199,13 @@ def _shares(part: Component, names: Names, optimizer: Any) -> list[ParamOptions]
     for group in groups:
         for index, name in enumerate(names.trained):
             if re.search(group.only, name):
-                own = (
-                    found[index].weight_decay
+                own_decay = (
+                    options[index].weight_decay
                     if group.weight_decay is None
                     else group.weight_decay
                 )
-                found[index] = ParamOptions(group.rate, own)
-    return found
+                options[index] = ParamOptions(group.rate, own_decay)
+    return options
 
 
 def _end_decay(part: Component, optimizer: Any) -> None:

@@ -49,15 +49,15 @@ def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[
 
 def _of_every_run(log: Log) -> list[Probe]:
     axes = dict.fromkeys(ON_BOTH_AXES, log.histogram_axis)
-    wanted = [
+    requested = [
         (what, axis) for what in log.histograms for axis in axes.get(what, ["value"])
     ]
     counted = ("gradients", "log10")  # histograms of these come with the counts
     return [
-        gradient_counts(log10_histograms=counted in wanted),
+        gradient_counts(log10_histograms=counted in requested),
         weight_norms(),
         activation_stats(),
-        *(histograms(*one) for one in wanted if one != counted),
+        *(histograms(*pair) for pair in requested if pair != counted),
     ]
 
 
@@ -74,7 +74,7 @@ def _opened(
         expect_functions(probe, ("measure", "read"))
     measure, read = _measuring(probe.measure, indices, part), probe.read
     if part.target.startswith(BUILTIN_PREFIXES):
-        return Probe(measure, lambda found: _grouped(read(found)))
+        return Probe(measure, lambda measured: _grouped(read(measured)))
     with error_context(part, part.path):
         for name in _names_of(checked(read(trial(Probe(measure, read))))):
             if name in taken:
@@ -99,31 +99,31 @@ def _names_of(signals: LogData) -> list[str]:
     return [*signals.scalars, *signals.histograms]
 
 
-def checked(found: Any) -> LogData:
+def checked(data: Any) -> LogData:
     """What a user's probe read, as plain numbers and arrays; raises TypeError or ValueError."""
-    expect(found, LogData, "Signals(scalars, histograms) of tftrain.core.types")
+    expect(data, LogData, "Signals(scalars, histograms) of tftrain.core.types")
     for kind in ("scalars", "histograms"):
-        if not isinstance(getattr(found, kind), Mapping):
+        if not isinstance(getattr(data, kind), Mapping):
             raise TypeError(
-                f"its read gave {describe_result(getattr(found, kind))} as {kind}; expected a dict"
+                f"its read gave {describe_result(getattr(data, kind))} as {kind}; expected a dict"
             )
-    if found.images or found.texts:
+    if data.images or data.texts:
         raise ValueError(
             "its read gave images or texts; expected scalars and histograms (log.pictures are drawn)"
         )
-    for name in _names_of(found):
+    for name in _names_of(data):
         if not isinstance(name, str) or not name.strip("/ "):
             raise TypeError(
                 f"its read named a signal {name!r}; expected a text such as 'my_probe/all'"
             )
-    both = next((name for name in found.scalars if name in found.histograms), None)
-    if both is not None:
+    duplicate = next((name for name in data.scalars if name in data.histograms), None)
+    if duplicate is not None:
         raise ValueError(
-            f"its read gave '{both}' both as a scalar and as a histogram; expected two names"
+            f"its read gave '{duplicate}' both as a scalar and as a histogram; expected two names"
         )
-    scalars = {name: _number(name, value) for name, value in found.scalars.items()}
+    scalars = {name: _number(name, value) for name, value in data.scalars.items()}
     return LogData(
-        scalars, {name: _table(name, rows) for name, rows in found.histograms.items()}
+        scalars, {name: _table(name, rows) for name, rows in data.histograms.items()}
     )
 
 
@@ -182,12 +182,12 @@ def _disable_on_error(read: Callable, part: Component) -> Callable:
     """What cannot be read any more is told, and the run goes on without it."""
     failed: list[Exception] = []
 
-    def call(found: Any) -> LogData:
+    def call(measured: Any) -> LogData:
         if failed:
             return LogData()
         try:
             with error_context(part, part.path):
-                return _grouped(checked(read(found)))
+                return _grouped(checked(read(measured)))
         except (InputError, UserCodeError) as error:
             failed.append(error)
             warnings.warn(f"{error}\nso it is not measured any more", stacklevel=2)

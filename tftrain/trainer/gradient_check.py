@@ -50,27 +50,29 @@ def check_gradients(
         with error_context(config.model, "model"):
             _expect_equal_losses(config, objective, batch)
             draw = (samples, config.training.seed)
-            found = compare(
+            comparisons = compare(
                 objective,
                 batch,
                 names,
                 draw,
                 functools.partial(preserve_state, objective.model),
             )
-            wrong = [one.name for one in found if not one.agrees]
+            wrong = [
+                comparison.name for comparison in comparisons if not comparison.agrees
+            ]
             suspects = layers_after(objective, batch, wrong) if wrong else None
     examples = tf.nest.flatten(batch.x)[0].shape[0]
     head = f"a batch of {examples}, float64; numbers of large parameters drawn by seed {config.training.seed}"
-    agrees = not wrong and any(one.compared for one in found)
+    agrees = not wrong and any(comparison.compared for comparison in comparisons)
     return GradientCheck(
-        f"{head}\n\n{gradient_check_table(found, suspects, width)}", agrees
+        f"{head}\n\n{gradient_check_table(comparisons, suspects, width)}", agrees
     )
 
 
 @contextmanager
 def _float64() -> Iterator[None]:
     """Losses and arrays made inside are in float64; a policy for layers alone would leave losses in float32."""
-    before, policy = (
+    previous_floatx, policy = (
         keras.config.floatx(),
         keras.config.dtype_policy(),
     )  # which is made of floatx when first asked for
@@ -81,16 +83,16 @@ def _float64() -> Iterator[None]:
     try:
         yield
     finally:
-        keras.config.set_floatx(before)
+        keras.config.set_floatx(previous_floatx)
         keras.config.set_dtype_policy(policy)
         tf.config.optimizer.set_experimental_options({"remapping": remapping})
 
 
 def _expect_equal_losses(config: Config, objective: Objective, batch: Batch) -> None:
     """Where they differ by themselves, differences say nothing of a gradient."""
-    found = nondeterminism_message(objective, batch)
-    if found:
-        raise InputError(format_error(config.model.place, "model", found))
+    problem = nondeterminism_message(objective, batch)
+    if problem:
+        raise InputError(format_error(config.model.place, "model", problem))
 
 
 def _expect_float64(

@@ -225,7 +225,7 @@ _GROWN = 100.0  # times the median of the norms before: the gradient explodes
 
 def incident_report(
     trouble: BadStep,
-    found: FaultReport,
+    fault: FaultReport,
     table: TraceStats,
     config: Config,
     folder: Path,
@@ -235,7 +235,7 @@ def incident_report(
         trouble.message,
         time.strftime("%Y-%m-%d %H:%M:%S"),
         "",
-        *found.lines,
+        *fault.lines,
         "",
         "largest gradients:",
     ]
@@ -245,7 +245,7 @@ def incident_report(
     lines += [
         "",
         "what to try:",
-        *(f"  - {line}" for line in _advice(trouble, found, config)),
+        *(f"  - {line}" for line in _advice(trouble, fault, config)),
     ]
     return "\n".join([*lines, "", f"repeat this step: {replay_command(folder)}", ""])
 
@@ -257,7 +257,7 @@ def replay_command(folder: Path) -> str:
 def _history(rows: Rows) -> list[str]:
     """The course of loss and gradient norm over the steps before."""
     steps = len(rows["loss"])
-    said = [f"the {steps} steps before:" if steps > 1 else "the step before:"]
+    lines = [f"the {steps} steps before:" if steps > 1 else "the step before:"]
     for name, label in (
         ("loss", "loss"),
         ("grad_norm", "gradient norm"),
@@ -268,40 +268,40 @@ def _history(rows: Rows) -> list[str]:
         ):
             continue
         last = ", ".join(f"{value:.3g}" for value in rows[name][-_LAST:])
-        said.append(f"  {label}: median {np.median(rows[name]):.3g}, last {last}")
-    return said
+        lines.append(f"  {label}: median {np.median(rows[name]):.3g}, last {last}")
+    return lines
 
 
-def _advice(trouble: BadStep, found: FaultReport, config: Config) -> list[str]:
-    said = []
-    if found.data:
-        said.append(
+def _advice(trouble: BadStep, fault: FaultReport, config: Config) -> list[str]:
+    advice = []
+    if fault.data:
+        advice.append(
             "look at the data and its preprocessing; training.on_nonfinite: skip leaves such batches out"
         )
-    if found.weights:
-        said.append(
+    if fault.weights:
+        advice.append(
             "the weights were spoiled before this step: start again, or from an earlier checkpoint"
         )
-    if found.own:
-        said.append(
-            f"look in {found.own} for log(0), sqrt(0) and its slope, x / 0, exp of large numbers"
+    if fault.own:
+        advice.append(
+            f"look in {fault.own} for log(0), sqrt(0) and its slope, x / 0, exp of large numbers"
         )
-    if found.data or found.weights:
-        return said
+    if fault.data or fault.weights:
+        return advice
     norms = trouble.rows["grad_norm"][:-1]
     usual = (
         float(np.median(norms[np.isfinite(norms)])) if np.isfinite(norms).any() else 1.0
     )
-    if not found.own or _exploding(trouble.rows["grad_norm"], usual):
-        said.append(_clip_advice(usual, config))
-        said.append(
+    if not fault.own or _exploding(trouble.rows["grad_norm"], usual):
+        advice.append(_clip_advice(usual, config))
+        advice.append(
             f"a lower optimizer.learning_rate; at this step it was {trouble.rows['learning_rate'][-1]:.3g}"
         )
     if config.training.precision == "mixed_float16":
-        said.append(
+        advice.append(
             "training.precision: mixed_bfloat16, whose range is that of float32; or float32"
         )
-    return said
+    return advice
 
 
 def _exploding(norms: np.ndarray, usual: float) -> bool:

@@ -47,17 +47,17 @@ def inspect_model(config: Config, trained: Path | None = None) -> str:
 
 def _restore(checkpoints: CheckpointManager, trained: Path) -> None:
     try:
-        found = checkpoints.restore_latest()
+        step = checkpoints.restore_latest()
     except ValueError as error:
         raise InputError(f"cannot look at {trained}: {error}") from None
-    if found is None:
+    if step is None:
         raise InputError(printable(f"cannot look at {trained}: it holds no checkpoint"))
 
 
 def _model(model: object, table: TraceStats) -> str:
     """Each layer where it is first called, with the sizes of its parameters, and at the end all of them together."""
     names, counts, trained = names_by_id(model), {}, {}
-    within = {id(variable) for variable in model.trainable_variables}
+    trained_ids = {id(variable) for variable in model.trainable_variables}
     for variable in parameters(model):
         row = table.layer_of(names[id(variable)])
         owner, size = (
@@ -65,7 +65,9 @@ def _model(model: object, table: TraceStats) -> str:
             int(tf.size(variable.value)),
         )
         counts[owner] = counts.get(owner, 0) + size
-        trained[owner] = trained.get(owner, 0) + (size if id(variable) in within else 0)
+        trained[owner] = trained.get(owner, 0) + (
+            size if id(variable) in trained_ids else 0
+        )
     rows = [
         (
             row.name,

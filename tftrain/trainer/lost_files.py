@@ -42,12 +42,14 @@ def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list
         files = [
             path for path in events.glob(f"{EVENTS}*") if not path.name.endswith(ENDING)
         ]
-        shown = max(map(last_event_step, files), default=0)
-        if not shown:
+        last_shown = max(map(last_event_step, files), default=0)
+        if not last_shown:
             lines.append(
                 f"the event file in {events} is lost: TensorBoard shows no curves of it up to step {start}"
             )
-        elif shown < point and events == folder:
+        elif last_shown < point and events == folder:
             lacking = f"TensorBoard lacks the points to step {point}"
-            lines.append(f"the event files in {events} end at step {shown}: {lacking}")
+            lines.append(
+                f"the event files in {events} end at step {last_shown}: {lacking}"
+            )
     return lines

@@ -66,8 +66,8 @@ def keep_whole(model: keras.Model, x: Tree, large: Mapping[str, Whole]) -> bool:
         if inputs is None:
             tell_rounded(name, f"the model's Input '{tensor.name}' is {tensor.dtype}")
             continue
-        for one in inputs:
-            _retype(one)
+        for input_ in inputs:
+            _retype(input_)
         changed = True
     return changed
 
@@ -100,13 +100,13 @@ def _identifier_inputs(model: keras.Model, tensor: Any) -> list[Any] | None:
         for node in (
             operation._inbound_nodes
         ):  # there is no public way to ask what a tensor goes into
-            if not any(one is tensor for one in node.input_tensors):
+            if not any(input_tensor is tensor for input_tensor in node.input_tensors):
                 continue
             is_used = True
-            more = _inputs_within(model, operation, node, tensor)
-            if more is None:
+            nested = _inputs_within(model, operation, node, tensor)
+            if nested is None:
                 return None
-            inputs += more
+            inputs += nested
     return inputs if is_used else None
 
 
@@ -116,7 +116,11 @@ def _inputs_within(
     kind = type(operation).__name__
     if isinstance(operation, keras.Model):
         inner = operation.inputs[
-            next(place for place, one in enumerate(node.input_tensors) if one is tensor)
+            next(
+                place
+                for place, candidate in enumerate(node.input_tensors)
+                if candidate is tensor
+            )
         ]
         return (
             _identifier_inputs(operation, inner)
@@ -124,8 +128,14 @@ def _inputs_within(
             else []
         )
     if kind in _PASSING:
-        within = [_identifier_inputs(model, output) for output in node.output_tensors]
-        return None if None in within else [one for inputs in within for one in inputs]
+        inputs_of_outputs = [
+            _identifier_inputs(model, output) for output in node.output_tensors
+        ]
+        return (
+            None
+            if None in inputs_of_outputs
+            else [candidate for inputs in inputs_of_outputs for candidate in inputs]
+        )
     is_cast = kind == "Cast" and not keras.backend.is_float_dtype(
         node.output_tensors[0].dtype
     )

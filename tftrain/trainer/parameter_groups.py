@@ -18,13 +18,13 @@ def match_parameters(
 
     Raises InputError, with the place of the part and the key path of the pattern, where it is in none of their names.
     """
-    found = [
+    matches = [
         index
         for index, name in enumerate(names.trained)
         if pattern is None or re.search(pattern, name)
     ]
-    if found:
-        return found
+    if matches:
+        return matches
     frozen = [name for name in names.frozen if re.search(pattern, name)]
     if frozen:
         missed = f"only in names of frozen parameters ({join_names(frozen)}); those that are trained"

@@ -78,21 +78,26 @@ class PlotContextFactory:
         """The run as it is now, after so many steps."""
         return RunSnapshot(self, step, history)
 
-    def examples(self, most: int) -> Batch:
+    def examples(self, max_examples: int) -> Batch:
         """The first training examples, of the batches that are held."""
         parts = [
             [None if part is None else tf.nest.flatten(part) for part in batch]
             for batch in self._batches
         ]
         joined = []
-        for whole, *pieces in zip(self.batch, *parts, strict=True):
+        for first_part, *pieces in zip(self.batch, *parts, strict=True):
             flat = (
                 None
-                if whole is None
-                else [np.concatenate(leaf)[:most] for leaf in zip(*pieces, strict=True)]
+                if first_part is None
+                else [
+                    np.concatenate(leaf)[:max_examples]
+                    for leaf in zip(*pieces, strict=True)
+                ]
             )
             joined.append(
-                None if whole is None else tf.nest.pack_sequence_as(whole, flat)
+                None
+                if first_part is None
+                else tf.nest.pack_sequence_as(first_part, flat)
             )
         return Batch(*joined)
 
@@ -105,17 +110,19 @@ class PlotContextFactory:
             replication.first_of(objective.model.variables[0].value),
         ):
             pieces = [_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)]
-            found = [
+            probabilities = [
                 objective.probabilities(objective.model(piece, training=False))
                 for piece in pieces
             ]
-        return np.concatenate([np.asarray(tf.cast(one, tf.float32)) for one in found])
+        return np.concatenate(
+            [np.asarray(tf.cast(part, tf.float32)) for part in probabilities]
+        )
 
     def gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Of the first batch, as the next step would find them: before the transforms, and after."""
         with self._beside():
-            found = self._gradients(self._tensors)
-        raw, clipped = (list(map(np.asarray, grads)) for grads in found)
+            computed = self._gradients(self._tensors)
+        raw, clipped = (list(map(np.asarray, grads)) for grads in computed)
         return raw, clipped
 
     def loss(self, values: list[np.ndarray]) -> float:
@@ -147,8 +154,8 @@ class PlotContextFactory:
         """The gradients of `core.lags.gradients_through_time`, of the first batch."""
         with self._beside():
             return {
-                name: np.asarray(tf.cast(found, tf.float32))
-                for name, found in self._reaching().items()
+                name: np.asarray(tf.cast(gradient, tf.float32))
+                for name, gradient in self._reaching().items()
             }
 
     @contextlib.contextmanager
@@ -252,10 +259,10 @@ class RunSnapshot:
 
     @functools.cached_property
     def params(self) -> list[np.ndarray]:
-        found = [np.array(param.numpy()) for param in self._scenes.objective.params]
-        for values in found:
+        arrays = [np.array(param.numpy()) for param in self._scenes.objective.params]
+        for values in arrays:
             values.flags.writeable = False  # all pictures of a step share them
-        return found
+        return arrays
 
     @property
     def raw(self) -> list[np.ndarray]:

@@ -60,13 +60,14 @@ def expect_plain_training(part: ComponentLike, model: keras.Model) -> None:
         model.loss is None
         or part.target == "tftrain.models.serialization:load_saved_model"
     ):
-        given = [
+        compiled_with = [
             name
             for name in ("loss", "optimizer", "metrics")
             if (model.get_compile_config() or {}).get(name)
         ]
         warnings.warn(
-            f"the model comes compiled with {', '.join(given)}, which are not used here: those of the config are",
+            f"the model comes compiled with {', '.join(compiled_with)}, which are not used here: "
+            "those of the config are",
             stacklevel=2,
         )
         return
@@ -113,8 +114,10 @@ def _not_adapted(layer: Any) -> str | None:
             or not np.any(layer.adapt_mean)
             and np.all(np.equal(layer.adapt_variance, 1))
         )
-        told = f"was never adapted, so it changes nothing; {where}, give it mean and variance, or write data: "
-        return told + "{preprocess: standardize} in its place" if is_identity else None
+        problem = f"was never adapted, so it changes nothing; {where}, give it mean and variance, or write data: "
+        return (
+            problem + "{preprocess: standardize} in its place" if is_identity else None
+        )
     if isinstance(layer, keras.layers.Discretization):
         return (
             None

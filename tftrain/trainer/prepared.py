@@ -70,11 +70,11 @@ class PreparedModel(keras.Model):
     def call(self, x: Tree, training: bool = False) -> Any:
         return self.network(self.prepare(x), training=training)
 
-    def predict(self, x: Any, *given: Any, **named: Any) -> Any:
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Predict as `keras.Model.predict` does, which would round float64 before it is prepared."""
         arrays = _arrays_of(x)
         if arrays is None:
-            return super().predict(x, *given, **named)
+            return super().predict(x, *args, **kwargs)
         pieces = [
             tf.nest.map_structure(np.asarray, self.prepare(piece))
             for piece in _pieces(arrays)
@@ -82,7 +82,7 @@ class PreparedModel(keras.Model):
         prepared = tf.nest.map_structure(
             lambda *leaves: np.concatenate(leaves), *pieces
         )
-        return self.network.predict(prepared, *given, **named)
+        return self.network.predict(prepared, *args, **kwargs)
 
     def evaluate(
         self,
@@ -119,10 +119,10 @@ def _as_in_training(x: Tree, specs: Tree) -> Tree:
     """The features with the names, the shapes and the types of floats that the data of the run has."""
     if not isinstance(specs, Mapping):
         return _feature("x", x, specs)
-    given = list(x) if isinstance(x, Mapping) else []
-    missing = [name for name in specs if name not in given]
+    names = list(x) if isinstance(x, Mapping) else []
+    missing = [name for name in specs if name not in names]
     if missing:
-        what = f"x has no feature '{missing[0]}'" if given else "x is no dict"
+        what = f"x has no feature '{missing[0]}'" if names else "x is no dict"
         raise ValueError(
             f"{what}; expected a dict of {', '.join(specs)}, as the data of the run has them"
         )
@@ -131,8 +131,8 @@ def _as_in_training(x: Tree, specs: Tree) -> Tree:
     }
 
 
-def _feature(name: str, given: Any, spec: tf.TensorSpec) -> tf.Tensor:
-    values = given if tf.is_tensor(given) else tf.convert_to_tensor(np.asarray(given))
+def _feature(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
+    values = value if tf.is_tensor(value) else tf.convert_to_tensor(np.asarray(value))
     if values.shape.rank is not None:
         if (
             values.shape.rank
@@ -144,9 +144,11 @@ def _feature(name: str, given: Any, spec: tf.TensorSpec) -> tf.Tensor:
             )  # Keras makes [examples, 1] of single numbers
         if not values.shape.rank or not values.shape[1:].is_compatible_with(spec.shape):
             expected = ["examples", *spec.shape]
-            shown = ", ".join("any" if size is None else str(size) for size in expected)
+            expected_shape = ", ".join(
+                "any" if size is None else str(size) for size in expected
+            )
             raise ValueError(
-                f"{name} has the shape {values.shape.as_list()}; expected [{shown}], as in training"
+                f"{name} has the shape {values.shape.as_list()}; expected [{expected_shape}], as in training"
             )
     numbers = (
         values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool
@@ -216,7 +218,7 @@ def restore_learned(
         return
     try:
         _read_learned(
-            file, folder, [one.step for one in chain.fitted[1::2]]
+            file, folder, [fitted.step for fitted in chain.fitted[1::2]]
         )  # every other one is a cast
     except ValueError:
         with suppress(TypeError):  # a state that is no numbers was never written
@@ -241,7 +243,7 @@ def read_prepared(
 def _learned(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
     """The file of what the preprocessing learned; raises TypeError for a state that is no numbers."""
     arrays: list[np.ndarray] = []
-    states = [_described(one.state, arrays) for one in chain.fitted]
+    states = [_described(fitted.state, arrays) for fitted in chain.fitted]
     features, target = example
     is_dict = isinstance(features, Mapping)
     described = (
@@ -267,7 +269,7 @@ def _read_learned(
     try:
         with np.load(_stored(file, folder), allow_pickle=False) as held:
             description = json.loads(str(held[_DESCRIPTION]))
-            states = [_rebuilt(one, held) for one in description["states"]]
+            states = [_rebuilt(saved, held) for saved in description["states"]]
         fitted = _chain_of(steps, states)
         features, target = (
             description["features"],
@@ -275,7 +277,7 @@ def _read_learned(
         )
         is_dict = isinstance(features, dict)
         specs = (
-            {name: tf.TensorSpec(*one) for name, one in features.items()}
+            {name: tf.TensorSpec(*saved) for name, saved in features.items()}
             if is_dict
             else tf.TensorSpec(*features)
         )
@@ -291,7 +293,9 @@ def _stored(file: Path, folder: Path) -> io.BytesIO:
     """The content of a file whose arrays take no more memory than the file, for they are not compressed."""
     content = io.BytesIO(read_bytes(file, root=folder, limit=MAX_ARRAY_BYTES))
     with zipfile.ZipFile(content) as archive:
-        if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+        if any(
+            entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()
+        ):
             raise ValueError("its arrays are compressed")
     return content
 
@@ -335,8 +339,8 @@ def _described(state: Any, arrays: list[np.ndarray]) -> Any:
 def _rebuilt(described: Any, held: Mapping[str, np.ndarray]) -> Any:
     [(kind, value)] = described.items()
     if kind == "dict":
-        return {key: _rebuilt(one, held) for key, one in value.items()}
+        return {key: _rebuilt(item, held) for key, item in value.items()}
     if kind in ("list", "tuple"):
-        parts = [_rebuilt(one, held) for one in value]
+        parts = [_rebuilt(item, held) for item in value]
         return tuple(parts) if kind == "tuple" else parts
     return held[str(value)] if kind == "array" else value

@@ -85,12 +85,12 @@ def replay_step(config: Config, folder: Path) -> Replay:
         raise InputError(str(error)) from None
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
     table = summarize(passes(run.objective, batch, scale, run.state.carry))
-    found = _repeated(run, batch)
-    different = _different(recorded, found)
+    numbers_now = _repeated(run, batch)
+    different = _different(recorded, numbers_now)
     lines = [
         *locate_fault(table, map_leaves(np.asarray, batch)).lines,
         "",
-        _verdict(found, different),
+        _verdict(numbers_now, different),
     ]
     return Replay(
         "\n".join([forward_text(table), backward_text(table), *lines]), not different
@@ -113,11 +113,11 @@ def _repeated(run: RunContext, batch: Batch) -> dict[str, float]:
     """The numbers of the step."""
     feed = _OneBatch(batch, _batch_spec(run.data.train))
     with strategy_scope(run.strategy):
-        made = {
+        steps_made = {
             "executor": run.programs.executor,
             "jit_compile": run.config.training.jit_compile,
         }
-        programs = CompiledSteps(run.state, run.recipe, feed, **made)
+        programs = CompiledSteps(run.state, run.recipe, feed, **steps_made)
         rows = programs.run(feed.serve(0, 1), [Segment(1, POINT)]).rows
     [line] = signal_lines(
         rows, int(run.state.step.numpy()), parameter_names(run.state.model)
@@ -152,10 +152,10 @@ class _OneBatch:
 
 def _batch_spec(feed: BatchSource) -> Batch:
     """The shapes and types of a batch as the graph of the step knows them."""
-    shown: list[Any] = []
+    sample: list[Any] = []
 
     def look(handle: Tree) -> Tensor:
-        shown.append(
+        sample.append(
             map_leaves(
                 lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype),
                 feed.batch(handle, tf.constant(0)),
@@ -164,15 +164,21 @@ def _batch_spec(feed: BatchSource) -> Batch:
         return tf.constant(0)
 
     tf.function(look, [feed.signature], autograph=False).get_concrete_function()
-    return shown[0]
+    return sample[0]
 
 
-def _different(recorded: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
+def _different(
+    recorded: Mapping[str, float], numbers_now: Mapping[str, float]
+) -> list[str]:
     """What is not the same float32; numbers that only one of both has are different too."""
     names = [
-        name for name in recorded.keys() | found.keys() if name not in _OF_THE_HOST
+        name
+        for name in recorded.keys() | numbers_now.keys()
+        if name not in _OF_THE_HOST
     ]
-    pairs = {name: (recorded.get(name), found.get(name)) for name in sorted(names)}
+    pairs = {
+        name: (recorded.get(name), numbers_now.get(name)) for name in sorted(names)
+    }
     return [
         f"{printable(name)}: recorded {_shown(a)}, now {_shown(b)}"
         for name, (a, b) in pairs.items()
@@ -191,11 +197,15 @@ def _shown(value: float | None) -> str:
     return "nothing" if value is None else f"{float(value):.9g}"
 
 
-def _verdict(found: Mapping[str, float], different: list[str]) -> str:
-    head = f"loss {found['loss']:.9g}, gradient norm {found['grad_norm']:.9g}"
+def _verdict(numbers_now: Mapping[str, float], different: list[str]) -> str:
+    head = (
+        f"loss {numbers_now['loss']:.9g}, gradient norm {numbers_now['grad_norm']:.9g}"
+    )
     if not different:
         return f"{head}: the same as recorded"
-    more = [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
+    others_differ = (
+        [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
+    )
     return "\n  ".join(
-        [f"{head}: not the same as recorded", *different[:_SHOWN], *more]
+        [f"{head}: not the same as recorded", *different[:_SHOWN], *others_differ]
     )

@@ -56,10 +56,10 @@ def write(
     results: Results,
     steps: int,
     stopped: str | None,
-    more: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write `results.json`, with what `more` tells of the run, such as its seconds."""
-    summary = {"steps": steps, "stopped": stopped, **more, **results}
+    summary = {"steps": steps, "stopped": stopped, **facts, **results}
     atomic_files.write_text(
         folder / run_dir.RESULTS, json.dumps(summary, indent=1) + "\n"
     )

@@ -55,18 +55,18 @@ def config_changed(folder: Path, config: Config, allow: bool) -> bool:
     if not saved.is_file():
         return False
     try:
-        before = validate(read_config(saved), saved.stem)
+        old_config = validate(read_config(saved), saved.stem)
     except ConfigError:  # written by another version, or by hand
-        found, matter = ["its saved config can no longer be read"], True
+        changes, matter = ["its saved config can no longer be read"], True
     else:
-        found = config_diff(before, config)
-        matter = any(not _harmless(line.partition(":")[0], config) for line in found)
+        changes = config_diff(old_config, config)
+        matter = any(not _harmless(line.partition(":")[0], config) for line in changes)
     if matter and not allow:
         raise RunFolderError(
             f"run folder {folder}: the config has changed; give --allow-changes to go on with it",
-            found,
+            changes,
         )
-    for line in found:
+    for line in changes:
         say(f"changed since the last session: {line}")
     return matter
 
@@ -82,7 +82,7 @@ def _harmless(path: str, config: Config) -> bool:
 
 
 def _within(path: str, paths: tuple[str, ...]) -> bool:
-    return any(path == one or path.startswith(f"{one}.") for one in paths)
+    return any(path == parent or path.startswith(f"{parent}.") for parent in paths)
 
 
 def _heeds_training(config: Config) -> bool:

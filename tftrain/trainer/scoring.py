@@ -131,20 +131,20 @@ def _from_logits(
 ) -> bool:
     """Whether the outputs are logits: as the config says, else as the model's ending tells."""
     part = config.loss
-    asked = part.given.get("from_logits", "auto")
+    setting = part.given.get("from_logits", "auto")
     if (
         loss_kind(part.target).of_probabilities
         and not takes_logits
         and ending.logits
         and ending.outside
     ):
-        told = f"{part.name} compares probabilities, but the model's outputs are none: {ending.why}"
+        problem = f"{part.name} compares probabilities, but the model's outputs are none: {ending.why}"
         raise InputError(
             format_error(
-                part.place, "loss", f"{told}; end the model in softmax or sigmoid"
+                part.place, "loss", f"{problem}; end the model in softmax or sigmoid"
             )
         )
-    if asked == "auto":
+    if setting == "auto":
         used = takes_logits and (part.target != AUTO or data.facts.classes)
         if used and not ending.certain:
             taken = "logits" if ending.logits else "probabilities"
@@ -156,15 +156,15 @@ def _from_logits(
         return ending.logits
     clash = None
     if ending.activation != "linear" or ending.outside:
-        clash = logits_clash(ending.activation, asked)
+        clash = logits_clash(ending.activation, setting)
     is_scaled = (
         loss_kind(part.target).compares == "rows" and not ending.negative
     )  # Keras divides rows by their sum
-    if clash is None and asked is False and ending.outside and not is_scaled:
+    if clash is None and setting is False and ending.outside and not is_scaled:
         clash = f"given false, but the model's outputs are no probabilities: {ending.why}; write from_logits: true"
     if clash:
         raise InputError(format_error(part.place, "loss.from_logits", clash))
-    return asked
+    return setting
 
 
 def _expect_ranked(config: Config, ending: Ending) -> None:
@@ -177,9 +177,9 @@ def _expect_ranked(config: Config, ending: Ending) -> None:
         return
     for part in config.metrics:
         if metrics.ranks(part.target):
-            told = f"{part.name} goes through thresholds from 0 to 1, and beside {config.loss.name} the outputs are no "
-            told += "probabilities; end the model in sigmoid, or write loss: binary_crossentropy"
-            raise InputError(format_error(part.place, "metrics", told))
+            problem = f"{part.name} goes through thresholds from 0 to 1, and beside {config.loss.name} the outputs are "
+            problem += "no probabilities; end the model in sigmoid, or write loss: binary_crossentropy"
+            raise InputError(format_error(part.place, "metrics", problem))
 
 
 def _try_loss(loss: Callable, part: Component, y: Any, outputs: tf.Tensor) -> None:
@@ -217,9 +217,9 @@ def _to_metrics(
     compared = _compared(config, data, outputs)
     if compared.classes is not None:
         return losses.to_probabilities(logits and metrics.are_scores(compared), outputs)
-    asked = config.metrics if config.metrics != "auto" else []
+    requested = config.metrics if config.metrics != "auto" else []
     if not logits or not any(
-        metrics.needs_probabilities(metric.target) for metric in asked
+        metrics.needs_probabilities(metric.target) for metric in requested
     ):
         return unchanged
     return losses.to_probabilities(

@@ -97,10 +97,10 @@ def handling_signals() -> Iterator[SignalState]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     taken = {
         number: answer
-        for number, answer in before.items()
+        for number, answer in handlers.items()
         if answer not in (signal.SIG_IGN, None)
     }
     fatal = {number for number, answer in taken.items() if answer is signal.SIG_DFL}
@@ -232,9 +232,9 @@ def watched(fatal: Collection[int] | None = None) -> Iterator[Watch]:
         yield _watch or Watch(())
         return
     watch = Watch(fatal)
-    before = signal.set_wakeup_fd(watch.descriptor, warn_on_full_buffer=False)
-    if before != -1:
-        signal.set_wakeup_fd(before)
+    old_descriptor = signal.set_wakeup_fd(watch.descriptor, warn_on_full_buffer=False)
+    if old_descriptor != -1:
+        signal.set_wakeup_fd(old_descriptor)
         yield watch
         return
     _watch = watch

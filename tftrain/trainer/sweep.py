@@ -90,12 +90,12 @@ class Sweep:
             self.rows.append(row)
 
     def _one(self, trial: Trial, config: Config, folder: Path) -> SweepResult:
-        began, start = time.time(), time.monotonic()
+        start_time, start = time.time(), time.monotonic()
         outcome, failed = Outcome(), None
         try:
-            found = self._train(config, folder)
-            outcome.results, outcome.step = found.results, found.last_step()
-            failed = found.stopped if found.failed else None
+            result = self._train(config, folder)
+            outcome.results, outcome.step = result.results, result.last_step()
+            failed = result.stopped if result.failed else None
         except (
             InputError,
             UserCodeError,
@@ -108,7 +108,7 @@ class Sweep:
         if folder.is_dir():
             outcome.succeeded = failed is None
             write_hparams(
-                folder, self._entry(trial, config, outcome.results), outcome, began
+                folder, self._entry(trial, config, outcome.results), outcome, start_time
             )
         return SweepResult(
             trial, folder, outcome.results, failed, time.monotonic() - start
@@ -116,34 +116,41 @@ class Sweep:
 
     def _entry(self, trial: Trial, config: Config, results: Results) -> SweepHparams:
         """The settings of a run, those that differ in the sweep as numbers, where all of them are."""
-        found, choices = flat_hparams(config), {}
+        settings, choices = flat_hparams(config), {}
         for key, value in trial.values.items():
-            written = list(dict.fromkeys(one.values[key] for one in self._trials))
-            read = [read_scalar(one) for one in written]
+            written = list(dict.fromkeys(item.values[key] for item in self._trials))
+            read = [read_scalar(item) for item in written]
             plain = all(
-                isinstance(one, (int, float)) and not isinstance(one, bool)
-                for one in read
+                isinstance(item, (int, float)) and not isinstance(item, bool)
+                for item in read
             )
             choices[key] = list(map(float, read)) if plain else written
-            found[key] = choices[key][written.index(value)]
-        return SweepHparams(found, choices, _tags(results))
+            settings[key] = choices[key][written.index(value)]
+        return SweepHparams(settings, choices, _tags(results))
 
 
 def table(rows: Sequence[SweepResult]) -> Table:
     """The runs, the best first by the first metric and then the loss; those that failed last."""
-    done = next((row for row in rows if row.results), None)
-    split = next((one for one in ASKED if done and one in done.results), "train")
-    scored = list(done.results[split]) if done else []
+    best_known = next((row for row in rows if row.results), None)
+    split = next(
+        (
+            candidate
+            for candidate in ASKED
+            if best_known and candidate in best_known.results
+        ),
+        "train",
+    )
+    scored = list(best_known.results[split]) if best_known else []
     first = next((name for name in scored if name != "loss"), "loss")
     keys = list(rows[0].trial.values) if rows else []
-    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    text_table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for key in keys:
-        found.add_column(shortest(key, keys), justify="right")
+        text_table.add_column(shortest(key, keys), justify="right")
     for name in scored:
-        found.add_column(f"{split} {name}", justify="right")
-    found.add_column("seconds", justify="right")
+        text_table.add_column(f"{split} {name}", justify="right")
+    text_table.add_column("seconds", justify="right")
     for name in ("", "run"):
-        found.add_column(name)
+        text_table.add_column(name)
 
     def rank(row: SweepResult) -> tuple[bool, float, float]:
         value, loss = (
@@ -162,15 +169,15 @@ def table(rows: Sequence[SweepResult]) -> Table:
             else "-"
             for name in scored
         ]
-        ended = "failed" if row.failed else "done"
-        found.add_row(
+        status = "failed" if row.failed else "done"
+        text_table.add_row(
             *row.trial.values.values(),
             *figures,
             f"{row.seconds:.1f}",
-            ended,
+            status,
             row.folder.name,
         )
-    return found
+    return text_table
 
 
 def _tags(results: Results) -> list[str]:
@@ -217,8 +224,8 @@ def expand_grid(settings: Sequence[str]) -> list[Trial]:
         read = list(map(_meaning, values))
         twice = next(
             (
-                one
-                for one, value in zip(values, read, strict=True)
+                candidate
+                for candidate, value in zip(values, read, strict=True)
                 if read.count(value) > 1
             ),
             None,
@@ -256,7 +263,7 @@ def _meaning(text: str) -> Any:
 
 def _plain(node: Node) -> Any:
     if isinstance(node.value, dict):
-        return {key: _plain(one) for key, (_, one) in node.value.items()}
+        return {key: _plain(item) for key, (_, item) in node.value.items()}
     if isinstance(node.value, list):
         return list(map(_plain, node.value))
     return (
@@ -266,7 +273,7 @@ def _plain(node: Node) -> Any:
 
 def split_values(text: str) -> list[str]:
     """The values between commas, but not those within brackets, braces or quotes."""
-    found, start, depth, quote = [], 0, 0, ""
+    values, start, depth, quote = [], 0, 0, ""
     for place, letter in enumerate(text):
         if quote:
             quote = "" if letter == quote else quote
@@ -275,17 +282,22 @@ def split_values(text: str) -> list[str]:
         elif letter in _QUOTES and depth:
             quote = letter
         elif letter == "," and not depth:
-            found.append(text[start:place].strip())
+            values.append(text[start:place].strip())
             start = place + 1
         depth += not quote and ((letter in _OPENING) - (letter in _CLOSING))
-    return [*found, text[start:].strip()]
+    return [*values, text[start:].strip()]
 
 
 def shortest(key: str, keys: typing.Iterable[str]) -> str:
     """The end of a key path, as long as it takes to tell it from the others."""
-    parts, others = key.split("."), [one.split(".") for one in keys if one != key]
+    parts, other_keys = (
+        key.split("."),
+        [other_parts.split(".") for other_parts in keys if other_parts != key],
+    )
     for length in range(1, len(parts) + 1):
-        if not any(one[-length:] == parts[-length:] for one in others):
+        if not any(
+            other_parts[-length:] == parts[-length:] for other_parts in other_keys
+        ):
             return ".".join(parts[-length:])
     return key
 
@@ -297,9 +309,9 @@ def _flag(key: str, value: str) -> str:
     for length, name in enumerate(key.split("."), 1):
         record = next(
             (
-                one
-                for one, _ in map(unwrap_annotated, union_members(hint))
-                if dataclasses.is_dataclass(one)
+                member
+                for member, _ in map(unwrap_annotated, union_members(hint))
+                if dataclasses.is_dataclass(member)
             ),
             None,
         )

@@ -38,46 +38,46 @@ from tftrain.runtime.names import join_names, with_article
 _ROUNDINGS = 100  # that may differ between two passes, as of sums in another order
 
 
-def describe_result(found: Any) -> str:
+def describe_result(value: Any) -> str:
     """What a user's function returned, in the words of a message."""
-    if found is None:
+    if value is None:
         return "nothing (None)"
-    if isinstance(found, str):
-        return f"the text {found[:60]!r}"
-    if isinstance(found, tf.IndexedSlices):
+    if isinstance(value, str):
+        return f"the text {value[:60]!r}"
+    if isinstance(value, tf.IndexedSlices):
         return "a tf.IndexedSlices"
-    if tf.is_tensor(found):
+    if tf.is_tensor(value):
         return with_article(
-            f"{found.dtype.name} tensor of the shape {list(found.shape)}"
+            f"{value.dtype.name} tensor of the shape {list(value.shape)}"
         )
-    if isinstance(found, (tuple, list)):
-        return f"a {type(found).__name__} of {len(found)}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
     return (
-        f"{found}"
-        if isinstance(found, (bool, int, float))
-        else with_article(type(found).__name__)
+        f"{value}"
+        if isinstance(value, (bool, int, float))
+        else with_article(type(value).__name__)
     )
 
 
-def expect(found: Any, record: type, expected: str) -> None:
+def expect(value: Any, record: type, expected: str) -> None:
     """Refuse what is of another type."""
-    if not isinstance(found, record):
-        raise TypeError(f"gave {describe_result(found)}; expected {expected}")
+    if not isinstance(value, record):
+        raise TypeError(f"gave {describe_result(value)}; expected {expected}")
 
 
-def try_rate(found: Any) -> None:
+def try_rate(value: Any) -> None:
     """One step's rate of what a user's part built: a Rate, a function of the step, or a number."""
-    if isinstance(found, Rate):
-        expect_functions(found, ("init", "update"))
-        state = _tensors(found.init())
-        given = found.update(state, tf.constant(0, tf.int64), tf.constant(1.0))
-        rate, after = _of_length(given, "(rate, state)")
+    if isinstance(value, Rate):
+        expect_functions(value, ("init", "update"))
+        state = _tensors(value.init())
+        result = value.update(state, tf.constant(0, tf.int64), tf.constant(1.0))
+        rate, next_state = _of_length(result, "(rate, state)")
         _expect_number(rate, "as the rate ")
-        _expect_same(state, after)
-    elif callable(found):
-        _expect_number(found(tf.constant(0.0)))
+        _expect_same(state, next_state)
+    elif callable(value):
+        _expect_number(value(tf.constant(0.0)))
     else:
-        _expect_number(found)
+        _expect_number(value)
 
 
 def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
@@ -115,15 +115,17 @@ def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
     return np.allclose(grouped, alone, rtol=1e-4, atol=1e-7)
 
 
-def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:
+def try_transform(transform: Any, params: Sequence[tf.Variable]) -> None:
     """One update of gradients that are zero."""
-    expect(found, Transform, "a Transform(init, update) of tftrain.core.types")
-    expect_functions(found, ("init", "update"))
-    state = _tensors(found.init(params))
-    given = found.update([tf.zeros(param.shape) for param in params], state, params)
-    grads, after, scalars = _of_length(given, "(grads, state, scalars)")
+    expect(transform, Transform, "a Transform(init, update) of tftrain.core.types")
+    expect_functions(transform, ("init", "update"))
+    state = _tensors(transform.init(params))
+    result = transform.update(
+        [tf.zeros(param.shape) for param in params], state, params
+    )
+    grads, next_state, scalars = _of_length(result, "(grads, state, scalars)")
     _expect_gradients(grads, params)
-    _expect_same(state, after)
+    _expect_same(state, next_state)
     if not isinstance(scalars, dict):
         raise TypeError(
             f"its update gave {describe_result(scalars)} as scalars; expected a dict of numbers"
@@ -136,33 +138,33 @@ def try_transform(found: Any, params: Sequence[tf.Variable]) -> None:
         _expect_number(value, f"as the scalar {name!r} ")
 
 
-def try_method(found: Any, objective: Objective, sample: Batch) -> None:
+def try_method(method: Any, objective: Objective, sample: Batch) -> None:
     """Traces one evaluation of a sample, which changes nothing."""
     expected = "an Evaluation(loss, grads, outputs) of tftrain.core.types"
-    if not callable(found):
+    if not callable(method):
         raise TypeError(
-            f"gave {describe_result(found)}; expected a function (objective, batch, carry) that gives {expected}"
+            f"gave {describe_result(method)}; expected a function (objective, batch, carry) that gives {expected}"
         )
-    given = []
+    results = []
 
     def evaluate(batch: Batch) -> int:
-        given.append(found(objective, batch, ()))
+        results.append(method(objective, batch, ()))
         return 0
 
     batch = _as_tensors(sample)
     tf.function(
         lambda: replication.run(evaluate, batch), autograph=False
     ).get_concrete_function()
-    if not isinstance(given[0], LossAndGrads):
+    if not isinstance(results[0], LossAndGrads):
         raise TypeError(
-            f"its function gave {describe_result(given[0])}; expected {expected}"
+            f"its function gave {describe_result(results[0])}; expected {expected}"
         )
-    _expect_number(given[0].loss, "as the loss ")
-    _expect_gradients(given[0].grads, objective.params)
+    _expect_number(results[0].loss, "as the loss ")
+    _expect_gradients(results[0].grads, objective.params)
 
 
 def try_probe(
-    found: Probe, objective: Objective, names: Sequence[str], sample: Batch
+    probe: Probe, objective: Objective, names: Sequence[str], sample: Batch
 ) -> Any:
     """What it measures of a sample, as a run would hand it to `read`; the model is called as in validation.
 
@@ -181,11 +183,11 @@ def try_probe(
             params,
             grads,
             grads,
-            [one / 1000 for one in params],
+            [param / 1000 for param in params],
             tuple(names),
             activations,
         )
-        return packing.packed(_measured(found.measure(moment)))
+        return packing.packed(_measured(probe.measure(moment)))
 
     with (
         preserve_state(objective.model),
@@ -196,8 +198,8 @@ def try_probe(
         return packing.each(*(part.numpy()[None] for part in traced()))[0]
 
 
-def _measured(found: Any) -> Tree:
-    for leaf in tf.nest.flatten(found):
+def _measured(measured: Any) -> Tree:
+    for leaf in tf.nest.flatten(measured):
         if (
             not tf.is_tensor(leaf)
             and not _is_numeric(leaf)
@@ -206,7 +208,7 @@ def _measured(found: Any) -> Tree:
             raise TypeError(
                 f"its measure gave {describe_result(leaf)}; expected tensors, in dicts, lists or tuples"
             )
-    return found
+    return measured
 
 
 def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
@@ -225,31 +227,33 @@ def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
         preserve_state(objective.model),
         replication.first_of(objective.model.variables[0].value),
     ):
-        both = tf.function(
+        two_passes = tf.function(
             lambda: [once(), once()], autograph=False
         ).get_concrete_function()
-        losses = [loss.numpy() for _ in range(2) for loss in both()]
+        losses = [loss.numpy() for _ in range(2) for loss in two_passes()]
         losses.append(
             tf.function(lambda: objective(batch)[0], autograph=False)().numpy()
         )
-        least, most = float(min(losses)), float(max(losses))
+        lowest, highest = float(min(losses)), float(max(losses))
         rounding = (
             _ROUNDINGS
             * float(np.finfo(losses[0].dtype).eps)
-            * max(abs(least), abs(most))
+            * max(abs(lowest), abs(highest))
         )
-        if not all(map(math.isfinite, losses)) or most - least <= rounding:
+        if not all(map(math.isfinite, losses)) or highest - lowest <= rounding:
             return None
         why = _drawing(objective.model, once)
-    shortest = [f"{one:.4g}" for one in (least, most)]
-    one, other = shortest if shortest[0] != shortest[1] else (repr(least), repr(most))
+    shortest = [f"{first:.4g}" for first in (lowest, highest)]
+    first, second = (
+        shortest if shortest[0] != shortest[1] else (repr(lowest), repr(highest))
+    )
     expected = f"the same in both: random numbers such as those of {REPEATABLE}"
-    return f"the loss of a batch is {one} in one pass and {other} in an equal one{why}; expected {expected}"
+    return f"the loss of a batch is {first} in one pass and {second} in an equal one{why}; expected {expected}"
 
 
 def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
     """Which operation draws numbers, and within which layer: the words behind a colon, or none where it is not seen."""
-    found = []
+    messages = []
 
     def told(layer: Any) -> Callable:
         call = layer.call
@@ -259,7 +263,7 @@ def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
             operations = Operations()
             outputs = call(*args, **kwargs)
             drawing = find_random_op(operations.since())
-            found.extend(
+            messages.extend(
                 [f": in {layer.name} ({type(layer).__name__}) {drawing}"]
                 if drawing
                 else []
@@ -273,11 +277,11 @@ def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
         with patched_attribute(all_layers(model), told):
             evaluate()
         drawing = find_random_op(operations.since())
-        found.extend([f": {drawing}"] if drawing else [])
+        messages.extend([f": {drawing}"] if drawing else [])
 
     tf.function(trace, autograph=False).get_concrete_function()
     return next(
-        iter([*found, *_drawing_cells(model)]), ""
+        iter([*messages, *_drawing_cells(model)]), ""
     )  # an inner layer is through before the one around it
 
 
@@ -301,62 +305,64 @@ def try_score(
     function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]
 ) -> None:
     """A user's loss or metric (y_true, y_pred) of a sample."""
-    found = function(y, outputs, **arguments)
-    if not _is_numeric(found):
+    score = function(y, outputs, **arguments)
+    if not _is_numeric(score):
         raise TypeError(
-            f"gave {describe_result(found)}; expected a number for each example, or one for all"
+            f"gave {describe_result(score)}; expected a number for each example, or one for all"
         )
 
 
 def expect_functions(record: Any, names: Sequence[str]) -> None:
     for name in names:
         if not callable(getattr(record, name)):
-            kind, given = (
+            kind, description = (
                 with_article(type(record).__name__),
                 describe_result(getattr(record, name)),
             )
             raise TypeError(
-                f"gave {kind} with {given} as its {name}; expected a function"
+                f"gave {kind} with {description} as its {name}; expected a function"
             )
 
 
-def _of_length(found: Any, expected: str) -> Sequence[Any]:
-    if not isinstance(found, (tuple, list)) or len(found) != expected.count(",") + 1:
+def _of_length(result: Any, expected: str) -> Sequence[Any]:
+    if not isinstance(result, (tuple, list)) or len(result) != expected.count(",") + 1:
         raise TypeError(
-            f"its update gave {describe_result(found)}; expected {expected}"
+            f"its update gave {describe_result(result)}; expected {expected}"
         )
-    return found
+    return result
 
 
-def _is_numeric(found: Any) -> bool:
+def _is_numeric(value: Any) -> bool:
     try:
-        dtype = tf.convert_to_tensor(found).dtype
+        dtype = tf.convert_to_tensor(value).dtype
     except (TypeError, ValueError):
         return False
     return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
-def _expect_number(found: Any, role: str = "") -> None:
-    if not _is_numeric(found) or tf.convert_to_tensor(found).shape.rank not in (
+def _expect_number(value_: Any, role: str = "") -> None:
+    if not _is_numeric(value_) or tf.convert_to_tensor(value_).shape.rank not in (
         0,
         None,
     ):
         raise ValueError(
-            f"gave {describe_result(found)} {role}where one number is expected"
+            f"gave {describe_result(value_)} {role}where one number is expected"
         )
 
 
-def _expect_gradients(found: Any, params: Sequence[tf.Variable]) -> None:
-    if not isinstance(found, (tuple, list)):
+def _expect_gradients(grads: Any, params: Sequence[tf.Variable]) -> None:
+    if not isinstance(grads, (tuple, list)):
         raise TypeError(
-            f"gave {describe_result(found)} as gradients; expected a list of {len(params)}, one for each parameter"
+            f"gave {describe_result(grads)} as gradients; expected a list of {len(params)}, one for each parameter"
         )
-    for one in found:
-        if not tf.is_tensor(one):
+    for item in grads:
+        if not tf.is_tensor(item):
             raise TypeError(
-                f"gave {describe_result(one)} as a gradient; expected a tensor for each parameter"
+                f"gave {describe_result(item)} as a gradient; expected a tensor for each parameter"
             )
-    shapes, expected = ([tuple(one.shape) for one in some] for some in (found, params))
+    shapes, expected = (
+        [tuple(item.shape) for item in tensors] for tensors in (grads, params)
+    )
     if shapes != expected:
         raise ValueError(
             f"gave gradients of the shapes {join_names(map(str, shapes))}; expected {join_names(map(str, expected))}"
@@ -381,10 +387,13 @@ def _tensors(state: Tree) -> Tree:
     return tf.nest.map_structure(tf.convert_to_tensor, state)
 
 
-def _expect_same(state: Tree, after: Tree) -> None:
+def _expect_same(state: Tree, next_state: Tree) -> None:
     """The variables that hold a state can take no other form of it."""
-    told = [str(tf.nest.map_structure(describe_result, one)) for one in (after, state)]
-    if told[0] != told[1]:
+    forms = [
+        str(tf.nest.map_structure(describe_result, form))
+        for form in (next_state, state)
+    ]
+    if forms[0] != forms[1]:
         raise ValueError(
-            f"its update gave the state {told[0]}; expected the form that init gives: {told[1]}"
+            f"its update gave the state {forms[0]}; expected the form that init gives: {forms[1]}"
         )

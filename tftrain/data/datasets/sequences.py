@@ -125,8 +125,8 @@ def copy(
     J. Schmidhuber, 1997, in the form of Arjovsky et al., 2016, arXiv 1511.06464).
     """
     rng = np.random.default_rng(seed)
-    said = rng.integers(1, symbols + 1, (examples, remembered))
+    answer = rng.integers(1, symbols + 1, (examples, remembered))
     heard, y = (np.zeros((examples, 2 * remembered + gap), np.int64) for _ in range(2))
-    heard[:, :remembered], y[:, -remembered:] = said, said
+    heard[:, :remembered], y[:, -remembered:] = answer, answer
     heard[:, remembered + gap - 1] = symbols + 1
     return np.eye(symbols + 2, dtype=np.float32)[heard], y

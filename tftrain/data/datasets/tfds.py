@@ -53,8 +53,8 @@ def tfds(
     if not maker.is_prepared():
         _prepare(maker, dataset, data_dir, download, is_own=builder is not None)
     columns = _columns(maker.info, inputs, target)
-    wanted = {"train": train, "validation": validation, "test": test}
-    splits = {name: _split(maker, spec) for name, spec in wanted.items() if spec}
+    specs = {"train": train, "validation": validation, "test": test}
+    splits = {name: _split(maker, spec) for name, spec in specs.items() if spec}
     try:
         return {name: _read(maker, spec, columns) for name, spec in splits.items()}
     except tf.errors.OpError as error:
@@ -106,11 +106,9 @@ def _register(code: str) -> None:
 def _prepare(
     maker: Any, dataset: str, data_dir: str | None, download: bool, is_own: bool
 ) -> None:
-    found = maker.data_path
+    path = maker.data_path
     what = (
-        f"{found} holds no dataset_info.json"
-        if found.exists()
-        else f"there is no {found}"
+        f"{path} holds no dataset_info.json" if path.exists() else f"there is no {path}"
     )
     missing = f"data set '{dataset}' is not prepared: {what}"
     command = f"tfds build {dataset}" + (f" --data_dir {data_dir}" if data_dir else "")

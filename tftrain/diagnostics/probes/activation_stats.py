@@ -27,7 +27,8 @@ def activation_stats() -> Probe:
         return _measured(list(moment.activations.values()))
 
     return Probe(
-        measure, lambda found: LogData(_scalars(layers, found)) if layers else LogData()
+        measure,
+        lambda measured: LogData(_scalars(layers, measured)) if layers else LogData(),
     )
 
 
@@ -36,23 +37,25 @@ def _measured(activations: list[Activation]) -> dict[str, Tensor]:
 
     Of all units of ReLUs, one layer after the other, `active` shares; `units` is how many there are in each of them.
     """
-    values = [tf.cast(one.values, tf.float32) for one in activations]
+    values = [tf.cast(activation.values, tf.float32) for activation in activations]
     means = [tf.reduce_mean(value) for value in values]
     spreads = [
         tf.math.squared_difference(value, mean)
         for value, mean in zip(values, means, strict=True)
     ]
-    found = {
+    numbers_by_name = {
         "means": means,
         "variances": [tf.reduce_mean(spread) for spread in spreads],
     }
-    kinds = [one.function for one in activations]
-    found["saturated"] = [
+    kinds = [activation.function for activation in activations]
+    numbers_by_name["saturated"] = [
         _beyond(value, *SATURATION_RANGE[kind])
         for kind, value in zip(kinds, values, strict=True)
         if kind in SATURATION_RANGE
     ]
-    stacked = {name: tf.stack(numbers) for name, numbers in found.items() if numbers}
+    stacked = {
+        name: tf.stack(numbers) for name, numbers in numbers_by_name.items() if numbers
+    }
     active = [
         _active(value)
         for kind, value in zip(kinds, values, strict=True)
@@ -62,7 +65,7 @@ def _measured(activations: list[Activation]) -> dict[str, Tensor]:
         return stacked
     return stacked | {
         "active": tf.concat(active, 0),
-        "units": tf.stack([tf.size(one) for one in active]),
+        "units": tf.stack([tf.size(activation) for activation in active]),
     }
 
 
@@ -77,7 +80,7 @@ def _active(values: Tensor) -> Tensor:
     )
 
 
-def _scalars(layers: list[tuple[str, str]], found: dict) -> dict[str, float]:
+def _scalars(layers: list[tuple[str, str]], measured: dict) -> dict[str, float]:
     """The signals of all layers; those that only some have are in the order of these."""
     names, having = [name for name, _ in layers], {}
     having["zero_activations"] = having["dead_units"] = [
@@ -87,18 +90,18 @@ def _scalars(layers: list[tuple[str, str]], found: dict) -> dict[str, float]:
         name for name, function in layers if function in SATURATION_RANGE
     ]
     kinds = {
-        "activation_mean": found["means"],
-        "activation_std": np.sqrt(found["variances"]),
+        "activation_mean": measured["means"],
+        "activation_std": np.sqrt(measured["variances"]),
     }
-    if "active" in found:
-        active, units = found["active"].astype(np.float64), found["units"]
+    if "active" in measured:
+        active, units = measured["active"].astype(np.float64), measured["units"]
         starts = np.cumsum(units) - units
         kinds["zero_activations"] = 1 - np.add.reduceat(active, starts) / units
         kinds["dead_units"] = (
             np.add.reduceat(active == 0, starts, dtype=np.float64) / units
         )
-    if "saturated" in found:
-        kinds["saturated"] = found["saturated"]
+    if "saturated" in measured:
+        kinds["saturated"] = measured["saturated"]
     return {
         f"{kind}/{name}": value
         for kind, values in kinds.items()

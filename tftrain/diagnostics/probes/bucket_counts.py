@@ -76,9 +76,9 @@ def percentiles_of(counts: np.ndarray, percents: Sequence[float]) -> list[float]
     ).tolist()
 
 
-def log10_rows(found: dict) -> list[np.ndarray]:
+def log10_rows(measured: dict) -> list[np.ndarray]:
     """Of each tensor [buckets, 3]: log10 of left and right edge, and the count, without empty buckets at both ends."""
-    counts = found["counts"][:, _FIRST_NORMAL:_FIRST_INFINITE]
+    counts = measured["counts"][:, _FIRST_NORMAL:_FIRST_INFINITE]
     return _rows(
         np.broadcast_to(_LOG10_EDGES, (len(counts), len(_LOG10_EDGES))), counts
     )
@@ -102,15 +102,15 @@ def equal_buckets(table: Tensor) -> dict[str, Tensor]:
     return {"counts": counts[None], "low": low[None], "high": high[None]}
 
 
-def value_rows(found: dict) -> list[np.ndarray]:
+def value_rows(measured: dict) -> list[np.ndarray]:
     """Of each tensor [buckets, 3]: left and right edge, and the count, without empty buckets at both ends.
 
     A single value is in the middle of its range.
     """
     low, high, counts = (
-        found["low"].astype(np.float64),
-        found["high"].astype(np.float64),
-        found["counts"].copy(),
+        measured["low"].astype(np.float64),
+        measured["high"].astype(np.float64),
+        measured["counts"].copy(),
     )
     single = low == high
     counts[single] = np.where(
@@ -197,11 +197,11 @@ def group_by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
     """The places of all tensors, in groups that `together` can take: small ones of one shape, or a single one."""
     groups: dict = {}
     for place, tensor in enumerate(tensors):
-        most = max(_SMALL // max(tensor.shape.num_elements() or _SMALL, 1), 1)
+        max_tensors = max(_SMALL // max(tensor.shape.num_elements() or _SMALL, 1), 1)
         same = groups.setdefault(
-            (tensor.dtype, *tensor.shape) if most > 1 else place, [[]]
+            (tensor.dtype, *tensor.shape) if max_tensors > 1 else place, [[]]
         )
-        if len(same[-1]) == most:
+        if len(same[-1]) == max_tensors:
             same.append([])
         same[-1].append(place)
     return [places for same in groups.values() for places in same]
@@ -224,18 +224,18 @@ def chunked_fold(
 ) -> Tree:
     """What `fold(found, values)` has found, from `begin` on, after all pieces of `values`, [elements]."""
     size = tf.size(values) if values.shape[0] is None else values.shape[0]
-    pieces, found = size // piece, begin
+    pieces, folded = size // piece, begin
     length = tf.minimum(
         piece, size
     )  # XLA compiles the loop, and would refuse a piece longer than all, though none is
     if values.shape[0] is None or pieces:
-        _, found = tf.while_loop(
+        _, folded = tf.while_loop(
             lambda index, _: index < pieces,
-            lambda index, found: (
+            lambda index, folded: (
                 index + 1,
-                fold(found, tf.slice(values, [index * piece], [length])),
+                fold(folded, tf.slice(values, [index * piece], [length])),
             ),
             (0, begin),
             parallel_iterations=1,
         )
-    return fold(found, values[pieces * piece :])
+    return fold(folded, values[pieces * piece :])

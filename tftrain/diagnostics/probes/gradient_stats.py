@@ -31,24 +31,24 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
     names, sizes = [], []
 
     def measure(moment: StepOutputs) -> dict:
-        order, found = counted(
+        order, measured = counted(
             half_octaves, [stored_values(grad) for grad in moment.raw]
         )
         names[:] = [moment.names[place] for place in order]
         sizes[:] = [moment.params[place].shape.num_elements() for place in order]
-        return found
+        return measured
 
-    def read(found: dict) -> LogData:
+    def read(measured: dict) -> LogData:
         if not names:
             return LogData({"zero_grad_fraction": 0.0, "nonfinite_grads": 0.0})
-        counts = found["counts"]
+        counts = measured["counts"]
         absent = sizes - counts.sum(axis=1)
         signals = _scalars(
             names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts)
         )
         signals = signals.merged(LogData(_percentiles(counts)))
         return (
-            signals.merged(shown("gradients", names, log10_rows(found)))
+            signals.merged(shown("gradients", names, log10_rows(measured)))
             if log10_histograms
             else signals
         )

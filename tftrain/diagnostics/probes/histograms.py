@@ -36,18 +36,18 @@ def histograms(what: What, axis: Axis) -> Probe:
     the least and the greatest finite number. Left out are zeros on the axis `log10`, zeros of ReLUs, which would dwarf
     all else, rows that a sparse gradient does not have, and a histogram of nothing.
     """
-    look, (count, rows), names = _LOOKS[what], _AXES[axis], []
+    select, (count, rows), names = _LOOKS[what], _AXES[axis], []
     shown_as = f"{what}_value" if what in ON_BOTH_AXES and axis == "value" else what
 
     def measure(moment: StepOutputs) -> dict:
-        named = look(moment)
-        order, found = counted(count, list(named.values()))
+        named = select(moment)
+        order, measured = counted(count, list(named.values()))
         names[:] = [list(named)[place] for place in order]
-        return found
+        return measured
 
     return Probe(
         measure,
-        lambda found: shown(shown_as, names, rows(found)) if names else LogData(),
+        lambda measured: shown(shown_as, names, rows(measured)) if names else LogData(),
     )
 
 
@@ -56,12 +56,12 @@ def counted(
 ) -> tuple[list[int], dict[str, Tensor]]:
     """The counts of all tensors, one after the other along the first axis, and the places of the tensors there."""
     groups = group_by_shape(tensors)
-    found = [
+    counts = [
         count(stack_small([tensors[place] for place in places])) for places in groups
     ]
     joined = {
-        name: tf.concat([one[name] for one in found], 0)
-        for name in (found[0] if found else ())
+        name: tf.concat([group_counts[name] for group_counts in counts], 0)
+        for name in (counts[0] if counts else ())
     }
     return [place for places in groups for place in places], joined
 

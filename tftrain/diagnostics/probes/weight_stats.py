@@ -27,8 +27,8 @@ def weight_norms() -> Probe:
             "norms": norms([*moment.params, *moment.updates])
         }  # one vector, [2 * parameters]
 
-    def read(found: dict) -> LogData:
-        weights, updates = np.split(found["norms"].astype(np.float64), 2)
+    def read(measured: dict) -> LogData:
+        weights, updates = np.split(measured["norms"].astype(np.float64), 2)
         sizes = {
             f"weight_norm/{name}": size
             for name, size in zip(names, weights.tolist(), strict=True)
@@ -67,5 +67,6 @@ def weights(most: PositiveInt = 10) -> Probe:
         )
 
     return Probe(
-        measure, lambda found: LogData(dict(zip(names, found.tolist(), strict=True)))
+        measure,
+        lambda measured: LogData(dict(zip(names, measured.tolist(), strict=True))),
     )

@@ -31,11 +31,11 @@ def accumulated(method: GradientMethod, pieces: int) -> GradientMethod:
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
         size, masses = (examples + pieces - 1) // pieces, objective.masses(batch)
-        more, whole = (
+        later_pieces, total_mass = (
             (examples - 1) // size,
             tf.reduce_sum(masses),
         )  # one size for all in the loop, as XLA needs it
-        first = examples - more * size
+        first = examples - later_pieces * size
 
         def piece(start: Tensor, size: Tensor) -> tuple[Tensor, list, Tree]:
             rows = start + tf.range(size)
@@ -44,25 +44,28 @@ def accumulated(method: GradientMethod, pieces: int) -> GradientMethod:
                 tf.reduce_sum(tf.gather(masses, rows)),
             )
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
-            share = Share(tf.math.divide_no_nan(mass, whole), size / examples)
-            loss, grads, outputs, after = method(
+            share = Share(tf.math.divide_no_nan(mass, total_mass), size / examples)
+            loss, grads, outputs, next_carry = method(
                 Portion(objective, share), part, _rows(carry, rows)
             )
-            return loss, grads, (outputs, after)
+            return loss, grads, (outputs, next_carry)
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
-        found = piece(tf.constant(0), first)
-        loss, grads, shown = _over_the_rest(
-            lambda index: piece(first + index * size, size), more, size, found
+        first_piece = piece(tf.constant(0), first)
+        loss, grads, results = _over_the_rest(
+            lambda index: piece(first + index * size, size),
+            later_pieces,
+            size,
+            first_piece,
         )
-        return LossAndGrads(loss, grads, *shown)
+        return LossAndGrads(loss, grads, *results)
 
     return evaluate
 
 
 def _over_the_rest(
     piece: Callable[[Tensor], tuple],
-    more: Tensor,
+    count: Tensor,
     size: Tensor,
     first: tuple[Tensor, list, Tree],
 ) -> tuple[Tensor, list, Tree]:
@@ -76,49 +79,52 @@ def _over_the_rest(
     ]
     sparse = [index for index in range(len(grads)) if index not in dense]
     places = [
-        tf.maximum(more, 1),
+        tf.maximum(count, 1),
         size,
     ]  # not none at all, for what is never done is compiled too
-    shown = [
+    collected = [
         tf.zeros(tf.concat([places, tf.shape(leaf)[1:]], 0), leaf.dtype)
         for leaf in flat
     ]
     rows = [
-        (_gathered(more, grads[index].values), _gathered(more, grads[index].indices))
+        (_gathered(count, grads[index].values), _gathered(count, grads[index].indices))
         for index in sparse
     ]
 
-    def body(index, loss, sums, shown, rows):
-        extra, found, out = piece(index)
-        sums = [total + found[place] for total, place in zip(sums, dense, strict=True)]
-        leaves = zip(shown, leaves_and_masks(out), strict=True)
-        shown = [
+    def body(index, loss, sums, collected, rows):
+        extra, piece_grads, out = piece(index)
+        sums = [
+            total + piece_grads[place] for total, place in zip(sums, dense, strict=True)
+        ]
+        leaves = zip(collected, leaves_and_masks(out), strict=True)
+        collected = [
             tf.tensor_scatter_nd_update(all_of_it, [[index]], leaf[tf.newaxis])
             for all_of_it, leaf in leaves
         ]
         rows = [
             (
-                values.write(index, found[place].values),
-                indices.write(index, found[place].indices),
+                values.write(index, piece_grads[place].values),
+                indices.write(index, piece_grads[place].indices),
             )
             for (values, indices), place in zip(rows, sparse, strict=True)
         ]
-        return index + 1, loss + extra, sums, shown, rows
+        return index + 1, loss + extra, sums, collected, rows
 
-    start = (tf.constant(0), loss, [grads[index] for index in dense], shown, rows)
-    _, loss, sums, shown, rows = tf.while_loop(
-        lambda index, *_: index < more, body, start, parallel_iterations=1
+    start = (tf.constant(0), loss, [grads[index] for index in dense], collected, rows)
+    _, loss, sums, collected, rows = tf.while_loop(
+        lambda index, *_: index < count, body, start, parallel_iterations=1
     )
     total: list = [None] * len(grads)
-    for place, found in zip(dense, sums, strict=True):
-        total[place] = found
+    for place, piece_grads in zip(dense, sums, strict=True):
+        total[place] = piece_grads
     for place, (values, indices) in zip(sparse, rows, strict=True):
-        rest = tf.IndexedSlices(
+        later = tf.IndexedSlices(
             values.concat(), indices.concat(), grads[place].dense_shape
         )
-        total[place] = concat_sparse([grads[place], rest])
+        total[place] = concat_sparse([grads[place], later])
     all_shown = [
-        _behind(leaf, rest[:more]) for leaf, rest in zip(flat, shown, strict=True)
+        _behind(leaf, later[:count])
+        for leaf, later in zip(flat, collected, strict=True)
     ]
     return loss, total, packed_like(outputs, all_shown)
 
@@ -129,10 +135,10 @@ def _gathered(count: Tensor, first: Tensor) -> tf.TensorArray:
     )
 
 
-def _behind(first: Tensor, rest: Tensor) -> Tensor:
+def _behind(first: Tensor, later: Tensor) -> Tensor:
     """[rows, ...] of the first piece, and behind it [pieces, rows, ...] of the others, as one batch."""
     inner = tf.shape(first)[1:]
-    joint = tf.concat([first, tf.reshape(rest, tf.concat([[-1], inner], 0))], 0)
+    joint = tf.concat([first, tf.reshape(later, tf.concat([[-1], inner], 0))], 0)
     return tf.ensure_shape(joint, [None, *first.shape[1:]])
 
 
@@ -147,10 +153,10 @@ def loss_scaled(method: GradientMethod, scale: tf.Variable) -> GradientMethod:
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         factor = scale.read_value()
-        found = method(ScaledObjective(objective, factor), batch, carry)
+        result = method(ScaledObjective(objective, factor), batch, carry)
         grads = [
-            with_values(grad, stored_values(grad) / factor) for grad in found.grads
+            with_values(grad, stored_values(grad) / factor) for grad in result.grads
         ]
-        return found._replace(loss=found.loss / factor, grads=grads)
+        return result._replace(loss=result.loss / factor, grads=grads)
 
     return evaluate

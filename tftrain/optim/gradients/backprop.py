@@ -30,10 +30,10 @@ def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
         params = objective.params
         with tf.GradientTape() as tape:
             loss, outputs, carry = objective(batch, carry)
-        found = tape.gradient(loss, params)
+        grads = tape.gradient(loss, params)
         labels = names or [param.name.removesuffix(":0") for param in params]
         unreached = [
-            label for label, grad in zip(labels, found, strict=True) if grad is None
+            label for label, grad in zip(labels, grads, strict=True) if grad is None
         ]
         if len(unreached) == len(params):
             raise ValueError(
@@ -49,7 +49,7 @@ def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
             loss,
             [
                 dense_or_zeros(grad, param)
-                for grad, param in zip(found, params, strict=True)
+                for grad, param in zip(grads, params, strict=True)
             ],
             outputs,
             carry,

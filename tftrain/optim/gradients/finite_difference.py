@@ -36,18 +36,22 @@ def numeric(
     the order of step where they are one-sided, (f(w + step) - f(w)) / step; a step too small drowns in rounding errors.
     All passes of a batch draw the same dropout masks. How many there are is printed first.
     """
-    if step != "auto" and step < (least := float(np.finfo(keras.config.floatx()).eps)):
+    if step != "auto" and step < (
+        smallest := float(np.finfo(keras.config.floatx()).eps)
+    ):
         kind = keras.config.floatx()
         raise ValueError(
-            f"step: given {step:g}, which changes no {kind} of 1; expected at least {least:.2g}"
+            f"step: given {step:g}, which changes no {kind} of 1; expected at least {smallest:.2g}"
         )
-    told: set[int] = set()  # a run is traced more than once, and should be told once
+    reported: set[int] = (
+        set()
+    )  # a run is traced more than once, and should be told once
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         elements = FlatParameters(objective)
         sides = 2 if sided == "central" else 1
-        if elements.count not in told:
-            told.add(elements.count)
+        if elements.count not in reported:
+            reported.add(elements.count)
             passes = f"{sides} x {elements.count:,} parameters = {sides * elements.count:,} forward passes"
             print(f"numeric: {passes} of the batch for each step", flush=True)
         size = auto_step(sided, elements.values.dtype) if step == "auto" else step
@@ -77,15 +81,15 @@ def losses_at(
     elements: FlatParameters,
     places: Tensor,
     step: float | Tensor,
-    given: tuple[Batch, Tree],
+    arguments: tuple[Batch, Tree],
 ) -> tuple[Tensor, Tensor]:
     """What the elements in these places are when moved by a step, [places] or one, and the losses with each so."""
     moved = tf.gather(elements.values, places) + tf.cast(step, elements.values.dtype)
 
-    def loss(each: tuple[Tensor, Tensor]) -> Tensor:
-        place, value = each
+    def loss(pair: tuple[Tensor, Tensor]) -> Tensor:
+        place, value = pair
         return elements.loss(
-            tf.tensor_scatter_nd_update(elements.values, [[place]], [value]), *given
+            tf.tensor_scatter_nd_update(elements.values, [[place]], [value]), *arguments
         )
 
     kind = tf.TensorSpec([], elements.values.dtype)

@@ -35,8 +35,8 @@ def forward() -> GradientMethod:
                 tf.autodiff.ForwardAccumulator(elements.values, tangent) as accumulator,
             ):
                 loss = elements.loss(elements.values, batch, carry)
-            found = accumulator.jvp(loss)
-            return tf.zeros([], tangent.dtype) if found is None else found
+            derivatives = accumulator.jvp(loss)
+            return tf.zeros([], tangent.dtype) if derivatives is None else derivatives
 
         def slopes(places: Tensor) -> Tensor:
             return tf.vectorized_map(slope, places)
@@ -47,14 +47,14 @@ def forward() -> GradientMethod:
             tf.range(chunks * width), [chunks, width]
         )  # those behind the last have tangents of zeros
         kind = tf.TensorSpec([width], elements.values.dtype)
-        found = tf.map_fn(
+        derivatives = tf.map_fn(
             slopes, places, fn_output_signature=kind, parallel_iterations=1
         )
         # Only now, for it moves averages and seeds on, and the passes above are to see what this one sees.
         loss, outputs, carry = objective(batch, carry)
         return LossAndGrads(
             loss,
-            elements.split(tf.reshape(found, [-1])[: elements.count]),
+            elements.split(tf.reshape(derivatives, [-1])[: elements.count]),
             outputs,
             carry,
         )

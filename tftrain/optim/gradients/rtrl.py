@@ -101,29 +101,34 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
-    own = [id(variable) for variable in layer.trainable_variables]
+    variable_ids = [id(variable) for variable in layer.trainable_variables]
     places = [
-        own.index(id(one)) if id(one) in own else None
-        for one in model.trainable_variables
+        variable_ids.index(id(item)) if id(item) in variable_ids else None
+        for item in model.trainable_variables
     ]
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         params, seen = objective.params, []
         with (
             tf.GradientTape(persistent=True) as tape,
-            patched_attribute([layer], lambda one: _forward(one, tape, seen), LOOP),
+            patched_attribute([layer], lambda item: _forward(item, tape, seen), LOOP),
         ):
-            loss, outputs, after = objective(batch, carry)
-        (found,) = seen
+            loss, outputs, next_carry = objective(batch, carry)
+        (recorded,) = seen
         _expect_none_below(
-            tape.gradient([found.sequences, *found.begun], params), names
+            tape.gradient([recorded.sequences, *recorded.begun], params), names
         )
-        *direct, errors = tape.gradient(loss, [*params, found.outputs])
-        before = carry.own if carry else None
+        *direct, errors = tape.gradient(loss, [*params, recorded.outputs])
+        old_sensitivities = carry.own if carry else None
         if carry:
             starts = batch.starts[:, tf.newaxis, tf.newaxis]
-            before = [tf.where(starts, tf.zeros_like(one), one) for one in before]
-        recurrent, sensitivities = _sensitivities(layer, found, errors, before)
+            old_sensitivities = [
+                tf.where(starts, tf.zeros_like(item), item)
+                for item in old_sensitivities
+            ]
+        recurrent, sensitivities = _sensitivities(
+            layer, recorded, errors, old_sensitivities
+        )
         grads = [
             dense_or_zeros(grad, param)
             for grad, param in zip(direct, params, strict=True)
@@ -135,7 +140,10 @@ def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
                     grads[number].dtype,
                 )
         return LossAndGrads(
-            loss, grads, outputs, after._replace(own=sensitivities) if carry else after
+            loss,
+            grads,
+            outputs,
+            next_carry._replace(own=sensitivities) if carry else next_carry,
         )
 
     return evaluate
@@ -197,7 +205,7 @@ def _next(layer: Any, x: Tensor, state: Tensor) -> Tensor:
 
 
 def _sensitivities(
-    layer: Any, seen: _Seen, errors: Tensor, before: list | None
+    layer: Any, seen: _Seen, errors: Tensor, old_sensitivities: list | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The gradients of the layer's parameters, each as a row, and the sensitivities after the last time step.
 
@@ -210,26 +218,38 @@ def _sensitivities(
         tf.transpose(tf.cast(errors, dtype), [1, 0, 2]),
     )
     shape = tf.shape(seen.states)[1:]
-    if before is None:
-        before = [tf.zeros(tf.concat([shape, [size]], 0), dtype) for size in sizes]
+    if old_sensitivities is None:
+        old_sensitivities = [
+            tf.zeros(tf.concat([shape, [size]], 0), dtype) for size in sizes
+        ]
 
     def body(time: Tensor, sensitivities: list[Tensor], grads: list[Tensor]) -> tuple:
         jacobian, immediate = _derivatives(
             layer, inputs[time], seen.states[time], params
         )
         jacobian, error = tf.cast(jacobian, dtype), errors[time]
-        found = [
+        new_sensitivities = [
             tf.ensure_shape(jacobian @ old + tf.cast(new, dtype), old.shape)
             for old, new in zip(sensitivities, immediate, strict=True)
         ]
-        more = [tf.einsum("bn,bnp->p", error, one[:, : layer.units]) for one in found]
+        contributions = [
+            tf.einsum("bn,bnp->p", error, sensitivity[:, : layer.units])
+            for sensitivity in new_sensitivities
+        ]
         return (
             time + 1,
-            found,
-            [total + one for total, one in zip(grads, more, strict=True)],
+            new_sensitivities,
+            [
+                total + sensitivity
+                for total, sensitivity in zip(grads, contributions, strict=True)
+            ],
         )
 
-    start = (tf.constant(0), list(before), [tf.zeros([size], dtype) for size in sizes])
+    start = (
+        tf.constant(0),
+        list(old_sensitivities),
+        [tf.zeros([size], dtype) for size in sizes],
+    )
     length = tf.shape(inputs)[0]
     _, sensitivities, grads = tf.while_loop(
         lambda time, *_: time < length, body, start, parallel_iterations=1
@@ -249,10 +269,10 @@ def _derivatives(
         x, state = (part[tf.newaxis] for part in pair)
         with tf.GradientTape() as tape:
             tape.watch(state)
-            after = _next(layer, x, state)[0]
-        by_state, *by_params = tape.jacobian(after, [state, *params])
+            next_state = _next(layer, x, state)[0]
+        by_state, *by_params = tape.jacobian(next_state, [state, *params])
         return by_state[:, 0], [
-            tf.reshape(one, [one.shape[0], -1]) for one in by_params
+            tf.reshape(jacobian, [jacobian.shape[0], -1]) for jacobian in by_params
         ]
 
     if x.shape[0] is not None:
@@ -260,5 +280,5 @@ def _derivatives(
     # Of a batch that turns out to be a single example, vectorized_map confuses the shapes: so there are always two.
     doubled = (tf.concat([part, part[:1]], 0) for part in (x, state))
     return tf.nest.map_structure(
-        lambda found: found[:-1], tf.vectorized_map(of_one, tuple(doubled))
+        lambda derivative: derivative[:-1], tf.vectorized_map(of_one, tuple(doubled))
     )

@@ -37,12 +37,12 @@ def truncated_bptt(
     Raises:
         ValueError: the model has no recurrent layer, or one that cannot be cut into windows.
     """
-    layers, whole = recurrent_layers(model), backprop(names=names)
+    layers, full_method = recurrent_layers(model), backprop(names=names)
     if update == "window":
-        return StatefulMethod(whole, first_carry(layers, rows))
+        return StatefulMethod(full_method, first_carry(layers, rows))
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         with truncated_calls(layers, window):
-            return whole(objective, batch, carry)
+            return full_method(objective, batch, carry)
 
     return evaluate
