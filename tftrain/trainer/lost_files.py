@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tftrain.reporting.metrics_file import last_step
 from tftrain.reporting.tensorboard.event_file import last_event_step
-from tftrain.reporting.tensorboard.hparams import ENDING
+from tftrain.reporting.tensorboard.hparams import FILE_SUFFIX
 from tftrain.runtime.run_dir import CHECKPOINTS, EVENTS, METRICS, RESULTS, VALIDATION
 
 
@@ -40,7 +40,9 @@ def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list
         )
     for events in (folder, folder / VALIDATION) if is_validated else (folder,):
         files = [
-            path for path in events.glob(f"{EVENTS}*") if not path.name.endswith(ENDING)
+            path
+            for path in events.glob(f"{EVENTS}*")
+            if not path.name.endswith(FILE_SUFFIX)
         ]
         last_shown = max(map(last_event_step, files), default=0)
         if not last_shown:

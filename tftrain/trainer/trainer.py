@@ -116,7 +116,7 @@ def fit(
             say(notice)
         print_start(folder)
         table_row = run_hparams(config, metrics, run.data.splits)
-        with hparams.recorded(folder, table_row) as outcome:
+        with hparams.recording_hparams(folder, table_row) as outcome:
             result = trainer.run()
             outcome.succeeded = not result.failed
             outcome.results = result.results

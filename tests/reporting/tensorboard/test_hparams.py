@@ -7,7 +7,7 @@ from tftrain.reporting.tensorboard.hparams import (
     Outcome,
     RunHparams,
     SweepHparams,
-    recorded,
+    recording_hparams,
     write_hparams,
 )
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
@@ -41,7 +41,7 @@ def read(folder, tag):
 def folder(tmp_path):
     folder = tmp_path / "my-run"
     folder.mkdir()
-    with recorded(folder, LONE) as ended:
+    with recording_hparams(folder, LONE) as ended:
         board = TensorBoardLogger(folder)
         board(1, LogData({"loss": 1.0}))
         board(2, LogData({"loss": 0.5}))
@@ -103,7 +103,7 @@ def test_the_figures_of_an_end_are_those_of_the_last_end_alone(folder):
     assert figures() == first
     with (
         pytest.raises(KeyboardInterrupt),
-        recorded(folder, LONE),
+        recording_hparams(folder, LONE),
     ):  # the run goes on, and has none until its end
         assert figures() == {}
         raise KeyboardInterrupt
@@ -113,7 +113,7 @@ def test_the_figures_of_an_end_are_those_of_the_last_end_alone(folder):
         folder,
         SweepHparams({"limit": 0.1}, {}, ["results/train/loss"]),
         outcome,
-        began=1.0,
+        start_time=1.0,
     )
     assert figures() == {"results/train/loss": [(3, 0.25)]}
 
@@ -132,16 +132,16 @@ def test_no_run_with_other_numbers_is_out_of_the_domain(folder):
 
 def test_the_last_outcome_counts_and_no_point_is_lost(folder):
     assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_SUCCESS
-    with pytest.raises(OSError), recorded(folder, LONE):
+    with pytest.raises(OSError), recording_hparams(folder, LONE):
         raise OSError
     assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE
-    with pytest.raises(KeyboardInterrupt), recorded(folder, LONE):
+    with pytest.raises(KeyboardInterrupt), recording_hparams(folder, LONE):
         raise KeyboardInterrupt
     with pytest.raises(
         KeyError
     ):  # it may go on, and TensorBoard keeps the first end that it reads
         read(folder, metadata.SESSION_END_INFO_TAG)
-    with recorded(folder, LONE) as ended:  # the run goes on
+    with recording_hparams(folder, LONE) as ended:  # the run goes on
         with pytest.raises(KeyError):
             read(folder, metadata.SESSION_END_INFO_TAG)
         ended.succeeded = True
@@ -155,7 +155,7 @@ def test_a_sweep_has_the_last_word(folder):
         folder,
         SweepHparams({"limit": 0.1}, {"limit": [0.1, 1.0]}, ["Overview/loss"]),
         Outcome(False),
-        began=1.0,
+        start_time=1.0,
     )
     assert [*read(folder, metadata.SESSION_START_INFO_TAG).hparams] == ["limit"]
     [info] = read(folder, metadata.EXPERIMENT_TAG).hparam_infos

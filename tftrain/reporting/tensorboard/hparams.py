@@ -1,7 +1,7 @@
-"""What TensorBoard's HParams tab shows of a run: its settings, the scalars to compare, and how it ended.
+"""What TensorBoard's HParams tab shows of a run: its settings, compared scalars, and how it ended.
 
-All of it is in event files of its own: of a tag TensorBoard takes the first value that it finds, also where a run is
-resumed, so what counts no more has to go.
+They are in event files of their own. Of a tag TensorBoard takes the first value that it
+finds, also after a run was resumed, so outdated files have to be deleted.
 """
 
 from __future__ import annotations
@@ -11,50 +11,49 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams.metadata import (
-    EXPERIMENT_TAG,
-    NULL_TENSOR,
-    PLUGIN_NAME,
-    SESSION_END_INFO_TAG,
-    SESSION_START_INFO_TAG,
-)
-from tensorboard.plugins.hparams.plugin_data_pb2 import (
-    HParamsPluginData,
-    SessionEndInfo,
-    SessionStartInfo,
+from tensorboard.plugins.hparams.summary import (
+    experiment_pb,
+    session_end_pb,
+    session_start_pb,
 )
 
 from tftrain.reporting.tensorboard.event_file import EventFile, ScalarValues, safe_tag
-from tftrain.reporting.tensorboard.summaries import SummaryValue, metadata
 from tftrain.runtime.atomic_files import WriteError
 
 Setting = bool | float | str
 SPLITS = ("validation", "test", "train")
-ENDING = ".hparams"  # of the names of these files
-_WIDEST = 1e308  # TensorBoard asks for a range, and hides what is out of it
+FILE_SUFFIX = ".hparams"
+# TensorBoard asks for a range, and hides what lies outside of it.
+_LARGEST_VALUE = 1e308
 
 
 class RunHparams(NamedTuple):
-    """A run by itself; the settings that come `first` are shown in the table until others are asked for.
+    """What is shown of a run that is no part of a sweep.
 
-    `others` are settings that runs beside it may be looked at for, numbers where this one has none of that name.
+    Attributes:
+        settings: values by key path.
+        first: keys of the settings that are shown before the user chooses others.
+        metrics: tags to compare; the first one is shown.
+        others: keys of settings that other runs in the table may have.
     """
 
     settings: Mapping[str, Setting]
     first: Sequence[str]
-    metrics: Sequence[str]  # tags; the first one is shown
+    metrics: Sequence[str]
     others: Sequence[str] = ()
 
 
 class SweepHparams(NamedTuple):
-    """A run among those of a sweep.
+    """What is shown of a run of a sweep.
 
-    `choices` are all values of each setting that differs there, of one type; `metrics` are tags.
+    Attributes:
+        settings: values by key path.
+        choices: all values in the sweep of each setting that differs, of one type.
+        metrics: tags to compare.
     """
 
     settings: Mapping[str, Setting]
@@ -64,9 +63,12 @@ class SweepHparams(NamedTuple):
 
 @dataclass
 class Outcome:
-    """How a run ended; `succeeded` is None where it was interrupted, and may go on.
+    """How a run ended.
 
-    `results` are its figures by split, after `step` steps.
+    Attributes:
+        succeeded: None if it was interrupted, and may go on.
+        results: final loss and metrics by split.
+        step: the last step.
     """
 
     succeeded: bool | None = False
@@ -75,130 +77,131 @@ class Outcome:
 
 
 @contextmanager
-def recorded(folder: Path, run: RunHparams) -> Iterator[Outcome]:
-    """Shows a run from now on, and at the end of the block how it ended in it; a failure unless told otherwise.
+def recording_hparams(folder: Path, run: RunHparams) -> Iterator[Outcome]:
+    """Show a run from now on, and at the end of the block the outcome that is set in it.
 
-    Of the records of several runs TensorBoard takes one for all, so each has also what others may be looked at for.
+    TensorBoard describes all runs by the record of one of them, so each record also
+    lists the settings that others may have.
+
+    Args:
+        folder: that of the run.
+        run: its settings and metrics.
     """
-    _forget(folder)
-    known = dict(run.settings) | {
-        name: 0.0 for name in run.others if name not in run.settings
-    }
+    _delete_files(folder)
+    missing = {name: 0.0 for name in run.others if name not in run.settings}
     infos = [
-        _unlimited(name, value, name in run.first) for name, value in known.items()
+        _unbounded_hparam(name, value, differs=name in run.first)
+        for name, value in [*run.settings.items(), *missing.items()]
     ]
-    _write(
-        folder,
-        [
-            _experiment(infos, run.metrics),
-            _started(folder.resolve().name, run.settings, time.time()),
-        ],
-    )
-    found = Outcome()
+    experiment = experiment_pb(infos, _metric_infos(run.metrics))
+    start = session_start_pb(run.settings, group_name=folder.resolve().name)
+    _write(folder, [experiment, start])
+    outcome = Outcome()
     try:
-        yield found
+        yield outcome
     except KeyboardInterrupt:
-        found.succeeded = None
+        outcome.succeeded = None
         raise
     finally:
-        if folder.is_dir() and found.succeeded is not None:
-            with suppress(WriteError):  # the run says so already
-                _write(folder, [_ended(found.succeeded)], found)
+        if folder.is_dir() and outcome.succeeded is not None:
+            # The run reports by itself that its folder cannot be written to.
+            with suppress(WriteError):
+                _write(folder, [_session_end(outcome.succeeded)], outcome)
 
 
 def write_hparams(
-    folder: Path, entry: SweepHparams, outcome: Outcome, began: float
+    folder: Path, entry: SweepHparams, outcome: Outcome, start_time: float
 ) -> None:
-    """Show a run that has ended among those of a sweep; `began` is in seconds since 1970."""
-    _forget(folder)
-    others = {
-        name: value
-        for name, value in entry.settings.items()
-        if name not in entry.choices
-    }
-    infos = [_limited(name, values) for name, values in entry.choices.items()]
-    infos += [_unlimited(name, value, False) for name, value in others.items()]
-    notes = [
-        _experiment(infos, entry.metrics),
-        _started(folder.name, entry.settings, began),
-    ]
-    _write(folder, [*notes, _ended(bool(outcome.succeeded))], outcome)
+    """Show a run that has ended among those of a sweep.
+
+    Args:
+        folder: that of the run.
+        entry: its settings and metrics.
+        outcome: how it ended.
+        start_time: in seconds since 1970.
+    """
+    _delete_files(folder)
+    infos = [_discrete_hparam(name, values) for name, values in entry.choices.items()]
+    for name, value in entry.settings.items():
+        if name not in entry.choices:
+            infos.append(_unbounded_hparam(name, value, differs=False))
+    experiment = experiment_pb(infos, _metric_infos(entry.metrics))
+    start = session_start_pb(
+        entry.settings, group_name=folder.name, start_time_secs=start_time
+    )
+    end = _session_end(bool(outcome.succeeded))
+    _write(folder, [experiment, start, end], outcome)
 
 
 def result_tag(split: str, name: str) -> str:
-    """The tag of a figure at the end of a run."""
+    """Return the tag of a loss or metric at the end of a run."""
     return safe_tag(f"results/{split}/{name}")
 
 
 def result_tags(names: Sequence[str], splits: Sequence[str]) -> list[str]:
-    """The tags of loss and metrics over each split, those of the splits named first."""
-    order = dict.fromkeys([*splits, *SPLITS])
-    return [result_tag(split, name) for split in order for name in names]
+    """Return the tags of loss and metrics over each split.
+
+    Args:
+        names: of loss and metrics.
+        splits: those whose tags come first.
+    """
+    ordered_splits = dict.fromkeys([*splits, *SPLITS])
+    return [result_tag(split, name) for split in ordered_splits for name in names]
 
 
-def _forget(folder: Path) -> None:
-    for path in folder.glob(f"events.out.tfevents.*{ENDING}"):
+def _delete_files(folder: Path) -> None:
+    for path in folder.glob(f"events.out.tfevents.*{FILE_SUFFIX}"):
         path.unlink()
 
 
 def _write(
-    folder: Path, notes: Iterable[SummaryValue], outcome: Outcome | None = None
+    folder: Path, summaries: Iterable[Any], outcome: Outcome | None = None
 ) -> None:
-    """Write notes, and the figures of a run that has ended: nothing of an earlier end is left then."""
-    file = EventFile(folder, None, ENDING)
-    file.write(0, b"".join(file.tensor(*note) for note in notes))
-    figures = outcome.results.items() if outcome else ()
+    """Write summaries, and the results of a run that has ended."""
+    file = EventFile(folder, None, FILE_SUFFIX)
+    file.write(0, b"".join(summary.SerializeToString() for summary in summaries))
+    results = {} if outcome is None else outcome.results
     values = {
         result_tag(split, name): value
-        for split, row in figures
-        for name, value in row.items()
+        for split, metrics in results.items()
+        for name, value in metrics.items()
     }
     if values:
-        numbers = np.array([*values.values()])
-        file.write(
-            outcome.step,
-            file.scalars(ScalarValues([*values]), numbers, np.full(len(values), True)),
-        )
+        numbers = np.array(list(values.values()))
+        all_kept = np.full(len(values), True)
+        encoded = file.scalars(ScalarValues(list(values)), numbers, all_kept)
+        file.write(outcome.step, encoded)
     file.close()
 
 
-def _experiment(
-    infos: Sequence[api_pb2.HParamInfo], metrics: Sequence[str]
-) -> SummaryValue:
-    found = api_pb2.Experiment(hparam_infos=infos, time_created_secs=time.time())
-    for tag in metrics:
-        label = " ".join(tag.split("/")[1:])
-        found.metric_infos.add(name=api_pb2.MetricName(tag=tag), display_name=label)
-    return _note(EXPERIMENT_TAG, HParamsPluginData(experiment=found))
+def _metric_infos(tags: Sequence[str]) -> list[api_pb2.MetricInfo]:
+    return [
+        api_pb2.MetricInfo(
+            name=api_pb2.MetricName(tag=tag),
+            display_name=" ".join(tag.split("/")[1:]),
+        )
+        for tag in tags
+    ]
 
 
-def _started(name: str, settings: Mapping[str, Setting], began: float) -> SummaryValue:
-    info = SessionStartInfo(group_name=name, start_time_secs=began)
-    for key, setting in settings.items():
-        setattr(info.hparams[key], _field(setting), setting)
-    return _note(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
+def _session_end(succeeded: bool) -> Any:
+    if succeeded:
+        return session_end_pb(api_pb2.STATUS_SUCCESS)
+    return session_end_pb(api_pb2.STATUS_FAILURE)
 
 
-def _ended(succeeded: bool) -> SummaryValue:
-    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
-    info = SessionEndInfo(status=status, end_time_secs=time.time())
-    return _note(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
-
-
-def _limited(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo:
-    """A setting that has these values and no others."""
-    kind = (
-        api_pb2.DATA_TYPE_STRING
-        if isinstance(values[0], str)
-        else api_pb2.DATA_TYPE_FLOAT64
-    )
-    info = api_pb2.HParamInfo(name=name, type=kind, differs=True)
+def _discrete_hparam(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo:
+    """Describe a setting that has these values and no others."""
+    info = api_pb2.HParamInfo(name=name, differs=True)
+    info.type = api_pb2.DATA_TYPE_FLOAT64
+    if isinstance(values[0], str):
+        info.type = api_pb2.DATA_TYPE_STRING
     info.domain_discrete.extend(values)
     return info
 
 
-def _unlimited(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
-    """A setting that may have any value in other runs; those that differ are shown first."""
+def _unbounded_hparam(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
+    """Describe a setting that may have any value in other runs; those that differ come first."""
     info = api_pb2.HParamInfo(name=name, differs=differs)
     if isinstance(value, bool):
         info.type = api_pb2.DATA_TYPE_BOOL
@@ -207,24 +210,6 @@ def _unlimited(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
         info.type = api_pb2.DATA_TYPE_STRING
     else:
         info.type = api_pb2.DATA_TYPE_FLOAT64
-        info.domain_interval.min_value, info.domain_interval.max_value = (
-            -_WIDEST,
-            _WIDEST,
-        )
+        info.domain_interval.min_value = -_LARGEST_VALUE
+        info.domain_interval.max_value = _LARGEST_VALUE
     return info
-
-
-def _field(setting: Setting) -> str:
-    """Which field of protobuf's Value holds it."""
-    if isinstance(setting, bool):
-        return "bool_value"
-    return "string_value" if isinstance(setting, str) else "number_value"
-
-
-def _note(tag: str, data: HParamsPluginData) -> SummaryValue:
-    content = data.SerializeToString()
-    return SummaryValue(
-        tag,
-        NULL_TENSOR.SerializeToString(),
-        metadata(PLUGIN_NAME, DATA_CLASS_TENSOR, content),
-    )
