@@ -6,7 +6,6 @@ finds, also after a run was resumed, so outdated files have to be deleted.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
