@@ -1,13 +1,13 @@
-"""What the page of the Gradients tab asks for, as values that JSON can hold.
+"""The requests of the Gradients tab's page; results are values that JSON can hold.
 
-A number that is not finite is the text NaN, Infinity or -Infinity; one that there is not is null. What one run has
-written may be damaged: that is an answer for this run, and the others are not touched by it.
+A number that is not finite is the text NaN, Infinity or -Infinity, a missing one is
+null. If the files of one run are damaged, only the requests for this run fail.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from tftrain.reporting.tensorboard_plugin.quantities import (
 )
 from tftrain.reporting.tensorboard_plugin.reader import EventReader
 
-HISTOGRAMS = {"log10": "grad_hist_log10", "value": "grad_hist"}  # by axis
+# Tags of gradient histograms by their axis, the preferred one first.
+HISTOGRAMS = {"log10": "grad_hist_log10", "value": "grad_hist"}
 CURVES = {
     "loss": "Overview/loss",
     "clip_rate": "Overview/clip_rate",
@@ -37,105 +38,146 @@ CURVES = {
 }
 INCIDENTS = "incidents/"
 NO_MAP = "it has no gradients: tftrain has not written it, or not yet its first point"
+_MAX_STEP_DIGITS = 18
 
 
 class Unknown(LookupError):
     """The log has no such run, parameter or quantity."""
 
 
-def runs(log: EventReader) -> dict[str, Any]:
-    """Every run by name: when it began, its parameters in the model's order and their sizes, or else a `fault`."""
-    started, maps = log.started(), log.tags(PLUGIN)
-    names = sorted(
-        {*started, *maps}
-        - {
-            name
-            for name in started
-            if _is_validation(name, started) and name not in maps
-        }
-    )
-    return {
-        name: {"started": started.get(name, 0.0), **_described(maps.get(name))}
-        for name in names
+def list_runs(log: EventReader) -> dict[str, Any]:
+    """Return `started`, `parameters` and `sizes` of each run by name, or its `fault`."""
+    start_times = log.start_times()
+    maps = log.list_tags(PLUGIN)
+    validation_runs = {
+        name
+        for name in start_times
+        if _is_validation(name, start_times) and name not in maps
     }
+    runs = {}
+    for name in sorted({*start_times, *maps} - validation_runs):
+        facts = {"started": start_times.get(name, 0.0)}
+        if name not in maps:
+            facts["fault"] = NO_MAP
+        else:
+            try:
+                facts |= read_layout(maps[name])._asdict()
+            except Damaged as error:
+                facts["fault"] = str(error)
+        runs[name] = facts
+    return runs
 
 
 def gradient_map(
     log: EventReader, run: str, quantity: str, rows: str
 ) -> dict[str, Any]:
-    """One quantity over a run: `names` [rows], `steps` [points] and `values` [rows, points].
+    """Return a quantity over a run: `names` [rows], `steps` [points], `values` [rows, points].
 
-    `rows` is `layers`, of which each is all its parameters together, or `parameters`.
+    Args:
+        log: the log directory.
+        run: name of the run.
+        quantity: a key of QUANTITIES.
+        rows: `parameters`, or `layers`, which are all their parameters together.
+
+    Raises:
+        Unknown: an argument names nothing.
+        Damaged: the files of the run cannot be read.
     """
-    found, layout = _known_quantity(quantity), _known_layout(log, run)
-    members = layout.rows(_known_rows(rows))
-    steps, tables = _points(log, run, found.tensor, layout)
-    values = _combined(found, tables, layout, members.values())
+    if quantity not in QUANTITIES:
+        expected = ", ".join(QUANTITIES)
+        raise Unknown(f"no quantity {quantity!r}; expected one of {expected}")
+    definition = QUANTITIES[quantity]
+    layout = _find_layout(log, run)
+    groups = _group_rows(layout, rows)
+    steps, tables = _read_points(log, run, definition.tensor, layout)
+    values = _combine_rows(definition, tables, layout, groups.values())
     return {
-        "names": [*members],
+        "names": list(groups),
         "steps": steps,
-        "values": [_known_numbers(row) for row in values.tolist()],
+        "values": [_json_values(row) for row in values.tolist()],
     }
 
 
-def history(log: EventReader, run: str, row: str, rows: str) -> dict[str, Any]:
-    """Every quantity of one row over a run: `steps` [points] and `values` [points] of each."""
-    layout = _known_layout(log, run)
-    members = _member_places(layout, run, row, rows)
-    points = {tensor: _points(log, run, tensor, layout) for tensor in TENSORS}
+def row_history(log: EventReader, run: str, row: str, rows: str) -> dict[str, Any]:
+    """Return `steps` [points] and `values` [points] of every quantity of one row.
+
+    Args:
+        log: the log directory.
+        run: name of the run.
+        row: name of the layer or parameter.
+        rows: `layers` or `parameters`.
+
+    Raises:
+        Unknown: an argument names nothing.
+        Damaged: the files of the run cannot be read.
+    """
+    layout = _find_layout(log, run)
+    indices = _find_row(layout, run, row, rows)
+    points = {tensor: _read_points(log, run, tensor, layout) for tensor in TENSORS}
     curves = {}
     for name, quantity in QUANTITIES.items():
         steps, tables = points[quantity.tensor]
-        [values] = _combined(quantity, tables, layout, [members])
-        curves[name] = {"steps": steps, "values": _known_numbers(values.tolist())}
+        [values] = _combine_rows(quantity, tables, layout, [indices])
+        curves[name] = {"steps": steps, "values": _json_values(values.tolist())}
     return curves
 
 
-def histogram(log: EventReader, run: str, parameter: str, step: str) -> dict[str, Any]:
-    """The histogram of a parameter's gradient that is nearest to a step, as rows of left, right, count."""
-    _member_places(_known_layout(log, run), run, parameter, PARAMETERS)
-    if not step.isdecimal() or len(step) > 18:
+def nearest_histogram(
+    log: EventReader, run: str, parameter: str, step: str
+) -> dict[str, Any]:
+    """Return the histogram of a parameter's gradient nearest to a step.
+
+    Args:
+        log: the log directory.
+        run: name of the run.
+        parameter: name of the parameter.
+        step: a number in decimal digits.
+
+    Returns:
+        `axis`, `step` and `rows` of left, right, count; no rows if there is none.
+
+    Raises:
+        Unknown: an argument names nothing.
+        Damaged: the files of the run cannot be read.
+    """
+    _find_row(_find_layout(log, run), run, parameter, PARAMETERS)
+    if not step.isdecimal() or len(step) > _MAX_STEP_DIGITS:
         raise Unknown(f"no step {step[:40]!r}; expected a number")
-    wanted = int(step)
     for axis, head in HISTOGRAMS.items():
-        for points in log.tensors("histograms", run, [f"{head}/{parameter}"]).values():
-            point = min(points, key=lambda point: abs(point.step - wanted))
-            if (
-                point.numpy.ndim != 2
-                or point.numpy.shape[1] != 3
-                or point.numpy.dtype.kind not in "fiu"
-            ):
-                raise Damaged(
-                    f"its histogram of {parameter} at step {point.step} cannot be read"
-                )
-            return {
-                "axis": axis,
-                "step": point.step,
-                "rows": [_numbers(row) for row in point.numpy.tolist()],
-            }
+        tag = f"{head}/{parameter}"
+        points = log.read_tensors("histograms", run, [tag]).get(tag)
+        if not points:
+            continue
+        point = min(points, key=lambda point: abs(point.step - int(step)))
+        table = point.numpy
+        is_table = table.ndim == 2 and table.shape[1] == 3
+        if not is_table or table.dtype.kind not in "fiu":
+            raise Damaged(
+                f"its histogram of {parameter} at step {point.step} cannot be read"
+            )
+        rows = [[_json_number(value) for value in row] for row in table.tolist()]
+        return {"axis": axis, "step": point.step, "rows": rows}
     return {"axis": None, "step": None, "rows": []}
 
 
 def run_timeline(log: EventReader, run: str) -> dict[str, Any]:
-    """What stands above the map: curves of training and validation, the incidents, and each quantity at its last."""
-    layout = _known_layout(log, run)
-    curves = {name: _curve(log, run, tag) for name, tag in CURVES.items()}
-    validation = _curve(log, "val" if run == "." else f"{run}/val", CURVES["loss"])
-    tags = [
-        tag
-        for tag in log.tags("text").get(run, {})
-        if tag.removeprefix(INCIDENTS).isdecimal()
-    ]
-    texts = log.tensors("text", run, tags) if tags else {}
-    incidents = [
-        _incident(tag, point) for tag, points in texts.items() for point in points
-    ]
-    return {
-        **curves,
-        "val_loss": validation,
-        "incidents": sorted(incidents, key=lambda incident: incident["step"]),
-        "latest": _latest(log, run, layout),
-    }
+    """Return what is shown above a map: curves, incidents, and each quantity at its last point.
+
+    Args:
+        log: the log directory.
+        run: name of the run.
+
+    Raises:
+        Unknown: there is no such run.
+        Damaged: the files of the run cannot be read.
+    """
+    layout = _find_layout(log, run)
+    timeline = {name: _read_curve(log, run, tag) for name, tag in CURVES.items()}
+    validation_run = "val" if run == "." else f"{run}/val"
+    timeline["val_loss"] = _read_curve(log, validation_run, CURVES["loss"])
+    timeline["incidents"] = _read_incidents(log, run)
+    timeline["latest"] = _latest_values(log, run, layout)
+    return timeline
 
 
 def _is_validation(name: str, known: Iterable[str]) -> bool:
@@ -143,124 +185,115 @@ def _is_validation(name: str, known: Iterable[str]) -> bool:
     return last == "val" and (parent or ".") in known
 
 
-def _described(tags: Mapping[str, bytes] | None) -> dict[str, Any]:
-    if tags is None:
-        return {"fault": NO_MAP}
-    try:
-        return read_layout(tags)._asdict()
-    except Damaged as error:
-        return {"fault": str(error)}
-
-
-def _known_layout(log: EventReader, run: str) -> Layout:
-    tags = log.tags(PLUGIN).get(run)
+def _find_layout(log: EventReader, run: str) -> Layout:
+    tags = log.list_tags(PLUGIN).get(run)
     if not tags:
         raise Unknown(f"no run {run!r} with gradients in this log")
     return read_layout(tags)
 
 
-def _known_quantity(name: str) -> Quantity:
-    if name not in QUANTITIES:
-        raise Unknown(f"no quantity {name!r}; expected one of {', '.join(QUANTITIES)}")
-    return QUANTITIES[name]
-
-
-def _known_rows(kind: str) -> str:
+def _group_rows(layout: Layout, kind: str) -> dict[str, list[int]]:
     if kind not in (LAYERS, PARAMETERS):
         raise Unknown(f"no rows {kind!r}; expected {LAYERS} or {PARAMETERS}")
-    return kind
+    return layout.group_rows(kind)
 
 
-def _member_places(layout: Layout, run: str, row: str, rows: str) -> list[int]:
-    members = layout.rows(_known_rows(rows))
-    if row not in members:
-        raise Unknown(f"no {rows.removesuffix('s')} {row!r} in run {run!r}")
-    return members[row]
+def _find_row(layout: Layout, run: str, row: str, kind: str) -> list[int]:
+    groups = _group_rows(layout, kind)
+    if row not in groups:
+        raise Unknown(f"no {kind.removesuffix('s')} {row!r} in run {run!r}")
+    return groups[row]
 
 
-def _points(
+def _read_points(
     log: EventReader, run: str, tensor: str, layout: Layout
 ) -> tuple[list[int], list[np.ndarray]]:
-    """The steps of a tensor, and its numbers at each, [parameters, columns]; raises Damaged."""
-    points = log.tensors(PLUGIN, run, [tensor]).get(tensor, [])
+    """The steps of a tensor, and its values at each, [parameters, columns]."""
+    points = log.read_tensors(PLUGIN, run, [tensor]).get(tensor, [])
+    row_count = len(layout.parameters)
     for point in points:
         shape = point.numpy.shape
-        if (
-            len(shape) != 2
-            or shape[0] != len(layout.parameters)
-            or point.numpy.dtype.kind != "f"
-        ):
+        has_rows = len(shape) == 2 and shape[0] == row_count
+        if not has_rows or point.numpy.dtype.kind != "f":
             raise Damaged(
-                f"{tensor} at step {point.step}: given an array of shape {list(shape)}, "
-                f"expected numbers of shape [{len(layout.parameters)}, ...], a row for each parameter"
+                f"{tensor} at step {point.step}: given an array of shape {list(shape)},"
+                f" expected numbers of shape [{row_count}, ...], a row for each parameter"
             )
     return [point.step for point in points], [point.numpy for point in points]
 
 
-def _combined(
+def _combine_rows(
     quantity: Quantity,
     tables: Sequence[np.ndarray],
     layout: Layout,
-    members: Iterable[Sequence[int]],
+    groups: Iterable[list[int]],
 ) -> np.ndarray:
-    """A quantity of each row, [rows, points]."""
-    rows = [list(places) for places in members]
+    """A quantity of each row, [rows, points]; `groups` are the parameters of each."""
+    groups = list(groups)
     if not tables:
-        return np.empty((len(rows), 0))
+        return np.empty((len(groups), 0))
     inputs = read_columns(quantity, tables)
-    sizes = np.array(
-        [1 if size is None else size for size in layout.sizes], np.float64
-    )[:, None]
-    with np.errstate(all="ignore"):  # what is not finite is shown as such
-        return np.stack(
-            [
-                quantity.combine(*(one[places] for one in inputs), sizes[places])
-                for places in rows
-            ]
-        )
+    known_sizes = [1 if size is None else size for size in layout.sizes]
+    sizes = np.array(known_sizes, np.float64)[:, None]
+    combined = []
+    # Overflow gives infinity, which is shown.
+    with np.errstate(all="ignore"):
+        for indices in groups:
+            columns = [column[indices] for column in inputs]
+            combined.append(quantity.combine(*columns, sizes[indices]))
+    return np.stack(combined)
 
 
-def _latest(log: EventReader, run: str, layout: Layout) -> dict[str, Any]:
-    """Each quantity by layer at its last point, with the `step` of that; those that have none are left out."""
-    members, found = layout.rows(LAYERS).values(), {}
-    points = {tensor: _points(log, run, tensor, layout) for tensor in TENSORS}
+def _latest_values(log: EventReader, run: str, layout: Layout) -> dict[str, Any]:
+    """`step` and `values` [layers] of each quantity that has a point, at its last one."""
+    groups = layout.group_rows(LAYERS).values()
+    points = {tensor: _read_points(log, run, tensor, layout) for tensor in TENSORS}
+    latest = {}
     for name, quantity in QUANTITIES.items():
         steps, tables = points[quantity.tensor]
         if steps:
-            values = _combined(quantity, tables[-1:], layout, members).ravel()
-            found[name] = {"step": steps[-1], "values": _known_numbers(values.tolist())}
-    return found
+            values = _combine_rows(quantity, tables[-1:], layout, groups).ravel()
+            latest[name] = {"step": steps[-1], "values": _json_values(values.tolist())}
+    return latest
 
 
-def _curve(log: EventReader, run: str, tag: str) -> dict[str, list]:
-    points = log.scalars(run, [tag]).get(tag, [])
-    return {
-        "steps": [point.step for point in points],
-        "values": _numbers(point.value for point in points),
-    }
+def _read_curve(log: EventReader, run: str, tag: str) -> dict[str, list]:
+    points = log.read_scalars(run, [tag]).get(tag, [])
+    steps = [point.step for point in points]
+    values = [_json_number(point.value) for point in points]
+    return {"steps": steps, "values": values}
 
 
-def _incident(tag: str, point: Any) -> dict[str, Any]:
-    lines = [
-        value for value in np.ravel(point.numpy).tolist() if isinstance(value, bytes)
-    ]
-    text = lines[0].decode(errors="replace") if lines else ""
-    return {
-        "step": int(tag.removeprefix(INCIDENTS)),
-        "text": text.removeprefix("```\n").removesuffix("```\n"),
-    }
+def _read_incidents(log: EventReader, run: str) -> list[dict[str, Any]]:
+    """`step` and `text` of each incident, in the order of the steps."""
+    text_tags = log.list_tags("text").get(run, {})
+    tags = [tag for tag in text_tags if tag.removeprefix(INCIDENTS).isdecimal()]
+    if not tags:
+        return []
+    incidents = []
+    for tag, points in log.read_tensors("text", run, tags).items():
+        step = int(tag.removeprefix(INCIDENTS))
+        incidents += [{"step": step, "text": _incident_text(point)} for point in points]
+    return sorted(incidents, key=lambda incident: incident["step"])
 
 
-def _known_numbers(values: Iterable[float]) -> list[float | str | None]:
-    return [None if value == NONE else _number(value) for value in values]
+def _incident_text(point: Any) -> str:
+    values = np.ravel(point.numpy).tolist()
+    texts = [value for value in values if isinstance(value, bytes)]
+    if not texts:
+        return ""
+    text = texts[0].decode(errors="replace")
+    return text.removeprefix("```\n").removesuffix("```\n")
 
 
-def _numbers(values: Iterable[float]) -> list[float | str]:
-    return [_number(value) for value in values]
+def _json_values(values: Iterable[float]) -> list[float | str | None]:
+    return [None if value == NONE else _json_number(value) for value in values]
 
 
-def _number(value: float) -> float | str:
-    """Five digits are more than a picture shows, and half the bytes."""
+def _json_number(value: float) -> float | str:
     if math.isfinite(value):
+        # Five digits are more than the page shows, and half the bytes.
         return float(f"{value:.5g}")
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"

@@ -25,74 +25,74 @@ from tftrain.reporting.tensorboard_plugin.http import (
 from tftrain.reporting.tensorboard_plugin.layout import Damaged
 from tftrain.reporting.tensorboard_plugin.reader import EventReader
 
-POINTS = 1000  # kept of each tensor; by itself TensorBoard keeps 100, or 10 where it reads without its data server
-QUESTIONS = {
-    "runs": handlers.runs,
+# Points kept of each tensor. TensorBoard's default is 100, or 10 without its data server.
+POINTS = 1000
+HANDLERS = {
+    "runs": handlers.list_runs,
     "map": handlers.gradient_map,
-    "history": handlers.history,
-    "histogram": handlers.histogram,
+    "history": handlers.row_history,
+    "histogram": handlers.nearest_histogram,
     "course": handlers.run_timeline,
+}
+_ERROR_STATUS = {
+    handlers.Unknown: HTTPStatus.NOT_FOUND,
+    BadRequest: HTTPStatus.NOT_FOUND,
+    Damaged: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 
 class Loader(base_plugin.TBLoader):
-    """What the entry point names."""
+    """The entry point that TensorBoard loads."""
 
     def fix_flags(self, flags: argparse.Namespace) -> None:
-        """Have all points kept, unless the user has said how many are."""
+        """Keep all points, unless the user has set how many."""
         flags.samples_per_plugin = {PLUGIN: POINTS} | (flags.samples_per_plugin or {})
 
-    def load(self, given: base_plugin.TBContext) -> base_plugin.TBPlugin:
-        return Plugin(given)
+    def load(self, context: base_plugin.TBContext) -> base_plugin.TBPlugin:
+        """Return the plugin."""
+        return Plugin(context)
 
 
 class Plugin(base_plugin.TBPlugin):
-    """Answers what the page asks, at `data/plugin/tftrain_gradients/...`."""
+    """Answers the requests of the page, at `data/plugin/tftrain_gradients/...`."""
 
     plugin_name = PLUGIN
 
-    def __init__(self, given: base_plugin.TBContext):
-        self._provider = given.data_provider
+    def __init__(self, context: base_plugin.TBContext):
+        self._provider = context.data_provider
 
     def is_active(self) -> bool:
-        return False  # where there is data of ours TensorBoard finds it by itself
+        """Return False: TensorBoard itself finds out whether there are data for the tab."""
+        return False
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """Return the name of the tab and the module that draws it."""
         return base_plugin.FrontendMetadata(
             es_module_path="/static/main.js", tab_name="Gradients", disable_reload=True
         )
 
     def get_plugin_apps(self) -> dict[str, Callable]:
-        return {
-            f"/{name}": self._answering(question)
-            for name, question in QUESTIONS.items()
-        } | {"/static/*": file_reply}
+        """Return the WSGI application of each route."""
+        apps = {
+            f"/{route}": self._make_app(handler) for route, handler in HANDLERS.items()
+        }
+        return apps | {"/static/*": file_reply}
 
-    def _answering(self, question: Callable[..., Any]) -> Callable:
-        """A WSGI application that gives what `question` returns for the query."""
+    def _make_app(self, handler: Callable[..., Any]) -> Callable:
+        """Return a WSGI application that replies with the handler's result."""
 
-        def answer(environ: dict[str, Any], start_response: Callable) -> list[bytes]:
+        def reply_to(environ: dict[str, Any], start_response: Callable) -> list[bytes]:
             log = EventReader(
                 self._provider,
                 plugin_util.context(environ),
                 plugin_util.experiment_id(environ),
             )
             try:
-                return json_reply(
-                    environ,
-                    start_response,
-                    question(log, **parse_query(environ, question)),
-                )
-            except (handlers.Unknown, BadRequest) as error:
-                return json_reply(
-                    environ, start_response, {"error": str(error)}, HTTPStatus.NOT_FOUND
-                )
-            except Damaged as error:
-                return json_reply(
-                    environ,
-                    start_response,
-                    {"error": str(error)},
-                    HTTPStatus.UNPROCESSABLE_ENTITY,
-                )
+                result = handler(log, **parse_query(environ, handler))
+            except tuple(_ERROR_STATUS) as error:
+                message = {"error": str(error)}
+                status = _ERROR_STATUS[type(error)]
+                return json_reply(environ, start_response, message, status)
+            return json_reply(environ, start_response, result)
 
-        return answer
+        return reply_to

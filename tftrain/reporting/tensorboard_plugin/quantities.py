@@ -1,4 +1,8 @@
-"""The quantities of the Gradients tab, of the parameters of a layer together."""
+"""The quantities of the Gradients tab, for the parameters of a row together.
+
+Each `combine_` function takes arrays [parameters, points], in which NONE is a missing
+value, and the sizes of the parameters [parameters, 1]; it returns [points].
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,12 @@ Combine = Callable[..., np.ndarray]
 
 
 class Quantity(NamedTuple):
-    """What is read of an event file for it, columns of one tensor, and how these come to one row.
+    """How a quantity is computed from a tensor in the event files.
 
-    `combine` takes an array [parameters, points] for each of `inputs`, then the sizes of the parameters,
-    [parameters, 1]; it gives [points].
+    Attributes:
+        tensor: tag of the tensor.
+        inputs: names of its columns that are read.
+        combine: takes an array for each of `inputs`, then the sizes.
     """
 
     tensor: str
@@ -25,61 +31,97 @@ class Quantity(NamedTuple):
 
 
 def read_columns(quantity: Quantity, tables: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The inputs of a quantity, [parameters, points] each, from its tensor at each point, [parameters, columns].
+    """Return the inputs of a quantity, [parameters, points] each.
 
-    A column that a run does not have, for it is older, is NONE.
+    Args:
+        quantity: the quantity.
+        tables: its tensor at each point, [parameters, columns]. A column that a run of
+            an older version does not have is NONE.
     """
-    columns = [TENSORS[quantity.tensor].index(name) for name in quantity.inputs]
-    return [
-        np.stack([_column(table, column) for table in tables], axis=1)
-        for column in columns
-    ]
+    inputs = []
+    for name in quantity.inputs:
+        column = TENSORS[quantity.tensor].index(name)
+        values = [_read_column(table, column) for table in tables]
+        inputs.append(np.stack(values, axis=1))
+    return inputs
 
 
-def _column(table: np.ndarray, column: int) -> np.ndarray:
+def _read_column(table: np.ndarray, column: int) -> np.ndarray:
     if column < table.shape[1]:
         return table[:, column].astype(np.float64)
     return np.full(len(table), NONE)
 
 
 def combine_norms(norms: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The norm of all parameters together."""
-    known = norms != NONE
-    total = np.sqrt(np.sum(np.where(known, norms, 0.0) ** 2, axis=0))
-    return np.where(known.any(axis=0), total, NONE)
+    """Return the norm of all parameters together.
+
+    Args:
+        norms: of each parameter, [parameters, points].
+        sizes: not used.
+    """
+    is_known = norms != NONE
+    squares = np.where(is_known, norms, 0.0) ** 2
+    norm = np.sqrt(np.sum(squares, axis=0))
+    return np.where(is_known.any(axis=0), norm, NONE)
 
 
 def combine_ratios(
     ratios: np.ndarray, weights: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """The norm of the updates of all parameters over that of their weights; those that are all 0 have no ratio."""
-    known = (ratios != NONE) & (weights != NONE)
-    updates = np.where(known, ratios * weights, NONE)
-    before = np.where(known, weights, NONE)
-    ratio = combine_norms(updates, sizes) / combine_norms(before, sizes)
-    return np.where(known.any(axis=0), ratio, NONE)
+    """Return the norm of all updates over that of all weights.
+
+    Args:
+        ratios: update norm over weight norm, [parameters, points]; parameters whose
+            weights are all 0 have none.
+        weights: norms of the weights, [parameters, points].
+        sizes: not used.
+    """
+    is_known = (ratios != NONE) & (weights != NONE)
+    update_norms = np.where(is_known, ratios * weights, NONE)
+    weight_norms = np.where(is_known, weights, NONE)
+    update_norm = combine_norms(update_norms, sizes)
+    weight_norm = combine_norms(weight_norms, sizes)
+    return np.where(is_known.any(axis=0), update_norm / weight_norm, NONE)
 
 
 def combine_factors(
     raw: np.ndarray, clipped: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """The norm after clipping over that before it; 1 where there is no gradient to clip."""
-    before, after = combine_norms(raw, sizes), combine_norms(clipped, sizes)
-    known = (before != NONE) & (after != NONE)
-    factor = np.where((before == 0) & (after == 0), 1.0, after / before)
-    return np.where(known, factor, NONE)
+    """Return the norm after clipping over that before; 1 where the gradient is 0.
+
+    Args:
+        raw: gradient norms before clipping, [parameters, points].
+        clipped: gradient norms after clipping, [parameters, points].
+        sizes: not used.
+    """
+    raw_norm = combine_norms(raw, sizes)
+    clipped_norm = combine_norms(clipped, sizes)
+    is_known = (raw_norm != NONE) & (clipped_norm != NONE)
+    is_zero = (raw_norm == 0) & (clipped_norm == 0)
+    factor = np.where(is_zero, 1.0, clipped_norm / raw_norm)
+    return np.where(is_known, factor, NONE)
 
 
 def combine_shares(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The share of all numbers of the parameters together."""
-    known = shares != NONE
-    counted = np.where(known, sizes, 0.0).sum(axis=0)
-    total = (np.where(known, shares, 0.0) * sizes).sum(axis=0)
-    return np.where(counted > 0, total / counted, NONE)
+    """Return the share of the values of all parameters together.
+
+    Args:
+        shares: of the values of each parameter, [parameters, points].
+        sizes: number of values of each parameter, [parameters, 1].
+    """
+    is_known = shares != NONE
+    value_count = np.where(is_known, sizes, 0.0).sum(axis=0)
+    counted = (np.where(is_known, shares, 0.0) * sizes).sum(axis=0)
+    return np.where(value_count > 0, counted / value_count, NONE)
 
 
 def take_first(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The share that all parameters of a layer have in common."""
+    """Return the share of a layer, which all its parameters have in common.
+
+    Args:
+        shares: [parameters, points], equal rows.
+        sizes: not used.
+    """
     return shares[0]
 
 

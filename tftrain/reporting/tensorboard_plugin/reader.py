@@ -10,55 +10,67 @@ from tensorboard.data.provider import DataProvider, RunTagFilter
 
 from tftrain.reporting.tensorboard_plugin.layout import Damaged
 
-MOST_POINTS = 1_000_000  # all that the server has kept
+# More than the server keeps, so that all it has is read.
+MAX_POINTS = 1_000_000
 
 
 class EventReader(NamedTuple):
-    """All that one request may see."""
+    """The log that one request may see."""
 
     provider: DataProvider
     context: RequestContext
     experiment: str
 
-    def tags(self, plugin: str) -> dict[str, dict[str, bytes]]:
-        """Of each run the tags of a plugin's tensors, with the content of their metadata."""
-        found = self.provider.list_tensors(
+    def list_tags(self, plugin: str) -> dict[str, dict[str, bytes]]:
+        """Return the content of the metadata of a plugin's tensors, by run and tag."""
+        runs = self.provider.list_tensors(
             self.context, experiment_id=self.experiment, plugin_name=plugin
         )
         return {
-            run: {tag: one.plugin_content for tag, one in series.items()}
-            for run, series in found.items()
+            run: {tag: series.plugin_content for tag, series in tags.items()}
+            for run, tags in runs.items()
         }
 
-    def started(self) -> dict[str, float]:
-        """When each run began, in seconds since 1970; 0 where that is not known."""
-        found = self.provider.list_runs(self.context, experiment_id=self.experiment)
-        return {one.run_name: one.start_time or 0.0 for one in found}
+    def start_times(self) -> dict[str, float]:
+        """Return when each run began, in seconds since 1970; 0 where it is not known."""
+        runs = self.provider.list_runs(self.context, experiment_id=self.experiment)
+        return {run.run_name: run.start_time or 0.0 for run in runs}
 
-    def tensors(
+    def read_tensors(
         self, plugin: str, run: str, tags: Sequence[str]
     ) -> dict[str, list[Any]]:
-        """Of each tag that the run has its points in order: `step`, and `numpy`, an array; raises Damaged."""
+        """Return the points of each tag that a run has, in order, with `step` and `numpy`.
+
+        Args:
+            plugin: name of the plugin that the tensors are for.
+            run: name of the run.
+            tags: at least one.
+
+        Raises:
+            Damaged: the bytes are no tensors.
+        """
+        query = self._query(plugin, run, tags)
         try:
-            found = self.provider.read_tensors(
-                self.context, **self._asked(plugin, run, tags)
-            )
-        except (TypeError, ValueError) as error:  # of bytes that are no tensor
+            points = self.provider.read_tensors(self.context, **query)
+        except (TypeError, ValueError) as error:
             raise Damaged(f"{tags[0]} cannot be read: {error}") from error
-        return dict(found.get(run, {}))
+        return dict(points.get(run, {}))
 
-    def scalars(self, run: str, tags: Sequence[str]) -> dict[str, list[Any]]:
-        """Of each tag that the run has its points in order: `step` and `value`."""
-        found = self.provider.read_scalars(
-            self.context, **self._asked("scalars", run, tags)
-        )
-        return dict(found.get(run, {}))
+    def read_scalars(self, run: str, tags: Sequence[str]) -> dict[str, list[Any]]:
+        """Return the points of each tag that a run has, in order, with `step` and `value`.
 
-    def _asked(self, plugin: str, run: str, tags: Sequence[str]) -> dict[str, Any]:
-        wanted = RunTagFilter(runs=[run], tags=tags)
+        Args:
+            run: name of the run.
+            tags: of scalars.
+        """
+        query = self._query("scalars", run, tags)
+        points = self.provider.read_scalars(self.context, **query)
+        return dict(points.get(run, {}))
+
+    def _query(self, plugin: str, run: str, tags: Sequence[str]) -> dict[str, Any]:
         return {
             "experiment_id": self.experiment,
             "plugin_name": plugin,
-            "downsample": MOST_POINTS,
-            "run_tag_filter": wanted,
+            "downsample": MAX_POINTS,
+            "run_tag_filter": RunTagFilter(runs=[run], tags=tags),
         }
