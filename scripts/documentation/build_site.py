@@ -106,7 +106,11 @@ def reference_to(module: Path) -> str:
         module: its path from the root of the repository.
     """
     name = ".".join(module.with_suffix("").parts)
-    return f"# `{name}`\n\n::: {name}\n    options:\n      show_root_heading: false\n"
+    text = f"# `{name}`\n\n::: {name}\n    options:\n      show_root_heading: false\n"
+    if name == "tftrain":
+        # The keys of a Config are in the reference of configs.
+        text += "      group_by_category: false\n      filters: ['!^_', '!^Config$']\n"
+    return text
 
 
 def write(page: Path, text: str) -> None:

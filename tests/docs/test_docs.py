@@ -20,6 +20,7 @@ from tftrain.cli import arguments as command_arguments
 from tftrain.cli import main
 from tftrain.config import registry
 from tftrain.config.schema import Config
+from tftrain.reporting.tensorboard.descriptions import DESCRIPTIONS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -334,6 +335,14 @@ def test_every_file_named_exists(page):
         assert name in FILES or any((folder / name).exists() for folder in folders), (
             name
         )
+
+
+def test_tags_named_for_troubleshooting_are_written():
+    text = PAGES["tftrain/diagnostics/troubleshooting.md"]
+    tags = re.findall(r"`(Overview/\w+|\w+/\.\.\.)`", text)
+    assert len(tags) > 5
+    for tag in tags:
+        assert tag.replace("...", "*") in DESCRIPTIONS, tag
 
 
 def anchors(text):
