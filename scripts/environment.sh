@@ -94,7 +94,7 @@ make_ready() {
 
 make_venv() {
     choose_interpreter
-    say "making .venv with Python $(version_of "$interpreter")"
+    say "making ${venv#"$root/"} with Python $(version_of "$interpreter")"
     mkdir -p "$venv"
     : >"$unfinished"
     find "$venv/" -mindepth 1 ! -name "${unfinished##*/}" -delete
