@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tftrain
-from tftrain.trainer.sweep import expand_grid, shortest, split_values
+from tftrain.trainer.sweep import expand_grid, shorten_key, split_values
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_limits_and_no_clip_at_all_are_one_sweep(desk):
 
 def test_keys_are_told_by_their_ends():
     keys = ["a.rate", "b.rate", "a.limit"]
-    assert [shortest(key, keys) for key in keys] == ["a.rate", "b.rate", "limit"]
+    assert [shorten_key(key, keys) for key in keys] == ["a.rate", "b.rate", "limit"]
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def sweep(argv: list[str]) -> int:
 
     def run() -> int:
         from tftrain.reporting.console import print_table
-        from tftrain.trainer.sweep import Sweep, table
+        from tftrain.trainer.sweep import Sweep, make_table
         from tftrain.trainer.trainer import fit
 
         trusting = [dataclasses.replace(config, trust=args.trust) for config in configs]
@@ -217,7 +217,7 @@ def sweep(argv: list[str]) -> int:
             runs.run()
         finally:
             if runs.rows:
-                print_table(table(runs.rows), runs.parent)
+                print_table(make_table(runs.rows), runs.parent)
             missing = len(trials) - len(runs.rows)
             if missing:
                 print(f"\n{missing} of {len(trials)} runs have not ended", flush=True)

@@ -108,7 +108,12 @@ class SkippedSteps(Callback):
         self._first: int | None = None  # step that was not finite, or had a spike
 
     def on_call_end(self, step: int, row: Rows) -> None:
-        """Count an overflow in the last step of a call, the only one of it that can have been skipped."""
+        """Count an overflow in the last step of a call, the only one of it that can have been skipped.
+
+        Args:
+            step: its number.
+            row: its numbers by name.
+        """
         if overflowed(row):
             self._overflows += 1
 

@@ -138,7 +138,12 @@ class CallbackList:
         self._call("on_train_begin", step)
 
     def on_call_end(self, step: int, row: Rows) -> None:
-        """Call `on_call_end` of all."""
+        """Call `on_call_end` of all.
+
+        Args:
+            step: the number of the last step taken.
+            row: its numbers by name.
+        """
         self._call("on_call_end", step, row)
 
     def on_bad_step(self, bad_step: BadStep) -> Stop | None:
@@ -168,7 +173,12 @@ class CallbackList:
         return next((reason for reason in reasons if reason is not None), None)
 
     def on_train_end(self, step: int, reason: Stop | None) -> None:
-        """Call `on_train_end` of all."""
+        """Call `on_train_end` of all.
+
+        Args:
+            step: the number of the last step.
+            reason: why the run ends before its last scheduled step; None where it does not.
+        """
         self._call("on_train_end", step, reason)
 
     def _call(self, method: str, *arguments: Any) -> Stop | None:

@@ -79,7 +79,12 @@ class BestCheckpointSaver(Callback):
         self.needs_each_point = best.is_of_training
 
     def on_log(self, step: int, data: LogData) -> None:
-        """Save where the point has a better value."""
+        """Save where the point has a better value.
+
+        Args:
+            step: that of the point.
+            data: the point.
+        """
         value = data.scalars.get(self.best.monitor)
         if value is not None and self.best.update(step, value):
             self._save_best(step)
@@ -107,6 +112,10 @@ class EarlyStopping(Callback):
 
     def on_log(self, step: int, data: LogData) -> None:
         """Count an evaluation.
+
+        Args:
+            step: that of the point.
+            data: the point; it counts where it has the scalar.
 
         Raises:
             Stop: it was the last one.

@@ -123,7 +123,12 @@ class RunFinisher:
         results.write(self._folder, figures, steps, stopped, facts)
 
     def make_result(self, figures: Results, stopped: Stop | None) -> Result:
-        """Return the result that `tftrain.train` gives."""
+        """Return the result that `tftrain.train` gives.
+
+        Args:
+            figures: the losses and metrics at the end, by split.
+            stopped: why the run ended early; None where it did not.
+        """
         return Result(
             history=read_metrics(self._folder / METRICS),
             model=prepared_model(

@@ -146,7 +146,13 @@ class IncidentRecorder(Callback):
 def signal_lines(
     rows: Rows, last_step: int, names: list[str]
 ) -> list[dict[str, float]]:
-    """The rows of steps up to `last_step`, a dict of numbers for each."""
+    """Return a dict of numbers for each step.
+
+    Args:
+        rows: the numbers of the steps by name, [steps] or [steps, parameters].
+        last_step: the number of the last of them.
+        names: those of the parameters.
+    """
     columns = {"step": np.arange(last_step - len(rows["finite"]) + 1, last_step + 1)}
     for key, values in rows.items():
         if key in PER_PARAMETER:
@@ -163,7 +169,15 @@ def signal_lines(
 
 
 def read_batch(folder: Path, like: Batch) -> Batch:
-    """Read the batch of an incident, with the parts, shapes and types of `like`; raises Unreadable."""
+    """Read the batch of an incident.
+
+    Args:
+        folder: that of the incident.
+        like: a batch of the same structure, types and shapes of an example.
+
+    Raises:
+        Unreadable: the file is damaged, or is of another structure.
+    """
     expected = {
         name: ((None, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
         for name, spec in named_leaves(like).items()
@@ -179,7 +193,11 @@ def read_batch(folder: Path, like: Batch) -> Batch:
 
 
 def read_signals(folder: Path) -> dict[str, float]:
-    """Read the numbers of the step of an incident; raises Unreadable."""
+    """Read the numbers of an incident's step, by name.
+
+    Raises:
+        Unreadable: the file is damaged.
+    """
     path = folder / SIGNALS
     lines = list(untrusted.read_lines(path, root=folder))
     if not lines:
@@ -224,15 +242,24 @@ _GROWN = 100.0  # times the median of the norms before: the gradient explodes
 
 
 def incident_report(
-    trouble: BadStep,
+    bad_step: BadStep,
     fault: FaultReport,
     table: TraceStats,
     config: Config,
     folder: Path,
 ) -> str:
-    rows = {name: values[:-1] for name, values in trouble.rows.items()}
+    """Return the text of an incident: what went wrong, where, what was before it, and what to try.
+
+    Args:
+        bad_step: the step, with the numbers of those before it.
+        fault: the first values that were not finite.
+        table: statistics of the layers' values and gradients in that step.
+        config: that of the run.
+        folder: that of the incident.
+    """
+    rows = {name: values[:-1] for name, values in bad_step.rows.items()}
     lines = [
-        trouble.message,
+        bad_step.message,
         time.strftime("%Y-%m-%d %H:%M:%S"),
         "",
         *fault.lines,
@@ -241,21 +268,20 @@ def incident_report(
     ]
     lines += [f"  {line}" for line in worst_gradients(table)]
     if len(rows["loss"]):
-        lines += ["", *_history(rows)]
-    lines += [
-        "",
-        "what to try:",
-        *(f"  - {line}" for line in _advice(trouble, fault, config)),
-    ]
-    return "\n".join([*lines, "", f"repeat this step: {replay_command(folder)}", ""])
+        lines += ["", *_history_lines(rows)]
+    lines += ["", "what to try:"]
+    lines += [f"  - {line}" for line in _advice_lines(bad_step, fault, config)]
+    lines += ["", f"repeat this step: {replay_command(folder)}", ""]
+    return "\n".join(lines)
 
 
 def replay_command(folder: Path) -> str:
+    """Return the shell command that repeats the step of an incident."""
     return f"python -m tftrain replay {shlex.quote(str(folder))}"
 
 
-def _history(rows: Rows) -> list[str]:
-    """The course of loss and gradient norm over the steps before."""
+def _history_lines(rows: Rows) -> list[str]:
+    """Return the course of loss and gradient norms over the steps before."""
     steps = len(rows["loss"])
     lines = [f"the {steps} steps before:" if steps > 1 else "the step before:"]
     for name, label in (
@@ -272,7 +298,7 @@ def _history(rows: Rows) -> list[str]:
     return lines
 
 
-def _advice(trouble: BadStep, fault: FaultReport, config: Config) -> list[str]:
+def _advice_lines(bad_step: BadStep, fault: FaultReport, config: Config) -> list[str]:
     advice = []
     if fault.data:
         advice.append(
@@ -288,14 +314,15 @@ def _advice(trouble: BadStep, fault: FaultReport, config: Config) -> list[str]:
         )
     if fault.data or fault.weights:
         return advice
-    norms = trouble.rows["grad_norm"][:-1]
-    usual = (
-        float(np.median(norms[np.isfinite(norms)])) if np.isfinite(norms).any() else 1.0
-    )
-    if not fault.own or _exploding(trouble.rows["grad_norm"], usual):
+    norms = bad_step.rows["grad_norm"]
+    previous_norms = norms[:-1]
+    finite_norms = previous_norms[np.isfinite(previous_norms)]
+    usual = float(np.median(finite_norms)) if finite_norms.size else 1.0
+    if not fault.own or _is_exploding(norms, usual):
         advice.append(_clip_advice(usual, config))
+        rate = bad_step.rows["learning_rate"][-1]
         advice.append(
-            f"a lower optimizer.learning_rate; at this step it was {trouble.rows['learning_rate'][-1]:.3g}"
+            f"a lower optimizer.learning_rate; at this step it was {rate:.3g}"
         )
     if config.training.precision == "mixed_float16":
         advice.append(
@@ -304,7 +331,7 @@ def _advice(trouble: BadStep, fault: FaultReport, config: Config) -> list[str]:
     return advice
 
 
-def _exploding(norms: np.ndarray, usual: float) -> bool:
+def _is_exploding(norms: np.ndarray, usual: float) -> bool:
     finite = norms[np.isfinite(norms)]
     return bool(finite.size) and finite.max() > _GROWN * usual
 
@@ -312,4 +339,5 @@ def _exploding(norms: np.ndarray, usual: float) -> bool:
 def _clip_advice(usual: float, config: Config) -> str:
     if config.gradients.clip:
         return "a lower limit in gradients.clip"
-    return f"clip the gradients: gradients: {{clip: {{name: global_norm, limit: {min(max(usual, 1e-3), 1.0):.1g}}}}}"
+    limit = min(max(usual, 1e-3), 1.0)
+    return f"clip the gradients: gradients: {{clip: {{name: global_norm, limit: {limit:.1g}}}}}"

@@ -31,19 +31,27 @@ def load_model(
     checkpoint: int | str | None = None,
     preprocess: bool = True,
 ) -> keras.Model:
-    """Read the model of a run back, behind the run's preprocessing unless `preprocess` is false.
+    """Read the model of a run.
 
-    Without a `checkpoint` that is `model.keras`. Where there is none, or it is damaged, it is the checkpoint that would
-    become `model.keras` if the run ended there, with a warning.
+    Where `model.keras` is asked for but missing or damaged, it is the model of the checkpoint that would become
+    `model.keras` if the run ended there, with a warning.
+
+    Args:
+        config: that of the run.
+        folder: that of the run.
+        custom_objects: classes and functions of the model, by registered name; see `keras.saving.load_model`.
+        trust: whether to run code that the model's file contains.
+        checkpoint: a step, "latest" or "best"; None for `model.keras`.
+        preprocess: whether to put the run's preprocessing before the model.
 
     Raises:
         RunFolderError: there is no such checkpoint.
         ValueError: the model cannot be read.
     """
     network = _load_network(config, folder, custom_objects, trust, checkpoint)
-    return (
-        read_prepared(folder, network, preprocessing(config)) if preprocess else network
-    )
+    if not preprocess:
+        return network
+    return read_prepared(folder, network, preprocessing(config))
 
 
 def _load_network(

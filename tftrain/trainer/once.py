@@ -23,20 +23,21 @@ class _Action(ctypes.Structure):
 
 
 class Once:
-    """Owns how the system calls Python for some signals, so that this can be asked for again.
+    """How the system calls Python for some signals, so that this can be asked for again.
 
-    Python answers a signal between two of its own steps, so never within a call that keeps the interpreter. On other
-    systems than Linux nothing is done.
+    Python handles a signal between two of its own instructions, so never within a call that keeps the interpreter.
+    Nothing is done on other systems than Linux.
     """
 
     def __init__(self):
         self._actions: dict[int, _Action] = {}
 
     def answer(self, number: int) -> None:
-        """Let Python answer a signal that it has a handler for, or had one when this was last asked for, once more."""
+        """Let Python handle a signal once more, if it has a handler now or had one at the last call."""
         if not _IS_KNOWN:
             return
-        library, action = ctypes.CDLL(None), _Action()
+        library = ctypes.CDLL(None)
+        action = _Action()
         library.sigaction(number, None, ctypes.byref(action))
         if action.handler not in (_DEFAULT, _IGNORED):
             action.flags |= _RESET

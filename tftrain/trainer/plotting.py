@@ -103,7 +103,12 @@ class PlotCallback(Callback):
         self._draw(step, due)
 
     def on_train_end(self, step: int, reason: Stop | None) -> None:
-        """Draw the plots of the end where the run ends early; one that a signal ends will be resumed."""
+        """Draw the plots of the end where the run ends early; one that a signal ends will be resumed.
+
+        Args:
+            step: the number of the last step.
+            reason: why the run ends early; None where it does not.
+        """
         if reason is None or isinstance(reason, StopRequested):
             return
         if step != self._last_step:

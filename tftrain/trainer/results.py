@@ -14,23 +14,29 @@ from tftrain.runtime import atomic_files, run_dir
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.trainer.signals import INTERRUPTED
 
-Results = dict[
-    str, dict[str, float]
-]  # by split: the loss and the metrics, of the weights in model.keras
+# By split: the loss and the metrics, of the weights in model.keras.
+Results = dict[str, dict[str, float]]
 
 
 class Result(NamedTuple):
-    """What a run leaves: its curves, the trained model, the figures at the end, and its folder.
+    """What a run leaves.
 
-    `history["loss"]` is (steps, values), so that `plt.plot(*result.history["loss"])` draws it.
+    Attributes:
+        history: its curves by name. `history["loss"]` is (steps, values), so that
+            `plt.plot(*result.history["loss"])` draws it.
+        model: the trained model, behind the run's preprocessing.
+        results: the figures at its end.
+        folder: that of the run.
+        stopped: why the run ended before its last step; None where it did not.
+        failed: whether it ended at a NaN or an infinity.
     """
 
     history: dict[str, Series]
     model: keras.Model
     results: Results
     folder: Path
-    stopped: str | None  # why it ended before its last step, where it did
-    failed: bool  # whether that was a NaN or an infinity
+    stopped: str | None
+    failed: bool
 
     def last_step(self) -> int:
         """Return the last step that was logged, 0 where none was."""
@@ -58,7 +64,15 @@ def write(
     stopped: str | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write `results.json`, with what `more` tells of the run, such as its seconds."""
+    """Write `results.json`.
+
+    Args:
+        folder: that of the run.
+        results: the figures at its end.
+        steps: how many were taken.
+        stopped: why it ended before its last step; None where it did not.
+        facts: other entries, such as the seconds of the run.
+    """
     summary = {"steps": steps, "stopped": stopped, **facts, **results}
     atomic_files.write_text(
         folder / run_dir.RESULTS, json.dumps(summary, indent=1) + "\n"
@@ -66,7 +80,7 @@ def write(
 
 
 def read_end(folder: Path) -> tuple[int, str | None] | None:
-    """The steps after which a run ended, and why before its last one; None where it was interrupted, or goes on."""
+    """Return after how many steps a run ended, and why it ended early; None where it was interrupted, or goes on."""
     try:
         summary = run_dir.read_results(folder)
     except Unreadable:
@@ -78,7 +92,12 @@ def read_end(folder: Path) -> tuple[int, str | None] | None:
 
 
 def read(folder: Path, steps: int) -> Results | None:
-    """The figures of a run that ended after so many steps; None where no session got to its end there."""
+    """Return the figures at the end of a run; None where it did not end after so many steps.
+
+    Args:
+        folder: that of the run.
+        steps: those of the run's last checkpoint.
+    """
     end = read_end(folder)
     if end is None or end[0] != steps:
         return None

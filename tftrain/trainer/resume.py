@@ -46,7 +46,12 @@ def check_run_dir(
 
 
 def config_changed(folder: Path, config: Config, allow: bool) -> bool:
-    """Whether a run's config is another one now, in what its numbers come of; tells each change.
+    """Return whether a run's config has changed in a way that affects the numbers, and print each change.
+
+    Args:
+        folder: that of the run, with its saved config.
+        config: the new one.
+        allow: whether such a change is allowed.
 
     Raises:
         RunFolderError: it is, and that is not allowed.
@@ -57,10 +62,12 @@ def config_changed(folder: Path, config: Config, allow: bool) -> bool:
     try:
         old_config = validate(read_config(saved), saved.stem)
     except ConfigError:  # written by another version, or by hand
-        changes, matter = ["its saved config can no longer be read"], True
+        changes = ["its saved config can no longer be read"]
+        matter = True
     else:
         changes = config_diff(old_config, config)
-        matter = any(not _harmless(line.partition(":")[0], config) for line in changes)
+        paths = [line.partition(":")[0] for line in changes]
+        matter = any(not _is_safe_change(path, config) for path in paths)
     if matter and not allow:
         raise RunFolderError(
             f"run folder {folder}: the config has changed; give --allow-changes to go on with it",
@@ -71,22 +78,21 @@ def config_changed(folder: Path, config: Config, allow: bool) -> bool:
     return matter
 
 
-def _harmless(path: str, config: Config) -> bool:
-    if _within(path, POINTS) and _heeds_training(config):
+def _is_safe_change(path: str, config: Config) -> bool:
+    if _is_within(path, POINTS) and _depends_on_points(config):
         return False
-    if (
-        path == EVERY and config.training.on_nonfinite == "rewind"
-    ):  # that is where a run goes back to
+    # A rewind goes back to the last checkpoint.
+    if path == EVERY and config.training.on_nonfinite == "rewind":
         return False
-    return _within(path, SAFE_TO_CHANGE)
+    return _is_within(path, SAFE_TO_CHANGE)
 
 
-def _within(path: str, paths: tuple[str, ...]) -> bool:
+def _is_within(path: str, paths: tuple[str, ...]) -> bool:
     return any(path == parent or path.startswith(f"{parent}.") for parent in paths)
 
 
-def _heeds_training(config: Config) -> bool:
-    """Whether points of training decide on something: the rate, the best checkpoint, or when to stop."""
+def _depends_on_points(config: Config) -> bool:
+    """Return whether points of training decide on the rate, the best checkpoint, or when to stop."""
     stopping = config.training.early_stopping
     watched = [
         config.checkpoint.best,

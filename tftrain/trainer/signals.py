@@ -33,15 +33,21 @@ BUSY_SHARE = 0.02  # of one processor
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run; `where` says at which step, and how to go on."""
+    """A signal ended the run.
+
+    Args:
+        number: that of the signal.
+        where: at which step, and how to go on.
+    """
 
     def __init__(self, number: int, where: str = ""):
         super().__init__(number, where)
-        self.number, self.where = number, where
+        self.number = number
+        self.where = where
 
     @property
     def status(self) -> int:
-        """What the process exits with, as a shell tells a process that a signal has ended."""
+        """The exit status of the process: what a shell reports for one that the signal has ended."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -57,25 +63,30 @@ class StopRequested(Stop):
 
 
 def signal_message(number: int) -> str:
+    """Return a text such as `interrupted by SIGTERM`."""
     return f"{INTERRUPTED} {signal.Signals(number).name}"
 
 
 class SignalState:
-    """Owns the signal that came while it was put off; 0 is none."""
+    """The signal that came while signals were deferred; its `number` is 0 where none came."""
 
     def __init__(self):
         self.number = 0
         self._waits = False
 
     def answer(self, number: int) -> None:
-        """Take a signal in. Raises Interrupted, unless it is put off."""
+        """Take in a signal.
+
+        Raises:
+            Interrupted: signals are not deferred.
+        """
         if not self._waits:
             raise Interrupted(number)
         self.number = number
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """A signal that comes while the block runs is raised at its end, unless the block raises itself."""
+        """Raise a signal that comes while the block runs at its end, unless the block raises itself."""
         self._waits = True
         try:
             yield
@@ -87,10 +98,10 @@ class SignalState:
 
 @contextmanager
 def handling_signals() -> Iterator[SignalState]:
-    """The first signal is for the interrupts; what comes after it is answered as it was before.
+    """Take in the first signal during the block; later ones are handled as they were before the block.
 
-    Only the main thread may do that; on another one signals are not heard, nor are those that the process ignores, as
-    it does under `nohup`. A signal that would have ended the process still does when it comes twice, or when the run
+    Only the main thread may do that: on another one nothing changes. Signals that the process ignores, as it does under
+    `nohup`, stay ignored. A signal that would have ended the process still does when it comes twice, or when the run
     hangs.
     """
     interrupts = SignalState()
@@ -126,14 +137,17 @@ def handling_signals() -> Iterator[SignalState]:
 
 
 class Watch:
-    """Owns a thread that is told of signals while the main one is in a call, in which Python answers none.
+    """A thread that learns of signals while the main one is in a call, in which Python handles none.
 
-    It ends the process at the second of the `fatal` signals, and some time after the first where the process hangs.
+    It ends the process at the second fatal signal, and some time after the first where the process hangs.
+
+    Args:
+        fatal: the numbers of signals that end the process by default.
     """
 
     def __init__(self, fatal: Collection[int]):
         self.fatal = frozenset(fatal)
-        self.is_answered = False  # whether Python code has been told of a signal
+        self.is_answered = False  # whether a handler in Python has been called
         self._once = Once()
         self._reading, self._writing = socket.socketpair()
         self._writing.setblocking(False)
@@ -147,14 +161,16 @@ class Watch:
         return self._writing.fileno()
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def arm(self) -> None:
-        """Where the interpreter itself hangs, so that no thread runs, the system ends the process at the second."""
+        """Let the system end the process at the second signal, where the interpreter hangs and no thread runs."""
         for number in self.fatal:
             self._once.answer(number)
 
     def close(self) -> None:
+        """End the thread."""
         self._writing.setblocking(True)
         self._writing.send(b"\0")
         self._thread.join()
@@ -169,11 +185,11 @@ class Watch:
             self._follow(number)
 
     def _follow(self, first: int) -> None:
-        """What is done from the first signal on."""
-        self._once.answer(
-            first
-        )  # the thread runs, so it can tell of the second as well
-        start = last_busy = time.monotonic()
+        """Wait for the second signal, or until the process hangs, and end it."""
+        # This thread runs, so it can also answer the second signal.
+        self._once.answer(first)
+        start = time.monotonic()
+        last_busy = start
         used = time.process_time()
         is_noticed = False
         while True:
@@ -183,7 +199,8 @@ class Watch:
             if number in self.fatal:
                 os._exit(128 + number)
             now = time.monotonic()
-            used_before, used = used, time.process_time()
+            used_before = used
+            used = time.process_time()
             if used - used_before > BUSY_SHARE * TICK_SECONDS or is_writing():
                 last_busy = now
             if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
@@ -199,7 +216,7 @@ class Watch:
                 os._exit(128 + first)
 
     def _next(self, seconds: float | None) -> int | None:
-        """The number of the next signal within so many seconds; 0 where the watch is over, None where none came."""
+        """Return the next signal within so many seconds; 0 where the watch is over, None where none came."""
         self._reading.settimeout(seconds)
         try:
             return self._reading.recv(1)[0]
@@ -216,9 +233,12 @@ _watch: Watch | None = None
 
 @contextmanager
 def watched(fatal: Collection[int] | None = None) -> Iterator[Watch]:
-    """The second of these signals ends the process at once, whatever hangs; by default of all that are not ignored.
+    """End the process at once at the second signal during the block, whatever hangs.
 
-    Where one is watched already that goes on, and where somebody else is told of signals nothing is done.
+    Where a watch runs already it goes on, and where the process has another wakeup descriptor nothing is done.
+
+    Args:
+        fatal: the numbers of the signals; by default all that are not ignored.
     """
     global _watch
     if fatal is None:

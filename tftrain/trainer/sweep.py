@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,12 +37,16 @@ from tftrain.runtime.terminal import say
 from tftrain.trainer.results import Result, Results
 
 Train = Callable[[Config, Path], Result]
-# The split that is gone by is the first of these that there is: no setting is chosen by test data where others serve.
-ASKED = ("validation", "test", "train")
+# Runs are ranked by the first of these splits that has results: test data chooses no setting where others serve.
+RANKING_SPLITS = ("validation", "test", "train")
+NONE = "none"  # of a list of components no component at all, of any other setting null
+_OPENING = "[{("
+_CLOSING = "]})"
+_QUOTES = "'\""
 
 
 class SweepResult(NamedTuple):
-    """What came of one run of a sweep; `failed` says why there are no results, or none that count."""
+    """The outcome of one run of a sweep; `failed` says why it has no results, or none that count."""
 
     trial: Trial
     folder: Path
@@ -52,7 +56,21 @@ class SweepResult(NamedTuple):
 
 
 class Sweep:
-    """Owns the runs of a sweep; `rows` are of those that have ended."""
+    """The runs of a sweep.
+
+    Args:
+        trials: what differs between the runs.
+        configs: the config of each trial.
+        parent: the folder of their folders; None makes a new one.
+        train: trains a config in a folder.
+
+    Attributes:
+        parent: the folder of the runs' folders.
+        rows: the outcomes of the runs that have ended.
+
+    Raises:
+        RunFolderError: the folder of a run is in use.
+    """
 
     def __init__(
         self,
@@ -61,41 +79,43 @@ class Sweep:
         parent: Path | None,
         train: Train,
     ):
-        self._trials, self._configs, self._train = trials, configs, train
-        self.parent = (
-            run_dir.make_sweep_folder(configs[0].source) if parent is None else parent
-        )
+        self._trials = trials
+        self._configs = configs
+        self._train = train
+        if parent is None:
+            parent = run_dir.make_sweep_folder(configs[0].source)
+        self.parent = parent
         digits = len(str(len(trials) - 1))
-        names = [
-            f"{number:0{digits}d}-{run_dir.safe_name(trial.label)}"
-            for number, trial in enumerate(trials)
-        ]
-        self._folders = [self.parent / name.rstrip("-") for name in names]
+        self._folders: list[Path] = []
+        for index, trial in enumerate(trials):
+            name = f"{index:0{digits}d}-{run_dir.safe_name(trial.label)}".rstrip("-")
+            self._folders.append(parent / name)
         for folder in self._folders:
             run_dir.ensure_available(folder, resume=False)
         self.rows: list[SweepResult] = []
 
     def run(self) -> None:
-        """Train one after the other; one that fails does not keep the others from being trained."""
-        for number, (trial, config, folder) in enumerate(
-            zip(self._trials, self._configs, self._folders, strict=True), 1
-        ):
-            say(
-                f"\nrun {number} of {len(self._trials)}{': ' if trial.label else ''}{trial.label}",
-                flush=True,
-            )
-            row = self._one(trial, config, folder)
+        """Train one run after the other; those after one that fails are still trained."""
+        runs = zip(self._trials, self._configs, self._folders, strict=True)
+        for number, (trial, config, folder) in enumerate(runs, 1):
+            label = f": {trial.label}" if trial.label else ""
+            say(f"\nrun {number} of {len(self._trials)}{label}", flush=True)
+            row = self._run_trial(trial, config, folder)
             if row.failed:
                 say(f"failed: {row.failed}", flush=True)
             self.rows.append(row)
 
-    def _one(self, trial: Trial, config: Config, folder: Path) -> SweepResult:
-        start_time, start = time.time(), time.monotonic()
-        outcome, failed = Outcome(), None
+    def _run_trial(self, trial: Trial, config: Config, folder: Path) -> SweepResult:
+        start_time = time.time()
+        start = time.monotonic()
+        outcome = Outcome()
+        failed = None
         try:
             result = self._train(config, folder)
-            outcome.results, outcome.step = result.results, result.last_step()
-            failed = result.stopped if result.failed else None
+            outcome.results = result.results
+            outcome.step = result.last_step()
+            if result.failed:
+                failed = result.stopped
         except (
             InputError,
             UserCodeError,
@@ -103,226 +123,231 @@ class Sweep:
             run_dir.RunFolderError,
         ) as error:
             failed = str(error).splitlines()[0]
-        except Exception as error:  # one that nobody thought of, such as memory that ran out, costs this run alone
+        except Exception as error:
+            # An error that nobody foresaw, such as memory that ran out, ends this run alone.
             failed = f"{type(error).__name__}: {error}".splitlines()[0]
         if folder.is_dir():
             outcome.succeeded = failed is None
-            write_hparams(
-                folder, self._entry(trial, config, outcome.results), outcome, start_time
-            )
-        return SweepResult(
-            trial, folder, outcome.results, failed, time.monotonic() - start
-        )
+            hparams = self._make_hparams(trial, config, outcome.results)
+            write_hparams(folder, hparams, outcome, start_time)
+        seconds = time.monotonic() - start
+        return SweepResult(trial, folder, outcome.results, failed, seconds)
 
-    def _entry(self, trial: Trial, config: Config, results: Results) -> SweepHparams:
-        """The settings of a run, those that differ in the sweep as numbers, where all of them are."""
-        settings, choices = flat_hparams(config), {}
-        for key, value in trial.values.items():
-            written = list(dict.fromkeys(item.values[key] for item in self._trials))
-            read = [read_scalar(item) for item in written]
-            plain = all(
-                isinstance(item, (int, float)) and not isinstance(item, bool)
-                for item in read
-            )
-            choices[key] = list(map(float, read)) if plain else written
-            settings[key] = choices[key][written.index(value)]
-        return SweepHparams(settings, choices, _tags(results))
+    def _make_hparams(
+        self, trial: Trial, config: Config, results: Results
+    ) -> SweepHparams:
+        """Return the settings of a run; those that the sweep varies are numbers where all their values are."""
+        settings = flat_hparams(config)
+        choices = {}
+        for key, text in trial.values.items():
+            texts = list(dict.fromkeys(item.values[key] for item in self._trials))
+            values = [read_scalar(choice) for choice in texts]
+            if all(_is_number(value) for value in values):
+                choices[key] = [float(value) for value in values]
+            else:
+                choices[key] = texts
+            settings[key] = choices[key][texts.index(text)]
+        return SweepHparams(settings, choices, _make_tags(results))
 
 
-def table(rows: Sequence[SweepResult]) -> Table:
-    """The runs, the best first by the first metric and then the loss; those that failed last."""
-    best_known = next((row for row in rows if row.results), None)
-    split = next(
-        (
-            candidate
-            for candidate in ASKED
-            if best_known and candidate in best_known.results
-        ),
-        "train",
-    )
-    scored = list(best_known.results[split]) if best_known else []
-    first = next((name for name in scored if name != "loss"), "loss")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def make_table(rows: Sequence[SweepResult]) -> Table:
+    """Return a table of the runs, the best first by the first metric and then the loss, those that failed last."""
+    with_results = next((row for row in rows if row.results), None)
+    split = "train"
+    names = []
+    if with_results is not None:
+        results = with_results.results
+        split = next((name for name in RANKING_SPLITS if name in results), "train")
+        names = list(results[split])
     keys = list(rows[0].trial.values) if rows else []
-    text_table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for key in keys:
-        text_table.add_column(shortest(key, keys), justify="right")
-    for name in scored:
-        text_table.add_column(f"{split} {name}", justify="right")
-    text_table.add_column("seconds", justify="right")
-    for name in ("", "run"):
-        text_table.add_column(name)
-
-    def rank(row: SweepResult) -> tuple[bool, float, float]:
-        value, loss = (
-            row.results.get(split, {}).get(name, math.nan) for name in (first, "loss")
-        )
-        return (
-            row.failed is not None or math.isnan(value),
-            -value if metric_mode(first) == "max" else value,
-            loss,
-        )
-
-    for row in sorted(rows, key=rank):
-        figures = [
-            f"{row.results[split][name]:.4g}"
-            if name in row.results.get(split, {})
-            else "-"
-            for name in scored
-        ]
+        table.add_column(shorten_key(key, keys), justify="right")
+    for name in names:
+        table.add_column(f"{split} {name}", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    table.add_column("run")
+    for row in _sort_rows(rows, split, names):
+        figures = row.results.get(split, {})
+        cells = [f"{figures[name]:.4g}" if name in figures else "-" for name in names]
         status = "failed" if row.failed else "done"
-        text_table.add_row(
+        table.add_row(
             *row.trial.values.values(),
-            *figures,
+            *cells,
             f"{row.seconds:.1f}",
             status,
             row.folder.name,
         )
-    return text_table
+    return table
 
 
-def _tags(results: Results) -> list[str]:
-    """The tags of the figures that each run came to, those of validation first, and of the gradient norm."""
+def _sort_rows(
+    rows: Sequence[SweepResult], split: str, names: Sequence[str]
+) -> list[SweepResult]:
+    first = next((name for name in names if name != "loss"), "loss")
+    is_larger_better = metric_mode(first) == "max"
+
+    def sort_key(row: SweepResult) -> tuple[bool, float, float]:
+        figures = row.results.get(split, {})
+        value = figures.get(first, math.nan)
+        loss = figures.get("loss", math.nan)
+        is_last = row.failed is not None or math.isnan(value)
+        return is_last, -value if is_larger_better else value, loss
+
+    return sorted(rows, key=sort_key)
+
+
+def _make_tags(results: Results) -> list[str]:
+    """Return the tags of a run's results, those of validation first, and of the gradient norm."""
     names = list(results.get("train", {"loss": 0.0}))
-    return [
-        *result_tags(names, [split for split in ASKED if split in results]),
-        "Overview/log10_grad_norm",
-    ]
-
-
-NONE = "none"  # of a list of parts no part at all, of any other setting null
-_OPENING, _CLOSING, _QUOTES = "[{(", "]})", "'\""
+    splits = [split for split in RANKING_SPLITS if split in results]
+    return [*result_tags(names, splits), "Overview/log10_grad_norm"]
 
 
 class Trial(NamedTuple):
-    """One run of a sweep: the values as they were written, by the keys that differ, and all flags for `--set`."""
+    """The settings of one run of a sweep: the values that differ, as written, and the arguments of `--set`."""
 
     values: dict[str, str]
     flags: list[str]
 
     @property
     def label(self) -> str:
-        """Such as `limit=0.1 seed=0`."""
+        """A short text such as `limit=0.1 seed=0`."""
         return " ".join(
-            f"{shortest(key, self.values)}={value}"
+            f"{shorten_key(key, self.values)}={value}"
             for key, value in self.values.items()
         )
 
 
 def expand_grid(settings: Sequence[str]) -> list[Trial]:
-    """All combinations of `KEY.PATH=VALUE,VALUE,...`, the last key changing fastest; raises ConfigError."""
+    """Return all combinations of values, the last key changing fastest.
+
+    Args:
+        settings: texts `KEY.PATH=VALUE,VALUE,...`.
+
+    Raises:
+        ConfigError: a text has another form, or the same value twice.
+    """
     choices: dict[str, list[str]] = {}
     for text in settings:
-        key, _, written = text.partition("=")
-        values = split_values(written)
+        key, _, right_side = text.partition("=")
+        values = split_values(right_side)
         if not key.strip() or not all(values):
-            message = (
-                "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none"
+            raise _argument_error(
+                text,
+                "expected KEY.PATH=VALUE,VALUE, such as gradients.clip.limit=0.1,1,none",
             )
-            raise ConfigError(
-                [format_error(SourceLocation(f"--set {text}"), "", message)]
-            )
-        read = list(map(_meaning, values))
-        twice = next(
-            (
-                candidate
-                for candidate, value in zip(values, read, strict=True)
-                if read.count(value) > 1
-            ),
-            None,
-        )
-        if twice is not None:
-            raise ConfigError(
-                [
-                    format_error(
-                        SourceLocation(f"--set {text}"),
-                        "",
-                        f"given {twice} twice; expected each value once",
-                    )
-                ]
+        repeated = _find_repeated(values)
+        if repeated is not None:
+            raise _argument_error(
+                text, f"given {repeated} twice; expected each value once"
             )
         choices[key.strip()] = values
     varied = [key for key, values in choices.items() if len(values) > 1]
     trials = []
     for values in itertools.product(*choices.values()):
-        chosen = dict(zip(choices, values, strict=True))
-        flags = [_flag(key, value) for key, value in chosen.items()]
-        flags.sort(
-            key=lambda flag: flag.endswith("=[]")
-        )  # what is left out has no arguments
-        trials.append(Trial({key: chosen[key] for key in varied}, flags))
+        setting_values = dict(zip(choices, values, strict=True))
+        flags = [_make_flag(key, value) for key, value in setting_values.items()]
+        # An empty list comes last: a component that is left out has no arguments.
+        flags.sort(key=lambda flag: flag.endswith("=[]"))
+        trials.append(Trial({key: setting_values[key] for key in varied}, flags))
     return trials
 
 
-def _meaning(text: str) -> Any:
-    """What is equal for values that are written differently and stand for the same."""
+def _argument_error(text: str, message: str) -> ConfigError:
+    return ConfigError([format_error(SourceLocation(f"--set {text}"), "", message)])
+
+
+def _find_repeated(texts: Sequence[str]) -> str | None:
+    """Return the first text that means the same as another one."""
+    values = [_comparable_value(text) for text in texts]
+    for text, value in zip(texts, values, strict=True):
+        if values.count(value) > 1:
+            return text
+    return None
+
+
+def _comparable_value(text: str) -> Any:
+    """Return what is equal for texts that mean the same, such as `0.1` and `1e-1`."""
     try:
-        return _plain(parse(text, "", lines=False))
-    except ConfigError:  # told where it is used
+        return _node_value(parse(text, "", lines=False))
+    except ConfigError:  # reported where the setting is used
         return text
 
 
-def _plain(node: Node) -> Any:
+def _node_value(node: Node) -> Any:
     if isinstance(node.value, dict):
-        return {key: _plain(item) for key, (_, item) in node.value.items()}
+        return {key: _node_value(item) for key, (_, item) in node.value.items()}
     if isinstance(node.value, list):
-        return list(map(_plain, node.value))
-    return (
-        (node.value,) if isinstance(node.value, bool) else node.value
-    )  # true is not 1
+        return [_node_value(item) for item in node.value]
+    if isinstance(node.value, bool):
+        return (node.value,)  # which is not equal to 0 or 1
+    return node.value
 
 
 def split_values(text: str) -> list[str]:
-    """The values between commas, but not those within brackets, braces or quotes."""
-    values, start, depth, quote = [], 0, 0, ""
-    for place, letter in enumerate(text):
+    """Return the texts between commas, but for commas within brackets, braces or quotes."""
+    values = []
+    start = 0
+    depth = 0
+    quote = ""
+    for position, letter in enumerate(text):
         if quote:
-            quote = "" if letter == quote else quote
-        elif letter in _QUOTES and not text[start:place].strip():
-            quote = letter
-        elif letter in _QUOTES and depth:
-            quote = letter
+            if letter == quote:
+                quote = ""
+        elif letter in _QUOTES:
+            # Elsewhere in a plain word it is an apostrophe.
+            if depth or not text[start:position].strip():
+                quote = letter
+        elif letter in _OPENING:
+            depth += 1
+        elif letter in _CLOSING:
+            depth -= 1
         elif letter == "," and not depth:
-            values.append(text[start:place].strip())
-            start = place + 1
-        depth += not quote and ((letter in _OPENING) - (letter in _CLOSING))
+            values.append(text[start:position].strip())
+            start = position + 1
     return [*values, text[start:].strip()]
 
 
-def shortest(key: str, keys: typing.Iterable[str]) -> str:
-    """The end of a key path, as long as it takes to tell it from the others."""
-    parts, other_keys = (
-        key.split("."),
-        [other_parts.split(".") for other_parts in keys if other_parts != key],
-    )
+def shorten_key(key: str, keys: Iterable[str]) -> str:
+    """Return the end of a key's path that is just long enough to tell it from other keys.
+
+    Args:
+        key: a path such as `gradients.clip.limit`.
+        keys: all keys, `key` among them.
+    """
+    parts = key.split(".")
+    other_parts = [item.split(".") for item in keys if item != key]
     for length in range(1, len(parts) + 1):
-        if not any(
-            other_parts[-length:] == parts[-length:] for other_parts in other_keys
-        ):
-            return ".".join(parts[-length:])
+        end = parts[-length:]
+        if all(item[-length:] != end for item in other_parts):
+            return ".".join(end)
     return key
 
 
-def _flag(key: str, value: str) -> str:
+def _make_flag(key: str, value: str) -> str:
+    """Return the argument of `--set` for a value, of which `none` leaves a component out."""
     if value != NONE:
         return f"{key}={value}"
-    hint: Any = Config
-    for length, name in enumerate(key.split("."), 1):
-        record = next(
-            (
-                member
-                for member, _ in map(unwrap_annotated, union_members(hint))
-                if dataclasses.is_dataclass(member)
-            ),
-            None,
-        )
-        hint = (
-            typing.get_type_hints(record, include_extras=True).get(name, Any)
-            if record
-            else Any
-        )
-        if any(
-            ListOrItem() in marks
-            for _, marks in map(unwrap_annotated, union_members(hint))
-        ):
-            return f"{'.'.join(key.split('.')[:length])}=[]"
+    parts = key.split(".")
+    annotation: Any = Config
+    for length, name in enumerate(parts, 1):
+        annotation = _field_annotation(annotation, name)
+        members = map(unwrap_annotated, union_members(annotation))
+        if any(ListOrItem() in marks for _, marks in members):
+            return f"{'.'.join(parts[:length])}=[]"
     return f"{key}=null"
+
+
+def _field_annotation(annotation: Any, name: str) -> Any:
+    """Return the annotation of a field of the dataclass in an annotation; Any where there is none."""
+    for member, _ in map(unwrap_annotated, union_members(annotation)):
+        if dataclasses.is_dataclass(member):
+            hints = typing.get_type_hints(member, include_extras=True)
+            return hints.get(name, Any)
+    return Any
