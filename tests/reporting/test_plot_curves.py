@@ -18,7 +18,7 @@ from tftrain.reporting.plots.curves import (
     curves_of,
     default_scalars,
     draw_curves,
-    running,
+    running_mean,
 )
 from tftrain.reporting.plots.style import BLUE, ORANGE
 
@@ -214,7 +214,7 @@ def test_each_run_has_its_colour_and_its_validation_is_dashed():
 
 def test_a_running_mean_leaves_out_what_is_not_finite():
     np.testing.assert_allclose(
-        running(np.array([1.0, 2, 3, np.nan, 5]), 3), [1.5, 2, 2.5, np.nan, 5]
+        running_mean(np.array([1.0, 2, 3, np.nan, 5]), 3), [1.5, 2, 2.5, np.nan, 5]
     )
 
 

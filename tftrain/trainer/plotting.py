@@ -29,7 +29,7 @@ from tftrain.core.types import (
 )
 from tftrain.data.loader import Data
 from tftrain.reporting.metrics_file import read_metrics
-from tftrain.reporting.plots.style import pixels
+from tftrain.reporting.plots.style import to_pixels
 from tftrain.runtime.errors import InputError, UserCodeError
 from tftrain.runtime.run_dir import METRICS, safe_name
 from tftrain.trainer.plot_context import PlotContextFactory
@@ -206,7 +206,7 @@ def draw_plot(plot: ScheduledPlot, context: PlotContext) -> np.ndarray | None:
     """
     with error_context(plot.component, plot.component.path):
         figure = plot.draw(context)
-        return None if figure is None else pixels(figure)
+        return None if figure is None else to_pixels(figure)
 
 
 def _unique_names(components: Sequence[Component]) -> list[str]:

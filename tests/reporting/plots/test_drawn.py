@@ -18,7 +18,7 @@ from tftrain.reporting.plots.layers import (
     layer_names,
     signal_flow,
 )
-from tftrain.reporting.plots.style import pixels
+from tftrain.reporting.plots.style import to_pixels
 from tftrain.reporting.plots.time_lag import lag_norms, time_lag
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]
@@ -67,7 +67,7 @@ def right_half_is_class_one(x):
 def test_a_decision_map_has_the_classes_where_the_model_puts_them():
     figure = decision_map(scene(predict=right_half_is_class_one))
     axes = figure.axes[0]
-    image = pixels(figure)
+    image = to_pixels(figure)
     assert image.shape == (625, 750, 3) and image.dtype == np.uint8
     left, right = (
         image[100:500, columns] for columns in (slice(120, 300), slice(400, 560))
@@ -86,10 +86,10 @@ def test_a_decision_map_of_three_classes_and_of_numbers():
     def third(x):
         return np.eye(3)[np.clip((x[:, 0] * 3).astype(int), 0, 2)]
 
-    regions = pixels(
+    regions = to_pixels(
         decision_map(scene(classes=3, y=np.array([0, 1, 2, 0]), predict=third))
     )
-    one_hot = pixels(
+    one_hot = to_pixels(
         decision_map(scene(classes=3, y=np.eye(3)[[0, 1, 2, 0]], predict=third))
     )
     np.testing.assert_array_equal(regions, one_hot)
@@ -124,14 +124,14 @@ def test_a_model_gone_wrong_is_magenta():
     def nothing(outputs):
         return lambda x: np.full((len(x), outputs), np.nan)
 
-    assert coloured(pixels(decision_map(scene(predict=nothing(1)))), magenta) > 0.3
+    assert coloured(to_pixels(decision_map(scene(predict=nothing(1)))), magenta) > 0.3
     assert (
-        coloured(pixels(decision_map(scene(classes=3, predict=nothing(3)))), magenta)
+        coloured(to_pixels(decision_map(scene(classes=3, predict=nothing(3)))), magenta)
         > 0.3
     )
     bad = [np.full((2, 2), np.nan), np.zeros(2), np.array([[1.0, np.inf]])]
     figure = weights(scene(params=bad))
-    assert coloured(pixels(figure), magenta) > 0.1
+    assert coloured(to_pixels(figure), magenta) > 0.1
     assert [axes.get_xlabel() for axes in figure.axes[:2]] == [
         "nothing finite; 4 NaN or Inf",
         "1 to 1; 1 NaN or Inf",
@@ -162,7 +162,7 @@ def test_matrices_have_a_symmetric_scale_and_say_their_range():
     ]
     assert [axes.get_xlabel() for axes in panels] == ["-2 to 1", "0 to 5"]
     assert [axes.images[0].get_clim() for axes in panels] == [(-2, 2), (-5, 5)]
-    image = pixels(figure)
+    image = to_pixels(figure)
     assert coloured(image, blue) > 0.03 and coloured(image, orange) > 0.03
 
 
@@ -215,9 +215,9 @@ def history(norms):
 
 def test_a_gradient_map_marks_zero_and_what_is_not_finite():
     norms = np.array([[1e-3, 1.0], [0, 1.0], [np.nan, 10.0], [1e-2, np.inf]])
-    image = pixels(gradient_map(scene(history=history(norms))))
+    image = to_pixels(gradient_map(scene(history=history(norms))))
     assert coloured(image, black) > 0.05 and coloured(image, magenta) > 0.1
-    healthy = pixels(gradient_map(scene(history=history(np.ones((4, 2))))))
+    healthy = to_pixels(gradient_map(scene(history=history(np.ones((4, 2))))))
     assert coloured(healthy, magenta) == 0 and coloured(healthy, black) < 0.01, (
         "but for letters"
     )
@@ -299,14 +299,14 @@ def test_the_time_lag_counts_back_from_the_last_step():
 
 def test_what_is_no_picture_is_told():
     image = np.zeros((2, 3, 4), np.uint8)
-    assert pixels(image) is image
+    assert to_pixels(image) is image
     with pytest.raises(TypeError, match=r"gave uint8 \[0, 0, 3\]; expected a figure"):
-        pixels(np.zeros((0, 0, 3), np.uint8))
+        to_pixels(np.zeros((0, 0, 3), np.uint8))
     with pytest.raises(
         TypeError,
         match=r"gave float64 \[2, 3\]; expected a figure of matplotlib, or uint8",
     ):
-        pixels(np.zeros((2, 3)))
+        to_pixels(np.zeros((2, 3)))
 
 
 def test_a_gradient_map_has_the_first_layer_at_the_top():

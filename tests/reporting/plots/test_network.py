@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 from tftrain.core.types import Batch
 from tftrain.diagnostics.layer_stats import LayerTrace, ModelTrace
 from tftrain.reporting.plots.network import dense_chain, network
-from tftrain.reporting.plots.style import pixels
+from tftrain.reporting.plots.style import to_pixels
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]
 X, Y = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([[1.0], [0.0]])
@@ -76,7 +76,7 @@ def test_each_weight_and_unit_is_told_with_what_comes_back():
     } <= set(said)
     assert any(one.startswith("example 0 of 0 to 1, target 1, loss ") for one in said)
     assert sum(isinstance(one, Circle) for one in figure.axes[0].patches) == 2 + 3 + 1
-    assert pixels(figure).std() > 10
+    assert to_pixels(figure).std() > 10
 
 
 def test_what_the_examples_add_is_the_gradient():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tftrain.reporting.plots.loss_surface import _losses, _path, _side, loss_surface
-from tftrain.reporting.plots.style import pixels
+from tftrain.reporting.plots.style import to_pixels
 
 NAMES = ["000.a/bias", "000.a/kernel"]
 PARAMS = [np.array([0.5]), np.array([[1.0, 2.0], [3.0, 4.0]])]
@@ -107,12 +107,14 @@ def test_levels_are_logarithmic_where_the_loss_spans_decades_and_what_is_not_fin
         .levels
     )
     np.testing.assert_allclose(np.diff(narrow), narrow[1] - narrow[0])
-    assert magenta(pixels(wide)) == 0
+    assert magenta(to_pixels(wide)) == 0
     half = scene(lambda bias, kernel: np.nan if kernel[0, 0] > 1 else kernel[0, 0])
-    assert magenta(pixels(loss_surface(half, resolution=9))) > 0.1
-    assert magenta(pixels(loss_surface(scene(lambda *_: np.inf), resolution=9))) > 0.3
+    assert magenta(to_pixels(loss_surface(half, resolution=9))) > 0.1
+    assert (
+        magenta(to_pixels(loss_surface(scene(lambda *_: np.inf), resolution=9))) > 0.3
+    )
     flat = loss_surface(scene(lambda *_: 2.0), resolution=9)
-    assert pixels(flat).size and flat.axes[0].collections[0].levels.tolist() == [
+    assert to_pixels(flat).size and flat.axes[0].collections[0].levels.tolist() == [
         1.5,
         2.5,
     ]

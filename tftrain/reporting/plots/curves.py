@@ -14,7 +14,7 @@ from tftrain.reporting.plots.style import (
     NOT_FINITE,
     ORANGE,
     WIDTH,
-    Sheet,
+    PlotFigure,
     plain_label,
 )
 from tftrain.runtime.working_directory import import_matplotlib
@@ -27,248 +27,284 @@ _NORMS = (
     "update_ratio",
     "weight_norm",
 )
-_RATIO = (
-    100  # from the least to the most of a curve, above which its axis is logarithmic
-)
-_FLAT = 1e-5  # relative, that a curve goes up and down and is shown as flat
+# An axis is logarithmic if the largest value of its curves is so many times the smallest.
+_LOG_RATIO = 100
+# A curve that varies by less than this share of its values is shown as flat.
+_FLAT = 1e-5
 # Inches of a panel.
 PANEL_WIDTH = 4.4
 _PANEL_HEIGHT = 3.4
 _MAX_COLUMNS = 3
-_LETTERS = 11  # to an inch of the legend
-_MOST_TOLD = 12  # lines in the legend, the last of them always
-_SMOOTH = (
-    20  # a running mean is drawn over this share of the points, where there are many
-)
-_NOISY = 8  # times from its least to its most that a curve goes up and down, from where on it is one of noise
+_LETTERS_PER_INCH = 11
+_MAX_LEGEND_LINES = 12
+_MAX_LEGEND_COLUMNS = 4
+# A running mean is drawn over this share of the points, where there are many.
+_SMOOTH = 20
+# A curve is noisy if it moves up and down by so many times its range in all.
+_NOISY = 8
 
-History = Mapping[str, tuple[np.ndarray, np.ndarray]]  # steps and values of each scalar
+# Steps and values of each scalar.
+History = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def curves(scene: PlotContext, scalars: list[str] | None = None) -> Any:
-    """Training and validation curves so far: of loss, metrics and gradient norm, or of the `scalars` named.
+    """Draw the training and validation curves so far.
 
-    A name that ends with a slash, such as `grad_norm/` or `dead_units/`, stands for those of all parameters or layers.
+    Args:
+        scene: the run at this step.
+        scalars: names to draw, or None for loss, metrics and gradient norm. A name that
+            ends with a slash, such as `grad_norm/` or `dead_units/`, stands for the
+            scalars of all parameters or layers.
+
+    Raises:
+        ValueError: nothing was logged of a scalar.
     """
-    wanted = default_scalars(scene.history) if scalars is None else scalars
-    if not scene.history:
+    history = scene.history
+    if not history:
         return None
-    coming = not any(
-        name.startswith(VALIDATION) for name in scene.history
-    )  # there may be a validation yet
+    names = default_scalars(history) if scalars is None else scalars
+    may_be_validated_later = not any(name.startswith(VALIDATION) for name in history)
     unknown = [
-        one
-        for one in wanted
-        if not curves_of(scene.history, one)
-        and not (coming and one.startswith(VALIDATION))
+        name
+        for name in names
+        if not curves_of(history, name)
+        and not (may_be_validated_later and name.startswith(VALIDATION))
     ]
     if unknown and scalars is not None:
-        there = ", ".join(
-            dict.fromkeys(
-                name.partition("/")[0] + "/" * ("/" in name) for name in scene.history
-            )
-        )
+        groups = [name.partition("/")[0] + "/" * ("/" in name) for name in history]
+        known = ", ".join(dict.fromkeys(groups))
         raise ValueError(
-            f"scalars: given '{unknown[0]}', of which nothing was logged; there are {there}"
+            f"scalars: given '{unknown[0]}', of which nothing was logged; there are {known}"
         )
-    wanted = [name for name in wanted if curves_of(scene.history, name)]
-    if not wanted:
+    names = [name for name in names if curves_of(history, name)]
+    if not names:
         return None
-    return draw_curves({"": scene.history}, wanted, f"curves, step {scene.step}")
+    return draw_curves({"": history}, names, f"curves, step {scene.step}")
 
 
 def default_scalars(history: History) -> list[str]:
-    """The loss, what else is validated, and the gradient norm."""
-    told = [
+    """Return the names of loss, validated metrics, and gradient norm."""
+    validated = [
         name.removeprefix(VALIDATION) for name in history if name.startswith(VALIDATION)
     ]
-    metrics = [name for name in told if name in history and name != "loss"]
-    return ["loss", *([*metrics] if told else _metrics(history)), "grad_norm"]
+    if validated:
+        metrics = [name for name in validated if name in history and name != "loss"]
+    else:
+        metrics = _training_metrics(history)
+    return ["loss", *metrics, "grad_norm"]
 
 
-def _metrics(history: History) -> list[str]:
-    """The scalars after `epoch`, where a point has the metrics, up to those of each parameter."""
+def _training_metrics(history: History) -> list[str]:
+    """The scalars between `epoch` and those of parameters, where a point has its metrics."""
     names = list(history)
-    after = names[names.index("epoch") + 1 :] if "epoch" in names else []
-    ends = next(
-        (
-            place
-            for place, name in enumerate(after)
-            if "/" in name or name == "depth_ratio"
-        ),
-        len(after),
-    )
-    return after[:ends]
+    if "epoch" not in names:
+        return []
+    metrics = []
+    for name in names[names.index("epoch") + 1 :]:
+        if "/" in name or name == "depth_ratio":
+            break
+        metrics.append(name)
+    return metrics
 
 
 def curves_of(history: History, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The curves of a scalar: `train`, and `validation` where there is one, or that alone where it is named.
+    """Return the curves of a scalar.
 
-    Of a group, whose name ends with a slash, each of its scalars.
+    Args:
+        history: that of a run.
+        name: of a scalar, of its validation, or of a group, which ends with a slash.
+
+    Returns:
+        `train` and `validation` of a scalar, or each scalar of a group without its name.
     """
     if name.endswith("/"):
         return {
-            one.removeprefix(name): curve
-            for one, curve in history.items()
-            if one.startswith(name)
+            scalar.removeprefix(name): curve
+            for scalar, curve in history.items()
+            if scalar.startswith(name)
         }
-    curves = {"train": history.get(name), "validation": history.get(VALIDATION + name)}
     if name.startswith(VALIDATION):
         curves = {"validation": history.get(name)}
+    else:
+        curves = {
+            "train": history.get(name),
+            "validation": history.get(VALIDATION + name),
+        }
     return {split: curve for split, curve in curves.items() if curve is not None}
 
 
 def draw_curves(
     runs: Mapping[str, History],
-    wanted: Sequence[str],
+    names: Sequence[str],
     title: str,
     min_width: float = WIDTH,
 ) -> Any:
-    """A panel for each scalar; each run has its colour, and its validation is dashed."""
-    columns = min(len(wanted), _MAX_COLUMNS)
-    rows = -(-len(wanted) // columns)
-    sheet = Sheet(
-        title,
-        rows,
-        columns,
-        (max(min_width, columns * PANEL_WIDTH), rows * _PANEL_HEIGHT + 0.8),
-    )
-    groups = {run: _members(history, wanted) for run, history in runs.items()}
-    for axes, name in zip(sheet.axes, wanted, strict=False):
-        for number, (run, history) in enumerate(runs.items()):
-            curves = curves_of(history, name)
-            members = groups[run] if name.endswith("/") else [*curves]
-            styles = _styles(name, members, number if len(runs) > 1 else None)
-            for split, style in ((split, styles[split]) for split in curves):
-                _line(
-                    axes,
-                    curves[split],
-                    label=plain_label(" ".join(filter(None, [run, split]))),
-                    **style,
-                )
-        _dress(axes, name)
-    _explain(sheet)
-    return sheet.finished()
+    """Draw a panel for each scalar.
 
+    Args:
+        runs: history of each run by its name. Of several runs each has its colour, and
+            its validation is dashed.
+        names: of scalars and groups, as in `curves_of`.
+        title: of the figure.
+        min_width: of the figure, in inches.
 
-def _members(history: History, wanted: Sequence[str]) -> list[str]:
-    """All parameters and layers of the groups that are drawn, by depth, so that each looks the same in every panel."""
-    members = dict.fromkeys(
-        one for name in wanted if name.endswith("/") for one in curves_of(history, name)
-    )
-    return sorted(
-        members, key=lambda name: name.partition(".")[0]
-    )  # as layers are numbered
-
-
-def _styles(
-    name: str, splits: Sequence[str], number: int | None
-) -> dict[str, dict[str, Any]]:
-    """How each curve looks, of the run of this number where there are several.
-
-    Those of a group go from dark to bright with the layers, and from pale to strong where the colour is the run's.
+    Returns:
+        A figure of Matplotlib.
     """
-    mine = COLOURS[(number or 0) % len(COLOURS)]
-    if name.endswith("/"):
-        matplotlib = import_matplotlib()
-        depths, dark_to_bright = (
-            np.linspace(0, 1, len(splits)),
-            matplotlib.colormaps["viridis"],
-        )
-        styles = [{"color": dark_to_bright(0.9 * depth)} for depth in depths]
-        if number is not None:
-            alphas = np.linspace(1, 0.3, len(splits))[::-1]
-            styles = [{"color": mine, "alpha": alpha} for alpha in alphas]
-        return dict(zip(splits, styles, strict=True))
-    if number is None:
+    columns = min(len(names), _MAX_COLUMNS)
+    rows = -(-len(names) // columns)
+    size = (max(min_width, columns * PANEL_WIDTH), rows * _PANEL_HEIGHT + 0.8)
+    plot = PlotFigure(title, rows, columns, size)
+    groups = {run: _group_members(history, names) for run, history in runs.items()}
+    for axes, name in zip(plot.axes, names, strict=False):
+        for index, (run, history) in enumerate(runs.items()):
+            curves = curves_of(history, name)
+            members = groups[run] if name.endswith("/") else list(curves)
+            run_index = index if len(runs) > 1 else None
+            styles = _curve_styles(name, members, run_index)
+            for member, curve in curves.items():
+                label = plain_label(f"{run} {member}".strip())
+                _draw_curve(axes, curve, label=label, **styles[member])
+        _style_axes(axes, name)
+    _add_legend(plot)
+    return plot.finish()
+
+
+def _group_members(history: History, names: Sequence[str]) -> list[str]:
+    """All parameters and layers of the groups by depth, so that each looks the same in every panel."""
+    members = dict.fromkeys(
+        member
+        for name in names
+        if name.endswith("/")
+        for member in curves_of(history, name)
+    )
+    return sorted(members, key=lambda member: member.partition(".")[0])
+
+
+def _curve_styles(
+    name: str, members: Sequence[str], run_index: int | None
+) -> dict[str, dict[str, Any]]:
+    """The style of each curve; `run_index` is None where there is only one run.
+
+    Those of a group go from dark to bright with depth, or from pale to strong where the
+    colour is the run's.
+    """
+    if run_index is None and name.endswith("/"):
+        colormap = import_matplotlib().colormaps["viridis"]
+        depths = np.linspace(0, 1, len(members))
         return {
-            split: {"color": ORANGE if split == "validation" else BLUE}
-            for split in splits
+            member: {"color": colormap(0.9 * depth)}
+            for member, depth in zip(members, depths, strict=True)
+        }
+    if run_index is None:
+        return {
+            member: {"color": ORANGE if member == "validation" else BLUE}
+            for member in members
+        }
+    colour = COLOURS[run_index % len(COLOURS)]
+    if name.endswith("/"):
+        alphas = np.linspace(1, 0.3, len(members))[::-1]
+        return {
+            member: {"color": colour, "alpha": alpha}
+            for member, alpha in zip(members, alphas, strict=True)
         }
     return {
-        split: {"color": mine, "linestyle": "--" if split == "validation" else "-"}
-        for split in splits
+        member: {"color": colour, "linestyle": "--" if member == "validation" else "-"}
+        for member in members
     }
 
 
-def _line(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None:
-    """One of many points that is noisy is drawn pale, with its running mean; NaN and infinity are marked above."""
-    steps, values = curve[0], np.where(np.isfinite(curve[1]), curve[1], np.nan)
-    bad = np.isnan(values)
-    if bad.any():
-        top = np.full(bad.sum(), 0.99)
-        mark = {
-            "linestyle": "",
-            "marker": "|",
-            "color": NOT_FINITE,
-            "label": "NaN or infinite",
-        }
-        axes.plot(steps[bad], top, transform=axes.get_xaxis_transform(), **mark)
-    if len(steps) < 4 * _SMOOTH or not _is_noisy(values):
+def _draw_curve(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None:
+    """Draw a noisy curve of many points pale, with its running mean; mark NaN and infinity above."""
+    steps, raw_values = curve
+    values = np.where(np.isfinite(raw_values), raw_values, np.nan)
+    is_bad = np.isnan(values)
+    if is_bad.any():
         axes.plot(
-            steps, values, marker="." if len(steps) < 3 else None, **style
-        )  # a single point makes no line
+            steps[is_bad],
+            np.full(is_bad.sum(), 0.99),
+            transform=axes.get_xaxis_transform(),
+            linestyle="",
+            marker="|",
+            color=NOT_FINITE,
+            label="NaN or infinite",
+        )
+    if len(steps) < 4 * _SMOOTH or not _is_noisy(values):
+        # A single point makes no line.
+        marker = "." if len(steps) < 3 else None
+        axes.plot(steps, values, marker=marker, **style)
         return
     pale = {"linewidth": 0.8, "alpha": 0.3 * style.get("alpha", 1), "label": None}
     axes.plot(steps, values, **style | pale)
-    axes.plot(steps, running(values, len(values) // _SMOOTH), **style)
+    axes.plot(steps, running_mean(values, len(values) // _SMOOTH), **style)
 
 
 def _is_noisy(values: np.ndarray) -> bool:
-    """Whether a curve goes up and down all the time; of one that does not, a mean would round the corners."""
-    known = values[np.isfinite(values)]
-    if len(known) and known.min() > 0:
-        known = np.log(known)
-    return bool(len(known)) and np.abs(np.diff(known)).sum() > _NOISY * np.ptp(known)
+    """Whether a curve moves up and down all the time; of another a mean would round the corners."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return False
+    if finite.min() > 0:
+        finite = np.log(finite)
+    return bool(np.abs(np.diff(finite)).sum() > _NOISY * np.ptp(finite))
 
 
-def running(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean of `width` values around each that is finite, of those that are; fewer at the ends."""
-    known = np.isfinite(values)
+def running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Return the mean of the finite values around each finite value; NaN elsewhere.
+
+    Args:
+        values: [points].
+        width: how many values count; fewer do at the ends.
+    """
+    is_finite = np.isfinite(values)
     window = np.ones(width)
-    sums = np.convolve(np.where(known, values, 0), window, "same")
-    counts = np.convolve(known, window, "same")
-    return np.where(known, sums / np.maximum(counts, 1), np.nan)
+    sums = np.convolve(np.where(is_finite, values, 0), window, "same")
+    counts = np.convolve(is_finite, window, "same")
+    return np.where(is_finite, sums / np.maximum(counts, 1), np.nan)
 
 
-def _dress(axes: Any, name: str) -> None:
+def _style_axes(axes: Any, name: str) -> None:
     axes.set_title(plain_label(name), loc="left")
     axes.set_xlabel("step")
     axes.grid(True)
     values = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
     values = values[np.isfinite(values)]
-    sizes = (
-        values[values > 0] if name.partition("/")[0] in _NORMS else values
-    )  # a norm of 0 is off a logarithmic axis
-    if len(sizes) and sizes.min() > 0 and sizes.max() / sizes.min() > _RATIO:
+    if not len(values):
+        return
+    on_log_axis = values
+    if name.partition("/")[0] in _NORMS:
+        # A norm of 0 does not keep the axis from being logarithmic.
+        on_log_axis = values[values > 0]
+    smallest = on_log_axis.min(initial=np.inf)
+    if smallest > 0 and on_log_axis.max(initial=0) / smallest > _LOG_RATIO:
         axes.set_yscale("log")
-    elif (
-        len(values) and np.ptp(values) <= _FLAT * np.abs(values).max()
-    ):  # what differs is but rounding
+    elif np.ptp(values) <= _FLAT * np.abs(values).max():
+        # What differs is only rounding.
         middle = float(values.mean())
-        axes.set_ylim(middle - 0.1 * abs(middle or 1), middle + 0.1 * abs(middle or 1))
+        margin = 0.1 * abs(middle or 1)
+        axes.set_ylim(middle - margin, middle + margin)
 
 
-def _explain(sheet: Sheet) -> None:
-    """One legend for all panels, where there is anything to be told apart."""
+def _add_legend(plot: PlotFigure) -> None:
+    """Add one legend for all panels, if there is more than one kind of line."""
     lines = {
         line.get_label(): line
-        for axes in sheet.axes
+        for axes in plot.axes
         for line in axes.lines
         if not line.get_label().startswith("_")
     }
-    if len(lines) > _MOST_TOLD:
-        names = [*lines]
-        lines = {name: lines[name] for name in [*names[: _MOST_TOLD - 1], names[-1]]}
-    if len(lines) > 1:
-        columns = int(
-            sheet.figure.get_figwidth() * _LETTERS / (max(map(len, lines)) + 6)
-        )
-        columns = max(1, min(len(lines), columns, 4))
-        sheet.figure.legend(
-            lines.values(),
-            lines.keys(),
-            loc="outside lower center",
-            ncols=columns,
-            frameon=False,
-        )
+    if len(lines) < 2:
+        return
+    labels = list(lines)
+    if len(labels) > _MAX_LEGEND_LINES:
+        labels = [*labels[: _MAX_LEGEND_LINES - 1], labels[-1]]
+    letters = plot.figure.get_figwidth() * _LETTERS_PER_INCH
+    fitting = int(letters / (max(map(len, labels)) + 6))
+    columns = max(1, min(len(labels), fitting, _MAX_LEGEND_COLUMNS))
+    plot.figure.legend(
+        [lines[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+    )

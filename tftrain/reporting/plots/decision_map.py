@@ -8,7 +8,13 @@ import numpy as np
 
 from tftrain.config.field_types import PositiveInt, Range
 from tftrain.core.types import PlotContext
-from tftrain.reporting.plots.style import COLOURS, NOT_FINITE, Sheet, diverging, short
+from tftrain.reporting.plots.style import (
+    COLOURS,
+    NOT_FINITE,
+    PlotFigure,
+    diverging_colormap,
+    format_short,
+)
 
 _DOTS = {0: "#005b96", 1: "#c45100"}  # darker than what they lie on
 _MARGIN = 0.15  # of the points' extent, left around them
@@ -41,19 +47,19 @@ def decision_map(
     found = np.asarray(scene.predict(grid), np.float64).reshape(
         resolution, resolution, -1
     )
-    sheet = Sheet(f"decision map, step {scene.step}", size=(6.0, 5.0))
-    [axes] = sheet.axes
+    plot = PlotFigure(f"decision map, step {scene.step}", size=(6.0, 5.0))
+    [axes] = plot.axes
     labels = _labels(examples.y, scene.facts.classes)
     if labels is None:
-        _numbers(sheet, found, (across, up), (x, np.reshape(examples.y, (len(x), -1))))
+        _numbers(plot, found, (across, up), (x, np.reshape(examples.y, (len(x), -1))))
     else:
         if found.shape[2] > 2:
             _regions(axes, found, extent)
         else:
-            _surface(sheet, found[:, :, -1], (across, up))
+            _surface(plot, found[:, :, -1], (across, up))
         _dots(axes, x, labels, _colours(max(found.shape[2], labels.max() + 1)))
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0]", ylabel="x[1]")
-    return sheet.finished()
+    return plot.finish()
 
 
 def _plane(x: Any) -> np.ndarray:
@@ -82,13 +88,13 @@ def _labels(y: Any, classes: int | None) -> np.ndarray | None:
 
 
 def _surface(
-    sheet: Sheet, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray]
+    plot: PlotFigure, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    [axes] = sheet.axes
+    [axes] = plot.axes
     finite = values[np.isfinite(values)]
     axes.set_facecolor(NOT_FINITE)  # which a smooth surface leaves out
     style = {
-        "cmap": diverging(pale=True),
+        "cmap": diverging_colormap(pale=True),
         "shading": "gouraud",
         "vmin": 0.0,
         "vmax": 1.0,
@@ -97,18 +103,21 @@ def _surface(
     if finite.size and finite.min() < 0.5 < finite.max():
         axes.contour(*grid, values, [0.5], colors="#333333", linewidths=1.5)
     label = (
-        f"probability of class 1, from {short(finite.min())} to {short(finite.max())}"
+        f"probability of class 1, from {format_short(finite.min())} to {format_short(finite.max())}"
         if finite.size
         else "NaN"
     )
-    sheet.figure.colorbar(shown, label=label, pad=0.02)
+    plot.figure.colorbar(shown, label=label, pad=0.02)
 
 
 def _numbers(
-    sheet: Sheet, found: np.ndarray, grid: tuple[np.ndarray, np.ndarray], points: tuple
+    plot: PlotFigure,
+    found: np.ndarray,
+    grid: tuple[np.ndarray, np.ndarray],
+    points: tuple,
 ) -> None:
     """Of a regression the last output, and in each point its target, in one scale of colours."""
-    [axes] = sheet.axes
+    [axes] = plot.axes
     values, (x, targets) = found[:, :, -1], points
     both = np.concatenate([values.ravel(), targets[:, -1]])
     both = both[np.isfinite(both)]
@@ -127,9 +136,7 @@ def _numbers(
         **limits,
     )
     label = "output" if found.shape[2] == 1 else f"the last of {found.shape[2]} outputs"
-    sheet.figure.colorbar(
-        shown, label=f"{label}; in the points their targets", pad=0.02
-    )
+    plot.figure.colorbar(shown, label=f"{label}; in the points their targets", pad=0.02)
 
 
 def _colours(count: int) -> list[str]:

@@ -9,7 +9,14 @@ import numpy as np
 
 from tftrain.config.field_types import PositiveInt
 from tftrain.core.types import PlotContext
-from tftrain.reporting.plots.style import BLUE, HEIGHT, ORANGE, WIDTH, Sheet, short
+from tftrain.reporting.plots.style import (
+    BLUE,
+    HEIGHT,
+    ORANGE,
+    WIDTH,
+    PlotFigure,
+    format_short,
+)
 
 _STEPS = 2.0 ** -np.arange(0, 23, 2.0)
 _SLOPES = {
@@ -27,15 +34,19 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
     errors = difference_errors(scene, samples)
     if errors is None:
         return None
-    sheet = Sheet(
+    plot = PlotFigure(
         f"error of differences of the loss, step {scene.step}", size=(WIDTH, HEIGHT)
     )
-    [axes] = sheet.axes
+    [axes] = plot.axes
     for (name, found), colour in zip(errors.items(), (BLUE, ORANGE), strict=True):
         if not np.isfinite(found).any():
             continue
         best = int(np.nanargmin(found))
-        label = f"{name}: least {short(found[best])}, at {short(_STEPS[best])}; dotted: of order {_SLOPES[name]}"
+        smallest = format_short(found[best])
+        label = (
+            f"{name}: least {smallest}, at {format_short(_STEPS[best])};"
+            f" dotted: of order {_SLOPES[name]}"
+        )
         axes.plot(
             _STEPS,
             np.where(found > 0, found, np.nan),
@@ -64,13 +75,13 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
     if drawn.size:
         axes.set_ylim(drawn.min() / 3, drawn.max() * 3)
     axes.grid(True)
-    sheet.figure.legend(
+    plot.figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside lower center",
         ncols=1,
         frameon=False,
     )
-    return sheet.finished()
+    return plot.finish()
 
 
 def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tftrain.config.field_types import Pattern, PositiveInt
 from tftrain.core.types import PlotContext
-from tftrain.reporting.plots.style import Sheet, diverging, short
+from tftrain.reporting.plots.style import PlotFigure, diverging_colormap, format_short
 
 _COLUMNS = 3
 _MOST_CELLS = 400  # of a side; of larger matrices as many of the rows and columns are left out as it takes
@@ -43,17 +43,15 @@ def _matrices(
     shown = _chosen(scene, *chosen)
     columns = min(len(shown), _COLUMNS)
     rows = -(-len(shown) // columns)
-    sheet = Sheet(
+    plot = PlotFigure(
         f"{what}, step {scene.step}",
         rows,
         columns,
         (max(4.8, 3.2 * columns), 3.1 * rows + 0.6),
     )
-    for axes, index in zip(sheet.axes, shown, strict=False):
-        _heat_map(
-            sheet, axes, scene.names[index], np.asarray(values[index], np.float64)
-        )
-    return sheet.finished()
+    for axes, index in zip(plot.axes, shown, strict=False):
+        _heat_map(plot, axes, scene.names[index], np.asarray(values[index], np.float64))
+    return plot.finish()
 
 
 def _chosen(scene: PlotContext, only: str | None, most: int) -> list[int]:
@@ -77,7 +75,7 @@ def _chosen(scene: PlotContext, only: str | None, most: int) -> list[int]:
     ]
 
 
-def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
+def _heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -> None:
     """The last axis from left to right, all others from top to bottom; zero is white."""
     shape = " x ".join(map(str, values.shape)) or "1"
     if values.ndim == 2 and name.endswith("/kernel"):
@@ -93,7 +91,7 @@ def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
     cells = np.ma.masked_invalid(values[::rows, ::columns])
     shown = axes.imshow(
         cells,
-        cmap=diverging(),
+        cmap=diverging_colormap(),
         vmin=-most,
         vmax=most,
         aspect="auto",
@@ -104,7 +102,7 @@ def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
         f"{layer}\n{kind}, {shape}" if layer else f"{kind}, {shape}", fontsize=9
     )
     spread = (
-        f"{short(finite.min())} to {short(finite.max())}"
+        f"{format_short(finite.min())} to {format_short(finite.max())}"
         if finite.size
         else "nothing finite"
     )
@@ -114,7 +112,7 @@ def _heat_map(sheet: Sheet, axes: Any, name: str, values: np.ndarray) -> None:
         else f"{spread}; {values.size - finite.size} NaN or Inf"
     )
     axes.set(xticks=[], yticks=[])
-    bar = sheet.figure.colorbar(
+    bar = plot.figure.colorbar(
         shown, ax=axes, ticks=[-most, 0, most], shrink=0.9, pad=0.02
     )
-    bar.ax.set_yticklabels([short(-most), "0", short(most)], fontsize=9)
+    bar.ax.set_yticklabels([format_short(-most), "0", format_short(most)], fontsize=9)

@@ -16,7 +16,7 @@ from tftrain.reporting.plots.style import (
     ORANGE,
     WIDTH,
     ZERO,
-    Sheet,
+    PlotFigure,
 )
 from tftrain.runtime.working_directory import import_matplotlib
 
@@ -43,8 +43,10 @@ def gradient_map(scene: PlotContext) -> Any:
     steps, norms = _norms(scene, RAW)
     if not len(steps):
         return None
-    sheet = Sheet(f"log10 of the gradient norm, step {scene.step}", size=(7.2, HEIGHT))
-    [axes] = sheet.axes
+    plot = PlotFigure(
+        f"log10 of the gradient norm, step {scene.step}", size=(7.2, HEIGHT)
+    )
+    [axes] = plot.axes
     stride = -(-len(steps) // _MOST_COLUMNS)
     cells, low, high = _decades(norms[::stride])
     matplotlib = import_matplotlib()
@@ -61,9 +63,9 @@ def gradient_map(scene: PlotContext) -> Any:
     axes.xaxis.get_major_locator().set_params(integer=True)
     _name_layers(axes.yaxis, scene)
     axes.invert_yaxis()  # the first layer at the top, as in the Gradients tab and in reports
-    sheet.figure.colorbar(shown, pad=0.02)
-    _tell_colours(axes, norms)
-    return sheet.finished()
+    plot.figure.colorbar(shown, pad=0.02)
+    _add_colour_legend(axes, norms)
+    return plot.finish()
 
 
 def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
@@ -73,8 +75,8 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
         return None
     matplotlib = import_matplotlib()
 
-    sheet = Sheet(f"gradient flow, step {scene.step}", size=(WIDTH, HEIGHT))
-    [axes] = sheet.axes
+    plot = PlotFigure(f"gradient flow, step {scene.step}", size=(WIDTH, HEIGHT))
+    [axes] = plot.axes
     earlier = np.unique(np.geomspace(1, len(steps), lines + 1).round().astype(int) - 1)[
         :-1
     ]
@@ -116,7 +118,7 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
     axes.grid(True)
     _name_layers(axes.xaxis, scene, rotation=30, ha="right", rotation_mode="anchor")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    return sheet.finished()
+    return plot.finish()
 
 
 def signal_flow(scene: PlotContext) -> Any:
@@ -136,8 +138,8 @@ def signal_flow(scene: PlotContext) -> Any:
     if not found:
         return None
     names, ahead, back = zip(*found, strict=True)
-    sheet = Sheet(f"signal flow, step {scene.step}", size=(WIDTH, HEIGHT))
-    [axes] = sheet.axes
+    plot = PlotFigure(f"signal flow, step {scene.step}", size=(WIDTH, HEIGHT))
+    [axes] = plot.axes
     for values, colour, label in (
         (ahead, BLUE, "forward: std of a"),
         (back, ORANGE, r"back: size of $\delta$"),
@@ -154,7 +156,7 @@ def signal_flow(scene: PlotContext) -> Any:
     axes.grid(True)
     _name_ticks(axes.xaxis, names, rotation=30, ha="right", rotation_mode="anchor")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return sheet.finished()
+    return plot.finish()
 
 
 def _spread(values: np.ndarray) -> float:
@@ -251,7 +253,7 @@ def _name_ticks(axis: Any, layers: Sequence[str], **style: Any) -> None:
     )
 
 
-def _tell_colours(axes: Any, norms: np.ndarray) -> None:
+def _add_colour_legend(axes: Any, norms: np.ndarray) -> None:
     from matplotlib.patches import Patch
 
     told = [

@@ -10,7 +10,13 @@ import numpy as np
 from tftrain.config.field_types import Range
 from tftrain.core.types import PlotContext
 from tftrain.core.variables import element_name, parse_element_name
-from tftrain.reporting.plots.style import NOT_FINITE, ORANGE, WIDTH, Sheet, short
+from tftrain.reporting.plots.style import (
+    NOT_FINITE,
+    ORANGE,
+    WIDTH,
+    PlotFigure,
+    format_short,
+)
 
 GROUP = "probes/weight/"  # of the scalars that the probe `weights` logs
 _LEVELS = 24
@@ -52,9 +58,9 @@ def loss_surface(
         for (key, given), way, here in zip(wished, path, now, strict=True)
     ]
     losses = _losses(scene, places, sides)
-    sheet = Sheet(f"loss, step {scene.step}", size=(WIDTH, 5.2))
-    [axes] = sheet.axes
-    _contours(sheet, axes, sides, losses)
+    plot = PlotFigure(f"loss, step {scene.step}", size=(WIDTH, 5.2))
+    [axes] = plot.axes
+    _contours(plot, axes, sides, losses)
     _walk(axes, path, now)
     if not path[0].size and any(name.startswith(GROUP) for name in scene.history):
         axes.plot(
@@ -67,10 +73,10 @@ def loss_surface(
         xlabel=names[0], ylabel=names[1], xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]]
     )
     handles, labels = axes.get_legend_handles_labels()
-    sheet.figure.legend(
+    plot.figure.legend(
         handles, labels, loc="outside lower center", ncols=3, frameon=False
     )
-    return sheet.finished()
+    return plot.finish()
 
 
 def _chosen(scene: PlotContext, x: str | None, y: str | None) -> tuple[str, str]:
@@ -142,7 +148,7 @@ def _losses(
 
 
 def _contours(
-    sheet: Sheet, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray
+    plot: PlotFigure, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray
 ) -> None:
     """Dark where the loss is small; the levels are those of its logarithm where it spans more than a decade."""
     shown = np.ma.masked_invalid(losses)
@@ -171,10 +177,10 @@ def _contours(
         *sides, shown, levels=levels, colors="white", linewidths=0.4, alpha=0.6
     )
     ticks = levels[:: max(1, len(levels) // 6)]
-    bar = sheet.figure.colorbar(
+    bar = plot.figure.colorbar(
         filled, ax=axes, ticks=ticks, label="loss of the first training batch"
     )
-    bar.ax.set_yticklabels([short(tick) for tick in ticks])
+    bar.ax.set_yticklabels([format_short(tick) for tick in ticks])
     bar.ax.minorticks_off()
 
 

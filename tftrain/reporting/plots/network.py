@@ -9,7 +9,12 @@ import numpy as np
 from tftrain.config.field_types import NonNegativeInt, PositiveInt
 from tftrain.core.types import PlotContext
 from tftrain.reporting.plots.placing import place_along
-from tftrain.reporting.plots.style import NOT_FINITE, Sheet, diverging, short
+from tftrain.reporting.plots.style import (
+    NOT_FINITE,
+    PlotFigure,
+    diverging_colormap,
+    format_short,
+)
 
 _COLUMN, _ROW, _RADIUS = (
     3.1,
@@ -55,8 +60,8 @@ def network(
         max(_SIDE, (_CAPTION - _COLUMN * len(found)) / 2),
     )
     wide = 2 * side + _COLUMN * len(found)
-    sheet = Sheet(f"network, step {scene.step}", size=(wide, high + 0.4))
-    [axes] = sheet.axes
+    plot = PlotFigure(f"network, step {scene.step}", size=(wide, high + 0.4))
+    [axes] = plot.axes
     axes.set(
         xlim=(-side, wide - side),
         ylim=(-_ROW * max(widths) / 2 - _BOTTOM, _ROW * max(widths) / 2 + _TOP),
@@ -80,14 +85,14 @@ def network(
         for unit in range(widths[place]):
             _unit(axes, layer, (example, unit), _at(place, unit, widths[place]))
     _head(axes, found, widths)
-    _tell(axes, scene, (example, examples), len(found))
+    _caption(axes, scene, (example, examples), len(found))
     texts = [label for label, _ in labels]
     place_along(
         texts,
         [line for _, line in labels],
         [*axes.patches, *(one for one in axes.texts if one not in texts)],
     )
-    return sheet.finished()
+    return plot.finish()
 
 
 def _terms(layer: Dense, example: int) -> np.ndarray:
@@ -101,7 +106,7 @@ def _largest(values: np.ndarray) -> float:
 
 
 def _format(value: float) -> str:
-    return short(value + 0.0)  # which makes -0 to 0
+    return format_short(value + 0.0)  # which makes -0 to 0
 
 
 def _at(place: int, unit: int, width: int) -> tuple[float, float]:
@@ -126,7 +131,7 @@ def _lines(
         )
         weight, term = float(kernel[source, target]), float(terms[source, target])
         sound = np.isfinite([weight, term]).all()
-        colour = diverging()(0.5 + 0.5 * term / most) if sound else NOT_FINITE
+        colour = diverging_colormap()(0.5 + 0.5 * term / most) if sound else NOT_FINITE
         width = 1 + 4 * abs(weight) / largest if sound else 2
         axes.plot(
             [x, to_x], [y, to_y], color="#9a9a9a", linewidth=width + 1.2, zorder=1
@@ -207,13 +212,13 @@ def _head(axes: Any, found: list[Dense], widths: list[int]) -> None:
         )
 
 
-def _tell(axes: Any, scene: PlotContext, which: tuple[int, int], depth: int) -> None:
+def _caption(axes: Any, scene: PlotContext, which: tuple[int, int], depth: int) -> None:
     example, examples = which
     target = np.asarray(scene.batch.y)[example].ravel()
-    told = ", ".join(short(float(one)) for one in target[:4]) + (
+    told = ", ".join(format_short(float(one)) for one in target[:4]) + (
         ", ..." if len(target) > 4 else ""
     )
-    said = f"target {told}, loss {short(scene.passes.loss)}"
+    said = f"target {told}, loss {format_short(scene.passes.loss)}"
     if examples > 1:
         said = f"example {example} of 0 to {examples - 1}, {said} of all; dw is what this one adds to the gradient"
     said = "\n".join([said, *_READ])

@@ -26,48 +26,49 @@ BLUE, ORANGE = COLOURS[:2]
 ZERO, NOT_FINITE = "black", "magenta"
 _INK, _PALE = "#333333", "#d8d8d8"
 _STYLE = {
-    **{
-        "font.size": 11,
-        "axes.titlesize": 11,
-        "axes.labelsize": 11,
-        "xtick.labelsize": 10,
-        "ytick.labelsize": 10,
-    },
-    **{
-        "legend.fontsize": 10,
-        "legend.frameon": False,
-        "figure.titlesize": 13,
-        "figure.titleweight": "bold",
-    },
-    **{
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.edgecolor": "#888888",
-        "axes.titlecolor": _INK,
-    },
-    **{
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "grid.color": _PALE,
-        "grid.linewidth": 0.6,
-        "lines.linewidth": 1.8,
-    },
-    **{
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.formatter.limits": (-4, 5),
-    },
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "figure.titlesize": 13,
+    "figure.titleweight": "bold",
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": "#888888",
+    "axes.titlecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _PALE,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.limits": (-4, 5),
 }
 
 
 def plain_label(text: str) -> str:
-    """Return a label in which nothing is taken for mathematics."""
+    """Return a label in which nothing is read as mathematics."""
     return printable(text).replace("$", r"\$")
 
 
-class Sheet:
-    """Owns a figure with `rows` x `columns` of axes on white, which stands out from light and dark pages alike."""
+class PlotFigure:
+    """A figure of Matplotlib on white, which can be read on light and dark pages alike.
+
+    Args:
+        title: of the figure.
+        rows: of its axes.
+        columns: of its axes.
+        size: width and height in inches.
+
+    Attributes:
+        figure: the figure of Matplotlib.
+        axes: its axes, row by row.
+    """
 
     def __init__(
         self,
@@ -82,46 +83,53 @@ class Sheet:
         with matplotlib.rc_context(_STYLE):
             self.figure = Figure(size, DOTS, facecolor="white", layout="constrained")
             self.figure.suptitle(plain_label(title))
-            self.axes = (
-                self.figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-            )
+            grid = self.figure.subplots(rows, columns, squeeze=False)
+        self.axes = grid.ravel().tolist()
 
-    def finished(self) -> Any:
-        """The figure; its axes that were not drawn on are left out."""
+    def finish(self) -> Any:
+        """Return the figure, without the axes that nothing was drawn on."""
         for axes in self.axes:
             if not axes.has_data():
                 axes.remove()
         return self.figure
 
 
-def diverging(pale: bool = False) -> Any:
-    """Blue below, white at zero, orange above, `pale` as a ground to draw on; what is not finite is magenta."""
+def diverging_colormap(pale: bool = False) -> Any:
+    """Return the colours from blue below zero over white to orange above; magenta is not finite.
+
+    Args:
+        pale: leave out the dark ends, for a background to draw on.
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
-    dark = [[], []] if pale else [["#08366b", BLUE], ["#e08a00", "#7a3d00"]]
-    colours = [*dark[0], "#8fc1e3", "#f7f7f7", "#f7c765", *dark[1]]
-    return LinearSegmentedColormap.from_list("blue_orange", colours).with_extremes(
-        bad=NOT_FINITE
-    )
+    colours = ["#8fc1e3", "#f7f7f7", "#f7c765"]
+    if not pale:
+        colours = ["#08366b", BLUE, *colours, "#e08a00", "#7a3d00"]
+    colormap = LinearSegmentedColormap.from_list("blue_orange", colours)
+    return colormap.with_extremes(bad=NOT_FINITE)
 
 
-def pixels(drawn: Any) -> np.ndarray:
-    """A figure of matplotlib, or what is an image already, as uint8 [height, width, channels]."""
-    is_image = (
-        isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
-    )
-    if is_image and drawn.size and drawn.shape[2] in (1, 3, 4):
-        return drawn
+def to_pixels(drawn: Any) -> np.ndarray:
+    """Return a drawing as uint8 [height, width, channels].
+
+    Args:
+        drawn: a figure of Matplotlib, or an image [height, width, 1, 3 or 4].
+
+    Raises:
+        TypeError: it is something else.
+    """
+    is_array = isinstance(drawn, np.ndarray)
+    if is_array and drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.size:
+        if drawn.shape[2] in (1, 3, 4):
+            return drawn
     import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     if not isinstance(drawn, Figure):
-        kind = (
-            f"{drawn.dtype} {list(drawn.shape)}"
-            if isinstance(drawn, np.ndarray)
-            else type(drawn).__name__
-        )
+        kind = type(drawn).__name__
+        if is_array:
+            kind = f"{drawn.dtype} {list(drawn.shape)}"
         raise TypeError(
             f"gave {kind}; expected a figure of matplotlib, or uint8 [height, width, 1, 3 or 4]"
         )
@@ -130,5 +138,6 @@ def pixels(drawn: Any) -> np.ndarray:
     return np.array(canvas.buffer_rgba())[:, :, :3]
 
 
-def short(value: float) -> str:
+def format_short(value: float) -> str:
+    """Return a number with three digits."""
     return f"{value:.3g}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tftrain.core.types import PlotContext
-from tftrain.reporting.plots.style import COLOURS, HEIGHT, NOT_FINITE, WIDTH, Sheet
+from tftrain.reporting.plots.style import COLOURS, HEIGHT, NOT_FINITE, WIDTH, PlotFigure
 
 
 def time_lag(scene: PlotContext) -> Any:
@@ -23,8 +23,10 @@ def time_lag(scene: PlotContext) -> Any:
             "given a model without sequences; expected inputs, or a layer, of [batch, time, features]"
         )
     steps = max(value.shape[1] for value in found.values())
-    sheet = Sheet(f"gradient against time lag, step {scene.step}", size=(WIDTH, HEIGHT))
-    [axes] = sheet.axes
+    plot = PlotFigure(
+        f"gradient against time lag, step {scene.step}", size=(WIDTH, HEIGHT)
+    )
+    [axes] = plot.axes
     for place, (name, value) in enumerate(found.items()):
         if value.shape[1] == steps:
             _line(axes, name, lag_norms(value), COLOURS[place % len(COLOURS)])
@@ -36,13 +38,13 @@ def time_lag(scene: PlotContext) -> Any:
     )
     axes.grid(True)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    sheet.figure.legend(
+    plot.figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside lower center",
         ncols=2,
         frameon=False,
     )
-    return sheet.finished()
+    return plot.finish()
 
 
 def lag_norms(gradient: np.ndarray) -> np.ndarray:
