@@ -1,4 +1,4 @@
-"""The parts of a report, each a heading and what is under it; None where there is nothing to tell."""
+"""The sections of a report: a heading and its content, or None where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -20,147 +20,152 @@ from tftrain.reporting.timing_summary import KINDS
 from tftrain.runtime.metric_mode import metric_mode
 
 _PERCENTILES = (5, 50, 95)
-_NONE = "–"
+_MISSING = "–"
+_SPLIT_ORDER = ("test", "validation", "train")
+_COUNTS = ("model_step", "train_examples", "seconds", "skipped", "rewinds")
 
 
 def results(runs: Sequence[RunRecord]) -> Markup:
-    """How far each run got, and what it came to; the best of several is marked."""
-    figures = [run.figures() for run in runs]
-    told = element(
-        "ul",
-        *(element("li", element("b", run.name), f": {run.state()}") for run in runs),
-        class_="states",
-    )
+    """Show how far each run got, and its results; the best of several is marked."""
+    states = [element("li", element("b", run.name), f": {run.state()}") for run in runs]
+    state_list = element("ul", *states, class_="states")
     if len(runs) == 1:
-        [only] = figures
-        names = list(dict.fromkeys(name for _, name in only))
-        splits = list(dict.fromkeys(split for split, _ in only))
-        rows = [
-            [split, *(_shown(only.get((split, name))) for name in names)]
-            for split in splits
-        ]
-        shown = table(["", *names], rows) if rows else None
-        return _section(
-            "Results", told, shown, table(["", ""], _counts(runs), class_="counts")
-        )
-    keys = list(dict.fromkeys(key for one in figures for key in one))
+        return _results_of_one(runs[0], state_list)
+    figures = [run.figures() for run in runs]
+    keys = dict.fromkeys(key for figure in figures for key in figure)
+    rows = []
+    for split, name in sorted(keys, key=lambda key: _SPLIT_ORDER.index(key[0])):
+        values = [figure.get((split, name)) for figure in figures]
+        rows.append([f"{split} {name}", *_mark_best(name, values)])
+    head = ["", *(run.name for run in runs)]
+    return _section("Results", state_list, table(head, [*rows, *_count_rows(runs)]))
+
+
+def _results_of_one(run: RunRecord, state_list: Markup) -> Markup:
+    figures = run.figures()
+    splits = list(dict.fromkeys(split for split, _ in figures))
+    names = list(dict.fromkeys(name for _, name in figures))
     rows = [
-        [" ".join(key), *_compared(key[1], [one.get(key) for one in figures])]
-        for key in sorted(keys, key=_order)
+        [split, *(_format_value(figures.get((split, name))) for name in names)]
+        for split in splits
     ]
-    return _section(
-        "Results",
-        told,
-        table(["", *(run.name for run in runs)], [*rows, *_counts(runs)]),
-    )
+    metrics = table(["", *names], rows) if rows else None
+    counts = table(["", ""], _count_rows([run]), class_="counts")
+    return _section("Results", state_list, metrics, counts)
 
 
-def _order(key: tuple[str, str]) -> int:
-    return ("test", "validation", "train").index(key[0])
-
-
-def _counts(runs: Sequence[RunRecord]) -> list[list[object]]:
-    """Steps, seconds and the like, a row each, of those that are known of any run."""
+def _count_rows(runs: Sequence[RunRecord]) -> list[list[object]]:
+    """A row for steps, seconds and other counts that any run has."""
     rows = [["steps", *(run.steps for run in runs)]]
-    for name in ("model_step", "train_examples", "seconds", "skipped", "rewinds"):
+    for name in _COUNTS:
         values = [run.results.get(name) for run in runs]
         if any(values) or name == "seconds":
-            rows.append([name, *map(_shown, values)])
+            rows.append([name, *map(_format_value, values)])
     return rows
 
 
-def _compared(name: str, values: Sequence[float | None]) -> list[Markup]:
+def _mark_best(name: str, values: Sequence[float | None]) -> list[Markup]:
     finite = [value for value in values if value is not None and np.isfinite(value)]
-    best = (max if metric_mode(name) == "max" else min)(finite, default=None)
-    several = len(set(finite)) > 1
-    return [
-        element("td", _shown(one), class_="best" if several and one == best else None)
-        for one in values
-    ]
+    choose_best = max if metric_mode(name) == "max" else min
+    best = choose_best(finite, default=None)
+    has_different = len(set(finite)) > 1
+    cells = []
+    for value in values:
+        is_best = has_different and value == best
+        cells.append(
+            element("td", _format_value(value), class_="best" if is_best else None)
+        )
+    return cells
 
 
-def _shown(value: float | None) -> object:
-    return _NONE if value is None else number(value)
+def _format_value(value: float | None) -> object:
+    return _MISSING if value is None else number(value)
 
 
 def settings(runs: Sequence[RunRecord]) -> Markup | None:
-    """Where the configs of runs differ, a row for each value; the first run is the one they are compared with."""
+    """Show where the configs of runs differ from that of the first one."""
     runs = [run for run in runs if run.config]
     if len(runs) < 2:
         return None
-    configs = [_whole_lists(run.config) for run in runs]
+    configs = [_with_tuples(run.config) for run in runs]
     differing = dict.fromkeys(
-        path for one in configs[1:] for path, _, _ in differences(configs[0], one)
+        path for config in configs[1:] for path, _, _ in differences(configs[0], config)
     )
-    order = {section: place for place, section in enumerate(configs[0])}
+    section_index = {section: index for index, section in enumerate(configs[0])}
     paths = sorted(
-        _outermost(differing), key=lambda path: order.get(path[0], len(order))
+        _outermost_paths(differing),
+        key=lambda path: section_index.get(path[0], len(section_index)),
     )
-    rows = [
-        [_path(path), *(_code(_at(one, path)) for one in configs)] for path in paths
-    ]
-    same = element("p", "Nothing: the configs are the same.")
-    shown = (
-        table(["", *(run.name for run in runs)], rows, class_="values")
-        if rows
-        else same
-    )
-    return _section("What differs between the configs", shown)
+    title = "What differs between the configs"
+    if not paths:
+        return _section(title, element("p", "Nothing: the configs are the same."))
+    rows = []
+    for path in paths:
+        values = [_value_at(config, path) for config in configs]
+        rows.append([_format_path(path), *map(_format_setting, values)])
+    head = ["", *(run.name for run in runs)]
+    return _section(title, table(head, rows, class_="values"))
 
 
-def _outermost(paths: Collection[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Those that are not within another one: where one run has a value and another one a part, the part is the row."""
-    return [
-        path
-        for path in paths
-        if not any(path[:length] in paths for length in range(1, len(path)))
-    ]
+def _outermost_paths(paths: Collection[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Those that are not within another: where one run has a value and another a component, that is the row."""
+    outermost = []
+    for path in paths:
+        parents = [path[:length] for length in range(1, len(path))]
+        if not any(parent in paths for parent in parents):
+            outermost.append(path)
+    return outermost
 
 
-def _at(config: Any, path: Sequence[str]) -> Any:
+def _value_at(config: Any, path: Sequence[str]) -> Any:
+    value = config
     for key in path:
-        if isinstance(config, dict):
-            config = config.get(key, ABSENT)
-        elif isinstance(config, list) and key.isdecimal():
-            config = config[int(key)] if int(key) < len(config) else ABSENT
-        elif (
-            not isinstance(config, str) or key != "name"
-        ):  # a bare name is a part without arguments
+        if isinstance(value, dict):
+            value = value.get(key, ABSENT)
+        elif isinstance(value, list) and key.isdecimal():
+            index = int(key)
+            value = value[index] if index < len(value) else ABSENT
+        elif isinstance(value, str) and key == "name":
+            # A bare name is a component without arguments.
+            continue
+        else:
             return ABSENT
-    return config
-
-
-def _whole_lists(value: Any) -> Any:
-    """A config in which a list of plain values, such as [64, 64], is one value: a tuple."""
-    if isinstance(value, dict):
-        return {key: _whole_lists(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        inner = any(isinstance(one, (dict, list)) for one in value)
-        return [_whole_lists(one) for one in value] if inner else tuple(value)
     return value
 
 
-def _path(path: Sequence[str]) -> Markup:
+def _with_tuples(value: Any) -> Any:
+    """A config in which a list of plain values, such as [64, 64], is one value: a tuple."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        if any(isinstance(item, (dict, list)) for item in value):
+            return [_with_tuples(item) for item in value]
+        return tuple(value)
+    return value
+
+
+def _format_path(path: Sequence[str]) -> Markup:
     """A key path that may break after a dot or an underscore."""
-    words = ".".join(path).replace("_", "_\n").replace(".", ".\n").split("\n")
-    return element("code", *(part for word in words for part in (element("wbr"), word)))
+    text = ".".join(path).replace("_", "_\n").replace(".", ".\n")
+    parts: list[object] = []
+    for part in text.split("\n"):
+        parts += [element("wbr"), part]
+    return element("code", *parts)
 
 
-def _code(value: Any) -> Markup:
-    return element("code", _NONE if value is ABSENT else _written(value))
-
-
-def _written(value: Any) -> str:
+def _format_setting(value: Any) -> Markup:
     """A value as YAML on one line."""
-    listed = list(value) if isinstance(value, tuple) else value
+    if value is ABSENT:
+        return element("code", _MISSING)
     text = yaml.safe_dump(
-        listed,
+        list(value) if isinstance(value, tuple) else value,
         default_flow_style=True,
         width=math.inf,
         sort_keys=False,
         allow_unicode=True,
     )
-    return text.strip().removesuffix("\n...")  # which ends a value that stands alone
+    # YAML ends a document that is a plain value with dots.
+    return element("code", text.strip().removesuffix("\n..."))
 
 
 def curves(runs: Sequence[RunRecord]) -> Markup | None:
@@ -192,169 +197,188 @@ def gradient_flow(runs: Sequence[RunRecord]) -> Markup | None:
 
 
 def clipping(runs: Sequence[RunRecord]) -> Markup | None:
-    """How often each clip bit, and by how much."""
-    told = {
-        clip.name if len(runs) == 1 else f"{run.name}: {clip.name}": _clip(clip)
-        for run in runs
-        for clip in clips(run.history)
-    }
-    if not told:
+    """Show how often each clip was active, and by how much it shortened gradients."""
+    columns = {}
+    for run in runs:
+        for clip in clip_stats(run.history):
+            name = clip.name if len(runs) == 1 else f"{run.name}: {clip.name}"
+            columns[name] = _clip_column(clip)
+    if not columns:
         return None
+    quantities = next(iter(columns.values()))
     rows = [
-        [name, *(one[name] for one in told.values())]
-        for name in next(iter(told.values()))
+        [quantity, *(column[quantity] for column in columns.values())]
+        for quantity in quantities
     ]
-    words = "The factor is the norm after clipping by that before. Factors and norms are those of the logged steps."
-    return _section("Clipping", element("p", words), table(["", *told], rows))
+    explanation = element(
+        "p",
+        "The factor is the norm after clipping over that before. Factors and norms are"
+        " those of the logged steps.",
+    )
+    return _section("Clipping", explanation, table(["", *columns], rows))
 
 
-def _clip(clip: ClipStats) -> dict[str, object]:
-    def of(values: np.ndarray, what: Any) -> object:
-        return number(float(what(values)), 3) if len(values) else _NONE
-
-    factors = {
-        f"factor, {share}th percentile": of(
-            clip.factor, lambda values, share=share: np.percentile(values, share)
-        )
-        for share in _PERCENTILES
-    }
-    return {
+def _clip_column(clip: ClipStats) -> dict[str, object]:
+    column: dict[str, object] = {
         "share of steps clipped": element(
             "data", f"{clip.share:.1%}", value=repr(clip.share)
         ),
-        "limit at the end": of(clip.limit, lambda values: values[-1]),
-        **factors,
-        "norm before, median": of(clip.before, np.median),
-        "norm before, largest": of(clip.before, np.max),
-        "norm after, median": of(clip.after, np.median),
-        "norm after, largest": of(clip.after, np.max),
+        "limit at the end": _format_array(clip.limit[-1:]),
     }
+    for percentile in _PERCENTILES:
+        name = f"factor, {percentile}th percentile"
+        column[name] = _format_array(clip.factor, np.percentile, percentile)
+    column["norm before, median"] = _format_array(clip.before, np.median)
+    column["norm before, largest"] = _format_array(clip.before, np.max)
+    column["norm after, median"] = _format_array(clip.after, np.median)
+    column["norm after, largest"] = _format_array(clip.after, np.max)
+    return column
+
+
+def _format_array(values: np.ndarray, reduce: Any = np.max, *args: float) -> object:
+    if not len(values):
+        return _MISSING
+    return number(float(reduce(values, *args)), 3)
 
 
 def incidents(runs: Sequence[RunRecord]) -> Markup | None:
-    """The text of each step that went wrong."""
-    told = [
-        element(
-            "details",
-            element("summary", _incident_title(run, step, len(runs) > 1)),
-            element("pre", text),
-            open="",
-        )
-        for run in runs
-        for step, text in run.incidents.items()
-    ]
-    return _section("Incidents", *told) if told else None
-
-
-def _incident_title(run: RunRecord, step: str, several: bool) -> str:
-    return f"{run.name}, step {step}" if several else f"step {step}"
+    """Show the text of each step that went wrong."""
+    details = []
+    for run in runs:
+        for step, text in run.incidents.items():
+            title = f"step {step}" if len(runs) == 1 else f"{run.name}, step {step}"
+            details.append(_details(title, text, is_open=True))
+    return _section("Incidents", *details) if details else None
 
 
 def time(runs: Sequence[RunRecord]) -> Markup | None:
-    """Seconds by kind of work, as bars and in numbers."""
-    spent = {run.name: run.results.get("time", {}) for run in runs}
-    spent = {name: one for name, one in spent.items() if sum(one.values()) > 0}
-    if not spent:
+    """Show the seconds of each kind of work, as bars and in a table."""
+    seconds_by_run = {}
+    for run in runs:
+        seconds = run.results.get("time", {})
+        if sum(seconds.values()) > 0:
+            seconds_by_run[run.name] = seconds
+    if not seconds_by_run:
         return None
-    used = {kind for one in spent.values() for kind in one}
-    kinds = [kind for kind in (*KINDS, *sorted(used.difference(KINDS))) if kind in used]
-    bars = [
-        joined(element("h3", name) if len(spent) > 1 else None, _bar(one, kinds))
-        for name, one in spent.items()
-    ]
-    head = ["seconds", *spent]
-    rows = [
-        [
-            joined(element("i", class_=f"b{place}"), kind),
-            *(_seconds(one, kind) for one in spent.values()),
-        ]
-        for place, kind in enumerate(kinds)
-    ]
-    total = ["all", *(number(sum(one.values())) for one in spent.values())]
-    return _section("Where the time went", *bars, table(head, [*rows, total]))
+    used = {kind for seconds in seconds_by_run.values() for kind in seconds}
+    ordered = [*KINDS, *sorted(used.difference(KINDS))]
+    kinds = [kind for kind in ordered if kind in used]
+    bars = []
+    for name, seconds in seconds_by_run.items():
+        if len(seconds_by_run) > 1:
+            bars.append(element("h3", name))
+        bars.append(_time_bar(seconds, kinds))
+    rows = []
+    for index, kind in enumerate(kinds):
+        title = joined(element("i", class_=f"b{index}"), kind)
+        cells = [_time_cell(seconds, kind) for seconds in seconds_by_run.values()]
+        rows.append([title, *cells])
+    totals = [number(sum(seconds.values())) for seconds in seconds_by_run.values()]
+    rows.append(["all", *totals])
+    head = ["seconds", *seconds_by_run]
+    return _section("Where the time went", *bars, table(head, rows))
 
 
-def _bar(seconds: Mapping[str, float], kinds: Sequence[str]) -> Markup:
+def _time_bar(seconds: Mapping[str, float], kinds: Sequence[str]) -> Markup:
     parts = [
         element(
             "span",
-            class_=f"b{place}",
+            class_=f"b{index}",
             style=f"flex:{seconds[kind]:g}",
             title=f"{kind} {seconds[kind]:.4g} s",
         )
-        for place, kind in enumerate(kinds)
+        for index, kind in enumerate(kinds)
         if seconds.get(kind)
     ]
     return element("div", *parts, class_="bar", aria_hidden="true")
 
 
-def _seconds(seconds: Mapping[str, float], kind: str) -> object:
+def _time_cell(seconds: Mapping[str, float], kind: str) -> object:
     if kind not in seconds:
-        return _NONE
-    return joined(
-        number(seconds[kind]), f" ({seconds[kind] / sum(seconds.values()):.0%})"
-    )
+        return _MISSING
+    share = seconds[kind] / sum(seconds.values())
+    return joined(number(seconds[kind]), f" ({share:.0%})")
 
 
 def configs(runs: Sequence[RunRecord]) -> Markup | None:
-    """The whole config of each run; that of a single one is open."""
-    told = [
-        element(
-            "details",
-            element("summary", run.name),
-            element("pre", run.config_text),
-            open="" if len(runs) == 1 else None,
-        )
+    """Show the full config of each run; that of a single one is open."""
+    details = [
+        _details(run.name, run.config_text, is_open=len(runs) == 1)
         for run in runs
         if run.config_text
     ]
-    return _section("Config" if len(told) == 1 else "Configs", *told) if told else None
+    if not details:
+        return None
+    return _section("Config" if len(details) == 1 else "Configs", *details)
 
 
-def _section(title: str, *inside: object) -> Markup:
-    return element("section", element("h2", title), *inside)
+def _details(title: str, text: str, is_open: bool) -> Markup:
+    return element(
+        "details",
+        element("summary", title),
+        element("pre", text),
+        open="" if is_open else None,
+    )
 
 
-_BEFORE = re.compile(r"(clip/.+)/norm_before")
+def _section(title: str, *content: object) -> Markup:
+    return element("section", element("h2", title), *content)
+
+
+_NORM_BEFORE = re.compile(r"(clip/.+)/norm_before")
 
 
 class ClipStats(NamedTuple):
-    """One clip, or all of them: the share of steps that were clipped, and the numbers of the points."""
+    """One clip, or all of them.
+
+    Attributes:
+        name: of the clip.
+        share: of the steps at which it was active.
+        factor: norm after over norm before, [points].
+        before: norm before, [points].
+        after: norm after, [points].
+        limit: [points]; empty where there is none.
+    """
 
     name: str
     share: float
     factor: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    limit: np.ndarray  # empty where there is none
+    limit: np.ndarray
 
 
-def clips(history: Mapping[str, Series]) -> list[ClipStats]:
-    """Each clip of a run, in their order."""
-    names = [
-        match[1]
-        for name in history
-        if (match := _BEFORE.fullmatch(name)) and f"{match[1]}/rate" in history
-    ]
-    return [
-        ClipStats(
-            name.removeprefix("clip/"),
-            clipped_share(history[f"{name}/rate"]),
-            *(
-                _finite(history.get(f"{name}/{part}"))
-                for part in ("factor", "norm_before", "norm_after", "limit")
-            ),
+def clip_stats(history: Mapping[str, Series]) -> list[ClipStats]:
+    """Return the statistics of each clip of a run, in their order."""
+    stats = []
+    for scalar in history:
+        match = _NORM_BEFORE.fullmatch(scalar)
+        if match is None or f"{match[1]}/rate" not in history:
+            continue
+        clip = match[1]
+        stats.append(
+            ClipStats(
+                clip.removeprefix("clip/"),
+                clipped_share(history[f"{clip}/rate"]),
+                _finite_values(history.get(f"{clip}/factor")),
+                _finite_values(history.get(f"{clip}/norm_before")),
+                _finite_values(history.get(f"{clip}/norm_after")),
+                _finite_values(history.get(f"{clip}/limit")),
+            )
         )
-        for name in names
-    ]
+    return stats
 
 
 def clipped_share(rate: Series) -> float:
-    """Of all steps; each point's rate is that of the steps since the point before it."""
-    since = np.diff(rate.steps, prepend=0)
-    told = np.isfinite(rate.values)
-    return float(np.sum(rate.values[told] * since[told]) / max(np.sum(since[told]), 1))
+    """Return the share of all steps; a point's rate is that of the steps since the previous point."""
+    steps_since = np.diff(rate.steps, prepend=0)
+    is_finite = np.isfinite(rate.values)
+    clipped = np.sum(rate.values[is_finite] * steps_since[is_finite])
+    total = np.sum(steps_since[is_finite])
+    return float(clipped / max(total, 1))
 
 
-def _finite(series: Series | None) -> np.ndarray:
-    return np.empty(0) if series is None else series.values[np.isfinite(series.values)]
+def _finite_values(series: Series | None) -> np.ndarray:
+    if series is None:
+        return np.empty(0)
+    return series.values[np.isfinite(series.values)]
