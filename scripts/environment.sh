@@ -87,6 +87,7 @@ make_ready() {
         say "installing TensorFlow and the rest (0.8 GB to download, 2.6 GB on disk; some minutes)"
     fi
     install_packages || fail "the installation did not succeed; the reason is above. The next call starts it again."
+    write_schema
     { origin; inputs; } >"$unfinished"
     mv "$unfinished" "$stamp"
     say ".venv is ready after $((SECONDS - began)) s"
@@ -123,6 +124,12 @@ choose_interpreter() {
 
 install_packages() {
     pip_install "$python" setuptools && pip_install "$python" --no-build-isolation --editable '.[test]'
+}
+
+# The JSON Schema that the example configs name, for completion in editors; its components are those of the installed Keras.
+write_schema() {
+    [[ -d $root/configs ]] || return 0
+    "$python" -m tftrain schema >"$root/configs/schema.json" || fail "configs/schema.json could not be written"
 }
 
 pip_install() {

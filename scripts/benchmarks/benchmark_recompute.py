@@ -112,7 +112,7 @@ def write_config(path: Path, name: str, again: bool) -> Path:
         "model": model,
         "data": data | {"drop_remainder": True},
         "optimizer": {"name": "sgd", "learning_rate": 1e-3},
-        "gradients": {"recompute": again},
+        "gradients": {"remat": again},
         "training": {"steps": 1000},
         "log": {"histograms_every": "never", "graph": False},
     }

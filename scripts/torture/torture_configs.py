@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 TAIL = """
-checkpoint: {every: 10, keep: 3}
+checkpoint: {every: 10, max_to_keep: 3}
 log: {scalars: 3, histograms_every: 12, console: 6}
 """
 OWN = ("torture_parts.py", "torture_waves.py")
@@ -61,7 +61,7 @@ training: {epochs: 12}
 model: {name: mlp, hidden: [256, 256], dropout: 0.2}
 data: {name: "torture_parts:blobs", batch_size: 60, validation: 0.1}
 optimizer: {name: adam, learning_rate: {name: inverse_norm, then: 1e-3}}
-gradients: {accumulate: 4, clip: {name: percentile, percent: 30, window: 50}}
+gradients: {accumulate_steps: 4, clip: {name: percentile, percent: 30, window: 50}}
 training: {epochs: 12, ema: 0.98}
 """,
     "half": """
@@ -88,7 +88,7 @@ data: {name: "torture_parts:marked", batch_size: 32, shuffle: true}
 loss: "torture_parts:marked_error"
 metrics: [mean_absolute_error]
 optimizer: {name: adam, learning_rate: 1e-3}
-training: {epochs: 8, on_nonfinite: skip}
+training: {epochs: 8, on_bad_step: skip}
 """,
     "plateau": """
 model: {name: mlp, hidden: [256, 256], batch_norm: true}
@@ -108,7 +108,7 @@ def write_configs(folder: Path, names: list[str]) -> dict[str, Path]:
         tail = (
             TAIL
             if name != "plateau"
-            else TAIL.replace("keep: 3", "keep: 3, restore_best: true")
+            else TAIL.replace("max_to_keep: 3", "max_to_keep: 3, restore_best: true")
         )
         path.write_text(CONFIGS[name].lstrip() + tail.lstrip(), encoding="utf-8")
     return paths

@@ -37,7 +37,7 @@ model: {{name: mlp, hidden: [16, 16]}}
 optimizer: {{name: sgd, learning_rate: 0.1}}
 gradients: {{clip: {{name: global_norm, limit: 0.5}}}}
 training: {{steps: 60, validate_every: 30}}
-log: {{scalars: 1, histograms_every: 10, pictures: [{{name: weights, only: kernel, every: 30}}]}}
+log: {{scalars: 1, histograms_every: 10, plots: [{{name: weights, only: kernel, every: 30}}]}}
 """
 EXPLODING = f"""{DATA}
 model:

@@ -116,7 +116,7 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
         )
 
     done = run(
-        "--config", "config.yaml", "--run-dir", "run", "--set", "log.pictures=[curves]"
+        "--config", "config.yaml", "--run-dir", "run", "--set", "log.plots=[curves]"
     )
     assert (done.returncode, done.stderr) == (0, "") and (
         tmp_path / "run" / "model.keras"

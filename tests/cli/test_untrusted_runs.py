@@ -24,7 +24,7 @@ CONFIG = """\
 model: {name: mlp, hidden: [4]}
 data: {name: iris, validation: 0.2}
 optimizer: {name: sgd, learning_rate: 1.0e+30}
-training: {steps: 6, on_nonfinite: skip}
+training: {steps: 6, on_bad_step: skip}
 checkpoint: {every: 2}
 """
 SECRET = "the secret of another file"

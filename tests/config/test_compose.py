@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import tftrain
-from tftrain.config.compose import MAX_BYTES, read_config, to_overrides
+from tftrain.config.compose import read_config, to_overrides
+from tftrain.config.config_file import MAX_BYTES
 from tftrain.config.conversion import to_plain
 
 

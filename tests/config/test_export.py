@@ -58,7 +58,7 @@ VALUES = {
         "{}",
         "{scalars: 3, histograms: [], histograms_every: never, console: 2 epochs, graph: false}",
     ],
-    "checkpoint": ["{}", "{every: never, best: null, keep: 1}"],
+    "checkpoint": ["{}", "{every: never, best: null, max_to_keep: 1}"],
 }
 
 
@@ -92,7 +92,7 @@ def test_every_default_is_in_it(desk):
         "loss: auto",
         "beta_1: 0.9",
         "method: backprop",
-        "keep: 2",
+        "max_to_keep: 2",
     ):
         assert line in text
 

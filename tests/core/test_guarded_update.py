@@ -160,7 +160,7 @@ def test_a_spike_is_not_applied_and_three_within_ten_steps_are_a_new_range(
         on_bad_step=told.append,
         on_call_end=lambda step, row: rows.append((step, row["finite"])),
     )
-    plan = Schedule(60, every(20), on_nonfinite="skip", steps_per_call=steps_per_call)
+    plan = Schedule(60, every(20), on_bad_step="skip", steps_per_call=steps_per_call)
     assert (
         train(CompiledSteps(state, recipe, feed), state, feed, plan, [callback]) is None
     )
@@ -185,7 +185,7 @@ def test_the_range_does_not_depend_on_how_steps_are_called(house):
                 programs,
                 state,
                 feed,
-                Schedule(stop, every(stop), on_nonfinite="skip"),
+                Schedule(stop, every(stop), on_bad_step="skip"),
             )
         found = house.everything(state).items()
         ends.append(

@@ -286,7 +286,7 @@ def test_stop_at_a_measured_step_shows_its_histograms(house):
 
 def test_skip_what_is_not_finite(house):
     run, feed = house.small_run(), house.classes_feed(poisoned=[4, 7])
-    told = run_train(run, feed, total_steps=10, on_nonfinite="skip")
+    told = run_train(run, feed, total_steps=10, on_bad_step="skip")
     assert told["reason"] is None
     ((_, signals),) = told["signals"]
     assert signals.scalars["nonfinite_steps"] == 2 and np.isfinite(
@@ -295,8 +295,8 @@ def test_skip_what_is_not_finite(house):
     assert int(run.state.optimizer.iterations) == 8
 
 
-@pytest.mark.parametrize("on_nonfinite", ["stop", "skip"])
-def test_trouble_is_told_before_anything_is_done_about_it(house, on_nonfinite):
+@pytest.mark.parametrize("on_bad_step", ["stop", "skip"])
+def test_trouble_is_told_before_anything_is_done_about_it(house, on_bad_step):
     run, feed, order = house.small_run(), house.classes_feed(poisoned=[4]), []
     good = house.small_run()
     train(
@@ -326,10 +326,10 @@ def test_trouble_is_told_before_anything_is_done_about_it(house, on_nonfinite):
         on_log=lambda step, signals: order.append(("seen", step)),
         on_bad_step=on_trouble,
     )
-    plan = Schedule(6, every(2), on_nonfinite=on_nonfinite)
+    plan = Schedule(6, every(2), on_bad_step=on_bad_step)
     train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, [callback])
     assert order[:3] == [("seen", 2), ("trouble", 4), ("seen", 4)]
-    assert order[3:] == ([("seen", 6)] if on_nonfinite == "skip" else [])
+    assert order[3:] == ([("seen", 6)] if on_bad_step == "skip" else [])
 
 
 def test_ctrl_c_between_calls_leaves_whole_steps(house):

@@ -102,7 +102,7 @@ def make(house):
     return run
 
 
-def trained(run, steps, on_nonfinite="stop"):
+def trained(run, steps, on_bad_step="stop"):
     state, feed, programs = run
     shown = []
     callback = LambdaCallback(
@@ -113,7 +113,7 @@ def trained(run, steps, on_nonfinite="stop"):
         programs,
         state,
         feed,
-        Schedule(steps, every(1), on_nonfinite=on_nonfinite),
+        Schedule(steps, every(1), on_bad_step=on_bad_step),
         [callback],
     )
     return shown, ended
@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(make):
         and "(loss nan" in str(ended)
     )
     assert len(shown) == 3 and shown[-1]["loss_scale"] == 2**15
-    shown, ended = trained(make(poisoned=[3, 4, 6]), 10, on_nonfinite="skip")
+    shown, ended = trained(make(poisoned=[3, 4, 6]), 10, on_bad_step="skip")
     assert ended is None and [row["nonfinite_steps"] for row in shown] == [
         0,
         0,

@@ -29,7 +29,7 @@ def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=100
         steps,
         every(3),
         checkpoints=every(checkpoints),
-        on_nonfinite="rewind",
+        on_bad_step="rewind",
         steps_per_call=steps_per_call,
     )
     return run, told, train(programs, run.state, feed, plan, callbacks), rewinds

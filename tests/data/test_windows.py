@@ -36,7 +36,7 @@ def weights(result):
 
 @pytest.mark.parametrize(
     "flags",
-    [(WINDOW, CLIPPED, "gradients.accumulate=2"), STEP],
+    [(WINDOW, CLIPPED, "gradients.accumulate_steps=2"), STEP],
     ids=["truncated", "rtrl"],
 )
 def test_a_resumed_run_has_the_states_it_left_off_with(desk, tmp_path, flags):
@@ -56,7 +56,7 @@ def test_pieces_are_as_the_whole(desk, tmp_path):
     flags = (WINDOW, "model.dropout=0", "training.steps=5")
     one = tftrain.train(desk.load(HEAD, *flags), tmp_path / "one")
     cut = tftrain.train(
-        desk.load(HEAD, *flags, "gradients.accumulate=2"), tmp_path / "cut"
+        desk.load(HEAD, *flags, "gradients.accumulate_steps=2"), tmp_path / "cut"
     )
     # Float32 sums over the examples in another order.
     np.testing.assert_allclose(
@@ -153,7 +153,7 @@ def test_an_incident_within_a_sequence_is_repeated_to_the_bit(desk, tmp_path):
     flags = (
         WINDOW,
         "optimizer={name: sgd, learning_rate: 1e30}",
-        "training.spike=never",
+        "training.spike_factor=never",
     )
     config = desk.load(HEAD, *flags)
     tftrain.train(config, tmp_path / "run")
@@ -177,7 +177,7 @@ def test_a_model_without_recurrent_layers(desk):
 @pytest.mark.long
 def test_two_devices_carry_their_own_rows(desk, tmp_path):
     """Of batches of 4, 4 and 2 sequences, in two pieces each; a resumed run goes on with the states of both devices."""
-    flags = (WINDOW, "model.dropout=0", "gradients.accumulate=2")
+    flags = (WINDOW, "model.dropout=0", "gradients.accumulate_steps=2")
     expected = (
         tftrain.train(desk.load(HEAD, *flags), tmp_path / "one").history["loss"].values
     )

@@ -99,8 +99,7 @@ TEACHING = sorted({path.stem for path in (ROOT / "configs").glob("*.yaml")} - PL
 def asked(name):
     """The pictures that a config names."""
     return {
-        part.name
-        for part in tftrain.load(ROOT / "configs" / f"{name}.yaml").log.pictures
+        part.name for part in tftrain.load(ROOT / "configs" / f"{name}.yaml").log.plots
     }
 
 

@@ -207,7 +207,7 @@ def test_outputs_of_no_axis_but_the_examples(desk, tmp_path, activation):
     )
     text = (
         text.replace("f1_score,", "{name: f1_score, weighted: true},")
-        + "gradients: {accumulate: 3}\n"
+        + "gradients: {accumulate_steps: 3}\n"
     )
     result = tftrain.train(desk.load(text), tmp_path / "run")
     import scored

@@ -20,7 +20,7 @@ CONFIG = """
 model: {name: mlp, hidden: [8]}
 data: {name: wine, batch_size: 27, validation: 0.2, test: 0.1, preprocess: standardize}
 optimizer: {name: adamw, learning_rate: 1e-2}
-gradients: {clip: {name: global_norm, limit: 0.5}, accumulate: 2}
+gradients: {clip: {name: global_norm, limit: 0.5}, accumulate_steps: 2}
 training: {epochs: 3, seed: 3, ema: 0.9, early_stopping: {patience: 50}}
 log: {scalars: 1}
 checkpoint: {every: 5}

@@ -45,7 +45,7 @@ import sys
 import tftrain
 
 def told(pictures):
-    log = f"log: {{histograms_every: 2, probes: 'lookouts:directions', pictures: {pictures}}}"
+    log = f"log: {{histograms_every: 2, probes: 'lookouts:directions', plots: {pictures}}}"
     open("told.yaml", "w").write(open("run.yaml").read() + log)
     return tftrain.train(tftrain.load("told.yaml"), f"run{pictures.strip('[]')}")
 

@@ -161,7 +161,7 @@ def test_deep_networks_are_configs_that_are_right(tmp_path):
             config = tftrain.load(
                 recompute.write_config(tmp_path / "config.yaml", name, again)
             )
-            assert config.gradients.recompute is again
+            assert config.gradients.remat is again
 
 
 @pytest.mark.long

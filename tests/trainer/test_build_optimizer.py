@@ -111,7 +111,7 @@ def test_one_decay_where_it_is_told_by_patterns(config):
         ("{use_ema: true}", "with use_ema, refused: .* write training: {ema: ...}"),
         (
             "{gradient_accumulation_steps: 3}",
-            "with gradient_accumulation_steps, refused: .* write gradients: {accumulate: ...}",
+            "with gradient_accumulation_steps, refused: .* write gradients: {accumulate_steps: ...}",
         ),
         (
             "{loss_scale_factor: 8.0}",

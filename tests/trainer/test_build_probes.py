@@ -234,7 +234,7 @@ def test_a_model_that_counts_beside_keras_is_told_and_counts_no_trials(
     ):
         plain = tftrain.train(load(tmp_path, "[]", text=text), tmp_path / "plain")
     drawing = text.replace(
-        "graph: false", "graph: false, pictures: [gradients, signal_flow, loss_surface]"
+        "graph: false", "graph: false, plots: [gradients, signal_flow, loss_surface]"
     )
     watched = load(tmp_path, "'lookouts:same'", text=drawing)
     with pytest.warns(UserWarning, match="neither trains nor saves"):

@@ -24,7 +24,7 @@ model: {name: sequential, layers: [{name: dense, units: 3}]}
 data: {name: 'counted:tagged', batch_size: 8, shuffle: false, VALUES}
 optimizer: {name: sgd, learning_rate: 0.5}
 loss: {name: sparse_categorical_crossentropy, ignore_class: VOID, reduction: REDUCTION}
-gradients: {accumulate: PIECES}
+gradients: {accumulate_steps: PIECES}
 training: {epochs: 2}
 log: {scalars: 1, graph: false}
 """
@@ -119,7 +119,7 @@ def test_what_pieces_cannot_make_is_told_in_a_line(desk, changes, message):
     layers = "model: {name: sequential, layers: [{name: dense, units: 3}]}"
     text = f"{layers}\ndata: {{name: iris, batch_size: 30}}\noptimizer: sgd\n"
     with pytest.raises(InputError, match=message) as caught:
-        build_run(desk.load(text, "gradients.accumulate=2", *changes))
+        build_run(desk.load(text, "gradients.accumulate_steps=2", *changes))
     assert "\n" not in str(caught.value)
     build_run(desk.load(text, *changes))
 

@@ -47,7 +47,7 @@ model:
     - {{name: dense, units: 3}}
 data: {{name: 'faults:records', mark: true, batch_size: 7}}
 optimizer: adam
-gradients: {{clip: percentile, accumulate: 1}}
+gradients: {{clip: percentile, accumulate_steps: 1}}
 training: {{epochs: 2, ema: 0.9, seed: 2}}
 {LOG}"""
 
@@ -247,7 +247,7 @@ def test_the_layer_that_went_bad_is_named_and_the_step_repeated(
 
 
 def test_many_incidents_are_bounded_and_the_run_goes_on(desk, tmp_path, capsys):
-    text = dense_between("'faults:Log'", ", on_nonfinite: skip").replace(
+    text = dense_between("'faults:Log'", ", on_bad_step: skip").replace(
         "steps: 40", f"steps: {MAX_INCIDENTS + 5}"
     )
     result, found = run_of(desk, text, tmp_path / "run")
@@ -302,7 +302,7 @@ def test_inspect_shows_a_model_and_both_passes(desk, tmp_path, capsys):
 def test_steps_on_two_devices_and_by_xla_are_repeated(desk, tmp_path, more):
     desk.write(
         LATE.replace("ema: 0.9", f"ema: 0.9{more}").replace(
-            "accumulate: 1", "accumulate: 2"
+            "accumulate_steps: 1", "accumulate_steps: 2"
         )
     )
 

@@ -21,7 +21,7 @@ gradients:
     - {name: adaptive, ratio: 0.5}
     - {name: percentile, percent: 40, window: 6}
     - {name: global_norm, limit: 0.5}
-  accumulate: 3
+  accumulate_steps: 3
 training: {steps: 4, seed: 3, ema: 0.8}
 log: {scalars: 1, histograms_every: 2, histograms: [gradients, weights, updates, activations], graph: false}
 """
@@ -87,7 +87,7 @@ def test_embeddings_and_what_is_measured_of_them(both, own_parts, pieces):
         "model={name: 'words:pooled'}",
         "data={name: 'words:sentences', batch_size: 25}",
     ]
-    overrides.append(f"gradients.accumulate={pieces}")
+    overrides.append(f"gradients.accumulate_steps={pieces}")
     plain, compiled = both(
         SOME, *overrides, "log.histograms_every=1", "training.steps=3"
     )

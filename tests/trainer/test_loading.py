@@ -19,7 +19,7 @@ data: {name: wine, batch_size: 32, validation: 0.2, preprocess: standardize}
 optimizer: {name: adam, learning_rate: 0.05, groups: [{only: 000.dense/bias, frozen: true}]}
 training: {steps: 12, validate_every: 3, ema: 0.8}
 log: {scalars: 3, histograms_every: never}
-checkpoint: {every: 3, keep: 3, best: val_loss}
+checkpoint: {every: 3, max_to_keep: 3, best: val_loss}
 """
 NET = """
 import keras

@@ -75,9 +75,9 @@ def test_the_first_figure_is_of_a_split_that_the_run_has(tmp_path):
 def test_more_pictures_than_tensorboard_keeps_are_told(tmp_path):
     with pytest.warns(
         UserWarning,
-        match=r"^log.pictures: weights is drawn some 21 times, of which TensorBoard shows 10",
+        match=r"^log.plots: weights is drawn some 21 times, of which TensorBoard shows 10",
     ):
-        warn_of(run(tmp_path, "log.pictures=[{name: weights, every: 1}]"))
+        warn_of(run(tmp_path, "log.plots=[{name: weights, every: 1}]"))
 
 
 def test_more_points_than_tensorboard_keeps_are_told(tmp_path):

@@ -24,7 +24,7 @@ data: {name: wine, batch_size: 32, validation: 0.2, test: 0.1, preprocess: stand
 optimizer: {name: adam, learning_rate: 0.05}
 training: {steps: 20, seed: 3, validate_every: 5, ema: 0.9}
 log: {scalars: 4, histograms_every: never}
-checkpoint: {every: 5, keep: 2, restore_best: true}
+checkpoint: {every: 5, max_to_keep: 2, restore_best: true}
 """
 
 

@@ -30,7 +30,7 @@ HEAD = "data: {name: iris, batch_size: 30}\noptimizer: sgd\n"
     ],
 )
 def test_a_loss_that_tells_nothing_of_its_examples(desk, loss, message):
-    text = "data: {name: xor, batch_size: 4}\noptimizer: sgd\nmodel: mlp\ngradients: {accumulate: 2}\n"
+    text = "data: {name: xor, batch_size: 4}\noptimizer: sgd\nmodel: mlp\ngradients: {accumulate_steps: 2}\n"
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         build_run(desk.load(f"{text}loss: {loss}\n"))
     assert "\n" not in str(caught.value)
@@ -44,7 +44,7 @@ def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(
     desk, monkeypatch, loss, devices
 ):
     spread = (
-        "gradients: {accumulate: 2}"
+        "gradients: {accumulate_steps: 2}"
         if devices == 1
         else "training: {strategy: mirrored}"
     )
@@ -53,7 +53,7 @@ def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(
     )
     text = "data: {name: large_features, batch_size: 4}\noptimizer: sgd\nmodel: mlp\n"
     where = spread.partition(":")[0] + (
-        ".accumulate" if "accumulate" in spread else ".strategy"
+        ".accumulate_steps" if "accumulate" in spread else ".strategy"
     )
     said = f"{loss} gives no number for each example by itself, as {where} needs it"
     with pytest.raises(

@@ -29,7 +29,7 @@ log: {scalars: 7, histograms_every: never, graph: false}
 """
 ALL = """
 log:
-  pictures:
+  plots:
     - {name: decision_map, at: [0, 11, 99 epochs]}
     - {name: weights, every: 10}
     - {name: gradients, at: [3]}
@@ -138,7 +138,7 @@ def test_a_resumed_run_has_the_same_pictures(runs, tmp_path):
     (tmp_path / "base.yaml").write_text(TEXT)
     some = "[{name: decision_map, at: [30]}, {name: weights, at: [10, 20]}, {name: gradient_flow, at: [24]}]"
     first, second = (
-        load(tmp_path, f"base: base.yaml\nlog: {{pictures: {some}}}", *flags)
+        load(tmp_path, f"base: base.yaml\nlog: {{plots: {some}}}", *flags)
         for flags in (STOPPED, ())
     )
     tftrain.train(first, tmp_path / "run")
@@ -159,7 +159,9 @@ def test_a_resumed_run_has_the_same_pictures(runs, tmp_path):
 def test_a_run_that_ends_early_has_its_last_pictures(tmp_path):
     early = "\ntraining: {steps: 30, early_stopping: {monitor: loss, patience: 1, min_delta: 100}}\n"
     (tmp_path / "base.yaml").write_text(TEXT)
-    text = f"base: base.yaml{early}log: {{pictures: [weights, {{name: weights, at: [0]}}]}}\n"
+    text = (
+        f"base: base.yaml{early}log: {{plots: [weights, {{name: weights, at: [0]}}]}}\n"
+    )
     result = tftrain.train(load(tmp_path, text), tmp_path / "run")
     assert result.stopped and int(result.history["loss"].steps[-1]) == 14
     names = sorted(
@@ -172,7 +174,7 @@ def test_a_run_that_ends_early_has_its_last_pictures(tmp_path):
 def test_of_sequences_the_lag_is_drawn_and_of_an_embedding_the_gradients(
     tmp_path, own_parts
 ):
-    quick = "optimizer: sgd\ntraining: {steps: 1}\nlog: {histograms_every: never, graph: false, pictures: "
+    quick = "optimizer: sgd\ntraining: {steps: 1}\nlog: {histograms_every: never, graph: false, plots: "
     sequences = "model: {name: rnn, units: [4], cell: simple}\ndata: {name: sine, examples: 40, length: 12}\n"
     words = "model: 'words:pooled'\ndata: 'words:sentences'\n"
     tftrain.train(
@@ -196,7 +198,7 @@ def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
     kinds = f"[difference_error, {surfaces}, signal_flow, "
     text = "model: {name: rnn, units: [4], cell: simple}\noptimizer: sgd\n"
     text += "data: {name: sine, examples: 40, length: 12}\n"
-    log = f"log: {{histograms_every: never, graph: false, pictures: {kinds}time_lag, gradients, weights]}}\n"
+    log = f"log: {{histograms_every: never, graph: false, plots: {kinds}time_lag, gradients, weights]}}\n"
     tftrain.train(
         load(tmp_path, text + log + "training: {steps: 1}\n"), tmp_path / "run"
     )
@@ -257,12 +259,12 @@ def test_many_losses_are_those_of_one_after_the_other(tmp_path):
         (
             "time_lag",
             InputError,
-            "run.yaml:3:17: log.pictures: time_lag: given a model without sequences; expected",
+            "run.yaml:3:14: log.plots: time_lag: given a model without sequences; expected",
         ),
         (
             "{name: weights, only: conv}",
             InputError,
-            "log.pictures: weights: only: given 'conv', which is in no param",
+            "log.plots: weights: only: given 'conv', which is in no param",
         ),
         (
             "'paintings:number'",
@@ -280,7 +282,7 @@ def test_what_cannot_be_drawn_is_told_before_there_is_a_folder(
     tmp_path, own_parts, picture, kind, told
 ):
     (tmp_path / "base.yaml").write_text(TEXT)
-    config = load(tmp_path, f"base: base.yaml\nlog:\n      pictures: {picture}\n")
+    config = load(tmp_path, f"base: base.yaml\nlog:\n      plots: {picture}\n")
     with pytest.raises(kind) as caught:
         tftrain.train(config, tmp_path / "run")
     assert told in str(caught.value) and not (tmp_path / "run").exists()
@@ -290,7 +292,7 @@ def test_a_picture_that_fails_later_does_not_end_the_run(runs, tmp_path, own_par
     (tmp_path / "base.yaml").write_text(TEXT)
     config = load(
         tmp_path,
-        "base: base.yaml\nlog: {pictures: {name: 'paintings:stripes', every: 10, breaks_at: 15}}\n",
+        "base: base.yaml\nlog: {plots: {name: 'paintings:stripes', every: 10, breaks_at: 15}}\n",
     )
     with pytest.warns(
         UserWarning,

@@ -19,7 +19,7 @@ ALL = """
 model: {name: mlp, hidden: [16, 8], dropout: 0.2, batch_norm: true}
 data: {name: wine, batch_size: 27, validation: 0.2, test: 0.1, preprocess: standardize}
 optimizer: {name: adamw, learning_rate: 1e-2}
-gradients: {clip: {name: percentile, percent: 40, window: 6}, accumulate: 3}
+gradients: {clip: {name: percentile, percent: 40, window: 6}, accumulate_steps: 3}
 training: {steps: 16, seed: 3, precision: mixed_float16, ema: 0.8}
 log: {scalars: 1, histograms_every: 5}
 checkpoint: {every: 4}
@@ -138,7 +138,7 @@ def test_pieces_are_not_joined_over_devices(load, tmp_path, monkeypatch):
     model = f"model={{name: sequential, layers: {layers}}}"
     with pytest.raises(
         InputError,
-        match=r"gradients.accumulate: 3 does not go with synchronized .*\(batch_normalization",
+        match=r"gradients.accumulate_steps: 3 does not go with synchronized .*\(batch_normalization",
     ):
         tftrain.train(load(model), tmp_path / "run")
 
@@ -153,7 +153,7 @@ def test_methods_of_many_passes_do_not_join_devices(
     )
     changed = [
         f"model={{name: sequential, layers: {layers}}}",
-        "gradients.accumulate=1",
+        "gradients.accumulate_steps=1",
         f"gradients.method={method}",
     ]
     with pytest.raises(

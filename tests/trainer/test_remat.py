@@ -1,4 +1,4 @@
-"""What `gradients.recompute` chooses and refuses, and whole runs with it beside the same runs without."""
+"""What `gradients.remat` chooses and refuses, and whole runs with it beside the same runs without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MLP = """
 model: {name: mlp, hidden: [8, 8, 8, 8, 8, 8], batch_norm: true, residual: true, dropout: 0.3}
 data: {name: wine, batch_size: 50, validation: 0.2, test: 0.1, preprocess: standardize}
 optimizer: adam
-gradients: {clip: {name: global_norm, limit: 1}, recompute: true}
+gradients: {clip: {name: global_norm, limit: 1}, remat: true}
 training: {steps: 4, validate_every: 2}
 log: {scalars: 1, histograms_every: 2, histograms: [gradients, activations], graph: false}
 """
@@ -23,14 +23,14 @@ SEQUENCES = """
 model: {name: rnn, cell: gru, units: [6, 6]}
 data: {name: sine, length: 12, examples: 32, targets: each, batch_size: 8}
 optimizer: sgd
-gradients: {recompute: true}
+gradients: {remat: true}
 training: {steps: 3}
 """
 ATTENDING = """
 model: 'towers:Towers'
 data: {name: wine, batch_size: 50, preprocess: standardize}
 optimizer: sgd
-gradients: {recompute: true}
+gradients: {remat: true}
 training: {steps: 2}
 """
 
@@ -47,13 +47,13 @@ def blocks_of(config):
     ("text", "overrides"),
     [
         (MLP, []),
-        (MLP, ["gradients.recompute='norm|activation'", "gradients.accumulate=2"]),
+        (MLP, ["gradients.remat='norm|activation'", "gradients.accumulate_steps=2"]),
         (SEQUENCES, ["gradients.method={name: truncated_bptt, window: 4}"]),
     ],
 )
 def test_a_run_is_the_same_with_it(desk, tmp_path, text, overrides):
     config = desk.load(text, *overrides)
-    plain = desk.load(text, *overrides, "gradients.recompute=false")
+    plain = desk.load(text, *overrides, "gradients.remat=false")
     found, expected = (
         tftrain.train(one, tmp_path / str(place))
         for place, one in enumerate([config, plain])
@@ -77,7 +77,7 @@ def test_true_cuts_a_functional_model_and_takes_the_blocks_of_another_one(desk):
 
 
 def test_a_pattern_names_layers_the_outer_one_of_two(desk):
-    assert blocks_of(desk.load(ATTENDING, "gradients.recompute='left|right.one'")) == (
+    assert blocks_of(desk.load(ATTENDING, "gradients.remat='left|right.one'")) == (
         ["left", "one"],
         [],
     )
@@ -88,7 +88,7 @@ def test_a_pattern_names_layers_the_outer_one_of_two(desk):
     [
         (
             MLP,
-            "gradients.recompute=hiden",
+            "gradients.remat=hiden",
             "'hiden', which is in no layer's name; the names are hidden_1, norm_1, ",
         ),
         (
@@ -108,7 +108,7 @@ def test_a_pattern_names_layers_the_outer_one_of_two(desk):
         ),
         (
             SEQUENCES,
-            "gradients.recompute=cell",
+            "gradients.remat=cell",
             "'cell', which is in no layer's name; the names are ",
         ),
         (
@@ -119,7 +119,7 @@ def test_a_pattern_names_layers_the_outer_one_of_two(desk):
     ],
 )
 def test_what_it_refuses(desk, text, flag, message):
-    pattern = re.escape(f"gradients.recompute: given {message}").replace(r"\.\*", ".*")
+    pattern = re.escape(f"gradients.remat: given {message}").replace(r"\.\*", ".*")
     with pytest.raises(InputError, match=pattern) as caught:
         build_run(desk.load(text, flag))
     assert "\n" not in str(caught.value)
@@ -127,7 +127,7 @@ def test_what_it_refuses(desk, text, flag, message):
 
 def first_grad_norm(desk, layers, recompute):
     text = f"model: {{name: sequential, layers: {layers}}}\ndata: iris\noptimizer: sgd\ntraining: {{steps: 1}}\n"
-    desk.write(f"{text}gradients: {{recompute: {recompute}}}\n")
+    desk.write(f"{text}gradients: {{remat: {recompute}}}\n")
     return tftrain.train(tftrain.load("config.yaml")).history["grad_norm"].values[0]
 
 
@@ -148,5 +148,5 @@ def test_a_weight_that_is_changed_in_the_forward_pass_is_refused(desk):
     layers = "[{name: dense, units: 5}, 'gradients:Shrinking', {name: dense, units: 3}]"
     said = "given 'shrinking', but the layer changes a weight that is trained, "
     said += "sequential/shrinking/kernel, in its forward"
-    with pytest.raises(InputError, match=f"gradients.recompute: {said}"):
+    with pytest.raises(InputError, match=f"gradients.remat: {said}"):
         first_grad_norm(desk, layers, "shrinking")

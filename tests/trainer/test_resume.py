@@ -32,10 +32,10 @@ TEXT = """
 model: {name: mlp, hidden: [8], dropout: 0.2, batch_norm: true}
 data: {name: wine, batch_size: 32, validation: 0.2, test: 0.1, preprocess: standardize}
 optimizer: {name: adam, learning_rate: {name: plateau, then: 0.05, patience: 1}}
-gradients: {clip: {name: percentile, percent: 50, window: 6}, accumulate: 2}
+gradients: {clip: {name: percentile, percent: 50, window: 6}, accumulate_steps: 2}
 training: {steps: 20, seed: 3, ema: 0.9, validate_every: 6, early_stopping: {monitor: val_loss, patience: 50}}
 log: {scalars: 5, histograms_every: 7}
-checkpoint: {every: 3, keep: 2}
+checkpoint: {every: 3, max_to_keep: 2}
 """
 TIMES = ("wall_seconds", "step_ms")
 
@@ -310,7 +310,7 @@ def test_a_changed_config_is_refused_with_every_change(whole, config):
         (
             [
                 "log={console: 3}",
-                "checkpoint.keep=5",
+                "checkpoint.max_to_keep=5",
                 "checkpoint.every=9",
                 "training.steps_per_call=3",
             ],
@@ -332,12 +332,12 @@ def test_how_often_checkpoints_are_made_may_not_change_where_a_run_goes_back_to_
     config, tmp_path
 ):
     atomic_files.write_text(
-        tmp_path / "config.yaml", export.to_yaml(config("training.on_nonfinite=rewind"))
+        tmp_path / "config.yaml", export.to_yaml(config("training.on_bad_step=rewind"))
     )
     with pytest.raises(RunFolderError, match="checkpoint.every: 3 -> 9"):
         resume.config_changed(
             tmp_path,
-            config("training.on_nonfinite=rewind", "checkpoint.every=9"),
+            config("training.on_bad_step=rewind", "checkpoint.every=9"),
             allow=False,
         )
 
@@ -384,7 +384,7 @@ def test_signals_to_a_process(tmp_path):
     plain = start("plain")
     uncut = (
         "training.steps_per_call=40",
-        "training.spike=never",
+        "training.spike_factor=never",
         "training.validate_every=9000",
         "log.scalars=9000",
     )

@@ -422,7 +422,7 @@ def test_a_run_that_skipped_updates_says_so(config, tmp_path, steps):
                 *overrides,
                 "training.epochs=null",
                 f"training.steps={until}",
-                "training.on_nonfinite=skip",
+                "training.on_bad_step=skip",
             )
             result = tftrain.train(given, tmp_path / "run", resume=True)
     assert not result.failed and result.history["nonfinite_steps"].values.sum() == 23

@@ -44,7 +44,9 @@ _REFUSED = {
         "ema_momentum": _AVERAGE,
         "ema_overwrite_frequency": _AVERAGE,
         "loss_scale_factor": _instead_of("training: {precision: mixed_float16}"),
-        "gradient_accumulation_steps": _instead_of("gradients: {accumulate: ...}"),
+        "gradient_accumulation_steps": _instead_of(
+            "gradients: {accumulate_steps: ...}"
+        ),
     },
     "metric": {
         "from_logits": "metrics are given probabilities, whatever the model gives; leave it out"

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tftrain.config.config_file import parse_file
 from tftrain.config.conversion import describe_value
+from tftrain.config.former_names import with_current_names
 from tftrain.config.yaml_parser import Node, SourceLocation, format_error, parse
 from tftrain.runtime import untrusted
 from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.untrusted import Unreadable
 
-MAX_BYTES = 250_000
 MAX_BASES = 50  # files that build upon one another
-_SECTIONS = "expected sections such as 'model: ...' and 'data: ...'"
 _ALTERNATIVES = {"training": ("epochs", "steps")}  # two ways to say one thing
 
 
@@ -25,20 +25,12 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Node:
     problems = []
     for text in overrides:
         try:
-            node = merge(node, _flag(text, node))
+            override = with_current_names(_flag(text, node), node)
+            node = merge(node, override)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return node
-
-
-def read_alone(path: Path) -> Node:
-    """Read a config that builds upon no other file, as that in a run's folder; raises ConfigError."""
-    node = _parsed(path)
-    if "base" in node.value:
-        message = "leads to another file, which the config of a run never does"
-        raise ConfigError([format_error(node.value["base"][0], "base", message)])
     return node
 
 
@@ -101,25 +93,10 @@ def _name(node: Node) -> Any:
     return node.value if isinstance(node.value, str) else None
 
 
-def _parsed(path: Path) -> Node:
-    node = parse(_text(path), str(path))
-    if not isinstance(node.value, dict):
-        raise ConfigError(
-            [
-                format_error(
-                    node.place,
-                    "",
-                    f"given {describe_value(node.value, node.text)}; {_SECTIONS}",
-                )
-            ]
-        )
-    return node
-
-
 def _read(path: Path, above: tuple[Path, ...]) -> Node:
-    node = _parsed(path)
+    node = parse_file(path)
     if "base" not in node.value:
-        return node
+        return with_current_names(node)
     below = _read(_base(node.value["base"][1], path, above), (*above, path))
     # A section left empty says nothing, so what the base says of it stands; one that the base lacks is checked.
     entries = {
@@ -127,38 +104,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Node:
         for key, pair in node.value.items()
         if key != "base" and (pair[1].value is not None or key not in below.value)
     }
-    return merge(below, Node(entries, node.place))
-
-
-def _text(path: Path) -> str:
-    place = SourceLocation(str(path))
-    try:
-        with untrusted.open_file(path) as file:
-            written = file.read(MAX_BYTES + 1)
-        if len(written) > MAX_BYTES:
-            raise ConfigError(
-                [
-                    format_error(
-                        place,
-                        "",
-                        f"more than {MAX_BYTES} bytes; expected a config of some lines",
-                    )
-                ]
-            )
-        return written.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        preceding = written[: error.start]
-        place = SourceLocation(
-            str(path), preceding.count(b"\n") + 1, error.start - preceding.rfind(b"\n")
-        )
-        message = f"the byte 0x{written[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
-        raise ConfigError([format_error(place, "", message)]) from None
-    except Unreadable as error:
-        raise ConfigError([format_error(place, "", error.why)]) from None
-    except OSError as error:
-        raise ConfigError(
-            [format_error(place, "", f"cannot be read: {error.strerror or error}")]
-        ) from None
+    return merge(below, with_current_names(Node(entries, node.place), below))
 
 
 def _base(node: Node, path: Path, above: tuple[Path, ...]) -> Path:

@@ -144,7 +144,7 @@ RULES = (
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unwatchable),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unwatchable),
     Rule("log.profile", ("log.profile",), _backwards),
-    Rule("log.pictures", ("log.pictures",), _timed_twice),
+    Rule("log.plots", ("log.plots",), _timed_twice),
     Rule("log.probes", ("log.probes", "log.histograms_every"), _unmeasured),
     Rule("loss.from_logits", ("model", "loss"), _xla_needs_one_device),
     Rule("optimizer.learning_rate", ("optimizer",), _divided_by_zero),

@@ -76,10 +76,10 @@ class Gradients:
     clip: Annotated[list[Clip], ListOrItem()] = field(
         "bounds on the gradients, applied in order", ()
     )
-    accumulate: PositiveInt = field(
+    accumulate_steps: PositiveInt = field(
         "pieces of a batch that are worked on one after the other, to save memory", 1
     )
-    recompute: bool | Pattern = field(
+    remat: bool | Pattern = field(
         "keep no activations within layers for the backward pass, but compute them again there, to save memory: true "
         "chooses, a regular expression is looked for in the layers' names",
         False,
@@ -137,11 +137,11 @@ class Training:
     devices: PositiveInt | None = field(
         "devices of `mirrored`; all GPUs where it is not given", None
     )
-    on_nonfinite: Literal["stop", "skip", "rewind"] = field(
+    on_bad_step: Literal["stop", "skip", "rewind"] = field(
         "after a NaN, an Inf or a spike, whose update is never applied; rewind goes back to the last checkpoint",
         "stop",
     )
-    spike: AboveOne | Literal["never"] = field(
+    spike_factor: AboveOne | Literal["never"] = field(
         "how many times the recent gradient norms are too many", 1000.0
     )
 
@@ -168,7 +168,7 @@ class Log:
     probes: Annotated[list[Probe], ListOrItem()] = field(
         "what else is measured, as often as `histograms_every` says", ()
     )
-    pictures: Annotated[list[Picture], ListOrItem()] = field(
+    plots: Annotated[list[Picture], ListOrItem()] = field(
         "what is drawn, before training, during it and at its end", ()
     )
     console: Annotated[Any, DurationType(("auto",))] = field(
@@ -188,7 +188,7 @@ class Checkpoint:
         "time between two checkpoints, auto is an epoch or a twentieth of the run; the last is always kept",
         "auto",
     )
-    keep: PositiveInt = field("how many of the newest checkpoints stay", 2)
+    max_to_keep: PositiveInt = field("how many of the newest checkpoints stay", 2)
     best: str | None = field(
         "logged scalar whose best checkpoint is kept; auto is val_loss if there is one",
         "auto",

@@ -222,8 +222,8 @@ class StepHistory:
         limit = self._spike_detector.limit()
         return (
             f"the gradient norm {row['grad_norm']:.3g} at step {step} is far beyond those before, of which none came "
-            f"near {limit:.3g}; that update was not applied (loss {row['loss']:g}; training.spike sets how far is too "
-            "far)"
+            f"near {limit:.3g}; that update was not applied (loss {row['loss']:g}; training.spike_factor sets how far "
+            "is too far)"
         )
 
     def _not_finite_message(self, row: Rows, step: int) -> str:

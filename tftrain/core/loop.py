@@ -179,7 +179,7 @@ def _handle_bad_step(
 ) -> Stop | None:
     """Report a bad step, and return the reason to end the run where there is one."""
     reason = callbacks.on_bad_step(bad_step)
-    if schedule.on_nonfinite == "stop":
+    if schedule.on_bad_step == "stop":
         return NotFinite(bad_step.message)
     if bad_step.kind == "spike":
         state.norm_range.add_spike(bad_step.step, bad_step.rows["grad_norm"][-1])

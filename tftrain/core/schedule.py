@@ -91,7 +91,7 @@ class Schedule:
     checkpoints: Trigger | None = None
     pictures: Trigger | None = None
     steps_per_call: int | Literal["auto"] = "auto"
-    on_nonfinite: Literal["stop", "skip", "rewind"] = "stop"
+    on_bad_step: Literal["stop", "skip", "rewind"] = "stop"
     cuts: tuple[int, ...] = ()
 
     def due_after(self, step: int) -> NextEvent:

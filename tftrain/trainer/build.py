@@ -179,7 +179,7 @@ def _assemble(config: Config, data: Data, strategy: Any) -> RunContext:
     )
     probes = build_probes(config.log, names, trial)
     with error_context(config.model, "model"), reporting_nondeterminism(config):
-        spike = config.training.spike
+        spike = config.training.spike_factor
         norm_range = SpikeDetector(None if spike == "never" else spike)
         parts = {
             "metrics": recipe.metrics,

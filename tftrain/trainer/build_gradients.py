@@ -66,7 +66,7 @@ def build_gradient_method(
     config: Config, objective: KerasObjective, data: Data, loss_scale: LossScale | None
 ) -> Opened:
     """The method, a user's own tried on a sample; raises InputError or UserCodeError."""
-    part, pieces = config.gradients.method, config.gradients.accumulate
+    part, pieces = config.gradients.method, config.gradients.accumulate_steps
     _refuse_joined(config, objective.model)
     _expect_equal_losses(config, objective, data)
     with error_context(part, part.path):
@@ -98,11 +98,11 @@ def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) 
 
 def _expect_divisible(config: Config, objective: KerasObjective, sample: Batch) -> None:
     """Refuse what cannot be put together from pieces of a batch, where there are such."""
-    if config.gradients.accumulate == 1 and replication.count() == 1:
+    if config.gradients.accumulate_steps == 1 and replication.count() == 1:
         return
     where = (
-        "gradients.accumulate"
-        if config.gradients.accumulate > 1
+        "gradients.accumulate_steps"
+        if config.gradients.accumulate_steps > 1
         else "training.strategy"
     )
     loss = objective.loss
@@ -162,11 +162,11 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
     ]
     if not joining or replication.count() == 1:
         return
-    pieces, method = config.gradients.accumulate, config.gradients.method.name
+    pieces, method = config.gradients.accumulate_steps, config.gradients.method.name
     clash = "does not go with synchronized batch normalization on several devices"
     if pieces > 1:
         path, why = (
-            "gradients.accumulate",
+            "gradients.accumulate_steps",
             f"{pieces} {clash} ({', '.join(joining)}), which cut their shares into pieces",
         )
     elif method in ("truncated_bptt", "rtrl", "numeric", "forward"):
@@ -200,13 +200,13 @@ def _built(part: Component, names: Names, params: Sequence[tf.Variable]) -> Tran
     return transform if len(indices) == len(params) else masked(transform, indices)
 
 
-_PATH = "gradients.recompute"
+_PATH = "gradients.remat"
 _NO_BACKWARD_PASS = (*_MANY_PASSES, "tftrain.optim.gradients.rtrl:rtrl")
 
 
 def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
     """Of a functional model stretches of its layers, or else the layers that a pattern finds; raises InputError."""
-    setting, method = config.gradients.recompute, config.gradients.method
+    setting, method = config.gradients.remat, config.gradients.method
     if setting is False:
         return RematSpec()
     if method.target in _NO_BACKWARD_PASS:
@@ -244,7 +244,7 @@ def reporting_nondeterminism(config: Config) -> Iterator[None]:
     try:
         yield
     except NotRepeatable as error:
-        raise _error(config, f"{config.gradients.recompute!r}, but {error}") from None
+        raise _error(config, f"{config.gradients.remat!r}, but {error}") from None
 
 
 def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:

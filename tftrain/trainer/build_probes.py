@@ -109,7 +109,7 @@ def checked(data: Any) -> LogData:
             )
     if data.images or data.texts:
         raise ValueError(
-            "its read gave images or texts; expected scalars and histograms (log.pictures are drawn)"
+            "its read gave images or texts; expected scalars and histograms (log.plots are drawn)"
         )
     for name in _names_of(data):
         if not isinstance(name, str) or not name.strip("/ "):

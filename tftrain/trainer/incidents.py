@@ -302,7 +302,7 @@ def _advice_lines(bad_step: BadStep, fault: FaultReport, config: Config) -> list
     advice = []
     if fault.data:
         advice.append(
-            "look at the data and its preprocessing; training.on_nonfinite: skip leaves such batches out"
+            "look at the data and its preprocessing; training.on_bad_step: skip leaves such batches out"
         )
     if fault.weights:
         advice.append(

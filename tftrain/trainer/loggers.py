@@ -118,12 +118,12 @@ def warn_of_hidden_points(
                 f"random; tensorboard --samples_per_plugin {plugin}={points} shows all of them",
                 stacklevel=2,
             )
-    for component in log.pictures:
+    for component in log.plots:
         period = component.with_steps(steps_per_epoch).option("every")
         count = total_steps // period + 1 if period else 0
         if count > SHOWN_IMAGES:
             warnings.warn(
-                f"log.pictures: {component.name} is drawn some {count} times, of which TensorBoard shows "
+                f"log.plots: {component.name} is drawn some {count} times, of which TensorBoard shows "
                 f"{SHOWN_IMAGES}, taken at random; all are in pictures/, and tensorboard "
                 f"--samples_per_plugin images={count} shows them",
                 stacklevel=2,

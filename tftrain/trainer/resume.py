@@ -16,7 +16,13 @@ from tftrain.runtime.terminal import say
 
 LENGTH = ("training.steps", "training.epochs")  # what was trained stays as it is
 EVERY = "checkpoint.every"
-SAFE_TO_CHANGE = (*LENGTH, "training.steps_per_call", "log", EVERY, "checkpoint.keep")
+SAFE_TO_CHANGE = (
+    *LENGTH,
+    "training.steps_per_call",
+    "log",
+    EVERY,
+    "checkpoint.max_to_keep",
+)
 POINTS = (
     "log.scalars",
     "log.histograms_every",
@@ -82,7 +88,7 @@ def _is_safe_change(path: str, config: Config) -> bool:
     if _is_within(path, POINTS) and _depends_on_points(config):
         return False
     # A rewind goes back to the last checkpoint.
-    if path == EVERY and config.training.on_nonfinite == "rewind":
+    if path == EVERY and config.training.on_bad_step == "rewind":
         return False
     return _is_within(path, SAFE_TO_CHANGE)
 

@@ -95,7 +95,7 @@ def make_callbacks(
         folder, config, run.objective, run.state, run.data.train, show_text
     )
     callbacks.append(incidents)
-    if config.training.on_nonfinite == "rewind":
+    if config.training.on_bad_step == "rewind":
         callbacks.append(rewinds)
     if run.rate.heed is not None:
         feedback = RateFeedback(run.rate, run.state.rate, monitors.rate_monitors)

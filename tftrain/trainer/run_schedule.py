@@ -89,7 +89,7 @@ def make_schedule(
         pictures=pictures,
         checkpoints=choose_trigger(config.checkpoint.every, every(checkpoint_steps)),
         steps_per_call=_steps_per_call(config.training),
-        on_nonfinite=config.training.on_nonfinite,
+        on_bad_step=config.training.on_bad_step,
         cuts=cuts,
     )
 

@@ -89,7 +89,7 @@ def fit(
         metrics = [metric.name for metric in run.recipe.metrics]
         monitors = make_monitors(config, run.data.validation is not None, metrics)
         plots = prepare_plots(
-            config.log.pictures,
+            config.log.plots,
             run.total_steps,
             run.objective,
             run.recipe.method,
@@ -172,7 +172,7 @@ class Trainer:
         steps_per_epoch = run.data.train.steps_per_epoch
         self._aggregator = new_aggregator(run.state, steps_per_epoch)
         self._checkpointer = RunCheckpointer(
-            folder, run.state, run.config.checkpoint.keep, run.strategy
+            folder, run.state, run.config.checkpoint.max_to_keep, run.strategy
         )
         self._skipped = SkippedSteps()
         self._rewinds = RewindPolicy(
@@ -288,7 +288,7 @@ class Trainer:
             return self._earlier.stop_reason()
         # The results of an earlier session, of a shorter run.
         (self._folder / run_dir.RESULTS).unlink(missing_ok=True)
-        is_rewinding = self._run.config.training.on_nonfinite == "rewind"
+        is_rewinding = self._run.config.training.on_bad_step == "rewind"
         if is_rewinding and self._checkpointer.saved is None:
             with self._timer.phase("checkpoints"):
                 self._checkpointer.save(0)

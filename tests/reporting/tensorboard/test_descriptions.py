@@ -28,7 +28,7 @@ log:
   histograms_every: 1
   histogram_axis: [log10, value]
   probes: [{name: weights, only: output, most: 2}]
-  pictures: [{name: weights, only: kernel, at: [4]}]
+  plots: [{name: weights, only: kernel, at: [4]}]
 """
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tftrain.config.compose import MAX_BYTES, read_alone
+from tftrain.config.config_file import MAX_BYTES, read_alone
 from tftrain.config.conversion import to_plain
 from tftrain.reporting.metrics_file import Series, read_metrics, unreadable
 from tftrain.runtime import untrusted

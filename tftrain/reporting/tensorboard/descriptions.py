@@ -99,7 +99,7 @@ DESCRIPTIONS = {
     "results/*": (
         "A figure of the table at the end of the run: of the weights in `model.keras`, over a split. HParams shows it."
     ),
-    "pictures/*": "A picture that `log.pictures` names.",
+    "pictures/*": "A picture that `log.plots` names.",
     "config": "The config as it was resolved, every default filled in.",
     "environment": "Versions, devices, the command line and the git commit.",
     "incidents/*": "What went wrong in a step, and in which layer first.",

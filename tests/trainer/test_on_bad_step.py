@@ -1,4 +1,4 @@
-"""What `training.on_nonfinite` says is done at a step that goes wrong, from the config to the run's folder."""
+"""What `training.on_bad_step` says is done at a step that goes wrong, from the config to the run's folder."""
 
 import json
 import re
@@ -15,7 +15,7 @@ data: {name: "tests.user_code.poisoned:data", at: 7, by: 1.0, batch_size: 8, shu
 optimizer: {name: adam, learning_rate: 0.01}
 training: {steps: 30, seed: 3, ema: 0.9}
 log: {scalars: 5, histograms_every: never}
-checkpoint: {every: 10, keep: 2}
+checkpoint: {every: 10, max_to_keep: 2}
 """
 SPIKE, OVERFLOW = ["data.at=17", "data.by=1e6"], ["data.at=17", "data.by=1e30"]
 
@@ -43,19 +43,21 @@ def test_the_run_stops_or_skips(config, tmp_path, wrong):
     assert stopped.failed and counts(stopped) == (17, 1, 0)
     with pytest.warns(UserWarning, match="1 of 30 updates were skipped where"):
         skipped = tftrain.train(
-            config(*wrong, "training.on_nonfinite=skip"), tmp_path / "skipped"
+            config(*wrong, "training.on_bad_step=skip"), tmp_path / "skipped"
         )
     assert not skipped.failed and counts(skipped) == (30, 1, 0)
     assert re.match(line, stopped.stopped)
 
 
 def test_a_spike_may_be_let_through(config, tmp_path):
-    result = tftrain.train(config(*SPIKE, "training.spike=never"), tmp_path / "run")
+    result = tftrain.train(
+        config(*SPIKE, "training.spike_factor=never"), tmp_path / "run"
+    )
     assert counts(result) == (30, 0, 0) and result.stopped is None
 
 
 def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(config, tmp_path, capsys):
-    chosen = [*OVERFLOW, "training.on_nonfinite=rewind"]
+    chosen = [*OVERFLOW, "training.on_bad_step=rewind"]
     with pytest.warns(UserWarning, match="1 of 30 updates were skipped"):
         whole = tftrain.train(config(*chosen), tmp_path / "whole")
     assert (
@@ -90,7 +92,7 @@ def test_before_the_first_checkpoint_a_run_goes_back_to_its_start(
     chosen = [
         "data.at=7",
         "data.by=1e30",
-        "training.on_nonfinite=rewind",
+        "training.on_bad_step=rewind",
         "checkpoint.every=never",
     ]
     with pytest.warns(UserWarning, match="skipped"):
