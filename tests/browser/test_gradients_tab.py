@@ -16,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
-from tftrain.reporting.tensorboard.summaries import metadata
+from tftrain.reporting.tensorboard.summaries import value_metadata
 from tftrain.reporting.tensorboard_plugin.plugin import Loader
 
 MODES = ("data server", "python")
@@ -335,7 +335,9 @@ def write_map(folder, content, tensor):
     file.write(
         1,
         file.tensor(
-            "gradients/norms", tensor, metadata(TAB[1:], DATA_CLASS_TENSOR, content)
+            "gradients/norms",
+            tensor,
+            value_metadata(TAB[1:], DATA_CLASS_TENSOR, content),
         ),
     )
     file.close()

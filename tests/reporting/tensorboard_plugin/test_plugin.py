@@ -24,7 +24,11 @@ from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.protocol import PLUGIN
-from tftrain.reporting.tensorboard.summaries import metadata, strings, text_note
+from tftrain.reporting.tensorboard.summaries import (
+    strings_tensor,
+    text_note,
+    value_metadata,
+)
 from tftrain.reporting.tensorboard_plugin.http import FOLDER
 from tftrain.reporting.tensorboard_plugin.plugin import POINTS, Loader
 
@@ -79,7 +83,9 @@ def write_map(folder, content, tensor):
     file.write(
         1,
         file.tensor(
-            "gradients/norms", tensor, metadata(PLUGIN, DATA_CLASS_TENSOR, content)
+            "gradients/norms",
+            tensor,
+            value_metadata(PLUGIN, DATA_CLASS_TENSOR, content),
         ),
     )
     file.close()
@@ -107,7 +113,7 @@ def write_damaged_runs(logdir):
         write_map(logdir / name, content, norms)
     good = json.dumps(layout).encode()
     write_map(logdir / "other_shape", good, float_tensors([np.ones((3, 2))])[0])
-    write_map(logdir / "words", good, strings([b"x", b"y"]))
+    write_map(logdir / "words", good, strings_tensor([b"x", b"y"]))
     file = EventFile(logdir / "keras", 0)
     file.write(1, file.tensor(*text_note("config", "a run of another program")))
     file.close()

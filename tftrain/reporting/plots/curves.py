@@ -48,7 +48,7 @@ History = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def curves(scene: PlotContext, scalars: list[str] | None = None) -> Any:
-    """Draw the training and validation curves so far.
+    """Draw the curves so far of loss, metrics and gradient norm, or of the `scalars` named.
 
     Args:
         scene: the run at this step.

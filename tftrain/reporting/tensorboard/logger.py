@@ -25,9 +25,9 @@ from tftrain.reporting.tensorboard.event_file import (
 from tftrain.reporting.tensorboard.gradient_tensors import table_values
 from tftrain.reporting.tensorboard.summaries import (
     SummaryValue,
-    metadata,
-    strings,
+    strings_tensor,
     text_note,
+    value_metadata,
 )
 from tftrain.runtime.atomic_files import make_folder, raising_write_error
 
@@ -290,9 +290,11 @@ def _image(file: EventFile, name: str, pixels: Any) -> bytes:
         tf.io.encode_png(pixels).numpy(),
     ]
     return file.tensor(
-        safe_tag(name if "/" in name else f"Overview/{name}"), strings(content), _IMAGE
+        safe_tag(name if "/" in name else f"Overview/{name}"),
+        strings_tensor(content),
+        _IMAGE,
     )
 
 
-_HISTOGRAM = metadata("histograms", DATA_CLASS_TENSOR)
-_IMAGE = metadata("images", DATA_CLASS_BLOB_SEQUENCE)
+_HISTOGRAM = value_metadata("histograms", DATA_CLASS_TENSOR)
+_IMAGE = value_metadata("images", DATA_CLASS_BLOB_SEQUENCE)
