@@ -158,17 +158,26 @@ def _write(
 ) -> None:
     """Write summaries, and the results of a run that has ended."""
     file = EventFile(folder, None, FILE_SUFFIX)
-    file.write(0, b"".join(summary.SerializeToString() for summary in summaries))
+    values = [value for summary in summaries for value in summary.value]
+    records = [
+        file.tensor(
+            value.tag,
+            value.tensor.SerializeToString(),
+            value.metadata.SerializeToString(),
+        )
+        for value in values
+    ]
+    file.write(0, b"".join(records))
     results = {} if outcome is None else outcome.results
-    values = {
+    scalars = {
         result_tag(split, name): value
         for split, metrics in results.items()
         for name, value in metrics.items()
     }
-    if values:
-        numbers = np.array(list(values.values()))
-        all_kept = np.full(len(values), True)
-        encoded = file.scalars(ScalarValues(list(values)), numbers, all_kept)
+    if scalars:
+        numbers = np.array(list(scalars.values()))
+        all_kept = np.full(len(scalars), True)
+        encoded = file.scalars(ScalarValues(list(scalars)), numbers, all_kept)
         file.write(outcome.step, encoded)
     file.close()
 

@@ -25,7 +25,6 @@ from tensorboard.plugins.graph.metadata import PLUGIN_NAME_KERAS_MODEL
 
 from tftrain.reporting.tensorboard.event_file import safe_tag
 
-
 # The version of the Keras model data that TensorBoard reads.
 _KERAS_VERSION = b"1"
 # An empty CustomScalarPluginData of version 0.
