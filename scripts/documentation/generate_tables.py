@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tftrain.cli import arguments as command_arguments  # noqa: E402
-from tftrain.config import registry  # noqa: E402
+from tftrain.config import former_names, registry  # noqa: E402
 from tftrain.config.arguments import arguments_of  # noqa: E402
 from tftrain.config.conversion import describe_type  # noqa: E402
 from tftrain.config.field_types import Group, union_members  # noqa: E402
@@ -163,6 +163,28 @@ def command_table() -> Iterator[str]:
         yield f"| `{command}` | {_cell(description)} |"
 
 
+def rename_table() -> Iterator[str]:
+    """Yield the table of config keys, arguments and components whose former names are still read."""
+    hints = typing.get_type_hints(Config, include_extras=True)
+    records = {name: _record_of(hint) for name, hint in hints.items()}
+    sections = {
+        record.__name__: f"{name}." for name, record in records.items() if record
+    }
+    sections[Group.__name__] = "optimizer.groups: "
+    yield "| kind | was | is |"
+    yield "|---|---|---|"
+    for record, keys in former_names.FORMER_KEYS.items():
+        for former, current in keys.items():
+            path = sections[record]
+            yield f"| key | `{path}{former}` | `{path}{current}` |"
+    for kind, components in former_names.FORMER_COMPONENTS.items():
+        for former, current in components.items():
+            yield f"| {kind} | `{former}` | `{current}` |"
+    for (kind, name), arguments in former_names.FORMER_ARGUMENTS.items():
+        for former, current in arguments.items():
+            yield f"| argument of the {kind} `{name}` | `{former}` | `{current}` |"
+
+
 def version_line() -> Iterator[str]:
     """Yield the line that names the Keras whose components are listed."""
     yield f"Made with Keras {metadata.version('keras')}; another version offers other components and arguments."
@@ -174,6 +196,7 @@ GENERATORS = {
     "components": component_tables,
     "tags": tag_table,
     "commands": command_table,
+    "renames": rename_table,
     "version": version_line,
 }
 
