@@ -56,10 +56,20 @@ def test_each_is_reported_once(load, capsys):
         ("training: {on_nonfinite: skip}", "training: {on_bad_step: skip}"),
         ("checkpoint: {keep: 7}", "checkpoint: {max_to_keep: 7}"),
         ("log: {pictures: curves}", "log: {plots: curves}"),
+        (
+            "gradients: {method: {name: rtrl, memory: 3}}",
+            "gradients: {method: {name: rtrl, memory_limit_mib: 3}}",
+        ),
     ],
 )
 def test_former_names_give_the_same_config(load, former, current):
     assert to_yaml(load(f"{HEAD}{former}\n")) == to_yaml(load(f"{HEAD}{current}\n"))
+
+
+def test_arguments_of_the_component_that_a_base_names(load):
+    base = HEAD.replace("iris", "{name: copy, symbols: 4}")
+    config = load("base: base.yaml\ndata: {remembered: 5}\n", base=base)
+    assert config.data.source.given == {"symbols": 4, "symbols_to_copy": 5}
 
 
 def test_a_later_file_or_flag_wins_by_either_name(load):

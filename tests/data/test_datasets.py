@@ -118,7 +118,7 @@ def test_adding_adds_one_number_of_each_half():
 
 
 def test_copy_says_its_symbols_again_after_the_gap():
-    x, y = sequences.copy(examples=50, gap=5, symbols=3, remembered=2, seed=0)
+    x, y = sequences.copy(examples=50, gap=5, symbols=3, symbols_to_copy=2, seed=0)
     assert x.shape == (50, 9, 5) and (x.sum(2) == 1).all()
     heard = x.argmax(2)
     np.testing.assert_array_equal(heard[:, :2], y[:, -2:])

@@ -40,14 +40,12 @@ def test_numbers(run, targets):
 
 @pytest.mark.parametrize("cell", ["simple", "gru"])
 def test_labels_at_each_step(run, cell):
-    data = (
-        "{name: copy, examples: 200, gap: 3, symbols: 2, remembered: 1, batch_size: 20}"
-    )
+    data = "{name: copy, examples: 200, gap: 3, symbols: 2, symbols_to_copy: 1, batch_size: 20}"
     model = f"model: {{name: rnn, cell: {cell}, units: [12]}}"
     result = run(
         data, model, "loss: sparse_categorical_crossentropy", "training: {epochs: 10}"
     )
-    x, y = sequences.copy(examples=200, gap=3, symbols=2, remembered=1, seed=0)
+    x, y = sequences.copy(examples=200, gap=3, symbols=2, symbols_to_copy=1, seed=0)
     found = np.argmax(result.model(x), axis=-1)
     assert (
         found.shape == (200, 5) and np.mean(found == y) > 0.98

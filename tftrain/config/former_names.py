@@ -31,7 +31,10 @@ FORMER_KEYS: dict[str, dict[str, str]] = {
 }
 
 # Former argument -> current argument, by kind and name of the component.
-FORMER_ARGUMENTS: dict[tuple[str, str], dict[str, str]] = {}
+FORMER_ARGUMENTS: dict[tuple[str, str], dict[str, str]] = {
+    ("data", "copy"): {"remembered": "symbols_to_copy"},
+    ("method", "rtrl"): {"memory": "memory_limit_mib"},
+}
 
 # Former name -> current name of components, by kind.
 FORMER_COMPONENTS: dict[str, dict[str, str]] = {}

@@ -128,8 +128,8 @@ def test_what_starts_anew_knows_nothing_of_the_sequence_before(float64):
         ),
         (
             [LAYERS.SimpleRNN(64, name="a")],
-            {"rows": 100, "memory": 100},
-            "100 examples x 64 states x 4288 parameters x 4 bytes = 105 MiB, more than memory: 100",
+            {"rows": 100, "memory_limit_mib": 100},
+            "100 examples x 64 states x 4288 parameters x 4 bytes = 105 MiB, more than memory_limit_mib: 100",
         ),
     ],
 )

@@ -113,20 +113,22 @@ def copy(
     examples: PositiveInt = 2000,
     gap: PositiveInt = 20,
     symbols: Annotated[int, Range(2)] = 4,
-    remembered: PositiveInt = 3,
+    symbols_to_copy: PositiveInt = 3,
     *,
     seed: int,
 ):
     """Symbols to be said again after a gap; x one-hot `[examples, time, symbols + 2]`, y a label `[examples, time]`.
 
-    First come the `remembered` symbols, labeled 1 and up, then `gap` steps of the blank 0, whose last one is the sign
-    `symbols + 1`, then blanks again, as long as the answer is; all before the answer is blank in y. Who remembers
-    nothing has a cross-entropy of `remembered * ln(symbols) / (2 * remembered + gap)` (S. Hochreiter and
+    First come the `symbols_to_copy` symbols, labeled 1 and up, then `gap` steps of the blank 0, whose last one is the
+    sign `symbols + 1`, then blanks again, as long as the answer is; all before the answer is blank in y. Who remembers
+    nothing has a cross-entropy of `symbols_to_copy * ln(symbols) / (2 * symbols_to_copy + gap)` (S. Hochreiter and
     J. Schmidhuber, 1997, in the form of Arjovsky et al., 2016, arXiv 1511.06464).
     """
     rng = np.random.default_rng(seed)
-    answer = rng.integers(1, symbols + 1, (examples, remembered))
-    heard, y = (np.zeros((examples, 2 * remembered + gap), np.int64) for _ in range(2))
-    heard[:, :remembered], y[:, -remembered:] = answer, answer
-    heard[:, remembered + gap - 1] = symbols + 1
+    answer = rng.integers(1, symbols + 1, (examples, symbols_to_copy))
+    heard, y = (
+        np.zeros((examples, 2 * symbols_to_copy + gap), np.int64) for _ in range(2)
+    )
+    heard[:, :symbols_to_copy], y[:, -symbols_to_copy:] = answer, answer
+    heard[:, symbols_to_copy + gap - 1] = symbols + 1
     return np.eye(symbols + 2, dtype=np.float32)[heard], y

@@ -37,7 +37,7 @@ class _Seen(NamedTuple):
 
 def rtrl(
     update: Literal["step", "sequence"] = "sequence",
-    memory: PositiveInt = 1024,
+    memory_limit_mib: PositiveInt = 1024,
     *,
     names: Sequence[str],
     model: Any,
@@ -47,7 +47,7 @@ def rtrl(
 
     The derivative of each state by each parameter, `[batch, states, parameters]`, is carried forward with the states.
     With an update for each `step`, the weights move at every time step, and the sensitivities go on as if they had not
-    (R. J. Williams and D. Zipser, 1989). `memory` is the most that the sensitivities may take, in MiB.
+    (R. J. Williams and D. Zipser, 1989). `memory_limit_mib` is the most that the sensitivities may take.
 
     Raises:
         ValueError: the model has no recurrent layer or several, one of another kind than SimpleRNN, GRU or LSTM, with
@@ -57,11 +57,11 @@ def rtrl(
     shapes = [tuple(variable.shape) for variable in layer.trainable_variables]
     states, sizes = sum(layer.state_size), [_size(shape) for shape in shapes]
     needed = rows * states * sum(sizes) * 4
-    if needed > memory * _MIB:
+    if needed > memory_limit_mib * _MIB:
         figure = f"{rows} examples x {states} states x {sum(sizes)} parameters x 4 bytes = {needed / _MIB:,.0f} MiB"
         raise ValueError(
-            f"the sensitivities of {layer.name} take {figure}, more than memory: {memory}; expected a smaller layer or "
-            "batch, or truncated_bptt"
+            f"the sensitivities of {layer.name} take {figure}, more than "
+            f"memory_limit_mib: {memory_limit_mib}; expected a smaller layer or batch, or truncated_bptt"
         )
     evaluate = _evaluation(
         layer, model, names or [variable.path for variable in model.trainable_variables]
