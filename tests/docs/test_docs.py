@@ -121,13 +121,14 @@ def test_no_two_files_shown_have_one_name():
 
 
 @pytest.mark.parametrize("block", YAML_BLOCKS)
-def test_each_config_shown_is_valid(desk, block):
+def test_each_config_shown_is_valid_and_has_no_former_names(desk, block, capsys):
     values = yaml.safe_load(block)
     (desk / "complete.yaml").write_text(yaml.safe_dump(COMPLETE))
     if "base" not in values and not {"model", "data", "optimizer"} <= values.keys():
         block = "base: complete.yaml\n" + block
     (desk / "shown.yaml").write_text(block)
     tftrain.load("shown.yaml")
+    assert capsys.readouterr().err == ""
 
 
 # Those that have a test of their own below are trained there.
