@@ -30,7 +30,7 @@ def is_mask_known_ahead(objective: Objective, batch: Batch) -> bool:
 def _is_independent(objective: Objective, batch: Batch, training: bool) -> bool:
     weights = [tf.convert_to_tensor(param) for param in objective.params]
 
-    def trace(batch: Batch) -> int:
+    def trace_call(batch: Batch) -> int:
         with objective.at(weights):
             masks.append(mask_of(objective.terms(batch, training=training).outputs))
         return 0
@@ -42,7 +42,7 @@ def _is_independent(objective: Objective, batch: Batch, training: bool) -> bool:
             for part in batch
         )
     )
-    graph = tf.function(trace, autograph=False).get_concrete_function(arrays).graph
+    graph = tf.function(trace_call, autograph=False).get_concrete_function(arrays).graph
     if masks[0] is None or masks[0].graph is not graph:
         return True
     of_weights = {id(weight) for weight in weights}

@@ -39,7 +39,7 @@ class BackgroundWriter(Callback):
         """Hand points over to the thread; wait only where too many calls of the graph are not written yet."""
         self._wait_until(MAX_WAITING - 1)
         if points:
-            self._waiting.append(self._thread.submit(self._write, points))
+            self._waiting.append(self._thread.submit(self._write_points, points))
 
     def on_checkpoint(self, step: int) -> None:
         """Have all points up to here on the disk: a run that is resumed from this checkpoint has them all."""
@@ -68,7 +68,7 @@ class BackgroundWriter(Callback):
             wait([self._waiting[0]])
             self._waiting.popleft().result()
 
-    def _write(self, points: Points) -> None:
+    def _write_points(self, points: Points) -> None:
         if self._has_failed:
             return
         try:

@@ -151,7 +151,7 @@ class SkippedSteps(Callback):
         lines = []
         if self.count:
             lines.append(
-                f"{self.count} of {steps} updates were skipped {self._causes()}"
+                f"{self.count} of {steps} updates were skipped {self._describe_causes()}"
             )
         if self._overflows > steps / 2:
             lines.append(
@@ -160,7 +160,7 @@ class SkippedSteps(Callback):
             )
         return "; and ".join(lines) or None
 
-    def _causes(self) -> str:
+    def _describe_causes(self) -> str:
         causes = []
         if self._not_finite:
             causes.append("where the loss, a gradient or the update was not finite")

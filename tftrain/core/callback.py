@@ -135,7 +135,7 @@ class CallbackList:
 
     def on_train_begin(self, step: int) -> None:
         """Call `on_train_begin` of all."""
-        self._call("on_train_begin", step)
+        self._call_all("on_train_begin", step)
 
     def on_call_end(self, step: int, row: Rows) -> None:
         """Call `on_call_end` of all.
@@ -148,24 +148,24 @@ class CallbackList:
 
     def on_bad_step(self, bad_step: BadStep) -> Stop | None:
         """Call `on_bad_step` of all; return the first reason to end the run."""
-        return self._call("on_bad_step", bad_step)
+        return self._call_all("on_bad_step", bad_step)
 
     def on_points(self, points: Points) -> Stop | None:
         """Call `on_points` of all, then `on_log` for each point; return the first reason to end the run."""
-        self._call("on_points", points)
+        self._call_all("on_points", points)
         reason = None
         for step, data in points:
-            stop = self._call("on_log", step, data)
+            stop = self._call_all("on_log", step, data)
             reason = reason or stop
         return reason
 
     def on_plot(self, step: int) -> None:
         """Call `on_plot` of all."""
-        self._call("on_plot", step)
+        self._call_all("on_plot", step)
 
     def on_checkpoint(self, step: int) -> None:
         """Call `on_checkpoint` of all."""
-        self._call("on_checkpoint", step)
+        self._call_all("on_checkpoint", step)
 
     def should_stop(self) -> Stop | None:
         """Ask all whether the run should end; return the first reason."""
@@ -181,10 +181,10 @@ class CallbackList:
         """
         self._call("on_train_end", step, reason)
 
-    def _call(self, method: str, *arguments: Any) -> Stop | None:
+    def _call_all(self, method: str, *arguments: Any) -> Stop | None:
         reason = None
         for callback in self._callbacks:
-            if _overrides(callback, method):
+            if _overrides_method(callback, method):
                 with self._timer.phase(callback.phase):
                     try:
                         getattr(callback, method)(*arguments)
@@ -205,11 +205,11 @@ def closing_callbacks(
     """
     with ExitStack() as stack:
         for callback in callbacks:
-            if _overrides(callback, "close"):
+            if _overrides_method(callback, "close"):
                 stack.callback(timer.timed(callback.phase, callback.close))
         yield
 
 
-def _overrides(callback: Callback, method: str) -> bool:
+def _overrides_method(callback: Callback, method: str) -> bool:
     bound = getattr(callback, method)
     return getattr(bound, "__func__", bound) is not getattr(Callback, method)

@@ -52,11 +52,11 @@ class CheckpointManager:
 
     def save(self, step: int) -> None:
         """Write a checkpoint; the oldest go when it is on the disk. Raises CannotWrite."""
-        self._save(self._latest, step, self._keep)
+        self._save_in(self._latest, step, self._keep)
 
     def save_best(self, step: int) -> None:
         """Write the best checkpoint, in place of the one before. Raises CannotWrite."""
-        self._save(self._best, step, 1)
+        self._save_in(self._best, step, 1)
 
     def sweep(self) -> None:
         """Delete what a write left behind that was cut off."""
@@ -72,11 +72,11 @@ class CheckpointManager:
 
         Raises ValueError where none is whole, or the newest does not fit; the state is then as it was.
         """
-        return self._restore(self._latest, complete_checkpoints(self._latest))
+        return self._restore_newest(self._latest, complete_checkpoints(self._latest))
 
     def restore_step(self, step: int) -> int | None:
         """Put the state back to the checkpoint of this step, as `restore_latest` does."""
-        return self._restore(
+        return self._restore_newest(
             self._latest,
             [
                 name
@@ -87,9 +87,9 @@ class CheckpointManager:
 
     def restore_best(self) -> int | None:
         """Put the state back to the best checkpoint, as `restore_latest` does."""
-        return self._restore(self._best, complete_checkpoints(self._best))
+        return self._restore_newest(self._best, complete_checkpoints(self._best))
 
-    def _save(self, folder: Path, step: int, keep: int) -> None:
+    def _save_in(self, folder: Path, step: int, keep: int) -> None:
         with raising_write_error(folder, tf.errors.OpError):
             for needed_folder in dict.fromkeys((self._latest, folder)):
                 make_folder(needed_folder)
@@ -100,7 +100,7 @@ class CheckpointManager:
             ]
             delete_others(folder, complete)
             name = unused_name(folder, step)
-            self._write(str(folder / name))
+            self._write_files(str(folder / name))
             # Those of a later step are of a time that the run went back from.
             retained = [*(older for older in complete if step_of(older) <= step), name][
                 -keep:
@@ -108,7 +108,7 @@ class CheckpointManager:
             commit(folder, retained)
             delete_others(folder, retained)
 
-    def _write(self, path: str) -> None:
+    def _write_files(self, path: str) -> None:
         variables = self._state.variables_by_name()
         with replication.scope_of(self._state.step):
             values = [variable.read_value() for variable in variables.values()]
@@ -121,7 +121,7 @@ class CheckpointManager:
                 tensors=[*values, tf.constant(self._state.host.text)],
             )
 
-    def _restore(self, folder: Path, names: list[str]) -> int | None:
+    def _restore_newest(self, folder: Path, names: list[str]) -> int | None:
         known = listed(folder)
         if names and not known:
             warnings.warn(
@@ -130,7 +130,7 @@ class CheckpointManager:
             )
         for name in reversed(names):
             try:
-                values = self._read(str(folder / name))
+                values = self._read_tensors(str(folder / name))
             except _CORRUPT as error:
                 self._torn.add(folder / name)
                 if (
@@ -140,13 +140,13 @@ class CheckpointManager:
                     what = f"the checkpoint {folder / name} is damaged; the one before it is used ({why})"
                     warnings.warn(what, stacklevel=3)
                 continue
-            self._assign(values)
+            self._assign_values(values)
             return int(self._state.step.numpy())
         if names:
             raise ValueError(f"no checkpoint in {folder} is whole")
         return None
 
-    def _read(self, path: str) -> dict[str, Tensor]:
+    def _read_tensors(self, path: str) -> dict[str, Tensor]:
         """All that a checkpoint holds, by key; TensorFlow compares the checksums. Raises ValueError for a misfit."""
         reader = tf.train.load_checkpoint(path)
         shapes, types = (
@@ -160,7 +160,7 @@ class CheckpointManager:
             raise ValueError(
                 f"the checkpoint {path} was not written by a run: it lacks what the host remembers"
             )
-        self._check(
+        self._check_tensors(
             path, {key.removesuffix(_STORED): spec for key, spec in stored.items()}
         )
         with tf.device("CPU"):
@@ -172,13 +172,13 @@ class CheckpointManager:
             )
         return dict(zip(keys, values, strict=True))
 
-    def _assign(self, values: dict[str, Tensor]) -> None:
+    def _assign_values(self, values: dict[str, Tensor]) -> None:
         with replication.scope_of(self._state.step):
             for name, variable in self._state.variables_by_name().items():
                 variable.assign(values[name + _STORED])
         self._state.host.text = values[_HOST].numpy().decode(errors="replace")
 
-    def _check(self, path: str, stored: dict[str, tf.TensorSpec]) -> None:
+    def _check_tensors(self, path: str, stored: dict[str, tf.TensorSpec]) -> None:
         """Raise ValueError where the checkpoint does not hold this state's variables, in their shapes."""
         stored, misfits = dict(stored), []
         for name, variable in self._state.variables_by_name().items():
@@ -233,16 +233,17 @@ def listed(folder: Path) -> list[str]:
 def complete_checkpoints(folder: Path) -> list[str]:
     """The names of all that is listed or was written to its end, in the order of their steps."""
     endings: dict[str, set[str]] = {name: set(FILES) for name in listed(folder)}
-    for file in _files(folder):
+    for file in _checkpoint_files(folder):
         if not file["unfinished"]:
             endings.setdefault(file["name"], set()).add(file["ending"])
     return sorted(
-        (name for name, present in endings.items() if present == set(FILES)), key=_order
+        (name for name, present in endings.items() if present == set(FILES)),
+        key=_step_order,
     )
 
 
 def step_of(name: str) -> int:
-    return _order(name)[0]
+    return _step_order(name)[0]
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -252,7 +253,7 @@ def steps_in(folder: Path) -> list[int]:
 
 def unused_name(folder: Path, step: int) -> str:
     """A name for a checkpoint of this step that no file has."""
-    taken, number = {file["name"] for file in _files(folder)}, 1
+    taken, number = {file["name"] for file in _checkpoint_files(folder)}, 1
     while (name := f"step-{step}" if number == 1 else f"step-{step}-{number}") in taken:
         number += 1
     return name
@@ -272,13 +273,13 @@ def commit(folder: Path, names: list[str]) -> None:
 
 def delete_others(folder: Path, retained: Collection[str]) -> None:
     """Delete all other checkpoints, and what a write left behind that was cut off."""
-    for file in _files(folder):
+    for file in _checkpoint_files(folder):
         if file["unfinished"] or file["name"] not in retained:
             (folder / file[0]).unlink()
     sweep_drafts(folder)
 
 
-def _files(folder: Path) -> list[re.Match]:
+def _checkpoint_files(folder: Path) -> list[re.Match]:
     try:
         with os.scandir(
             folder
@@ -291,6 +292,6 @@ def _files(folder: Path) -> list[re.Match]:
     return [match for match in map(_FILE.fullmatch, names) if match]
 
 
-def _order(name: str) -> tuple[int, int]:
+def _step_order(name: str) -> tuple[int, int]:
     _, step, *repeat = name.split("-")
     return int(step), int(repeat[0]) if repeat else 1

@@ -30,7 +30,7 @@ class Operations:
         if self._graph is None:
             return []
         return list(
-            self._all(
+            self._all_nodes(
                 [
                     operation.node_def
                     for operation in self._graph.get_operations()[self._first :]
@@ -38,7 +38,7 @@ class Operations:
             )
         )
 
-    def _all(self, nodes: Iterable[Any]) -> Iterator[Any]:
+    def _all_nodes(self, nodes: Iterable[Any]) -> Iterator[Any]:
         for node in nodes:
             yield node
             for name in (
@@ -46,14 +46,14 @@ class Operations:
                 for value in node.attr.values()
                 if value.HasField("func")
             ):
-                yield from self._all(
+                yield from self._all_nodes(
                     self._graph._get_function(name).cached_definition.node_def
                 )
 
 
 def find_random_op(nodes: Sequence[Any]) -> str | None:
     """Which of these operations, the first of them, draws other numbers a second time; None where there is none."""
-    drawing = next((node for node in nodes if _draws(node)), None)
+    drawing = next((node for node in nodes if _is_random(node)), None)
     return (
         f"{drawing.name} ({drawing.op}) draws other random numbers a second time"
         if drawing
@@ -61,7 +61,7 @@ def find_random_op(nodes: Sequence[Any]) -> str | None:
     )
 
 
-def _draws(node: Any) -> bool:
+def _is_random(node: Any) -> bool:
     """Whether an operation draws from a state of its own, or from a tf.random.Generator."""
     if node.op.startswith("Stateless") or node.op.startswith("CudnnRNN"):
         return False

@@ -27,14 +27,15 @@ def make_eval_fn(
     """
     size = float(batch_size or feed.examples)
 
-    def add(batch: Batch) -> Tensor:
+    def add_batch(batch: Batch) -> Tensor:
         terms = objective.terms(batch, training=False)
         for metric in metrics:
             objective.score(metric, batch, terms.outputs)
         masses = tf.cast(objective.masses(batch, terms.outputs), tf.float64)
         mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)
         loss, penalties, sums = (
-            _total(values) for values in ([terms.loss], terms.penalties, terms.sums)
+            _sum_values(values)
+            for values in ([terms.loss], terms.penalties, terms.sums)
         )
         means = [loss * size, examples] if objective.adds_up else [loss * mass, mass]
         return tf.stack([*means, penalties * examples + sums * size, examples])
@@ -42,13 +43,13 @@ def make_eval_fn(
     @tf.function(
         input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False
     )
-    def chunk(handle, count):
-        def body(index, sums):
-            return index + 1, sums + add(feed.batch(handle, index))
+    def add_batches(handle, count):
+        def add_one(index, sums):
+            return index + 1, sums + add_batch(feed.batch(handle, index))
 
         start = (0, tf.zeros([4], tf.float64))
         return tf.while_loop(
-            lambda index, _: index < count, body, start, parallel_iterations=1
+            lambda index, _: index < count, add_one, start, parallel_iterations=1
         )[1]
 
     batches = (
@@ -58,7 +59,7 @@ def make_eval_fn(
     )
 
     def evaluate() -> dict[str, float]:
-        chunk.get_concrete_function()  # traced by a call, TensorFlow would warn of it in a process of many runs
+        add_batches.get_concrete_function()  # traced by a call, TensorFlow would warn of it in a process of many runs
         for metric in metrics:
             metric.reset_state()
         step, sums = 0, np.zeros(4)
@@ -66,7 +67,7 @@ def make_eval_fn(
             count = min(feed.run_length(step), batches - step)
             step, sums = (
                 step + count,
-                sums + chunk(feed.serve(step, count), count).numpy(),
+                sums + add_batches(feed.serve(step, count), count).numpy(),
             )
         loss, mass, penalties, examples = sums.tolist()
         # Where nothing counts, Keras' losses are 0.
@@ -77,7 +78,7 @@ def make_eval_fn(
     return evaluate
 
 
-def _total(values: Sequence[Tensor]) -> Tensor:
+def _sum_values(values: Sequence[Tensor]) -> Tensor:
     return tf.add_n(
         [tf.zeros([], tf.float64), *(tf.cast(value, tf.float64) for value in values)]
     )

@@ -46,42 +46,44 @@ def choose_executor(model: Any, sample: Tree, batch_size: int) -> str:
     """
     if tf.distribute.has_strategy() or tf.config.list_logical_devices("GPU"):
         return DEFAULT
-    with _counting(model, batch_size) as products:
+    with _counting_products(model, batch_size) as products:
         model(sample, training=False)
     return SERIAL if products and sum(products) / len(products) < SMALL else DEFAULT
 
 
 @contextlib.contextmanager
-def _counting(model: Any, batch_size: int) -> Iterator[list[int]]:
+def _counting_products(model: Any, batch_size: int) -> Iterator[list[int]]:
     """How many multiplications each kernel takes part in, in one call of the model on a batch."""
     products: list[int] = []
     layers = [layer for layer in all_layers(model) if not layer._layers]
     with patched_attribute(
-        layers, lambda layer: _counted(layer, layer.call, batch_size, products)
+        layers, lambda layer: _count_products(layer, layer.call, batch_size, products)
     ):
         yield products
 
 
-def _counted(
+def _count_products(
     layer: Any, call: Callable, batch_size: int, products: list[int]
 ) -> Callable:
     @functools.wraps(call)
-    def counted(*args: Any, **kwargs: Any) -> Any:
+    def counting_call(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
-        places = _places(outputs) * batch_size
-        products.extend(places * math.prod(weight.shape) for weight in _kernels(layer))
+        places = _positions_per_example(outputs) * batch_size
+        products.extend(
+            places * math.prod(weight.shape) for weight in _kernels_of(layer)
+        )
         return outputs
 
-    return counted
+    return counting_call
 
 
-def _places(outputs: Any) -> int:
+def _positions_per_example(outputs: Any) -> int:
     """At how many places of an example a kernel is used, such as pixels; the first and the last axis are not such."""
     first: Tensor = tf.nest.flatten(outputs)[0]
     return int(tf.TensorShape(first.shape[1:-1]).num_elements() or 1)
 
 
-def _kernels(layer: Any) -> list:
+def _kernels_of(layer: Any) -> list:
     if isinstance(layer, keras.layers.Embedding):  # which multiplies nothing
         return []
     return [weight for weight in layer.weights if len(weight.shape) > 1]
@@ -101,7 +103,7 @@ def xla_obstacle(function: Any, argument: Tree) -> str | None:
             device_name=device.name,
             platform_name=None,
             function_name=traced.name,
-            flat_args=_whole(traced.structured_input_signature, argument),
+            flat_args=_complete_specs(traced.structured_input_signature, argument),
             captured_inputs=traced.captured_inputs,
             stage="hlo_serialized",
         )
@@ -110,7 +112,7 @@ def xla_obstacle(function: Any, argument: Tree) -> str | None:
     return None
 
 
-def _whole(signature: Tree, argument: Tree) -> list[tf.TensorSpec]:
+def _complete_specs(signature: Tree, argument: Tree) -> list[tf.TensorSpec]:
     """What the signature asks for, with the sizes that it leaves open from the argument."""
     specs, leaves = (
         [
@@ -140,11 +142,11 @@ def step_graph(graph: Any, scope: str) -> Any:
     definition = graph.as_graph_def()
     step_nodes = {}
     for node in definition.node:
-        node.name = _short(node.name, scope)
+        node.name = _strip_scope(node.name, scope)
         if not _is_of_loop(node, scope):
             step_nodes[node.name] = node
     for node in step_nodes.values():
-        inputs = [_short(name, scope) for name in node.input]
+        inputs = [_strip_scope(name, scope) for name in node.input]
         del node.input[:]
         node.input.extend(
             name for name in inputs if name.lstrip("^").partition(":")[0] in step_nodes
@@ -156,7 +158,7 @@ def step_graph(graph: Any, scope: str) -> Any:
     )
 
 
-def _short(name: str, scope: str) -> str:
+def _strip_scope(name: str, scope: str) -> str:
     return name.replace(f"{scope}/", "")
 
 

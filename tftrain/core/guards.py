@@ -92,7 +92,10 @@ class SpikeDetector:
         if peak > 0:
             record = max(record, peak)
             self._now.assign(
-                [self._raised(max(peak, previous_peak), _ROOM * float(record)), 0.0]
+                [
+                    self._raised_limit(max(peak, previous_peak), _ROOM * float(record)),
+                    0.0,
+                ]
             )
             self._past.assign([peak, record])
             self._forget_tolerance()
@@ -100,7 +103,7 @@ class SpikeDetector:
     def _end_tolerance(self, limit_before: float) -> None:
         peak = self._now.numpy()[1]
         if peak < limit_before:  # no such norm has come again
-            self._now.assign([self._raised(peak, limit_before), peak])
+            self._now.assign([self._raised_limit(peak, limit_before), peak])
         self._forget_tolerance()
 
     def _forget_tolerance(self) -> None:
@@ -128,7 +131,7 @@ class SpikeDetector:
             self._now.assign([min(_ROOM * float(spikes[:, 1].max()), _MOST), peak])
         self._spikes.assign(table)
 
-    def _raised(self, norm: float, limit: float) -> float:
+    def _raised_limit(self, norm: float, limit: float) -> float:
         """A limit of `factor` times the norm, or a larger one."""
         return min(max(self._factor * float(norm), float(limit)), _MOST)
 

@@ -58,7 +58,7 @@ def recording_enabled(model: Any) -> Iterator[None]:
     labels = LayerNames(model)
     with patched_attribute(
         all_layers(model),
-        lambda layer: _telling(layer, labels if layer is model else None),
+        lambda layer: _recording_call(layer, labels if layer is model else None),
     ):
         yield
 
@@ -77,23 +77,23 @@ def record_activations() -> Iterator[dict[str, Activation]]:
         _TRACE.graph = None
 
 
-def _telling(layer: Any, labels: LayerNames | None) -> Callable:
+def _recording_call(layer: Any, labels: LayerNames | None) -> Callable:
     call = layer.call
 
     @functools.wraps(call)
-    def tell(*args: Any, **kwargs: Any) -> Any:
+    def record_call(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
         if _TRACE.graph is not None and getattr(outputs, "graph", None) is _TRACE.graph:
             _TRACE.calls.append((layer, outputs))
             if labels is not None:  # the whole model has been called
-                _TRACE.found.update(_activations(_TRACE.calls, labels))
+                _TRACE.found.update(_named_activations(_TRACE.calls, labels))
                 _TRACE.calls.clear()
         return outputs
 
-    return tell
+    return record_call
 
 
-def _activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]:
+def _named_activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]:
     """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
     outputs = {output.name for _, output in calls}
     activations, seen, depth = {}, set(), 0
@@ -121,25 +121,25 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
         name = None
     if name is not None:
         return Activation(name, output)
-    consumers = _consumers(output)
+    consumers = _all_consumers(output)
     if (
         len(consumers) == 1
         and consumers[0].type in _OPS
-        and not _names(consumers[0].outputs[0]) & outputs
+        and not _names_of_output(consumers[0].outputs[0]) & outputs
     ):
         return Activation(_OPS[consumers[0].type], consumers[0].outputs[0])
     return None
 
 
-def _consumers(output: Tensor) -> list:
+def _all_consumers(output: Tensor) -> list:
     """The operations that get it, also where a custom gradient stands between."""
     direct = [op for op in output.consumers() if op.type != _PASSES_ON]
-    return direct + [op for copy in _passed_on(output) for op in _consumers(copy)]
+    return direct + [op for copy in _passed_on(output) for op in _all_consumers(copy)]
 
 
-def _names(output: Tensor) -> set[str]:
+def _names_of_output(output: Tensor) -> set[str]:
     """Its name, and those that it has behind a custom gradient."""
-    return {output.name}.union(*map(_names, _passed_on(output)))
+    return {output.name}.union(*map(_names_of_output, _passed_on(output)))
 
 
 def _passed_on(output: Tensor) -> list[Tensor]:
@@ -165,25 +165,25 @@ class LayerNames:
             for variable, name in names_by_id(model).items()
         }
         self._paths = {id(model): model.name}
-        self._walk(model, "")
+        self._walk_layers(model, "")
 
-    def _walk(self, layer: Any, above: str) -> None:
+    def _walk_layers(self, layer: Any, above: str) -> None:
         for child in layer._layers:
             if id(child) not in self._paths:
                 self._paths[id(child)] = above + child.name
-                self._walk(child, f"{above}{child.name}.")
+                self._walk_layers(child, f"{above}{child.name}.")
 
     def depth(self, layer: Any, previous: int) -> int:
-        names = self._own(layer)
+        names = self._own_labels(layer)
         return int(names[-1].partition(".")[0]) if names else previous
 
     def label(self, layer: Any, depth: int) -> str:
-        names = self._own(layer)
+        names = self._own_labels(layer)
         if len(set(names)) == 1 and not layer._layers:
             return names[0]
         return f"{depth:03d}.{self._paths[id(layer)]}"
 
-    def _own(self, layer: Any) -> list[str]:
+    def _own_labels(self, layer: Any) -> list[str]:
         return [
             self._by_variable[id(variable)]
             for variable in layer.weights

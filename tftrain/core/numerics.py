@@ -81,12 +81,12 @@ def _square_sums(values: list[Tensor]) -> Tensor:
         != tf.raw_ops.ClipByValue(t=sums, clip_value_min=_LEAST, clip_value_max=_MOST)
     )
     (sums,) = while_cond(
-        beyond, lambda sums: (_widened(values, sums),), tf.cast(sums, tf.float64)
+        beyond, lambda sums: (_with_wide_sums(values, sums),), tf.cast(sums, tf.float64)
     )
     return 2 * sums
 
 
-def _widened(values: list[Tensor], sums: Tensor) -> Tensor:
+def _with_wide_sums(values: list[Tensor], sums: Tensor) -> Tensor:
     """The sums, where they are beyond what float32 can square taken anew of multiples of the values."""
     factors = tf.where(
         sums < _LEAST, _RAISED, tf.where(sums <= _MOST, 0.0, _LOWERED)

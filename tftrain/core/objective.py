@@ -111,12 +111,12 @@ class KerasObjective:
             _zeros_like(outputs, tf.shape(tf.nest.flatten(batch.x)[0])[0]),
             mask_of(outputs),
         )
-        return mask_of(self._scored(batch._replace(weight=None), zeros)[1])
+        return mask_of(self._masked_loss(batch._replace(weight=None), zeros)[1])
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
-        outputs, carry = self._called(batch, carry, training)
-        loss, outputs = self._scored(batch, outputs)
+        outputs, carry = self._call_model(batch, carry, training)
+        loss, outputs = self._masked_loss(batch, outputs)
         if not self.adds_up:
             loss = (
                 loss * replication.count()
@@ -140,19 +140,21 @@ class KerasObjective:
         ]
         return LossTerms(loss, penalties, sums, outputs, carry)
 
-    def _scored(self, batch: Batch, outputs: Tree) -> tuple[Tensor, Tree]:
+    def _masked_loss(self, batch: Batch, outputs: Tree) -> tuple[Tensor, Tree]:
         """The loss, and the outputs with a mask of what counts in it."""
         with masks_given(self.loss) as masks:
             loss = self.loss(
                 batch.y, outputs, sample_weight=self.weights(batch, outputs)
             )
-        return loss, _hidden(outputs, masks)
+        return loss, _hide_masked(outputs, masks)
 
     def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
         """The weights of the examples, each as often as the loss gives a number of its example."""
         return broadcast_weights(batch.weight, self.loss_rank, outputs)
 
-    def _called(self, batch: Batch, carry: Tree, training: bool) -> tuple[Tree, Tree]:
+    def _call_model(
+        self, batch: Batch, carry: Tree, training: bool
+    ) -> tuple[Tree, Tree]:
         """The outputs, with the states of recurrent layers going on where there is a Carry."""
         if not isinstance(carry, Carry):
             return tf.nest.map_structure(
@@ -187,7 +189,7 @@ def with_mask(loss: Any, y: Tree, outputs: Tree) -> Tree:
     """The outputs with a mask of what counts in the loss, where the model or the loss hides any of it."""
     with masks_given(loss) as masks:
         loss(y, outputs)
-    return _hidden(outputs, masks)
+    return _hide_masked(outputs, masks)
 
 
 @contextmanager
@@ -224,7 +226,7 @@ def to_float32(output: Tensor) -> Tensor:
     return masked(tf.cast(output, tf.float32), mask_of(output))
 
 
-def _hidden(outputs: Tree, masks: list[Tensor]) -> Tree:
+def _hide_masked(outputs: Tree, masks: list[Tensor]) -> Tree:
     """The outputs with what the last of the masks hides hidden too."""
     if not masks or not tf.is_tensor(outputs):
         return outputs

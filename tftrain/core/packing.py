@@ -48,7 +48,7 @@ class TensorPacker:
     def packed(self, tree: Tree) -> tuple[Tensor, Tensor]:
         """[numbers] int32 and [texts] string."""
         tensors = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(tree)]
-        leaves = list(map(_whole, tensors))
+        leaves = list(map(_to_packable, tensors))
         self._tree = tf.nest.map_structure(lambda _: 0, tree)
         fixed = [
             index
@@ -81,7 +81,7 @@ class TensorPacker:
         ]
         self.numbers, self.texts = size, len(variable_sized)
         texts = [tf.io.serialize_tensor(leaves[index]) for index in variable_sized]
-        return _joined([leaves[index] for index in fixed]), tf.stack(
+        return _pack_bits([leaves[index] for index in fixed]), tf.stack(
             texts
         ) if texts else tf.constant([], tf.string)
 
@@ -122,7 +122,7 @@ class TensorPacker:
         ]
 
 
-def _whole(leaf: Tensor) -> Tensor:
+def _to_packable(leaf: Tensor) -> Tensor:
     if leaf.dtype in (tf.float16, tf.bfloat16):
         return tf.cast(leaf, tf.float32)
     return (
@@ -132,7 +132,7 @@ def _whole(leaf: Tensor) -> Tensor:
     )
 
 
-def _joined(leaves: list[Tensor]) -> Tensor:
+def _pack_bits(leaves: list[Tensor]) -> Tensor:
     """The bits of all, which stand in the order of their types, and scalars before others of their type."""
     bits = []
     for _, alike in itertools.groupby(leaves, key=lambda leaf: leaf.dtype):
@@ -142,11 +142,11 @@ def _joined(leaves: list[Tensor]) -> Tensor:
             tf.reshape(leaf, [-1]) if leaf.shape.rank > 1 else leaf
             for leaf in alike[len(scalars) :]
         ]
-        values = _concatenated([*([tf.stack(scalars)] if scalars else []), *vectors])
+        values = _concat_vectors([*([tf.stack(scalars)] if scalars else []), *vectors])
         pairs = tf.bitcast(values, tf.int32)
         bits.append(pairs if pairs.shape.rank == 1 else tf.reshape(pairs, [-1]))
-    return _concatenated(bits) if bits else tf.zeros([0], tf.int32)
+    return _concat_vectors(bits) if bits else tf.zeros([0], tf.int32)
 
 
-def _concatenated(vectors: list[Tensor]) -> Tensor:
+def _concat_vectors(vectors: list[Tensor]) -> Tensor:
     return vectors[0] if len(vectors) == 1 else tf.concat(vectors, 0)

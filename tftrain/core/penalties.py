@@ -48,16 +48,16 @@ def ask_penalties(model: keras.Model, x: Tree) -> dict[Owner, Kind]:
         owners = loss_owners(model)
         if not owners:
             return {}
-        rows = tf.nest.map_structure(lambda leaf: _tiled(leaf, _ROWS), x)
+        rows = tf.nest.map_structure(lambda leaf: _tile_rows(leaf, _ROWS), x)
         open_kinds: dict[Owner, set] = {owner: {"mean", "sum"} for owner in owners}
         for training in (False, True):
             for moved in (False, True):
                 if any(len(kinds) > 1 for kinds in open_kinds.values()):
-                    _narrow(open_kinds, _Passes(model, training, moved), rows)
-    return {owner: _kind(kinds) for owner, kinds in open_kinds.items()}
+                    _narrow_kinds(open_kinds, _Passes(model, training, moved), rows)
+    return {owner: _single_kind(kinds) for owner, kinds in open_kinds.items()}
 
 
-def _kind(kinds: set) -> Kind:
+def _single_kind(kinds: set) -> Kind:
     if not kinds:
         return "neither"
     return "mean" if "mean" in kinds else "sum"
@@ -71,14 +71,14 @@ class _Passes:
         random = np.random.default_rng(0)
         variables = model.variables
         self._values = [
-            (variable, _moved(variable, random) if moved else variable.value)
+            (variable, _moved_value(variable, random) if moved else variable.value)
             for variable in variables
         ]
 
     def losses(self, x: Tree, draw: int = 0) -> dict[Owner, float]:
         """What the layers add to the loss for these examples; another draw has other random numbers."""
         values = [
-            (variable, _redrawn(variable, value, draw))
+            (variable, _redraw_state(variable, value, draw))
             for variable, value in self._values
         ]
         with keras.StatelessScope(values, collect_losses=True):
@@ -92,7 +92,7 @@ class _Passes:
             )
 
 
-def _moved(variable: Any, random: np.random.Generator) -> Any:
+def _moved_value(variable: Any, random: np.random.Generator) -> Any:
     """Other values that a weight could have; those that are never negative, such as variances, stay so."""
     value = variable.value.numpy()
     if not tf.as_dtype(value.dtype).is_floating:
@@ -103,7 +103,7 @@ def _moved(variable: Any, random: np.random.Generator) -> Any:
     return tf.cast(value, variable.dtype)
 
 
-def _redrawn(variable: Any, value: Any, draw: int) -> Any:
+def _redraw_state(variable: Any, value: Any, draw: int) -> Any:
     is_seed = (
         "seed_generator" in variable.path and tf.as_dtype(variable.dtype).is_integer
     )
@@ -114,31 +114,37 @@ def _redrawn(variable: Any, value: Any, draw: int) -> Any:
     )
 
 
-def _narrow(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> None:
+def _narrow_kinds(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> None:
     """Take from the kinds of each loss those that do not fit what these passes give."""
     losses, again = passes.losses(x), passes.losses(x, draw=1)
     first, second = (
-        passes.losses(_rows(x, rows)) for rows in (slice(_FIRST), slice(_FIRST, _ROWS))
+        passes.losses(_take_rows(x, rows))
+        for rows in (slice(_FIRST), slice(_FIRST, _ROWS))
     )
     twice = tf.nest.map_structure(lambda leaf: tf.concat([leaf, leaf], 0), x)
     averages = None
     for owner in [
         owner for owner in losses if len(open_kinds.get(owner, ())) > 1
     ]:  # some are added in training alone
-        if _differs(losses[owner], again[owner]):
-            averages = averages or (_average(passes, x), _average(passes, twice))
+        if _differs_clearly(losses[owner], again[owner]):
+            averages = averages or (
+                _average_losses(passes, x),
+                _average_losses(passes, twice),
+            )
             fits = _fits_drawn(averages[0][owner], averages[1][owner])
         else:
-            fits = _fits(losses[owner], first[owner], second[owner], _tolerance(passes))
+            fits = _fitting_kinds(
+                losses[owner], first[owner], second[owner], _tolerance_of(passes)
+            )
         if fits is not None:
             open_kinds[owner] &= fits
 
 
-def _rows(x: Tree, rows: slice) -> Tree:
+def _take_rows(x: Tree, rows: slice) -> Tree:
     return tf.nest.map_structure(lambda leaf: leaf[rows], x)
 
 
-def _tolerance(passes: _Passes) -> float:
+def _tolerance_of(passes: _Passes) -> float:
     half = any(
         layer.compute_dtype in ("float16", "bfloat16")
         for layer in passes._model._flatten_layers()
@@ -146,7 +152,9 @@ def _tolerance(passes: _Passes) -> float:
     return _HALF_TOLERANCE if half else _TOLERANCE
 
 
-def _fits(loss: float, first: float, second: float, tolerance: float) -> set | None:
+def _fitting_kinds(
+    loss: float, first: float, second: float, tolerance: float
+) -> set | None:
     """The kinds that a loss of a batch and of its two pieces fits; None where it does not tell."""
     if not np.isfinite([loss, first, second]).all() or not any((loss, first, second)):
         return None
@@ -171,7 +179,7 @@ def _fits_drawn(once: float, twice: float) -> set | None:
     }
 
 
-def _differs(value: float, reference: float) -> bool:
+def _differs_clearly(value: float, reference: float) -> bool:
     return (
         not math.isclose(value, reference, rel_tol=1e-5, abs_tol=1e-12)
         and math.isfinite(value)
@@ -179,13 +187,13 @@ def _differs(value: float, reference: float) -> bool:
     )
 
 
-def _average(passes: _Passes, x: Tree) -> dict[Owner, float]:
+def _average_losses(passes: _Passes, x: Tree) -> dict[Owner, float]:
     draws = [passes.losses(x, draw) for draw in range(_DRAWS)]
     return {
         owner: float(np.mean([losses[owner] for losses in draws])) for owner in draws[0]
     }
 
 
-def _tiled(leaf: Any, rows: int) -> tf.Tensor:
+def _tile_rows(leaf: Any, rows: int) -> tf.Tensor:
     """As many rows of the leaf, from its first on again where it has fewer."""
     return tf.gather(leaf, np.arange(rows) % len(leaf))

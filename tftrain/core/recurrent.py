@@ -120,7 +120,7 @@ def stateful_calls(
     )
 
     def going_on(layer: Any) -> Callable:
-        inner, number = _repeating(layer), numbers[id(layer)]
+        inner, number = _window_loop(layer), numbers[id(layer)]
 
         def loop(
             sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
@@ -169,14 +169,16 @@ def truncated_calls(layers: Sequence[Any], window: int) -> Iterator[None]:
     there is padding alone, through which the gradient passes.
     """
     from_end = not all(layer.return_sequences for layer in layers)
-    with patched_attribute(layers, lambda layer: _cut(layer, window, from_end), LOOP):
+    with patched_attribute(
+        layers, lambda layer: _truncated_loop(layer, window, from_end), LOOP
+    ):
         yield
 
 
-def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
-    full_loop, inner = getattr(layer, LOOP), _repeating(layer)
+def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
+    full_loop, inner = getattr(layer, LOOP), _window_loop(layer)
 
-    def loop(
+    def truncated_loop(
         sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
     ) -> tuple:
         time, window, mask = sequences.shape[1], longest, tf.nest.flatten(mask)[0]
@@ -197,11 +199,11 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
             else tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
         )
 
-        def run(start: int, stop: int, previous: tuple) -> tuple:
+        def run_window(start: int, stop: int, previous: tuple) -> tuple:
             part = None if mask is None else mask[:, start:stop]
             return inner(sequences[:, start:stop], previous, part, training)
 
-        last, window_outputs, state = run(0, first, (None, initial_state))
+        last, window_outputs, state = run_window(0, first, (None, initial_state))
         outputs = [window_outputs]
         if between:
             middle = slice(first, first + between * window)
@@ -214,8 +216,10 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
             )
             outputs.append(window_outputs)
         end = first + between * window
-        last, window_outputs, state = run(
-            end, time, _stopped((last, state), None if on is None else on[:, end])
+        last, window_outputs, state = run_window(
+            end,
+            time,
+            _stop_gradients((last, state), None if on is None else on[:, end]),
         )
         outputs.append(window_outputs)
         return (
@@ -224,10 +228,10 @@ def _cut(layer: Any, longest: int, from_end: bool) -> Callable:
             state,
         )
 
-    return loop
+    return truncated_loop
 
 
-def _repeating(layer: Any) -> Callable:
+def _window_loop(layer: Any) -> Callable:
     """The layer's loop over a window, going on from its last output too, which a window that begins masked repeats.
 
     (sequences [batch, time, ...], (output [batch, ...] or None, states) before them, mask [batch, time] or None,
@@ -235,7 +239,7 @@ def _repeating(layer: Any) -> Callable:
     """
     inner = getattr(layer, LOOP)
 
-    def loop(
+    def window_loop(
         sequences: Tensor, previous: tuple, mask: Tensor | None, training: bool
     ) -> tuple:
         output, state = previous
@@ -259,7 +263,7 @@ def _repeating(layer: Any) -> Callable:
         outputs = tf.where(seen, outputs, tf.cast(output, outputs.dtype)[:, tf.newaxis])
         return outputs[:, -1], outputs, ends
 
-    return loop
+    return window_loop
 
 
 def _each_window(
@@ -269,15 +273,15 @@ def _each_window(
 
     `before` has the last output and the states before them.
     """
-    arrays = [None if part is None else _windows(part, count) for part in parts]
+    arrays = [None if part is None else _split_windows(part, count) for part in parts]
     shapes = [leaf.shape for leaf in tf.nest.flatten(previous)]
 
-    def body(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
+    def run_next(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
         sequences, mask, on = (
             None if array is None else array.read(index) for array in arrays
         )
         begun = tf.nest.pack_sequence_as(
-            previous, _stopped(leaves, None if on is None else on[:, 0])
+            previous, _stop_gradients(leaves, None if on is None else on[:, 0])
         )
         last, window_outputs, state = inner(sequences, begun, mask)
         ends = tf.nest.flatten((last, state))
@@ -294,16 +298,16 @@ def _each_window(
     )
     _, leaves, outputs = tf.while_loop(
         lambda index, *_: index < count,
-        body,
+        run_next,
         start,
         parallel_iterations=1,
         maximum_iterations=count,
     )
     last, state = tf.nest.pack_sequence_as(previous, leaves)
-    return last, _joined(outputs.stack()), state
+    return last, _join_windows(outputs.stack()), state
 
 
-def _windows(part: Tensor, count: int) -> tf.TensorArray:
+def _split_windows(part: Tensor, count: int) -> tf.TensorArray:
     """[batch, time, ...] as an array of so many windows."""
     shape = tf.shape(part)
     cut = tf.reshape(
@@ -314,7 +318,7 @@ def _windows(part: Tensor, count: int) -> tf.TensorArray:
     return tf.TensorArray(part.dtype, count, element_shape=cut.shape[1:]).unstack(cut)
 
 
-def _joined(windows: Tensor) -> Tensor:
+def _join_windows(windows: Tensor) -> Tensor:
     """[windows, batch, time, ...] as [batch, time, ...]."""
     transposed = tf.transpose(windows, [1, 0, *range(2, windows.shape.rank)])
     shape = tf.shape(transposed)
@@ -323,14 +327,14 @@ def _joined(windows: Tensor) -> Tensor:
     )
 
 
-def _stopped(tensors: Tree, on: Tensor | None) -> Tree:
+def _stop_gradients(tensors: Tree, on: Tensor | None) -> Tree:
     """Without a gradient, in the rows that go `on`, [batch], where not all do."""
 
-    def stopped(leaf: Tensor) -> Tensor:
+    def stop_leaf(leaf: Tensor) -> Tensor:
         cut = tf.stop_gradient(leaf)
         return cut if on is None else tf.where(expand_rank(on, leaf), cut, leaf)
 
-    return tf.nest.map_structure(stopped, tensors)
+    return tf.nest.map_structure(stop_leaf, tensors)
 
 
 def expand_rank(rows: Tensor, values: Tensor) -> Tensor:

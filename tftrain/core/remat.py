@@ -64,14 +64,14 @@ def _in_segments(segments: Segments) -> Callable:
         for segment in segments.all:
             call = functools.partial(segments.run, segment, operation_fn)
             known |= (recomputed(call, segment.layers) if segment.again else call)(
-                _needed(segment, known)
+                _needed_tensors(segment, known)
             )
         return segments.packed(known)
 
     return run
 
 
-def _needed(segment: Segment, known: dict[int, Tensor]) -> dict[int, Tensor]:
+def _needed_tensors(segment: Segment, known: dict[int, Tensor]) -> dict[int, Tensor]:
     return {key: known[key] for key in segment.needs}
 
 
@@ -97,24 +97,24 @@ def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
                 *arriving: Tensor, variables: Sequence[tf.Variable] = ()
             ) -> Any:
                 work = functools.partial(
-                    _again,
+                    _gradients_again,
                     repeated,
                     arguments,
                     old_values,
                     (flowing, arriving, variables),
                 )
-                gradients = _unmerged(work, [*flowing, *variables], arriving)
+                gradients = _kept_apart(work, [*flowing, *variables], arriving)
                 inner, variable_gradients = (
                     gradients[: len(flowing)],
                     gradients[len(flowing) :],
                 )
                 return (inner, variable_gradients) if variables else inner
 
-            return _flowing(tf.nest.flatten(outputs[0])), backward
+            return _differentiable_leaves(tf.nest.flatten(outputs[0])), backward
 
         gradients = iter(forward(*arguments.flowing))
         leaves = [
-            next(gradients) if _flows(leaf) else leaf
+            next(gradients) if _is_differentiable(leaf) else leaf
             for leaf in tf.nest.flatten(outputs[0])
         ]
         return packed_like(
@@ -129,20 +129,22 @@ class _Given:
 
     def __init__(self, args: tuple, kwargs: dict):
         self._all, self._leaves = (args, kwargs), tf.nest.flatten((args, kwargs))
-        self.flowing = _flowing(self._leaves)
+        self.flowing = _differentiable_leaves(self._leaves)
 
     def to(self, function: Callable, flowing: Sequence[Tensor]) -> Tree:
         """What the function gives for other tensors in the place of those."""
         replacements = iter(flowing)
         leaves = [
-            with_mask(next(replacements), mask_of(leaf)) if _flows(leaf) else leaf
+            with_mask(next(replacements), mask_of(leaf))
+            if _is_differentiable(leaf)
+            else leaf
             for leaf in self._leaves
         ]
         args, kwargs = tf.nest.pack_sequence_as(self._all, leaves)
         return function(*args, **kwargs)
 
 
-def _again(
+def _gradients_again(
     function: Callable,
     arguments: _Given,
     old_values: list[tuple],
@@ -166,7 +168,9 @@ def _again(
         known = set(scope.state_mapping)
         with tf.GradientTape(watch_accessed_variables=False) as tape, scope:
             tape.watch([*inputs, *variables])
-            outputs = _flowing(tf.nest.flatten(arguments.to(function, inputs)))
+            outputs = _differentiable_leaves(
+                tf.nest.flatten(arguments.to(function, inputs))
+            )
     changed = scope.state_mapping.keys() - known
     _expect_standing(
         changed,
@@ -180,7 +184,7 @@ def _again(
     return tape.gradient(outputs, [*inputs, *variables], arriving)
 
 
-def _unmerged(
+def _kept_apart(
     work: Callable[[], list], like: Sequence[Tensor], arriving: Sequence[Tensor]
 ) -> list:
     """What `work` gives, tensors like those; XLA goes by no control dependencies, but enters a branch when it must."""
@@ -221,14 +225,14 @@ def _expect_standing(changed: Iterable[int], trained: Iterable[Any]) -> None:
         )
 
 
-def _flows(leaf: Any) -> bool:
+def _is_differentiable(leaf: Any) -> bool:
     return isinstance(leaf, tf.Tensor) and (
         leaf.dtype.is_floating or leaf.dtype.is_complex
     )
 
 
-def _flowing(leaves: Iterable[Any]) -> list[Tensor]:
-    return [leaf for leaf in leaves if _flows(leaf)]
+def _differentiable_leaves(leaves: Iterable[Any]) -> list[Tensor]:
+    return [leaf for leaf in leaves if _is_differentiable(leaf)]
 
 
 def _as_now(function: Callable) -> Callable:
@@ -238,14 +242,14 @@ def _as_now(function: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         previous = [global_state.get_global_attribute(name) for name in _AROUND]
         try:
-            _set(enclosing)
+            _set_attributes(enclosing)
             return function(*args, **kwargs)
         finally:
-            _set(previous)
+            _set_attributes(previous)
 
     return call
 
 
-def _set(values: Sequence[Any]) -> None:
+def _set_attributes(values: Sequence[Any]) -> None:
     for name, value in zip(_AROUND, values, strict=True):
         global_state.set_global_attribute(name, value)

@@ -59,11 +59,11 @@ def find_segments(model: Any) -> Segments | None:
     With layers of one size that is about the square root of their number (Chen et al., 2016, arXiv 1604.06174). Where
     one part of the model holds most of it, and is functional itself, that is cut. None for other kinds of models.
     """
-    functional = _functional(model)
+    functional = _as_functional(model)
     if functional is None:
         return None
-    nodes = _nodes(functional)
-    sizes = [_size(node) for node in nodes]
+    nodes = _ordered_nodes(functional)
+    sizes = [_node_size(node) for node in nodes]
     largest = max(range(len(nodes)), key=sizes.__getitem__)
     inner = (
         find_segments(nodes[largest].operation)
@@ -71,17 +71,18 @@ def find_segments(model: Any) -> Segments | None:
         else None
     )
     return inner or Segments(
-        functional, _cut(functional, nodes, _best_cuts(functional, nodes, sizes))
+        functional,
+        _make_segments(functional, nodes, _best_cuts(functional, nodes, sizes)),
     )
 
 
-def _functional(model: Any) -> Any:
+def _as_functional(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
-        return model._functional
+        return model._as_functional
     return model if hasattr(model, "_nodes_by_depth") else None
 
 
-def _nodes(functional: Any) -> list:
+def _ordered_nodes(functional: Any) -> list:
     """In the order in which Keras calls them."""
     depths = sorted(functional._nodes_by_depth, reverse=True)
     return [
@@ -92,35 +93,36 @@ def _nodes(functional: Any) -> list:
     ]
 
 
-def _size(node: Any) -> int:
+def _node_size(node: Any) -> int:
     """Numbers that a node's activations are, of one example; about so many, within recurrent layers."""
-    size, inner = sum(map(_numbers, node.outputs)), _functional(node.operation)
+    size, inner = sum(map(_element_count, node.outputs)), _as_functional(node.operation)
     if inner is not None:
-        return sum(map(_size, _nodes(inner)))
+        return sum(map(_node_size, _ordered_nodes(inner)))
     return size + sum(
-        _gates(layer, node.input_tensors[0]) for layer in _recurrent(node.operation)
+        _stored_by_loop(layer, node.input_tensors[0])
+        for layer in _recurrent_layers(node.operation)
     )
 
 
-def _recurrent(operation: Any) -> list:
+def _recurrent_layers(operation: Any) -> list:
     layers = (
         operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
     )
     return [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
 
 
-def _gates(layer: Any, inputs: Any) -> int:
+def _stored_by_loop(layer: Any, inputs: Any) -> int:
     """What is kept of all time steps."""
     return (inputs.shape[1] or 1) * sum(
         weight.shape[-1] for weight in layer.weights if len(weight.shape) > 1
     )
 
 
-def _numbers(tensor: Any) -> int:
+def _element_count(tensor: Any) -> int:
     return math.prod(size or 1 for size in tensor.shape[1:])
 
 
-def _crossing(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
+def _crossing_tensors(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
     """Before each node, and behind the last: what is there and still needed, with its size; inputs are held anyway."""
     last = {
         id(tensor): place
@@ -134,7 +136,7 @@ def _crossing(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
         alive = {key: size for key, size in alive.items() if last[key] >= place}
         crossing.append(alive)
         alive = alive | {
-            id(tensor): _numbers(tensor)
+            id(tensor): _element_count(tensor)
             for tensor in node.outputs
             if id(tensor) in last
         }
@@ -144,9 +146,12 @@ def _crossing(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
 def _best_cuts(
     functional: Any, nodes: Sequence[Any], sizes: Sequence[int]
 ) -> list[int]:
-    crossing, sums = _crossing(functional, nodes), [0, *itertools.accumulate(sizes)]
+    crossing, sums = (
+        _crossing_tensors(functional, nodes),
+        [0, *itertools.accumulate(sizes)],
+    )
 
-    def held(cuts: Sequence[int]) -> int:
+    def peak_size(cuts: Sequence[int]) -> int:
         stored = {key: size for cut in cuts for key, size in crossing[cut].items()}
         return sum(stored.values()) + max(
             sums[b] - sums[a] for a, b in itertools.pairwise([0, *cuts, len(nodes)])
@@ -156,7 +161,7 @@ def _best_cuts(
         tuple(_cuts_within(max(sums[-1] / parts, max(sizes)), crossing, sums))
         for parts in range(1, len(nodes) + 1)
     }
-    return list(min(tried, key=lambda cuts: (held(cuts), len(cuts))))
+    return list(min(tried, key=lambda cuts: (peak_size(cuts), len(cuts))))
 
 
 def _cuts_within(
@@ -174,7 +179,9 @@ def _cuts_within(
     return best[-1][1][:-1]
 
 
-def _cut(functional: Any, nodes: Sequence[Any], cuts: Sequence[int]) -> list[Segment]:
+def _make_segments(
+    functional: Any, nodes: Sequence[Any], cuts: Sequence[int]
+) -> list[Segment]:
     needed, segments = {id(tensor) for tensor in functional.outputs}, []
     for start, stop in reversed(list(itertools.pairwise([0, *cuts, len(nodes)]))):
         part = nodes[start:stop]

@@ -152,7 +152,7 @@ def weighted_objective(
     if rows is None:
         return objective
     mass = tf.where(rows > 0, tf.reduce_sum(objective.masses(batch)), 0)
-    share = Share(*_shares([mass, rows]), present=tf.cast(rows > 0, tf.float32))
+    share = Share(*_shares_of([mass, rows]), present=tf.cast(rows > 0, tf.float32))
     return Portion(objective, share)
 
 
@@ -179,7 +179,7 @@ def sync_buffers(
     """
     if rows is None or not variables:
         return
-    (share,) = _shares([rows])
+    (share,) = _shares_of([rows])
     context = tf.distribute.get_replica_context()
     is_first = context.replica_id_in_sync_group == 0
     contributions = []
@@ -210,7 +210,7 @@ def where_rows(rows: Tensor | None, action: Callable[[], None]) -> None:
         tf.cond(rows > 0, lambda: _call_for_zero(action), lambda: 0)
 
 
-def _shares(values: list[Tensor]) -> list[Tensor]:
+def _shares_of(values: list[Tensor]) -> list[Tensor]:
     totals = sum_tensors(values)
     return [
         tf.math.divide_no_nan(value, total)
@@ -327,19 +327,19 @@ def replicated_cond(
     def on_replica(choice: Callable, *leaves: Tensor) -> None:
         choice(tf.nest.pack_sequence_as(values, list(leaves), expand_composites=True))
 
-    def across(strategy: Any, flag: Any, *leaves: Any) -> None:
-        def everywhere(choice: Callable) -> int:
+    def choose_branch(strategy: Any, flag: Any, *leaves: Any) -> None:
+        def run_everywhere(choice: Callable) -> int:
             strategy.extended.call_for_each_replica(on_replica, args=(choice, *leaves))
             return 0
 
         first = strategy.experimental_local_results(flag)[0]
         tf.cond(
             first,
-            lambda: everywhere(action),
-            lambda: everywhere(otherwise) if otherwise else 0,
+            lambda: run_everywhere(action),
+            lambda: run_everywhere(otherwise) if otherwise else 0,
         )
 
-    tf.distribute.get_replica_context().merge_call(across, args=(flag, *leaves))
+    tf.distribute.get_replica_context().merge_call(choose_branch, args=(flag, *leaves))
 
 
 def _call_for_zero(action: Callable, *values: Tree) -> int:

@@ -95,19 +95,19 @@ class Schedule:
     cuts: tuple[int, ...] = ()
 
     def due_after(self, step: int) -> NextEvent:
-        def following(cadence: Trigger | None) -> int:
+        def next_step(cadence: Trigger | None) -> int:
             return (
                 min(cadence(step), self.total_steps)
                 if cadence
                 else self.total_steps + 1
             )
 
-        scalars, histograms = following(self.scalars), following(self.histograms)
-        views = [(following(cadence), view) for cadence, view in self.views]
+        scalars, histograms = next_step(self.scalars), next_step(self.histograms)
+        views = [(next_step(cadence), view) for cadence, view in self.views]
         checkpoint = (
             self.checkpoints(step) if self.checkpoints else self.total_steps + 1
         )
-        pictures = following(self.pictures)
+        pictures = next_step(self.pictures)
         due = min(
             scalars,
             histograms,
@@ -139,7 +139,7 @@ class Schedule:
             end = due.step - step
             if end > max_steps:
                 return [*stretches, (Segment(max_steps), due)]
-            stretches.append((Segment(end, _kind(due)), due))
+            stretches.append((Segment(end, _segment_kind(due)), due))
             if (
                 due.views
                 or due.pictures
@@ -151,7 +151,7 @@ class Schedule:
         return stretches
 
 
-def _kind(due: NextEvent) -> int:
+def _segment_kind(due: NextEvent) -> int:
     if due.histograms:
         return MEASURED
     return POINT if due.point else NOTHING_DUE

@@ -53,9 +53,9 @@ class TrainState:
         self.metrics = tuple(metrics)
         self.buffers = buffers_of(model)
         params = [variable.value for variable in model.trainable_variables]
-        self.transform = _hold(transform.init(params))
-        self.rate = _hold(rate.init())
-        self.carry = _hold(carry)
+        self.transform = _make_variables(transform.init(params))
+        self.rate = _make_variables(rate.init())
+        self.carry = _make_variables(carry)
         self.loss_scale = loss_scale
         self.averages = averages
         self.norm_range = norm_range or SpikeDetector()
@@ -93,7 +93,7 @@ class TrainState:
             ],
         }
         named = {
-            f"{group}/{_position(index, name)}": variable
+            f"{group}/{_position_key(index, name)}": variable
             for group, members in groups.items()
             for index, (name, variable) in enumerate(members)
         }
@@ -117,18 +117,20 @@ class ModelState:
         """Every variable of the model, by its name in the checkpoint of a TrainState."""
         variables = {}
         for index, variable in enumerate(self.model.variables):
-            name = f"model/{_position(index, variable.name)}"
+            name = f"model/{_position_key(index, variable.name)}"
             if id(variable.value) in self._averaged:
-                name = f"average/{_position(self._averaged[id(variable.value)], '')}"
+                name = (
+                    f"average/{_position_key(self._averaged[id(variable.value)], '')}"
+                )
             variables[name] = variable.value
         return variables | {"step": self.step}
 
 
-def _hold(tree: Tree) -> Tree:
+def _make_variables(tree: Tree) -> Tree:
     return tf.nest.map_structure(
         lambda value: tf.Variable(value, **ON_FIRST_REPLICA), tree
     )
 
 
-def _position(index: int, name: str) -> str:
+def _position_key(index: int, name: str) -> str:
     return f"{index:03d}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}".rstrip("_")

@@ -137,7 +137,7 @@ def make_step(
                 **_norm_signals(squares, clipped_squares),
             }
             row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
-            updates = _differences(read_values(params), old_params) if probes else []
+            updates = _subtract_all(read_values(params), old_params) if probes else []
             outputs = StepOutputs(
                 computed.loss,
                 computed.outputs,
@@ -217,7 +217,7 @@ def _are_identical(tensors: list[Tensor], candidates: list[Tensor]) -> bool:
     return all(tensor is candidate for tensor, candidate in pairs)
 
 
-def _differences(new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+def _subtract_all(new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
     return [
         new_value - old_value for new_value, old_value in zip(new, old, strict=True)
     ]

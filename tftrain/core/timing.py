@@ -30,22 +30,22 @@ class PhaseTimer:
             yield
         finally:
             seconds = self._clock() - start
-            self._add(kind, seconds - self._within.pop())
+            self._add_seconds(kind, seconds - self._within.pop())
             self._within[-1] += seconds
 
     def timed(self, kind: str, action: Callable[..., None]) -> Callable[..., None]:
         """The action, timed whenever it is done."""
 
-        def do(*args: Any, **kwargs: Any) -> None:
+        def timed_action(*args: Any, **kwargs: Any) -> None:
             with self.phase(kind):
                 action(*args, **kwargs)
 
-        return do
+        return timed_action
 
     def split(self, kind: str, target: str, seconds: float) -> None:
         """Count some of the seconds of one kind for another one."""
-        self._add(kind, -seconds)
-        self._add(target, seconds)
+        self._add_seconds(kind, -seconds)
+        self._add_seconds(target, seconds)
 
     def count(self, plain: int, measured: int) -> None:
         """Take in how many steps the seconds of `step` and of `measuring` were for."""
@@ -71,5 +71,5 @@ class PhaseTimer:
             kind: seconds for kind, seconds in seconds_by_kind.items() if seconds > 0
         }
 
-    def _add(self, kind: str, seconds: float) -> None:
+    def _add_seconds(self, kind: str, seconds: float) -> None:
         self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds

@@ -147,7 +147,7 @@ def fused_kernels(
         yield
 
 
-def _sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
+def _make_sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
     def update(gradient: Tensor, variable: tf.Variable) -> None:
         if optimizer.momentum == 0:
             tf.raw_ops.ResourceApplyGradientDescent(
@@ -156,7 +156,7 @@ def _sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
-            accum=_slot(optimizer, optimizer.momentums, variable).handle,
+            accum=_slot_handle(optimizer, optimizer.momentums, variable).handle,
             lr=rate,
             grad=gradient,
             momentum=optimizer.momentum,
@@ -166,7 +166,7 @@ def _sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
     return update
 
 
-def _adam(optimizer: keras.optimizers.Adam, rate: Tensor) -> Update:
+def _make_adam(optimizer: keras.optimizers.Adam, rate: Tensor) -> Update:
     beta_1, beta_2 = (
         tf.constant(optimizer.beta_1, tf.float32),
         tf.constant(optimizer.beta_2, tf.float32),
@@ -179,7 +179,7 @@ def _adam(optimizer: keras.optimizers.Adam, rate: Tensor) -> Update:
 
     def update(gradient: Tensor, variable: tf.Variable) -> None:
         m, v = (
-            _slot(optimizer, slots, variable)
+            _slot_handle(optimizer, slots, variable)
             for slots in (optimizer._momentums, optimizer._velocities)
         )
         if not _is_better_whole(variable):
@@ -213,12 +213,12 @@ def _is_better_whole(variable: tf.Variable) -> bool:
     return size >= 2**15 or size <= 32 or (size <= 256 and size % 8 == 0)
 
 
-def _slot(optimizer: Any, slots: list, variable: tf.Variable) -> tf.Variable:
+def _slot_handle(optimizer: Any, slots: list, variable: tf.Variable) -> tf.Variable:
     return slots[optimizer._get_variable_index(variable)].value
 
 
 _UPDATES: dict[type, Callable[[Any, Tensor], Update]] = {
-    keras.optimizers.SGD: _sgd,
-    keras.optimizers.Adam: _adam,
-    keras.optimizers.AdamW: _adam,
+    keras.optimizers.SGD: _make_sgd,
+    keras.optimizers.Adam: _make_adam,
+    keras.optimizers.AdamW: _make_adam,
 }

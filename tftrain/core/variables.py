@@ -87,7 +87,7 @@ def names_by_id(model: Any) -> dict[int, str]:
     owners = {
         id(variable): layer
         for layer in reversed(model._flatten_layers())
-        for variable in _own(layer)
+        for variable in _own_variables(layer)
     }
     labels: dict[int, str] = {}  # by the owner's id
     names: dict[int, str] = {}
@@ -97,15 +97,15 @@ def names_by_id(model: Any) -> dict[int, str]:
         label = labels.setdefault(
             id(owner), f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/"
         )
-        names[id(variable)] = _unique(names.values(), label + name)
+        names[id(variable)] = _unique_name(names.values(), label + name)
     return names
 
 
-def _own(layer: Any) -> list:
+def _own_variables(layer: Any) -> list:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
-def _unique(taken: Iterable[str], name: str) -> str:
+def _unique_name(taken: Iterable[str], name: str) -> str:
     numbered = itertools.chain(
         [name], (f"{name}_{number}" for number in itertools.count(2))
     )

@@ -64,8 +64,8 @@ def _make_first_worker(strategy: Any) -> Callable[[Tensor], Tensor]:
 def _compile_on_workers(
     strategy: Any, on_replica: Callable, spec: tf.TensorSpec
 ) -> Callable[[Tensor], Tensor]:
-    def everywhere(value: Tensor) -> Tensor:
+    def run_everywhere(value: Tensor) -> Tensor:
         results = strategy.run(on_replica, args=(value,))
         return strategy.experimental_local_results(results)[0]
 
-    return tf.function(everywhere, input_signature=[spec], autograph=False)
+    return tf.function(run_everywhere, input_signature=[spec], autograph=False)

@@ -31,7 +31,7 @@ class ArraySource:
         ready, self._rest = apply_ahead(fitted, data, order.training)
         self._arrays = map_leaves(tf.constant, ready)
         self.prepared = not self._rest
-        self._arrange(order)
+        self._order_rows(order)
 
     def evaluating(self, batch_size: int, max_in_order: int) -> ArraySource:
         """The same examples, which are not held a second time, as validation serves them.
@@ -41,10 +41,10 @@ class ArraySource:
             max_in_order: of more examples than these the order is drawn from the seed: the first are a sample.
         """
         feed = copy.copy(self)
-        feed._arrange(self._order.evaluating(batch_size, max_in_order))
+        feed._order_rows(self._order.evaluating(batch_size, max_in_order))
         return feed
 
-    def _arrange(self, order: BatchOrder) -> None:
+    def _order_rows(self, order: BatchOrder) -> None:
         self._order = order
         self._drawn: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int32))
         self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
@@ -64,12 +64,12 @@ class ArraySource:
     def serve(self, step: int, count: int) -> Tree:
         handle = {"step": tf.constant(step, tf.int64)}
         if not self._is_whole:
-            rows = self._rows(step, step + count)
+            rows = self._row_numbers(step, step + count)
             handle["rows"] = tf.constant(
                 rows.reshape(count, -1) if self._order.is_even else rows
             )
         if not self._order.is_even:
-            handle["starts"] = tf.constant(self._starts(step, count))
+            handle["starts"] = tf.constant(self._batch_starts(step, count))
         return handle
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
@@ -84,7 +84,7 @@ class ArraySource:
         batch = map_leaves(lambda leaf: tf.gather(leaf, rows), self._arrays)
         return apply(self._rest, batch, step, self._order.training)
 
-    def _rows(self, start: int, stop: int) -> np.ndarray:
+    def _row_numbers(self, start: int, stop: int) -> np.ndarray:
         """The row numbers of the steps from `start` to before `stop`, one batch after the other."""
         first, place = self._order.place(start)
         last, end = self._order.place(stop - 1)
@@ -97,7 +97,7 @@ class ArraySource:
         rows[0] = rows[0][place * size :]
         return np.concatenate(rows) if len(rows) > 1 else rows[0]
 
-    def _starts(self, step: int, count: int) -> np.ndarray:
+    def _batch_starts(self, step: int, count: int) -> np.ndarray:
         """Where each batch starts among the rows of a handle, and where the last one ends."""
         epochs, places = np.divmod(
             np.arange(step, step + count + 1), self.steps_per_epoch
@@ -111,10 +111,10 @@ class ArraySource:
             divmod(epoch, self._epochs_drawn) if self._order.shuffle else (0, 0)
         )
         if self._drawn[0] != block:
-            self._drawn = (block, self._draw(block))
+            self._drawn = (block, self._draw_block(block))
         return self._drawn[1][place]
 
-    def _draw(self, block: int) -> np.ndarray:
+    def _draw_block(self, block: int) -> np.ndarray:
         """The row numbers of a block of epochs, [epochs, examples]."""
         rows = np.arange(self.examples, dtype=np.int32)[np.newaxis]
         if not self._order.shuffle:

@@ -31,10 +31,10 @@ def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:
     splits = by_split(source)
     if not isinstance(splits, Mapping):
         groups = _groups_of(splits, feature)
-        return _without(splits, feature), groups
+        return _without_feature(splits, feature), groups
     groups = _groups_of(splits.get("train"), feature)
     return {
-        name: None if data is None else _without(data, feature)
+        name: None if data is None else _without_feature(data, feature)
         for name, data in splits.items()
     }, groups
 
@@ -42,10 +42,10 @@ def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:
 def _groups_of(data: Any, feature: str | int) -> np.ndarray:
     """The group of each example, [examples]."""
     if isinstance(data, tuple):
-        groups = np.asarray(_part(data[0], feature, axis=1))
+        groups = np.asarray(_feature_values(data[0], feature, axis=1))
     elif isinstance(data, (tf.data.Dataset, RandomAccessRecords)):
         chosen = as_dataset(data).map(
-            lambda *example: _part(example[0], feature, axis=0)
+            lambda *example: _feature_values(example[0], feature, axis=0)
         )
         groups = np.array(list(chosen.as_numpy_iterator()))
     elif not is_indexed(data):
@@ -55,7 +55,7 @@ def _groups_of(data: Any, feature: str | int) -> np.ndarray:
     else:
         groups = np.array(
             [
-                np.asarray(_part(data[number][0], feature, axis=0))
+                np.asarray(_feature_values(data[number][0], feature, axis=0))
                 for number in range(len(data))
             ]
         )
@@ -67,19 +67,22 @@ def _groups_of(data: Any, feature: str | int) -> np.ndarray:
     return groups[:, 0]
 
 
-def _without(data: Any, feature: str | int) -> Any:
+def _without_feature(data: Any, feature: str | int) -> Any:
     if isinstance(data, tuple):
-        return (_rest(data[0], feature, axis=1), *data[1:])
+        return (_remaining_features(data[0], feature, axis=1), *data[1:])
     if isinstance(data, tf.data.Dataset):
         return data.map(
-            lambda *example: (_rest(example[0], feature, axis=0), *example[1:])
+            lambda *example: (
+                _remaining_features(example[0], feature, axis=0),
+                *example[1:],
+            )
         )
     if isinstance(data, RandomAccessRecords):
-        remaining = _without(data.dataset(), feature)
+        remaining = _without_feature(data.dataset(), feature)
 
         def decode(raw: tf.Tensor) -> tuple:
             x, *targets = data.decode(raw)
-            return (_rest(x, feature, axis=0), *targets)
+            return (_remaining_features(x, feature, axis=0), *targets)
 
         return replace(data, decode=decode, element_spec=remaining.element_spec)
     return _Ungrouped(data, feature)
@@ -96,10 +99,10 @@ class _Ungrouped:
 
     def __getitem__(self, number: int) -> tuple:
         x, *targets = self._examples[number]
-        return (_rest(x, self._feature, axis=0), *targets)
+        return (_remaining_features(x, self._feature, axis=0), *targets)
 
 
-def _part(x: Any, feature: str | int, axis: int) -> Any:
+def _feature_values(x: Any, feature: str | int, axis: int) -> Any:
     if isinstance(x, Mapping) or hasattr(x, "columns"):
         _check_known(feature, list(x.columns if hasattr(x, "columns") else x))
         return x[feature]
@@ -108,7 +111,7 @@ def _part(x: Any, feature: str | int, axis: int) -> Any:
     return x[(slice(None),) * axis + (feature,)]
 
 
-def _rest(x: Any, feature: str | int, axis: int) -> Any:
+def _remaining_features(x: Any, feature: str | int, axis: int) -> Any:
     if isinstance(x, Mapping):
         return {name: leaf for name, leaf in x.items() if name != feature}
     if hasattr(x, "columns"):

@@ -110,7 +110,7 @@ def build_data(
     groups = None
     if options.groups is not None:
         source, groups = take_groups(source, options.groups)
-    known = _surveyed(source, options, regression, ignored_label)
+    known = _survey_source(source, options, regression, ignored_label)
     draw = (options.validation, options.test, options.split_seed, options.split)
     splits = split(known.splits, *draw, known.targets, groups)
     _batch_size(
@@ -120,10 +120,10 @@ def build_data(
         raise DataError(
             f"all labels are {known.labels[0]}: there is one class alone, and nothing to tell apart"
         )
-    return _prepared(splits, known, options, seed, PLAIN)
+    return _prepare_data(splits, known, options, seed, PLAIN)
 
 
-def _prepared(
+def _prepare_data(
     splits: dict[str, Split],
     known: _Known,
     options: DataOptions,
@@ -138,7 +138,7 @@ def _prepared(
         classes = _one_hot_classes(train_split.data, known.classes)
     rounded = [feature is not None and feature.is_rounded for feature in known.features]
     chain = fit(options.preprocess, train_split, classes, seed, numbers, rounded)
-    train = _feed(
+    train = _make_source(
         train_split,
         chain.fitted,
         training=True,
@@ -149,7 +149,7 @@ def _prepared(
         drop_remainder=options.drop_remainder,
         shuffle_buffer=options.shuffle_buffer,
     )
-    sample = _sample(train)
+    sample = _take_sample(train)
     bad_value = first_not_finite(sample)
     if bad_value:
         raise DataError(
@@ -172,7 +172,7 @@ def _prepared(
         example=_specs_of(train_split.data),
         has_whole=not all(dtype.is_floating for dtype in feature_types),
         large=_rounded_features(example, known),
-        cast_for=functools.partial(_prepared, splits, known, options, seed),
+        cast_for=functools.partial(_prepare_data, splits, known, options, seed),
     )
 
 
@@ -182,7 +182,7 @@ def _evaluation_feed(
     if split is None:
         return None
     size = min(split.examples, evaluation_batch(batch_size))
-    return _feed(split, chain.fitted, training=False, batch_size=size)
+    return _make_source(split, chain.fitted, training=False, batch_size=size)
 
 
 def _rounded_features(example: Batch, known: _Known) -> dict[str, Whole]:
@@ -229,7 +229,7 @@ class _Known(NamedTuple):
     classes: np.ndarray | None  # of the training examples of a stream
 
 
-def _surveyed(
+def _survey_source(
     source: Any, options: DataOptions, regression: bool, ignored_label: int | None
 ) -> _Known:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
@@ -251,10 +251,10 @@ def _surveyed(
         splits[name] = Split(data, surveys[name].examples)
     _check_alike({name: survey.data for name, survey in splits.items()})
     labels = {name: survey.labels for name, survey in surveys.items()}
-    joined = _joined([*labels.values()])
+    joined = _join_ranges([*labels.values()])
     if not regression or joined and joined[1] == 1:
         _tell_unseen_labels(splits, labels)
-    integer_range = _joined([survey.others for survey in surveys.values()])
+    integer_range = _join_ranges([survey.others for survey in surveys.values()])
     features = [
         functools.reduce(Whole.joined, ranges) if None not in ranges else None
         for ranges in zip(
@@ -312,7 +312,7 @@ def _tell_unseen_labels(
             warnings.warn(f"{message}, which go from {low} to {high}", stacklevel=2)
 
 
-def _joined(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
+def _join_ranges(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
     return (
         None
         if None in ranges
@@ -324,7 +324,7 @@ def _check_alike(
     splits: dict[str, Batch | RandomAccessRecords | tf.data.Dataset],
 ) -> None:
     """Every split has the parts and the shapes of the training examples."""
-    shapes = {name: _shapes(data) for name, data in splits.items()}
+    shapes = {name: _part_shapes(data) for name, data in splits.items()}
     for name, own_shapes in shapes.items():
         for part, shape in shapes["train"].items():
             if own_shapes.get(part) != shape:
@@ -333,7 +333,7 @@ def _check_alike(
                 )
 
 
-def _shapes(
+def _part_shapes(
     data: Batch | RandomAccessRecords | tf.data.Dataset,
 ) -> dict[str, list | None]:
     if isinstance(data, Batch):
@@ -382,12 +382,12 @@ def _batch_size(requested: int | str, train: Split) -> int:
     return requested
 
 
-def _feed(part: Split, fitted: list[Fitted], **order) -> BatchSource:
+def _make_source(part: Split, fitted: list[Fitted], **order) -> BatchSource:
     feed = ArraySource if isinstance(part.data, Batch) else StreamSource
     return feed(part.data, BatchOrder(part.examples, **order), fitted)
 
 
-def _sample(feed: BatchSource) -> Batch:
+def _take_sample(feed: BatchSource) -> Batch:
     return take(
         map_leaves(np.asarray, feed.batch(feed.serve(0, 1), tf.constant(0))),
         slice(SAMPLE_EXAMPLES),

@@ -117,8 +117,8 @@ def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
         return tf.nest.map_structure(
-            _single, _cast_features(x, numbers, rounded)
-        ), _single(_cast_target(y, numbers))
+            _as_float32, _cast_features(x, numbers, rounded)
+        ), _as_float32(_cast_target(y, numbers))
 
     return apply
 
@@ -128,11 +128,11 @@ def _cast_features(x: Tree, numbers: Numbers, rounded: Sequence[bool]) -> Tree:
     leaves = tf.nest.flatten(x)
     is_rounded = rounded or [True] * len(leaves)
     return tf.nest.pack_sequence_as(
-        x, [_cast(*pair, numbers) for pair in zip(leaves, is_rounded, strict=True)]
+        x, [_cast_leaf(*pair, numbers) for pair in zip(leaves, is_rounded, strict=True)]
     )
 
 
-def _cast(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
+def _cast_leaf(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
     dtype = tf.as_dtype(leaf.dtype)
     if numbers is Numbers.FLOAT32:
         return tf.cast(leaf, tf.float32)
@@ -159,5 +159,5 @@ def _cast_target(y: Tensor, numbers: Numbers) -> Tensor:
     )
 
 
-def _single(leaf: Tensor) -> Tensor:
+def _as_float32(leaf: Tensor) -> Tensor:
     return tf.cast(leaf, tf.float32) if leaf.dtype.is_floating else leaf

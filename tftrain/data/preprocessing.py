@@ -88,18 +88,18 @@ def fit(
         The steps with what they learned, and the facts of the data that comes out at the end.
     """
     fitted: list[Fitted] = []
-    first = next(_chunks(train, 1))
+    first = next(_read_chunks(train, 1))
     for place, step in enumerate(steps, 1):
         own_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
         fitted = _fitted_with(
             step, own_seed, fitted, train, first, classes, numbers, rounded
         )
-    ready = _cast(cast_ready, numbers, () if fitted else rounded)
+    ready = _cast_step(cast_ready, numbers, () if fitted else rounded)
     chain = [*fitted, ready]
     return Chain(chain, describe(apply(chain, first, 0, False), classes))
 
 
-def _cast(make: Callable, numbers: Numbers, rounded: Sequence[bool]) -> Fitted:
+def _cast_step(make: Callable, numbers: Numbers, rounded: Sequence[bool]) -> Fitted:
     """A cast, whose state says which it is."""
     return Fitted(Preprocess(make(numbers, rounded)), (numbers.name, list(rounded)), 0)
 
@@ -119,9 +119,11 @@ def _fitted_with(
     for setting in settings_of(
         apply(fitted, first, 0, False), numbers, () if fitted else rounded
     ):
-        chain = [*fitted, _cast(cast_numbers, setting, () if fitted else rounded)]
+        chain = [*fitted, _cast_step(cast_numbers, setting, () if fitted else rounded)]
         try:
-            batches = (apply(chain, batch, 0, False) for batch in _chunks(train, CHUNK))
+            batches = (
+                apply(chain, batch, 0, False) for batch in _read_chunks(train, CHUNK)
+            )
             state = step.fit(batches, describe(apply(chain, first, 0, False), classes))
             chain = [*chain, Fitted(step, state, seed)]
             for training in (False, True):
@@ -155,7 +157,9 @@ def apply_ahead(
     with tf.device("CPU:0"):
         while remaining and not (training and remaining[0].step.random):
             example = apply(remaining[:1], take(batch, np.arange(1)), 0, False)
-            if _bytes(example) * len(batch.y) > max(AHEAD_BYTES, _bytes(batch)):
+            if _byte_count(example) * len(batch.y) > max(
+                AHEAD_BYTES, _byte_count(batch)
+            ):
                 break
             batch = map_leaves(np.asarray, apply(remaining[:1], batch, 0, False))
             remaining = remaining[1:]
@@ -168,7 +172,7 @@ def tell_rounding(chain: Chain, train: Split) -> None:
     batch = (
         take(train.data, rows)
         if isinstance(train.data, Batch)
-        else next(_chunks(train, CHUNK))
+        else next(_read_chunks(train, CHUNK))
     )
     if all(
         leaf.dtype != tf.float64
@@ -207,7 +211,7 @@ def has_fixed_shape(examples: RandomAccessRecords | tf.data.Dataset) -> bool:
     )
 
 
-def _chunks(split: Split, size: int) -> Iterator[Batch]:
+def _read_chunks(split: Split, size: int) -> Iterator[Batch]:
     """All examples of a split in batches of up to `size`, in their own order."""
     if isinstance(split.data, Batch):
         for start in range(0, split.examples, size):
@@ -221,7 +225,7 @@ def _chunks(split: Split, size: int) -> Iterator[Batch]:
         yield Batch(*(*next(batches), None)[:3])
 
 
-def _bytes(batch: Batch) -> int:
+def _byte_count(batch: Batch) -> int:
     return sum(
         np.asarray(leaf).nbytes for part in batch[:2] for leaf in tf.nest.flatten(part)
     )

@@ -42,11 +42,11 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
         for batch in batches:
             types = [np.asarray(leaf).dtype for leaf in tf.nest.flatten(batch.x)]
             moments = [
-                _moments(np.asarray(leaf, np.float64))
+                _moments_of(np.asarray(leaf, np.float64))
                 for leaf in tf.nest.flatten(batch.x)
             ]
             totals = (
-                [_merged(*pair) for pair in zip(totals, moments, strict=True)]
+                [_merge_moments(*pair) for pair in zip(totals, moments, strict=True)]
                 if totals
                 else moments
             )
@@ -100,7 +100,7 @@ def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preproce
             size - tf.shape(images)[axis] for axis, size in ((1, height), (2, width))
         ]
         sides = [[0, 0], *([space // 2, space - space // 2] for space in room), [0, 0]]
-        return _sized(tf.pad(images, sides, constant_values=value), height, width)
+        return _with_size(tf.pad(images, sides, constant_values=value), height, width)
 
     return _on_images(f"pad to {height} x {width}", change, largest=(height, width))
 
@@ -112,7 +112,7 @@ def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
         count, room = tf.shape(images)[0], tf.shape(images)[1:3] - [height, width]
         if not training:
             top, left = room[0] // 2, room[1] // 2
-            return _sized(
+            return _with_size(
                 images[:, top : top + height, left : left + width], height, width
             )
         drawn = tf.random.stateless_uniform([count, 2], seed)
@@ -122,7 +122,9 @@ def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
             corner[:, 1:] + tf.range(width),
         )
         strips = tf.gather(images, rows, axis=1, batch_dims=1)
-        return _sized(tf.gather(strips, columns, axis=2, batch_dims=1), height, width)
+        return _with_size(
+            tf.gather(strips, columns, axis=2, batch_dims=1), height, width
+        )
 
     return _on_images(
         f"crop to {height} x {width}", change, random=True, smallest=(height, width)
@@ -162,14 +164,14 @@ def _as_floats(leaf: Tensor) -> Tensor:
     return tf.cast(leaf, tf.float64) if leaf.dtype.is_integer else leaf
 
 
-def _moments(leaf: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+def _moments_of(leaf: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Count, mean and sum of squared deviations over all axes but the last; a leaf [batch] is one feature."""
     axes = tuple(range(max(1, leaf.ndim - 1)))
     mean = leaf.mean(axes)
     return leaf.size // max(1, mean.size), mean, np.square(leaf - mean).sum(axes)
 
 
-def _merged(first: tuple, second: tuple) -> tuple[int, np.ndarray, np.ndarray]:
+def _merge_moments(first: tuple, second: tuple) -> tuple[int, np.ndarray, np.ndarray]:
     """The moments of two sets of values together (T. F. Chan, G. H. Golub and R. J. LeVeque, 1979)."""
     (n, mean, squares), (m, other_mean, other_squares) = first, second
     gap = other_mean - mean
@@ -194,7 +196,7 @@ def _kind_of_targets(facts: DataSpec) -> str:
     )
 
 
-def _sized(images: Tensor, height: int, width: int) -> Tensor:
+def _with_size(images: Tensor, height: int, width: int) -> Tensor:
     return tf.ensure_shape(images, [None, height, width, images.shape[-1]])
 
 
@@ -234,13 +236,13 @@ def _on_images(
     def apply(
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
-        def changed(leaf: Tensor) -> Tensor:
+        def change_leaf(leaf: Tensor) -> Tensor:
             return (
                 change(tf.cast(leaf, tf.float32), seed, training)
                 if leaf.shape.rank == 4
                 else leaf
             )
 
-        return tf.nest.map_structure(changed, x), y
+        return tf.nest.map_structure(change_leaf, x), y
 
     return Preprocess(apply, fit, random)

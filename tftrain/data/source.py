@@ -41,7 +41,7 @@ def read_source(
     """
     source = by_split(source)
     if not isinstance(source, Mapping):
-        return {"train": _split("data", source, is_divided)}
+        return {"train": _read_data("data", source, is_divided)}
     for name in source:
         if name not in SPLITS:
             close = difflib.get_close_matches(str(name), SPLITS, 1)
@@ -54,7 +54,7 @@ def read_source(
         )
     present = [name for name in SPLITS if source.get(name) is not None]
     return {
-        name: _split(name, source[name], is_divided and name == "train")
+        name: _read_data(name, source[name], is_divided and name == "train")
         for name in present
     }
 
@@ -88,28 +88,28 @@ def by_split(source: Any) -> Any:
     return source
 
 
-def _split(
+def _read_data(
     name: str, value: Any, is_divided: bool
 ) -> Batch | RandomAccessRecords | tf.data.Dataset:
     if isinstance(value, tf.data.Dataset):
-        return _dataset(name, value, is_divided)
+        return _check_dataset(name, value, is_divided)
     if is_indexed(value):
         value = from_sequence(name, value)
     if isinstance(value, RandomAccessRecords):
         _check_spec(name, value.element_spec)
         return value
     if not isinstance(value, tuple) or len(value) not in (2, 3):
-        raise DataError(f"{name}: found {_kind(value)}; {EXPECTED}")
+        raise DataError(f"{name}: found {_describe_kind(value)}; {EXPECTED}")
     x, y, weight = (*value, None)[:3]
     x = (
-        {key: _array(name, f"x['{key}']", leaf) for key, leaf in x.items()}
+        {key: _as_array(name, f"x['{key}']", leaf) for key, leaf in x.items()}
         if isinstance(x, Mapping)
         else x
     )
-    x = x if isinstance(x, dict) else _array(name, "x", x)
-    y = _array(name, "y", y)
+    x = x if isinstance(x, dict) else _as_array(name, "x", x)
+    y = _as_array(name, "y", y)
     y = y if y.dtype.kind == "f" else y.astype(np.int64)
-    weight = None if weight is None else _weights(name, weight, y)
+    weight = None if weight is None else _check_weights(name, weight, y)
     batch = Batch(x, y, weight)
     _check_lengths(name, batch)
     for part, leaf in named_leaves(batch).items():
@@ -117,9 +117,9 @@ def _split(
     return batch
 
 
-def _weights(name: str, value: Any, y: np.ndarray) -> np.ndarray:
+def _check_weights(name: str, value: Any, y: np.ndarray) -> np.ndarray:
     """Weights of the examples, [examples], or of positions of the targets, such as time steps, [examples, time]."""
-    weight = _array(name, "weight", value).astype(np.float32)
+    weight = _as_array(name, "weight", value).astype(np.float32)
     while weight.ndim > 1 and weight.shape[-1] == 1 and weight.ndim >= y.ndim:
         weight = weight[..., 0]
     if weight.shape[1:] != y.shape[1 : weight.ndim]:
@@ -132,14 +132,14 @@ def _weights(name: str, value: Any, y: np.ndarray) -> np.ndarray:
     return weight
 
 
-def _kind(value: Any) -> str:
+def _describe_kind(value: Any) -> str:
     """What a message calls the value."""
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     return f"a value of type {type(value).__name__}"
 
 
-def _array(name: str, part: str, value: Any) -> np.ndarray:
+def _as_array(name: str, part: str, value: Any) -> np.ndarray:
     """The value as an array of numbers."""
     try:
         array = np.asarray(value)
@@ -177,7 +177,9 @@ def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
         )
 
 
-def _dataset(name: str, dataset: tf.data.Dataset, is_divided: bool) -> tf.data.Dataset:
+def _check_dataset(
+    name: str, dataset: tf.data.Dataset, is_divided: bool
+) -> tf.data.Dataset:
     _check_spec(name, dataset.element_spec)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError(
@@ -193,14 +195,14 @@ def _dataset(name: str, dataset: tf.data.Dataset, is_divided: bool) -> tf.data.D
             stacklevel=2,
         )
     dataset = deterministic(dataset)
-    if is_divided and not _repeats(dataset):
+    if is_divided and not _is_repeatable(dataset):
         raise DataError(
             f"{name}: the tf.data.Dataset gives its targets in another order each time it is read, {OVERLAP}"
         )
     return dataset
 
 
-def _repeats(dataset: tf.data.Dataset) -> bool:
+def _is_repeatable(dataset: tf.data.Dataset) -> bool:
     """Whether the first targets are the same in two readings."""
     first = dataset.take(READ_TWICE).map(lambda *example: example[1])
     readings = [
@@ -223,12 +225,12 @@ def _shuffles_anew(dataset: tf.data.Dataset) -> bool:
 def _check_spec(name: str, spec: Any) -> None:
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise DataError(
-            f"{name}: the tf.data.Dataset gives {_kind(spec)}; (x, y) or (x, y, weight) is expected"
+            f"{name}: the tf.data.Dataset gives {_describe_kind(spec)}; (x, y) or (x, y, weight) is expected"
         )
     for part, leaf in named_leaves(Batch(*spec)).items():
         if not isinstance(leaf, tf.TensorSpec):
             raise DataError(
-                f"{name}: {part} is {_kind(leaf)}; a dense tensor is expected"
+                f"{name}: {part} is {_describe_kind(leaf)}; a dense tensor is expected"
             )
         if not (leaf.dtype.is_floating or leaf.dtype.is_integer or leaf.dtype.is_bool):
             raise DataError(
@@ -270,17 +272,17 @@ def from_sequence(name: str, examples: Any) -> RandomAccessRecords:
     if not count:
         raise DataError(f"{name}: there are no examples")
     looked = [
-        _arrays(name, examples, int(i))
+        _example_arrays(name, examples, int(i))
         for i in np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)
     ]
     shapes = [
-        _shape(name, leaves)
+        _common_shape(name, leaves)
         for leaves in zip(*map(tf.nest.flatten, looked), strict=True)
     ]
     types = [leaf.dtype for leaf in tf.nest.flatten(looked[0])]
 
     def get(number: np.ndarray) -> list[np.ndarray]:
-        leaves = tf.nest.flatten(_arrays(name, examples, int(number)))
+        leaves = tf.nest.flatten(_example_arrays(name, examples, int(number)))
         return [
             np.asarray(leaf, dtype) for leaf, dtype in zip(leaves, types, strict=True)
         ]
@@ -306,7 +308,7 @@ def from_sequence(name: str, examples: Any) -> RandomAccessRecords:
     )
 
 
-def _arrays(name: str, examples: Any, number: int) -> tuple:
+def _example_arrays(name: str, examples: Any, number: int) -> tuple:
     example = examples[number]
     if not isinstance(example, tuple) or len(example) not in (2, 3):
         kind = type(example).__name__
@@ -316,7 +318,7 @@ def _arrays(name: str, examples: Any, number: int) -> tuple:
     return tf.nest.map_structure(np.asarray, example)
 
 
-def _shape(name: str, leaves: tuple[np.ndarray, ...]) -> list[int | None]:
+def _common_shape(name: str, leaves: tuple[np.ndarray, ...]) -> list[int | None]:
     """The sizes of an example's part, None where they differ."""
     if len({leaf.ndim for leaf in leaves}) > 1:
         shapes = sorted((leaf.shape for leaf in leaves), key=len)

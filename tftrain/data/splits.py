@@ -66,11 +66,11 @@ def split(
         rows = _draw_groups(groups, shares, seed)
     else:
         counts = _counts_of(shares, train_split.examples, "examples")
-        rows = _draw(train_split, counts, seed, how, labels)
+        rows = _draw_rows(train_split, counts, seed, how, labels)
     parts = {
         **splits,
         **{
-            name: Split(_select(train_split.data, part), len(part))
+            name: Split(_select_rows(train_split.data, part), len(part))
             for name, part in rows.items()
         },
     }
@@ -89,7 +89,7 @@ def _counts_of(shares: dict[str, float], total: int, things: str) -> dict[str, i
     return counts
 
 
-def _draw(
+def _draw_rows(
     train_split: Split,
     counts: dict[str, int],
     seed: int,
@@ -209,7 +209,7 @@ def _lacks_class(labels: np.ndarray, rows: dict[str, np.ndarray]) -> bool:
     return not all(np.isin(common, labels[part]).all() for part in rows.values())
 
 
-def _select(
+def _select_rows(
     data: Batch | RandomAccessRecords | tf.data.Dataset, rows: np.ndarray
 ) -> Batch | RandomAccessRecords | tf.data.Dataset:
     if isinstance(data, Batch):

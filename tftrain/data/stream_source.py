@@ -46,8 +46,8 @@ class StreamSource:
             NUMBER,
             *self._source.signature,
         ]
-        self._begin = tf.function(self._begun, signature, autograph=False)
-        self._spec = self._pipeline(*self._arguments(0, 0)).element_spec
+        self._begin = tf.function(self._begin_iterator, signature, autograph=False)
+        self._spec = self._make_pipeline(*self._pipeline_arguments(0, 0)).element_spec
         for leaf in tf.nest.flatten(self._spec):
             if None in leaf.shape[1:].as_list():
                 shape = ["any" if size is None else size for size in leaf.shape[1:]]
@@ -76,7 +76,7 @@ class StreamSource:
     def serve(self, step: int, count: int) -> Tree:
         epoch, place = self._order.place(step)
         if step != self._next_step or place == 0:
-            self._begin(self._iterator, *self._arguments(epoch, place))
+            self._begin(self._iterator, *self._pipeline_arguments(epoch, place))
         self._next_step = step + count
         return self._iterator
 
@@ -84,7 +84,7 @@ class StreamSource:
         leaves = tf.raw_ops.IteratorGetNext(iterator=handle, **types_of(self._spec))
         return Batch(*(*tf.nest.pack_sequence_as(self._spec, leaves), None)[:3])
 
-    def _arguments(self, epoch: int, place: int) -> list[Tensor]:
+    def _pipeline_arguments(self, epoch: int, place: int) -> list[Tensor]:
         """What `_pipeline` takes to begin with a batch of an epoch."""
         numbers = (
             epoch,
@@ -93,22 +93,22 @@ class StreamSource:
         )
         return [tf.constant(number, tf.int64) for number in numbers]
 
-    def _begun(self, iterator: Tensor, *arguments: Tensor) -> None:
-        pipeline = tf.data.experimental.to_variant(self._pipeline(*arguments))
+    def _begin_iterator(self, iterator: Tensor, *arguments: Tensor) -> None:
+        pipeline = tf.data.experimental.to_variant(self._make_pipeline(*arguments))
         tf.raw_ops.MakeIterator(dataset=pipeline, iterator=iterator)
 
-    def _pipeline(
+    def _make_pipeline(
         self, epoch: Tensor, place: Tensor, *arguments: Tensor
     ) -> tf.data.Dataset:
         """The batches of an epoch from number `place` on; `given` tells the source where that is."""
         order, data = self._order, self._source.examples(*arguments)
         if has_fixed_shape(data):
             data = data.batch(order.batch_size, drop_remainder=order.is_even)
-            data = self._mapped(
-                data, epoch * order.steps_per_epoch + place, self._prepared
+            data = self._map_steps(
+                data, epoch * order.steps_per_epoch + place, self._prepare_batch
             )
         else:
-            data = self._mapped(
+            data = self._map_steps(
                 data,
                 epoch * order.examples + place * order.batch_size,
                 self._prepared_one,
@@ -116,20 +116,22 @@ class StreamSource:
             data = data.batch(order.batch_size, drop_remainder=order.is_even)
         return deterministic(data.prefetch(BATCHES_READY))
 
-    def _mapped(self, data: tf.data.Dataset, start: Tensor, change) -> tf.data.Dataset:
+    def _map_steps(
+        self, data: tf.data.Dataset, start: Tensor, change
+    ) -> tf.data.Dataset:
         change = tf.autograph.experimental.do_not_convert(change)
         return data.enumerate(start).map(
             change, num_parallel_calls=THREADS, deterministic=True
         )
 
-    def _prepared(self, step: Tensor, parts: tuple) -> tuple:
+    def _prepare_batch(self, step: Tensor, parts: tuple) -> tuple:
         batch = apply(
             self._fitted, Batch(*(*parts, None)[:3]), step, self._order.training
         )
         return tuple(batch)[: len(parts)]
 
     def _prepared_one(self, number: Tensor, parts: tuple) -> tuple:
-        batch = self._prepared(
+        batch = self._prepare_batch(
             number, tf.nest.map_structure(lambda leaf: leaf[tf.newaxis], parts)
         )
         return tf.nest.map_structure(lambda leaf: leaf[0], batch)
@@ -151,12 +153,12 @@ class ReplayReader:
         self._data, self._order = data, order
 
     def arguments(self, epoch: int, skipped: int) -> tuple:
-        return (*_halves(self._order.epoch_seed(epoch)), skipped)
+        return (*_seed_halves(self._order.epoch_seed(epoch)), skipped)
 
     def examples(self, low: Tensor, high: Tensor, skipped: Tensor) -> tf.data.Dataset:
         order, data = self._order, self._data
         return (
-            _shuffled(data, order.shuffle_buffer, low, high) if order.shuffle else data
+            _shuffle(data, order.shuffle_buffer, low, high) if order.shuffle else data
         ).skip(skipped)
 
 
@@ -186,7 +188,7 @@ class SeekableReader:
         group_starts = np.concatenate([[0], np.cumsum(chunks[:, 3])])[:: self._in_group]
         group = int(np.searchsorted(group_starts, skipped, side="right")) - 1
         return (
-            *_halves(seed),
+            *_seed_halves(seed),
             skipped - group_starts[group],
             chunks[group * self._in_group :],
         )
@@ -198,7 +200,7 @@ class SeekableReader:
             raw = tf.data.Dataset.from_tensor_slices(group).flat_map(self._data.raw)
             if not self._order.shuffle:
                 return raw
-            return _shuffled(
+            return _shuffle(
                 raw, self._order.shuffle_buffer, low, high + group[0, 1]
             )  # all of the group
 
@@ -214,11 +216,11 @@ class SeekableReader:
         return self._data.decoded(raw.skip(skipped))
 
 
-def _halves(seed: int) -> tuple[int, int]:
+def _seed_halves(seed: int) -> tuple[int, int]:
     return seed & 0x7FFFFFFF, seed >> 32
 
 
-def _shuffled(
+def _shuffle(
     data: tf.data.Dataset, buffer: int, low: Tensor, high: Tensor
 ) -> tf.data.Dataset:
     """What `Dataset.shuffle` gives; that takes no seed from a graph, and adds TensorFlow's global one."""

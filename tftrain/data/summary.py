@@ -84,7 +84,9 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
         return None
     part, places = min(bad.items(), key=lambda item: item[1][0][0])
     count = sum(len(places) for places in bad.values())
-    return NotFinite(count, int(places[0][0]), _place(part, places[0][1:], columns))
+    return NotFinite(
+        count, int(places[0][0]), _describe_place(part, places[0][1:], columns)
+    )
 
 
 def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -> int:
@@ -157,14 +159,14 @@ def _survey_arrays(
         raise DataError(f"{name}: there are no examples")
     bad = first_not_finite(batch, columns)
     if bad:
-        _refuse(name, bad)
+        _refuse_data(name, bad)
     features = tuple(
         whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x)
     )
     if _are_floats(batch.y) or not batch.y.size:
         return DataSummary(len(batch.y), None, features=features)
     known = batch.y if ignored is None else batch.y[batch.y != ignored]
-    summary = _survey(
+    summary = _summarize_targets(
         batch.y[0],
         len(batch.y),
         (int(known.min()), int(known.max())) if known.size else (0, 0),
@@ -182,7 +184,7 @@ def _survey_stream(
         raise DataError(f"{name}: there are no examples")
     if scan.bad_count:
         place = _first_bad_place(dataset, scan.first_bad)
-        _refuse(name, NotFinite(scan.bad_count, scan.first_bad, place))
+        _refuse_data(name, NotFinite(scan.bad_count, scan.first_bad, place))
     target_range, *feature_ranges = scan.ranges
     leaves = tf.nest.flatten(feature_spec)
     features = tuple(
@@ -197,7 +199,7 @@ def _survey_stream(
     label_range = (0, 0)
     if target_range.low <= target_range.high:
         label_range = (target_range.low, target_range.high)
-    summary = _survey(target_spec, scan.count, label_range)
+    summary = _summarize_targets(target_spec, scan.count, label_range)
     return summary._replace(features=features, classes=classes)
 
 
@@ -236,7 +238,7 @@ def _scan_stream(
             first_bad = count + int(np.argmax(bad > 0))
         count += len(bad)
         bad_count += int(bad.sum())
-        parts = [_joined(part) for part in (target, *features)]
+        parts = [_join_ranges(part) for part in (target, *features)]
         if ranges is not None:
             pairs = zip(ranges, parts, strict=True)
             parts = [old.joined(new) for old, new in pairs]
@@ -254,7 +256,7 @@ def _first_bad_place(dataset: tf.data.Dataset, index: int) -> str:
     for part, leaf in named_leaves(example).items():
         places = np.argwhere(_not_finite(leaf))
         if len(places):
-            return _place(part, places[0])
+            return _describe_place(part, places[0])
     raise AssertionError("the example is finite when read again")
 
 
@@ -271,7 +273,7 @@ def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
     return tf.stack([tf.reduce_min(low), tf.reduce_max(high), inexact])
 
 
-def _joined(ranges: np.ndarray) -> Whole:
+def _join_ranges(ranges: np.ndarray) -> Whole:
     """The range of several examples, from theirs, [examples, 3]."""
     return Whole(
         int(ranges[:, 0].min()), int(ranges[:, 1].max()), bool(ranges[:, 2].any())
@@ -298,7 +300,9 @@ def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
     print(f"{name}: looked at {count} examples{known}", file=sys.stderr, flush=True)
 
 
-def _survey(target: Any, count: int, label_range: tuple[int, int]) -> DataSummary:
+def _summarize_targets(
+    target: Any, count: int, label_range: tuple[int, int]
+) -> DataSummary:
     return (
         DataSummary(count, label_range)
         if are_labels(target)
@@ -325,7 +329,9 @@ def _count_not_finite(leaf: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(~tf.math.is_finite(tf.cast(leaf, tf.float32)))
 
 
-def _place(part: str, position: np.ndarray, columns: Sequence[str] = ()) -> str:
+def _describe_place(
+    part: str, position: np.ndarray, columns: Sequence[str] = ()
+) -> str:
     if len(position) == 0:
         return part
     if part == "x" and columns:
@@ -337,7 +343,7 @@ def _place(part: str, position: np.ndarray, columns: Sequence[str] = ()) -> str:
     )
 
 
-def _refuse(name: str, bad: NotFinite) -> None:
+def _refuse_data(name: str, bad: NotFinite) -> None:
     what = "value is" if bad.count == 1 else "values are"
     raise DataError(
         f"{name}: {bad.count} {what} NaN or Inf, the first in record {bad.record} (counted from 0), {bad.place}"

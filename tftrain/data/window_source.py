@@ -51,15 +51,15 @@ class WindowSource:
         starts = tf.fill(tf.shape(full_batch.y)[:1], window == 0)
         weight = full_batch.weight
         if weight is not None and weight.shape.rank > 1:
-            weight = self._window(weight, window)
+            weight = self._take_window(weight, window)
         return Batch(
-            self._window(full_batch.x, window),
-            self._window(full_batch.y, window),
+            self._take_window(full_batch.x, window),
+            self._take_window(full_batch.y, window),
             weight,
             starts,
         )
 
-    def _window(self, sequences: Tensor, window: Tensor) -> Tensor:
+    def _take_window(self, sequences: Tensor, window: Tensor) -> Tensor:
         length = sequences.shape[1] // self._windows
         begin = tf.concat(
             [[0, window * length], tf.zeros([sequences.shape.rank - 2], tf.int32)], 0

@@ -44,17 +44,20 @@ def layers_after(
     def trace() -> int:
         with record_calls(model) as calls:
             objective(batch)
-        downstream[:] = _behind(model, calls, names)
+        downstream[:] = _layers_behind(model, calls, names)
         return 0
 
     tf.function(trace, autograph=False).get_concrete_function()
     return downstream[0] if downstream else None
 
 
-def _behind(
+def _layers_behind(
     model: Any, calls: Sequence[Any], names: Collection[str]
 ) -> list[Downstream]:
-    owners, labels = _owners(model, [call.layer for call in calls]), LayerNames(model)
+    owners, labels = (
+        _owning_layers(model, [call.layer for call in calls]),
+        LayerNames(model),
+    )
     layers = {name.rpartition("/")[0]: layer for name, layer in owners.items()}
     known = {id(layer): name for name, layer in layers.items()}
     wrong = {id(owners[name]) for name in names if name in owners}
@@ -64,7 +67,7 @@ def _behind(
     if last is None or not all(name in owners for name in names):
         return []
     between, above, depth = {}, {}, 0
-    reached = _reached(
+    reached = _reached_calls(
         [call for call in calls if call.layer is last], calls, set(known)
     )
     for place, call in enumerate(calls):
@@ -86,7 +89,7 @@ def _behind(
     ]
 
 
-def _owners(model: Any, layers: Sequence[Any]) -> dict[str, Any]:
+def _owning_layers(model: Any, layers: Sequence[Any]) -> dict[str, Any]:
     """The called layer that each parameter is in, the innermost; a layer around others owns its own weights alone."""
     by_id, owners = names_by_id(model), {}
     for layer in sorted(layers, key=lambda layer: -len(layer.weights)):
@@ -96,7 +99,7 @@ def _owners(model: Any, layers: Sequence[Any]) -> dict[str, Any]:
     return owners
 
 
-def _reached(
+def _reached_calls(
     starts: Sequence[Any], calls: Sequence[Any], owners: Collection[int]
 ) -> set[int]:
     """The places of the calls that what `starts` gave goes into, not beyond those of `owners`."""

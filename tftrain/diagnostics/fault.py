@@ -37,12 +37,12 @@ def locate_fault(table: TraceStats, batch: Batch) -> FaultReport:
     lines = [f"batch: {line}" for line in data] + [
         f"weights: {line}" for line in spoiled
     ]
-    message, owner = _forward(table)
+    message, owner = _forward_fault(table)
     if message is None:
         lines.append(
             f"forward pass: every layer gives finite numbers, the loss is {table.loss:g}"
         )
-        message, owner = _backward(table)
+        message, owner = _backward_fault(table)
     return FaultReport(
         [*lines, message], bool(data), bool(spoiled), None if data or spoiled else owner
     )
@@ -100,7 +100,7 @@ def _gradient_words(parameter: ParameterRow) -> str:
     )
 
 
-def _forward(table: TraceStats) -> tuple[str | None, str | None]:
+def _forward_fault(table: TraceStats) -> tuple[str | None, str | None]:
     previous = None
     for row in table.layers:
         if row.a.bad or (row.z is not None and row.z.bad):
@@ -115,7 +115,7 @@ def _forward(table: TraceStats) -> tuple[str | None, str | None]:
                 else ""
             )
             message = f"forward pass: the first layer that went bad is {describe_layer(row)}: {message}{input_range}"
-            return message + _weight_words(row, table), _own(row)
+            return message + _weight_words(row, table), _user_layer(row)
         previous = row
     if not np.isfinite(table.loss):
         return (
@@ -138,7 +138,7 @@ def _weight_words(row: LayerRow, table: TraceStats) -> str:
     return f"; the norms of its weights: {norms}" if parameters else ""
 
 
-def _backward(table: TraceStats) -> tuple[str, str | None]:
+def _backward_fault(table: TraceStats) -> tuple[str, str | None]:
     """From the output down: what a layer gets back is the work of the layer above."""
     above = None
     for row in reversed(table.layers):
@@ -146,12 +146,12 @@ def _backward(table: TraceStats) -> tuple[str, str | None]:
             message = f"what {row.name} below it gets back holds {describe_nonfinite(row.arrived)}"
             return _backward_words(
                 describe_layer(above) if above else "the loss", message
-            ), _own(above)
+            ), _user_layer(above)
         if row.delta is not None and row.delta.bad:
             return _backward_words(
                 describe_layer(row),
                 f"its error term holds {describe_nonfinite(row.delta)}",
-            ), _own(row)
+            ), _user_layer(row)
         wrong = [
             parameter
             for parameter in table.parameters
@@ -161,7 +161,7 @@ def _backward(table: TraceStats) -> tuple[str, str | None]:
         ]
         if wrong:
             message = f"the gradient of {wrong[0].name} holds {describe_nonfinite(wrong[0].grad)}"
-            return _backward_words(describe_layer(row), message), _own(row)
+            return _backward_words(describe_layer(row), message), _user_layer(row)
         above = row
     return (
         f"backward pass: every error term and every gradient is finite, their norm is {table.grad_norm:.3g}",
@@ -173,7 +173,7 @@ def _backward_words(where: str, message: str) -> str:
     return f"backward pass: the first that went bad, from the output down, is {where}: {message}"
 
 
-def _own(row: LayerRow | None) -> str | None:
+def _user_layer(row: LayerRow | None) -> str | None:
     """The layer, where its class is none of Keras'."""
     if row is None:
         return "the loss"

@@ -74,7 +74,7 @@ def compare(
     """
     samples, seed = draw
     with preserving():
-        loss, exact, sizes = _reverse(objective, batch)
+        loss, exact, sizes = _reverse_gradient(objective, batch)
     if not math.isfinite(loss):
         raise ValueError(
             f"the loss of the first batch is {loss}, so there is nothing to compare; expected a finite one"
@@ -83,7 +83,7 @@ def compare(
     pieces = [
         exact[start:stop] for start, stop in zip(starts[:-1], starts[1:], strict=True)
     ]
-    chosen = [_chosen(piece, samples, random) for piece in pieces]
+    chosen = [_choose_elements(piece, samples, random) for piece in pieces]
     places = np.concatenate(
         [start + indices for start, indices in zip(starts[:-1], chosen, strict=True)]
     )
@@ -92,15 +92,17 @@ def compare(
         flush=True,
     )
     reverse, step = exact[places], auto_step("central", tf.float64)
-    numeric, noise = _slopes(objective, batch, (places, step), loss)[2:]
+    numeric, noise = _measure_slopes(objective, batch, (places, step), loss)[2:]
     with np.errstate(all="ignore"):
         kinks = (
             np.abs(reverse - numeric)
             > TOLERANCE * (np.abs(reverse) + np.abs(numeric)) + noise
         )
     if kinks.any():
-        nearer = _slopes(objective, batch, (places[kinks], step / _NEARER), loss)
-        kinks[kinks] = _excused(reverse[kinks], numeric[kinks], nearer)
+        nearer = _measure_slopes(
+            objective, batch, (places[kinks], step / _NEARER), loss
+        )
+        kinks[kinks] = _has_kink(reverse[kinks], numeric[kinks], nearer)
     parts = [
         np.split(part, np.cumsum([indices.size for indices in chosen])[:-1])
         for part in (reverse, numeric, kinks)
@@ -108,12 +110,14 @@ def compare(
     shapes = [tuple(param.shape) for param in objective.params]
     rows = zip(names, shapes, chosen, zip(*parts, strict=True), strict=True)
     return [
-        _compared((name, shape), where, values, noise)
+        _compare_parameter((name, shape), where, values, noise)
         for name, shape, where, values in rows
     ]
 
 
-def _reverse(objective: Objective, batch: Batch) -> tuple[float, np.ndarray, list[int]]:
+def _reverse_gradient(
+    objective: Objective, batch: Batch
+) -> tuple[float, np.ndarray, list[int]]:
     """The loss, its gradient with respect to all elements, and how many elements each parameter has."""
 
     def evaluate() -> tuple:
@@ -136,7 +140,9 @@ def _reverse(objective: Objective, batch: Batch) -> tuple[float, np.ndarray, lis
     return float(loss), flat, FlatParameters(objective).sizes
 
 
-def _chosen(exact: np.ndarray, samples: int, random: np.random.Generator) -> np.ndarray:
+def _choose_elements(
+    exact: np.ndarray, samples: int, random: np.random.Generator
+) -> np.ndarray:
     if exact.size <= samples:
         return np.arange(exact.size)
     nonzero = np.flatnonzero(exact)
@@ -149,7 +155,7 @@ def _chosen(exact: np.ndarray, samples: int, random: np.random.Generator) -> np.
     )
 
 
-def _slopes(
+def _measure_slopes(
     objective: Objective, batch: Batch, moves: tuple[np.ndarray, float], loss: float
 ) -> _Slopes:
     """The slopes at these places by this step."""
@@ -171,7 +177,7 @@ def _slopes(
     )
 
 
-def _excused(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.ndarray:
+def _has_kink(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.ndarray:
     """Where the loss has a kink: by a smaller step its slope is another one, or its two sides have two.
 
     The derivative is then the slope of one side, or lies between them; where there is but one slope, it is that one.
@@ -188,7 +194,7 @@ def _excused(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.nd
     return between & bent
 
 
-def _compared(
+def _compare_parameter(
     parameter: tuple[str, tuple[int, ...]],
     places: np.ndarray,
     values: tuple[np.ndarray, ...],

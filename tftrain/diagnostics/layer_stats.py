@@ -115,10 +115,10 @@ class TraceStats(NamedTuple):
     def layer_of(self, parameter: str) -> LayerRow | None:
         """The layer that a parameter is in, by their names; a cell of a recurrent layer counts as that layer."""
         owner = parameter.rpartition("/")[0]
-        inner = f"{_path(owner)}."
+        inner = f"{_layer_path(owner)}."
         fitting = [row for row in self.layers if row.name == owner]
         fitting += [
-            row for row in self.layers if inner.startswith(f"{_path(row.name)}.")
+            row for row in self.layers if inner.startswith(f"{_layer_path(row.name)}.")
         ]
         return max(
             fitting, key=lambda row: (row.name == owner, len(row.name)), default=None
@@ -138,12 +138,12 @@ def summarize(passes: ModelTrace) -> TraceStats:
         return TraceStats(
             passes.loss,
             total,
-            [_layer(layer) for layer in passes.layers],
+            [_layer_row(layer) for layer in passes.layers],
             [ParameterRow(*r) for r in rows],
         )
 
 
-def _layer(trace: LayerTrace) -> LayerRow:
+def _layer_row(trace: LayerTrace) -> LayerRow:
     dead = saturated = None
     if trace.function in DEAD_AT_ZERO and trace.a.ndim:
         dead = float(np.mean(~trace.a.reshape(-1, trace.a.shape[-1]).any(axis=0)))
@@ -189,7 +189,7 @@ def length(values: np.ndarray) -> NormStats:
     )
 
 
-def _path(name: str) -> str:
+def _layer_path(name: str) -> str:
     """The name of a layer without its number, and without the number of the call."""
     return name.partition(".")[2].partition(" (call")[0]
 

@@ -63,7 +63,7 @@ def make_tracer(
             loss, _, _ = ScaledObjective(objective, scale)(
                 batch, _first_rows(carry, batch)
             )
-        rows = _rows(model, calls)
+        rows = _call_rows(model, calls)
         heads[:] = [row[:3] for row in rows]
         points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
         grads, terms, starts = tape.gradient(loss, [objective.params, points, inputs])
@@ -71,7 +71,7 @@ def make_tracer(
             loss,
             [row[3:] for row in rows],
             terms,
-            [_unique(grad) for grad in grads],
+            [_unique_rows(grad) for grad in grads],
             starts,
         )
 
@@ -80,17 +80,19 @@ def make_tracer(
             loss, between, terms, *ends = both(batch, tf.constant(scale))
         layers = []
         for head, (z, a), (delta, arrived) in zip(heads, between, terms, strict=True):
-            gradients = [_scaled(_joined(term), scale) for term in (delta, arrived)]
-            layers.append(_layer(head, z, _joined(a), *gradients))
+            gradients = [
+                _unscale(_join_outputs(term), scale) for term in (delta, arrived)
+            ]
+            layers.append(_make_layer(head, z, _join_outputs(a), *gradients))
         grads, inputs = (
             [
-                _scaled(None if tensor is None else _array(tensor), scale)
+                _unscale(None if tensor is None else _to_array(tensor), scale)
                 for tensor in end
             ]
             for end in ends
         )
         params, inputs = (
-            [_array(param) for param in objective.params],
+            [_to_array(param) for param in objective.params],
             [tensor for tensor in inputs if tensor is not None],
         )
         return ModelTrace(
@@ -112,11 +114,11 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
     """The calls of the model's layers in the present graph, in order, while it lasts."""
     graph, calls, inputs = tf.compat.v1.get_default_graph(), [], {}
 
-    def told(layer: Any) -> Callable:
+    def recording_call(layer: Any) -> Callable:
         call = layer.call
 
         @functools.wraps(call)
-        def tell(*args: Any, **kwargs: Any) -> Any:
+        def record_call(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             leaves = [
                 leaf for leaf in tf.nest.flatten(outputs) if _is_seen(leaf, graph)
@@ -129,18 +131,18 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
                 calls.append(_Call(layer, function, z, leaves))
             return outputs
 
-        return tell
+        return record_call
 
-    def activated(layer: Any) -> Callable:
+    def recording_activation(layer: Any) -> Callable:
         function = layer.activation
 
         @functools.wraps(function)
-        def activate(z: Any, *args: Any, **kwargs: Any) -> Any:
+        def record_activation(z: Any, *args: Any, **kwargs: Any) -> Any:
             if _is_seen(z, graph):
                 inputs[id(layer)] = getattr(function, "__name__", "custom"), z
             return function(z, *args, **kwargs)
 
-        return activate
+        return record_activation
 
     layers = all_layers(model)
     inner_ids = {
@@ -152,8 +154,8 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
     layers = [layer for layer in layers if id(layer) not in inner_ids]
     holding = [layer for layer in layers if _is_function(vars(layer).get("activation"))]
     with (
-        patched_attribute(layers, told),
-        patched_attribute(holding, activated, "activation"),
+        patched_attribute(layers, recording_call),
+        patched_attribute(holding, recording_activation, "activation"),
     ):
         yield calls
 
@@ -170,7 +172,7 @@ def _is_seen(tensor: Any, graph: Any) -> bool:
     )
 
 
-def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
+def _call_rows(model: Any, calls: list[_Call]) -> list[tuple]:
     """Name, kind, function, z and the outputs of each call; a container gives the tensor of its last layer again."""
     labels, seen, depth, rows, times = LayerNames(model), set(), 0, [], {}
     every = {output.name for call in calls for output in call.outputs}
@@ -201,11 +203,11 @@ def _rows(model: Any, calls: list[_Call]) -> list[tuple]:
     return rows
 
 
-def _layer(
+def _make_layer(
     head: tuple, z: Tensor | None, a: np.ndarray, *terms: np.ndarray | None
 ) -> LayerTrace:
     *_, function = head
-    z = None if z is None else _array(z)
+    z = None if z is None else _to_array(z)
     return LayerTrace(*head, a if function is None and z is not None else z, a, *terms)
 
 
@@ -218,7 +220,7 @@ def _as_tensors(batch: Batch) -> Batch:
     )
 
 
-def _unique(grad: Gradient | None) -> Tensor | None:
+def _unique_rows(grad: Gradient | None) -> Tensor | None:
     return (
         stored_values(sum_duplicate_rows(grad))
         if isinstance(grad, tf.IndexedSlices)
@@ -226,21 +228,21 @@ def _unique(grad: Gradient | None) -> Tensor | None:
     )
 
 
-def _joined(leaves: list[Tensor | None]) -> np.ndarray | None:
-    arrays = [_array(leaf) for leaf in leaves if leaf is not None]
+def _join_outputs(leaves: list[Tensor | None]) -> np.ndarray | None:
+    arrays = [_to_array(leaf) for leaf in leaves if leaf is not None]
     if len(arrays) < 2:
         return arrays[0] if arrays else None
     return np.concatenate([array.ravel() for array in arrays])
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def _to_array(tensor: Tensor) -> np.ndarray:
     """As an array; half precision as float32."""
     return (
         tf.cast(tensor, tf.float32).numpy() if tensor.dtype.size < 4 else tensor.numpy()
     )
 
 
-def _scaled(array: np.ndarray | None, scale: float) -> np.ndarray | None:
+def _unscale(array: np.ndarray | None, scale: float) -> np.ndarray | None:
     return (
         array if array is None or scale == 1 else array / np.asarray(scale, array.dtype)
     )

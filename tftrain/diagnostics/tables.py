@@ -34,12 +34,19 @@ def forward_text(table: TraceStats) -> str:
     for row in table.layers:
         if row.z is not None:
             text_table.add_row(
-                shorten(row.name), "z", *_spread(row.z), "", "", _bad(row.z)
+                shorten(row.name),
+                "z",
+                *_stats_cells(row.z),
+                "",
+                "",
+                _nonfinite_cell(row.z),
             )
         name = row.name if row.z is None else f"  {row.function}"
-        shares = [_share(row.dead), _share(row.saturated)]
-        text_table.add_row(shorten(name), "a", *_spread(row.a), *shares, _bad(row.a))
-    return f"forward pass, loss {_number(table.loss)}\n{drawn(text_table)}"
+        shares = [_format_share(row.dead), _format_share(row.saturated)]
+        text_table.add_row(
+            shorten(name), "a", *_stats_cells(row.a), *shares, _nonfinite_cell(row.a)
+        )
+    return f"forward pass, loss {_format_number(table.loss)}\n{drawn(text_table)}"
 
 
 def backward_text(table: TraceStats) -> str:
@@ -53,7 +60,12 @@ def backward_text(table: TraceStats) -> str:
     for row in [*reversed(table.layers), None]:
         if row is not None:
             text_table.add_row(
-                shorten(row.name), *_error(row.delta), "", "", "", _bad(row.delta)
+                shorten(row.name),
+                *_error_cells(row.delta),
+                "",
+                "",
+                "",
+                _nonfinite_cell(row.delta),
             )
         for owner, parameter in owned:
             if owner is row:
@@ -63,20 +75,18 @@ def backward_text(table: TraceStats) -> str:
                     else f"  {parameter.name.rpartition('/')[2]}"
                 )
                 norms = [
-                    _number(parameter.weight.norm),
-                    _number(parameter.grad.norm) if parameter.grad else "-",
+                    _format_number(parameter.weight.norm),
+                    _format_number(parameter.grad.norm) if parameter.grad else "-",
                 ]
                 text_table.add_row(
                     shorten(name),
                     "",
                     "",
                     *norms,
-                    _share(parameter.share),
-                    _bad(parameter.grad),
+                    _format_share(parameter.share),
+                    _nonfinite_cell(parameter.grad),
                 )
-    return (
-        f"backward pass, gradient norm {_number(table.grad_norm)}\n{drawn(text_table)}"
-    )
+    return f"backward pass, gradient norm {_format_number(table.grad_norm)}\n{drawn(text_table)}"
 
 
 def model_text(
@@ -113,28 +123,32 @@ def drawn(table: Table, width: int = WIDTH) -> str:
     )
 
 
-def _spread(stats: ValueStats) -> list[str]:
+def _stats_cells(stats: ValueStats) -> list[str]:
     return [
-        *map(_number, (stats.mean, stats.std, stats.least, stats.most)),
-        _share(stats.zeros),
+        *map(_format_number, (stats.mean, stats.std, stats.least, stats.most)),
+        _format_share(stats.zeros),
     ]
 
 
-def _error(delta: NormStats | None) -> list[str]:
-    return ["-", "-"] if delta is None else [_number(delta.norm), _number(delta.most)]
+def _error_cells(delta: NormStats | None) -> list[str]:
+    return (
+        ["-", "-"]
+        if delta is None
+        else [_format_number(delta.norm), _format_number(delta.most)]
+    )
 
 
-def _bad(numbers: ValueStats | NormStats | None) -> str:
+def _nonfinite_cell(numbers: ValueStats | NormStats | None) -> str:
     return (
         f"{numbers.nans}, {numbers.infs}" if numbers is not None and numbers.bad else ""
     )
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _share(value: float | None) -> str:
+def _format_share(value: float | None) -> str:
     return (
         ""
         if value is None or value != value
@@ -175,18 +189,18 @@ def gradient_check_table(
     `suspects` are what stands behind the last layer that is wrong, as far as that is known.
     """
     longest = max(len(comparison.name) for comparison in comparisons)
-    table = _table(comparisons, longest)
+    table = _comparison_table(comparisons, longest)
     over = max(map(len, table.splitlines())) - (width or _UNCUT)
     if over > 0:
-        table = _table(comparisons, max(longest - over, _SHORTEST))
+        table = _comparison_table(comparisons, max(longest - over, _SHORTEST))
     lines = [
         textwrap.fill(line, min(width or WIDTH, WIDTH))
-        for line in _summary(comparisons, suspects)
+        for line in _summary_lines(comparisons, suspects)
     ]
     return "\n".join([table, *lines, ""])
 
 
-def _table(comparisons: Sequence[GradientComparison], longest: int) -> str:
+def _comparison_table(comparisons: Sequence[GradientComparison], longest: int) -> str:
     text_table = columns(_COLUMNS, 1)
     for comparison in comparisons:
         numbers = (
@@ -208,12 +222,12 @@ def _table(comparisons: Sequence[GradientComparison], longest: int) -> str:
             numbers,
             *values,
             str(comparison.kinks or ""),
-            _verdict(comparison),
+            _verdict_of(comparison),
         )
     return drawn(text_table, _UNCUT)
 
 
-def _verdict(comparison: GradientComparison) -> str:
+def _verdict_of(comparison: GradientComparison) -> str:
     if not comparison.agrees:
         return "WRONG"
     return (
@@ -225,7 +239,7 @@ def _verdict(comparison: GradientComparison) -> str:
     )
 
 
-def _summary(
+def _summary_lines(
     comparisons: Sequence[GradientComparison], suspects: Downstream | None
 ) -> list[str]:
     wrong = [comparison.name for comparison in comparisons if not comparison.agrees]
@@ -233,7 +247,7 @@ def _summary(
     if wrong:
         lines = [
             f"{len(wrong)} of {len(comparisons)} gradients are wrong: {', '.join(wrong)}.",
-            _where(comparisons, suspects),
+            _describe_where(comparisons, suspects),
         ]
     elif len(unknown) == len(comparisons):
         lines = ["no gradient could be compared, so this says nothing of them."]
@@ -260,7 +274,7 @@ def _summary(
     return lines
 
 
-def _where(
+def _describe_where(
     comparisons: Sequence[GradientComparison], suspects: Downstream | None
 ) -> str:
     """An error arrives in all layers below the one that makes it."""
@@ -270,11 +284,11 @@ def _where(
             for index, comparison in enumerate(comparisons)
             if not comparison.agrees
         )
-        layer, between = _layer(comparisons[last]), []
+        layer, between = _layer_name(comparisons[last]), []
         above = [
-            _layer(comparison)
+            _layer_name(comparison)
             for comparison in comparisons[last + 1 :]
-            if _layer(comparison) != layer
+            if _layer_name(comparison) != layer
         ][:1]
     else:
         layer, between, above = suspects
@@ -288,5 +302,5 @@ def _where(
     return f"the last layer where it is wrong is {layer}: {fault}"
 
 
-def _layer(comparison: GradientComparison) -> str:
+def _layer_name(comparison: GradientComparison) -> str:
     return comparison.name.rpartition("/")[0]

@@ -34,8 +34,12 @@ def gradients_through_time(
         for layer in all_layers(objective.model)
         if isinstance(layer, keras.layers.RNN)
     ]
-    names, batch = _names(objective.model), last_step_only(objective, batch)
-    with tf.GradientTape() as tape, objective.unrolled(), _states(layers) as calls:
+    names, batch = _layer_names(objective.model), last_step_only(objective, batch)
+    with (
+        tf.GradientTape() as tape,
+        objective.unrolled(),
+        _recording_states(layers) as calls,
+    ):
         tape.watch([*inputs.values()])
         loss, _, _ = objective(batch)
     states = [states for _, states in calls]
@@ -75,7 +79,7 @@ def last_step_only(objective: Objective, batch: Batch) -> Batch:
     return batch._replace(weight=last * weight)
 
 
-def _names(model: Any) -> dict[int, str]:
+def _layer_names(model: Any) -> dict[int, str]:
     labels, depth, names = LayerNames(model), 0, {}
     for layer in all_layers(model):
         depth = labels.depth(layer, depth)
@@ -84,11 +88,11 @@ def _names(model: Any) -> dict[int, str]:
 
 
 @contextmanager
-def _states(layers: list) -> Iterator[list[tuple[Any, list[Tensor]]]]:
+def _recording_states(layers: list) -> Iterator[list[tuple[Any, list[Tensor]]]]:
     """While it lasts, a list for each call of these layers: the states that its cell gives, time step by time step."""
     calls: list[tuple[Any, list[Tensor]]] = []
 
-    def looping(layer: Any) -> Callable:
+    def recording_loop(layer: Any) -> Callable:
         inner = getattr(layer, LOOP)
 
         @functools.wraps(inner)
@@ -98,16 +102,16 @@ def _states(layers: list) -> Iterator[list[tuple[Any, list[Tensor]]]]:
 
         return loop
 
-    def telling(cell: Any) -> Callable:
+    def recording_cell(cell: Any) -> Callable:
         call = cell.call
 
         @functools.wraps(call)
-        def tell(*args: Any, **kwargs: Any) -> tuple:
+        def record_state(*args: Any, **kwargs: Any) -> tuple:
             output, states = call(*args, **kwargs)
             calls[-1][1].append(tf.nest.flatten(states)[0])
             return output, states
 
-        return tell
+        return record_state
 
     cells = list(
         {id(layer.cell): layer.cell for layer in layers}.values()
@@ -115,8 +119,10 @@ def _states(layers: list) -> Iterator[list[tuple[Any, list[Tensor]]]]:
     with ExitStack() as hooks:
         hooks.enter_context(
             patched_attribute(
-                [layer for layer in layers if hasattr(layer, LOOP)], looping, LOOP
+                [layer for layer in layers if hasattr(layer, LOOP)],
+                recording_loop,
+                LOOP,
             )
         )
-        hooks.enter_context(patched_attribute(cells, telling))
+        hooks.enter_context(patched_attribute(cells, recording_cell))
         yield calls

@@ -62,11 +62,13 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
     alternatives = [
         alternative
         for alternative in alternatives
-        if _shapes(*alternative) != _shapes(y, outputs)
+        if _shapes_of(*alternative) != _shapes_of(y, outputs)
     ]
-    if not alternatives or _pairs(compare, y, outputs) is False:
+    if not alternatives or _compares_pairs(compare, y, outputs) is False:
         return
-    if any(_pairs(compare, *alternative) is False for alternative in alternatives):
+    if any(
+        _compares_pairs(compare, *alternative) is False for alternative in alternatives
+    ):
         targets, output_shape = (list(part.shape) for part in (y, outputs))
         raise ValueError(
             f"is given targets of the shape {targets} and outputs of the shape {output_shape}, and compares each "
@@ -78,8 +80,8 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
 def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
     """The function, or where it broadcasts targets and outputs of such shapes by an oversight, one that aligns them."""
     if (
-        _pairs(compare, y, outputs) is False
-        or _pairs(compare, *aligned(y, outputs)) is not False
+        _compares_pairs(compare, y, outputs) is False
+        or _compares_pairs(compare, *aligned(y, outputs)) is not False
     ):
         return compare
     return lambda y_true, y_pred, **arguments: compare(
@@ -87,11 +89,11 @@ def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
     )
 
 
-def _shapes(*tensors: Tensor) -> list:
+def _shapes_of(*tensors: Tensor) -> list:
     return [tuple(tensor.shape) for tensor in tensors]
 
 
-def _pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
+def _compares_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
     """Whether values for pairs of examples come up on the way, [n, n]; None where it cannot be traced."""
     specs = [
         tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype) for part in (y, outputs)

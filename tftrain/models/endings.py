@@ -44,7 +44,7 @@ def read_ending(
     """
     if known in PROBABILITIES:
         return Ending(False, known)
-    span = _span(model, x)
+    span = _output_span(model, x)
     if span.activation:
         return Ending(False, span.activation)
     values = outputs.numpy()
@@ -67,7 +67,7 @@ def read_ending(
     return Ending(not values.any(), certain=False, why=seen)
 
 
-def _span(model: keras.Model, x: Tree) -> Span:
+def _output_span(model: keras.Model, x: Tree) -> Span:
     """Unbounded where the model cannot be traced by itself."""
     try:
         traced = tf.function(

@@ -145,7 +145,7 @@ def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Me
         ValueError: it counts fewer classes than there are, and would leave the others out in silence.
     """
     _expect_all_classes(metric, compared)
-    form = _form(metric, compared)
+    form = _adapter_for(metric, compared)
     if compared.margins and isinstance(metric, _BINARY):
         form = _of_margins(form)
     if compared.flat and not isinstance(metric, _OF_ROWS):
@@ -169,10 +169,10 @@ class Fitted(keras.metrics.Metric):
 
     def __init__(self, metric: keras.metrics.Metric, form: Form):
         super().__init__(name=metric.name)
-        self.metric, self._form = metric, form
+        self.metric, self._adapter_for = metric, form
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        rows, outputs = self._form(y_true, y_pred)
+        rows, outputs = self._adapter_for(y_true, y_pred)
         self.metric.update_state(
             rows, with_mask(outputs, mask_of(y_pred)), sample_weight=sample_weight
         )
@@ -188,7 +188,7 @@ class Fitted(keras.metrics.Metric):
         self.metric.reset_state()
 
 
-def _form(metric: keras.metrics.Metric, compared: Compared) -> Form | None:
+def _adapter_for(metric: keras.metrics.Metric, compared: Compared) -> Form | None:
     """How a metric is given targets and outputs; None for as they are."""
     classes, one_hot, outputs = compared.classes, compared.one_hot, compared.outputs
     if isinstance(metric, keras.metrics.IoU) and not isinstance(metric, _ROWS):

@@ -57,7 +57,7 @@ def save(model: keras.Model, path: Path) -> None:
         raise
     except Exception as error:  # whatever a user's get_config raises: the training behind it must not be lost
         path.unlink(missing_ok=True)
-        _reserve(weights, model)
+        _reserve_room(weights, model)
         with atomic_path(weights) as aside:
             model.save_weights(aside)
         why = " ".join(str(error).split("\n\n")[0].split())
@@ -84,7 +84,7 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def _reserve(path: Path, model: keras.Model) -> None:
+def _reserve_room(path: Path, model: keras.Model) -> None:
     """Raise CannotWrite where there is no room for a model's weights: there HDF5 would end the whole process."""
     size = sum(
         weight.value.shape.num_elements() * weight.value.dtype.size
@@ -105,7 +105,7 @@ def load_model(
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
     """
     parts = _named_by(config)
-    return _load(
+    return _load_file(
         folder / MODEL,
         parts,
         _defined_beside(parts) | dict(custom_objects or {}),
@@ -155,7 +155,7 @@ def load_saved_model(
         untrusted.open_file(path).close()
     except Unreadable as error:
         raise ValueError(f"{error}; {expected}") from None
-    model = _load(file, [importing.resolve(part) for part in parts], {}, trust)
+    model = _load_file(file, [importing.resolve(part) for part in parts], {}, trust)
     with zipfile.ZipFile(file) as inside:
         attach_config(
             model, untrusted.parse_json(inside.read("config.json"), file)["config"]
@@ -185,7 +185,7 @@ def _named_by(config: Config) -> list[str]:
     ]
 
 
-def _load(
+def _load_file(
     file: Path, parts: Iterable[str], custom_objects: Mapping[str, Any], trust: bool
 ) -> keras.Model:
     user_objects = {}

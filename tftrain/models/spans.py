@@ -107,21 +107,23 @@ def span_of(tensor: tf.Tensor) -> Span:
     waiting = [tensor]  # no recursion: a graph can be deeper than Python's stack
     while waiting:
         current = waiting[-1]
-        missing = [source for source in _inputs(current) if source.name not in known]
+        missing = [
+            source for source in _value_inputs(current) if source.name not in known
+        ]
         if current.name not in known and missing:
             known[current.name] = (
                 _UNKNOWN  # where a graph goes round, this is what stands there
             )
             waiting += missing
             continue
-        known[current.name] = _bounded(
-            current, [known[source.name] for source in _inputs(current)]
+        known[current.name] = _bound_output(
+            current, [known[source.name] for source in _value_inputs(current)]
         )
         waiting.pop()
     return known[tensor.name]
 
 
-def _inputs(tensor: tf.Tensor) -> list[tf.Tensor]:
+def _value_inputs(tensor: tf.Tensor) -> list[tf.Tensor]:
     """Those that the values of a tensor are made of, as far as its operation is known."""
     kind, inputs = tensor.op.type, list(tensor.op.inputs)
     if kind in _BOUNDED or kind not in (_MOVING | _MIXING | _OTHERS.keys()):
@@ -137,7 +139,7 @@ def _inputs(tensor: tf.Tensor) -> list[tf.Tensor]:
     return inputs if kind in _OTHERS else inputs[:1]
 
 
-def _bounded(tensor: tf.Tensor, inputs: list[Span]) -> Span:
+def _bound_output(tensor: tf.Tensor, inputs: list[Span]) -> Span:
     kind = tensor.op.type
     if kind == "Const":
         value = np.asarray(tf.get_static_value(tensor))
@@ -173,56 +175,56 @@ def _is_weight(tensor: tf.Tensor) -> bool:
     return tensor.op.type in ("ReadVariableOp", "VariableV2")
 
 
-def _add(a: Bounds, b: Bounds) -> Bounds:
+def _add_bounds(a: Bounds, b: Bounds) -> Bounds:
     return a[0] + b[0], a[1] + b[1]
 
 
-def _subtract(a: Bounds, b: Bounds) -> Bounds:
+def _subtract_bounds(a: Bounds, b: Bounds) -> Bounds:
     return a[0] - b[1], a[1] - b[0]
 
 
-def _multiply(first: Bounds, second: Bounds) -> Bounds:
+def _multiply_bounds(first: Bounds, second: Bounds) -> Bounds:
     products = [0.0 if 0.0 in (a, b) else a * b for a in first for b in second]
     return min(products), max(products)
 
 
-def _divide(a: Bounds, b: Bounds) -> Bounds:
+def _divide_bounds(a: Bounds, b: Bounds) -> Bounds:
     if b[0] <= 0 <= b[1]:
         return -math.inf, math.inf
-    return _multiply(a, (1 / b[1], 1 / b[0]))
+    return _multiply_bounds(a, (1 / b[1], 1 / b[0]))
 
 
-def _hull(*spans: Bounds) -> Bounds:
+def _hull_of(*spans: Bounds) -> Bounds:
     return min(low for low, _ in spans), max(high for _, high in spans)
 
 
-def _least(a: Bounds, b: Bounds) -> Bounds:
+def _min_bounds(a: Bounds, b: Bounds) -> Bounds:
     return min(a[0], b[0]), min(a[1], b[1])
 
 
-def _most(a: Bounds, b: Bounds) -> Bounds:
+def _max_bounds(a: Bounds, b: Bounds) -> Bounds:
     return max(a[0], b[0]), max(a[1], b[1])
 
 
-def _clip(bounds: Bounds, low: Bounds, high: Bounds) -> Bounds:
-    return _most(_least(bounds, high), low)
+def _clip_bounds(bounds: Bounds, low: Bounds, high: Bounds) -> Bounds:
+    return _max_bounds(_min_bounds(bounds, high), low)
 
 
-def _square(bounds: Bounds) -> Bounds:
-    _, high = _multiply(bounds, bounds)
+def _square_bounds(bounds: Bounds) -> Bounds:
+    _, high = _multiply_bounds(bounds, bounds)
     return (
         0.0 if bounds[0] <= 0 <= bounds[1] else min(bounds[0] ** 2, bounds[1] ** 2)
     ), high
 
 
-def _absolute(bounds: Bounds) -> Bounds:
+def _absolute_bounds(bounds: Bounds) -> Bounds:
     high = max(abs(bounds[0]), abs(bounds[1]))
     return (
         0.0 if bounds[0] <= 0 <= bounds[1] else min(abs(bounds[0]), abs(bounds[1]))
     ), high
 
 
-def _exponential(bounds: Bounds) -> Bounds:
+def _exponential_bounds(bounds: Bounds) -> Bounds:
     low, high = np.exp(np.clip(bounds, -700.0, 700.0))
     return (0.0 if bounds[0] < -700 else float(low)), (
         math.inf if bounds[1] > 700 else float(high)
@@ -230,18 +232,18 @@ def _exponential(bounds: Bounds) -> Bounds:
 
 
 _OTHERS: dict[str, Callable[..., Bounds]] = {
-    **dict.fromkeys(("AddV2", "Add"), _add),
-    **dict.fromkeys(("ConcatV2", "Pack", "Select", "SelectV2"), _hull),
-    "Sub": _subtract,
-    "Mul": _multiply,
-    "RealDiv": _divide,
-    "Minimum": _least,
-    "Maximum": _most,
-    "ClipByValue": _clip,
+    **dict.fromkeys(("AddV2", "Add"), _add_bounds),
+    **dict.fromkeys(("ConcatV2", "Pack", "Select", "SelectV2"), _hull_of),
+    "Sub": _subtract_bounds,
+    "Mul": _multiply_bounds,
+    "RealDiv": _divide_bounds,
+    "Minimum": _min_bounds,
+    "Maximum": _max_bounds,
+    "ClipByValue": _clip_bounds,
     "Neg": lambda one: (-one[1], -one[0]),
-    "Square": _square,
-    "Abs": _absolute,
-    "Exp": _exponential,
+    "Square": _square_bounds,
+    "Abs": _absolute_bounds,
+    "Exp": _exponential_bounds,
     "Relu": lambda one: (max(one[0], 0.0), max(one[1], 0.0)),
     "Relu6": lambda one: (min(max(one[0], 0.0), 6.0), min(max(one[1], 0.0), 6.0)),
 }

@@ -16,7 +16,7 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
     What a stage tells of itself (see `measured`) is called `clip/<name>/...`, a second stage of one name `<name>_2`.
     `clip_rate` is 1 where any stage `clipped`.
     """
-    names = _numbered([name for name, _ in stages])
+    names = _number_names([name for name, _ in stages])
     transforms = [with_norms(transform) for _, transform in stages]
 
     def init(params):
@@ -31,16 +31,16 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
             scalars |= {
                 f"clip/{name}/{key}": value for key, value in stage_scalars.items()
             }
-        return grads, tuple(next_states), scalars | _rate(clipped)
+        return grads, tuple(next_states), scalars | _clip_rate(clipped)
 
     return Transform(init, update)
 
 
-def _rate(clipped: list[Tensor]) -> dict[str, Tensor]:
+def _clip_rate(clipped: list[Tensor]) -> dict[str, Tensor]:
     return {"clip_rate": tf.reduce_max(tf.stack(clipped))} if clipped else {}
 
 
-def _numbered(names: list[str]) -> list[str]:
+def _number_names(names: list[str]) -> list[str]:
     numbered = []
     for index, name in enumerate(names):
         times = names[: index + 1].count(name)
@@ -84,7 +84,7 @@ def with_norms(transform: Transform) -> Transform:
     def update(grads, state, params):
         changed, state, scalars = transform.update(grads, state, params)
         # The norm after one stage is that before the next; both are computed once, for the graph optimizer merges them.
-        norms = _compared(
+        norms = _norm_scalars(
             global_norm(square_sums(grads)), global_norm(square_sums(changed))
         )
         return (
@@ -99,7 +99,7 @@ def with_norms(transform: Transform) -> Transform:
     return Transform(transform.init, update)
 
 
-def _compared(norm_before: Tensor, norm_after: Tensor) -> dict[str, Tensor]:
+def _norm_scalars(norm_before: Tensor, norm_after: Tensor) -> dict[str, Tensor]:
     ratio = tf.where(
         (norm_before == 0) & (norm_after == 0), 1.0, norm_after / norm_before
     )

@@ -90,7 +90,7 @@ def wait_for_workers(cluster: Cluster) -> None:
     start = time.monotonic()
     notified = False
     try:
-        server = _listen(own_port, backlog=2 * len(cluster.addresses))
+        server = _open_server(own_port, backlog=2 * len(cluster.addresses))
     except OSError as error:
         raise ValueError(
             f"TF_CONFIG: this worker cannot listen at {own_address} ({error.strerror})"
@@ -129,7 +129,7 @@ def _is_reachable(address: str) -> bool:
     return True
 
 
-def _listen(port: int, backlog: int) -> socket.socket:
+def _open_server(port: int, backlog: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         return socket.create_server(
             ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog

@@ -60,7 +60,7 @@ def _read_array(
     with archive.open(f"{name}.npy") as member:
         version = np.lib.format.read_magic(member)
         stored_shape, fortran_order, stored_type = _HEADERS[version](member)
-        if not _fits(stored_shape, shape) or stored_type != dtype:
+        if not _has_shape(stored_shape, shape) or stored_type != dtype:
             sizes = ["any" if size is None else size for size in shape]
             raise Unreadable(
                 path,
@@ -76,7 +76,7 @@ def _read_array(
     return np.frombuffer(content, stored_type).reshape(stored_shape, order=order)
 
 
-def _fits(stored: Sequence[int], expected: Sequence[int | None]) -> bool:
+def _has_shape(stored: Sequence[int], expected: Sequence[int | None]) -> bool:
     if len(stored) != len(expected):
         return False
     pairs = zip(expected, stored, strict=True)

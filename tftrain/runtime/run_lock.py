@@ -47,7 +47,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be written to.
     """
     path = folder / LOCK
-    descriptor = _acquire(path)
+    descriptor = _acquire_lock(path)
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
@@ -72,7 +72,7 @@ def lock_owner(folder: Path) -> str | None:
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def _acquire_lock(path: Path) -> int:
     """Return the descriptor of the lock's file, opened and locked."""
     owner = ""
     for attempt in range(_TRIES):

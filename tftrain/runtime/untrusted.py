@@ -62,19 +62,19 @@ def check_path(path: str | os.PathLike) -> Path:
 
 def is_file(path: str | os.PathLike) -> bool:
     """Return whether there is something other than a folder at a path; raises Unreadable where that is not known."""
-    mode = _mode(path)
+    mode = _mode_of(path)
     return mode is not None and not stat.S_ISDIR(mode)
 
 
 def is_folder(path: str | os.PathLike) -> bool:
     """Return whether a path leads to a folder; raises Unreadable where that is not known, as of a loop of links."""
-    mode = _mode(path)
+    mode = _mode_of(path)
     return mode is not None and stat.S_ISDIR(mode)
 
 
 def exists(path: str | os.PathLike) -> bool:
     """Return whether a path leads to anything; raises Unreadable where that is not known."""
-    return _mode(path) is not None
+    return _mode_of(path) is not None
 
 
 def list_folder(folder: str | os.PathLike, root: Path | None = None) -> list[str]:
@@ -126,7 +126,7 @@ def open_file(path: str | os.PathLike, root: Path | None = None) -> BinaryIO:
     try:
         descriptor = os.open(path, _OPEN | (_NOFOLLOW if root else 0))
     except OSError as error:
-        raise Unreadable(path, f"cannot be read: {_reason(error, path)}") from None
+        raise Unreadable(path, f"cannot be read: {_reason_of(error, path)}") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -142,7 +142,7 @@ def read_bytes(
 ) -> bytes:
     """Return all of a file; raises Unreadable, also where it has more than `limit` bytes."""
     with open_file(path, root) as file:
-        content = _read(file, path, limit + 1)
+        content = _read_from(file, path, limit + 1)
     if len(content) > limit:
         raise Unreadable(
             path, f"has more than {limit} bytes, the most that is read of such a file"
@@ -163,7 +163,7 @@ def read_lines(
     """Yield the lines of a file, each with its end; raises Unreadable where one has more than `limit` bytes."""
     with open_file(path, root) as file:
         number = 0
-        while line := _read(file, path, limit + 1, file.readline):
+        while line := _read_from(file, path, limit + 1, file.readline):
             number += 1
             if len(line) > limit:
                 raise Unreadable(
@@ -191,7 +191,7 @@ def read_json(path: str | os.PathLike, root: Path | None = None) -> Any:
     return parse_json(read_bytes(path, root), path)
 
 
-def _read(
+def _read_from(
     file: io.BufferedIOBase, path: str | os.PathLike, size: int, method: Any = None
 ) -> bytes:
     try:
@@ -200,17 +200,17 @@ def _read(
         raise Unreadable(path, f"cannot be read: {error.strerror}") from None
 
 
-def _mode(path: str | os.PathLike) -> int | None:
+def _mode_of(path: str | os.PathLike) -> int | None:
     """The kind of what a path leads to; None where there is nothing."""
     try:
         return os.stat(check_path(path)).st_mode
     except _ABSENT:
         return None
     except OSError as error:
-        raise Unreadable(path, f"cannot be read: {_reason(error, path)}") from None
+        raise Unreadable(path, f"cannot be read: {_reason_of(error, path)}") from None
 
 
-def _reason(error: OSError, path: str | os.PathLike) -> str:
+def _reason_of(error: OSError, path: str | os.PathLike) -> str:
     if isinstance(error, FileNotFoundError) and os.path.islink(path):
         return f"it is a link to {os.readlink(path)}, which is not there"
     return error.strerror or str(error)

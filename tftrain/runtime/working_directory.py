@@ -40,7 +40,9 @@ class GuardedFinder:
     ) -> ModuleSpec | None:
         """Return the spec of a module; None where there is none, or another package asks for it."""
         spec = self._finder.find_spec(name, target)
-        return spec if spec is not None and self._may_import(_importer()) else None
+        return (
+            spec if spec is not None and self._may_import(_importing_frame()) else None
+        )
 
     def invalidate_caches(self) -> None:
         """Have the folder read again."""
@@ -52,7 +54,7 @@ class GuardedFinder:
         name = importer.f_globals.get("__name__", "")
         if name.partition(".")[0] == "tftrain":
             return name == READER
-        return self._is_own(_file(importer))
+        return self._is_own(_file_of(importer))
 
     def _is_own(self, file: str) -> bool:
         """Whether a file was found in the folder, and not by another entry of sys.path, such as a .venv within it.
@@ -144,16 +146,16 @@ def _plain_finder(entry: str) -> Any:
     raise ImportError(f"{entry} is no folder")
 
 
-def _importer() -> FrameType | None:
+def _importing_frame() -> FrameType | None:
     """The frame that an import statement or a call of importlib stands in; that of who made code of no file."""
     frame = sys._getframe(1)
     while frame is not None and (
-        frame.f_globals.get("__name__") in _MACHINERY or _file(frame).startswith("<")
+        frame.f_globals.get("__name__") in _MACHINERY or _file_of(frame).startswith("<")
     ):
         frame = frame.f_back
     return frame
 
 
-def _file(frame: FrameType) -> str:
+def _file_of(frame: FrameType) -> str:
     """The file that a frame's code is from, such as `<string>` where it is from none."""
     return frame.f_globals.get("__file__") or frame.f_code.co_filename

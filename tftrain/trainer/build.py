@@ -105,38 +105,40 @@ def build_run(config: Config) -> RunContext:
                 config.place("training.strategy"), "training.strategy", message
             )
         ) from None
-    data = _seeded(config)
+    data = _open_data(config)
     with reset_layer_names(), strategy_scope(strategy):
-        return _assemble(config, data, strategy)
+        return _build_parts(config, data, strategy)
 
 
 def open_objective(config: Config) -> tuple[Data, KerasObjective]:
     """The data, and the model with its loss, without what trains them; raises InputError or UserCodeError."""
-    data = _seeded(config)
+    data = _open_data(config)
     with reset_layer_names():
-        objective, _, data = _objective(config, data)
+        objective, _, data = _build_objective(config, data)
         return data, objective
 
 
-def _seeded(config: Config) -> Data:
+def _open_data(config: Config) -> Data:
     keras.utils.set_random_seed(config.training.seed)
-    data = _data(config)
+    data = _read_data(config)
     tell_whole_numbers(config, data)
-    data = _fitting(config, data)
+    data = _fit_data(config, data)
     keras.utils.set_random_seed(
         config.training.seed
     )  # data that is prepared once draws numbers only then
     return data
 
 
-def _fitting(config: Config, data: Data) -> Data:
+def _fit_data(config: Config, data: Data) -> Data:
     """The data as the loss and the gradient method take it."""
     return split_into_windows(config, labelled(config, data))
 
 
-def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, Data]:
+def _build_objective(
+    config: Config, data: Data
+) -> tuple[KerasObjective, tf.Tensor, Data]:
     """With the outputs for the sample, and the data as the model takes it; what the config freezes is frozen."""
-    model, outputs, data = _model(config, data)
+    model, outputs, data = _build_model(config, data)
     loss, to_metrics, rank = open_loss(config, data, model, outputs)
     freeze(config.optimizer, model.trainable_variables, names_of(model))
     freeze_layers(model)
@@ -151,8 +153,8 @@ def _objective(config: Config, data: Data) -> tuple[KerasObjective, tf.Tensor, D
     return KerasObjective(model, loss, to_metrics, **options), outputs, data
 
 
-def _assemble(config: Config, data: Data, strategy: Any) -> RunContext:
-    objective, outputs, data = _objective(config, data)
+def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
+    objective, outputs, data = _build_objective(config, data)
     model = objective.model
 
     def new_metrics() -> list:
@@ -215,7 +217,7 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
     return training.steps or training.epochs * steps_per_epoch
 
 
-def _data(config: Config) -> Data:
+def _read_data(config: Config) -> Data:
     part, options = config.data.source, config.data
     with error_context(part, "data"):
         source = part.build(seed=config.training.seed)
@@ -246,10 +248,10 @@ def _data(config: Config) -> Data:
 
 def preprocessing(config: Config) -> tuple[Preprocess, ...]:
     """The steps that a config names, built; raises InputError or UserCodeError."""
-    return tuple(map(_preprocess, config.data.preprocess))
+    return tuple(map(_build_step, config.data.preprocess))
 
 
-def _preprocess(part: Component) -> Preprocess:
+def _build_step(part: Component) -> Preprocess:
     with error_context(part, part.path):
         step = part.build()
         expect(
@@ -261,12 +263,12 @@ def _preprocess(part: Component) -> Preprocess:
     )
 
 
-def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
+def _build_model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
     """The built model, its outputs for the sample, and the data with the types of numbers that it takes."""
     part = config.model
-    outputs = _outputs(config, data)
+    outputs = _output_count(config, data)
     with error_context(part, "model"):
-        model, output, data = _called(config, data, outputs)
+        model, output, data = _call_model(config, data, outputs)
         warn_untracked_variables(model)
         output = tf.nest.map_structure(to_float32, output)
         if not isinstance(output, tf.Tensor):
@@ -285,14 +287,16 @@ def _model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
     return model, output, data
 
 
-def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any, Data]:
+def _call_model(
+    config: Config, data: Data, outputs: int
+) -> tuple[keras.Model, Any, Data]:
     """A model, called with the sample in the first types of numbers that it computes with, and the data in these."""
     failure: Exception | None = None
-    for form in _forms(data):
-        cast_data = data if form is PLAIN else _fitting(config, data.cast_for(form))
+    for form in _number_forms(data):
+        cast_data = data if form is PLAIN else _fit_data(config, data.cast_for(form))
         try:
             with contextlib.nullcontext() if failure is None else reset_layer_names():
-                model, output = _built(config, cast_data, outputs)
+                model, output = _build_and_call(config, cast_data, outputs)
         except InputError:
             raise
         except (
@@ -305,7 +309,7 @@ def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any,
             for name in data.large:
                 tell_rounded(name, f"{config.model.name} computes with float32 alone")
         elif keep_whole(model, cast_data.sample.x, cast_data.large):
-            with _precision(config.training.precision):
+            with _using_precision(config.training.precision):
                 output = model(
                     tf.nest.map_structure(tf.convert_to_tensor, cast_data.sample.x),
                     training=False,
@@ -314,14 +318,16 @@ def _called(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any,
     raise failure
 
 
-def _forms(data: Data) -> tuple[Numbers, ...]:
+def _number_forms(data: Data) -> tuple[Numbers, ...]:
     return (PLAIN, INTEGERS, FLOAT32) if data.has_whole else (PLAIN,)
 
 
-def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
+def _build_and_call(
+    config: Config, data: Data, outputs: int
+) -> tuple[keras.Model, Any]:
     """The model and its outputs for the sample; a subclassed model is built by that call."""
     facts, part = without_time_axis(config, data.facts), config.model
-    with _precision(config.training.precision):
+    with _using_precision(config.training.precision):
         known = {
             "input_shape": facts.input_shape,
             "classes": facts.classes,
@@ -351,7 +357,7 @@ def _built(config: Config, data: Data, outputs: int) -> tuple[keras.Model, Any]:
 
 
 @contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
+def _using_precision(policy: str) -> Iterator[None]:
     """Layers made inside compute in it."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -361,7 +367,7 @@ def _precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(previous)
 
 
-def _outputs(config: Config, data: Data) -> int:
+def _output_count(config: Config, data: Data) -> int:
     """How many values the model should give for each example."""
     try:
         return losses.outputs_needed(config.loss.target, data.facts)

@@ -183,11 +183,16 @@ def build_clipping(
 ) -> Transform:
     """All clips as one transform; `params` are the trained parameters. Raises InputError or UserCodeError."""
     return chain(
-        [(part.name.rpartition(":")[2], _built(part, names, params)) for part in clips]
+        [
+            (part.name.rpartition(":")[2], _build_clip(part, names, params))
+            for part in clips
+        ]
     )
 
 
-def _built(part: Component, names: Names, params: Sequence[tf.Variable]) -> Transform:
+def _build_clip(
+    part: Component, names: Names, params: Sequence[tf.Variable]
+) -> Transform:
     indices = match_parameters(part, f"{part.path}.only", part.option("only"), names)
     with error_context(part, part.path):
         transform = part.build(names=[names.trained[index] for index in indices])
@@ -210,17 +215,17 @@ def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
     if setting is False:
         return RematSpec()
     if method.target in _NO_BACKWARD_PASS:
-        raise _error(
+        raise _remat_error(
             config,
             f"{setting!r} does not go with the method {method.name}, which has no backward pass",
         )
     if carry:
-        raise _error(
+        raise _remat_error(
             config,
             f"{setting!r} does not go with a step for each window, which holds few activations anyway",
         )
     if setting is not True:
-        return RematSpec(_found(config, setting, dict(_inner(model))))
+        return RematSpec(_find_layers(config, setting, dict(_inner_layers(model))))
     segments = find_segments(model)
     if segments is not None:
         return RematSpec(segments=[segments])
@@ -230,9 +235,9 @@ def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
         if layer._layers
     ]
     if not blocks:
-        layer_names = join_names([path for path, _ in _inner(model)])
+        layer_names = join_names([path for path, _ in _inner_layers(model)])
         message = f"true, but {model.name} is no functional model, and has no blocks of layers; expected a pattern that"
-        raise _error(
+        raise _remat_error(
             config, f"{message} is found in names of its layers: {layer_names}"
         )
     return RematSpec(blocks)
@@ -247,16 +252,18 @@ def reporting_nondeterminism(config: Config) -> Iterator[None]:
         raise _error(config, f"{config.gradients.remat!r}, but {error}") from None
 
 
-def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:
+def _find_layers(config: Config, pattern: str, layers: dict[str, Any]) -> list:
     matches = {
         path: layer for path, layer in layers.items() if re.search(pattern, path)
     }
     if not matches:
-        raise _error(
+        raise _remat_error(
             config,
             f"'{pattern}', which is in no layer's name; the names are {join_names(list(layers))}",
         )
-    inner_ids = {id(inner) for layer in matches.values() for _, inner in _inner(layer)}
+    inner_ids = {
+        id(inner) for layer in matches.values() for _, inner in _inner_layers(layer)
+    }
     return list(
         {
             id(layer): layer for layer in matches.values() if id(layer) not in inner_ids
@@ -264,17 +271,17 @@ def _found(config: Config, pattern: str, layers: dict[str, Any]) -> list:
     )
 
 
-def _inner(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+def _inner_layers(layer: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """The layers in a layer by path, but for what is called in a loop, over time steps."""
     if isinstance(layer, (keras.layers.RNN, keras.layers.TimeDistributed)):
         return
     for inner in layer._flatten_layers(include_self=False, recursive=False):
         if not isinstance(inner, keras.layers.InputLayer):
             yield above + inner.name, inner
-        yield from _inner(inner, f"{above}{inner.name}.")
+        yield from _inner_layers(inner, f"{above}{inner.name}.")
 
 
-def _error(config: Config, message: str) -> InputError:
+def _remat_error(config: Config, message: str) -> InputError:
     return InputError(
         format_error(
             config.place(_PATH),
@@ -297,7 +304,7 @@ def split_into_windows(config: Config, data: Data) -> Data:
     window, part = window_of(config.gradients.method), config.gradients.method
     if window is None:
         return data
-    why = _obstacle(data, window)
+    why = _window_obstacle(data, window)
     if why:
         message = f"update: {part.arguments['update']} does not go with the data: {why}"
         raise InputError(format_error(part.place, part.path, message))
@@ -334,7 +341,7 @@ def _of_length(time: int | None, facts: DataSpec) -> DataSpec:
     )
 
 
-def _obstacle(data: Data, window: int) -> str | None:
+def _window_obstacle(data: Data, window: int) -> str | None:
     shape, target = data.facts.input_shape, data.facts.target_shape
     if not isinstance(shape, tuple) or len(shape) < 2:
         return (

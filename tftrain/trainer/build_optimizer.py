@@ -67,14 +67,14 @@ def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Opti
                 f"gave a {type(optimizer).__name__}; expected a keras.optimizers.Optimizer"
             )
         _refuse_what_the_step_does(part, optimizer)
-        shares = _shares(part, names, optimizer)
+        shares = _parameter_options(part, names, optimizer)
         own_rate = _taken_rate(optimizer)
         if isinstance(chosen, Component) and own_rate != 1:
             _refuse_schedule(part, own_rate)
         _expect_own_rates(part, to_build.build, shares)
     return Optimizer(
         optimizer,
-        _rate(chosen) if isinstance(chosen, Component) else as_rate(own_rate),
+        _build_rate(chosen) if isinstance(chosen, Component) else as_rate(own_rate),
         shares,
     )
 
@@ -153,7 +153,7 @@ def _expect_own_rates(
         raise InputError(format_error(part.place, "optimizer.groups", message))
 
 
-def _rate(part: Component) -> Rate:
+def _build_rate(part: Component) -> Rate:
     """The rate of a schedule, in which those of the user's own are tried first, the innermost at the beginning."""
     for path, boundaries in rate_boundaries(
         part, part.path
@@ -168,7 +168,9 @@ def _rate(part: Component) -> Rate:
         return as_rate(part.build())
 
 
-def _shares(part: Component, names: Names, optimizer: Any) -> list[ParamOptions]:
+def _parameter_options(
+    part: Component, names: Names, optimizer: Any
+) -> list[ParamOptions]:
     """What applies to each parameter that is trained; of two groups that match, the later one counts.
 
     Where not all decay alike the step does it, parameter by parameter, and Keras' optimizer no longer.

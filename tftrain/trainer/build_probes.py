@@ -43,7 +43,7 @@ def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[
     taken: dict[str, Component] = {}  # whose names they are
     return [
         *_of_every_run(log),
-        *(_opened(part, names, taken, trial) for part in log.probes),
+        *(_open_probe(part, names, taken, trial) for part in log.probes),
     ]
 
 
@@ -61,7 +61,7 @@ def _of_every_run(log: Log) -> list[Probe]:
     ]
 
 
-def _opened(
+def _open_probe(
     part: Component,
     names: Names,
     taken: dict[str, Component],
@@ -72,9 +72,9 @@ def _opened(
         probe = part.build()
         expect(probe, Probe, "a Probe(measure, read) of tftrain.core.types")
         expect_functions(probe, ("measure", "read"))
-    measure, read = _measuring(probe.measure, indices, part), probe.read
+    measure, read = _measure_parameters(probe.measure, indices, part), probe.read
     if part.target.startswith(BUILTIN_PREFIXES):
-        return Probe(measure, lambda measured: _grouped(read(measured)))
+        return Probe(measure, lambda measured: _group_names(read(measured)))
     with error_context(part, part.path):
         for name in _names_of(checked(read(trial(Probe(measure, read))))):
             if name in taken:
@@ -85,7 +85,7 @@ def _opened(
     return Probe(measure, _disable_on_error(read, part))
 
 
-def _grouped(signals: LogData) -> LogData:
+def _group_names(signals: LogData) -> LogData:
     kinds = (signals.scalars, signals.histograms)
     return LogData(
         *(
@@ -121,13 +121,14 @@ def checked(data: Any) -> LogData:
         raise ValueError(
             f"its read gave '{duplicate}' both as a scalar and as a histogram; expected two names"
         )
-    scalars = {name: _number(name, value) for name, value in data.scalars.items()}
+    scalars = {name: _check_number(name, value) for name, value in data.scalars.items()}
     return LogData(
-        scalars, {name: _table(name, rows) for name, rows in data.histograms.items()}
+        scalars,
+        {name: _check_table(name, rows) for name, rows in data.histograms.items()},
     )
 
 
-def _number(name: str, value: Any) -> float:
+def _check_number(name: str, value: Any) -> float:
     try:
         if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
             raise TypeError
@@ -138,7 +139,7 @@ def _number(name: str, value: Any) -> float:
         ) from None
 
 
-def _table(name: str, rows: Any) -> np.ndarray:
+def _check_table(name: str, rows: Any) -> np.ndarray:
     expected = "[buckets, 3]: left, right, count, all finite"
     try:
         table = np.asarray(rows, np.float32)
@@ -160,7 +161,9 @@ def _table(name: str, rows: Any) -> np.ndarray:
     return table.reshape(-1, 3)
 
 
-def _measuring(measure: Callable, indices: Sequence[int], part: Component) -> Callable:
+def _measure_parameters(
+    measure: Callable, indices: Sequence[int], part: Component
+) -> Callable:
     """Shows a probe the parameters with these indices alone, and takes the blame in its name."""
 
     def call(moment: StepOutputs) -> Any:
@@ -187,7 +190,7 @@ def _disable_on_error(read: Callable, part: Component) -> Callable:
             return LogData()
         try:
             with error_context(part, part.path):
-                return _grouped(checked(read(measured)))
+                return _group_names(checked(read(measured)))
         except (InputError, UserCodeError) as error:
             failed.append(error)
             warnings.warn(f"{error}\nso it is not measured any more", stacklevel=2)

@@ -86,7 +86,7 @@ class RunFinisher:
         if writes:
             reason = None if stopped is None else str(stopped)
             self.write_results(figures, steps, reason, start)
-            self._report(figures, steps, stopped)
+            self._report_results(figures, steps, stopped)
         return self.make_result(figures, stopped)
 
     def choose_weights(self) -> None:
@@ -149,7 +149,9 @@ class RunFinisher:
         say(f"{path} {problem}; it is written again from the checkpoint")
         serialization.save(self._state.model, path)
 
-    def _report(self, figures: Results, steps: int, stopped: Stop | None) -> None:
+    def _report_results(
+        self, figures: Results, steps: int, stopped: Stop | None
+    ) -> None:
         summary = self._skipped.summary(steps)
         if summary and not isinstance(stopped, NotFinite):
             warnings.warn(summary, stacklevel=2)

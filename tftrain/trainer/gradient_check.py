@@ -39,7 +39,7 @@ def check_gradients(
     Everything is in float64, in training mode, with one dropout mask for all passes. Names are cut where the text would
     be wider than `width`. Raises InputError, also for a loss that is not the same in equal passes, or UserCodeError.
     """
-    with _float64():
+    with _using_float64():
         data, objective = open_objective(
             replace(config, training=replace(config.training, precision="float64"))
         )
@@ -70,7 +70,7 @@ def check_gradients(
 
 
 @contextmanager
-def _float64() -> Iterator[None]:
+def _using_float64() -> Iterator[None]:
     """Losses and arrays made inside are in float64; a policy for layers alone would leave losses in float32."""
     previous_floatx, policy = (
         keras.config.floatx(),

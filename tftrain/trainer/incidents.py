@@ -94,7 +94,7 @@ class IncidentRecorder(Callback):
             return
         folder = self._folder / f"{bad_step.step:08d}"
         try:
-            text = self._write(bad_step, folder)
+            text = self._write_folder(bad_step, folder)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             warnings.warn(
@@ -110,7 +110,7 @@ class IncidentRecorder(Callback):
         """Return what to add to the message that ends a run: where the last bad step is described."""
         return f"; see {self._last / TEXT}" if self._last else ""
 
-    def _write(self, bad_step: BadStep, folder: Path) -> str:
+    def _write_folder(self, bad_step: BadStep, folder: Path) -> str:
         draft = draft_path(folder)
         batch = self._read_batch(bad_step.step)
         has_loss_scale = self._state.loss_scale is not None

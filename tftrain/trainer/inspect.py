@@ -28,7 +28,9 @@ def inspect_model(config: Config, trained: Path | None = None) -> str:
     """
     run = build_run(config)
     if trained is not None:
-        _restore(CheckpointManager(trained / run_dir.CHECKPOINTS, run.state), trained)
+        _restore_checkpoint(
+            CheckpointManager(trained / run_dir.CHECKPOINTS, run.state), trained
+        )
     step, feed = int(run.state.step.numpy()), run.data.train
     with error_context(config.data.source, "data"):
         batch = feed.batch(feed.serve(step, 1), tf.constant(0))
@@ -37,7 +39,7 @@ def inspect_model(config: Config, trained: Path | None = None) -> str:
     head = f"step {step + 1}, a batch of {tf.nest.flatten(batch.x)[0].shape[0]}"
     return "\n".join(
         [
-            _model(run.state.model, table),
+            _model_table(run.state.model, table),
             head,
             forward_text(table),
             backward_text(table),
@@ -45,7 +47,7 @@ def inspect_model(config: Config, trained: Path | None = None) -> str:
     )
 
 
-def _restore(checkpoints: CheckpointManager, trained: Path) -> None:
+def _restore_checkpoint(checkpoints: CheckpointManager, trained: Path) -> None:
     try:
         step = checkpoints.restore_latest()
     except ValueError as error:
@@ -54,7 +56,7 @@ def _restore(checkpoints: CheckpointManager, trained: Path) -> None:
         raise InputError(printable(f"cannot look at {trained}: it holds no checkpoint"))
 
 
-def _model(model: object, table: TraceStats) -> str:
+def _model_table(model: object, table: TraceStats) -> str:
     """Each layer where it is first called, with the sizes of its parameters, and at the end all of them together."""
     names, counts, trained = names_by_id(model), {}, {}
     trained_ids = {id(variable) for variable in model.trainable_variables}
@@ -72,7 +74,7 @@ def _model(model: object, table: TraceStats) -> str:
         (
             row.name,
             row.kind,
-            _shape(row.shape),
+            _format_shape(row.shape),
             counts.pop(row.name, 0),
             trained.get(row.name, 0),
         )
@@ -87,5 +89,5 @@ def _model(model: object, table: TraceStats) -> str:
     return model_text([*rows, ("all", "", "", *total)], _COLUMNS)
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(['batch', *map(str, shape[1:])])}]"

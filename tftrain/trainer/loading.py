@@ -65,7 +65,7 @@ def _load_network(
         return _load_checkpoint(
             dataclasses.replace(config, trust=trust), folder, checkpoint
         )
-    saved, substitute = folder / MODEL, _substitute(config, folder)
+    saved, substitute = folder / MODEL, _substitute_checkpoint(config, folder)
     if substitute is None or serialization.is_whole(saved):
         return serialization.load_model(config, folder, custom_objects, trust)
     fault = "is damaged" if saved.exists() else "is not there: the run has not ended"
@@ -79,7 +79,7 @@ def _load_network(
     return model
 
 
-def _substitute(config: Config, folder: Path) -> str | None:
+def _substitute_checkpoint(config: Config, folder: Path) -> str | None:
     """Which checkpoint stands in for `model.keras`; None where there is none."""
     checkpoints = folder / CHECKPOINTS
     if config.checkpoint.restore_best and complete_checkpoints(checkpoints / BEST):

@@ -72,7 +72,7 @@ def make_loggers(
     shows_graph = config.log.graph and start == 0
     board = TensorBoardLogger(
         folder,
-        _notes(config, model),
+        _run_notes(config, model),
         graph() if shows_graph else None,
         start,
         sizes,
@@ -130,7 +130,7 @@ def warn_of_hidden_points(
             )
 
 
-def _notes(config: Config, model: keras.Model) -> list[SummaryValue]:
+def _run_notes(config: Config, model: keras.Model) -> list[SummaryValue]:
     """Return what TensorBoard shows of a run beside its curves."""
     notes = [
         text_note("config", fenced_yaml(to_yaml(config))),

@@ -67,7 +67,7 @@ def keep_whole(model: keras.Model, x: Tree, large: Mapping[str, Whole]) -> bool:
             tell_rounded(name, f"the model's Input '{tensor.name}' is {tensor.dtype}")
             continue
         for input_ in inputs:
-            _retype(input_)
+            _make_int64(input_)
         changed = True
     return changed
 
@@ -142,7 +142,7 @@ def _inputs_within(
     return [] if kind in _COUNTING or is_cast else None
 
 
-def _retype(tensor: Any) -> None:
+def _make_int64(tensor: Any) -> None:
     """Make an Input int64; what is between an Input and an Embedding hands numbers on as they come."""
     tensor._dtype = "int64"  # Keras refuses to set `dtype`; casts of what a model is called with go by this
     operation = tensor._keras_history.operation

@@ -109,7 +109,9 @@ class PlotContextFactory:
             preserve_state(objective.model),
             replication.first_of(objective.model.variables[0].value),
         ):
-            pieces = [_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)]
+            pieces = [
+                _take_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)
+            ]
             probabilities = [
                 objective.probabilities(objective.model(piece, training=False))
                 for piece in pieces
@@ -120,15 +122,15 @@ class PlotContextFactory:
 
     def gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Of the first batch, as the next step would find them: before the transforms, and after."""
-        with self._beside():
-            computed = self._gradients(self._tensors)
+        with self._without_effect():
+            computed = self._gradient_function(self._batch_tensors)
         raw, clipped = (list(map(np.asarray, grads)) for grads in computed)
         return raw, clipped
 
     def loss(self, values: list[np.ndarray]) -> float:
         """Of the first batch, where the parameters have these values."""
-        with self._beside():
-            return float(self._loss([tf.constant(value) for value in values]))
+        with self._without_effect():
+            return float(self._loss_function([tf.constant(value) for value in values]))
 
     def losses(
         self, places: tuple[tuple[int, int], ...], values: np.ndarray
@@ -139,7 +141,7 @@ class PlotContextFactory:
         """
         if places not in self._moving:
             self._moving[places] = self._losses_moving(places)
-        with self._beside(), np.errstate(over="ignore"):
+        with self._without_effect(), np.errstate(over="ignore"):
             return self._moving[places](
                 tf.constant(values, keras.config.floatx())
             ).numpy()
@@ -147,19 +149,19 @@ class PlotContextFactory:
     def passed(self) -> ModelTrace:
         """One pass of the first batch."""
         scale = self.state.loss_scale
-        with self._beside():
-            return self._passing(float(scale.value.numpy()) if scale else 1.0)
+        with self._without_effect():
+            return self._trace_function(float(scale.value.numpy()) if scale else 1.0)
 
     def reaching(self) -> dict[str, np.ndarray]:
         """The gradients of `core.lags.gradients_through_time`, of the first batch."""
-        with self._beside():
+        with self._without_effect():
             return {
                 name: np.asarray(tf.cast(gradient, tf.float32))
-                for name, gradient in self._reaching().items()
+                for name, gradient in self._temporal_function().items()
             }
 
     @contextlib.contextmanager
-    def _beside(self) -> Iterator[None]:
+    def _without_effect(self) -> Iterator[None]:
         """Where the model is called in training mode, on one device, and is as before afterwards."""
         model = self.state.model
         together = [
@@ -176,39 +178,39 @@ class PlotContextFactory:
             yield
 
     @functools.cached_property
-    def _reaching(self) -> Callable[[], dict[str, Tensor]]:
+    def _temporal_function(self) -> Callable[[], dict[str, Tensor]]:
         inputs = {
             name: leaf
-            for name, leaf in named_leaves(self._tensors).items()
+            for name, leaf in named_leaves(self._batch_tensors).items()
             if name[0] == "x"
         }
         inputs = {name: leaf for name, leaf in inputs.items() if leaf.dtype.is_floating}
         return tf.function(
-            lambda: gradients_through_time(self.objective, self._tensors, inputs),
+            lambda: gradients_through_time(self.objective, self._batch_tensors, inputs),
             autograph=False,
         )
 
     @functools.cached_property
-    def _tensors(self) -> Batch:
+    def _batch_tensors(self) -> Batch:
         with tf.init_scope():  # whichever graph asks first, they are for all
             return map_leaves(tf.convert_to_tensor, self.batch)
 
     @functools.cached_property
-    def _passing(self) -> Callable[[float], ModelTrace]:
-        return make_tracer(self.objective, self._tensors)
+    def _trace_function(self) -> Callable[[float], ModelTrace]:
+        return make_tracer(self.objective, self._batch_tensors)
 
     @functools.cached_property
-    def _loss(self) -> Callable[[list[Tensor]], Tensor]:
+    def _loss_function(self) -> Callable[[list[Tensor]], Tensor]:
         def found(values: list[Tensor]) -> Tensor:
             with self.objective.at(values):
-                return self.objective(self._tensors)[0]
+                return self.objective(self._batch_tensors)[0]
 
         return tf.function(found, autograph=False)
 
     def _losses_moving(
         self, places: tuple[tuple[int, int], ...]
     ) -> Callable[[Tensor], Tensor]:
-        objective, batch = self.objective, self._tensors
+        objective, batch = self.objective, self._batch_tensors
 
         def one(values: Tensor) -> Tensor:
             params = [tf.convert_to_tensor(param) for param in objective.params]
@@ -229,7 +231,9 @@ class PlotContextFactory:
         return tf.function(found, autograph=False)
 
     @functools.cached_property
-    def _gradients(self) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
+    def _gradient_function(
+        self,
+    ) -> Callable[[Batch], tuple[list[Tensor], list[Tensor]]]:
         def compute(batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
             params = self.objective.params
             carry = read_values(self.state.carry)
@@ -266,11 +270,11 @@ class RunSnapshot:
 
     @property
     def raw(self) -> list[np.ndarray]:
-        return self._gradients[0]
+        return self._gradient_function[0]
 
     @property
     def clipped(self) -> list[np.ndarray]:
-        return self._gradients[1]
+        return self._gradient_function[1]
 
     @functools.cached_property
     def passes(self) -> ModelTrace:
@@ -285,9 +289,9 @@ class RunSnapshot:
         return self._history()
 
     @functools.cached_property
-    def _gradients(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _gradient_function(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         return self._scenes.gradients()
 
 
-def _rows(x: Any, rows: slice) -> Any:
+def _take_rows(x: Any, rows: slice) -> Any:
     return tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[rows]), x)

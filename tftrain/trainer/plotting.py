@@ -100,7 +100,7 @@ class PlotCallback(Callback):
     def on_plot(self, step: int) -> None:
         """Draw the plots that are due at a step."""
         due = [plot for plot in self._plots if plot.next_step(step - 1) == step]
-        self._draw(step, due)
+        self._draw_plots(step, due)
 
     def on_train_end(self, step: int, reason: Stop | None) -> None:
         """Draw the plots of the end where the run ends early; one that a signal ends will be resumed.
@@ -117,9 +117,9 @@ class PlotCallback(Callback):
                 for plot in self._plots
                 if plot.at_end or plot.next_step(step - 1) == step
             ]
-            self._draw(step, due)
+            self._draw_plots(step, due)
 
-    def _draw(self, step: int, due: Sequence[ScheduledPlot]) -> None:
+    def _draw_plots(self, step: int, due: Sequence[ScheduledPlot]) -> None:
         """Draw plots; one that can no longer be drawn is reported, and the run goes on without it."""
         self._writer.drain()
         if not due:

@@ -77,7 +77,7 @@ class PreparedModel(keras.Model):
             return super().predict(x, *args, **kwargs)
         pieces = [
             tf.nest.map_structure(np.asarray, self.prepare(piece))
-            for piece in _pieces(arrays)
+            for piece in _split_arrays(arrays)
         ]
         prepared = tf.nest.map_structure(
             lambda *leaves: np.concatenate(leaves), *pieces
@@ -118,7 +118,7 @@ class PreparedModel(keras.Model):
 def _as_in_training(x: Tree, specs: Tree) -> Tree:
     """The features with the names, the shapes and the types of floats that the data of the run has."""
     if not isinstance(specs, Mapping):
-        return _feature("x", x, specs)
+        return _check_feature("x", x, specs)
     names = list(x) if isinstance(x, Mapping) else []
     missing = [name for name in specs if name not in names]
     if missing:
@@ -127,11 +127,12 @@ def _as_in_training(x: Tree, specs: Tree) -> Tree:
             f"{what}; expected a dict of {', '.join(specs)}, as the data of the run has them"
         )
     return {
-        name: _feature(f"x['{name}']", x[name], spec) for name, spec in specs.items()
+        name: _check_feature(f"x['{name}']", x[name], spec)
+        for name, spec in specs.items()
     }
 
 
-def _feature(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
+def _check_feature(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
     values = value if tf.is_tensor(value) else tf.convert_to_tensor(np.asarray(value))
     if values.shape.rank is not None:
         if (
@@ -167,7 +168,7 @@ def _arrays_of(x: Any) -> Tree | None:
     )
 
 
-def _pieces(arrays: Tree) -> Iterator[Tree]:
+def _split_arrays(arrays: Tree) -> Iterator[Tree]:
     for start in range(0, len(tf.nest.flatten(arrays)[0]), CHUNK):
         rows = slice(start, start + CHUNK)
         yield tf.nest.map_structure(lambda leaf, rows=rows: leaf[rows], arrays)
@@ -197,7 +198,7 @@ def write_learned(
     if not chain.steps:
         return
     try:
-        content = _learned(chain, example)
+        content = _learned_bytes(chain, example)
     except TypeError as error:
         warnings.warn(
             f"what preprocess ({', '.join(names)}) learned cannot be written, so load_model gives the model alone, "
@@ -222,7 +223,7 @@ def restore_learned(
         )  # every other one is a cast
     except ValueError:
         with suppress(TypeError):  # a state that is no numbers was never written
-            content = _learned(chain, example)
+            content = _learned_bytes(chain, example)
             fault = "is damaged" if file.exists() else "is lost"
             say(f"{file} {fault}; it is written again from the data")
             with atomic_path(file) as aside:
@@ -240,25 +241,29 @@ def read_prepared(
     )
 
 
-def _learned(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
+def _learned_bytes(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
     """The file of what the preprocessing learned; raises TypeError for a state that is no numbers."""
     arrays: list[np.ndarray] = []
-    states = [_described(fitted.state, arrays) for fitted in chain.fitted]
+    states = [_state_as_json(fitted.state, arrays) for fitted in chain.fitted]
     features, target = example
     is_dict = isinstance(features, Mapping)
     described = (
-        {name: _plain(spec) for name, spec in features.items()}
+        {name: _spec_as_json(spec) for name, spec in features.items()}
         if is_dict
-        else _plain(features)
+        else _spec_as_json(features)
     )
-    description = {"states": states, "features": described, "target": _plain(target)}
+    description = {
+        "states": states,
+        "features": described,
+        "target": _spec_as_json(target),
+    }
     held = io.BytesIO()
     numbered = {str(place): array for place, array in enumerate(arrays)}
     np.savez(held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))})
     return held.getvalue()
 
 
-def _plain(spec: tf.TensorSpec) -> list:
+def _spec_as_json(spec: tf.TensorSpec) -> list:
     return [spec.shape.as_list(), spec.dtype.name]
 
 
@@ -267,9 +272,9 @@ def _read_learned(
 ) -> tuple[list[Fitted], tuple]:
     """The fitted preprocessing, and the specs of an example as the data has it; raises ValueError."""
     try:
-        with np.load(_stored(file, folder), allow_pickle=False) as held:
+        with np.load(_checked_content(file, folder), allow_pickle=False) as held:
             description = json.loads(str(held[_DESCRIPTION]))
-            states = [_rebuilt(saved, held) for saved in description["states"]]
+            states = [_state_from_json(saved, held) for saved in description["states"]]
         fitted = _chain_of(steps, states)
         features, target = (
             description["features"],
@@ -289,7 +294,7 @@ def _read_learned(
     return fitted, (specs, target)
 
 
-def _stored(file: Path, folder: Path) -> io.BytesIO:
+def _checked_content(file: Path, folder: Path) -> io.BytesIO:
     """The content of a file whose arrays take no more memory than the file, for they are not compressed."""
     content = io.BytesIO(read_bytes(file, root=folder, limit=MAX_ARRAY_BYTES))
     with zipfile.ZipFile(content) as archive:
@@ -317,14 +322,16 @@ def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:
     return fitted
 
 
-def _described(state: Any, arrays: list[np.ndarray]) -> Any:
+def _state_as_json(state: Any, arrays: list[np.ndarray]) -> Any:
     """A state as JSON, with the arrays in it by their numbers; raises TypeError for what is neither."""
     if isinstance(state, dict) and all(isinstance(key, str) for key in state):
         return {
-            "dict": {key: _described(value, arrays) for key, value in state.items()}
+            "dict": {key: _state_as_json(value, arrays) for key, value in state.items()}
         }
     if type(state) in (list, tuple):
-        return {type(state).__name__: [_described(value, arrays) for value in state]}
+        return {
+            type(state).__name__: [_state_as_json(value, arrays) for value in state]
+        }
     if state is None or type(state) in (bool, int, float, str):
         return {"value": state}
     if (
@@ -336,11 +343,11 @@ def _described(state: Any, arrays: list[np.ndarray]) -> Any:
     return {"array": len(arrays) - 1}
 
 
-def _rebuilt(described: Any, held: Mapping[str, np.ndarray]) -> Any:
+def _state_from_json(described: Any, held: Mapping[str, np.ndarray]) -> Any:
     [(kind, value)] = described.items()
     if kind == "dict":
-        return {key: _rebuilt(item, held) for key, item in value.items()}
+        return {key: _state_from_json(item, held) for key, item in value.items()}
     if kind in ("list", "tuple"):
-        parts = [_rebuilt(item, held) for item in value]
+        parts = [_state_from_json(item, held) for item in value]
         return tuple(parts) if kind == "tuple" else parts
     return held[str(value)] if kind == "array" else value

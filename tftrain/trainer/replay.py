@@ -80,24 +80,24 @@ def replay_step(config: Config, folder: Path) -> Replay:
             read_batch(folder, _batch_spec(run.data.train)),
             read_signals(folder),
         )
-        _restore(run, folder)
+        _restore_state(run, folder)
     except Unreadable as error:
         raise InputError(str(error)) from None
     scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
     table = summarize(passes(run.objective, batch, scale, run.state.carry))
-    numbers_now = _repeated(run, batch)
-    different = _different(recorded, numbers_now)
+    numbers_now = _repeat_step(run, batch)
+    different = _find_differences(recorded, numbers_now)
     lines = [
         *locate_fault(table, map_leaves(np.asarray, batch)).lines,
         "",
-        _verdict(numbers_now, different),
+        _verdict_line(numbers_now, different),
     ]
     return Replay(
         "\n".join([forward_text(table), backward_text(table), *lines]), not different
     )
 
 
-def _restore(run: RunContext, folder: Path) -> None:
+def _restore_state(run: RunContext, folder: Path) -> None:
     try:
         step = CheckpointManager(folder / STATE, run.state).restore_latest()
     except (ValueError, IndexError, tf.errors.OpError) as error:
@@ -109,7 +109,7 @@ def _restore(run: RunContext, folder: Path) -> None:
         )
 
 
-def _repeated(run: RunContext, batch: Batch) -> dict[str, float]:
+def _repeat_step(run: RunContext, batch: Batch) -> dict[str, float]:
     """The numbers of the step."""
     feed = _OneBatch(batch, _batch_spec(run.data.train))
     with strategy_scope(run.strategy):
@@ -132,19 +132,19 @@ class _OneBatch:
 
     def __init__(self, batch: Batch, spec: Batch):
         self._batch = batch
-        self.signature = self._parts(spec)
+        self.signature = self._batch_parts(spec)
         self.examples = int(tf.nest.flatten(batch.x)[0].shape[0])
 
     def run_length(self, step: int) -> int:
         return 1
 
     def serve(self, step: int, count: int) -> Tree:
-        return self._parts(self._batch)
+        return self._batch_parts(self._batch)
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
         return Batch(**handle)
 
-    def _parts(self, batch: Batch) -> dict[str, Tree]:
+    def _batch_parts(self, batch: Batch) -> dict[str, Tree]:
         return {
             name: part for name, part in batch._asdict().items() if part is not None
         }
@@ -167,7 +167,7 @@ def _batch_spec(feed: BatchSource) -> Batch:
     return sample[0]
 
 
-def _different(
+def _find_differences(
     recorded: Mapping[str, float], numbers_now: Mapping[str, float]
 ) -> list[str]:
     """What is not the same float32; numbers that only one of both has are different too."""
@@ -180,24 +180,24 @@ def _different(
         name: (recorded.get(name), numbers_now.get(name)) for name in sorted(names)
     }
     return [
-        f"{printable(name)}: recorded {_shown(a)}, now {_shown(b)}"
+        f"{printable(name)}: recorded {_format_value(a)}, now {_format_value(b)}"
         for name, (a, b) in pairs.items()
-        if _bits(a) != _bits(b)
+        if _float_bits(a) != _float_bits(b)
     ]
 
 
-def _bits(value: float | None) -> bytes | None:
+def _float_bits(value: float | None) -> bytes | None:
     """Of all that is no number there is one kind here."""
     if value is None or value != value:
         return value if value is None else b"NaN"
     return np.float32(value).tobytes()
 
 
-def _shown(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "nothing" if value is None else f"{float(value):.9g}"
 
 
-def _verdict(numbers_now: Mapping[str, float], different: list[str]) -> str:
+def _verdict_line(numbers_now: Mapping[str, float], different: list[str]) -> str:
     head = (
         f"loss {numbers_now['loss']:.9g}, gradient norm {numbers_now['grad_norm']:.9g}"
     )

@@ -214,7 +214,7 @@ def _to_metrics(
         )
     if kind.compares != "own":
         return unchanged
-    compared = _compared(config, data, outputs)
+    compared = _what_is_compared(config, data, outputs)
     if compared.classes is not None:
         return losses.to_probabilities(logits and metrics.are_scores(compared), outputs)
     requested = config.metrics if config.metrics != "auto" else []
@@ -235,7 +235,7 @@ def open_metrics(
     Raises:
         InputError, UserCodeError: one does not fit.
     """
-    compared = _compared(config, data, outputs)
+    compared = _what_is_compared(config, data, outputs)
     if config.metrics == "auto":
         chosen = (
             [Component("metric", "accuracy", metrics.ACCURACY)]
@@ -247,13 +247,15 @@ def open_metrics(
     opened = []
     for part, label in zip(chosen, metric_labels(chosen), strict=True):
         with error_context(part, "metrics"):
-            metric = _metric(part, data, compared, objective, outputs)
+            metric = _open_metric(part, data, compared, objective, outputs)
         metric.name = label  # Keras would number the names of unnamed metrics anew with every object
         opened.append(metric)
     return opened
 
 
-def _compared(config: Config, data: Data, outputs: tf.Tensor) -> metrics.Compared:
+def _what_is_compared(
+    config: Config, data: Data, outputs: tf.Tensor
+) -> metrics.Compared:
     facts, compares = data.facts, loss_kind(config.loss.target).compares
     one_hot = losses.is_one_hot(facts)
     return metrics.Compared(
@@ -267,7 +269,7 @@ def _compared(config: Config, data: Data, outputs: tf.Tensor) -> metrics.Compare
     )
 
 
-def _metric(
+def _open_metric(
     part: Component,
     data: Data,
     compared: metrics.Compared,
@@ -278,7 +280,7 @@ def _metric(
     seen = objective.probabilities(outputs)
     is_own = not part.target.startswith(("keras.", "tftrain."))
     if takes_targets(part.target):
-        metric = keras.metrics.MeanMetricWrapper(_score(part, data, seen))
+        metric = keras.metrics.MeanMetricWrapper(_user_score(part, data, seen))
     else:
         if part.target == metrics.ACCURACY:
             metrics.expect_scores(compared)
@@ -298,7 +300,7 @@ def _metric(
     return metric
 
 
-def _score(part: Component, data: Data, outputs: Any) -> Callable:
+def _user_score(part: Component, data: Data, outputs: Any) -> Callable:
     """A user's function (y_true, y_pred) as a metric calls it; raises TypeError or ValueError where it does not fit."""
     function = functools.partial(part.function(), **part.call_arguments())
     is_number = data.facts.classes is None and data.facts.target_shape in ((), (1,))

@@ -178,11 +178,11 @@ class Watch:
         self._writing.close()
 
     def _run(self) -> None:
-        number = self._next(None)
+        number = self._next_signal(None)
         while number and number not in self.fatal:
-            number = self._next(None)
+            number = self._next_signal(None)
         if number:
-            self._follow(number)
+            self._follow_up(number)
 
     def _follow(self, first: int) -> None:
         """Wait for the second signal, or until the process hangs, and end it."""
@@ -193,7 +193,7 @@ class Watch:
         used = time.process_time()
         is_noticed = False
         while True:
-            number = self._next(TICK_SECONDS)
+            number = self._next_signal(TICK_SECONDS)
             if number == 0:
                 return
             if number in self.fatal:
@@ -205,12 +205,12 @@ class Watch:
                 last_busy = now
             if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
                 is_noticed = True
-                _print(
+                _print_line(
                     f"{signal_message(first)}; the run stops after the call that it is in, "
                     "a second signal ends it at once"
                 )
             if now - last_busy > IDLE_SECONDS or now - start > BUSY_SECONDS:
-                _print(
+                _print_line(
                     f"{signal_message(first)}; the run hangs, perhaps in its data, and is ended without saving"
                 )
                 os._exit(128 + first)
@@ -224,7 +224,7 @@ class Watch:
             return None
 
 
-def _print(line: str) -> None:
+def _print_line(line: str) -> None:
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode())
 
 

@@ -263,12 +263,12 @@ class Trainer:
         """
         start = time.monotonic()
         try:
-            with attributing_errors(self._run.config, self._where):
+            with attributing_errors(self._run.config, self._describe_step):
                 with self._signals.deferred():
                     stopped = self._train_and_save()
                 return self._finisher.finish(stopped, start, writes=self._is_chief)
         except Interrupted as error:
-            raise self._interrupted(error.number, start) from None
+            raise self._make_interrupted(error.number, start) from None
         except WriteError as error:
             last = self._checkpointer.saved
             if last:
@@ -276,7 +276,7 @@ class Trainer:
             else:
                 where = "from the start, for there is no checkpoint"
             raise TrainingError(
-                f"at step {self._step()} {error}; when that is mended, {self._resume_command()} begins {where}"
+                f"at step {self._current_step()} {error}; when that is mended, {self._resume_command()} begins {where}"
             ) from error
 
     def _train_and_save(self) -> Stop | None:
@@ -304,15 +304,15 @@ class Trainer:
             self._signals,
         )
         with closing_callbacks(callbacks, self._timer):
-            stopped = self._train(callbacks)
+            stopped = self._run_loop(callbacks)
         if isinstance(stopped, NotFinite):
             stopped = NotFinite(f"{stopped}{incidents.pointer()}")
             self._checkpointer.ended = str(stopped)
         else:
             self._checkpointer.ended = None
-        if self._checkpointer.saved != self._step():
+        if self._checkpointer.saved != self._current_step():
             with self._timer.phase("checkpoints"):
-                self._checkpointer.save(self._step())
+                self._checkpointer.save(self._current_step())
         if isinstance(stopped, StopRequested):
             raise Interrupted(stopped.number)
         return stopped
@@ -334,7 +334,7 @@ class Trainer:
             run.programs.graph,
         )
 
-    def _train(self, callbacks: list[Callback]) -> Stop | None:
+    def _run_loop(self, callbacks: list[Callback]) -> Stop | None:
         run = self._run
         config = run.config
         steps_per_epoch = run.data.train.steps_per_epoch
@@ -363,10 +363,10 @@ class Trainer:
                 )
         except tf.errors.OpError as error:
             # The operations of a step have no order, so the one that failed may be counted already.
-            where = f"around step {self._step()}"
+            where = f"around step {self._current_step()}"
             raise training_error(error, config, where, self._saved_line()) from error
 
-    def _interrupted(self, number: int, start: float) -> Interrupted:
+    def _make_interrupted(self, number: int, start: float) -> Interrupted:
         """Return what to raise after a signal, and write results that say so."""
         steps = self._checkpointer.saved
         if self._is_chief:
@@ -376,10 +376,10 @@ class Trainer:
             f"at step {steps} of {self._run.total_steps}; saved, so that it can go on with {self._resume_command()}",
         )
 
-    def _where(self) -> str:
-        return f"around step {self._step()} ({self._saved_line()})"
+    def _describe_step(self) -> str:
+        return f"around step {self._current_step()} ({self._saved_line()})"
 
-    def _step(self) -> int:
+    def _current_step(self) -> int:
         return int(self._run.state.step.numpy())
 
     def _saved_line(self) -> str:

@@ -69,7 +69,7 @@ def try_rate(value: Any) -> None:
     """One step's rate of what a user's part built: a Rate, a function of the step, or a number."""
     if isinstance(value, Rate):
         expect_functions(value, ("init", "update"))
-        state = _tensors(value.init())
+        state = _to_tensors(value.init())
         result = value.update(state, tf.constant(0, tf.int64), tf.constant(1.0))
         rate, next_state = _of_length(result, "(rate, state)")
         _expect_number(rate, "as the rate ")
@@ -119,7 +119,7 @@ def try_transform(transform: Any, params: Sequence[tf.Variable]) -> None:
     """One update of gradients that are zero."""
     expect(transform, Transform, "a Transform(init, update) of tftrain.core.types")
     expect_functions(transform, ("init", "update"))
-    state = _tensors(transform.init(params))
+    state = _to_tensors(transform.init(params))
     result = transform.update(
         [tf.zeros(param.shape) for param in params], state, params
     )
@@ -187,7 +187,7 @@ def try_probe(
             tuple(names),
             activations,
         )
-        return packing.packed(_measured(probe.measure(moment)))
+        return packing.packed(_check_measured(probe.measure(moment)))
 
     with (
         preserve_state(objective.model),
@@ -198,7 +198,7 @@ def try_probe(
         return packing.each(*(part.numpy()[None] for part in traced()))[0]
 
 
-def _measured(measured: Any) -> Tree:
+def _check_measured(measured: Any) -> Tree:
     for leaf in tf.nest.flatten(measured):
         if (
             not tf.is_tensor(leaf)
@@ -242,7 +242,7 @@ def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
         )
         if not all(map(math.isfinite, losses)) or highest - lowest <= rounding:
             return None
-        why = _drawing(objective.model, once)
+        why = _describe_drawing(objective.model, once)
     shortest = [f"{first:.4g}" for first in (lowest, highest)]
     first, second = (
         shortest if shortest[0] != shortest[1] else (repr(lowest), repr(highest))
@@ -251,7 +251,7 @@ def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
     return f"the loss of a batch is {first} in one pass and {second} in an equal one{why}; expected {expected}"
 
 
-def _drawing(model: Any, evaluate: Callable[[], Any]) -> str:
+def _describe_drawing(model: Any, evaluate: Callable[[], Any]) -> str:
     """Which operation draws numbers, and within which layer: the words behind a colon, or none where it is not seen."""
     messages = []
 
@@ -378,7 +378,7 @@ def _as_tensors(sample: Batch) -> Batch:
     )
 
 
-def _tensors(state: Tree) -> Tree:
+def _to_tensors(state: Tree) -> Tree:
     for leaf in tf.nest.flatten(state):
         if not _is_numeric(leaf):
             raise TypeError(

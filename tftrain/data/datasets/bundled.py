@@ -17,26 +17,26 @@ def digits(flat: bool = False):
 
     With `flat` an image is a row of 64 values (E. Alpaydin and C. Kaynak, 1998).
     """
-    x, y = _table("digits.csv.gz", header_lines=0)
+    x, y = _read_table("digits.csv.gz", header_lines=0)
     return (x if flat else x.reshape(-1, 8, 8, 1)), y
 
 
 def iris():
     """Iris flowers: 150 records of 4 lengths in cm, in three classes (R. A. Fisher, 1936)."""
-    return _table("iris.csv")
+    return _read_table("iris.csv")
 
 
 def wine():
     """Wines: 178 records of 13 chemical measurements, in three classes (M. Forina et al., 1988)."""
-    return _table("wine_data.csv")
+    return _read_table("wine_data.csv")
 
 
 def breast_cancer():
     """Breast tumors: 569 records of 30 cell measurements, malignant (0) or benign (1) (W. Wolberg et al., 1993)."""
-    return _table("breast_cancer.csv")
+    return _read_table("breast_cancer.csv")
 
 
-def _table(file: str, header_lines: int = 1):
+def _read_table(file: str, header_lines: int = 1):
     """The columns of one of scikit-learn's files, float32; the last has the labels."""
     path = (
         Path(importlib.util.find_spec("sklearn").origin).parent

@@ -39,7 +39,7 @@ def sine(
     rng = np.random.default_rng(seed)
     phase = rng.uniform(0, 2 * np.pi, (examples, 1))
     values = np.sin(2 * np.pi * np.arange(length + 1) / period + phase)
-    return _windows(values + rng.normal(0, noise, values.shape), targets)
+    return _as_inputs_and_targets(values + rng.normal(0, noise, values.shape), targets)
 
 
 def series(
@@ -65,7 +65,7 @@ def series(
         values = values + amplitude * np.sin(2 * np.pi * time / period + phase)
     changes = rng.random(values.shape) < CHANGE
     stormy = (rng.integers(0, 2, (examples, 1)) + np.cumsum(changes, 1)) % 2
-    return _windows(
+    return _as_inputs_and_targets(
         values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy], targets
     )
 
@@ -82,7 +82,9 @@ def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: 
     )
 
 
-def _windows(values: np.ndarray, targets: str) -> tuple[np.ndarray, np.ndarray]:
+def _as_inputs_and_targets(
+    values: np.ndarray, targets: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Values `[examples, length + 1]` as x and y."""
     values = values.astype(np.float32)[:, :, np.newaxis]
     return values[:, :-1], values[:, 1:] if targets == "each" else values[:, -1]

@@ -29,7 +29,7 @@ def blobs(
     y = np.arange(examples) % 2
     angle = rng.uniform(0, 2 * np.pi, examples)
     ring = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
-    return _noisy(np.where(y[:, np.newaxis] == 1, 0, ring), spread, rng), y
+    return _add_noise(np.where(y[:, np.newaxis] == 1, 0, ring), spread, rng), y
 
 
 def xor_blobs(
@@ -41,7 +41,7 @@ def xor_blobs(
     """
     corner = np.arange(examples) % 4
     centers = np.stack([corner // 2, corner % 2], 1)
-    return _noisy(centers, spread, np.random.default_rng(seed)), centers[
+    return _add_noise(centers, spread, np.random.default_rng(seed)), centers[
         :, 0
     ] ^ centers[:, 1]
 
@@ -63,7 +63,7 @@ def moons(
         (np.cos(angle), np.sin(angle)),
         (1 - np.cos(angle), 0.5 - np.sin(angle)),
     )
-    return _noisy(np.where(y == 0, upper, lower).T, noise, rng), y
+    return _add_noise(np.where(y == 0, upper, lower).T, noise, rng), y
 
 
 def spirals(
@@ -81,10 +81,10 @@ def spirals(
     y = np.arange(examples) % 2
     radius = rng.uniform(0, 1, examples)
     angle = 2 * np.pi * turns * radius + np.pi * y
-    return _noisy((radius * [np.cos(angle), np.sin(angle)]).T, noise, rng), y
+    return _add_noise((radius * [np.cos(angle), np.sin(angle)]).T, noise, rng), y
 
 
-def _noisy(
+def _add_noise(
     points: np.ndarray, deviation: float, rng: np.random.Generator
 ) -> np.ndarray:
     return (points + rng.normal(0, deviation, points.shape)).astype(np.float32)

@@ -49,28 +49,30 @@ def tfds(
     The examples are its supervised pairs, or the features named by `inputs` (a list makes a dict) and `target`.
     `builder` is the module, or `module:Class`, that holds a builder of your own. Raises DataError.
     """
-    maker = _maker(dataset, data_dir, builder)
+    maker = _make_builder(dataset, data_dir, builder)
     if not maker.is_prepared():
-        _prepare(maker, dataset, data_dir, download, is_own=builder is not None)
-    columns = _columns(maker.info, inputs, target)
+        _prepare_data(maker, dataset, data_dir, download, is_own=builder is not None)
+    columns = _choose_columns(maker.info, inputs, target)
     specs = {"train": train, "validation": validation, "test": test}
-    splits = {name: _split(maker, spec) for name, spec in specs.items() if spec}
+    splits = {name: _split_of(maker, spec) for name, spec in specs.items() if spec}
     try:
-        return {name: _read(maker, spec, columns) for name, spec in splits.items()}
+        return {
+            name: _read_split(maker, spec, columns) for name, spec in splits.items()
+        }
     except tf.errors.OpError as error:
         raise DataError(
             f"data set '{dataset}' is damaged in {maker.data_path}: {error.message}"
         ) from error
 
 
-def _maker(dataset: str, data_dir: str | None, code: str | None) -> Any:
+def _make_builder(dataset: str, data_dir: str | None, code: str | None) -> Any:
     parsed = NAME.fullmatch(dataset)
     if not parsed:
         raise DataError(
             f"'{dataset}' is no name of a data set; expected `name`, `name/config` or `name/config:1.0.0`"
         )
     if code:
-        _register(code)
+        _import_builder(code)
     try:
         return library.builder(dataset, data_dir=data_dir)
     except library.core.DatasetNotFoundError:
@@ -88,7 +90,7 @@ def _maker(dataset: str, data_dir: str | None, code: str | None) -> Any:
         raise DataError(f"data set '{dataset}': {_one_line(error)}") from error
 
 
-def _register(code: str) -> None:
+def _import_builder(code: str) -> None:
     """Import the user's module; tensorflow-datasets registers the builders it defines."""
     module, _, name = code.partition(":")
     try:
@@ -103,7 +105,7 @@ def _register(code: str) -> None:
         )
 
 
-def _prepare(
+def _prepare_data(
     maker: Any, dataset: str, data_dir: str | None, download: bool, is_own: bool
 ) -> None:
     path = maker.data_path
@@ -148,7 +150,9 @@ def _is_network_there() -> bool:
     return answered.is_set()
 
 
-def _columns(info: Any, inputs: str | list[str] | None, target: str | None) -> tuple:
+def _choose_columns(
+    info: Any, inputs: str | list[str] | None, target: str | None
+) -> tuple:
     """The features of x (a name or a list) and of y, and that of the weight if there is one."""
     names = (
         sorted(info.features.keys())
@@ -176,7 +180,7 @@ def _columns(info: Any, inputs: str | list[str] | None, target: str | None) -> t
     return inputs, target
 
 
-def _split(maker: Any, spec: str | list[str]) -> str:
+def _split_of(maker: Any, spec: str | list[str]) -> str:
     spec = spec if isinstance(spec, str) else "+".join(spec)
     try:
         maker.info.splits[spec]
@@ -188,7 +192,7 @@ def _split(maker: Any, spec: str | list[str]) -> str:
     return spec
 
 
-def _read(maker: Any, spec: str, columns: tuple) -> Any:
+def _read_split(maker: Any, spec: str, columns: tuple) -> Any:
     def pick(example: dict) -> tuple:
         return tuple(
             example[c] if isinstance(c, str) else {name: example[name] for name in c}

@@ -24,15 +24,17 @@ def activation_stats() -> Probe:
             (name, activation.function)
             for name, activation in moment.activations.items()
         ]
-        return _measured(list(moment.activations.values()))
+        return _measure_layers(list(moment.activations.values()))
 
     return Probe(
         measure,
-        lambda measured: LogData(_scalars(layers, measured)) if layers else LogData(),
+        lambda measured: (
+            LogData(_make_scalars(layers, measured)) if layers else LogData()
+        ),
     )
 
 
-def _measured(activations: list[Activation]) -> dict[str, Tensor]:
+def _measure_layers(activations: list[Activation]) -> dict[str, Tensor]:
     """`means` and `variances`, [layers], and `saturated` shares, [bounded layers].
 
     Of all units of ReLUs, one layer after the other, `active` shares; `units` is how many there are in each of them.
@@ -49,7 +51,7 @@ def _measured(activations: list[Activation]) -> dict[str, Tensor]:
     }
     kinds = [activation.function for activation in activations]
     numbers_by_name["saturated"] = [
-        _beyond(value, *SATURATION_RANGE[kind])
+        _share_beyond(value, *SATURATION_RANGE[kind])
         for kind, value in zip(kinds, values, strict=True)
         if kind in SATURATION_RANGE
     ]
@@ -57,7 +59,7 @@ def _measured(activations: list[Activation]) -> dict[str, Tensor]:
         name: tf.stack(numbers) for name, numbers in numbers_by_name.items() if numbers
     }
     active = [
-        _active(value)
+        _active_share(value)
         for kind, value in zip(kinds, values, strict=True)
         if kind in DEAD_AT_ZERO
     ]
@@ -69,18 +71,18 @@ def _measured(activations: list[Activation]) -> dict[str, Tensor]:
     }
 
 
-def _beyond(values: Tensor, low: float, high: float) -> Tensor:
+def _share_beyond(values: Tensor, low: float, high: float) -> Tensor:
     return tf.reduce_mean(tf.cast((values < low) | (values > high), tf.float32))
 
 
-def _active(values: Tensor) -> Tensor:
+def _active_share(values: Tensor) -> Tensor:
     """The share of values that are not 0, [units]: 0 for dead ones, however the mean is rounded."""
     return tf.reduce_mean(
         tf.cast(values != 0, tf.float32), axis=list(range(values.shape.rank - 1))
     )
 
 
-def _scalars(layers: list[tuple[str, str]], measured: dict) -> dict[str, float]:
+def _make_scalars(layers: list[tuple[str, str]], measured: dict) -> dict[str, float]:
     """The signals of all layers; those that only some have are in the order of these."""
     names, having = [name for name, _ in layers], {}
     having["zero_activations"] = having["dead_units"] = [

@@ -37,10 +37,12 @@ def half_octaves(table: Tensor) -> dict[str, Tensor]:
     For each power of 2 there is a bucket from 1 to 1.5 times it, and one from there to 2 times it.
     """
     if is_small(table):
-        return {"counts": _counts(_shifted(tf.abs(table)), _HALF_OCTAVES)}
+        return {"counts": _count_bins(_half_octave_index(tf.abs(table)), _HALF_OCTAVES)}
     # The sign is one more bit of the buckets, for to take it off is one more pass.
     counts = chunked_fold(
-        lambda counts, values: counts + _counts(_shifted(values), 2 * _HALF_OCTAVES),
+        lambda counts, values: (
+            counts + _count_bins(_half_octave_index(values), 2 * _HALF_OCTAVES)
+        ),
         tf.zeros([2 * _HALF_OCTAVES], tf.int32),
         tf.reshape(table, [-1]),
         _PIECE,
@@ -79,7 +81,7 @@ def percentiles_of(counts: np.ndarray, percents: Sequence[float]) -> list[float]
 def log10_rows(measured: dict) -> list[np.ndarray]:
     """Of each tensor [buckets, 3]: log10 of left and right edge, and the count, without empty buckets at both ends."""
     counts = measured["counts"][:, _FIRST_NORMAL:_FIRST_INFINITE]
-    return _rows(
+    return _make_rows(
         np.broadcast_to(_LOG10_EDGES, (len(counts), len(_LOG10_EDGES))), counts
     )
 
@@ -87,17 +89,20 @@ def log10_rows(measured: dict) -> list[np.ndarray]:
 def equal_buckets(table: Tensor) -> dict[str, Tensor]:
     """Counts of the finite values in 64 buckets between `low` and `high`: [tensors, elements] to [tensors, 64]."""
     if is_small(table):
-        low, high = _wider((np.inf, -np.inf), table)
-        return {"counts": _equal(low, high)(0, table), "low": low, "high": high}
+        low, high = _widen_ends((np.inf, -np.inf), table)
+        return {"counts": _equal_buckets(low, high)(0, table), "low": low, "high": high}
     values = tf.reshape(table, [-1])
     low, high = chunked_fold(
-        _wider,
+        _widen_ends,
         (tf.constant(np.inf, tf.float32), tf.constant(-np.inf, tf.float32)),
         values,
         _WIDE_PIECE,
     )
     counts = chunked_fold(
-        _equal(low, high), tf.zeros([_EQUAL_BUCKETS], tf.int32), values, _WIDE_PIECE
+        _equal_buckets(low, high),
+        tf.zeros([_EQUAL_BUCKETS], tf.int32),
+        values,
+        _WIDE_PIECE,
     )
     return {"counts": counts[None], "low": low[None], "high": high[None]}
 
@@ -121,10 +126,12 @@ def value_rows(measured: dict) -> list[np.ndarray]:
         np.where(np.isfinite(low), end, 0) for end in (low - margin, high + margin)
     )
     steps = np.arange(_EQUAL_BUCKETS + 1)
-    return _rows(low[:, None] + (high - low)[:, None] / _EQUAL_BUCKETS * steps, counts)
+    return _make_rows(
+        low[:, None] + (high - low)[:, None] / _EQUAL_BUCKETS * steps, counts
+    )
 
 
-def _rows(edges: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+def _make_rows(edges: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
     filled = counts > 0
     first, last = (
         filled.argmax(axis=1),
@@ -143,7 +150,7 @@ def _rows(edges: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
     return tables
 
 
-def _shifted(values: Tensor) -> Tensor:
+def _half_octave_index(values: Tensor) -> Tensor:
     # As uint32, because of int32 the sign bit would be copied by the shift.
     bits = tf.bitwise.right_shift(
         tf.bitcast(values, tf.uint32), tf.constant(_DROPPED_BITS, tf.uint32)
@@ -151,7 +158,7 @@ def _shifted(values: Tensor) -> Tensor:
     return tf.bitcast(bits, tf.int32)
 
 
-def _wider(ends: tuple[Tensor, Tensor], values: Tensor) -> tuple[Tensor, Tensor]:
+def _widen_ends(ends: tuple[Tensor, Tensor], values: Tensor) -> tuple[Tensor, Tensor]:
     finite = tf.math.is_finite(values)
     low, high = tf.where(finite, values, np.inf), tf.where(finite, values, -np.inf)
     return tf.minimum(ends[0], tf.reduce_min(low, axis=-1)), tf.maximum(
@@ -159,7 +166,7 @@ def _wider(ends: tuple[Tensor, Tensor], values: Tensor) -> tuple[Tensor, Tensor]
     )
 
 
-def _equal(low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def _equal_buckets(low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """What adds the counts of values, [..., elements], to counts so far, [..., 64]."""
     start = tf.cast(low, tf.float64)[
         ..., None
@@ -174,14 +181,14 @@ def _equal(low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
             tf.minimum(buckets, _EQUAL_BUCKETS - 1),
             _EQUAL_BUCKETS,
         )
-        return counts + _counts(
+        return counts + _count_bins(
             buckets, _EQUAL_BUCKETS
         )  # which leaves out the one behind the last
 
     return count
 
 
-def _counts(bins: Tensor, size: int) -> Tensor:
+def _count_bins(bins: Tensor, size: int) -> Tensor:
     # Not tf.math.bincount, which needs the largest bin first and does not compile under XLA.
     return tf.raw_ops.DenseBincount(
         input=bins, size=size, weights=tf.constant([], tf.int32)

@@ -43,10 +43,10 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
             return LogData({"zero_grad_fraction": 0.0, "nonfinite_grads": 0.0})
         counts = measured["counts"]
         absent = sizes - counts.sum(axis=1)
-        signals = _scalars(
+        signals = _make_scalars(
             names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts)
         )
-        signals = signals.merged(LogData(_percentiles(counts)))
+        signals = signals.merged(LogData(_magnitude_percentiles(counts)))
         return (
             signals.merged(shown("gradients", names, log10_rows(measured)))
             if log10_histograms
@@ -56,13 +56,13 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
     return Probe(measure, read)
 
 
-def _percentiles(counts: np.ndarray) -> dict[str, float]:
+def _magnitude_percentiles(counts: np.ndarray) -> dict[str, float]:
     return dict(
         zip(PERCENTILES, percentiles_of(counts, [*PERCENTILES.values()]), strict=False)
     )
 
 
-def _scalars(
+def _make_scalars(
     names: list[str], sizes: np.ndarray, zeros: np.ndarray, nonfinite: np.ndarray
 ) -> LogData:
     shares = zip(names, (zeros / np.maximum(sizes, 1)).tolist(), strict=True)

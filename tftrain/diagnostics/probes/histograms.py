@@ -74,19 +74,19 @@ def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
     )
 
 
-def _gradients(moment: StepOutputs) -> dict[str, Tensor]:
+def _select_gradients(moment: StepOutputs) -> dict[str, Tensor]:
     return dict(zip(moment.names, map(stored_values, moment.raw), strict=True))
 
 
-def _weights(moment: StepOutputs) -> dict[str, Tensor]:
+def _select_weights(moment: StepOutputs) -> dict[str, Tensor]:
     return dict(zip(moment.names, moment.params, strict=True))
 
 
-def _updates(moment: StepOutputs) -> dict[str, Tensor]:
+def _select_updates(moment: StepOutputs) -> dict[str, Tensor]:
     return dict(zip(moment.names, moment.updates, strict=True))
 
 
-def _activations(moment: StepOutputs) -> dict[str, Tensor]:
+def _select_activations(moment: StepOutputs) -> dict[str, Tensor]:
     return {
         name: tf.where(values == 0, values.dtype.as_numpy_dtype("nan"), values)
         if function in DEAD_AT_ZERO
@@ -96,8 +96,8 @@ def _activations(moment: StepOutputs) -> dict[str, Tensor]:
 
 
 _LOOKS: dict[str, Callable[[StepOutputs], dict[str, Tensor]]] = {
-    "gradients": _gradients,
-    "weights": _weights,
-    "updates": _updates,
-    "activations": _activations,
+    "gradients": _select_gradients,
+    "weights": _select_weights,
+    "updates": _select_updates,
+    "activations": _select_activations,
 }

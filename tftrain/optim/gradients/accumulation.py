@@ -37,23 +37,23 @@ def accumulated(method: GradientMethod, pieces: int) -> GradientMethod:
         )  # one size for all in the loop, as XLA needs it
         first = examples - later_pieces * size
 
-        def piece(start: Tensor, size: Tensor) -> tuple[Tensor, list, Tree]:
+        def run_piece(start: Tensor, size: Tensor) -> tuple[Tensor, list, Tree]:
             rows = start + tf.range(size)
             part, mass = (
-                Batch(*(_rows(part, rows) for part in batch)),
+                Batch(*(_take_rows(part, rows) for part in batch)),
                 tf.reduce_sum(tf.gather(masses, rows)),
             )
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
             share = Share(tf.math.divide_no_nan(mass, total_mass), size / examples)
             loss, grads, outputs, next_carry = method(
-                Portion(objective, share), part, _rows(carry, rows)
+                Portion(objective, share), part, _take_rows(carry, rows)
             )
             return loss, grads, (outputs, next_carry)
 
         # The first piece stands outside the loop: it tells which gradients are sparse and what the outputs look like.
-        first_piece = piece(tf.constant(0), first)
+        first_piece = run_piece(tf.constant(0), first)
         loss, grads, results = _over_the_rest(
-            lambda index: piece(first + index * size, size),
+            lambda index: run_piece(first + index * size, size),
             later_pieces,
             size,
             first_piece,
@@ -87,7 +87,10 @@ def _over_the_rest(
         for leaf in flat
     ]
     rows = [
-        (_gathered(count, grads[index].values), _gathered(count, grads[index].indices))
+        (
+            _make_array(count, grads[index].values),
+            _make_array(count, grads[index].indices),
+        )
         for index in sparse
     ]
 
@@ -123,26 +126,26 @@ def _over_the_rest(
         )
         total[place] = concat_sparse([grads[place], later])
     all_shown = [
-        _behind(leaf, later[:count])
+        _append_pieces(leaf, later[:count])
         for leaf, later in zip(flat, collected, strict=True)
     ]
     return loss, total, packed_like(outputs, all_shown)
 
 
-def _gathered(count: Tensor, first: Tensor) -> tf.TensorArray:
+def _make_array(count: Tensor, first: Tensor) -> tf.TensorArray:
     return tf.TensorArray(
         first.dtype, count, infer_shape=False, element_shape=[None, *first.shape[1:]]
     )
 
 
-def _behind(first: Tensor, later: Tensor) -> Tensor:
+def _append_pieces(first: Tensor, later: Tensor) -> Tensor:
     """[rows, ...] of the first piece, and behind it [pieces, rows, ...] of the others, as one batch."""
     inner = tf.shape(first)[1:]
     joint = tf.concat([first, tf.reshape(later, tf.concat([[-1], inner], 0))], 0)
     return tf.ensure_shape(joint, [None, *first.shape[1:]])
 
 
-def _rows(tree: Tree, rows: Tensor) -> Tree:
+def _take_rows(tree: Tree, rows: Tensor) -> Tree:
     return tf.nest.map_structure(
         lambda leaf: None if leaf is None else tf.gather(leaf, rows), tree
     )

@@ -55,7 +55,7 @@ def rtrl(
     """
     layer = _only_one(recurrent_layers(model))
     shapes = [tuple(variable.shape) for variable in layer.trainable_variables]
-    states, sizes = sum(layer.state_size), [_size(shape) for shape in shapes]
+    states, sizes = sum(layer.state_size), [_element_count(shape) for shape in shapes]
     needed = rows * states * sum(sizes) * 4
     if needed > memory_limit_mib * _MIB:
         figure = f"{rows} examples x {states} states x {sum(sizes)} parameters x 4 bytes = {needed / _MIB:,.0f} MiB"
@@ -63,7 +63,7 @@ def rtrl(
             f"the sensitivities of {layer.name} take {figure}, more than "
             f"memory_limit_mib: {memory_limit_mib}; expected a smaller layer or batch, or truncated_bptt"
         )
-    evaluate = _evaluation(
+    evaluate = _make_method(
         layer, model, names or [variable.path for variable in model.trainable_variables]
     )
     if update == "sequence":
@@ -96,11 +96,11 @@ def _only_one(layers: Sequence[Any]) -> Any:
     return layer
 
 
-def _size(shape: tuple[int, ...]) -> int:
+def _element_count(shape: tuple[int, ...]) -> int:
     return int(tf.TensorShape(shape).num_elements())
 
 
-def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
+def _make_method(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
     variable_ids = [id(variable) for variable in layer.trainable_variables]
     places = [
         variable_ids.index(id(item)) if id(item) in variable_ids else None
@@ -111,7 +111,9 @@ def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
         params, seen = objective.params, []
         with (
             tf.GradientTape(persistent=True) as tape,
-            patched_attribute([layer], lambda item: _forward(item, tape, seen), LOOP),
+            patched_attribute(
+                [layer], lambda item: _recording_loop(item, tape, seen), LOOP
+            ),
         ):
             loss, outputs, next_carry = objective(batch, carry)
         (recorded,) = seen
@@ -126,7 +128,7 @@ def _evaluation(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
                 tf.where(starts, tf.zeros_like(item), item)
                 for item in old_sensitivities
             ]
-        recurrent, sensitivities = _sensitivities(
+        recurrent, sensitivities = _propagate_sensitivities(
             layer, recorded, errors, old_sensitivities
         )
         grads = [
@@ -157,14 +159,16 @@ def _expect_none_below(grads: list, names: Sequence[str]) -> None:
         )
 
 
-def _forward(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
+def _recording_loop(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
     """The layer's loop over time, with its outputs as the start of what the tape sees."""
 
     def loop(
         sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
     ) -> tuple:
         if tf.nest.flatten(mask)[0] is not None:
-            raise _plain(ValueError(f"rtrl knows no masks, and {layer.name} gets one"))
+            raise _without_arguments(
+                ValueError(f"rtrl knows no masks, and {layer.name} gets one")
+            )
         if seen:
             raise ValueError(
                 f"{layer.name} is called more than once; rtrl goes through one sequence"
@@ -173,7 +177,7 @@ def _forward(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
             begun = tf.concat(tf.nest.flatten(initial_state), -1)
             inputs = tf.transpose(sequences, [1, 0, 2])
             states = tf.scan(
-                lambda state, x: _next(layer, x, state),
+                lambda state, x: _next_state(layer, x, state),
                 inputs,
                 begun,
                 parallel_iterations=1,
@@ -192,19 +196,19 @@ def _forward(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
     return loop
 
 
-def _plain(error: ValueError) -> ValueError:
+def _without_arguments(error: ValueError) -> ValueError:
     """One to which Keras does not add the arguments of the layer's call, which it does to all that it has not yet."""
     error._keras_call_info_injected = True
     return error
 
 
-def _next(layer: Any, x: Tensor, state: Tensor) -> Tensor:
+def _next_state(layer: Any, x: Tensor, state: Tensor) -> Tensor:
     """The states [batch, states] after inputs [batch, features]."""
     _, states = layer.cell(x, tf.split(state, layer.state_size, -1))
     return tf.concat(tf.nest.flatten(states), -1)
 
 
-def _sensitivities(
+def _propagate_sensitivities(
     layer: Any, seen: _Seen, errors: Tensor, old_sensitivities: list | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The gradients of the layer's parameters, each as a row, and the sensitivities after the last time step.
@@ -212,7 +216,10 @@ def _sensitivities(
     `errors` is the derivative of the loss by what the layer gave, [batch, time, units].
     """
     params = [variable.value for variable in layer.trainable_variables]
-    sizes, dtype = [_size(tuple(param.shape)) for param in params], params[0].dtype
+    sizes, dtype = (
+        [_element_count(tuple(param.shape)) for param in params],
+        params[0].dtype,
+    )
     inputs, errors = (
         tf.transpose(seen.sequences, [1, 0, 2]),
         tf.transpose(tf.cast(errors, dtype), [1, 0, 2]),
@@ -224,7 +231,7 @@ def _sensitivities(
         ]
 
     def body(time: Tensor, sensitivities: list[Tensor], grads: list[Tensor]) -> tuple:
-        jacobian, immediate = _derivatives(
+        jacobian, immediate = _step_derivatives(
             layer, inputs[time], seen.states[time], params
         )
         jacobian, error = tf.cast(jacobian, dtype), errors[time]
@@ -257,7 +264,7 @@ def _sensitivities(
     return grads, sensitivities
 
 
-def _derivatives(
+def _step_derivatives(
     layer: Any, x: Tensor, state: Tensor, params: list
 ) -> tuple[Tensor, list[Tensor]]:
     """Of the next states by the states, [batch, states, states], and by each parameter, [batch, states, size].
@@ -269,7 +276,7 @@ def _derivatives(
         x, state = (part[tf.newaxis] for part in pair)
         with tf.GradientTape() as tape:
             tape.watch(state)
-            next_state = _next(layer, x, state)[0]
+            next_state = _next_state(layer, x, state)[0]
         by_state, *by_params = tape.jacobian(next_state, [state, *params])
         return by_state[:, 0], [
             tf.reshape(jacobian, [jacobian.shape[0], -1]) for jacobian in by_params
