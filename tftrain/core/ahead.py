@@ -20,6 +20,10 @@ def is_mask_known_ahead(objective: Objective, batch: Batch) -> bool:
     It does not where it goes by what the layers compute from their weights, as that of a loss which leaves out what
     the model is sure of, or where it is drawn, as that of a layer which hides other steps in each pass. Nothing is
     computed for this: a pass is traced, and the operations are followed that lead to its mask.
+
+    Args:
+        objective: the model and its loss.
+        batch: a sample.
     """
     with replication.first_of(objective.model.variables[0].value):
         return all(

@@ -243,6 +243,7 @@ def complete_checkpoints(folder: Path) -> list[str]:
 
 
 def step_of(name: str) -> int:
+    """Return the step in a checkpoint's name."""
     return _step_order(name)[0]
 
 
@@ -252,7 +253,12 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def unused_name(folder: Path, step: int) -> str:
-    """A name for a checkpoint of this step that no file has."""
+    """Return a name for a checkpoint of this step that no file has.
+
+    Args:
+        folder: that of the checkpoints.
+        step: that of the state.
+    """
     taken, number = {file["name"] for file in _checkpoint_files(folder)}, 1
     while (name := f"step-{step}" if number == 1 else f"step-{step}-{number}") in taken:
         number += 1
@@ -260,7 +266,12 @@ def unused_name(folder: Path, step: int) -> str:
 
 
 def commit(folder: Path, names: list[str]) -> None:
-    """List these, of which the last is new; when this returns all of it is on the disk."""
+    """List the checkpoints of a folder; when this returns, all of it is on the disk.
+
+    Args:
+        folder: that of the checkpoints.
+        names: the checkpoints, of which the last is new.
+    """
     for ending in FILES:
         sync(folder / (names[-1] + ending))
     sync(folder)
@@ -272,7 +283,12 @@ def commit(folder: Path, names: list[str]) -> None:
 
 
 def delete_others(folder: Path, retained: Collection[str]) -> None:
-    """Delete all other checkpoints, and what a write left behind that was cut off."""
+    """Delete all other checkpoints, and what an interrupted write left behind.
+
+    Args:
+        folder: that of the checkpoints.
+        retained: the names of those that stay.
+    """
     for file in _checkpoint_files(folder):
         if file["unfinished"] or file["name"] not in retained:
             (folder / file[0]).unlink()

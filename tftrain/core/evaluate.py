@@ -18,12 +18,22 @@ def make_eval_fn(
     batch_size: int | None = None,
     max_batches: int | None = None,
 ) -> Callable[[], dict[str, float]]:
-    """A function that gives `loss` and the value of each metric; nothing is trained.
+    """Return a function that evaluates the loss and the metrics over a split; nothing is trained.
 
     The loss is that of all examples in one batch: the mean over what counts in it (`objective.masses`), and penalties
     as a mean over the examples. What is a sum over the examples of a batch is that of `batch_size` of them, as in
     training, or of all where none is given. The metrics belong to the evaluation: they must not be those of a training
     run. A pass ends after `max_batches`, where that is given.
+
+    Args:
+        objective: the model and its loss.
+        metrics: Keras metrics of the evaluation, not those of training.
+        feed: the batches.
+        batch_size: that of training.
+        max_batches: after which a pass ends; None for all.
+
+    Returns:
+        A function without arguments; it returns `loss` and the value of each metric by name.
     """
     size = float(batch_size or feed.examples)
 
@@ -90,11 +100,17 @@ def metric_values(metrics: Sequence[Any]) -> dict[str, float]:
 
 
 def metric_results(metrics: Sequence[Any]) -> list[Any]:
+    """Return the results of Keras metrics, as tensors in a graph."""
     return [metric.result() for metric in metrics]
 
 
 def named_results(names: Sequence[str], results: Sequence[Any]) -> dict[str, float]:
-    """The value of each metric by its name, from their results as numbers or arrays."""
+    """Return the value of each metric by its name.
+
+    Args:
+        names: those of the metrics.
+        results: their results, numbers or arrays.
+    """
     values = {}
     for name, result in zip(names, map(np.asarray, results), strict=True):
         labels = (

@@ -40,9 +40,14 @@ def using_executor(executor: str) -> Iterator[None]:
 
 
 def choose_executor(model: Any, sample: Tree, batch_size: int) -> str:
-    """The executor for a model: a rule, not a race, because kernels differ in their last bits.
+    """Choose TensorFlow's executor for a model: by a rule, not a race, because kernels differ in their last bits.
 
     The serial one knows neither several devices nor accelerators. Calls the model once, on `sample`.
+
+    Args:
+        model: it is called once.
+        sample: a few examples.
+        batch_size: that of training.
     """
     if tf.distribute.has_strategy() or tf.config.list_logical_devices("GPU"):
         return DEFAULT
@@ -90,9 +95,13 @@ def _kernels_of(layer: Any) -> list:
 
 
 def xla_obstacle(function: Any, argument: Tree) -> str | None:
-    """Why XLA cannot compile a tf.function of one argument that was traced once; None where it can.
+    """Return why XLA cannot compile a tf.function of one argument that was traced once; None where it can.
 
     Translates the function for the argument's shapes, which takes about a second, but does not make machine code of it.
+
+    Args:
+        function: a tf.function.
+        argument: what it is called with; its shapes are what counts.
     """
     (traced,) = function._list_all_concrete_functions()
     device = (
@@ -138,7 +147,12 @@ LOOP = "loop"  # the scope of what repeats the step, which is left out
 
 
 def step_graph(graph: Any, scope: str) -> Any:
-    """The GraphDef of what lies in a scope of a graph, named as if the scope were all there is."""
+    """Return the GraphDef of what lies in a scope of a graph, named as if the scope were all there is.
+
+    Args:
+        graph: that of the step.
+        scope: its name.
+    """
     definition = graph.as_graph_def()
     step_nodes = {}
     for node in definition.node:

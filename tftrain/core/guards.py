@@ -48,6 +48,7 @@ class SpikeDetector:
 
     @property
     def variables(self) -> list[tf.Variable]:
+        """The variables of the detector, in the order of a checkpoint."""
         return [self._now, self._past, self._spikes]
 
     def holds(self, norm: Tensor) -> Tensor:
@@ -120,7 +121,12 @@ class SpikeDetector:
         return self._factor is not None and self.limit() <= norm < np.inf
 
     def add_spike(self, step: int, norm: float) -> None:
-        """On the host, take in the norm of a step that was a spike, and was not applied; the first step is 1."""
+        """On the host, take in the norm of a step that was a spike, and was not applied; the first step is 1.
+
+        Args:
+            step: its number; the first step is 1.
+            norm: that of its gradients.
+        """
         limit, peak = self._now.numpy()
         table = self._spikes.numpy()
         table[:_TOLERANCE] = [*table[1:_TOLERANCE], (step, norm)]
@@ -155,12 +161,17 @@ class LossScale:
 
     @property
     def variables(self) -> list[tf.Variable]:
+        """The variables of the scale, in the order of a checkpoint."""
         return [self.value, self.good_steps]
 
     def update(self, loss: Tensor, finite: Tensor) -> None:
-        """Take in the loss of a step, and whether its gradients were finite too.
+        """Update the scale after a step.
 
         A loss that is not finite leaves the scale as it is: no smaller one would have helped.
+
+        Args:
+            loss: that of the step.
+            finite: whether its gradients were finite.
         """
         good = self.good_steps.read_value() + 1
         grown, scale = good >= self._growth_steps, self.value.read_value()

@@ -109,7 +109,13 @@ def _named_activations(calls: list[Call], labels: LayerNames) -> dict[str, Activ
 
 
 def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
-    """What stands last in the layer, or, in models that call functions themselves, alone right behind it."""
+    """Return the activation that is last in a layer, or alone right behind it in models that call functions themselves.
+
+    Args:
+        layer: a Keras layer.
+        output: what it gave.
+        outputs: the names of what all layers gave.
+    """
     ends_in_it = not layer._layers or isinstance(
         layer, keras.layers.RNN
     )  # any other may use it somewhere inside
@@ -174,10 +180,22 @@ class LayerNames:
                 self._walk_layers(child, f"{above}{child.name}.")
 
     def depth(self, layer: Any, previous: int) -> int:
+        """Return how many layers with parameters come up to a layer.
+
+        Args:
+            layer: a layer of the model.
+            previous: the depth of the layer called before it, which counts for a layer without parameters.
+        """
         names = self._own_labels(layer)
         return int(names[-1].partition(".")[0]) if names else previous
 
     def label(self, layer: Any, depth: int) -> str:
+        """Return the name of a layer in tags, such as `000.dense`.
+
+        Args:
+            layer: a layer of the model.
+            depth: that of the layer.
+        """
         names = self._own_labels(layer)
         if len(set(names)) == 1 and not layer._layers:
             return names[0]

@@ -15,14 +15,24 @@ def mask_of(outputs: Tree) -> Tensor | None:
 
 
 def with_mask(outputs: Tensor, mask: Tensor | None) -> Tensor:
-    """The same tensor, with the mask hung on it."""
+    """Attach a mask to a tensor, as Keras does; returns the tensor.
+
+    Args:
+        outputs: what a layer gave.
+        mask: what counts of it, [batch, time, ...]; None for everything.
+    """
     if mask is not None:
         outputs._keras_mask = mask
     return outputs
 
 
 def both(mask: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """The mask of what counts by both of two masks, each of which may be missing."""
+    """Return the mask of what counts by both of two masks.
+
+    Args:
+        mask: the first; None for everything.
+        second: the second; None for everything.
+    """
     if mask is None or second is None:
         return second if mask is None else mask
     return tf.cast(mask, tf.bool) & tf.cast(second, tf.bool)
@@ -35,7 +45,12 @@ def leaves_and_masks(outputs: Tree) -> list[Tensor]:
 
 
 def packed_like(outputs: Tree, flat: Sequence[Tensor]) -> Tree:
-    """The reverse of `leaves_and_masks`: a tree, with masks where `outputs` has some."""
+    """Return a tree from its leaves and masks: the reverse of `leaves_and_masks`.
+
+    Args:
+        outputs: a tree of this structure, some leaves of which have masks.
+        flat: the leaves, then the masks.
+    """
     leaves_before = tf.nest.flatten(outputs)
     leaves, masks = flat[: len(leaves_before)], iter(flat[len(leaves_before) :])
     hung = [

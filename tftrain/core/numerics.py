@@ -110,10 +110,15 @@ def _scaled_sum(value: Tensor, factor: Tensor) -> Tensor:
 
 
 def while_cond(flag: Tensor, action: Callable[..., Any], *values: Any) -> Any:
-    """`action(*values)` where the flag is set, else the values themselves; an action without values gives nothing.
+    """Return `action(*values)` where a flag is set, else the values themselves, in a graph.
 
     A loop of at most one turn and not a tf.cond, which the serial executor hands to another thread and waits for: some
     100 microseconds, as long as a small model's step.
+
+    Args:
+        flag: a scalar tensor.
+        action: called with the values; it returns as many. Without values it returns nothing.
+        *values: tensors.
     """
 
     def turn(_: Tensor, *values: Any) -> tuple:
@@ -157,7 +162,12 @@ def stored_values(grad: Gradient) -> Tensor:
 
 
 def with_values(grad: Gradient, values: Tensor) -> Gradient:
-    """The gradient with other numbers in the same places."""
+    """Return a gradient with other numbers in the same places.
+
+    Args:
+        grad: dense or sparse.
+        values: as many as it stores.
+    """
     if isinstance(grad, tf.IndexedSlices):
         return tf.IndexedSlices(values, grad.indices, grad.dense_shape)
     return values

@@ -24,7 +24,13 @@ from tftrain.core.types import Batch, Carry, LossTerms, Tensor, Tree
 def broadcast_weights(
     weight: Tensor | None, rank: int | None, outputs: Tree
 ) -> Tensor | None:
-    """Weights [batch] for numbers of a rank, [batch, time, ...]; Keras would take them for those of the last axis."""
+    """Return weights of examples as weights of the numbers of a loss, [batch, time, ...].
+
+    Args:
+        weight: [batch]; None where there are none.
+        rank: that of the numbers. Keras would take [batch] for weights of the last axis.
+        outputs: those of the model, for their shape.
+    """
     if weight is None or (rank or 1) < 2:
         return weight
     return tf.broadcast_to(
@@ -33,6 +39,7 @@ def broadcast_weights(
 
 
 def unchanged(outputs: Tree) -> Tree:
+    """Return the outputs as they are."""
     return outputs
 
 
@@ -68,19 +75,27 @@ class KerasObjective:
 
     @property
     def params(self) -> list:
+        """The parameters that are trained."""
         return [variable.value for variable in self.model.trainable_variables]
 
     def at(self, values: list[Tensor]) -> AbstractContextManager:
+        """Give the parameters other values during the block; what a forward pass changes is not kept."""
         variables = self.model.trainable_variables
         return keras.StatelessScope(
             list(zip(variables, values, strict=True)), collect_losses=True
         )
 
     def unrolled(self) -> AbstractContextManager:
+        """Have recurrent layers unrolled in the graph during the block."""
         return unrolled(self.model)
 
     def masses(self, batch: Batch, outputs: Tree = None) -> Tensor:
-        """What each example counts in the loss, [batch]: one, or the sum of its weights, or its unmasked steps."""
+        """Return what each example counts in the loss, [batch]: one, or the sum of its weights, or its unmasked steps.
+
+        Args:
+            batch: the examples.
+            outputs: what the model gives for them, if known; otherwise it may have to be called for masks.
+        """
         mask = self.mask_ahead(batch) if outputs is None else mask_of(outputs)
         counts = []
         if mask is not None:
@@ -103,6 +118,10 @@ class KerasObjective:
 
         That is where a mask comes from inputs and targets alone (`core.ahead`): of the call of the model a graph then
         keeps what its mask is made of, and the loss is given zeros for the outputs.
+
+        Args:
+            batch: the examples.
+            training: whether the model is called in training mode.
         """
         if not self.masks:
             return None
@@ -115,6 +134,13 @@ class KerasObjective:
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
         # Losses and metrics are computed in float32 whatever the layers compute in.
+        """Return the loss and its terms; see `core.types.LossTerms`.
+
+        Args:
+            batch: the examples.
+            carry: the states of recurrent layers before the batch, if it continues sequences.
+            training: whether the model is called in training mode.
+        """
         outputs, carry = self._call_model(batch, carry, training)
         loss, outputs = self._masked_loss(batch, outputs)
         if not self.adds_up:
@@ -149,7 +175,12 @@ class KerasObjective:
         return loss, _hide_masked(outputs, masks)
 
     def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
-        """The weights of the examples, each as often as the loss gives a number of its example."""
+        """Return the weights of the examples, each as often as the loss gives a number for its example.
+
+        Args:
+            batch: the examples.
+            outputs: what the model gives for them.
+        """
         return broadcast_weights(batch.weight, self.loss_rank, outputs)
 
     def _call_model(
@@ -174,7 +205,13 @@ class KerasObjective:
         return total_loss(self.terms(batch, carry, training))
 
     def score(self, metric: Any, batch: Batch, outputs: Tree) -> None:
-        """Update a metric by what counts in the loss, with the weights of the examples if it is `weighted`."""
+        """Update a Keras metric by what counts in the loss, with the weights of the examples if it is `weighted`.
+
+        Args:
+            metric: of the run.
+            batch: the examples.
+            outputs: what `terms` gave for them.
+        """
         weight = (
             self.weights(batch, outputs) if getattr(metric, "weighted", False) else None
         )
@@ -186,7 +223,13 @@ class KerasObjective:
 
 
 def with_mask(loss: Any, y: Tree, outputs: Tree) -> Tree:
-    """The outputs with a mask of what counts in the loss, where the model or the loss hides any of it."""
+    """Return outputs with a mask of what counts in the loss, where the model or the loss hides any of it.
+
+    Args:
+        loss: that of the run.
+        y: the targets.
+        outputs: those of the model.
+    """
     with masks_given(loss) as masks:
         loss(y, outputs)
     return _hide_masked(outputs, masks)

@@ -86,9 +86,13 @@ class TensorPacker:
         ) if texts else tf.constant([], tf.string)
 
     def unpacked(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> Tree:
-        """The tree, each leaf with the leading axis of `numbers`, [many, numbers]; texts are [many, texts].
+        """Return the tree, each leaf with the leading axis of the packed arrays.
 
         A leaf of no fixed shape is an array of arrays.
+
+        Args:
+            numbers: [rows, numbers] int32.
+            texts: [rows, texts], if there are leaves of variable size, which become arrays of arrays.
         """
         leaves = []
         for dtype, packed_dtype, shape, start, stop in self._places:
@@ -113,7 +117,12 @@ class TensorPacker:
         return tf.nest.pack_sequence_as(self._tree, leaves)
 
     def each(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> list[Tree]:
-        """The trees of `unpacked` one by one."""
+        """Return the trees of all rows, one by one.
+
+        Args:
+            numbers: [rows, numbers] int32.
+            texts: [rows, texts], if there are leaves of variable size.
+        """
         trees = self.unpacked(numbers, texts)
         leaves = tf.nest.flatten(trees)
         return [

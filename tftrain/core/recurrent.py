@@ -42,7 +42,12 @@ def recurrent_layers(model: Any) -> list:
 
 
 def first_carry(layers: Sequence[Any], rows: int) -> Carry:
-    """The states before a sequence, for so many of them; behind those of each layer its last output, of zeros."""
+    """Return the states before a sequence, zeros, and for each layer its last output, zeros too.
+
+    Args:
+        layers: the recurrent layers of a model.
+        rows: how many sequences.
+    """
     return Carry([_first_states(layer, rows) for layer in layers])
 
 
@@ -107,12 +112,17 @@ def _unrolled_loop(layer: Any) -> Callable:
 def stateful_calls(
     layers: Sequence[Any], states: Sequence[list], starts: Tensor
 ) -> Iterator[list[list]]:
-    """While it lasts each layer goes on from its states, afresh in the rows that start; the list fills with the next.
+    """Have recurrent layers continue from given states during the block; yields a list that fills with the next states.
 
     The states are those of a Carry, each layer's last output behind them: where a window begins masked, a layer repeats
     it as it does within a sequence.
 
     Raises ValueError where a layer is called more than once, or not at all.
+
+    Args:
+        layers: the recurrent layers of a model.
+        states: those of a Carry.
+        starts: [batch], whether a sequence begins with this window.
     """
     numbers, next_states = (
         {id(layer): number for number, layer in enumerate(layers)},
@@ -159,7 +169,7 @@ def stateful_calls(
 
 @contextmanager
 def truncated_calls(layers: Sequence[Any], window: int) -> Iterator[None]:
-    """While it lasts no gradient goes from one window of time steps to the one before; the values are the same.
+    """Stop the gradient between windows of time steps during the block; the values are the same.
 
     The last window may be shorter, or the first one where a layer gives its last step alone: there the gradient
     reaches back a whole window from the end.
@@ -167,6 +177,10 @@ def truncated_calls(layers: Sequence[Any], window: int) -> Iterator[None]:
     At a masked time step a layer repeats its output of the step before. Such an output is carried from window to window
     as the states are, and cut with them. An example is cut only where it goes on: behind its last step that counts
     there is padding alone, through which the gradient passes.
+
+    Args:
+        layers: the recurrent layers of a model.
+        window: time steps.
     """
     from_end = not all(layer.return_sequences for layer in layers)
     with patched_attribute(
@@ -338,5 +352,10 @@ def _stop_gradients(tensors: Tree, on: Tensor | None) -> Tree:
 
 
 def expand_rank(rows: Tensor, values: Tensor) -> Tensor:
-    """[batch] as [batch, 1, ...], to go with the values."""
+    """Return [batch] as [batch, 1, ...], to go with values of a higher rank.
+
+    Args:
+        rows: [batch].
+        values: [batch, ...].
+    """
     return tf.reshape(rows, [-1] + [1] * (values.shape.rank - 1))

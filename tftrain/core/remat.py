@@ -76,7 +76,12 @@ def _needed_tensors(segment: Segment, known: dict[int, Tensor]) -> dict[int, Ten
 
 
 def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
-    """The function, which calls these layers, with its activations computed again in the backward pass."""
+    """Return a function whose activations are computed again in the backward pass.
+
+    Args:
+        function: it calls the layers.
+        layers: whose variables it uses.
+    """
     variables = list(
         {id(held): held for layer in layers for held in layer.variables}.values()
     )

@@ -36,7 +36,13 @@ class Segments(NamedTuple):
     def run(
         self, segment: Segment, operation_fn: Callable, known: dict[int, Tensor]
     ) -> dict[int, Tensor]:
-        """Call the layers of a segment, as Keras does."""
+        """Call the layers of a segment, as Keras does; returns the tensors that it gives by id.
+
+        Args:
+            segment: some nodes of the model.
+            operation_fn: what Keras calls a layer by.
+            known: the tensors so far by id.
+        """
         known = dict(known)
         for node in segment.nodes:
             args, kwargs = node.arguments.fill_in(known)

@@ -28,6 +28,13 @@ class ScaledObjective:
         self._loss = self._penalties = self._sums = factor
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
+        """Return the terms of the objective, multiplied.
+
+        Args:
+            batch: the examples.
+            carry: the states of recurrent layers before the batch.
+            training: whether the model is called in training mode.
+        """
         terms = self._inner.terms(batch, carry, training)
         return terms._replace(
             loss=_times(terms.loss, self._loss),

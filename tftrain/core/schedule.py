@@ -50,7 +50,12 @@ def thinning(steps: int) -> Trigger:
 
 
 def at_multiples(cadence: Trigger, steps: int) -> Trigger:
-    """At `steps` times what the cadence gives."""
+    """Return a trigger at `steps` times what another one gives.
+
+    Args:
+        cadence: the other trigger.
+        steps: how many.
+    """
     return lambda step: steps * cadence(step // steps)
 
 
@@ -95,6 +100,8 @@ class Schedule:
     cuts: tuple[int, ...] = ()
 
     def due_after(self, step: int) -> NextEvent:
+        """Return what is due next after a step, and when."""
+
         def next_step(cadence: Trigger | None) -> int:
             return (
                 min(cadence(step), self.total_steps)
@@ -128,9 +135,14 @@ class Schedule:
     def call_after(
         self, step: int, max_steps: int, each_point: bool
     ) -> list[tuple[Segment, NextEvent]]:
-        """At most so many steps, up to what the host must see before it goes on, cut at all that is due on the way.
+        """Return the segments of the next call, each with what is due at its end or, for the last, later.
 
         That is a view, a picture, a checkpoint, and with `each_point` every point. The last may be due only later.
+
+        Args:
+            step: the last step taken.
+            max_steps: of the call.
+            each_point: whether the call ends at each point; it always ends at a validation, a plot or a checkpoint.
         """
         stretches, end = [], 0
         max_steps = min([max_steps, *(cut - step for cut in self.cuts if cut > step)])

@@ -24,6 +24,7 @@ class PhaseTimer:
 
     @contextmanager
     def phase(self, kind: str) -> Iterator[None]:
+        """Count the seconds of the block for a kind of work, less those that work within it counts for itself."""
         start = self._clock()
         self._within.append(0.0)
         try:
@@ -34,7 +35,12 @@ class PhaseTimer:
             self._within[-1] += seconds
 
     def timed(self, kind: str, action: Callable[..., None]) -> Callable[..., None]:
-        """The action, timed whenever it is done."""
+        """Return an action whose seconds are counted.
+
+        Args:
+            kind: of work.
+            action: what to do.
+        """
 
         def timed_action(*args: Any, **kwargs: Any) -> None:
             with self.phase(kind):
@@ -43,12 +49,23 @@ class PhaseTimer:
         return timed_action
 
     def split(self, kind: str, target: str, seconds: float) -> None:
-        """Count some of the seconds of one kind for another one."""
+        """Count some of the seconds of one kind of work for another.
+
+        Args:
+            kind: that they were counted for.
+            target: that they belong to.
+            seconds: how many.
+        """
         self._add_seconds(kind, -seconds)
         self._add_seconds(target, seconds)
 
     def count(self, plain: int, measured: int) -> None:
-        """Take in how many steps the seconds of `step` and of `measuring` were for."""
+        """Add how many steps the seconds of `step` and of `measuring` were for.
+
+        Args:
+            plain: steps without probes.
+            measured: steps with probes.
+        """
         self._plain, self._measured = self._plain + plain, self._measured + measured
 
     def seconds_by_phase(self) -> dict[str, float]:

@@ -54,13 +54,32 @@ class BatchSource(Protocol):
     prepared: bool
     in_order: bool
 
-    def evaluating(self, batch_size: int, max_in_order: int) -> BatchSource: ...
+    def evaluating(self, batch_size: int, max_in_order: int) -> BatchSource:
+        """Return a source of the same examples as validation serves them, without augmentation.
 
-    def run_length(self, step: int) -> int: ...
+        Args:
+            batch_size: of the batches.
+            max_in_order: of more examples the order is drawn from the seed.
+        """
 
-    def serve(self, step: int, count: int) -> Tree: ...
+    def run_length(self, step: int) -> int:
+        """Return how many steps one call may have from this step on."""
 
-    def batch(self, handle: Tree, index: Tensor) -> Batch: ...
+    def serve(self, step: int, count: int) -> Tree:
+        """Return a handle for the next steps, on the host.
+
+        Args:
+            step: the steps taken so far.
+            count: how many.
+        """
+
+    def batch(self, handle: Tree, index: Tensor) -> Batch:
+        """Return a batch, in the graph.
+
+        Args:
+            handle: what `serve` gave.
+            index: of the batch within the handle.
+        """
 
 
 class Carry(NamedTuple):
@@ -122,19 +141,45 @@ class Objective(Protocol):
     loss_rank: int | None
     adds_up: bool
 
-    def at(self, values: list[Tensor]) -> AbstractContextManager: ...
+    def at(self, values: list[Tensor]) -> AbstractContextManager:
+        """Give the parameters other values during the block; what a forward pass changes is not kept."""
 
-    def unrolled(self) -> AbstractContextManager: ...
+    def unrolled(self) -> AbstractContextManager:
+        """Have recurrent layers unrolled in the graph during the block."""
 
-    def masses(self, batch: Batch, outputs: Tree = None) -> Tensor: ...
+    def masses(self, batch: Batch, outputs: Tree = None) -> Tensor:
+        """Return what each example counts in the loss, [batch].
 
-    def weights(self, batch: Batch, outputs: Tree) -> Tensor | None: ...
+        Args:
+            batch: the examples.
+            outputs: what `terms` gave for them, which spares another call of the model.
+        """
 
-    def score(self, metric: Any, batch: Batch, outputs: Tree) -> None: ...
+    def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
+        """Return the weight of each number of the loss, [batch] or [batch, time, ...]; None where all count alike.
 
-    def terms(
-        self, batch: Batch, carry: Tree = (), training: bool = True
-    ) -> LossTerms: ...
+        Args:
+            batch: the examples.
+            outputs: what `terms` gave for them.
+        """
+
+    def score(self, metric: Any, batch: Batch, outputs: Tree) -> None:
+        """Update a Keras metric.
+
+        Args:
+            metric: of the run.
+            batch: the examples.
+            outputs: what `terms` gave for them.
+        """
+
+    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
+        """Return the loss and its terms.
+
+        Args:
+            batch: the examples.
+            carry: the states of recurrent layers before the batch, if it continues sequences.
+            training: whether the model is called in training mode.
+        """
 
     def __call__(
         self, batch: Batch, carry: Tree = (), training: bool = True
@@ -208,6 +253,7 @@ class LogData(NamedTuple):
     texts: dict[str, str] = {}
 
     def merged(self, extra: LogData) -> LogData:
+        """Return this data with more; of one name the later counts."""
         return LogData(
             *(
                 own_values | other_values
@@ -245,30 +291,45 @@ class PlotContext(Protocol):
     batch: Batch
 
     @property
-    def params(self) -> list[Any]: ...
+    def params(self) -> list[Any]:
+        """The values of the parameters."""
 
     @property
-    def raw(self) -> list[Any]: ...
+    def raw(self) -> list[Any]:
+        """The gradients of `batch` before the transforms."""
 
     @property
-    def clipped(self) -> list[Any]: ...
+    def clipped(self) -> list[Any]:
+        """The gradients of `batch` after the transforms."""
 
     @property
-    def passes(self) -> Any: ...
+    def passes(self) -> Any:
+        """One forward and one backward pass of `batch`, layer by layer."""
 
     @property
-    def reaching(self) -> dict[str, Any]: ...
+    def reaching(self) -> dict[str, Any]:
+        """The gradients with respect to inputs and states over time, by name."""
 
     @property
-    def history(self) -> dict[str, tuple[Any, Any]]: ...
+    def history(self) -> dict[str, tuple[Any, Any]]:
+        """(steps, values) of each scalar logged so far."""
 
-    def examples(self, max_examples: int) -> Batch: ...
+    def examples(self, max_examples: int) -> Batch:
+        """Return training examples, at most so many."""
 
-    def predict(self, x: Any) -> Any: ...
+    def predict(self, x: Any) -> Any:
+        """Return what the model gives, as probabilities where the targets are classes."""
 
-    def loss(self, values: list[Any]) -> float: ...
+    def loss(self, values: list[Any]) -> float:
+        """Return the loss of `batch` where the parameters have these values."""
 
-    def losses(self, places: tuple[tuple[int, int], ...], values: Any) -> Any: ...
+    def losses(self, places: tuple[tuple[int, int], ...], values: Any) -> Any:
+        """Return the losses of `batch`, [points], where some numbers of the parameters have other values.
+
+        Args:
+            places: the index of the parameter and the place in it, in row-major order, of each number.
+            values: [points, numbers].
+        """
 
 
 Picture = Callable[

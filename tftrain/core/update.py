@@ -30,12 +30,19 @@ def apply_gradients(
     rate: Tensor,
     shares: Sequence[ParamOptions],
 ) -> None:
-    """Change the parameters by one update.
+    """Update the parameters.
 
     Weight decay is decoupled (Loshchilov & Hutter, 2019): it shrinks a parameter by rate * decay, before the update, as
     Keras does. A parameter with a multiple of the rate is trained as by an optimizer of its own with that rate. (To
     scale the change would not do: not every update is proportional to its rate. That of Ftrl is not, and schedule-free
     AdamW averages over its steps.) With a multiple of 0 it is not updated. A variable's constraint comes last.
+
+    Args:
+        optimizer: a Keras optimizer.
+        grads: one for each parameter.
+        variables: the parameters.
+        rate: the learning rate.
+        shares: the multiplier of the rate and the weight decay of each parameter.
     """
     for variable, share in zip(variables, shares, strict=True):
         if share.weight_decay:
@@ -90,6 +97,7 @@ class ParamEMA:
         ]
 
     def advance(self) -> None:
+        """Move the averages towards the parameters, after an update."""
         for average, param in zip(self.variables, self._params, strict=True):
             average.assign_sub(
                 (1 - self._decay) * (average.read_value() - param.read_value())
@@ -110,11 +118,16 @@ Update = Callable[[Tensor, tf.Variable], None]  # of one variable, by its gradie
 def fused_kernels(
     optimizer: Any, rate: Tensor, multiples: Sequence[float] = ()
 ) -> Iterator[None]:
-    """While it lasts, `optimizer.apply` updates by such kernels where there are any; the formulas are the same.
+    """Have `optimizer.apply` update by TensorFlow's fused kernels during the block, where there are any.
 
     (Adam's has 1 - beta_2 in float32: of a usual 0.999 that is off by 5e-5, and the step by half as much.)
     For the optimizers themselves, not for what inherits from them, and not under a tf.distribute strategy.
     `multiples` are those of the rate that the optimizer's variables have, where not all have the rate itself.
+
+    Args:
+        optimizer: a Keras optimizer.
+        rate: the learning rate.
+        multiples: those of the rate, one for each variable; empty where all have the rate itself.
     """
     make, keras_update_step = _UPDATES.get(type(optimizer)), optimizer.update_step
     if (

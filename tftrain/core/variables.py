@@ -113,6 +113,7 @@ def _unique_name(taken: Iterable[str], name: str) -> str:
 
 
 def names_of(model: Any) -> Names:
+    """Return the names of a model's parameters, those that are trained first."""
     by_id, trained = (
         names_by_id(model),
         [id(variable) for variable in model.trainable_variables],
@@ -129,7 +130,13 @@ def parameter_names(model: Any) -> list[str]:
 
 
 def element_name(param: str, shape: Sequence[int], place: int) -> str:
-    """Of a parameter with this name and shape the number at a place in row-major order."""
+    """Return the name of one number of a parameter.
+
+    Args:
+        param: the name of the parameter.
+        shape: its shape.
+        place: of the number, in row-major order.
+    """
     return ".".join(
         [param, *(str(index) for index in np.unravel_index(place, shape))]
         if shape
@@ -140,7 +147,13 @@ def element_name(param: str, shape: Sequence[int], place: int) -> str:
 def parse_element_name(
     name: str, params: Sequence[str], shapes: Sequence[Sequence[int]]
 ) -> tuple[int, int]:
-    """Which parameter a number is of, and its place there; raises ValueError for a name that is none."""
+    """Return which parameter a number is of, and its place there in row-major order.
+
+    Args:
+        name: what `element_name` gives.
+        params: the names of the parameters.
+        shapes: their shapes.
+    """
     for number, (param, shape) in enumerate(zip(params, shapes, strict=True)):
         indices = name.removeprefix(f"{param}.").split(".") if shape else []
         if name != ".".join([param, *indices]) or len(indices) != len(shape):
@@ -173,7 +186,12 @@ def read_values(tree: Tree) -> Tree:
 
 
 def assign_values(tree: Tree, values: Tree) -> None:
-    """Give a tree of variables new values."""
+    """Assign new values to a tree of variables.
+
+    Args:
+        tree: variables.
+        values: of the same structure.
+    """
     tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
 
 

@@ -59,9 +59,16 @@ class ArraySource:
             self.signature["starts"] = tf.TensorSpec([None], tf.int32)
 
     def run_length(self, step: int) -> int:
+        """Return how many steps one call may have from this step on."""
         return max(1, CALL_ROWS // self._order.batch_size)
 
     def serve(self, step: int, count: int) -> Tree:
+        """Return a handle for the next steps.
+
+        Args:
+            step: the steps taken so far.
+            count: how many.
+        """
         handle = {"step": tf.constant(step, tf.int64)}
         if not self._is_whole:
             rows = self._row_numbers(step, step + count)
@@ -73,6 +80,12 @@ class ArraySource:
         return handle
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
+        """Return a batch, in the graph.
+
+        Args:
+            handle: what `serve` gave.
+            index: of the batch within the handle.
+        """
         step = handle["step"] + tf.cast(index, tf.int64)
         if self._is_whole:
             return apply(self._rest, self._arrays, step, self._order.training)

@@ -101,11 +101,18 @@ def build_data(
     regression: bool = False,
     ignored_label: int | None = None,
 ) -> Data:
-    """Check, split and prepare a source; raises DataError for data that cannot be trained on.
+    """Check, split and prepare a source.
 
     `source` is what a data builder returned (see `source.read`); `seed` sets the order and random preprocessing;
     `regression` says that whole numbers which can be no class labels are targets too. What the loss ignores among
     integer targets is no label.
+
+    Args:
+        source: what a data builder returned; see `tftrain.data.source.read_source`.
+        options: how it is divided, prepared and served.
+        seed: of the order and of random preprocessing.
+        regression: whether whole numbers that can be no class labels are targets too.
+        ignored_label: an integer target that is no label, for the loss ignores it.
     """
     groups = None
     if options.groups is not None:

@@ -41,6 +41,7 @@ class Whole(NamedTuple):
     is_rounded: bool
 
     def joined(self, second: Whole) -> Whole:
+        """Return the range of both."""
         return Whole(
             min(self.low, second.low),
             max(self.high, second.high),
@@ -87,7 +88,13 @@ def rounding_of(column: np.ndarray) -> str | None:
 def settings_of(
     batch: Batch, numbers: Numbers, rounded: Sequence[bool]
 ) -> Iterator[Numbers]:
-    """The ways to hand a batch on, the preferred one first; those that come to the same types are given once."""
+    """Return the ways to hand a batch on, the preferred one first; those with equal types are given once.
+
+    Args:
+        batch: a sample.
+        numbers: how whole numbers are handed on.
+        rounded: whether float32 would round each feature.
+    """
     seen = []
     for setting in _FALLBACKS[numbers]:
         x = _cast_features(batch.x, setting, rounded)
@@ -100,7 +107,12 @@ def settings_of(
 
 
 def cast_numbers(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
-    """The `apply` of a step that hands numbers on to preprocessing, with float64 as it is."""
+    """Return the `apply` of a step that hands numbers on to preprocessing, with float64 as it is.
+
+    Args:
+        numbers: how whole numbers are handed on.
+        rounded: whether float32 would round each feature.
+    """
 
     def apply(
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
@@ -111,7 +123,12 @@ def cast_numbers(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
 
 
 def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
-    """The `apply` of a step that hands numbers on to the model: floats are float32, and targets float32 or int64."""
+    """Return the `apply` of a step that hands numbers on to the model: float32, and targets float32 or int64.
+
+    Args:
+        numbers: how whole numbers are handed on.
+        rounded: whether float32 would round each feature.
+    """
 
     def apply(
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool

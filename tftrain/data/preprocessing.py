@@ -139,7 +139,14 @@ def _fitted_with(
 def apply(
     fitted: Iterable[Fitted], batch: Batch, step: Tensor, training: bool
 ) -> Batch:
-    """The batch of training step `step` after the given steps."""
+    """Return a batch after preprocessing.
+
+    Args:
+        fitted: the steps.
+        batch: the examples.
+        step: of training, for random steps.
+        training: whether random steps act.
+    """
     x, y, weight, _ = map_leaves(tf.convert_to_tensor, batch)
     for fitted_step in fitted:
         seed = tf.stack(
@@ -152,7 +159,13 @@ def apply(
 def apply_ahead(
     fitted: list[Fitted], batch: Batch, training: bool
 ) -> tuple[Batch, list[Fitted]]:
-    """Whole arrays after the steps before the first random one, and the steps that are left to do."""
+    """Apply the steps before the first random one to whole arrays; return them, and the steps that are left.
+
+    Args:
+        fitted: the steps.
+        batch: the arrays.
+        training: whether random steps act.
+    """
     remaining = list(fitted)
     with tf.device("CPU:0"):
         while remaining and not (training and remaining[0].step.random):
@@ -167,7 +180,12 @@ def apply_ahead(
 
 
 def tell_rounding(chain: Chain, train: Split) -> None:
-    """Warns of floats that lose their meaning where the model is given them as float32."""
+    """Warn of floats that lose their meaning where the model gets them as float32.
+
+    Args:
+        chain: the preprocessing.
+        train: the training examples.
+    """
     rows = np.unique(np.linspace(0, train.examples - 1, LOOKED_AT).astype(int))
     batch = (
         take(train.data, rows)
@@ -199,7 +217,12 @@ def tell_rounding(chain: Chain, train: Split) -> None:
 
 
 def describe(batch: Batch, classes: int | None) -> DataSpec:
-    """The facts that the shapes of a batch tell."""
+    """Return what the shapes of a batch tell about the data.
+
+    Args:
+        batch: a sample.
+        classes: how many; None where the targets are no classes.
+    """
     shapes = tf.nest.map_structure(lambda leaf: tuple(leaf.shape[1:]), batch.x)
     return DataSpec(shapes, tuple(batch.y.shape[1:]), classes)
 

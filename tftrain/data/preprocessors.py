@@ -93,7 +93,13 @@ def one_hot() -> Preprocess:
 
 
 def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preprocess:
-    """Put each image in the middle of a larger one, filled with `value`."""
+    """Put each image in the middle of a larger one, filled with `value`.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        value: of the border.
+    """
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
         room = [
@@ -106,7 +112,12 @@ def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preproce
 
 
 def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
-    """Cut a window out of each image, at a random place in training and in the middle otherwise."""
+    """Cut a window out of each image, at a random place in training and in the middle otherwise.
+
+    Args:
+        height: pixels.
+        width: pixels.
+    """
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
         count, room = tf.shape(images)[0], tf.shape(images)[1:3] - [height, width]
@@ -132,7 +143,12 @@ def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
 
 
 def flip(horizontal: bool = True, vertical: bool = False) -> Preprocess:
-    """Mirror half of the images in training, chosen at random: left to right, upside down, or each of both."""
+    """Mirror half of the images in training, chosen at random: left to right, upside down, or each of both.
+
+    Args:
+        horizontal: left to right.
+        vertical: upside down.
+    """
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
         if not training:
@@ -152,7 +168,12 @@ def flip(horizontal: bool = True, vertical: bool = False) -> Preprocess:
 
 
 def resize(height: PositiveInt, width: PositiveInt) -> Preprocess:
-    """Scale each image to this size, by bilinear interpolation with antialiasing."""
+    """Scale each image to this size, by bilinear interpolation with antialiasing.
+
+    Args:
+        height: pixels.
+        width: pixels.
+    """
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
         return tf.image.resize(images, [height, width], antialias=True)

@@ -28,6 +28,7 @@ class RecordRange(NamedTuple):
 
     @property
     def examples(self) -> int:
+        """How many examples the range has."""
         return len(self.addresses) - 1
 
 
@@ -47,6 +48,7 @@ class RandomAccessRecords:
 
     @property
     def examples(self) -> int:
+        """How many examples there are."""
         return sum(piece.examples for piece in self.pieces)
 
     def select(self, numbers: np.ndarray) -> RandomAccessRecords:
@@ -90,9 +92,11 @@ class RandomAccessRecords:
 
     def raw(self, chunk: Tensor) -> tf.data.Dataset:
         # Not by tf.unstack: of an operation with several outputs, take() crashes the optimizer of datasets (TF 2.21).
+        """Return the raw examples of a chunk, [4] int64, as a tf.data.Dataset."""
         return self.read(chunk[0], chunk[1], chunk[2], chunk[3])
 
     def decoded(self, raw: tf.data.Dataset) -> tf.data.Dataset:
+        """Return the examples of raw ones."""
         return raw.map(self.decode, num_parallel_calls=THREADS, deterministic=True)
 
 
@@ -116,9 +120,14 @@ def deterministic(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def tfrecords(
     files: Sequence[tuple[str, int, int]], decode: Callable, together: int
 ) -> RandomAccessRecords:
-    """The examples `start` to before `stop` of TFRecord files, given as (path, start, stop).
+    """Return examples of TFRecord files as records that can be read from anywhere.
 
     `decode` makes the tuple of an example from its bytes. Raises DataError for a file that holds less.
+
+    Args:
+        files: (path, start, stop) each: the examples from `start` to before `stop`.
+        decode: makes the tuple of an example from its bytes.
+        together: how many are read at once at most.
     """
     paths = list(dict.fromkeys(path for path, _, _ in files))
     addresses = {path: record_addresses(path) for path in paths}
@@ -164,7 +173,12 @@ def record_addresses(path: str) -> np.ndarray:
 
 
 def spec_of(decode: Callable, raw: tf.TensorSpec) -> Any:
-    """The tf.TensorSpec of what `decode` makes of a raw example."""
+    """Return the tf.TensorSpec of what `decode` makes of a raw example.
+
+    Args:
+        decode: a function of a raw example.
+        raw: its spec.
+    """
     blank = tf.data.Dataset.from_tensors(
         tf.zeros(raw.shape, raw.dtype) if raw.dtype.is_integer else ""
     )

@@ -19,7 +19,12 @@ class BatchOrder(NamedTuple):
     shuffle_buffer: int = 1  # examples a stream is shuffled within
 
     def evaluating(self, batch_size: int, max_in_order: int) -> BatchOrder:
-        """The order in which the same examples are evaluated: each once, in batches of up to `batch_size`."""
+        """Return the order in which the same examples are evaluated: each once.
+
+        Args:
+            batch_size: of the batches.
+            max_in_order: of more examples the order is drawn from the seed.
+        """
         shuffle = self.examples > max_in_order
         size = min(batch_size, self.examples)
         return self._replace(
@@ -28,6 +33,7 @@ class BatchOrder(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
         full_batches, short = divmod(self.examples, self.batch_size)
         return full_batches + (1 if short and not self.drop_remainder else 0)
 
@@ -41,6 +47,7 @@ class BatchOrder(NamedTuple):
         return divmod(step, self.steps_per_epoch)
 
     def epoch_seed(self, epoch: int) -> int:
+        """Return the seed of an epoch's order."""
         return int(
             np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
             >> 1

@@ -33,11 +33,15 @@ EXPECTED = (
 def read_source(
     source: Any, is_divided: bool = False
 ) -> dict[str, Batch | RandomAccessRecords | tf.data.Dataset]:
-    """The splits of a source, `train` first; data that is not split is all `train`.
+    """Return the splits of a source, `train` first; data that is not split is all `train`.
 
     A source is (x, y), (x, y, weight), a finite unbatched tf.data.Dataset of such tuples, an object that gives them by
     their numbers, a dict or a named tuple of `train`, `validation` and `test`, or a pair of tuples: train, test. `x`
     may be a dict of arrays. Where `is_divided`, shares are to be held out of the training examples.
+
+    Args:
+        source: what a data builder returned.
+        is_divided: whether shares are to be held out of the training examples.
     """
     source = by_split(source)
     if not isinstance(source, Mapping):
@@ -263,7 +267,12 @@ def is_indexed(value: Any) -> bool:
 
 
 def from_sequence(name: str, examples: Any) -> RandomAccessRecords:
-    """Examples by number, (x, y) or (x, y, weight) each, read by several threads at a time; raises DataError."""
+    """Return records of an object that gives its examples by number, read by several threads at a time.
+
+    Args:
+        name: of the split.
+        examples: with `len()` and `[number]`, which gives (x, y) or (x, y, weight).
+    """
     if isinstance(examples, keras.utils.PyDataset):
         raise DataError(
             f"{name}: a keras.utils.PyDataset gives batches; single examples are expected"

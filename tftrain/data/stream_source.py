@@ -65,15 +65,27 @@ class StreamSource:
         return self.examples if isinstance(self._source, ReplayReader) else 0
 
     def evaluating(self, batch_size: int, max_in_order: int) -> StreamSource:
-        """The same examples as validation serves them; of more than `max_in_order` the order is drawn from the seed."""
+        """Return a source of the same examples as validation serves them.
+
+        Args:
+            batch_size: of the batches.
+            max_in_order: of more examples the order is drawn from the seed.
+        """
         return StreamSource(
             self._data, self._order.evaluating(batch_size, max_in_order), self._fitted
         )
 
     def run_length(self, step: int) -> int:
+        """Return how many steps one call may have from this step on."""
         return self.steps_per_epoch - step % self.steps_per_epoch
 
     def serve(self, step: int, count: int) -> Tree:
+        """Return a handle for the next steps.
+
+        Args:
+            step: the steps taken so far.
+            count: how many.
+        """
         epoch, place = self._order.place(step)
         if step != self._next_step or place == 0:
             self._begin(self._iterator, *self._pipeline_arguments(epoch, place))
@@ -81,6 +93,12 @@ class StreamSource:
         return self._iterator
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
+        """Return a batch, in the graph.
+
+        Args:
+            handle: what `serve` gave.
+            index: of the batch within the handle.
+        """
         leaves = tf.raw_ops.IteratorGetNext(iterator=handle, **types_of(self._spec))
         return Batch(*(*tf.nest.pack_sequence_as(self._spec, leaves), None)[:3])
 
@@ -153,9 +171,22 @@ class ReplayReader:
         self._data, self._order = data, order
 
     def arguments(self, epoch: int, skipped: int) -> tuple:
+        """Return what `examples` takes to begin at an example of an epoch.
+
+        Args:
+            epoch: its number.
+            skipped: how many examples come before it.
+        """
         return (*_seed_halves(self._order.epoch_seed(epoch)), skipped)
 
     def examples(self, low: Tensor, high: Tensor, skipped: Tensor) -> tf.data.Dataset:
+        """Return the examples of an epoch, in the graph.
+
+        Args:
+            low: half of the epoch's seed.
+            high: the other half.
+            skipped: how many examples are left out.
+        """
         order, data = self._order, self._data
         return (
             _shuffle(data, order.shuffle_buffer, low, high) if order.shuffle else data
@@ -182,6 +213,12 @@ class SeekableReader:
         self._in_group = max(1, order.shuffle_buffer // size) if order.shuffle else 1
 
     def arguments(self, epoch: int, skipped: int) -> tuple:
+        """Return what `examples` takes to begin at an example of an epoch.
+
+        Args:
+            epoch: its number.
+            skipped: how many examples come before it.
+        """
         chunks, seed = self._chunks, self._order.epoch_seed(epoch)
         if self._order.shuffle:
             chunks = np.random.default_rng(seed).permutation(chunks)
@@ -196,6 +233,15 @@ class SeekableReader:
     def examples(
         self, low: Tensor, high: Tensor, skipped: Tensor, chunks: Tensor
     ) -> tf.data.Dataset:
+        """Return the examples of an epoch, in the graph.
+
+        Args:
+            low: half of the epoch's seed.
+            high: the other half.
+            skipped: how many examples are left out.
+            chunks: what is read, [chunks, 4].
+        """
+
         def read(group: Tensor) -> tf.data.Dataset:
             raw = tf.data.Dataset.from_tensor_slices(group).flat_map(self._data.raw)
             if not self._order.shuffle:

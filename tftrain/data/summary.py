@@ -53,10 +53,17 @@ def validate_split(
     regression: bool = False,
     ignored: int | None = None,
 ) -> DataSummary:
-    """Look through a split; raises DataError for no examples, NaN, Inf or what can be no label.
+    """Look through a split, and summarize it.
 
     `columns` are the names of those of x, where they have any; `regression` says that integers that are no labels are
     targets too; `ignored` is a target that is no label.
+
+    Args:
+        name: of the split.
+        data: its examples.
+        columns: the names of the columns of x, where they have any.
+        regression: whether integers that are no labels are targets too.
+        ignored: a target that is no label.
     """
     if isinstance(data, Batch):
         summary = _survey_arrays(name, data, columns, ignored)
@@ -74,7 +81,12 @@ def validate_split(
 
 
 def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | None:
-    """The first NaN or Inf of arrays, and how many there are; None where there is none."""
+    """Return the first NaN or Inf of arrays, and how many there are; None where there is none.
+
+    Args:
+        batch: the arrays.
+        columns: the names of the columns of x, where they have any.
+    """
     bad = {
         part: np.argwhere(_not_finite(leaf))
         for part, leaf in named_leaves(batch).items()
@@ -90,7 +102,12 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
 
 
 def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -> int:
-    """The first record with this label, counted from 0."""
+    """Return the first record with a label, counted from 0.
+
+    Args:
+        data: the examples of a split.
+        label: a class.
+    """
     if isinstance(data, Batch):
         return int(np.argmax(data.y.reshape(len(data.y)) == label))
     targets = (

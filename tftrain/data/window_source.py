@@ -25,14 +25,26 @@ class WindowSource:
         }
 
     def evaluating(self, batch_size: int, max_in_order: int) -> BatchSource:
-        """Whole sequences, as validation serves them."""
+        """Return a source of whole sequences, as validation serves them.
+
+        Args:
+            batch_size: of the batches.
+            max_in_order: of more examples the order is drawn from the seed.
+        """
         return self._feed.evaluating(batch_size, max_in_order)
 
     def run_length(self, step: int) -> int:
+        """Return how many steps one call may have from this step on."""
         batch, place = divmod(step, self._windows)
         return self._feed.run_length(batch) * self._windows - place
 
     def serve(self, step: int, count: int) -> Tree:
+        """Return a handle for the next steps.
+
+        Args:
+            step: the steps taken so far.
+            count: how many.
+        """
         (first, place), (last, _) = (
             divmod(step, self._windows),
             divmod(step + count - 1, self._windows),
@@ -43,6 +55,12 @@ class WindowSource:
         }
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
+        """Return a window of a batch, in the graph.
+
+        Args:
+            handle: what `serve` gave.
+            index: of the window within the handle.
+        """
         at = handle["place"] + index
         full_batch, window = (
             self._feed.batch(handle["batches"], at // self._windows),

@@ -14,9 +14,13 @@ Compare = Callable[[Tensor, Tensor], Any]
 
 
 def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with the same rank, where one has a last axis of length 1 more than the other; as Keras' own losses do.
+    """Return targets and outputs with the same rank, where one has a last axis of length 1 more; as Keras' losses do.
 
     Of [n] and [n, 1] both become [n, 1]; of [n, time] and [n, time, 1] both become [n, time].
+
+    Args:
+        y: the targets.
+        outputs: those of the model.
     """
     ranks = len(y.shape), len(outputs.shape)
     if ranks[0] == ranks[1] + 1 and y.shape[-1] == 1:
@@ -31,7 +35,12 @@ def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def are_columns(y: Tensor, outputs: Tensor) -> bool:
-    """Whether there is an output for each target, but no last axis of length 1 in both: [n], or [n, time, 1] of one."""
+    """Return whether there is an output for each target, but no last axis of length 1 in both.
+
+    Args:
+        y: the targets.
+        outputs: those of the model.
+    """
     ranks = len(y.shape), len(outputs.shape)
     return (
         ranks[1] == 1
@@ -42,7 +51,12 @@ def are_columns(y: Tensor, outputs: Tensor) -> bool:
 
 
 def columns(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Both with a last axis of length 1: outputs [n] as [n, 1], and targets of the shape of the outputs."""
+    """Return both with a last axis of length 1: outputs [n] as [n, 1], and targets of the shape of the outputs.
+
+    Args:
+        y: the targets.
+        outputs: those of the model.
+    """
     if len(outputs.shape) == 1:
         outputs = outputs[:, tf.newaxis]
     return tf.reshape(y, tf.shape(outputs)), outputs
@@ -52,6 +66,12 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
     """Refuse a function that compares each target with the outputs of every example, by an oversight.
 
     That is what broadcasting makes of [n] and [n, 1]. A function that does so with targets of either shape means it.
+
+    Args:
+        compare: a loss or metric of the user's.
+        y: the targets.
+        outputs: those of the model.
+
 
     Raises:
         ValueError: it does so with these shapes, and would not with others of the same numbers.
@@ -78,7 +98,13 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
 
 
 def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
-    """The function, or where it broadcasts targets and outputs of such shapes by an oversight, one that aligns them."""
+    """Return a function, or where it broadcasts targets and outputs by an oversight one that aligns them first.
+
+    Args:
+        compare: a loss or metric of the user's.
+        y: the targets.
+        outputs: those of the model.
+    """
     if (
         _compares_pairs(compare, y, outputs) is False
         or _compares_pairs(compare, *aligned(y, outputs)) is not False

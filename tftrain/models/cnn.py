@@ -37,6 +37,21 @@ def cnn(
     otherwise. `pool` is the side of the max-pooling window after each convolution; 0 and 1 pool nothing. Dropout acts
     before every dense layer.
 
+    Args:
+        filters: of each convolution.
+        kernel_size: its side, in pixels.
+        pool: the side of the max-pooling window after each convolution; 0 and 1 pool nothing.
+        padding: of the convolutions.
+        hidden: the widths of the dense layers.
+        activation: of all layers but the last.
+        output_activation: of the last.
+        kernel_initializer: of all kernels.
+        batch_norm: whether each hidden layer is normalized.
+        dropout: before every dense layer.
+        input_shape: of an example.
+        outputs: how many values the model gives.
+
+
     Raises:
         ValueError: the input is no image, or the image is used up by pooling before the last convolution.
     """

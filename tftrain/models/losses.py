@@ -41,7 +41,13 @@ _ELEMENTWISE = (  # losses of each output by itself, averaged over the last axis
 
 
 def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.losses.Loss:
-    """Cross-entropy where the targets are classes, the mean squared error where they are numbers."""
+    """Cross-entropy where the targets are classes, the mean squared error where they are numbers.
+
+    Args:
+        classes: how many; None where the targets are numbers.
+        one_hot: whether the targets are rows.
+        from_logits: whether the outputs are logits.
+    """
     if classes is None:
         return keras.losses.MeanSquaredError()
     if one_hot:
@@ -60,6 +66,12 @@ class FunctionLoss(keras.losses.Loss):
         self._function, self._arguments = function, arguments
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each example.
+
+        Args:
+            y_true: the targets.
+            y_pred: the outputs.
+        """
         return keras.ops.convert_to_tensor(
             self._function(*aligned(y_true, y_pred), **self._arguments)
         )
@@ -76,11 +88,23 @@ class ColumnLoss(keras.losses.Loss):
         self._loss = loss
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each output.
+
+        Args:
+            y_true: the targets.
+            y_pred: the outputs.
+        """
         return self._loss.call(*columns(y_true, y_pred))
 
 
 def by_column(loss: Any, y: Any, outputs: Any) -> Any:
-    """A loss with a number for each output where there is one for each target; others as they are."""
+    """Return a loss with a number for each output where there is one for each target; others as they are.
+
+    Args:
+        loss: a Keras loss.
+        y: targets of a sample.
+        outputs: those of the model.
+    """
     return (
         ColumnLoss(loss)
         if type(loss) in _ELEMENTWISE and are_columns(y, outputs)
@@ -93,6 +117,11 @@ def loss_rank(loss: Any, y: Any, outputs: Any) -> int | None:
 
     0 where an example's number is not its own, such as one number for all; None where a loss, being no Keras loss or
     reduced in a way of its own, does not tell.
+
+    Args:
+        loss: that of the run.
+        y: targets of a sample.
+        outputs: those of the model.
     """
     if (
         not isinstance(loss, keras.losses.Loss)
@@ -118,6 +147,7 @@ def loss_rank(loss: Any, y: Any, outputs: Any) -> int | None:
 
 
 def is_one_hot(facts: DataSpec) -> bool:
+    """Return whether the targets are one-hot rows."""
     return (
         facts.classes is not None
         and facts.target_shape == (facts.classes,)
@@ -129,6 +159,11 @@ def takes_labels(loss: str, facts: DataSpec, integers: tuple[int, int]) -> bool:
     """Whether integer targets of many values are labels.
 
     A loss can say so; one that goes by the targets takes one of three and more for each time step of the input as such.
+
+    Args:
+        loss: the target of its component.
+        facts: about the data.
+        integers: the lowest and the highest target.
     """
     compares = loss_kind(loss).compares
     if compares != "targets":
@@ -142,7 +177,13 @@ def takes_labels(loss: str, facts: DataSpec, integers: tuple[int, int]) -> bool:
 
 
 def are_numbers(loss: str, facts: DataSpec, labels: tuple[int, int]) -> bool:
-    """Whether whole numbers, one for each example, are those of a regression, as to its losses all but 0 and 1 are."""
+    """Return whether whole numbers are targets of a regression, as for its losses all but 0 and 1 are.
+
+    Args:
+        loss: the target of its component.
+        facts: about the data.
+        labels: the lowest and the highest target.
+    """
     if facts.classes is None or is_one_hot(facts):
         return False
     return labels[1] > 1 and loss_kind(loss).compares == "numbers"
@@ -169,7 +210,12 @@ def expect_classes(labels: tuple[int, int], count: int) -> None:
 
 
 def per_step_labels(facts: DataSpec, integers: tuple[int, int]) -> DataSpec:
-    """Facts in which integer targets of many values are labels, from the lowest and the highest.
+    """Return facts in which integer targets of many values are labels.
+
+    Args:
+        facts: about the data.
+        integers: the lowest and the highest target.
+
 
     Raises:
         ValueError: there are no two labels, counted from 0.
@@ -186,7 +232,12 @@ def per_step_labels(facts: DataSpec, integers: tuple[int, int]) -> DataSpec:
 
 
 def outputs_needed(loss: str, facts: DataSpec) -> int:
-    """How many values a model should give for each example; `loss` is the target of its part.
+    """Return how many values a model should give for each example.
+
+    Args:
+        loss: the target of its component.
+        facts: about the data.
+
 
     Raises:
         ValueError: the loss compares single numbers, and the targets are more than two classes; or the other way round.
@@ -213,16 +264,26 @@ def outputs_needed(loss: str, facts: DataSpec) -> int:
 
 
 def shape_needed(outputs: int, facts: DataSpec) -> tuple[int, ...]:
-    """The shape that outputs of one example should have: `outputs`, at each position where the targets have several."""
+    """Return the shape that outputs of one example should have.
+
+    Args:
+        outputs: how many values, at each position where the targets have several.
+        facts: about the data.
+    """
     if facts.by_position:
         return (*facts.target_shape, outputs)
     return facts.target_shape if len(facts.target_shape) > 1 else (outputs,)
 
 
 def output_mismatch(loss: str, shape: tuple, facts: DataSpec) -> str | None:
-    """What is wrong where outputs of this shape cannot be compared with the targets; shapes without the batch axis.
+    """Return what is wrong where outputs cannot be compared with the targets; None where they can.
 
     What a loss of the user's own compares, it alone knows.
+
+    Args:
+        loss: the target of its component.
+        shape: of the outputs, without the batch axis.
+        facts: about the data.
     """
     kind = loss_kind(loss)
     if not kind.keras:

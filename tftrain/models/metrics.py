@@ -75,7 +75,12 @@ class Compared(NamedTuple):
 
 
 def accuracy(*, outputs: int, one_hot: bool) -> keras.metrics.Metric:
-    """The share of examples whose class is right: binary, sparse or one-hot as the targets are."""
+    """The share of examples whose class is right: binary, sparse or one-hot as the targets are.
+
+    Args:
+        outputs: how many values the model gives.
+        one_hot: whether the targets are rows.
+    """
     if outputs == 1:
         return keras.metrics.BinaryAccuracy()
     return (
@@ -136,10 +141,15 @@ def ranks(target: str) -> bool:
 
 
 def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Metric:
-    """A metric of Keras that is given targets and outputs in the form that it compares.
+    """Return a Keras metric that is given targets and outputs in the form that it compares.
 
     Of two classes, a metric of yes or no is about class 1, unless it was made for another class or for several. Labels
     of classes are one-hot rows for all that compare rows.
+
+    Args:
+        metric: of the run.
+        compared: what targets and outputs are.
+
 
     Raises:
         ValueError: it counts fewer classes than there are, and would leave the others out in silence.
@@ -172,12 +182,20 @@ class Fitted(keras.metrics.Metric):
         self.metric, self._adapter_for = metric, form
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch.
+
+        Args:
+            y_true: the targets.
+            y_pred: the outputs.
+            sample_weight: of the examples.
+        """
         rows, outputs = self._adapter_for(y_true, y_pred)
         self.metric.update_state(
             rows, with_mask(outputs, mask_of(y_pred)), sample_weight=sample_weight
         )
 
     def result(self) -> Any:
+        """Return the value so far."""
         value = self.metric.result()
         is_single = isinstance(
             self.metric, keras.metrics.FBetaScore
@@ -185,6 +203,7 @@ class Fitted(keras.metrics.Metric):
         return value[0] if is_single else value
 
     def reset_state(self) -> None:
+        """Start again."""
         self.metric.reset_state()
 
 

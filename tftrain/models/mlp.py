@@ -27,6 +27,18 @@ def mlp(
     Input `[batch, ...]`, output `[batch, outputs]`: logits unless `output_activation` says otherwise. `residual` adds
     to a hidden layer's output the output of the hidden layer before it, where both have one width (He et al., 2016).
 
+    Args:
+        hidden: the widths of the hidden layers.
+        activation: of the hidden layers.
+        output_activation: of the last layer.
+        kernel_initializer: of all kernels.
+        batch_norm: whether each hidden layer is normalized.
+        residual: whether layers of one width are added up.
+        dropout: after each hidden layer.
+        input_shape: of an example.
+        outputs: how many values the model gives.
+
+
     Raises:
         ValueError: an example is several arrays, or no hidden layer can have a residual connection.
     """

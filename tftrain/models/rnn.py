@@ -34,6 +34,18 @@ def rnn(
     `[batch, time, outputs]`, else it is of the last step alone, `[batch, outputs]`; logits unless `output_activation`
     says otherwise. Dropout acts after each recurrent layer.
 
+    Args:
+        units: of each recurrent layer.
+        cell: its kind.
+        activation: of the recurrent layers.
+        output_activation: of the last layer.
+        kernel_initializer: of the input kernels.
+        recurrent_initializer: of the recurrent kernels.
+        dropout: after each recurrent layer.
+        input_shape: of an example.
+        output_shape: what the targets need.
+
+
     Raises:
         ValueError: the input is no sequence, there is no layer, or the targets have another number of steps.
     """

@@ -13,6 +13,12 @@ def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> kera
 
     Input `[batch, ...]`, output `[batch, outputs]`, or of more axes where the targets have them.
 
+    Args:
+        layers: of Keras or of your own.
+        input_shape: of an example.
+        outputs: how many values the model should give.
+
+
     Raises:
         ValueError: there is no layer, an example is several arrays, or the last layer does not fit the targets.
     """

@@ -35,6 +35,14 @@ def sine(
     `length` and `period` are in time steps, `noise` is the standard deviation of what is added to every value, the
     targets' too, so that no mean squared error is below its square. With targets of `each` step y is
     `[examples, length, 1]`: the value after each.
+
+    Args:
+        examples: how many windows.
+        length: time steps of a window.
+        period: time steps.
+        noise: the standard deviation of what is added to every value, the targets' too.
+        targets: the value after the `last` step, or after `each`.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     phase = rng.uniform(0, 2 * np.pi, (examples, 1))
@@ -53,6 +61,12 @@ def series(
 
     Shapes and targets are as of `sine`; phases, amplitudes and the trend's slope are drawn for each window. The noise
     has a standard deviation of 0.02 or of 0.2, and changes from one to the other 5 times in 100 steps on average.
+
+    Args:
+        examples: how many windows.
+        length: time steps of a window.
+        targets: the value after the `last` step, or after `each`.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     time = np.arange(length + 1)
@@ -75,6 +89,11 @@ def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: 
 
     With `batch_size: full` and an update for each window a recurrent model goes along all lanes at once, and its
     states start anew only where an epoch does.
+
+    Args:
+        lanes: how many.
+        length: time steps of a lane.
+        seed: of the draw.
     """
     return tuple(
         part.reshape(lanes, length, 1)
@@ -98,6 +117,11 @@ def adding(
     The first feature is uniform from 0 to 1; the second is 1 at one step in each half of the sequence, else 0. Who
     always says 1 has a mean squared error of 1/6 (S. Hochreiter and J. Schmidhuber, 1997, experiment 4, in the form of
     Le et al., 2015, arXiv 1504.00941).
+
+    Args:
+        examples: how many sequences.
+        length: time steps.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     numbers = rng.uniform(0, 1, (examples, length))
@@ -125,6 +149,13 @@ def copy(
     sign `symbols + 1`, then blanks again, as long as the answer is; all before the answer is blank in y. Who remembers
     nothing has a cross-entropy of `symbols_to_copy * ln(symbols) / (2 * symbols_to_copy + gap)` (S. Hochreiter and
     J. Schmidhuber, 1997, in the form of Arjovsky et al., 2016, arXiv 1511.06464).
+
+    Args:
+        examples: how many sequences.
+        gap: time steps between the symbols and the answer.
+        symbols: how many different ones.
+        remembered: how many symbols are to be copied.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     answer = rng.integers(1, symbols + 1, (examples, symbols_to_copy))

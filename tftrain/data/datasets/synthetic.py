@@ -24,6 +24,12 @@ def blobs(
     """An island: half of the points, labeled 1, are a cloud around the origin, and the others a ring around it.
 
     `spread` is the standard deviation of the cloud and of the ring's width, `radius` the ring's; x `[examples, 2]`.
+
+    Args:
+        examples: how many points.
+        spread: the standard deviation of the cloud and of the ring's width.
+        radius: that of the ring.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     y = np.arange(examples) % 2
@@ -38,6 +44,11 @@ def xor_blobs(
     """Four clouds around the points of XOR, (0, 0), (0, 1), (1, 0) and (1, 1), labeled as these; x `[examples, 2]`.
 
     `spread` is the standard deviation of a cloud.
+
+    Args:
+        examples: how many points.
+        spread: the standard deviation of a cloud.
+        seed: of the draw.
     """
     corner = np.arange(examples) % 4
     centers = np.stack([corner // 2, corner % 2], 1)
@@ -55,6 +66,11 @@ def moons(
     """Two half circles of radius 1 that reach into each other; x `[examples, 2]`.
 
     `noise` is the standard deviation of what is added to each coordinate.
+
+    Args:
+        examples: how many points.
+        noise: the standard deviation of what is added to each coordinate.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     y = np.arange(examples) % 2
@@ -76,6 +92,12 @@ def spirals(
     """Two spirals wound around each other, from the origin to radius 1, each in `turns` turns; x `[examples, 2]`.
 
     `noise` is the standard deviation of what is added to each coordinate (K. Lang and M. Witbrock, 1988).
+
+    Args:
+        examples: how many points.
+        turns: of each spiral.
+        noise: the standard deviation of what is added to each coordinate.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     y = np.arange(examples) % 2
@@ -103,6 +125,13 @@ def large_features(
     The features' standard deviations go from 1 to `largest`, that of a single one, in equal ratios, so that of the mean
     squared error of a linear model the curvatures have the ratio `largest ** 2`. `noise` is the standard deviation of
     what is added to y.
+
+    Args:
+        examples: how many.
+        features: how many.
+        largest: the standard deviation of the largest feature.
+        noise: the standard deviation of what is added to y.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     plain = rng.normal(0, 1, (examples, features))
@@ -120,5 +149,10 @@ def xor():
 
 
 def points(x: list[float], y: list[float]):
-    """Points that the config writes out: numbers x `[points, 1]` and their targets y."""
+    """Points that the config writes out: numbers x `[points, 1]` and their targets y.
+
+    Args:
+        x: numbers.
+        y: their targets.
+    """
     return np.array(x, np.float32)[:, np.newaxis], np.array(y, np.float32)

@@ -48,6 +48,17 @@ def tfds(
     `train`, `validation` and `test` name its splits, slices and sums of them: `train[:80%]`, `train+extra`, or a list.
     The examples are its supervised pairs, or the features named by `inputs` (a list makes a dict) and `target`.
     `builder` is the module, or `module:Class`, that holds a builder of your own. Raises DataError.
+
+    Args:
+        dataset: its name, with config and version if needed.
+        train: a split, a slice or a sum of splits, or a list of them.
+        validation: the same; None for none.
+        test: the same; None for none.
+        inputs: the feature, or the features, of x; None for the supervised pair.
+        target: the feature of y; None for the supervised pair.
+        data_dir: where prepared data sets are.
+        download: whether to download and prepare what is not there.
+        builder: the module, or `module:Class`, of a builder of your own.
     """
     maker = _make_builder(dataset, data_dir, builder)
     if not maker.is_prepared():
