@@ -34,9 +34,14 @@ class Downstream(NamedTuple):
 def layers_after(
     objective: Objective, batch: Batch, names: Collection[str]
 ) -> Downstream | None:
-    """Behind the last of the layers that own parameters of these names; None where their calls are not seen.
+    """Return what is behind the last of the layers that own some parameters; None where their calls are not seen.
 
     Follows the tensors in a graph, so that branches are told apart; nothing is computed.
+
+    Args:
+        objective: the model and its loss.
+        batch: a sample.
+        names: those of the parameters.
     """
     model = objective.model
     downstream = []

@@ -27,7 +27,12 @@ class FaultReport(NamedTuple):
 
 
 def locate_fault(table: TraceStats, batch: Batch) -> FaultReport:
-    """The data, the weights, the first layer of the forward pass, or, where that is clean, of the backward pass."""
+    """Return what went bad first: the data, the weights, a layer of the forward pass, or one of the backward pass.
+
+    Args:
+        table: a pass of the batch in numbers.
+        batch: the examples.
+    """
     data = bad_data(batch)
     spoiled = [
         f"before the step {parameter.name} held {describe_nonfinite(parameter.weight)}"

@@ -66,11 +66,18 @@ def compare(
     draw: tuple[int, int],
     preserving: Callable[[], AbstractContextManager],
 ) -> list[GradientComparison]:
-    """Each parameter's gradient in both ways, at so many of its elements at most, drawn by a seed: `draw` is both.
+    """Compare each parameter's gradient with differences of the loss, at some of its elements.
 
     Half of the elements of a larger parameter are drawn from all, half from those whose gradient is not 0. The gradient
     is the one that training takes; while `kept()` lasts what its pass changes in the model is not kept, so that all
     passes draw the same dropout masks. Raises ValueError if the loss is not finite.
+
+    Args:
+        objective: the model and its loss.
+        batch: the examples.
+        names: those of the parameters.
+        draw: how many elements of each parameter at most, and the seed that draws them.
+        preserving: makes a context in which what a pass changes in the model is not kept.
     """
     samples, seed = draw
     with preserving():

@@ -56,6 +56,7 @@ class ValueStats(NamedTuple):
 
     @property
     def bad(self) -> int:
+        """How many values are not finite."""
         return self.nans + self.infs
 
 
@@ -70,6 +71,7 @@ class NormStats(NamedTuple):
 
     @property
     def bad(self) -> int:
+        """How many values are not finite."""
         return self.nans + self.infs
 
 
@@ -126,6 +128,7 @@ class TraceStats(NamedTuple):
 
 
 def summarize(passes: ModelTrace) -> TraceStats:
+    """Return a pass in numbers: layer by layer, and parameter by parameter."""
     with np.errstate(all="ignore"):
         weights = [length(param) for param in passes.params]
         grads = [None if grad is None else length(grad) for grad in passes.grads]
@@ -168,6 +171,7 @@ def _layer_row(trace: LayerTrace) -> LayerRow:
 
 
 def spread(values: np.ndarray) -> ValueStats:
+    """Return how values are distributed."""
     finite = values[np.isfinite(values)].astype(np.float64)
     nans = int(np.isnan(values).sum())
     figures = (
@@ -182,6 +186,7 @@ def spread(values: np.ndarray) -> ValueStats:
 
 
 def length(values: np.ndarray) -> NormStats:
+    """Return the L2 norm of values, and their largest."""
     wide = values.astype(np.float64)
     norm, largest = float(np.linalg.norm(wide)), float(np.abs(wide).max(initial=0))
     return NormStats(

@@ -39,18 +39,33 @@ class _Call(NamedTuple):
 def passes(
     objective: Objective, batch: Batch, scale: float = 1.0, carry: Tree = ()
 ) -> ModelTrace:
-    """One pass of a batch; see `passing`."""
+    """Run one forward and one backward pass of a batch; see `make_tracer`.
+
+    Args:
+        objective: the model and its loss.
+        batch: the examples.
+        scale: of the loss.
+        carry: the variables of a Carry, where the batch is a window of sequences.
+    """
     return make_tracer(objective, batch, carry)(scale)
 
 
 def make_tracer(
     objective: Objective, batch: Batch, carry: Tree = ()
 ) -> Callable[[float], ModelTrace]:
-    """Trains on a batch without an update: dropout draws as the next step would, and no variable keeps a change.
+    """Return a function that trains on a batch without an update, and records each layer; no variable keeps a change.
 
     `carry` holds the variables of a Carry, where the batch is a window of sequences. With a loss `scale` the backward
     pass is that of `scale` times the loss, and is divided by it afterwards. What runs in a loop inside the graph, such
     as a cell within a recurrent layer, cannot be seen from outside.
+
+    Args:
+        objective: the model and its loss.
+        batch: the examples.
+        carry: the variables of a Carry, where the batch is a window of sequences.
+
+    Returns:
+        A function of the scale of the loss, by which the gradients are divided afterwards.
     """
     model, heads = objective.model, []
     batch = _as_tensors(batch)

@@ -92,7 +92,12 @@ def backward_text(table: TraceStats) -> str:
 def model_text(
     rows: Sequence[tuple[str, str, str, int, int]], headings: Sequence[str]
 ) -> str:
-    """The layers of a model: name, kind, output shape, parameters, those that are trained."""
+    """Return a table of a model's layers.
+
+    Args:
+        rows: name, class, output shape, parameters and those that are trained, of each layer.
+        headings: of the columns.
+    """
     text_table = columns(headings, 3)
     for name, kind, shape, count, trained in rows:
         text_table.add_row(shorten(name), kind, shape, f"{count:,}", f"{trained:,}")
@@ -100,6 +105,12 @@ def model_text(
 
 
 def columns(names: Iterable[str], words: int) -> Table:
+    """Return an empty table.
+
+    Args:
+        names: of the columns.
+        words: how many of them are text, and begin at the left.
+    """
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False
     )
@@ -111,6 +122,12 @@ def columns(names: Iterable[str], words: int) -> Table:
 
 
 def drawn(table: Table, width: int = WIDTH) -> str:
+    """Return a table as text.
+
+    Args:
+        table: of rich.
+        width: columns of text.
+    """
     text = io.StringIO()
     Console(file=text, width=width, no_color=True, highlight=False, markup=False).print(
         table
@@ -159,7 +176,12 @@ def _format_share(value: float | None) -> str:
 
 
 def shorten(name: str, max_length: int = _NAME) -> str:
-    """The end of a long name says more than its start, but for the number there."""
+    """Return a name without its middle where it is too long: its end says more than its start.
+
+    Args:
+        name: of a layer or parameter.
+        max_length: characters.
+    """
     return (
         name if len(name) <= max_length else f"{name[:4]}..{name[-(max_length - 6) :]}"
     )
@@ -184,9 +206,14 @@ def gradient_check_table(
     suspects: Downstream | None,
     width: int | None,
 ) -> str:
-    """A row for each parameter, and in words what it comes to; names are cut where a row would be wider than `width`.
+    """Return a row for each parameter, and the result in words.
 
     `suspects` are what stands behind the last layer that is wrong, as far as that is known.
+
+    Args:
+        comparisons: of each parameter.
+        suspects: what is behind the last layer that is wrong, as far as known.
+        width: columns of the terminal, which long names are cut for; None for a file.
     """
     longest = max(len(comparison.name) for comparison in comparisons)
     table = _comparison_table(comparisons, longest)

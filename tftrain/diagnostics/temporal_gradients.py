@@ -20,7 +20,7 @@ from tftrain.core.types import Batch, Objective, Tensor
 def gradients_through_time(
     objective: Objective, batch: Batch, inputs: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The gradient of the loss with respect to `inputs`, by name, and to the states h_t of each recurrent layer.
+    """Return the gradients of the loss with respect to inputs, and to the states h_t of each recurrent layer.
 
     These are by layer, [batch, time, units]. Where the loss gives a number for each time step it
     is that of the last one: that of all would add to each h_t what comes of the targets right after it.
@@ -28,6 +28,11 @@ def gradients_through_time(
     It counts both ways that h_t has: up to the layers above, and on to the layer's own later states; where a mask
     leaves a step out, h_t is the state that is not used, and its gradient 0. Layers stand in the graph step by step;
     each call of a layer has states of its own.
+
+    Args:
+        objective: the model and its loss.
+        batch: the examples.
+        inputs: by name.
     """
     layers = [
         layer
@@ -59,9 +64,13 @@ def gradients_through_time(
 
 
 def last_step_only(objective: Objective, batch: Batch) -> Batch:
-    """The batch with weights that leave of a loss with a number for each time step the last one of each example.
+    """Return a batch in which only the last time step of each example counts, where the loss gives a number for each.
 
     That is the last one that is not masked.
+
+    Args:
+        objective: the model and its loss.
+        batch: the examples.
     """
     if (objective.loss_rank or 1) < 2:
         return batch

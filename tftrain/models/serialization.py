@@ -27,9 +27,13 @@ from tftrain.runtime.zip_clock import zip_clock
 
 
 def attach_config(model: keras.Model, arguments: dict[str, Any]) -> None:
-    """Give a subclassed model the configuration that it was made with, unless its class says it itself.
+    """Give a subclassed model the configuration that it was made with, unless its class does so itself.
 
     Keras records the arguments of layers, but not those of models.
+
+    Args:
+        model: just made.
+        arguments: that it was made with.
     """
     is_silent = type(
         model
@@ -45,9 +49,13 @@ def _is_plain(value: Any) -> bool:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Write the whole model; where its own code cannot be written, its weights, with a warning that says why.
+    """Write a model; where its own code cannot be written its weights, with a warning that says why.
 
     The file is there as a whole or not at all. Raises CannotWrite.
+
+    Args:
+        model: trained.
+        path: of the `.keras` file.
     """
     weights = path.with_name(MODEL_WEIGHTS)
     try:
@@ -100,9 +108,15 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> keras.Model:
-    """The trained model of a run; the parts that its config names are imported.
+    """Return the trained model of a run; the components that its config names are imported.
 
     `custom_objects` are for what the config does not name, such as a layer used inside a function that makes the model.
+
+    Args:
+        config: that of the run.
+        folder: that of the run.
+        custom_objects: by name, what the config does not name, such as a layer used inside a model function.
+        trust: whether to run code that the file holds.
     """
     parts = _named_by(config)
     return _load_file(
@@ -143,6 +157,13 @@ def load_saved_model(
 
     `parts` are the dotted paths of parts of your own in it. What the file alone says is not run: a Lambda layer is
     refused, unless --trust is given.
+
+    Args:
+        path: of the file.
+        parts: the dotted paths of classes and functions of your own in it.
+        input_shape: of an example.
+        trust: whether to run code that the file holds.
+
 
     Raises:
         ValueError: there is no such file, it cannot be read, or it was made for other inputs.

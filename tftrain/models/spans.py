@@ -27,6 +27,12 @@ class Span(NamedTuple):
     weighted: bool = False
 
     def within(self, low: float, high: float) -> bool:
+        """Return whether all values are between two numbers.
+
+        Args:
+            low: the lower one.
+            high: the higher one.
+        """
         return low <= self.low and self.high <= high
 
 

@@ -28,6 +28,10 @@ def clip_adaptive(
 
     Weights count as at least `epsilon` (Brock et al., 2021, equation 3). The units of a kernel are its last axis; a
     vector or a scalar is one unit. The authors leave out the last layer.
+
+    Args:
+        ratio: the largest norm of a unit's gradient, as a share of the norm of its weights.
+        epsilon: the least that the norm of weights counts as.
     """
 
     def update(grads, state, params):
@@ -86,6 +90,10 @@ def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
     """The gradients of each layer are scaled by one factor so that their common norm is at most `limit`.
 
     `names` are those of the parameters, such as `000.dense/kernel`: a layer is what stands before the last slash.
+
+    Args:
+        limit: the largest norm of a layer's gradients.
+        names: those of the parameters, such as `000.dense/kernel`: a layer is what comes before the last slash.
     """
     layers = np.array([name.rpartition("/")[0] for name in names])
     together = tf.constant(
@@ -122,7 +130,12 @@ def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Tra
 
 
 def clip_factor(norms: Tensor, limit: Tensor) -> Tensor:
-    """What brings a norm down to its limit, exactly 1 within it; NaN where the norm is not finite."""
+    """Return what scales a norm down to its limit, exactly 1 within it; NaN where the norm is not finite.
+
+    Args:
+        norms: a scalar, or [gradients].
+        limit: the largest norm.
+    """
     shrunk = tf.where(norms > limit, limit / norms, 1.0)
     return tf.where(tf.math.is_finite(norms), shrunk, math.nan)
 
@@ -130,9 +143,14 @@ def clip_factor(norms: Tensor, limit: Tensor) -> Tensor:
 def scale_to_limit(
     grads: Sequence[Gradient], norms: Tensor, limit: Tensor
 ) -> list[Gradient]:
-    """The gradients, scaled down by what brings their norms to the limit.
+    """Return gradients, scaled down so that their norms are within the limit.
 
     `norms` is one number for all gradients, or one for each, [gradients].
+
+    Args:
+        grads: dense or sparse.
+        norms: one number for all gradients, or one for each, [gradients].
+        limit: the largest norm, of the same shape.
     """
     factor = clip_factor(norms, limit)
     factors = tf.unstack(factor) if factor.shape.rank else [factor] * len(grads)
@@ -148,6 +166,10 @@ def clip_percentile(
     """The global norm is held to a percentile of its last `window` values (AutoClip; Seetharaman et al., 2020).
 
     They are the norms before clipping; the present one is among them, so the first step is never clipped.
+
+    Args:
+        percent: from 0 to 100.
+        window: how many norms.
     """
     positions = tf.range(window, dtype=tf.int64)
 
@@ -172,9 +194,14 @@ def clip_percentile(
 
 
 def percentile(values: Tensor, count: Tensor, percent: float) -> Tensor:
-    """The percentile of the first `count` values, between two of them on a straight line, as NumPy has it.
+    """Return a percentile of the first values of a vector, interpolated linearly as in NumPy.
 
     Hyndman & Fan (1996), definition 7.
+
+    Args:
+        values: [window].
+        count: how many of them.
+        percent: from 0 to 100.
     """
     here = tf.range(values.shape[0], dtype=tf.int64) < count
     ordered = tf.sort(tf.where(here, values, tf.float32.max))

@@ -54,6 +54,10 @@ def warmup(steps: Duration, then: LearningRate) -> Rate:
     """A linear climb over `steps` steps to the first rate of `then`, which takes over from there.
 
     Step s of the climb has (s + 1) / steps of that rate (Goyal et al., 2017, section 2.2).
+
+    Args:
+        steps: of the climb.
+        then: the rate that takes over, a number or a schedule.
     """
 
     then = as_rate(then)
@@ -76,6 +80,12 @@ def inverse_norm(
 
     Normalized gradient descent (Hazan et al., 2015, algorithm 1) divides by the norm itself, which is `decay` 0. Raises
     ValueError where the bounds are not in order.
+
+    Args:
+        then: the rate that is divided, a number or a schedule.
+        least: the smallest factor.
+        most: the largest factor.
+        decay: of the running mean.
     """
     if least > most:
         raise ValueError(f"least {least} is above most {most}")
@@ -102,6 +112,13 @@ def backoff(
     A spike is a global norm above `threshold` times the running mean of those before it. Its own step is cut already,
     another one starts the climb again, and the mean counts it as large as the threshold, so that it adapts to a norm
     that stays high. Compare Huang et al. (2025), who warm up again after resetting Adam's moments.
+
+    Args:
+        steps: of the climb.
+        then: the rate that is cut, a number or a schedule.
+        threshold: a norm so many times the running mean is a spike.
+        factor: what the rate is multiplied by at a spike.
+        decay: of the running mean.
     """
 
     def change(state, rate, grad_norm):
@@ -131,6 +148,16 @@ def plateau(
 
     Counts as Keras' ReduceLROnPlateau does, but a look is a step at which the scalar was logged, and what is not
     finite is never better. After a cut, `cooldown` looks are not counted. No cut takes the rate below `least`.
+
+    Args:
+        then: the rate that is cut, a number or a schedule.
+        monitor: the scalar, such as `val_loss`.
+        factor: what the rate is multiplied by.
+        patience: evaluations without an improvement.
+        min_delta: an improvement is more than this.
+        cooldown: evaluations after a cut that do not count.
+        least: no cut takes the rate below it.
+        mode: `min`, `max`, or `auto` for what the name tells.
     """
     sign = 1.0 if metric_mode(monitor, mode) == "min" else -1.0
 
@@ -160,12 +187,20 @@ class RunningMean(NamedTuple):
 
     @classmethod
     def empty(cls) -> RunningMean:
+        """Return the mean of nothing."""
         return cls(tf.constant(0.0), tf.constant(0.0))
 
     def value(self) -> Tensor:
+        """Return the mean, 1 while there is none."""
         return tf.math.divide_no_nan(self.total, self.weight)
 
     def after(self, value: Tensor, decay: float) -> RunningMean:
+        """Return the mean with one more value.
+
+        Args:
+            value: a scalar.
+            decay: of the older values.
+        """
         return RunningMean(
             decay * self.total + (1 - decay) * value, decay * self.weight + (1 - decay)
         )
@@ -181,6 +216,7 @@ class PlateauState(NamedTuple):
 
     @classmethod
     def begun(cls) -> PlateauState:
+        """Return the state before the first value."""
         none = tf.constant(0, tf.int64)
         return cls(tf.constant(1.0), tf.constant(math.inf, tf.float64), none, none)
 
@@ -191,7 +227,15 @@ def wrap(
     change: Callable[[Tree, Tensor, Tensor], tuple[Tensor, Tree]],
     heed: Callable[[Tree, dict[str, float]], Tree] | None = None,
 ) -> Rate:
-    """The rate `then` changed by `change(own state, rate, grad_norm)`; its state stands behind the own one."""
+    """Return a rate that changes another one; its state comes first, then that of the other.
+
+    Args:
+        then: the other rate, a number or a schedule.
+        init: makes the first state.
+        change: a function of the state, the other rate and the gradient norm; it returns the rate and the next
+            state.
+        heed: a function of the state and logged scalars, on the host; it returns the next state.
+    """
     then = as_rate(then)
 
     def update(state, step, grad_norm):

@@ -49,9 +49,13 @@ def _number_names(names: list[str]) -> list[str]:
 
 
 def masked(transform: Transform, indices: Sequence[int]) -> Transform:
-    """The transform for the parameters at `indices` alone, which is all that it sees; its norms are over them.
+    """Return a transform of some of the parameters; the gradients of the others pass unchanged.
 
     The gradients of the others pass by.
+
+    Args:
+        transform: it sees these parameters alone.
+        indices: which.
     """
     transform = with_norms(transform)
 

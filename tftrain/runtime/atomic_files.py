@@ -79,7 +79,12 @@ def create(path: Path) -> None:
 
 
 def commit(draft: Path, path: Path) -> None:
-    """Put a draft in the place of a file or a folder; it and its name are on the disk when this returns."""
+    """Put a draft in the place of a file or folder; both are on the disk when this returns.
+
+    Args:
+        draft: what was written.
+        path: its place.
+    """
     sync(draft)
     os.replace(draft, path)
     sync(path.parent)
@@ -108,7 +113,12 @@ def make_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there with all of the text or as it was before."""
+    """Write a file so that it has all of the text, or is as it was before.
+
+    Args:
+        path: of the file.
+        text: its content, written as UTF-8.
+    """
     content = text.encode()
     with atomic_path(Path(path)) as draft:
         draft.write_bytes(content)

@@ -78,7 +78,12 @@ def exists(path: str | os.PathLike) -> bool:
 
 
 def list_folder(folder: str | os.PathLike, root: Path | None = None) -> list[str]:
-    """Return the sorted names in a folder, none where there is no such folder; raises Unreadable."""
+    """Return the sorted names in a folder, none where there is no such folder; raises Unreadable.
+
+    Args:
+        folder: which.
+        root: the folder of a run, in which no link is followed.
+    """
     check_path(folder)
     refuse_links(folder, root)
     try:
@@ -99,7 +104,12 @@ def real_path(path: str | os.PathLike) -> str:
 
 
 def refuse_links(path: str | os.PathLike, root: Path | None) -> None:
-    """Raise Unreadable where a part of the path beneath the folder `root` is a link; the folder itself may be one."""
+    """Raise Unreadable where a part of the path beneath the folder `root` is a link; the folder itself may be one.
+
+    Args:
+        path: of a file or folder.
+        root: the folder of a run.
+    """
     if root is None:
         return
     part = Path(root)
@@ -140,7 +150,13 @@ def open_file(path: str | os.PathLike, root: Path | None = None) -> BinaryIO:
 def read_bytes(
     path: str | os.PathLike, root: Path | None = None, limit: int = MAX_TEXT_BYTES
 ) -> bytes:
-    """Return all of a file; raises Unreadable, also where it has more than `limit` bytes."""
+    """Return all of a file; raises Unreadable, also where it has more than `limit` bytes.
+
+    Args:
+        path: of the file.
+        root: the folder of a run, in which no link is followed.
+        limit: bytes.
+    """
     with open_file(path, root) as file:
         content = _read_from(file, path, limit + 1)
     if len(content) > limit:
@@ -153,14 +169,26 @@ def read_bytes(
 def read_text(
     path: str | os.PathLike, root: Path | None = None, limit: int = MAX_TEXT_BYTES
 ) -> str:
-    """Return all of a text; bytes that are not UTF-8 become a replacement character. Raises Unreadable."""
+    """Return all of a text; bytes that are not UTF-8 become a replacement character. Raises Unreadable.
+
+    Args:
+        path: of the file.
+        root: the folder of a run, in which no link is followed.
+        limit: bytes.
+    """
     return read_bytes(path, root, limit).decode("utf-8-sig", errors="replace")
 
 
 def read_lines(
     path: str | os.PathLike, root: Path | None = None, limit: int = MAX_LINE_BYTES
 ) -> Iterator[bytes]:
-    """Yield the lines of a file, each with its end; raises Unreadable where one has more than `limit` bytes."""
+    """Yield the lines of a file, each with its end; raises Unreadable where one has more than `limit` bytes.
+
+    Args:
+        path: of the file.
+        root: the folder of a run, in which no link is followed.
+        limit: bytes of a line.
+    """
     with open_file(path, root) as file:
         number = 0
         while line := _read_from(file, path, limit + 1, file.readline):
@@ -173,7 +201,12 @@ def read_lines(
 
 
 def parse_json(text: str | bytes, path: str | os.PathLike) -> Any:
-    """Return the value of a JSON text; raises Unreadable with the path that it is from."""
+    """Return the value of a JSON text; raises Unreadable with the path that it is from.
+
+    Args:
+        text: JSON.
+        path: that it is from, for messages.
+    """
     try:
         return json.loads(text)
     except RecursionError:
@@ -187,7 +220,12 @@ def parse_json(text: str | bytes, path: str | os.PathLike) -> Any:
 
 
 def read_json(path: str | os.PathLike, root: Path | None = None) -> Any:
-    """Return the value that a JSON file holds; raises Unreadable."""
+    """Return the value that a JSON file holds; raises Unreadable.
+
+    Args:
+        path: of the file.
+        root: the folder of a run, in which no link is followed.
+    """
     return parse_json(read_bytes(path, root), path)
 
 

@@ -38,7 +38,12 @@ class GuardedFinder:
     def find_spec(
         self, name: str, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module; None where there is none, or another package asks for it."""
+        """Return the spec of a module; None where there is none, or another package asks for it.
+
+        Args:
+            name: of the module.
+            target: as Python's finders have it.
+        """
         spec = self._finder.find_spec(name, target)
         return (
             spec if spec is not None and self._may_import(_importing_frame()) else None

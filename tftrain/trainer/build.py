@@ -213,6 +213,12 @@ def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:
+    """Return how many steps a run has.
+
+    Args:
+        config: that of the run.
+        steps_per_epoch: of the training split.
+    """
     training = config.training
     return training.steps or training.epochs * steps_per_epoch
 

@@ -181,7 +181,13 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
 def build_clipping(
     clips: Sequence[Component], names: Names, params: Sequence[tf.Variable]
 ) -> Transform:
-    """All clips as one transform; `params` are the trained parameters. Raises InputError or UserCodeError."""
+    """Return all clips as one transform.
+
+    Args:
+        clips: those of the config.
+        names: those of the parameters.
+        params: the parameters that are trained.
+    """
     return chain(
         [
             (part.name.rpartition(":")[2], _build_clip(part, names, params))
@@ -300,7 +306,12 @@ def window_of(method: Component) -> int | None:
 
 
 def split_into_windows(config: Config, data: Data) -> Data:
-    """The data with its training split served in windows, where the gradient method asks for it; raises InputError."""
+    """Return the data with its training split served in windows, where the gradient method asks for it.
+
+    Args:
+        config: that of the run.
+        data: the splits.
+    """
     window, part = window_of(config.gradients.method), config.gradients.method
     if window is None:
         return data
@@ -328,7 +339,12 @@ def split_into_windows(config: Config, data: Data) -> Data:
 
 
 def without_time_axis(config: Config, facts: DataSpec) -> DataSpec:
-    """The facts that a model is built for: where steps take windows in, of sequences of any length."""
+    """Return the facts that a model is built for: where steps take windows, of sequences of any length.
+
+    Args:
+        config: that of the run.
+        facts: about the data.
+    """
     return (
         facts if window_of(config.gradients.method) is None else _of_length(None, facts)
     )

@@ -32,7 +32,13 @@ class Optimizer(NamedTuple):
 
 
 def freeze(part: Component, variables: Sequence[Any], names: Names) -> None:
-    """Take the frozen groups out of training; raises InputError where a pattern is in no name."""
+    """Take the frozen groups out of training.
+
+    Args:
+        part: the optimizer.
+        variables: the parameters.
+        names: those of the parameters.
+    """
     frozen = {
         index: group.frozen
         for number, group in enumerate(part.option("groups") or ())
@@ -53,7 +59,13 @@ def freeze(part: Component, variables: Sequence[Any], names: Names) -> None:
 
 
 def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Optimizer:
-    """The optimizer for the parameters that are trained; raises InputError or UserCodeError."""
+    """Build the optimizer for the parameters that are trained.
+
+    Args:
+        part: the optimizer of the config.
+        names: those of the parameters.
+        steps_per_epoch: of the training split.
+    """
     part = part.with_steps(steps_per_epoch)
     chosen = part.arguments.get("learning_rate")
     with error_context(part, "optimizer"):

@@ -34,9 +34,14 @@ _BY_PARAMETER = (
 
 
 def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[Probe]:
-    """All that is measured. Raises InputError or UserCodeError.
+    """Build everything that is measured.
 
     A user's own is tried before: `trial` gives what it measures of a sample, as arrays.
+
+    Args:
+        log: that section of the config.
+        names: those of the parameters.
+        trial: returns what a probe measures of a sample, as arrays; a user's own is tried so.
     """
     if log.histograms_every == "never":
         return []

@@ -38,6 +38,11 @@ def check_gradients(
 
     Everything is in float64, in training mode, with one dropout mask for all passes. Names are cut where the text would
     be wider than `width`. Raises InputError, also for a loss that is not the same in equal passes, or UserCodeError.
+
+    Args:
+        config: that of the run.
+        samples: elements of each parameter, at most.
+        width: columns of the terminal; None for a file.
     """
     with _using_float64():
         data, objective = open_objective(

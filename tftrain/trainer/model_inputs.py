@@ -73,6 +73,12 @@ def keep_whole(model: keras.Model, x: Tree, large: Mapping[str, Whole]) -> bool:
 
 
 def tell_rounded(name: str, why: str) -> None:
+    """Warn that float32 rounds whole numbers of an input.
+
+    Args:
+        name: of the input.
+        why: it is float32.
+    """
     warnings.warn(
         f"{name} holds whole numbers above {EXACT} that float32 rounds, and {why}; identifiers need "
         "keras.Input(..., dtype='int64'), quantities `preprocess: standardize`",

@@ -14,9 +14,15 @@ from tftrain.runtime.names import join_names
 def match_parameters(
     part: ComponentLike, path: str, pattern: str | None, names: Names
 ) -> list[int]:
-    """The positions among the trained parameters of those in whose names the pattern is found, all where there is none.
+    """Return the positions of the trained parameters in whose names a pattern is found; all where there is none.
 
     Raises InputError, with the place of the part and the key path of the pattern, where it is in none of their names.
+
+    Args:
+        part: that has the pattern.
+        path: the key path of the pattern.
+        pattern: a regular expression.
+        names: those of the parameters.
     """
     matches = [
         index

@@ -75,7 +75,12 @@ class PlotContextFactory:
         self.batch = self._batches[0]
 
     def at(self, step: int, history: Callable[[], dict[str, Series]]) -> RunSnapshot:
-        """The run as it is now, after so many steps."""
+        """Return the run as it is now.
+
+        Args:
+            step: how many were taken.
+            history: returns the curves so far.
+        """
         return RunSnapshot(self, step, history)
 
     def examples(self, max_examples: int) -> Batch:
@@ -135,9 +140,13 @@ class PlotContextFactory:
     def losses(
         self, places: tuple[tuple[int, int], ...], values: np.ndarray
     ) -> np.ndarray:
-        """Of the first batch, [points], where these numbers have other values, [points, numbers].
+        """Return the losses of the first batch, [points], where some numbers of the parameters have other values.
 
         A number is named by the index of its parameter and its place there.
+
+        Args:
+            places: the index of the parameter and the place in it, of each number.
+            values: [points, numbers].
         """
         if places not in self._moving:
             self._moving[places] = self._losses_moving(places)
@@ -263,6 +272,7 @@ class RunSnapshot:
 
     @functools.cached_property
     def params(self) -> list[np.ndarray]:
+        """The values of the parameters."""
         arrays = [np.array(param.numpy()) for param in self._scenes.objective.params]
         for values in arrays:
             values.flags.writeable = False  # all pictures of a step share them
@@ -270,22 +280,27 @@ class RunSnapshot:
 
     @property
     def raw(self) -> list[np.ndarray]:
+        """The gradients before the transforms."""
         return self._gradient_function[0]
 
     @property
     def clipped(self) -> list[np.ndarray]:
+        """The gradients after the transforms."""
         return self._gradient_function[1]
 
     @functools.cached_property
     def passes(self) -> ModelTrace:
+        """One forward and one backward pass."""
         return self._scenes.passed()
 
     @functools.cached_property
     def reaching(self) -> dict[str, np.ndarray]:
+        """The gradients with respect to inputs and states over time."""
         return self._scenes.reaching()
 
     @functools.cached_property
     def history(self) -> dict[str, Series]:
+        """The curves so far."""
         return self._history()
 
     @functools.cached_property

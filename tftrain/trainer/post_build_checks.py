@@ -44,9 +44,13 @@ _LOOKUPS = (
 
 
 def expect_plain_training(part: ComponentLike, model: keras.Model) -> None:
-    """Refuse a model with training of its own, which a run would take no notice of; raises InputError.
+    """Refuse a model with training code of its own, which a run would ignore.
 
     Of a saved model that was compiled a line is told instead, for that is how Keras saves what it trained.
+
+    Args:
+        part: the model of the config.
+        model: just built.
     """
     for name, instead in _TRAINING.items():
         if name in vars(model) or getattr(type(model), name) is not getattr(
@@ -83,7 +87,12 @@ def expect_plain_training(part: ComponentLike, model: keras.Model) -> None:
 
 
 def expect_scopes(part: ComponentLike, model: keras.Model) -> None:
-    """The names of the model and its layers are such that TensorFlow can use them in a graph; raises InputError."""
+    """Refuse names of the model and its layers that TensorFlow cannot use in a graph.
+
+    Args:
+        part: the model of the config.
+        model: just built.
+    """
     for layer in all_layers(model):
         pattern = _ROOT_SCOPE if layer is model else _SCOPE
         if not pattern.fullmatch(layer.name):
@@ -94,7 +103,12 @@ def expect_scopes(part: ComponentLike, model: keras.Model) -> None:
 
 
 def expect_adapted(part: ComponentLike, model: keras.Model) -> None:
-    """Refuse layers that should have learned from data by `adapt`, and have not; raises InputError."""
+    """Refuse layers that should have learned from data by `adapt`, and have not.
+
+    Args:
+        part: the model of the config.
+        model: just built.
+    """
     for layer in all_layers(model):
         missing = _not_adapted(layer)
         if missing:
@@ -139,7 +153,12 @@ def _not_adapted(layer: Any) -> str | None:
 
 
 def check_profile_window(config: Config, steps: int) -> None:
-    """The window of the profile lies within the run."""
+    """Refuse a profile of steps that the run does not have.
+
+    Args:
+        config: that of the run.
+        steps: how many it has.
+    """
     window, path = config.log.profile, "log.profile"
     if window and window[1] > steps:
         message = f"given {list(window)}, but the run ends with step {steps}; expected two steps up to that one"
@@ -159,7 +178,13 @@ def warn_untracked_variables(model: keras.Model) -> None:
 
 
 def expect_compilable(config: Config, compiled: Iterable[Any], sample: Batch) -> None:
-    """The steps that XLA is to compile can be."""
+    """Refuse steps that XLA cannot compile.
+
+    Args:
+        config: that of the run.
+        compiled: the steps.
+        sample: of the data.
+    """
     for step in compiled:
         why = xla_obstacle(step, sample)
         if why:

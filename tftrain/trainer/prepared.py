@@ -68,6 +68,12 @@ class PreparedModel(keras.Model):
         return apply(self._fitted, Batch(x, unknown), 0, False).x
 
     def call(self, x: Tree, training: bool = False) -> Any:
+        """Return what the network gives for prepared examples.
+
+        Args:
+            x: as the data of the run has them.
+            training: whether the model is called in training mode.
+        """
         return self.network(self.prepare(x), training=training)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -96,6 +102,14 @@ class PreparedModel(keras.Model):
         """Evaluate as `keras.Model.evaluate` does, which would round float64 before it is prepared.
 
         Targets are compared as they are given: what the preprocessing does to those of the run is not done to them.
+
+        Args:
+            x: as the data of the run has them.
+            y: targets, as the network's.
+            batch_size: as in Keras.
+            verbose: as in Keras.
+            sample_weight: as in Keras.
+            **named: as in Keras.
         """
         arrays = _arrays_of(x)
         if arrays is None or y is None:
@@ -109,6 +123,7 @@ class PreparedModel(keras.Model):
         return super().evaluate(batches, verbose=verbose, **named)
 
     def get_config(self) -> dict[str, Any]:
+        """Return the configuration, for Keras."""
         raise NotImplementedError(
             "the preprocessing is a part of the run's folder and is not written with the model; save `model.network`, "
             "and read both back by tftrain.load_model"
@@ -177,7 +192,13 @@ def _split_arrays(arrays: Tree) -> Iterator[Tree]:
 def prepared_model(
     network: keras.Model, chain: Chain, example: tuple[Tree, tf.TensorSpec]
 ) -> keras.Model:
-    """The model behind its preprocessing; the model itself where there is none."""
+    """Return the model behind its preprocessing; the model itself where there is none.
+
+    Args:
+        network: the trained model.
+        chain: the preprocessing.
+        example: the specs of features and target, before it.
+    """
     return PreparedModel(network, chain.fitted, example) if chain.steps else network
 
 
@@ -213,7 +234,13 @@ def write_learned(
 def restore_learned(
     folder: Path, chain: Chain, example: tuple[Tree, tf.TensorSpec]
 ) -> None:
-    """Write what the preprocessing learned again, and say so, where it is missing or damaged."""
+    """Write again what the preprocessing learned, and report it, where it is missing or damaged.
+
+    Args:
+        folder: that of the run.
+        chain: the preprocessing.
+        example: the specs of features and target, before it.
+    """
     file = folder / PREPROCESS
     if not chain.steps:
         return
@@ -233,7 +260,13 @@ def restore_learned(
 def read_prepared(
     folder: Path, network: keras.Model, steps: Sequence[Preprocess]
 ) -> keras.Model:
-    """Put a run's preprocessing in front of its network; raises ValueError where what it learned cannot be read."""
+    """Put a run's preprocessing in front of its network.
+
+    Args:
+        folder: that of the run.
+        network: the trained model.
+        steps: of the preprocessing.
+    """
     return (
         PreparedModel(network, *_read_learned(folder / PREPROCESS, folder, steps))
         if steps

@@ -41,7 +41,12 @@ class OpenedLoss(NamedTuple):
 
 
 def labelled(config: Config, data: Data) -> Data:
-    """With integer targets as labels or as numbers, as the loss takes them; raises InputError."""
+    """Return the data with integer targets as labels or as numbers, as the loss takes them.
+
+    Args:
+        config: that of the run.
+        data: the splits.
+    """
     part = config.loss
     with error_context(part, "loss"):
         if data.integer_range is not None and losses.takes_labels(
@@ -64,7 +69,12 @@ def labelled(config: Config, data: Data) -> Data:
 
 
 def tell_whole_numbers(config: Config, data: Data) -> None:
-    """Warn that whole-number targets are no class labels to the loss, where they could be."""
+    """Warn that whole-number targets are no class labels to the loss, where they could be.
+
+    Args:
+        config: that of the run.
+        data: the splits.
+    """
     part = config.loss
     if data.label_range is None or not losses.are_numbers(
         part.target, data.facts, data.label_range
@@ -81,7 +91,14 @@ def tell_whole_numbers(config: Config, data: Data) -> None:
 def open_loss(
     config: Config, data: Data, model: keras.Model, outputs: tf.Tensor
 ) -> OpenedLoss:
-    """Build the loss and try it on the sample, with `outputs` for it; raises InputError or UserCodeError."""
+    """Build the loss, and try it on the sample.
+
+    Args:
+        config: that of the run.
+        data: the splits.
+        model: that of the run.
+        outputs: for the sample.
+    """
     part, sample = config.loss, data.sample
     takes_logits = "from_logits" in part.arguments or part.target == AUTO
     ending = Ending(logits=False)
@@ -230,7 +247,14 @@ def _to_metrics(
 def open_metrics(
     config: Config, data: Data, objective: KerasObjective, outputs: tf.Tensor
 ) -> list:
-    """New objects of the metrics, tried on the sample, with the model's `outputs` for it.
+    """Build new metrics, tried on the sample.
+
+    Args:
+        config: that of the run.
+        data: the splits.
+        objective: the model and its loss.
+        outputs: for the sample.
+
 
     Raises:
         InputError, UserCodeError: one does not fit.

@@ -60,7 +60,13 @@ def describe_result(value: Any) -> str:
 
 
 def expect(value: Any, record: type, expected: str) -> None:
-    """Refuse what is of another type."""
+    """Refuse a value of another type.
+
+    Args:
+        value: what a user's function returned.
+        record: the type.
+        expected: in words.
+    """
     if not isinstance(value, record):
         raise TypeError(f"gave {describe_result(value)}; expected {expected}")
 
@@ -84,6 +90,10 @@ def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
     """Whether an optimizer trains a parameter at a multiple of the rate as one like it does that has this rate.
 
     Both take three steps with a parameter each. Where a step fails, of such parameters nothing can be known: true.
+
+    Args:
+        build: makes the optimizer.
+        multiple: of the rate.
     """
     rate = tf.constant(0.01)
 
@@ -116,7 +126,12 @@ def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
 
 
 def try_transform(transform: Any, params: Sequence[tf.Variable]) -> None:
-    """One update of gradients that are zero."""
+    """Try one update of gradients that are zero.
+
+    Args:
+        transform: what a user's function returned.
+        params: the parameters.
+    """
     expect(transform, Transform, "a Transform(init, update) of tftrain.core.types")
     expect_functions(transform, ("init", "update"))
     state = _to_tensors(transform.init(params))
@@ -139,7 +154,13 @@ def try_transform(transform: Any, params: Sequence[tf.Variable]) -> None:
 
 
 def try_method(method: Any, objective: Objective, sample: Batch) -> None:
-    """Traces one evaluation of a sample, which changes nothing."""
+    """Trace one evaluation of a sample, which changes nothing.
+
+    Args:
+        method: what a user's function returned.
+        objective: the model and its loss.
+        sample: of the data.
+    """
     expected = "an Evaluation(loss, grads, outputs) of tftrain.core.types"
     if not callable(method):
         raise TypeError(
@@ -166,9 +187,15 @@ def try_method(method: Any, objective: Objective, sample: Batch) -> None:
 def try_probe(
     probe: Probe, objective: Objective, names: Sequence[str], sample: Batch
 ) -> Any:
-    """What it measures of a sample, as a run would hand it to `read`; the model is called as in validation.
+    """Return what a probe measures of a sample, as a run would pass it to `read`.
 
     The gradients, before and after the transforms, are those of the sample, the updates a thousandth of the weights.
+
+    Args:
+        probe: a user's.
+        objective: the model and its loss.
+        names: those of the parameters.
+        sample: of the data.
     """
     batch, packing = _as_tensors(sample), TensorPacker()
 
@@ -216,6 +243,10 @@ def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
 
     The pass is traced twice and run twice, for an operation may draw at either, and once as in training, which may draw
     where the others draw once for all, such as at each time step; nothing is changed.
+
+    Args:
+        objective: the model and its loss.
+        batch: a sample.
     """
     batch = _as_tensors(batch)
 
@@ -304,7 +335,14 @@ def _drawing_cells(model: Any) -> list[str]:
 def try_score(
     function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]
 ) -> None:
-    """A user's loss or metric (y_true, y_pred) of a sample."""
+    """Try a user's loss or metric on a sample.
+
+    Args:
+        function: of (y_true, y_pred).
+        y: the targets.
+        outputs: those of the model.
+        arguments: further ones.
+    """
     score = function(y, outputs, **arguments)
     if not _is_numeric(score):
         raise TypeError(
@@ -313,6 +351,12 @@ def try_score(
 
 
 def expect_functions(record: Any, names: Sequence[str]) -> None:
+    """Refuse a record whose fields are not functions.
+
+    Args:
+        record: such as a Transform.
+        names: of the fields.
+    """
     for name in names:
         if not callable(getattr(record, name)):
             kind, description = (

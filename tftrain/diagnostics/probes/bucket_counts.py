@@ -61,7 +61,12 @@ def nonfinite_of(counts: np.ndarray) -> np.ndarray:
 
 
 def percentiles_of(counts: np.ndarray, percents: Sequence[float]) -> list[float]:
-    """Percentiles of the magnitudes of all tensors together, without zeros and what is not finite; none of nothing."""
+    """Return percentiles of the magnitudes of all tensors together, without zeros and what is not finite.
+
+    Args:
+        counts: of the buckets, [tensors, buckets].
+        percents: from 0 to 100.
+    """
     totals = counts[:, _FIRST_NORMAL:_FIRST_INFINITE].sum(axis=0, dtype=np.float64)
     below = np.concatenate([[0.0], np.cumsum(totals)])
     filled = np.flatnonzero(totals)
@@ -229,7 +234,14 @@ def is_small(table: Tensor) -> bool:
 def chunked_fold(
     fold: Callable[[Tree, Tensor], Tree], begin: Tree, values: Tensor, piece: int
 ) -> Tree:
-    """What `fold(found, values)` has found, from `begin` on, after all pieces of `values`, [elements]."""
+    """Fold a function over pieces of a vector.
+
+    Args:
+        fold: a function of what was folded so far, and a piece.
+        begin: what it begins with.
+        values: [elements].
+        piece: elements of a piece.
+    """
     size = tf.size(values) if values.shape[0] is None else values.shape[0]
     pieces, folded = size // piece, begin
     length = tf.minimum(

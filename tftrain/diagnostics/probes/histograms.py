@@ -35,6 +35,10 @@ def histograms(what: What, axis: Axis) -> Probe:
     the magnitude, which shows vanishing and exploding numbers; on the axis `value` there are 64 equal buckets between
     the least and the greatest finite number. Left out are zeros on the axis `log10`, zeros of ReLUs, which would dwarf
     all else, rows that a sparse gradient does not have, and a histogram of nothing.
+
+    Args:
+        what: `gradients`, `weights`, `updates` or `activations`.
+        axis: `log10` or `value`.
     """
     select, (count, rows), names = _LOOKS[what], _AXES[axis], []
     shown_as = f"{what}_value" if what in ON_BOTH_AXES and axis == "value" else what
@@ -54,7 +58,12 @@ def histograms(what: What, axis: Axis) -> Probe:
 def counted(
     count: Count, tensors: Sequence[Tensor]
 ) -> tuple[list[int], dict[str, Tensor]]:
-    """The counts of all tensors, one after the other along the first axis, and the places of the tensors there."""
+    """Count all tensors; return the counts, one tensor after the other, and which tensor each is of.
+
+    Args:
+        count: the function that counts some tensors of one shape.
+        tensors: of any shapes.
+    """
     groups = group_by_shape(tensors)
     counts = [
         count(stack_small([tensors[place] for place in places])) for places in groups
@@ -67,7 +76,13 @@ def counted(
 
 
 def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
-    """The histograms that are of something."""
+    """Return the histograms that are of something.
+
+    Args:
+        what: begins their tags.
+        names: of the tensors.
+        tables: [buckets, 3] each: left, right, count.
+    """
     named = zip(names, tables, strict=True)
     return LogData(
         histograms={f"{what}/{name}": table for name, table in named if len(table)}

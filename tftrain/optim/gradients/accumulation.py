@@ -20,12 +20,16 @@ from tftrain.core.types import (
 
 
 def accumulated(method: GradientMethod, pieces: int) -> GradientMethod:
-    """The same gradient as `method` gives for the whole batch, holding the activations of one piece at a time.
+    """Return a method that computes the gradient of a batch piece by piece, with the activations of one at a time.
 
     A piece counts by its share of the batch (`objective.masses`), so that uneven pieces, weighted examples and what a
     mask or the loss itself leaves out come out as in the whole; what is a sum over the batch adds up. Batch
     normalization sees each piece alone, and dropout draws for each. There are as few pieces as are no larger than a
     batch cut into `pieces` needs; the first of them may be smaller than the others.
+
+    Args:
+        method: computes the gradient of a piece.
+        pieces: how many, at most.
     """
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
@@ -152,7 +156,12 @@ def _take_rows(tree: Tree, rows: Tensor) -> Tree:
 
 
 def loss_scaled(method: GradientMethod, scale: tf.Variable) -> GradientMethod:
-    """Differentiates a multiple of the loss; the loss and the gradients leave at their true size, in float32."""
+    """Return a method that differentiates a multiple of the loss; loss and gradients are returned at their true size.
+
+    Args:
+        method: computes the gradient.
+        scale: the multiple.
+    """
 
     def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
         factor = scale.read_value()

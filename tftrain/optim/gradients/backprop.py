@@ -59,7 +59,12 @@ def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
 
 
 def dense_or_zeros(grad: Gradient | None, param: Tensor) -> Gradient:
-    """In the type of gradients; a sparse one stays so, with repeated rows summed, and a missing one is zeros."""
+    """Return a gradient in the type of gradients; a sparse one with each row once, a missing one as zeros.
+
+    Args:
+        grad: what a tape gave.
+        param: that it is of.
+    """
     if grad is None:
         return tf.zeros(param.shape, gradient_dtype())
     return (

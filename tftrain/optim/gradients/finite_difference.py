@@ -35,6 +35,11 @@ def numeric(
     The error is of the order of step^2 where the differences are central, (f(w + step) - f(w - step)) / 2 step, and of
     the order of step where they are one-sided, (f(w + step) - f(w)) / step; a step too small drowns in rounding errors.
     All passes of a batch draw the same dropout masks. How many there are is printed first.
+
+    Args:
+        sided: `central` differences, whose error is of the order of step^2, or `forward` ones, of the order of
+            step.
+        step: how far an element is moved; `auto` for the best of its type.
     """
     if step != "auto" and step < (
         smallest := float(np.finfo(keras.config.floatx()).eps)
@@ -74,6 +79,12 @@ def numeric(
 
 
 def auto_step(sided: Literal["central", "forward"], dtype: tf.DType) -> float:
+    """Return the step with the least error, between truncation and rounding.
+
+    Args:
+        sided: `central` or `forward`.
+        dtype: that of the parameters.
+    """
     return (_CENTRAL if sided == "central" else _FORWARD)[dtype]
 
 
@@ -83,7 +94,14 @@ def losses_at(
     step: float | Tensor,
     arguments: tuple[Batch, Tree],
 ) -> tuple[Tensor, Tensor]:
-    """What the elements in these places are when moved by a step, [places] or one, and the losses with each so."""
+    """Return some elements moved by a step, and the loss with each moved alone.
+
+    Args:
+        elements: all parameters as one vector.
+        places: indices in it, [places].
+        step: one for all, or [places].
+        arguments: the batch and the carry.
+    """
     moved = tf.gather(elements.values, places) + tf.cast(step, elements.values.dtype)
 
     def loss(pair: tuple[Tensor, Tensor]) -> Tensor:
@@ -114,7 +132,13 @@ class FlatParameters:
         )
 
     def loss(self, values: Tensor, batch: Batch, carry: Tree) -> Tensor:
-        """The loss of a batch where the elements are `values`; the pass leaves no trace in the model."""
+        """Return the loss of a batch with other values; the pass leaves no trace in the model.
+
+        Args:
+            values: of all elements.
+            batch: the examples.
+            carry: the states of recurrent layers before the batch.
+        """
         pairs = zip(self.split(values), self._params, strict=True)
         with self._objective.at(
             [tf.cast(value, param.dtype) for value, param in pairs]

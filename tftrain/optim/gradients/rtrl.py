@@ -49,6 +49,14 @@ def rtrl(
     With an update for each `step`, the weights move at every time step, and the sensitivities go on as if they had not
     (R. J. Williams and D. Zipser, 1989). `memory_limit_mib` is the most that the sensitivities may take.
 
+    Args:
+        update: after each time `step`, or after each `sequence`.
+        memory: the most that the sensitivities may take, in MiB.
+        names: those of the parameters.
+        model: that of the run.
+        rows: examples of a batch.
+
+
     Raises:
         ValueError: the model has no recurrent layer or several, one of another kind than SimpleRNN, GRU or LSTM, with
             dropout, or too large for the memory.

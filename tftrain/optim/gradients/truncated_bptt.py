@@ -34,6 +34,14 @@ def truncated_bptt(
     the states is, but where padding alone follows. With a window of the whole sequence it is `backprop` (P. J. Werbos,
     1990; R. J. Williams and J. Peng, 1990).
 
+    Args:
+        window: time steps that the gradient reaches back.
+        update: after each `window`, or after each `sequence`.
+        names: those of the parameters.
+        model: that of the run.
+        rows: examples of a batch.
+
+
     Raises:
         ValueError: the model has no recurrent layer, or one that cannot be cut into windows.
     """
