@@ -84,7 +84,7 @@ def find_segments(model: Any) -> Segments | None:
 
 def _as_functional(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
-        return model._as_functional
+        return model._functional
     return model if hasattr(model, "_nodes_by_depth") else None
 
 
