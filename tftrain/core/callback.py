@@ -144,7 +144,7 @@ class CallbackList:
             step: the number of the last step taken.
             row: its numbers by name.
         """
-        self._call("on_call_end", step, row)
+        self._call_all("on_call_end", step, row)
 
     def on_bad_step(self, bad_step: BadStep) -> Stop | None:
         """Call `on_bad_step` of all; return the first reason to end the run."""
@@ -179,7 +179,7 @@ class CallbackList:
             step: the number of the last step.
             reason: why the run ends before its last scheduled step; None where it does not.
         """
-        self._call("on_train_end", step, reason)
+        self._call_all("on_train_end", step, reason)
 
     def _call_all(self, method: str, *arguments: Any) -> Stop | None:
         reason = None

@@ -320,11 +320,9 @@ def _tell_unseen_labels(
 
 
 def _join_ranges(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
-    return (
-        None
-        if None in ranges
-        else (min(low for low, _ in ranges), max(high for _, high in ranges))
-    )
+    if None in ranges:
+        return None
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def _check_alike(

@@ -37,10 +37,10 @@ from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
 from tftrain.optim.transforms import chain, masked
 from tftrain.runtime.errors import InputError
 from tftrain.runtime.names import join_names
+from tftrain.trainer.determinism_check import nondeterminism_message
 from tftrain.trainer.parameter_groups import match_parameters
 from tftrain.trainer.user_code import (
     describe_result,
-    nondeterminism_message,
     try_method,
     try_transform,
 )
@@ -255,7 +255,7 @@ def reporting_nondeterminism(config: Config) -> Iterator[None]:
     try:
         yield
     except NotRepeatable as error:
-        raise _error(config, f"{config.gradients.remat!r}, but {error}") from None
+        raise _remat_error(config, f"{config.gradients.remat!r}, but {error}") from None
 
 
 def _find_layers(config: Config, pattern: str, layers: dict[str, Any]) -> list:

@@ -21,7 +21,7 @@ from tftrain.diagnostics.gradient_compare import compare
 from tftrain.diagnostics.tables import gradient_check_table
 from tftrain.runtime.errors import InputError
 from tftrain.trainer.build import open_objective
-from tftrain.trainer.user_code import nondeterminism_message
+from tftrain.trainer.determinism_check import nondeterminism_message
 
 
 class GradientCheck(NamedTuple):

@@ -184,7 +184,7 @@ class Watch:
         if number:
             self._follow_up(number)
 
-    def _follow(self, first: int) -> None:
+    def _follow_up(self, first: int) -> None:
         """Wait for the second signal, or until the process hangs, and end it."""
         # This thread runs, so it can also answer the second signal.
         self._once.answer(first)
@@ -215,7 +215,7 @@ class Watch:
                 )
                 os._exit(128 + first)
 
-    def _next(self, seconds: float | None) -> int | None:
+    def _next_signal(self, seconds: float | None) -> int | None:
         """Return the next signal within so many seconds; 0 where the watch is over, None where none came."""
         self._reading.settimeout(seconds)
         try:

@@ -5,8 +5,6 @@ Each trial raises TypeError or ValueError, and says what was given and what is e
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,9 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tftrain.core import replication
-from tftrain.core.determinism import REPEATABLE, Operations, find_random_op
 from tftrain.core.layer_calls import record_activations, recording_enabled
-from tftrain.core.layer_hooks import all_layers, patched_attribute
 from tftrain.core.packing import TensorPacker
 from tftrain.core.types import (
     Batch,
@@ -32,10 +28,9 @@ from tftrain.core.types import (
 )
 from tftrain.core.update import ParamOptions, apply_gradients
 from tftrain.core.variables import preserve_state
+from tftrain.data.batches import map_leaves
 from tftrain.optim.gradients.backprop import dense_or_zeros
 from tftrain.runtime.names import join_names, with_article
-
-_ROUNDINGS = 100  # that may differ between two passes, as of sums in another order
 
 
 def describe_result(value: Any) -> str:
@@ -52,11 +47,9 @@ def describe_result(value: Any) -> str:
         )
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    return (
-        f"{value}"
-        if isinstance(value, (bool, int, float))
-        else with_article(type(value).__name__)
-    )
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return with_article(type(value).__name__)
 
 
 def expect(value: Any, record: type, expected: str) -> None:
@@ -114,13 +107,10 @@ def follows_rate(build: Callable[[], Any], multiple: float) -> bool:
         return variable.numpy()
 
     try:
-        grouped, alone = (
-            trained(rate, ParamOptions(multiple)),
-            trained(rate * multiple, ParamOptions()),
-        )
-    except (
-        Exception
-    ):  # whatever a user's optimizer raises; with the model's parameters it may do
+        grouped = trained(rate, ParamOptions(multiple))
+        alone = trained(rate * multiple, ParamOptions())
+    except Exception:
+        # Whatever a user's optimizer raises here, it may work with the model's parameters.
         return True
     return np.allclose(grouped, alone, rtol=1e-4, atol=1e-7)
 
@@ -172,7 +162,7 @@ def try_method(method: Any, objective: Objective, sample: Batch) -> None:
         results.append(method(objective, batch, ()))
         return 0
 
-    batch = _as_tensors(sample)
+    batch = map_leaves(tf.convert_to_tensor, sample)
     tf.function(
         lambda: replication.run(evaluate, batch), autograph=False
     ).get_concrete_function()
@@ -197,7 +187,8 @@ def try_probe(
         names: those of the parameters.
         sample: of the data.
     """
-    batch, packing = _as_tensors(sample), TensorPacker()
+    batch = map_leaves(tf.convert_to_tensor, sample)
+    packing = TensorPacker()
 
     def look() -> tuple[Tensor, Tensor]:
         with record_activations() as activations, tf.GradientTape() as tape:
@@ -238,100 +229,6 @@ def _check_measured(measured: Any) -> Tree:
     return measured
 
 
-def nondeterminism_message(objective: Objective, batch: Batch) -> str | None:
-    """How the losses of equal passes differ by more than rounding, in words; None where they are equal or not finite.
-
-    The pass is traced twice and run twice, for an operation may draw at either, and once as in training, which may draw
-    where the others draw once for all, such as at each time step; nothing is changed.
-
-    Args:
-        objective: the model and its loss.
-        batch: a sample.
-    """
-    batch = _as_tensors(batch)
-
-    def once() -> Any:
-        with objective.at([tf.convert_to_tensor(param) for param in objective.params]):
-            return objective(batch)[0]
-
-    with (
-        preserve_state(objective.model),
-        replication.first_of(objective.model.variables[0].value),
-    ):
-        two_passes = tf.function(
-            lambda: [once(), once()], autograph=False
-        ).get_concrete_function()
-        losses = [loss.numpy() for _ in range(2) for loss in two_passes()]
-        losses.append(
-            tf.function(lambda: objective(batch)[0], autograph=False)().numpy()
-        )
-        lowest, highest = float(min(losses)), float(max(losses))
-        rounding = (
-            _ROUNDINGS
-            * float(np.finfo(losses[0].dtype).eps)
-            * max(abs(lowest), abs(highest))
-        )
-        if not all(map(math.isfinite, losses)) or highest - lowest <= rounding:
-            return None
-        why = _describe_drawing(objective.model, once)
-    shortest = [f"{first:.4g}" for first in (lowest, highest)]
-    first, second = (
-        shortest if shortest[0] != shortest[1] else (repr(lowest), repr(highest))
-    )
-    expected = f"the same in both: random numbers such as those of {REPEATABLE}"
-    return f"the loss of a batch is {first} in one pass and {second} in an equal one{why}; expected {expected}"
-
-
-def _describe_drawing(model: Any, evaluate: Callable[[], Any]) -> str:
-    """Which operation draws numbers, and within which layer: the words behind a colon, or none where it is not seen."""
-    messages = []
-
-    def told(layer: Any) -> Callable:
-        call = layer.call
-
-        @functools.wraps(call)
-        def tell(*args: Any, **kwargs: Any) -> Any:
-            operations = Operations()
-            outputs = call(*args, **kwargs)
-            drawing = find_random_op(operations.since())
-            messages.extend(
-                [f": in {layer.name} ({type(layer).__name__}) {drawing}"]
-                if drawing
-                else []
-            )
-            return outputs
-
-        return tell
-
-    def trace() -> None:
-        operations = Operations()
-        with patched_attribute(all_layers(model), told):
-            evaluate()
-        drawing = find_random_op(operations.since())
-        messages.extend([f": {drawing}"] if drawing else [])
-
-    tf.function(trace, autograph=False).get_concrete_function()
-    return next(
-        iter([*messages, *_drawing_cells(model)]), ""
-    )  # an inner layer is through before the one around it
-
-
-def _drawing_cells(model: Any) -> list[str]:
-    """The recurrent layers that draw numbers anew at each time step, as dropout of the layer itself does not."""
-    recurrent = [
-        layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)
-    ]
-    return [
-        f": {layer.name} ({type(layer).__name__}) draws other random numbers at each time step"
-        for layer in recurrent
-        if any(
-            inner._seed_generators
-            for inner in all_layers(layer.cell)
-            if not hasattr(inner, "get_dropout_mask")
-        )
-    ]
-
-
 def try_score(
     function: Callable, y: Any, outputs: Any, arguments: dict[str, Any]
 ) -> None:
@@ -359,10 +256,8 @@ def expect_functions(record: Any, names: Sequence[str]) -> None:
     """
     for name in names:
         if not callable(getattr(record, name)):
-            kind, description = (
-                with_article(type(record).__name__),
-                describe_result(getattr(record, name)),
-            )
+            kind = with_article(type(record).__name__)
+            description = describe_result(getattr(record, name))
             raise TypeError(
                 f"gave {kind} with {description} as its {name}; expected a function"
             )
@@ -384,14 +279,12 @@ def _is_numeric(value: Any) -> bool:
     return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
-def _expect_number(value_: Any, role: str = "") -> None:
-    if not _is_numeric(value_) or tf.convert_to_tensor(value_).shape.rank not in (
-        0,
-        None,
-    ):
-        raise ValueError(
-            f"gave {describe_result(value_)} {role}where one number is expected"
-        )
+def _expect_number(value: Any, role: str = "") -> None:
+    if _is_numeric(value) and tf.convert_to_tensor(value).shape.rank in (0, None):
+        return
+    raise ValueError(
+        f"gave {describe_result(value)} {role}where one number is expected"
+    )
 
 
 def _expect_gradients(grads: Any, params: Sequence[tf.Variable]) -> None:
@@ -404,22 +297,12 @@ def _expect_gradients(grads: Any, params: Sequence[tf.Variable]) -> None:
             raise TypeError(
                 f"gave {describe_result(item)} as a gradient; expected a tensor for each parameter"
             )
-    shapes, expected = (
-        [tuple(item.shape) for item in tensors] for tensors in (grads, params)
-    )
+    shapes = [tuple(grad.shape) for grad in grads]
+    expected = [tuple(param.shape) for param in params]
     if shapes != expected:
         raise ValueError(
             f"gave gradients of the shapes {join_names(map(str, shapes))}; expected {join_names(map(str, expected))}"
         )
-
-
-def _as_tensors(sample: Batch) -> Batch:
-    return Batch(
-        *(
-            part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part)
-            for part in sample
-        )
-    )
 
 
 def _to_tensors(state: Tree) -> Tree:
@@ -433,11 +316,9 @@ def _to_tensors(state: Tree) -> Tree:
 
 def _expect_same(state: Tree, next_state: Tree) -> None:
     """The variables that hold a state can take no other form of it."""
-    forms = [
-        str(tf.nest.map_structure(describe_result, form))
-        for form in (next_state, state)
-    ]
-    if forms[0] != forms[1]:
+    given = str(tf.nest.map_structure(describe_result, next_state))
+    expected = str(tf.nest.map_structure(describe_result, state))
+    if given != expected:
         raise ValueError(
-            f"its update gave the state {forms[0]}; expected the form that init gives: {forms[1]}"
+            f"its update gave the state {given}; expected the form that init gives: {expected}"
         )
