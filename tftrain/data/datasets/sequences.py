@@ -154,7 +154,7 @@ def copy(
         examples: how many sequences.
         gap: time steps between the symbols and the answer.
         symbols: how many different ones.
-        remembered: how many symbols are to be copied.
+        symbols_to_copy: how many symbols are to be copied.
         seed: of the draw.
     """
     rng = np.random.default_rng(seed)

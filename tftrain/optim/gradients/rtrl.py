@@ -51,7 +51,7 @@ def rtrl(
 
     Args:
         update: after each time `step`, or after each `sequence`.
-        memory: the most that the sensitivities may take, in MiB.
+        memory_limit_mib: the most that the sensitivities may take, in MiB.
         names: those of the parameters.
         model: that of the run.
         rows: examples of a batch.
