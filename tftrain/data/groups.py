@@ -33,14 +33,14 @@ def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:
         groups = _groups_of(splits, feature)
         return _without_feature(splits, feature), groups
     groups = _groups_of(splits.get("train"), feature)
-    return {
-        name: None if data is None else _without_feature(data, feature)
-        for name, data in splits.items()
-    }, groups
+    without = {}
+    for name, data in splits.items():
+        without[name] = None if data is None else _without_feature(data, feature)
+    return without, groups
 
 
 def _groups_of(data: Any, feature: str | int) -> np.ndarray:
-    """The group of each example, [examples]."""
+    """Return the group of each example, [examples]."""
     if isinstance(data, tuple):
         groups = np.asarray(_feature_values(data[0], feature, axis=1))
     elif isinstance(data, (tf.data.Dataset, RandomAccessRecords)):
@@ -53,12 +53,9 @@ def _groups_of(data: Any, feature: str | int) -> np.ndarray:
             f"groups: {feature!r} cannot be looked up in a value of type {type(data).__name__}"
         )
     else:
-        groups = np.array(
-            [
-                np.asarray(_feature_values(data[number][0], feature, axis=0))
-                for number in range(len(data))
-            ]
-        )
+        features = (data[number][0] for number in range(len(data)))
+        values = [_feature_values(x, feature, axis=0) for x in features]
+        groups = np.array([np.asarray(value) for value in values])
     groups = groups.reshape(len(groups), -1)
     if groups.shape[1] != 1:
         raise DataError(
@@ -71,12 +68,11 @@ def _without_feature(data: Any, feature: str | int) -> Any:
     if isinstance(data, tuple):
         return (_remaining_features(data[0], feature, axis=1), *data[1:])
     if isinstance(data, tf.data.Dataset):
-        return data.map(
-            lambda *example: (
-                _remaining_features(example[0], feature, axis=0),
-                *example[1:],
-            )
-        )
+
+        def remove_feature(x: Any, *rest: Any) -> tuple:
+            return (_remaining_features(x, feature, axis=0), *rest)
+
+        return data.map(remove_feature)
     if isinstance(data, RandomAccessRecords):
         remaining = _without_feature(data.dataset(), feature)
 
@@ -92,7 +88,8 @@ class _Ungrouped:
     """Examples by number, without the feature."""
 
     def __init__(self, examples: Any, feature: str | int):
-        self._examples, self._feature = examples, feature
+        self._examples = examples
+        self._feature = feature
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -103,12 +100,18 @@ class _Ungrouped:
 
 
 def _feature_values(x: Any, feature: str | int, axis: int) -> Any:
-    if isinstance(x, Mapping) or hasattr(x, "columns"):
-        _check_known(feature, list(x.columns if hasattr(x, "columns") else x))
+    if isinstance(x, Mapping):
+        _check_known(feature, list(x))
         return x[feature]
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    if hasattr(x, "columns"):
+        _check_known(feature, list(x.columns))
+        return x[feature]
+    if not hasattr(x, "shape"):
+        x = np.asarray(x)
     _check_column(x, feature, axis)
-    return x[(slice(None),) * axis + (feature,)]
+    if axis == 0:
+        return x[feature]
+    return x[:, feature]
 
 
 def _remaining_features(x: Any, feature: str | int, axis: int) -> Any:
@@ -122,22 +125,21 @@ def _remaining_features(x: Any, feature: str | int, axis: int) -> Any:
 
 
 def _check_known(feature: str | int, names: list) -> None:
-    if feature not in names:
-        close = difflib.get_close_matches(str(feature), map(str, names), 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise DataError(
-            f"groups: x has no feature {feature!r}; expected one of {', '.join(map(str, names))}{hint}"
-        )
+    if feature in names:
+        return
+    known = list(map(str, names))
+    close = difflib.get_close_matches(str(feature), known, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise DataError(
+        f"groups: x has no feature {feature!r}; expected one of {', '.join(known)}{hint}"
+    )
 
 
 def _check_column(x: Any, feature: str | int, axis: int) -> None:
     shape = tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
-    if (
-        not isinstance(feature, int)
-        or len(shape) != axis + 1
-        or not 0 <= feature < shape[axis]
-    ):
-        example_shape = list(shape[axis:])
+    example_shape = list(shape[axis:])
+    is_column = len(example_shape) == 1 and isinstance(feature, int)
+    if not is_column or not 0 <= feature < example_shape[0]:
         raise DataError(
             f"groups: {feature!r} is no column of x, an example of which has the shape {example_shape}"
         )

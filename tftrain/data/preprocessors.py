@@ -12,7 +12,8 @@ from tftrain.core.types import Batch, DataSpec, Tensor, Tree
 from tftrain.data.preprocessing import Preprocess
 from tftrain.runtime.errors import DataError
 
-FINER = 2.0**-29  # the rounding of float64 beside that of float32
+# The rounding of float64, in units of that of float32.
+FINER = 2.0**-29
 
 
 def scale(by: float) -> Preprocess:
@@ -40,36 +41,28 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
         totals: list[tuple] = []
         types: list[np.dtype] = []
         for batch in batches:
-            types = [np.asarray(leaf).dtype for leaf in tf.nest.flatten(batch.x)]
-            moments = [
-                _moments_of(np.asarray(leaf, np.float64))
-                for leaf in tf.nest.flatten(batch.x)
-            ]
-            totals = (
-                [_merge_moments(*pair) for pair in zip(totals, moments, strict=True)]
-                if totals
-                else moments
-            )
-        roundings = [
-            epsilon if dtype == np.float32 else epsilon * FINER for dtype in types
-        ]
-        return [
-            _mean_and_deviation(*total, rounding)
-            for total, rounding in zip(totals, roundings, strict=True)
-        ]
+            leaves = tf.nest.flatten(batch.x)
+            types = [np.asarray(leaf).dtype for leaf in leaves]
+            moments = [_moments_of(np.asarray(leaf, np.float64)) for leaf in leaves]
+            if totals:
+                totals = list(map(_merge_moments, totals, moments))
+            else:
+                totals = moments
+        statistics = []
+        for total, dtype in zip(totals, types, strict=True):
+            rounding = epsilon if dtype == np.float32 else epsilon * FINER
+            statistics.append(_mean_and_deviation(*total, rounding))
+        return statistics
 
     def apply(
         x: Tree, y: Tensor, state: list, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
-        # In float64, for a feature such as a time in seconds is far from 0 beside its deviation.
-        pairs = zip(tf.nest.flatten(x), state, strict=True)
-        parts = [
-            (tf.cast(leaf, tf.float64) - mean) / deviation
-            for leaf, (mean, deviation) in pairs
-        ]
-        return tf.nest.pack_sequence_as(
-            x, [tf.cast(part, tf.float32) for part in parts]
-        ), y
+        parts = []
+        for leaf, (mean, deviation) in zip(tf.nest.flatten(x), state, strict=True):
+            # In float64: a feature such as a time in seconds is far from 0 compared with its deviation.
+            standardized = (tf.cast(leaf, tf.float64) - mean) / deviation
+            parts.append(tf.cast(standardized, tf.float32))
+        return tf.nest.pack_sequence_as(x, parts), y
 
     return Preprocess(apply, fit)
 
@@ -102,11 +95,15 @@ def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preproce
     """
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
-        room = [
-            size - tf.shape(images)[axis] for axis, size in ((1, height), (2, width))
-        ]
-        sides = [[0, 0], *([space // 2, space - space // 2] for space in room), [0, 0]]
-        return _with_size(tf.pad(images, sides, constant_values=value), height, width)
+        missing_rows = height - tf.shape(images)[1]
+        missing_columns = width - tf.shape(images)[2]
+        top = missing_rows // 2
+        left = missing_columns // 2
+        rows = [top, missing_rows - top]
+        columns = [left, missing_columns - left]
+        paddings = [[0, 0], rows, columns, [0, 0]]
+        padded = tf.pad(images, paddings, constant_values=value)
+        return _with_size(padded, height, width)
 
     return _on_images(f"pad to {height} x {width}", change, largest=(height, width))
 
@@ -120,22 +117,21 @@ def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
     """
 
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
-        count, room = tf.shape(images)[0], tf.shape(images)[1:3] - [height, width]
+        count = tf.shape(images)[0]
+        surplus = tf.shape(images)[1:3] - [height, width]
         if not training:
-            top, left = room[0] // 2, room[1] // 2
-            return _with_size(
-                images[:, top : top + height, left : left + width], height, width
-            )
+            top = surplus[0] // 2
+            left = surplus[1] // 2
+            middle = images[:, top : top + height, left : left + width]
+            return _with_size(middle, height, width)
         drawn = tf.random.stateless_uniform([count, 2], seed)
-        corner = tf.cast(tf.floor(drawn * tf.cast(room + 1, tf.float32)), tf.int32)
-        rows, columns = (
-            corner[:, :1] + tf.range(height),
-            corner[:, 1:] + tf.range(width),
-        )
+        places = tf.cast(surplus + 1, tf.float32)
+        corners = tf.cast(tf.floor(drawn * places), tf.int32)
+        rows = corners[:, :1] + tf.range(height)
+        columns = corners[:, 1:] + tf.range(width)
         strips = tf.gather(images, rows, axis=1, batch_dims=1)
-        return _with_size(
-            tf.gather(strips, columns, axis=2, batch_dims=1), height, width
-        )
+        windows = tf.gather(strips, columns, axis=2, batch_dims=1)
+        return _with_size(windows, height, width)
 
     return _on_images(
         f"crop to {height} x {width}", change, random=True, smallest=(height, width)
@@ -153,16 +149,13 @@ def flip(horizontal: bool = True, vertical: bool = False) -> Preprocess:
     def change(images: Tensor, seed: Tensor, training: bool) -> Tensor:
         if not training:
             return images
-        chosen = (
-            tf.random.stateless_uniform([tf.shape(images)[0], 2, 1, 1, 1], seed) < 0.5
-        )
+        count = tf.shape(images)[0]
+        chosen = tf.random.stateless_uniform([count, 2, 1, 1, 1], seed) < 0.5
         if horizontal:
             images = tf.where(chosen[:, 0], tf.reverse(images, [2]), images)
-        return (
-            tf.where(chosen[:, 1], tf.reverse(images, [1]), images)
-            if vertical
-            else images
-        )
+        if vertical:
+            images = tf.where(chosen[:, 1], tf.reverse(images, [1]), images)
+        return images
 
     return _on_images("flip", change, random=True)
 
@@ -186,21 +179,22 @@ def _as_floats(leaf: Tensor) -> Tensor:
 
 
 def _moments_of(leaf: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Count, mean and sum of squared deviations over all axes but the last; a leaf [batch] is one feature."""
+    """Return count, mean and sum of squared deviations over all axes but the last; a leaf [batch] is one feature."""
     axes = tuple(range(max(1, leaf.ndim - 1)))
     mean = leaf.mean(axes)
-    return leaf.size // max(1, mean.size), mean, np.square(leaf - mean).sum(axes)
+    count = leaf.size // max(1, mean.size)
+    squares = np.square(leaf - mean).sum(axes)
+    return count, mean, squares
 
 
 def _merge_moments(first: tuple, second: tuple) -> tuple[int, np.ndarray, np.ndarray]:
-    """The moments of two sets of values together (T. F. Chan, G. H. Golub and R. J. LeVeque, 1979)."""
-    (n, mean, squares), (m, other_mean, other_squares) = first, second
+    """Return the moments of two sets of values together (T. F. Chan, G. H. Golub and R. J. LeVeque, 1979)."""
+    n, mean, squares = first
+    m, other_mean, other_squares = second
     gap = other_mean - mean
-    return (
-        n + m,
-        mean + gap * m / (n + m),
-        squares + other_squares + gap**2 * n * m / (n + m),
-    )
+    joint_mean = mean + gap * m / (n + m)
+    joint_squares = squares + other_squares + gap**2 * n * m / (n + m)
+    return n + m, joint_mean, joint_squares
 
 
 def _mean_and_deviation(
@@ -212,9 +206,8 @@ def _mean_and_deviation(
 
 
 def _kind_of_targets(facts: DataSpec) -> str:
-    return f"of shape {list(facts.target_shape)}, " + (
-        "floats" if facts.classes is None else "labels"
-    )
+    kind = "floats" if facts.classes is None else "labels"
+    return f"of shape {list(facts.target_shape)}, {kind}"
 
 
 def _with_size(images: Tensor, height: int, width: int) -> Tensor:
@@ -228,29 +221,24 @@ def _on_images(
     smallest: tuple[int, int] = (1, 1),
     largest: tuple[float, float] = (np.inf, np.inf),
 ) -> Preprocess:
-    """A step on the features of shape [height, width, channels]; others stay as they are."""
+    """Return a step that changes the features of shape [height, width, channels] and leaves others as they are."""
 
     def fit(batches: Iterable[Batch], facts: DataSpec) -> Tree:
-        leaf_shapes = (
-            facts.input_shape.values()
-            if isinstance(facts.input_shape, dict)
-            else [facts.input_shape]
-        )
+        leaf_shapes = [facts.input_shape]
+        if isinstance(facts.input_shape, dict):
+            leaf_shapes = list(facts.input_shape.values())
         images = [shape for shape in leaf_shapes if len(shape) == 3]
         if not images:
             shapes_text = ", ".join(str(list(shape)) for shape in leaf_shapes)
             raise DataError(
                 f"{name} needs images [height, width, channels]; the features have the shape {shapes_text}"
             )
-        for shape_of_image in images:
-            if not all(
-                low <= size <= high
-                for low, size, high in zip(
-                    smallest, shape_of_image[:2], largest, strict=True
-                )
-            ):
+        for height, width, _ in images:
+            fits_height = smallest[0] <= height <= largest[0]
+            fits_width = smallest[1] <= width <= largest[1]
+            if not (fits_height and fits_width):
                 raise DataError(
-                    f"{name} is not possible: the images are {shape_of_image[0]} x {shape_of_image[1]}"
+                    f"{name} is not possible: the images are {height} x {width}"
                 )
         return ()
 
@@ -258,11 +246,9 @@ def _on_images(
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
         def change_leaf(leaf: Tensor) -> Tensor:
-            return (
-                change(tf.cast(leaf, tf.float32), seed, training)
-                if leaf.shape.rank == 4
-                else leaf
-            )
+            if leaf.shape.rank != 4:
+                return leaf
+            return change(tf.cast(leaf, tf.float32), seed, training)
 
         return tf.nest.map_structure(change_leaf, x), y
 

@@ -19,7 +19,8 @@ from tftrain.runtime.errors import DataError
 EDGE = np.iinfo(np.int64)
 EXAMPLES_BETWEEN_REPORTS = 256
 PATIENCE_SECONDS = 10
-MOST_CLASSES = 2**24  # of more, float32 cannot tell the numbers apart
+# Float32 cannot tell the numbers of more classes apart.
+MOST_CLASSES = 2**24
 
 
 class DataSummary(NamedTuple):
@@ -53,10 +54,7 @@ def validate_split(
     regression: bool = False,
     ignored: int | None = None,
 ) -> DataSummary:
-    """Look through a split, and summarize it.
-
-    `columns` are the names of those of x, where they have any; `regression` says that integers that are no labels are
-    targets too; `ignored` is a target that is no label.
+    """Read every example of a split once, refuse what cannot be trained on, and return a summary.
 
     Args:
         name: of the split.
@@ -69,14 +67,12 @@ def validate_split(
         summary = _survey_arrays(name, data, columns, ignored)
     else:
         summary = _survey_stream(name, data, ignored)
-    if (
-        summary.labels
-        and regression
-        and not 0 <= summary.labels[0] <= summary.labels[1] < MOST_CLASSES
-    ):
+    if not summary.labels:
+        return summary
+    lowest, highest = summary.labels
+    if regression and not 0 <= lowest <= highest < MOST_CLASSES:
         return summary._replace(labels=None, classes=None)
-    if summary.labels:
-        _check_labels(name, data, *summary.labels)
+    _check_labels(name, data, lowest, highest)
     return summary
 
 
@@ -87,18 +83,22 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
         batch: the arrays.
         columns: the names of the columns of x, where they have any.
     """
-    bad = {
-        part: np.argwhere(_not_finite(leaf))
-        for part, leaf in named_leaves(batch).items()
-    }
-    bad = {part: places for part, places in bad.items() if len(places)}
-    if not bad:
+    count = 0
+    first_part = None
+    first_place = None
+    for part, leaf in named_leaves(batch).items():
+        places = np.argwhere(_not_finite(leaf))
+        if not len(places):
+            continue
+        count += len(places)
+        if first_place is None or places[0][0] < first_place[0]:
+            first_part = part
+            first_place = places[0]
+    if first_place is None:
         return None
-    part, places = min(bad.items(), key=lambda item: item[1][0][0])
-    count = sum(len(places) for places in bad.values())
-    return NotFinite(
-        count, int(places[0][0]), _describe_place(part, places[0][1:], columns)
-    )
+    record, *position = first_place
+    place = _describe_place(first_part, position, columns)
+    return NotFinite(count, int(record), place)
 
 
 def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -> int:
@@ -110,12 +110,14 @@ def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -
     """
     if isinstance(data, Batch):
         return int(np.argmax(data.y.reshape(len(data.y)) == label))
-    targets = (
-        as_dataset(data)
-        .map(lambda *parts: tf.cast(tf.reshape(parts[1], []), tf.int64))
-        .enumerate()
-    )
-    return int(next(number for number, target in targets if int(target) == label))
+
+    def target_of(*example: Tensor) -> Tensor:
+        return tf.cast(tf.reshape(example[1], []), tf.int64)
+
+    for number, target in enumerate(as_dataset(data).map(target_of)):
+        if int(target) == label:
+            return number
+    raise AssertionError("the label is gone when the data is read again")
 
 
 def _check_labels(
@@ -148,25 +150,25 @@ def classes_of(y: Tensor) -> Tensor | None:
     shape = y.shape[1:]
     if shape == [] or shape == [1]:
         single = tf.reshape(y, [-1])
-        known = (
-            (single == 0) | (single == 1)
-            if y.dtype.is_floating
-            else tf.ones_like(single, tf.bool)
-        )
-        return tf.where(known, tf.cast(single, tf.int64), -1)
+        labels = tf.cast(single, tf.int64)
+        if not y.dtype.is_floating:
+            return labels
+        return tf.where((single == 0) | (single == 1), labels, -1)
     if shape.rank != 1 or not shape.is_fully_defined():
         return None
     numbers = tf.cast(y, tf.int64) if y.dtype.is_bool else y
     ones = tf.cast(numbers == 1, tf.int64)
-    is_one_hot = tf.reduce_all((numbers == 0) | (numbers == 1), 1) & (
-        tf.reduce_sum(ones, 1) == 1
-    )
-    return tf.where(is_one_hot, tf.argmax(ones, 1), -1)
+    is_binary = tf.reduce_all((numbers == 0) | (numbers == 1), 1)
+    has_single_one = tf.reduce_sum(ones, 1) == 1
+    return tf.where(is_binary & has_single_one, tf.argmax(ones, 1), -1)
 
 
 def all_classes(classes: np.ndarray) -> np.ndarray | None:
-    """The classes of targets that are no labels; None where some are none, or where there is one alone."""
-    return None if classes.min() < 0 or classes.min() == classes.max() else classes
+    """Return the classes of targets that are no labels; None if some have no class, or if all have the same."""
+    lowest = classes.min()
+    if lowest < 0 or lowest == classes.max():
+        return None
+    return classes
 
 
 def _survey_arrays(
@@ -177,17 +179,18 @@ def _survey_arrays(
     bad = first_not_finite(batch, columns)
     if bad:
         _refuse_data(name, bad)
-    features = tuple(
-        whole_numbers(_within_int64(name, leaf)) for leaf in tf.nest.flatten(batch.x)
-    )
+    leaves = [_within_int64(name, leaf) for leaf in tf.nest.flatten(batch.x)]
+    features = tuple(map(whole_numbers, leaves))
+    count = len(batch.y)
     if _are_floats(batch.y) or not batch.y.size:
-        return DataSummary(len(batch.y), None, features=features)
-    known = batch.y if ignored is None else batch.y[batch.y != ignored]
-    summary = _summarize_targets(
-        batch.y[0],
-        len(batch.y),
-        (int(known.min()), int(known.max())) if known.size else (0, 0),
-    )
+        return DataSummary(count, None, features=features)
+    labels = batch.y
+    if ignored is not None:
+        labels = labels[labels != ignored]
+    label_range = (0, 0)
+    if labels.size:
+        label_range = (int(labels.min()), int(labels.max()))
+    summary = _summarize_targets(batch.y[0], count, label_range)
     return summary._replace(features=features)
 
 
@@ -292,13 +295,12 @@ def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
 
 def _join_ranges(ranges: np.ndarray) -> Whole:
     """The range of several examples, from theirs, [examples, 3]."""
-    return Whole(
-        int(ranges[:, 0].min()), int(ranges[:, 1].max()), bool(ranges[:, 2].any())
-    )
+    lows, highs, rounded = ranges.T
+    return Whole(int(lows.min()), int(highs.max()), bool(rounded.any()))
 
 
 def _within_int64(name: str, leaf: np.ndarray) -> np.ndarray:
-    """Whole numbers as they are; raises DataError where int64 does not hold them."""
+    """Return whole numbers unchanged; raise DataError if int64 cannot hold them."""
     if leaf.dtype.kind == "u" and leaf.size and leaf.max() > EDGE.max:
         raise DataError(
             f"{name}: x holds the whole number {leaf.max()}; expected one of at most {EDGE.max} (int64)"
@@ -307,24 +309,20 @@ def _within_int64(name: str, leaf: np.ndarray) -> np.ndarray:
 
 
 def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
-    """Say what takes so long; of what never ends nothing else would be heard."""
+    """Print how far the pass over the data is; of a dataset that never ends this is the only sign."""
     size = int(dataset.cardinality())
-    known = (
-        f" of {size}"
-        if size >= 0
-        else "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
-    )
-    print(f"{name}: looked at {count} examples{known}", file=sys.stderr, flush=True)
+    end = "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
+    if size >= 0:
+        end = f" of {size}"
+    print(f"{name}: looked at {count} examples{end}", file=sys.stderr, flush=True)
 
 
 def _summarize_targets(
     target: Any, count: int, label_range: tuple[int, int]
 ) -> DataSummary:
-    return (
-        DataSummary(count, label_range)
-        if are_labels(target)
-        else DataSummary(count, None, label_range)
-    )
+    if are_labels(target):
+        return DataSummary(count, label_range)
+    return DataSummary(count, None, label_range)
 
 
 def _are_floats(target: Any) -> bool:
@@ -353,11 +351,9 @@ def _describe_place(
         return part
     if part == "x" and columns:
         return f"x column {position[0]} ('{columns[position[0]]}')"
-    return (
-        f"{part} column {position[0]}"
-        if len(position) == 1
-        else f"{part} at {[int(i) for i in position]}"
-    )
+    if len(position) == 1:
+        return f"{part} column {position[0]}"
+    return f"{part} at {[int(number) for number in position]}"
 
 
 def _refuse_data(name: str, bad: NotFinite) -> None:

@@ -15,10 +15,12 @@ class WindowSource:
     """
 
     def __init__(self, feed: BatchSource, windows: int):
-        self._feed, self._windows = feed, windows
+        self._feed = feed
+        self._windows = windows
         self.steps_per_epoch = feed.steps_per_epoch * windows
         self.examples = feed.examples * windows
-        self.prepared, self.in_order = feed.prepared, False
+        self.prepared = feed.prepared
+        self.in_order = False
         self.signature = {
             "place": tf.TensorSpec([], tf.int32),
             "batches": feed.signature,
@@ -45,13 +47,11 @@ class WindowSource:
             step: the steps taken so far.
             count: how many.
         """
-        (first, place), (last, _) = (
-            divmod(step, self._windows),
-            divmod(step + count - 1, self._windows),
-        )
+        first_batch, first_window = divmod(step, self._windows)
+        last_batch = (step + count - 1) // self._windows
         return {
-            "place": tf.constant(place, tf.int32),
-            "batches": self._feed.serve(first, last - first + 1),
+            "place": tf.constant(first_window, tf.int32),
+            "batches": self._feed.serve(first_batch, last_batch - first_batch + 1),
         }
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:
@@ -61,25 +61,21 @@ class WindowSource:
             handle: what `serve` gave.
             index: of the window within the handle.
         """
-        at = handle["place"] + index
-        full_batch, window = (
-            self._feed.batch(handle["batches"], at // self._windows),
-            at % self._windows,
-        )
-        starts = tf.fill(tf.shape(full_batch.y)[:1], window == 0)
-        weight = full_batch.weight
+        place = handle["place"] + index
+        window = place % self._windows
+        sequences = self._feed.batch(handle["batches"], place // self._windows)
+        examples = tf.shape(sequences.y)[:1]
+        starts = tf.fill(examples, window == 0)
+        x = self._take_window(sequences.x, window)
+        y = self._take_window(sequences.y, window)
+        weight = sequences.weight
         if weight is not None and weight.shape.rank > 1:
             weight = self._take_window(weight, window)
-        return Batch(
-            self._take_window(full_batch.x, window),
-            self._take_window(full_batch.y, window),
-            weight,
-            starts,
-        )
+        return Batch(x, y, weight, starts)
 
     def _take_window(self, sequences: Tensor, window: Tensor) -> Tensor:
         length = sequences.shape[1] // self._windows
-        begin = tf.concat(
-            [[0, window * length], tf.zeros([sequences.shape.rank - 2], tf.int32)], 0
-        )
-        return tf.slice(sequences, begin, [-1, length, *sequences.shape[2:]])
+        rest_shape = sequences.shape[2:]
+        rest_begin = tf.zeros([len(rest_shape)], tf.int32)
+        begin = tf.concat([[0, window * length], rest_begin], 0)
+        return tf.slice(sequences, begin, [-1, length, *rest_shape])

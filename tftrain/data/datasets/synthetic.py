@@ -22,8 +22,7 @@ def blobs(
     seed: int,
 ):
     """An island: half of the points, labeled 1, are a cloud around the origin, and the others a ring around it.
-
-    `spread` is the standard deviation of the cloud and of the ring's width, `radius` the ring's; x `[examples, 2]`.
+    The points x are `[examples, 2]`.
 
     Args:
         examples: how many points.
@@ -35,7 +34,8 @@ def blobs(
     y = np.arange(examples) % 2
     angle = rng.uniform(0, 2 * np.pi, examples)
     ring = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
-    return _add_noise(np.where(y[:, np.newaxis] == 1, 0, ring), spread, rng), y
+    centers = np.where(y[:, np.newaxis] == 1, 0, ring)
+    return _add_noise(centers, spread, rng), y
 
 
 def xor_blobs(
@@ -43,18 +43,16 @@ def xor_blobs(
 ):
     """Four clouds around the points of XOR, (0, 0), (0, 1), (1, 0) and (1, 1), labeled as these; x `[examples, 2]`.
 
-    `spread` is the standard deviation of a cloud.
-
     Args:
         examples: how many points.
         spread: the standard deviation of a cloud.
         seed: of the draw.
     """
+    rng = np.random.default_rng(seed)
     corner = np.arange(examples) % 4
     centers = np.stack([corner // 2, corner % 2], 1)
-    return _add_noise(centers, spread, np.random.default_rng(seed)), centers[
-        :, 0
-    ] ^ centers[:, 1]
+    y = centers[:, 0] ^ centers[:, 1]
+    return _add_noise(centers, spread, rng), y
 
 
 def moons(
@@ -65,8 +63,6 @@ def moons(
 ):
     """Two half circles of radius 1 that reach into each other; x `[examples, 2]`.
 
-    `noise` is the standard deviation of what is added to each coordinate.
-
     Args:
         examples: how many points.
         noise: the standard deviation of what is added to each coordinate.
@@ -75,11 +71,10 @@ def moons(
     rng = np.random.default_rng(seed)
     y = np.arange(examples) % 2
     angle = rng.uniform(0, np.pi, examples)
-    upper, lower = (
-        (np.cos(angle), np.sin(angle)),
-        (1 - np.cos(angle), 0.5 - np.sin(angle)),
-    )
-    return _add_noise(np.where(y == 0, upper, lower).T, noise, rng), y
+    upper = np.stack([np.cos(angle), np.sin(angle)])
+    lower = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)])
+    x = np.where(y == 0, upper, lower).T
+    return _add_noise(x, noise, rng), y
 
 
 def spirals(
@@ -89,9 +84,9 @@ def spirals(
     *,
     seed: int,
 ):
-    """Two spirals wound around each other, from the origin to radius 1, each in `turns` turns; x `[examples, 2]`.
+    """Two spirals wound around each other, from the origin to radius 1; x `[examples, 2]`.
 
-    `noise` is the standard deviation of what is added to each coordinate (K. Lang and M. Witbrock, 1988).
+    A benchmark of K. Lang and M. Witbrock, "Learning to Tell Two Spirals Apart", 1988.
 
     Args:
         examples: how many points.
@@ -103,13 +98,15 @@ def spirals(
     y = np.arange(examples) % 2
     radius = rng.uniform(0, 1, examples)
     angle = 2 * np.pi * turns * radius + np.pi * y
-    return _add_noise((radius * [np.cos(angle), np.sin(angle)]).T, noise, rng), y
+    x = radius * np.stack([np.cos(angle), np.sin(angle)])
+    return _add_noise(x.T, noise, rng), y
 
 
 def _add_noise(
     points: np.ndarray, deviation: float, rng: np.random.Generator
 ) -> np.ndarray:
-    return (points + rng.normal(0, deviation, points.shape)).astype(np.float32)
+    noise = rng.normal(0, deviation, points.shape)
+    return (points + noise).astype(np.float32)
 
 
 def large_features(
@@ -123,8 +120,7 @@ def large_features(
     """A linear regression on unscaled inputs: x `[examples, features]`, y `[examples, 1]` of the order of 1.
 
     The features' standard deviations go from 1 to `largest`, that of a single one, in equal ratios, so that of the mean
-    squared error of a linear model the curvatures have the ratio `largest ** 2`. `noise` is the standard deviation of
-    what is added to y.
+    squared error of a linear model the curvatures have the ratio `largest ** 2`.
 
     Args:
         examples: how many.
@@ -135,11 +131,11 @@ def large_features(
     """
     rng = np.random.default_rng(seed)
     plain = rng.normal(0, 1, (examples, features))
-    y = plain @ rng.normal(0, features**-0.5, (features, 1)) + rng.normal(
-        0, noise, (examples, 1)
-    )
+    weights = rng.normal(0, features**-0.5, (features, 1))
+    y = plain @ weights + rng.normal(0, noise, (examples, 1))
     sizes = np.geomspace(1, largest, features) if features > 1 else largest
-    return (plain * sizes).astype(np.float32), y.astype(np.float32)
+    x = plain * sizes
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def xor():
