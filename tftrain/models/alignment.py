@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tftrain.core.types import Tensor
 
-_ROWS = 1009  # examples of a trace: a prime that is no other axis' length
+# How many examples a trace has: a prime, which is no other axis' length.
+_ROWS = 1009
 Compare = Callable[[Tensor, Tensor], Any]
 
 
@@ -22,13 +23,14 @@ def aligned(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         y: the targets.
         outputs: those of the model.
     """
-    ranks = len(y.shape), len(outputs.shape)
-    if ranks[0] == ranks[1] + 1 and y.shape[-1] == 1:
-        if ranks[1] == 1:
+    target_rank = len(y.shape)
+    output_rank = len(outputs.shape)
+    if target_rank == output_rank + 1 and y.shape[-1] == 1:
+        if output_rank == 1:
             return y, outputs[..., tf.newaxis]
         return tf.squeeze(y, -1), outputs
-    if ranks[1] == ranks[0] + 1 and outputs.shape[-1] == 1:
-        if ranks[0] == 1:
+    if output_rank == target_rank + 1 and outputs.shape[-1] == 1:
+        if target_rank == 1:
             return y[..., tf.newaxis], outputs
         return y, tf.squeeze(outputs, -1)
     return y, outputs
@@ -41,13 +43,10 @@ def are_columns(y: Tensor, outputs: Tensor) -> bool:
         y: the targets.
         outputs: those of the model.
     """
-    ranks = len(y.shape), len(outputs.shape)
-    return (
-        ranks[1] == 1
-        or ranks[1] > 2
-        and ranks[0] == ranks[1] - 1
-        and outputs.shape[-1] == 1
-    )
+    output_rank = len(outputs.shape)
+    if output_rank <= 2:
+        return output_rank == 1
+    return len(y.shape) == output_rank - 1 and outputs.shape[-1] == 1
 
 
 def columns(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,28 +71,21 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
         y: the targets.
         outputs: those of the model.
 
-
     Raises:
         ValueError: it does so with these shapes, and would not with others of the same numbers.
     """
     alternatives = [aligned(y, outputs)]
     if len(y.shape) > 1 and y.shape[-1] == 1:
         alternatives.append((tf.squeeze(y, -1), outputs))
-    alternatives = [
-        alternative
-        for alternative in alternatives
-        if _shapes_of(*alternative) != _shapes_of(y, outputs)
-    ]
+    shapes = _shapes_of(y, outputs)
+    alternatives = [pair for pair in alternatives if _shapes_of(*pair) != shapes]
     if not alternatives or _compares_pairs(compare, y, outputs) is False:
         return
-    if any(
-        _compares_pairs(compare, *alternative) is False for alternative in alternatives
-    ):
-        targets, output_shape = (list(part.shape) for part in (y, outputs))
+    if any(_compares_pairs(compare, *pair) is False for pair in alternatives):
         raise ValueError(
-            f"is given targets of the shape {targets} and outputs of the shape {output_shape}, and compares each "
-            "target with the outputs of all examples, for these shapes broadcast; bring both to one shape in it, such "
-            "as y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
+            f"is given targets of the shape {list(y.shape)} and outputs of the shape {list(outputs.shape)}, and compares "
+            "each target with the outputs of all examples, for these shapes broadcast; bring both to one shape in it, "
+            "such as y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
         )
 
 
@@ -105,14 +97,16 @@ def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
         y: the targets.
         outputs: those of the model.
     """
-    if (
-        _compares_pairs(compare, y, outputs) is False
-        or _compares_pairs(compare, *aligned(y, outputs)) is not False
-    ):
+    if _compares_pairs(compare, y, outputs) is False:
         return compare
-    return lambda y_true, y_pred, **arguments: compare(
-        *aligned(y_true, y_pred), **arguments
-    )
+    if _compares_pairs(compare, *aligned(y, outputs)) is not False:
+        return compare
+
+    def compare_aligned(y_true: Tensor, y_pred: Tensor, **arguments: Any) -> Any:
+        y_true, y_pred = aligned(y_true, y_pred)
+        return compare(y_true, y_pred, **arguments)
+
+    return compare_aligned
 
 
 def _shapes_of(*tensors: Tensor) -> list:
@@ -120,7 +114,7 @@ def _shapes_of(*tensors: Tensor) -> list:
 
 
 def _compares_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
-    """Whether values for pairs of examples come up on the way, [n, n]; None where it cannot be traced."""
+    """Return whether there is an intermediate value for each pair of examples, [n, n]; None if it cannot be traced."""
     specs = [
         tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype) for part in (y, outputs)
     ]
@@ -130,14 +124,13 @@ def _compares_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None
         return 0
 
     try:
-        graph = tf.function(trace, autograph=False).get_concrete_function(*specs).graph
-    except Exception:  # a user's function may raise whatever it likes; trying it on the sample tells of that
+        traced = tf.function(trace, autograph=False).get_concrete_function(*specs)
+    except Exception:
+        # A user's function may raise anything; the error is reported when it is tried on the sample.
         return None
-    shapes = [
-        tensor.shape
-        for operation in graph.get_operations()
-        for tensor in operation.outputs
-    ]
-    return any(
-        shape.rank is not None and shape.as_list().count(_ROWS) > 1 for shape in shapes
-    )
+    for operation in traced.graph.get_operations():
+        for tensor in operation.outputs:
+            shape = tensor.shape
+            if shape.rank is not None and shape.as_list().count(_ROWS) > 1:
+                return True
+    return False

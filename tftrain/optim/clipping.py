@@ -1,4 +1,4 @@
-"""A clip that measures each gradient by the size of the weights that it changes."""
+"""Clips: transforms that limit the size of gradients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tftrain.core.types import Tensor, Transform
 def clip_adaptive(
     ratio: PositiveFloat = 0.01, epsilon: PositiveFloat = 1e-3
 ) -> Transform:
-    """The gradient of each unit is scaled down to `ratio` times the norm of the unit's weights where it is longer.
+    """Scale the gradient of each unit down to at most `ratio` times the norm of the unit's weights.
 
     Weights count as at least `epsilon` (Brock et al., 2021, equation 3). The units of a kernel are its last axis; a
     vector or a scalar is one unit. The authors leave out the last layer.
@@ -35,23 +35,22 @@ def clip_adaptive(
     """
 
     def update(grads, state, params):
-        clipped, over = [], []
+        clipped = []
+        exceeds = []
         for grad, param in zip(grads, params, strict=True):
-            unit_norms, limits = (
-                _unit_norms(stored_values(grad), param),
-                ratio * tf.maximum(_unit_norms(param, param), epsilon),
-            )
-            clipped.append(
-                with_values(grad, stored_values(grad) * clip_factor(unit_norms, limits))
-            )
-            over.append(tf.reduce_any(unit_norms > limits))
-        return clipped, state, {"clipped": tf.reduce_any(over)}
+            values = stored_values(grad)
+            grad_norms = _unit_norms(values, param)
+            limits = ratio * tf.maximum(_unit_norms(param, param), epsilon)
+            values *= clip_factor(grad_norms, limits)
+            clipped.append(with_values(grad, values))
+            exceeds.append(tf.reduce_any(grad_norms > limits))
+        return clipped, state, {"clipped": tf.reduce_any(exceeds)}
 
     return Transform(lambda params: (), update)
 
 
 def _unit_norms(values: Tensor, param: Tensor) -> Tensor:
-    """The norm of each unit of a parameter, in a shape that its gradient can be multiplied by."""
+    """Return the norm of each unit of a parameter, in a shape that its gradient can be multiplied by."""
     long_axes = [size for size in param.shape if size != 1]
     axes = None if len(long_axes) <= 1 else list(range(len(param.shape) - 1))
     squares = tf.square(tf.cast(values, tf.float32))
@@ -59,72 +58,75 @@ def _unit_norms(values: Tensor, param: Tensor) -> Tensor:
 
 
 def clip_value(limit: PositiveFloat) -> Transform:
-    """Every single number of the gradients is held between -limit and limit."""
+    """Clip each number of the gradients to between -limit and limit.
+
+    Args:
+        limit: the largest magnitude.
+    """
 
     def update(grads, state, params):
-        over = [tf.reduce_any(tf.abs(stored_values(grad)) > limit) for grad in grads]
-        clipped = [
-            with_values(grad, tf.clip_by_value(stored_values(grad), -limit, limit))
-            for grad in grads
-        ]
-        return (
-            clipped,
-            state,
-            {"limit": tf.constant(limit, tf.float32), "clipped": tf.reduce_any(over)},
-        )
+        clipped = []
+        exceeds = []
+        for grad in grads:
+            values = stored_values(grad)
+            exceeds.append(tf.reduce_any(tf.abs(values) > limit))
+            values = tf.clip_by_value(values, -limit, limit)
+            clipped.append(with_values(grad, values))
+        scalars = {
+            "limit": tf.constant(limit, tf.float32),
+            "clipped": tf.reduce_any(exceeds),
+        }
+        return clipped, state, scalars
 
     return Transform(lambda params: (), update)
 
 
 def clip_norm(limit: PositiveFloat) -> Transform:
-    """The gradient of each parameter is scaled down to norm `limit` where it is longer."""
+    """Scale the gradient of each parameter down to a norm of at most `limit`.
+
+    Args:
+        limit: the largest norm of one parameter's gradient.
+    """
     return _by_norms(limit, norms)
 
 
 def clip_global_norm(limit: PositiveFloat) -> Transform:
-    """All gradients are scaled by one factor so that their common norm is at most `limit` (Pascanu et al., 2013)."""
+    """Scale all gradients by one factor so that their global norm is at most `limit` (Pascanu et al., 2013).
+
+    Args:
+        limit: the largest global norm.
+    """
     return _by_norms(limit, lambda grads: global_norm(square_sums(grads)))
 
 
 def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
-    """The gradients of each layer are scaled by one factor so that their common norm is at most `limit`.
-
-    `names` are those of the parameters, such as `000.dense/kernel`: a layer is what stands before the last slash.
+    """Scale the gradients of each layer by one factor so that their common norm is at most `limit`.
 
     Args:
         limit: the largest norm of a layer's gradients.
         names: those of the parameters, such as `000.dense/kernel`: a layer is what comes before the last slash.
     """
     layers = np.array([name.rpartition("/")[0] for name in names])
-    together = tf.constant(
-        layers[:, None] == layers[None, :]
-    )  # [parameters, parameters]
+    in_same_layer = tf.constant(layers[:, None] == layers[None, :])
 
     def layer_norms(grads: list[Gradient]) -> Tensor:
         # No product with zeros and ones: an Inf in one layer would be a NaN in all.
-        squares = square_sums(grads)
-        return tf.cast(
-            tf.sqrt(tf.reduce_sum(tf.where(together, squares, 0.0), axis=1)), tf.float32
-        )
+        squares = tf.where(in_same_layer, square_sums(grads), 0.0)
+        layer_squares = tf.reduce_sum(squares, axis=1)
+        return tf.cast(tf.sqrt(layer_squares), tf.float32)
 
     return _by_norms(limit, layer_norms)
 
 
 def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Transform:
-    """`norms_of(grads)` is one norm for all gradients, or one for each, [gradients]."""
+    """Return a clip whose `norms_of(grads)` is one norm for all gradients, or one for each, [gradients]."""
 
     def update(grads, state, params):
         norms = norms_of(grads)
-        limit_tensor = tf.constant(limit, tf.float32)
-        over = norms > limit_tensor
-        return (
-            scale_to_limit(grads, norms, limit_tensor),
-            state,
-            {
-                "limit": limit_tensor,
-                "clipped": tf.reduce_any(over) if over.shape.rank else over,
-            },
-        )
+        largest = tf.constant(limit, tf.float32)
+        clipped = scale_to_limit(grads, norms, largest)
+        scalars = {"limit": largest, "clipped": tf.reduce_any(norms > largest)}
+        return clipped, state, scalars
 
     return Transform(lambda params: (), update)
 
@@ -145,8 +147,6 @@ def scale_to_limit(
 ) -> list[Gradient]:
     """Return gradients, scaled down so that their norms are within the limit.
 
-    `norms` is one number for all gradients, or one for each, [gradients].
-
     Args:
         grads: dense or sparse.
         norms: one number for all gradients, or one for each, [gradients].
@@ -163,9 +163,9 @@ def scale_to_limit(
 def clip_percentile(
     percent: Annotated[float, Range(0, 100)] = 10.0, window: PositiveInt = 1000
 ) -> Transform:
-    """The global norm is held to a percentile of its last `window` values (AutoClip; Seetharaman et al., 2020).
+    """Clip the global norm to a percentile of its last `window` values (AutoClip; Seetharaman et al., 2020).
 
-    They are the norms before clipping; the present one is among them, so the first step is never clipped.
+    These are the norms before clipping; the present one is among them, so the first step is never clipped.
 
     Args:
         percent: from 0 to 100.
@@ -178,17 +178,14 @@ def clip_percentile(
 
     def update(grads, state, params):
         norm = global_norm(square_sums(grads))
-        history = tf.where(
-            positions == state["count"] % window, norm, state["norms"]
-        )  # the newest replaces the oldest
+        # The newest norm replaces the oldest.
+        oldest = state["count"] % window
+        history = tf.where(positions == oldest, norm, state["norms"])
         count = state["count"] + 1
         limit = percentile(history, tf.minimum(count, window), percent)
-        measured = {"limit": limit, "clipped": norm > limit}
-        return (
-            scale_to_limit(grads, norm, limit),
-            {"norms": history, "count": count},
-            measured,
-        )
+        clipped = scale_to_limit(grads, norm, limit)
+        next_state = {"norms": history, "count": count}
+        return clipped, next_state, {"limit": limit, "clipped": norm > limit}
 
     return Transform(init, update)
 
@@ -203,11 +200,12 @@ def percentile(values: Tensor, count: Tensor, percent: float) -> Tensor:
         count: how many of them.
         percent: from 0 to 100.
     """
-    here = tf.range(values.shape[0], dtype=tf.int64) < count
-    ordered = tf.sort(tf.where(here, values, tf.float32.max))
-    rank = tf.cast(count - 1, tf.float64) * (
-        percent / 100
-    )  # in float32 a rank of 1000 has only 4 digits behind the point
+    is_counted = tf.range(values.shape[0], dtype=tf.int64) < count
+    ordered = tf.sort(tf.where(is_counted, values, tf.float32.max))
+    # In float32 a rank of 1000 would have only 4 digits behind the point.
+    rank = tf.cast(count - 1, tf.float64) * (percent / 100)
     below = tf.cast(tf.floor(rank), tf.int64)
-    low, high = ordered[below], ordered[tf.minimum(below + 1, count - 1)]
-    return low + (high - low) * tf.cast(rank - tf.floor(rank), tf.float32)
+    above = tf.minimum(below + 1, count - 1)
+    fraction = tf.cast(rank - tf.floor(rank), tf.float32)
+    low = ordered[below]
+    return low + (ordered[above] - low) * fraction

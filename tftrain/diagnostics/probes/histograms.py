@@ -23,12 +23,13 @@ What = Literal["gradients", "weights", "updates", "activations"]
 Axis = Literal["log10", "value"]
 Count = Callable[[Tensor], dict[str, Tensor]]
 
-ON_BOTH_AXES = ("gradients", "updates")  # axes there may be histograms of these at once
+# Of these there may be histograms on both axes at once.
+ON_BOTH_AXES = ("gradients", "updates")
 _AXES = {"log10": (half_octaves, log10_rows), "value": (equal_buckets, value_rows)}
 
 
 def histograms(what: What, axis: Axis) -> Probe:
-    """The histogram of each parameter's gradient, weights or update, or of each layer's activations.
+    """Count histograms of each parameter's gradient, weights or update, or of each layer's activations.
 
     Named as `gradients/<name>`, and gradients and updates on the axis `value` as `gradients_value/<name>`; gradients
     are those before the transforms, weights those before the update. On the axis `log10` a bucket is a half octave of
@@ -40,19 +41,27 @@ def histograms(what: What, axis: Axis) -> Probe:
         what: `gradients`, `weights`, `updates` or `activations`.
         axis: `log10` or `value`.
     """
-    select, (count, rows), names = _LOOKS[what], _AXES[axis], []
-    shown_as = f"{what}_value" if what in ON_BOTH_AXES and axis == "value" else what
+    select = _SELECTORS[what]
+    count, rows = _AXES[axis]
+    prefix = what
+    if what in ON_BOTH_AXES and axis == "value":
+        prefix = f"{what}_value"
+    # The names in the order of the counts, known once the step is traced.
+    names: list[str] = []
 
     def measure(moment: StepOutputs) -> dict:
-        named = select(moment)
-        order, measured = counted(count, list(named.values()))
-        names[:] = [list(named)[place] for place in order]
+        tensors = select(moment)
+        order, measured = counted(count, list(tensors.values()))
+        tensor_names = list(tensors)
+        names[:] = [tensor_names[place] for place in order]
         return measured
 
-    return Probe(
-        measure,
-        lambda measured: shown(shown_as, names, rows(measured)) if names else LogData(),
-    )
+    def read(measured: dict) -> LogData:
+        if not names:
+            return LogData()
+        return shown(prefix, names, rows(measured))
+
+    return Probe(measure, read)
 
 
 def counted(
@@ -64,15 +73,19 @@ def counted(
         count: the function that counts some tensors of one shape.
         tensors: of any shapes.
     """
-    groups = group_by_shape(tensors)
-    counts = [
-        count(stack_small([tensors[place] for place in places])) for places in groups
-    ]
-    joined = {
-        name: tf.concat([group_counts[name] for group_counts in counts], 0)
-        for name in (counts[0] if counts else ())
-    }
-    return [place for places in groups for place in places], joined
+    order = []
+    counts = []
+    for places in group_by_shape(tensors):
+        order += places
+        table = stack_small([tensors[place] for place in places])
+        counts.append(count(table))
+    if not counts:
+        return order, {}
+    joined = {}
+    for name in counts[0]:
+        parts = [group_counts[name] for group_counts in counts]
+        joined[name] = tf.concat(parts, 0)
+    return order, joined
 
 
 def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
@@ -83,10 +96,9 @@ def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
         names: of the tensors.
         tables: [buckets, 3] each: left, right, count.
     """
-    named = zip(names, tables, strict=True)
-    return LogData(
-        histograms={f"{what}/{name}": table for name, table in named if len(table)}
-    )
+    named_tables = zip(names, tables, strict=True)
+    histograms = {f"{what}/{name}": table for name, table in named_tables if len(table)}
+    return LogData(histograms=histograms)
 
 
 def _select_gradients(moment: StepOutputs) -> dict[str, Tensor]:
@@ -102,15 +114,16 @@ def _select_updates(moment: StepOutputs) -> dict[str, Tensor]:
 
 
 def _select_activations(moment: StepOutputs) -> dict[str, Tensor]:
-    return {
-        name: tf.where(values == 0, values.dtype.as_numpy_dtype("nan"), values)
-        if function in DEAD_AT_ZERO
-        else values
-        for name, (function, values) in moment.activations.items()
-    }
+    selected = {}
+    for name, (function, values) in moment.activations.items():
+        if function in DEAD_AT_ZERO:
+            nan = values.dtype.as_numpy_dtype("nan")
+            values = tf.where(values == 0, nan, values)
+        selected[name] = values
+    return selected
 
 
-_LOOKS: dict[str, Callable[[StepOutputs], dict[str, Tensor]]] = {
+_SELECTORS: dict[str, Callable[[StepOutputs], dict[str, Tensor]]] = {
     "gradients": _select_gradients,
     "weights": _select_weights,
     "updates": _select_updates,
