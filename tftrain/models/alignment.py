@@ -84,8 +84,8 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
     if any(_compares_pairs(compare, *pair) is False for pair in alternatives):
         raise ValueError(
             f"is given targets of the shape {list(y.shape)} and outputs of the shape {list(outputs.shape)}, and "
-            "compares each target with the outputs of all examples, for these shapes "
-            "broadcast; bring both to one shape in it, such as y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
+            "compares each target with the outputs of all examples, for these shapes broadcast; "
+            "bring both to one shape in it, such as y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))"
         )
 
 
