@@ -27,7 +27,12 @@ FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 def page_files() -> list[Path]:
     """Return the pages, as paths from the root of the repository."""
     found = [ROOT / "README.md"]
-    for pattern in ("configs/*.md", "scripts/*.md", "tftrain/*.md", "tftrain/*/*.md"):
+    for pattern in (
+        "configs/*.md",
+        "scripts/*.md",
+        "scripts/documentation/*.md",
+        "tftrain/*/*.md",
+    ):
         found += sorted(ROOT.glob(pattern))
     return [path.relative_to(ROOT) for path in found]
 

@@ -39,7 +39,7 @@ def pages() -> list[Path]:
     folders = [
         ROOT / "configs",
         ROOT / "scripts",
-        ROOT / "tftrain",
+        ROOT / "scripts" / "documentation",
         *sorted((ROOT / "tftrain").glob("*/")),
     ]
     return [
