@@ -53,11 +53,12 @@ def whole_numbers(values: np.ndarray) -> Whole | None:
     """What there is to know of an array's whole numbers; None where these are floats or truth values."""
     if values.dtype.kind not in "iu" or not values.size:
         return None
-    low, high = int(values.min()), int(values.max())
-    small = -EXACT <= low and high <= EXACT
-    return Whole(
-        low, high, not small and bool(tf.reduce_any(rounds(tf.constant(values))))
-    )
+    low = int(values.min())
+    high = int(values.max())
+    is_rounded = False
+    if low < -EXACT or high > EXACT:
+        is_rounded = bool(tf.reduce_any(rounds(tf.constant(values))))
+    return Whole(low, high, is_rounded)
 
 
 def rounds(values: Tensor) -> Tensor:
@@ -95,14 +96,13 @@ def settings_of(
         numbers: how whole numbers are handed on.
         rounded: whether float32 would round each feature.
     """
-    seen = []
+    types_so_far = []
     for setting in _FALLBACKS[numbers]:
         x = _cast_features(batch.x, setting, rounded)
-        types = [
-            leaf.dtype for leaf in (*tf.nest.flatten(x), _cast_target(batch.y, setting))
-        ]
-        if types not in seen:
-            seen.append(types)
+        y = _cast_target(batch.y, setting)
+        types = [leaf.dtype for leaf in tf.nest.flatten((x, y))]
+        if types not in types_so_far:
+            types_so_far.append(types)
             yield setting
 
 
@@ -133,20 +133,19 @@ def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
     def apply(
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
-        return tf.nest.map_structure(
-            _as_float32, _cast_features(x, numbers, rounded)
-        ), _as_float32(_cast_target(y, numbers))
+        x = tf.nest.map_structure(_as_float32, _cast_features(x, numbers, rounded))
+        y = _as_float32(_cast_target(y, numbers))
+        return x, y
 
     return apply
 
 
 def _cast_features(x: Tree, numbers: Numbers, rounded: Sequence[bool]) -> Tree:
-    """Without `rounded`, integers are of a step's making, and stay what they are."""
+    """Cast the features; integers stay what they are where `rounded` is empty, for a step made them."""
     leaves = tf.nest.flatten(x)
-    is_rounded = rounded or [True] * len(leaves)
-    return tf.nest.pack_sequence_as(
-        x, [_cast_leaf(*pair, numbers) for pair in zip(leaves, is_rounded, strict=True)]
-    )
+    pairs = zip(leaves, rounded or [True] * len(leaves), strict=True)
+    casts = [_cast_leaf(leaf, is_rounded, numbers) for leaf, is_rounded in pairs]
+    return tf.nest.pack_sequence_as(x, casts)
 
 
 def _cast_leaf(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
@@ -159,21 +158,18 @@ def _cast_leaf(leaf: Tensor, is_rounded: bool, numbers: Numbers) -> Tensor:
         return tf.cast(leaf, tf.float32)
     if dtype.is_bool:
         return leaf
-    wide = dtype.size > 4 or dtype == tf.uint32
-    return tf.cast(
-        leaf, tf.int64 if wide else tf.int32
-    )  # so that a step's arithmetic does not overflow bytes
+    # At least int32, so that a step's arithmetic does not overflow bytes.
+    is_wide = dtype.size > 4 or dtype == tf.uint32
+    return tf.cast(leaf, tf.int64 if is_wide else tf.int32)
 
 
 def _cast_target(y: Tensor, numbers: Numbers) -> Tensor:
     dtype = tf.as_dtype(y.dtype)
     if not dtype.is_floating:
         return tf.cast(y, tf.int64)
-    return (
-        y
-        if dtype == tf.float64 and numbers is not Numbers.FLOAT32
-        else tf.cast(y, tf.float32)
-    )
+    if dtype == tf.float64 and numbers is not Numbers.FLOAT32:
+        return y
+    return tf.cast(y, tf.float32)
 
 
 def _as_float32(leaf: Tensor) -> Tensor:

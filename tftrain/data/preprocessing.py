@@ -22,11 +22,10 @@ from tftrain.data.number_types import (
 from tftrain.data.records import RandomAccessRecords, as_dataset
 from tftrain.runtime.errors import DataError
 
-CHUNK = 1024  # examples looked at together while fitting
-LOOKED_AT = 2**16  # examples whose rounding to float32 is looked at
-AHEAD_BYTES = (
-    2**31
-)  # arrays that a step would make larger than this are left for the graph to make, batch by batch
+CHUNK = 1024  # examples in a batch of `Preprocess.fit`
+LOOKED_AT = 2**16  # examples whose rounding to float32 is measured
+# A step whose arrays would be larger than this is not applied ahead, but in the graph, batch by batch.
+AHEAD_BYTES = 2**31
 
 
 class Preprocess(NamedTuple):
@@ -88,15 +87,17 @@ def fit(
         The steps with what they learned, and the facts of the data that comes out at the end.
     """
     fitted: list[Fitted] = []
-    first = next(_read_chunks(train, 1))
+    first_example = next(_read_chunks(train, 1))
     for place, step in enumerate(steps, 1):
         own_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
         fitted = _fitted_with(
-            step, own_seed, fitted, train, first, classes, numbers, rounded
+            step, own_seed, fitted, train, first_example, classes, numbers, rounded
         )
-    ready = _cast_step(cast_ready, numbers, () if fitted else rounded)
-    chain = [*fitted, ready]
-    return Chain(chain, describe(apply(chain, first, 0, False), classes))
+    # Only the first cast sees the data's own integers; later ones see what a step made.
+    own_integers = () if fitted else rounded
+    chain = [*fitted, _cast_step(cast_ready, numbers, own_integers)]
+    prepared_example = apply(chain, first_example, 0, False)
+    return Chain(chain, describe(prepared_example, classes))
 
 
 def _cast_step(make: Callable, numbers: Numbers, rounded: Sequence[bool]) -> Fitted:
@@ -109,31 +110,33 @@ def _fitted_with(
     seed: int,
     fitted: list[Fitted],
     train: Split,
-    first: Batch,
+    first_example: Batch,
     classes: int | None,
     numbers: Numbers,
     rounded: Sequence[bool],
 ) -> list[Fitted]:
-    """The chain with one step more, which is given the first types of numbers that it can compute with."""
-    failure: Exception | None = None
-    for setting in settings_of(
-        apply(fitted, first, 0, False), numbers, () if fitted else rounded
-    ):
-        chain = [*fitted, _cast_step(cast_numbers, setting, () if fitted else rounded)]
+    """The chain with one step more, behind a cast to the first types of numbers that it can compute with."""
+    own_integers = () if fitted else rounded
+    example = apply(fitted, first_example, 0, False)
+    first_failure: Exception | None = None
+    for setting in settings_of(example, numbers, own_integers):
+        chain = [*fitted, _cast_step(cast_numbers, setting, own_integers)]
         try:
-            batches = (
-                apply(chain, batch, 0, False) for batch in _read_chunks(train, CHUNK)
-            )
-            state = step.fit(batches, describe(apply(chain, first, 0, False), classes))
-            chain = [*chain, Fitted(step, state, seed)]
+            spec = describe(apply(chain, first_example, 0, False), classes)
+            chunks = _read_chunks(train, CHUNK)
+            batches = (apply(chain, chunk, 0, False) for chunk in chunks)
+            state = step.fit(batches, spec)
+            chain_with_step = [*chain, Fitted(step, state, seed)]
             for training in (False, True):
-                apply(chain, first, 0, training)
-            return chain
+                apply(chain_with_step, first_example, 0, training)
+            return chain_with_step
         except DataError:
             raise
-        except Exception as error:  # whatever a user's function raises of types it does not compute with
-            failure = failure or error
-    raise failure
+        except Exception as error:
+            # A user's function may raise anything for types that it does not compute with.
+            if first_failure is None:
+                first_failure = error
+    raise first_failure
 
 
 def apply(
@@ -148,12 +151,12 @@ def apply(
         training: whether random steps act.
     """
     x, y, weight, _ = map_leaves(tf.convert_to_tensor, batch)
-    for fitted_step in fitted:
-        seed = tf.stack(
-            [tf.constant(fitted_step.seed, tf.int64), tf.cast(step, tf.int64)]
-        )
-        x, y = fitted_step.step.apply(x, y, fitted_step.state, seed, training)
-    return Batch(x, y, None if weight is None else tf.cast(weight, tf.float32))
+    for preprocess, state, step_seed in fitted:
+        seed = tf.stack([tf.constant(step_seed, tf.int64), tf.cast(step, tf.int64)])
+        x, y = preprocess.apply(x, y, state, seed, training)
+    if weight is not None:
+        weight = tf.cast(weight, tf.float32)
+    return Batch(x, y, weight)
 
 
 def apply_ahead(
@@ -169,12 +172,12 @@ def apply_ahead(
     remaining = list(fitted)
     with tf.device("CPU:0"):
         while remaining and not (training and remaining[0].step.random):
-            example = apply(remaining[:1], take(batch, np.arange(1)), 0, False)
-            if _byte_count(example) * len(batch.y) > max(
-                AHEAD_BYTES, _byte_count(batch)
-            ):
+            next_step = remaining[:1]
+            example = apply(next_step, take(batch, np.arange(1)), 0, False)
+            size_after = _byte_count(example) * len(batch.y)
+            if size_after > max(AHEAD_BYTES, _byte_count(batch)):
                 break
-            batch = map_leaves(np.asarray, apply(remaining[:1], batch, 0, False))
+            batch = map_leaves(np.asarray, apply(next_step, batch, 0, False))
             remaining = remaining[1:]
     return batch, remaining
 
@@ -186,34 +189,33 @@ def tell_rounding(chain: Chain, train: Split) -> None:
         chain: the preprocessing.
         train: the training examples.
     """
-    rows = np.unique(np.linspace(0, train.examples - 1, LOOKED_AT).astype(int))
-    batch = (
-        take(train.data, rows)
-        if isinstance(train.data, Batch)
-        else next(_read_chunks(train, CHUNK))
-    )
-    if all(
-        leaf.dtype != tf.float64
-        for leaf in tf.nest.flatten(
-            apply(chain.steps, take(batch, slice(1)), 0, False)[:2]
-        )
-    ):
+    if isinstance(train.data, Batch):
+        rows = np.unique(np.linspace(0, train.examples - 1, LOOKED_AT).astype(int))
+        batch = take(train.data, rows)
+    else:
+        batch = next(_read_chunks(train, CHUNK))
+    example = apply(chain.steps, take(batch, slice(1)), 0, False)
+    leaves = tf.nest.flatten(example[:2])
+    if all(leaf.dtype != tf.float64 for leaf in leaves):
         return
-    for name, leaf in named_leaves(
-        apply(chain.steps, batch, 0, False)._replace(weight=None)
-    ).items():
-        values = np.asarray(leaf)
-        columns = (
-            values.reshape(len(values), -1)
-            if name == "y"
-            else values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
-        )
+    prepared = apply(chain.steps, batch, 0, False)._replace(weight=None)
+    for name, leaf in named_leaves(prepared).items():
+        columns = _as_columns(name, np.asarray(leaf))
         for number, column in enumerate(columns.T):
-            remark = rounding_of(column)
-            if remark:
-                where = f"{name} column {number}" if columns.shape[1] > 1 else name
-                warnings.warn(f"{where} {remark}", stacklevel=2)
+            rounding = rounding_of(column)
+            if rounding:
+                place = f"{name} column {number}" if columns.shape[1] > 1 else name
+                warnings.warn(f"{place} {rounding}", stacklevel=2)
                 break
+
+
+def _as_columns(name: str, values: np.ndarray) -> np.ndarray:
+    """Values as a table of their features, [rows, features]; a feature of x is one along its last axis."""
+    if name == "y":
+        return values.reshape(len(values), -1)
+    if values.ndim == 1:
+        return values.reshape(-1, 1)
+    return values.reshape(-1, values.shape[-1])
 
 
 def describe(batch: Batch, classes: int | None) -> DataSpec:
@@ -229,9 +231,8 @@ def describe(batch: Batch, classes: int | None) -> DataSpec:
 
 def has_fixed_shape(examples: RandomAccessRecords | tf.data.Dataset) -> bool:
     """Whether all examples have one shape, so that they can be put into a batch as they are."""
-    return all(
-        spec.shape.is_fully_defined() for spec in tf.nest.flatten(examples.element_spec)
-    )
+    specs = tf.nest.flatten(examples.element_spec)
+    return all(spec.shape.is_fully_defined() for spec in specs)
 
 
 def _read_chunks(split: Split, size: int) -> Iterator[Batch]:
@@ -240,15 +241,14 @@ def _read_chunks(split: Split, size: int) -> Iterator[Batch]:
         for start in range(0, split.examples, size):
             yield take(split.data, slice(start, start + size))
         return
-    size = size if has_fixed_shape(split.data) else 1
+    if not has_fixed_shape(split.data):
+        size = 1
     batches = iter(as_dataset(split.data).batch(size))
-    for _ in range(
-        0, split.examples, size
-    ):  # never asks beyond the end, which TensorFlow would report
-        yield Batch(*(*next(batches), None)[:3])
+    # By count, because TensorFlow would print a message if it were asked beyond the end.
+    for _ in range(0, split.examples, size):
+        yield Batch(*next(batches))
 
 
 def _byte_count(batch: Batch) -> int:
-    return sum(
-        np.asarray(leaf).nbytes for part in batch[:2] for leaf in tf.nest.flatten(part)
-    )
+    leaves = tf.nest.flatten((batch.x, batch.y))
+    return sum(np.asarray(leaf).nbytes for leaf in leaves)

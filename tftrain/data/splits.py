@@ -15,9 +15,8 @@ from tftrain.data.records import RandomAccessRecords
 from tftrain.runtime.errors import DataError
 
 How = Literal["auto", "shuffled", "stratified", "tail"]
-LEAST_CHUNKS = (
-    64  # that each share is made of, where neighbors on the disk are drawn together
-)
+# Where neighbors on the disk are drawn together, each share has at least this many chunks of them.
+LEAST_CHUNKS = 64
 
 
 def split(
@@ -49,11 +48,9 @@ def split(
     Raises:
         DataError: the data has its own split of this name, or cannot be divided so.
     """
-    shares = {
-        name: share
-        for name, share in (("test", test), ("validation", validation))
-        if share
-    }
+    # The test examples are drawn first.
+    shares = {"test": test, "validation": validation}
+    shares = {name: share for name, share in shares.items() if share}
     for name, share in shares.items():
         if name in splits:
             raise DataError(
@@ -67,16 +64,11 @@ def split(
     else:
         counts = _counts_of(shares, train_split.examples, "examples")
         rows = _draw_rows(train_split, counts, seed, how, labels)
-    parts = {
-        **splits,
-        **{
-            name: Split(_select_rows(train_split.data, part), len(part))
-            for name, part in rows.items()
-        },
-    }
-    return {
-        name: parts[name] for name in ("train", "validation", "test") if name in parts
-    }
+    parts = dict(splits)
+    for name, part_rows in rows.items():
+        parts[name] = Split(_select_rows(train_split.data, part_rows), len(part_rows))
+    order = ("train", "validation", "test")
+    return {name: parts[name] for name in order if name in parts}
 
 
 def _counts_of(shares: dict[str, float], total: int, things: str) -> dict[str, int]:
@@ -105,33 +97,26 @@ def _draw_rows(
                 "split: stratified needs a class for each example; the targets are none"
             )
         return _draw_stratified(labels, counts, seed)
-    together = (
-        train_split.data.together
-        if isinstance(train_split.data, RandomAccessRecords)
-        else 1
-    )
-    rows = _draw_shuffled(
-        train_split.examples,
-        counts,
-        seed,
-        max(1, min(together, min(counts.values()) // LEAST_CHUNKS)),
-    )
+    chunk = 1
+    if isinstance(train_split.data, RandomAccessRecords):
+        largest_chunk = min(counts.values()) // LEAST_CHUNKS
+        chunk = max(1, min(train_split.data.together, largest_chunk))
+    rows = _draw_shuffled(train_split.examples, counts, seed, chunk)
     if how == "auto" and labels is not None and _lacks_class(labels, rows):
-        with contextlib.suppress(
-            DataError
-        ):  # of classes that are too small for it, at random is as well as can be
+        # Classes that are too small to be stratified stay as they were drawn.
+        with contextlib.suppress(DataError):
             return _draw_stratified(labels, counts, seed)
     return rows
 
 
 def _draw_tail(examples: int, counts: dict[str, int]) -> dict[str, np.ndarray]:
-    remaining, parts = np.arange(examples), {}
+    remaining = np.arange(examples)
+    parts = {}
     for name in ("test", "validation"):
         if name in counts:
-            remaining, parts[name] = (
-                remaining[: -counts[name]],
-                remaining[-counts[name] :],
-            )
+            count = counts[name]
+            parts[name] = remaining[-count:]
+            remaining = remaining[:-count]
     return {"train": remaining, **parts}
 
 
@@ -139,20 +124,21 @@ def _draw_shuffled(
     examples: int, counts: dict[str, int], seed: int, chunk: int
 ) -> dict[str, np.ndarray]:
     """Draw chunks of neighbors, which are read at once from the disk; of arrays a chunk is one example."""
-    remaining, parts = np.arange(examples), {}
+    remaining = np.arange(examples)
+    parts = {}
     for name, count in counts.items():
         # The legacy generator, whose stream NumPy has frozen, is the one that scikit-learn draws from.
-        chunks = np.random.RandomState(seed).permutation(
-            math.ceil(len(remaining) / chunk)
-        )
-        drawn = (
-            remaining[chunks]
-            if chunk == 1
-            else np.concatenate(
-                [remaining[index * chunk : (index + 1) * chunk] for index in chunks]
+        rng = np.random.RandomState(seed)
+        chunk_order = rng.permutation(math.ceil(len(remaining) / chunk))
+        if chunk == 1:
+            drawn = remaining[chunk_order]
+        else:
+            starts = chunk_order * chunk
+            drawn = np.concatenate(
+                [remaining[start : start + chunk] for start in starts]
             )
-        )
-        parts[name], remaining = drawn[:count], drawn[count:]
+        parts[name] = drawn[:count]
+        remaining = drawn[count:]
     return {"train": remaining, **parts}
 
 
@@ -160,12 +146,12 @@ def _draw_stratified(
     labels: np.ndarray, counts: dict[str, int], seed: int
 ) -> dict[str, np.ndarray]:
     """Draw the same share of each class; one with too few examples to be divided, or divided again, is trained on."""
-    from sklearn.model_selection import (
-        train_test_split,
-    )  # takes a second, which only this needs
+    # Imported here because it takes a second, which only this needs.
+    from sklearn.model_selection import train_test_split
 
     _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    remaining, parts = np.arange(len(labels)), {}
+    remaining = np.arange(len(labels))
+    parts = {}
     too_small = sizes[places] <= len(counts)
     for name, count in counts.items():
         remaining = remaining[~too_small[remaining]]
@@ -191,9 +177,8 @@ def _draw_groups(
     groups: np.ndarray, shares: dict[str, float], seed: int
 ) -> dict[str, np.ndarray]:
     names, places = np.unique(groups, return_inverse=True)
-    drawn = _draw_shuffled(
-        len(names), _counts_of(shares, len(names), "groups"), seed, 1
-    )
+    counts = _counts_of(shares, len(names), "groups")
+    drawn = _draw_shuffled(len(names), counts, seed, 1)
     return {
         part: np.flatnonzero(np.isin(places, chosen)) for part, chosen in drawn.items()
     }
@@ -204,7 +189,8 @@ def _lacks_class(labels: np.ndarray, rows: dict[str, np.ndarray]) -> bool:
     classes, sizes = np.unique(labels, return_counts=True)
     common = classes[sizes > len(rows) - 1]
     smallest = min(len(part) for part in rows.values())
-    if smallest < len(classes):  # too few for one of each
+    if smallest < len(classes):
+        # The part is too small for one example of each class.
         return False
     return not all(np.isin(common, labels[part]).all() for part in rows.values())
 
@@ -228,7 +214,9 @@ def _select_rows(
     def is_chosen(number: tf.Tensor, example: tuple) -> tf.Tensor:
         return tf.gather(chosen, number)
 
-    numbered = data.take(len(chosen)).enumerate().filter(is_chosen)
-    return numbered.map(
-        tf.autograph.experimental.do_not_convert(lambda number, example: example)
-    )
+    @tf.autograph.experimental.do_not_convert
+    def drop_number(number: tf.Tensor, example: tuple) -> tuple:
+        return example
+
+    numbered = data.take(len(chosen)).enumerate()
+    return numbered.filter(is_chosen).map(drop_number)

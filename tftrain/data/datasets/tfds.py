@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import os
 import re
@@ -20,15 +19,17 @@ import tensorflow_datasets as library
 
 from tftrain.data.records import tfrecords
 from tftrain.runtime.errors import DataError
+from tftrain.runtime.names import did_you_mean
 
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 PROBE_SECONDS = 3.0
-SMALL_BYTES = (
-    2**28
-)  # a split up to this size is read into arrays, such as all of MNIST or CIFAR-10
-ARRAY_BYTES = 4 * 2**30  # one in array_record files up to this
-READ_TOGETHER = 256  # examples
-NEIGHBOURS = 64  # examples of a file that stay near to each other when they are shuffled, for they are read at once
+# A split up to this size, such as all of MNIST or CIFAR-10, is decoded once into arrays.
+SMALL_BYTES = 2**28
+# The same limit for array_record files, which tf.data cannot read.
+ARRAY_BYTES = 4 * 2**30
+EXAMPLES_PER_READ = 256
+# Neighbours in a file are read at once, so this many stay together in the shuffled order.
+NEIGHBOURS = 64
 NAME = re.compile(r"(?P<name>\w+)(/[\w.+-]+)?(:[\d.*]+)?")
 
 
@@ -60,42 +61,37 @@ def tfds(
         download: whether to download and prepare what is not there.
         builder: the module, or `module:Class`, of a builder of your own.
     """
-    maker = _make_builder(dataset, data_dir, builder)
+    if builder:
+        _import_builder(builder)
+    maker = _make_builder(dataset, data_dir)
     if not maker.is_prepared():
         _prepare_data(maker, dataset, data_dir, download, is_own=builder is not None)
     columns = _choose_columns(maker.info, inputs, target)
-    specs = {"train": train, "validation": validation, "test": test}
-    splits = {name: _split_of(maker, spec) for name, spec in specs.items() if spec}
+    requested = {"train": train, "validation": validation, "test": test}
+    specs = {name: _split_spec(maker, spec) for name, spec in requested.items() if spec}
     try:
-        return {
-            name: _read_split(maker, spec, columns) for name, spec in splits.items()
-        }
+        return {name: _read_split(maker, spec, columns) for name, spec in specs.items()}
     except tf.errors.OpError as error:
         raise DataError(
             f"data set '{dataset}' is damaged in {maker.data_path}: {error.message}"
         ) from error
 
 
-def _make_builder(dataset: str, data_dir: str | None, code: str | None) -> Any:
+def _make_builder(dataset: str, data_dir: str | None) -> Any:
     parsed = NAME.fullmatch(dataset)
     if not parsed:
         raise DataError(
             f"'{dataset}' is no name of a data set; expected `name`, `name/config` or `name/config:1.0.0`"
         )
-    if code:
-        _import_builder(code)
     try:
         return library.builder(dataset, data_dir=data_dir)
     except library.core.DatasetNotFoundError:
         names = library.list_builders(with_community_datasets=False)
-        close = difflib.get_close_matches(parsed["name"].lower(), names, 1)
-        hint = (
-            f"did you mean '{close[0]}'?"
-            if close
-            else "a builder of your own is named by `builder: module:Class`"
-        )
+        hint = did_you_mean(parsed["name"], names)
+        if not hint:
+            hint = "; a builder of your own is named by `builder: module:Class`"
         raise DataError(
-            f"tensorflow-datasets has no data set '{parsed['name']}'; {hint}"
+            f"tensorflow-datasets has no data set '{parsed['name']}'{hint}"
         ) from None
     except (ValueError, AssertionError) as error:
         raise DataError(f"data set '{dataset}': {_one_line(error)}") from error
@@ -109,67 +105,68 @@ def _import_builder(code: str) -> None:
     except ModuleNotFoundError as error:
         raise DataError(f"builder '{code}' cannot be imported: {error}") from error
     if name and not hasattr(loaded, name):
-        close = difflib.get_close_matches(name, dir(loaded), 1)
-        raise DataError(
-            f"module '{module}' has no '{name}'"
-            + (f"; did you mean '{close[0]}'?" if close else "")
-        )
+        hint = did_you_mean(name, dir(loaded))
+        raise DataError(f"module '{module}' has no '{name}'{hint}")
 
 
 def _prepare_data(
     maker: Any, dataset: str, data_dir: str | None, download: bool, is_own: bool
 ) -> None:
     path = maker.data_path
-    what = (
-        f"{path} holds no dataset_info.json" if path.exists() else f"there is no {path}"
-    )
-    missing = f"data set '{dataset}' is not prepared: {what}"
-    command = f"tfds build {dataset}" + (f" --data_dir {data_dir}" if data_dir else "")
+    reason = f"there is no {path}"
+    if path.exists():
+        reason = f"{path} holds no dataset_info.json"
+    missing = f"data set '{dataset}' is not prepared: {reason}"
+    command = f"tfds build {dataset}"
+    if data_dir:
+        command += f" --data_dir {data_dir}"
     if not download:
-        raise DataError(
-            f"{missing}; set `download: true`"
-            + ("" if is_own else f", or run `{command}`")
-        )
-    if not is_own and not _is_network_there():  # a builder of one's own may need none
+        alternative = "" if is_own else f", or run `{command}`"
+        raise DataError(f"{missing}; set `download: true`{alternative}")
+    # A user's own builder may need no network.
+    if not is_own and not _can_connect():
         raise DataError(
             f"{missing}, and no network to download it; run `{command}` on a machine with one and copy it"
         )
     try:
         maker.download_and_prepare()
-    except Exception as error:  # anything: code of the data set, the disk, the servers
+    except Exception as error:
+        # Code of the data set, the disk and servers may raise anything.
         raise DataError(
             f"data set '{dataset}' could not be prepared: {_one_line(error)}"
         ) from error
 
 
-def _is_network_there() -> bool:
-    """Whether the download host, or the proxy in front of it, takes a connection within the probe's time."""
+def _can_connect() -> bool:
+    """Whether the download host, or the proxy in front of it, accepts a connection within `PROBE_SECONDS`.
+
+    Without a network tensorflow-datasets would retry for minutes before it raises.
+    """
     proxy = urllib.parse.urlsplit(urllib.request.getproxies().get("https", ""))
-    host = (proxy.hostname, proxy.port or 80) if proxy.hostname else DOWNLOAD_HOST
-    answered = threading.Event()
+    address = DOWNLOAD_HOST
+    if proxy.hostname:
+        address = (proxy.hostname, proxy.port or 80)
+    is_connected = threading.Event()
 
-    def probe() -> None:
+    def connect() -> None:
         with contextlib.suppress(OSError):
-            socket.create_connection(host, PROBE_SECONDS).close()
-            answered.set()
+            socket.create_connection(address, PROBE_SECONDS).close()
+            is_connected.set()
 
-    thread = threading.Thread(
-        target=probe, daemon=True
-    )  # looking up a name knows no time limit
+    # In a thread, because the lookup of a host's name has no time limit.
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return answered.is_set()
+    return is_connected.is_set()
 
 
 def _choose_columns(
     info: Any, inputs: str | list[str] | None, target: str | None
 ) -> tuple:
     """The features of x (a name or a list) and of y, and that of the weight if there is one."""
-    names = (
-        sorted(info.features.keys())
-        if isinstance(info.features, library.features.FeaturesDict)
-        else []
-    )
+    names = []
+    if isinstance(info.features, library.features.FeaturesDict):
+        names = sorted(info.features.keys())
     if inputs is None and target is None:
         keys = info.supervised_keys
         if keys is None or not all(isinstance(key, str) for key in keys):
@@ -181,18 +178,17 @@ def _choose_columns(
         raise DataError(
             f"`inputs` and `target` go together; '{info.name}' has {', '.join(names)}"
         )
-    for name in [*([inputs] if isinstance(inputs, str) else inputs), target]:
+    input_names = [inputs] if isinstance(inputs, str) else inputs
+    for name in [*input_names, target]:
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            hint = (
-                f"did you mean '{close[0]}'?" if close else f"it has {', '.join(names)}"
-            )
-            raise DataError(f"'{info.name}' has no feature '{name}'; {hint}")
+            hint = did_you_mean(name, names) or f"; it has {', '.join(names)}"
+            raise DataError(f"'{info.name}' has no feature '{name}'{hint}")
     return inputs, target
 
 
-def _split_of(maker: Any, spec: str | list[str]) -> str:
-    spec = spec if isinstance(spec, str) else "+".join(spec)
+def _split_spec(maker: Any, spec: str | list[str]) -> str:
+    if not isinstance(spec, str):
+        spec = "+".join(spec)
     try:
         maker.info.splits[spec]
     except (ValueError, KeyError) as error:
@@ -204,78 +200,77 @@ def _split_of(maker: Any, spec: str | list[str]) -> str:
 
 
 def _read_split(maker: Any, spec: str, columns: tuple) -> Any:
-    def pick(example: dict) -> tuple:
-        return tuple(
-            example[c] if isinstance(c, str) else {name: example[name] for name in c}
-            for c in columns
-        )
+    def pick_column(example: dict, column: str | list[str]) -> Any:
+        if isinstance(column, str):
+            return example[column]
+        return {name: example[name] for name in column}
+
+    def pick_columns(example: dict) -> tuple:
+        return tuple(pick_column(example, column) for column in columns)
 
     if maker.info.file_format is library.core.FileFormat.ARRAY_RECORD:
-        return _read_arrays(_Records(maker.as_data_source(split=spec), pick))
+        source = maker.as_data_source(split=spec)
+        return _stack_if_small(_ArrayRecords(source, pick_columns))
     # Caching is the run's choice, and the order of the files is part of the data position.
     config = library.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-    data = maker.as_dataset(split=spec, shuffle_files=False, read_config=config).map(
-        pick
-    )
-    if _is_small(data, maker.info.splits[spec].num_examples):
-        return _in_memory(data)
-    files = maker.info.splits[spec].file_instructions
-    if maker.info.file_format is not library.core.FileFormat.TFRECORD or not all(
-        map(_is_local, files)
-    ):
+    data = maker.as_dataset(split=spec, shuffle_files=False, read_config=config)
+    data = data.map(pick_columns)
+    split_info = maker.info.splits[spec]
+    if _is_small(data, split_info.num_examples):
+        return _decode_all(data)
+
+    # Local TFRecord files are read from any example on, so that a resumed run seeks instead of reading from the start.
+    files = split_info.file_instructions
+    is_tfrecord = maker.info.file_format is library.core.FileFormat.TFRECORD
+    if not is_tfrecord or not all(os.path.isfile(file.filename) for file in files):
         return data
+
+    def decode(record: tf.Tensor) -> tuple:
+        return pick_columns(maker.info.features.deserialize_example(record))
+
     ranges = [
         (os.fspath(file.filename), file.skip, file.skip + file.take) for file in files
     ]
-    return tfrecords(
-        ranges,
-        lambda record: pick(maker.info.features.deserialize_example(record)),
-        NEIGHBOURS,
-    )
-
-
-def _is_local(file: Any) -> bool:
-    return os.path.isfile(file.filename)
+    return tfrecords(ranges, decode, NEIGHBOURS)
 
 
 def _is_small(data: tf.data.Dataset, examples: int) -> bool:
     leaves = tf.nest.flatten(data.element_spec)
     if not all(leaf.shape.is_fully_defined() for leaf in leaves):
         return False
-    return (
-        0
-        < examples * sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
-        <= SMALL_BYTES
+    example_bytes = sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
+    return 0 < examples * example_bytes <= SMALL_BYTES
+
+
+def _decode_all(data: tf.data.Dataset) -> tuple:
+    """All examples as arrays: decoded once, shuffled as a whole, and served without a pipeline."""
+    options = tf.data.Options()
+    # The thread of autotuning delays the release of the iterator.
+    options.autotune.enabled = False
+    batches = data.batch(EXAMPLES_PER_READ).with_options(options)
+    return tf.nest.map_structure(
+        lambda *parts: np.concatenate(parts), *batches.as_numpy_iterator()
     )
 
 
-def _in_memory(data: tf.data.Dataset) -> tuple:
-    """All examples as arrays: decoded once, shuffled as a whole, and served without a pipeline."""
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread holds up the release of the iterator
-    batches = list(data.batch(READ_TOGETHER).with_options(options).as_numpy_iterator())
-    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
+class _ArrayRecords:
+    """Examples in array_record files by their numbers."""
 
-
-class _Records:
-    """Examples in array_record files, which are not for tf.data, by their numbers."""
-
-    def __init__(self, records: Any, pick: Callable[[dict], tuple]):
-        self._records, self._pick = records, pick
+    def __init__(self, records: Any, pick_columns: Callable[[dict], tuple]):
+        self._records = records
+        self._pick_columns = pick_columns
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, number: int) -> tuple:
-        return self._pick(self._records[number])
+        return self._pick_columns(self._records[number])
 
 
-def _read_arrays(records: _Records) -> tuple | _Records:
-    """All examples as arrays, if these are not too large."""
-    size = len(records) * sum(
-        np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0])
-    )
-    if size > ARRAY_BYTES:
+def _stack_if_small(records: _ArrayRecords) -> tuple | _ArrayRecords:
+    """All examples as arrays, unless these take more than `ARRAY_BYTES`."""
+    example_bytes = sum(np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0]))
+    if len(records) * example_bytes > ARRAY_BYTES:
         return records
     examples = [records[index] for index in range(len(records))]
     return tf.nest.map_structure(lambda *leaves: np.stack(leaves), *examples)
