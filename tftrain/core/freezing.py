@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tftrain.core.layer_hooks import freeze_layer, patched_attribute
+
 _frozen: weakref.WeakKeyDictionary[Any, list] = weakref.WeakKeyDictionary()  # by model
 
 
@@ -21,7 +23,7 @@ def freeze_layers(model: Any) -> None:
         params = [param for member in members for param in member._trainable_variables]
         if params and not any(param.trainable for param in params):
             changed += [member for member in members if member.trainable]
-            layer.trainable = False
+            freeze_layer(layer)
     _frozen[model] = changed
 
 
@@ -29,12 +31,6 @@ def freeze_layers(model: Any) -> None:
 def as_made(model: Any) -> Iterator[None]:
     """While it lasts, the layers that `freeze_layers` froze say that they can be trained, as they were made."""
     layers = _frozen.get(model, [])
-    try:
-        for layer in layers:
-            layer._trainable = (
-                True  # not by the setter, which would make the variables trainable too
-            )
+    # Not by the setter, which would make the variables trainable too.
+    with patched_attribute(layers, lambda _: True, "_trainable"):
         yield
-    finally:
-        for layer in layers:
-            layer._trainable = False

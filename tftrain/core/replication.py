@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tftrain.core.layer_hooks import replace_attribute, restore_attribute
 from tftrain.core.numerics import Gradient, while_cond
 from tftrain.core.recurrent import expand_rank
 from tftrain.core.scaled_objective import Portion, Share
@@ -242,7 +243,8 @@ def per_replica_seeds(model: Any) -> None:
         for generator in layer._seed_generators
     }
     for generator in generators.values():
-        generator.next = functools.partial(_draw_replica_seed, generator.next)
+        draw_seed = functools.partial(_draw_replica_seed, generator.next)
+        replace_attribute(generator, "next", draw_seed)
 
 
 def _draw_replica_seed(draw: Callable, *args: Any, **kwargs: Any) -> Tensor:
@@ -265,12 +267,12 @@ def taking_sums(optimizer: Any) -> Iterator[None]:
     process lives, and with it every variable of the run.
     """
     sum_function = list if count() == 1 else _equalize_gradients
-    vars(optimizer)["_all_reduce_sum_gradients"] = sum_function
+    replace_attribute(optimizer, "_all_reduce_sum_gradients", sum_function)
     try:
         yield
     finally:
         # Each replica comes here, one after the other.
-        vars(optimizer).pop("_all_reduce_sum_gradients", None)
+        restore_attribute(optimizer, "_all_reduce_sum_gradients")
 
 
 def _equalize_gradients(

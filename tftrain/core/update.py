@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tftrain.core.layer_hooks import patched_attribute
+from tftrain.core.layer_hooks import patched_attribute, replace_attribute
 from tftrain.core.numerics import Gradient
 from tftrain.core.replication import taking_sums
 from tftrain.core.types import Tensor
@@ -81,9 +81,8 @@ def _set_multiples(optimizer: Any, multiples: Sequence[float]) -> None:
             kind._apply_weight_decay(optimizer, members)
         optimizer.learning_rate.assign(rate)
 
-    vars(optimizer).update(
-        update_step=update_step, _apply_weight_decay=apply_weight_decay
-    )
+    replace_attribute(optimizer, "update_step", update_step)
+    replace_attribute(optimizer, "_apply_weight_decay", apply_weight_decay)
 
 
 class ParamEMA:

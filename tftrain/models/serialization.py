@@ -18,6 +18,7 @@ from tftrain.config import importing, keras_objects
 from tftrain.config.component import user_components
 from tftrain.config.schema import Config
 from tftrain.core.freezing import as_made
+from tftrain.core.layer_hooks import replace_attribute
 from tftrain.core.types import Tree
 from tftrain.runtime import untrusted
 from tftrain.runtime.atomic_files import WriteError, atomic_path, raising_write_error
@@ -39,7 +40,7 @@ def attach_config(model: keras.Model, arguments: dict[str, Any]) -> None:
         model
     ).get_config is keras.Model.get_config and "get_config" not in vars(model)
     if is_silent and _is_plain(arguments) and not hasattr(model, "inputs"):
-        model.get_config = lambda: dict(arguments)
+        replace_attribute(model, "get_config", lambda: dict(arguments))
 
 
 def _is_plain(value: Any) -> bool:
