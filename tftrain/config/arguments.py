@@ -6,7 +6,7 @@ import functools
 from typing import Annotated, Any, Literal, NamedTuple
 
 from tftrain.config import field_types, signature
-from tftrain.config.conversion import InvalidValue, convert
+from tftrain.config.conversion import MISMATCH, convert
 from tftrain.config.field_types import Range, part_kind
 from tftrain.config.registry import COMPONENT_KINDS
 from tftrain.config.signature import OPAQUE_DEFAULT, REQUIRED, Argument
@@ -232,14 +232,12 @@ def _taking_default(argument: Argument) -> Argument:
         return argument
     if isinstance(default, (list, dict)):
         return argument
-    try:
-        return argument._replace(
-            default=convert(Node(default, SourceLocation("")), hint)
-        )
-    except InvalidValue:
-        return argument._replace(
-            hint=hint | (None if default is None else Literal[default])
-        )
+    converted = convert(Node(default, SourceLocation("")), hint)
+    if converted is not MISMATCH:
+        return argument._replace(default=converted)
+    if default is None:
+        return argument._replace(hint=hint | None)
+    return argument._replace(hint=hint | Literal[default])
 
 
 def _from_default(default: Any) -> Any:

@@ -24,50 +24,66 @@ from tftrain.config.field_types import (
 from tftrain.config.yaml_parser import Node, SourceLocation, read_scalar
 from tftrain.runtime.names import did_you_mean, with_article
 
-_MISFIT = object()
-_LARGEST = 2**63  # of whole numbers: what TensorFlow can hold
-_YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
+# What `convert` returns for a value that its annotation does not allow.
+MISMATCH = object()
 
-
-class InvalidValue(ValueError):
-    """A value that does not fit; the message says what was given and what was expected."""
+# Whole numbers are below this: TensorFlow holds them as int64.
+_LARGEST = 2**63
+_YES = ("yes", "on", "y")
+_NO = ("no", "off", "n")
 
 
 def convert(node: Node, hint: Any) -> Any:
-    """A plain value by its annotation; parts, records and lists of checked items are for others. Raises Wrong."""
+    """Return a plain value converted by its annotation, MISMATCH if the annotation does not allow it.
+
+    Components, sections, and lists of these are converted by `validation`.
+
+    Args:
+        node: the value as it was read.
+        hint: the annotation.
+    """
     for member in union_members(hint):
-        value = _fitted(node, member)
-        if value is not _MISFIT:
+        value = _convert_member(node, member)
+        if value is not MISMATCH:
             return value
-    raise InvalidValue(mismatch_message(node, hint))
+    return MISMATCH
 
 
 def mismatch_message(node: Node, hint: Any) -> str:
-    """What was given, what was expected, and how to write what was probably meant."""
+    """Return what was given, what was expected, and how to write what was probably meant.
+
+    Args:
+        node: the value as it was read.
+        hint: the annotation.
+    """
     return f"given {describe_value(node.value, node.text)}; expected {describe_type(hint)}{suggestion(node, hint)}"
 
 
 def suggestion(node: Node, hint: Any) -> str:
-    """How to write what was probably meant, empty where it cannot be told."""
-    value, choices = node.value, union_members(hint)
+    """Return how to write what was probably meant, empty if that is unknown.
+
+    Args:
+        node: the value as it was read.
+        hint: the annotation.
+    """
+    value = node.value
+    choices = union_members(hint)
     for member in choices:
         items = get_args(member) if get_origin(member) in (list, tuple) else ()
         if len(items) == 1 and value is not None and fits(value, *items):
             return f"; write [{node.text}]"
     if not isinstance(value, str):
-        return (
-            "; write its name, or {name: ...} with its arguments"
-            if part_kind(choices[0])
-            else ""
-        )
-    if any(
-        isinstance(mark, Regex)
-        for member in choices
-        for mark in unwrap_annotated(member)[1]
-    ) and pattern_error(value):
+        if part_kind(choices[0]):
+            return "; write its name, or {name: ...} with its arguments"
+        return ""
+    marks = [mark for member in choices for mark in unwrap_annotated(member)[1]]
+    is_pattern = any(isinstance(mark, Regex) for mark in marks)
+    if is_pattern and pattern_error(value):
         return f"; {pattern_error(value)}"
-    if bool in choices and value.lower() in (*_YES, *_NO):
-        return f"; write {'true' if value.lower() in _YES else 'false'}"
+    if bool in choices and value.lower() in _YES:
+        return "; write true"
+    if bool in choices and value.lower() in _NO:
+        return "; write false"
     if type(None) in choices and value.lower() in ("none", "nil"):
         return "; write null"
     if fits(read_scalar(value), hint):
@@ -75,13 +91,12 @@ def suggestion(node: Node, hint: Any) -> str:
     number = re.sub(r"^([-+]?)0+(?=\d)", r"\1", value.replace(",", ""))
     if not isinstance(read_scalar(number), str) and fits(read_scalar(number), hint):
         return f"; write {number}"
-    return did_you_mean(
-        value, [word for member in choices for word in _words_of(member)]
-    )
+    words = [word for member in choices for word in _words_of(member)]
+    return did_you_mean(value, words)
 
 
 def to_plain(node: Node) -> Any:
-    """The value of a node without its places."""
+    """Return the value of a node without its places."""
     if isinstance(node.value, list):
         return [to_plain(item) for item in node.value]
     if isinstance(node.value, dict):
@@ -90,76 +105,77 @@ def to_plain(node: Node) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a scalar is one that the annotation allows."""
-    return any(
-        _fitted(Node(value, SourceLocation("")), member) is not _MISFIT
-        for member in union_members(hint)
-    )
+    """Return whether an annotation allows a scalar.
+
+    Args:
+        value: the scalar.
+        hint: the annotation.
+    """
+    node = Node(value, SourceLocation(""))
+    return convert(node, hint) is not MISMATCH
 
 
-def _fitted(node: Node, hint: Any) -> Any:
+def _convert_member(node: Node, hint: Any) -> Any:
     bare, marks = unwrap_annotated(hint)
-    time = next((mark for mark in marks if isinstance(mark, DurationType)), None)
-    if time:
-        return _time(node.value, time)
+    for mark in marks:
+        if isinstance(mark, DurationType):
+            return _convert_duration(node.value, mark)
     if bare is Any:
-        return (
-            _MISFIT
-            if any(isinstance(mark, ComponentOf) for mark in marks)
-            else to_plain(node)
-        )
+        is_component = any(isinstance(mark, ComponentOf) for mark in marks)
+        return MISMATCH if is_component else to_plain(node)
     if get_origin(bare) is Literal:
-        allowed = any(
-            node.value == word and type(node.value) is type(word)
-            for word in get_args(bare)
-        )
-        return node.value if allowed else _MISFIT
+        return _convert_literal(node.value, get_args(bare))
     if bare is None or bare is type(None):
-        return None if node.value is None else _MISFIT
+        return None if node.value is None else MISMATCH
     if bare in (int, float):
-        return _number(node, bare, [mark for mark in marks if isinstance(mark, Range)])
+        return _convert_number(
+            node, bare, [mark for mark in marks if isinstance(mark, Range)]
+        )
     if isinstance(node.value, str) and any(isinstance(mark, Regex) for mark in marks):
-        return _MISFIT if pattern_error(node.value) else node.value
-    expected_type = {tuple: list}.get(
-        bare, get_origin(bare) if get_origin(bare) is dict else bare
-    )
-    return (
-        to_plain(node)
-        if expected_type in (bool, str, list, dict)
-        and isinstance(node.value, expected_type)
-        else _MISFIT
-    )
+        return MISMATCH if pattern_error(node.value) else node.value
+    expected_type = bare
+    if bare is tuple:
+        expected_type = list
+    elif get_origin(bare) is dict:
+        expected_type = dict
+    is_plain = expected_type in (bool, str, list, dict)
+    if is_plain and isinstance(node.value, expected_type):
+        return to_plain(node)
+    return MISMATCH
 
 
-def _number(node: Node, expected_type: type, ranges: list[Range]) -> Any:
+def _convert_literal(value: Any, words: tuple) -> Any:
+    for word in words:
+        # 1 == True, so that the types are compared too.
+        if value == word and type(value) is type(word):
+            return value
+    return MISMATCH
+
+
+def _convert_number(node: Node, expected_type: type, ranges: list[Range]) -> Any:
     value = node.value
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-    ):
-        return _MISFIT
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return MISMATCH
+    if not math.isfinite(value):
+        return MISMATCH
     if expected_type is float:
         value = float(value)
     elif isinstance(value, float):
-        if (
-            not value.is_integer() or "e" not in node.text.lower()
-        ):  # 1e5 is a whole number, 1.0 is not meant as one
-            return _MISFIT
+        # 1e5 is a whole number; 1.0 is not meant as one.
+        if not value.is_integer() or "e" not in node.text.lower():
+            return MISMATCH
         value = int(value)
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        return _MISFIT
-    return value if all(range_.holds(value) for range_ in ranges) else _MISFIT
+        return MISMATCH
+    return value if all(range_.holds(value) for range_ in ranges) else MISMATCH
 
 
-def _time(value: Any, allowed: DurationType) -> Any:
+def _convert_duration(value: Any, allowed: DurationType) -> Any:
     if type(value) is int:
-        return value if 0 < value < _LARGEST else _MISFIT
-    return (
-        value
-        if isinstance(value, str) and (value in allowed.words or parse_time(value))
-        else _MISFIT
-    )
+        return value if 0 < value < _LARGEST else MISMATCH
+    if isinstance(value, str) and (value in allowed.words or parse_time(value)):
+        return value
+    return MISMATCH
 
 
 def _words_of(hint: Any) -> list[str]:
@@ -171,7 +187,8 @@ def _words_of(hint: Any) -> list[str]:
     ]
 
 
-_LONGEST = 60  # characters of a value in one message
+# A message shows so many characters of a value.
+_LONGEST = 60
 
 _TYPES = {
     int: "a whole number",
@@ -185,26 +202,33 @@ _TYPES |= {type(None): "null", None: "null", Any: "a value"}
 
 
 def describe_value(value: Any, text: str = "") -> str:
-    """A value as a message shows it; `text` is the scalar as it was written."""
+    """Return a value as a message shows it.
+
+    Args:
+        value: a scalar, list, mapping or None.
+        text: the scalar as it was written.
+    """
     if isinstance(value, dict):
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if value is None:
         return "nothing (null)"
-    written = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-    return f"the text '{written}'" if isinstance(value, str) else written
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 3] + "..."
+    return f"the text '{text}'" if isinstance(value, str) else text
 
 
 def describe_type(hint: Any) -> str:
-    """An annotation in words."""
-    *first, last = dict.fromkeys(
-        text for member in union_members(hint) for text in _described(member)
-    )
+    """Return an annotation in words."""
+    descriptions: dict[str, None] = {}
+    for member in union_members(hint):
+        descriptions.update(dict.fromkeys(_describe_member(member)))
+    *first, last = descriptions
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _described(hint: Any) -> Sequence[str]:
+def _describe_member(hint: Any) -> Sequence[str]:
     bare, marks = unwrap_annotated(hint)
     for mark in marks:
         if isinstance(mark, ComponentOf):
@@ -220,31 +244,27 @@ def _described(hint: Any) -> Sequence[str]:
     if bare is bool:
         return ["true", "false"]
     if get_origin(bare) is Literal:
-        return [_word(word) for word in get_args(bare)]
+        return [_format_literal(word) for word in get_args(bare)]
     if get_args(bare) and get_origin(bare) is not dict:
-        items = [mark for mark in get_args(bare) if mark is not ...]
-        size = (
-            f" of {len(items)}"
-            if get_origin(bare) is tuple and ... not in get_args(bare)
-            else ""
-        )
-        return [
-            f"a list{size} (each item {describe_type(items[0])})"
-            if len(set(items)) == 1
-            else f"a list{size}"
-        ]
+        items = [item for item in get_args(bare) if item is not ...]
+        description = "a list"
+        if get_origin(bare) is tuple and ... not in get_args(bare):
+            description += f" of {len(items)}"
+        if len(set(items)) == 1:
+            description += f" (each item {describe_type(items[0])})"
+        return [description]
     if dataclasses.is_dataclass(bare):
         source = typing.get_type_hints(bare, include_extras=True).get("source")
-        return _described(source) if part_kind(source) else ["a mapping"]
+        return _describe_member(source) if part_kind(source) else ["a mapping"]
     ranges = [str(mark) for mark in marks if isinstance(mark, Range)]
     return [" ".join([_TYPES[get_origin(bare) or bare], *ranges])]
 
 
-def _word(word: Any) -> str:
+def _format_literal(word: Any) -> str:
     if isinstance(word, str):
         return f"'{word}'"
-    return (
-        {None: "null", True: "true", False: "false"}[word]
-        if word is None or isinstance(word, bool)
-        else str(word)
-    )
+    if word is None:
+        return "null"
+    if isinstance(word, bool):
+        return "true" if word else "false"
+    return str(word)

@@ -46,7 +46,7 @@ def metric_labels(metrics: Sequence[ComponentLike]) -> list[str]:
     return labels
 
 
-def unlogged(name: str, labels: Sequence[str]) -> str | None:
+def unlogged_message(name: str, labels: Sequence[str]) -> str | None:
     """What is wrong with a scalar's name where it is not logged, beside metrics of these names."""
     scored = ["loss", *labels]
     known = [*scored, *(f"val_{label}" for label in scored), *LOGGED]

@@ -12,7 +12,7 @@ from tftrain.config import arguments, registry
 from tftrain.config.arguments import Arguments
 from tftrain.config.component import Component
 from tftrain.config.conversion import (
-    InvalidValue,
+    MISMATCH,
     convert,
     describe_type,
     describe_value,
@@ -33,111 +33,134 @@ from tftrain.config.yaml_parser import Node, SourceLocation, format_error
 from tftrain.runtime.errors import ConfigError, ImportPathError
 from tftrain.runtime.names import did_you_mean, join_names, one_of, with_article
 
-_SOURCE = "source"  # the field of a section that is a part, with the section's other fields beside its arguments
+# A section with this field is a component: its other fields stand beside the component's arguments.
+_SOURCE = "source"
 
 
 def validate(root: Node, source: str) -> Config:
-    """Raises ConfigError with every problem of the config."""
-    findings = ErrorCollector()
-    config = Validator(findings).section(root, Config, "")
-    (rate,) = findings.valid(["optimizer.learning_rate"]) or [None]
+    """Check a tree of nodes by the schema, and return it as a Config.
+
+    Args:
+        root: the tree.
+        source: the name of the file.
+
+    Raises:
+        ConfigError: every problem of the config.
+    """
+    collector = ErrorCollector()
+    config = Validator(collector).read_section(root, Config, "")
+    (rate,) = collector.valid_values(["optimizer.learning_rate"]) or [None]
     for rule in (*RULES, *rate_rules(rate)):
-        values = findings.valid(rule.needs)
-        broken = rule.broken(*values) if values else None
-        if broken:
-            findings.report(findings.place(rule.blamed), rule.blamed, broken)
-    if findings.problems():
-        raise ConfigError(findings.problems())
+        values = collector.valid_values(rule.needs)
+        message = rule.find_problem(*values) if values else None
+        if message:
+            collector.report(collector.place(rule.path), rule.path, message)
+    if collector.problems():
+        raise ConfigError(collector.problems())
     if config.training.epochs is None and config.training.steps is None:
-        config = dataclasses.replace(
-            config, training=dataclasses.replace(config.training, epochs=DEFAULT_EPOCHS)
-        )
-    return dataclasses.replace(config, source=source, places=findings.places())
+        training = dataclasses.replace(config.training, epochs=DEFAULT_EPOCHS)
+        config = dataclasses.replace(config, training=training)
+    return dataclasses.replace(config, source=source, places=collector.places())
 
 
 class Validator:
-    """Converts nodes by annotations, and hands every value and every problem to the findings."""
+    """Converts nodes by annotations, and passes every value and every problem to the collector."""
 
-    def __init__(self, findings: ErrorCollector):
-        self._keep, self._report = findings.keep, findings.report
+    def __init__(self, collector: ErrorCollector):
+        self._keep = collector.keep
+        self._report = collector.report
 
-    def value(self, node: Node, hint: Any, path: str) -> Any:
-        """One value by its annotation; a problem is reported and stands as INVALID."""
-        return self._keep(node.place, path, self._read(node, hint, path))
+    def read_value(self, node: Node, hint: Any, path: str) -> Any:
+        """Return one value converted by its annotation; INVALID if it has a problem, which is then reported.
 
-    def _read(self, node: Node, hint: Any, path: str) -> Any:
-        try:
-            return convert(node, hint)
-        except InvalidValue as wrong:
-            message = str(wrong)
+        Args:
+            node: the value as it was read.
+            hint: the annotation.
+            path: the key path.
+        """
+        value = convert(node, hint)
+        if value is MISMATCH:
+            value = self._read_nested(node, hint, path)
+        return self._keep(node.place, path, value)
+
+    def _read_nested(self, node: Node, hint: Any, path: str) -> Any:
+        """Return a section, a component or a list by its annotation."""
         for member in union_members(hint):
             bare, marks = unwrap_annotated(member)
-            if dataclasses.is_dataclass(bare) and not (
-                isinstance(node.value, str) and suggestion(node, hint)
-            ):
-                return self.section(node, bare, path)
+            if dataclasses.is_dataclass(bare):
+                is_misspelled = isinstance(node.value, str) and suggestion(node, hint)
+                if not is_misspelled:
+                    return self.read_section(node, bare, path)
             if part_kind(member) and isinstance(node.value, (str, dict)):
-                chosen = self._chosen(node, part_kind(member), hint, path)
-                return self._filled(chosen, path) if chosen else INVALID
-            single = ListOrItem() in marks and node.value is not None
-            if get_origin(bare) in (list, tuple) and (
-                single or isinstance(node.value, list)
-            ):
-                return self._list(node, bare, path)
-        return self._report(node.place, path, message)
+                return self._read_component(node, part_kind(member), hint, path)
+            if get_origin(bare) in (list, tuple):
+                is_list = isinstance(node.value, list)
+                is_single_item = ListOrItem() in marks and node.value is not None
+                if is_list or is_single_item:
+                    return self._read_list(node, bare, path)
+        return self._report(node.place, path, mismatch_message(node, hint))
 
-    def _list(self, node: Node, hint: Any, path: str) -> Any:
-        if not isinstance(node.value, list):  # one value stands for a list of one
-            items, paths = [node], [path]
+    def _read_list(self, node: Node, hint: Any, path: str) -> Any:
+        if isinstance(node.value, list):
+            items = node.value
+            paths = [f"{path}.{index}" for index in range(len(items))]
         else:
-            items, paths = (
-                node.value,
-                [f"{path}.{index}" for index in range(len(node.value))],
-            )
+            items = [node]
+            paths = [path]
         hints = [item for item in get_args(hint) if item is not ...]
         if len(hints) == 1:
             hints *= len(items)
         elif len(hints) != len(items):
-            return self._report(
-                node.place,
-                path,
-                f"given a list of {len(items)}; expected a list of {len(hints)}",
-            )
-        values = [self.value(*item) for item in zip(items, hints, paths, strict=True)]
+            message = f"given a list of {len(items)}; expected a list of {len(hints)}"
+            return self._report(node.place, path, message)
+        values = list(map(self.read_value, items, hints, paths))
         return INVALID if INVALID in values else values
 
-    def section(self, node: Node, record: type, path: str) -> Any:
-        """A mapping -> a record of the schema; nothing at all stands for its defaults."""
-        hints, fields = _hints(record), _fields(record)
-        kind = part_kind(hints[_SOURCE]) if fields.pop(_SOURCE, None) else None
-        node = expand_short_form(node) if kind else node
+    def read_section(self, node: Node, record: type, path: str) -> Any:
+        """Return a mapping as a record of the schema; an empty node stands for the defaults.
+
+        Args:
+            node: the section as it was read.
+            record: the dataclass.
+            path: the key path.
+        """
+        hints = _hints(record)
+        fields = _fields(record)
+        kind = None
+        if fields.pop(_SOURCE, None):
+            kind = part_kind(hints[_SOURCE])
+            node = expand_short_form(node)
         if not isinstance(node.value, (dict, type(None))):
-            expected = (
-                describe_type(record) if kind else f"a mapping of {', '.join(fields)}"
-            )
-            return self._report(
-                node.place,
-                path,
-                f"given {describe_value(node.value, node.text)}; expected {expected}",
-            )
-        values, entries = {}, node.value or {}
+            value_text = describe_value(node.value, node.text)
+            expected = f"a mapping of {', '.join(fields)}"
+            if kind:
+                expected = describe_type(record)
+            message = f"given {value_text}; expected {expected}"
+            return self._report(node.place, path, message)
+        values = {}
+        entries = node.value or {}
         if kind:
-            chosen = self._chosen(node, kind, hints[_SOURCE], path)
-            options = [
-                name for name in fields if not chosen or name not in chosen.known.given
-            ]
-            values[_SOURCE] = self._filled(chosen, path, options) if chosen else INVALID
-            entries = {key: pair for key, pair in entries.items() if key in options}
-        for key in (key for key in entries if key not in fields):
-            message = f"unknown {'key' if path else 'section'}; expected {one_of(fields)}{did_you_mean(key, fields)}"
-            self._report(entries[key][0], _join(path, key), message)
+            chosen = self._resolve(node, kind, hints[_SOURCE], path)
+            own_arguments = chosen.known.given if chosen else {}
+            options = [name for name in fields if name not in own_arguments]
+            values[_SOURCE] = INVALID
+            if chosen:
+                values[_SOURCE] = self._make_component(chosen, path, options)
+            entries = {key: entry for key, entry in entries.items() if key in options}
+        for key, (place, _) in entries.items():
+            if key not in fields:
+                what = "key" if path else "section"
+                message = f"unknown {what}; expected {one_of(fields)}{did_you_mean(key, fields)}"
+                self._report(place, _join_path(path, key), message)
         for name, field in fields.items():
-            values[name] = self._field(
-                field, hints[name], entries.get(name), node.place, _join(path, name)
+            entry = entries.get(name)
+            field_path = _join_path(path, name)
+            values[name] = self._read_field(
+                field, hints[name], entry, node.place, field_path
             )
         return INVALID if INVALID in values.values() else record(**values)
 
-    def _field(
+    def _read_field(
         self,
         field: dataclasses.Field,
         hint: Any,
@@ -145,54 +168,55 @@ class Validator:
         above: SourceLocation,
         path: str,
     ) -> Any:
-        """The value of a field: the one given, else its default."""
-        place, node = entry or (above, Node(None, above))
-        if entry and not (node.value is None and _has_empty_default(hint)):
-            return self.value(node, hint, path)
-        default = (
-            field.default
-            if field.default_factory is dataclasses.MISSING
-            else field.default_factory()
-        )
+        """Return the value of a field, or its default if there is none."""
+        place = above
+        if entry:
+            place, node = entry
+            if node.value is not None or not _has_empty_default(hint):
+                return self.read_value(node, hint, path)
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
         if default is dataclasses.MISSING:
-            return self._report(
-                place,
-                path,
-                f"missing; expected {describe_type(hint)} ({field.metadata['says']})",
-            )
+            expected = f"{describe_type(hint)} ({field.metadata['says']})"
+            return self._report(place, path, f"missing; expected {expected}")
         if dataclasses.is_dataclass(default):
-            return self.value(Node(None, place), hint, path)
+            return self.read_value(Node(None, place), hint, path)
         if isinstance(default, str) and part_kind(hint):
-            return self.value(Node(default, place, default), hint, path)
+            return self.read_value(Node(default, place, default), hint, path)
         return self._keep(place, path, default)
 
-    def _chosen(
+    def _read_component(self, node: Node, kind: str, hint: Any, path: str) -> Any:
+        chosen = self._resolve(node, kind, hint, path)
+        return self._make_component(chosen, path) if chosen else INVALID
+
+    def _resolve(
         self, node: Node, kind: str, hint: Any, path: str
     ) -> ResolvedComponent | None:
-        try:
-            return choose(node, kind, hint)
-        except UnknownComponent as error:
-            self._report(error.place, _join(path, error.key), str(error))
+        chosen = resolve_component(node, kind, hint)
+        if isinstance(chosen, UnknownComponent):
+            self._report(chosen.place, _join_path(path, chosen.key), chosen.message)
             return None
+        return chosen
 
-    def _filled(
+    def _make_component(
         self, chosen: ResolvedComponent, path: str, options: Sequence[str] = ()
     ) -> Any:
-        """The part with its arguments checked; `options` are the keys beside them that belong to its section."""
-        values, known = {}, chosen.known.given
+        """Return the component with its arguments checked; `options` are keys of its section beside these."""
+        values = {}
+        known = chosen.known.given
         for key, (place, node) in chosen.entries.items():
+            key_path = _join_path(path, key)
             if key in known:
-                values[key] = self.value(node, known[key].hint, _join(path, key))
+                values[key] = self.read_value(node, known[key].hint, key_path)
             elif key not in options:
-                values[key] = self._report(
-                    place,
-                    _join(path, key),
-                    unknown_argument_message(key, chosen, options),
-                )
+                message = unknown_argument_message(key, chosen, options)
+                values[key] = self._report(place, key_path, message)
         for name, argument in known.items():
             if argument.default is REQUIRED and name not in chosen.entries:
                 message = f"missing; {chosen.name} needs {describe_type(argument.hint)}"
-                values[name] = self._report(chosen.place, _join(path, name), message)
+                key_path = _join_path(path, name)
+                values[name] = self._report(chosen.place, key_path, message)
         if INVALID in values.values():
             return INVALID
         return Component(
@@ -201,11 +225,14 @@ class Validator:
 
 
 def _has_empty_default(hint: Any) -> bool:
-    """Whether a key with nothing after it stands for the default: sections, parts and lists of parts."""
-    return bool(part_kind(hint)) or any(
-        dataclasses.is_dataclass(bare) or ListOrItem() in marks
-        for bare, marks in map(unwrap_annotated, union_members(hint))
-    )
+    """Whether a key with nothing after it stands for the default: sections, components and lists of components."""
+    if part_kind(hint):
+        return True
+    for member in union_members(hint):
+        bare, marks = unwrap_annotated(member)
+        if dataclasses.is_dataclass(bare) or ListOrItem() in marks:
+            return True
+    return False
 
 
 @functools.cache
@@ -221,12 +248,14 @@ def _fields(record: type) -> dict[str, dataclasses.Field]:
     }
 
 
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path and key else path or key
+def _join_path(path: str, key: str) -> str:
+    if path and key:
+        return f"{path}.{key}"
+    return path or key
 
 
 class ResolvedComponent(NamedTuple):
-    """A part by the name it is listed under, its target, and the nodes of its arguments as the config wrote them."""
+    """A component by the name it is listed under, its target, and the nodes of its arguments as the config has them."""
 
     kind: str
     name: str
@@ -236,80 +265,73 @@ class ResolvedComponent(NamedTuple):
     entries: dict[str, tuple[SourceLocation, Node]]
 
 
-class UnknownComponent(ValueError):
-    """No part is named; tells where, and below which key of the part."""
+class UnknownComponent(NamedTuple):
+    """What is wrong where no component is named, and below which key of the component."""
 
-    def __init__(self, place: SourceLocation, key: str, message: str):
-        super().__init__(message)
-        self.place, self.key = place, key
+    place: SourceLocation
+    key: str
+    message: str
 
 
 def expand_short_form(node: Node) -> Node:
-    """The short form `adam` as the mapping {name: adam}; anything else stays as it is."""
-    return (
-        Node({"name": (node.place, node)}, node.place)
-        if isinstance(node.value, str)
-        else node
-    )
+    """Return the short form `adam` as the mapping {name: adam}, anything else as it is."""
+    if isinstance(node.value, str):
+        return Node({"name": (node.place, node)}, node.place)
+    return node
 
 
-def choose(node: Node, kind: str, hint: Any) -> ResolvedComponent:
-    """The part that a name, or a mapping with a `name:`, stands for; `hint` says what else could be meant.
+def resolve_component(
+    node: Node, kind: str, hint: Any
+) -> ResolvedComponent | UnknownComponent:
+    """Return the component that a name, or a mapping with a `name:`, stands for.
 
-    Raises:
-        Unchosen: there is no name, or nothing of this name.
+    Args:
+        node: the name or the mapping.
+        kind: of component.
+        hint: the annotation, which says what else could be meant.
     """
     entries = dict(expand_short_form(node).value or {})
     place, name = entries.pop("name", (node.place, None))
+    description = with_article(kind_in_words(kind))
     if name is None or name.value is None:
         names = join_names(registry.names_of_kind(kind))
-        raise UnknownComponent(
-            place,
-            "name",
-            f"missing; expected the name of {with_article(kind_in_words(kind))}: {names}",
-        )
+        message = f"missing; expected the name of {description}: {names}"
+        return UnknownComponent(place, "name", message)
     if not isinstance(name.value, str):
         value_text = describe_value(name.value, name.text)
-        expected = f"the name of {with_article(kind_in_words(kind))}"
-        message = f"given {value_text}; expected {expected}"
-        raise UnknownComponent(name.place, "name", message)
+        message = f"given {value_text}; expected the name of {description}"
+        return UnknownComponent(name.place, "name", message)
     try:
-        listed_as, target = registry.find(kind, name.value)
-        return ResolvedComponent(
-            kind,
-            listed_as,
-            target,
-            name.place,
-            arguments.arguments_of(kind, target),
-            entries,
-        )
+        listed_name, target = registry.find(kind, name.value)
+        known = arguments.arguments_of(kind, target)
     except ImportPathError as error:
-        message = (
-            mismatch_message(name, hint)
-            if suggestion(name, hint)
-            else f"{_instead(name, hint)}{error}"
-        )
-        raise UnknownComponent(name.place, "", message) from None
+        if suggestion(name, hint):
+            message = mismatch_message(name, hint)
+        else:
+            message = f"{_describe_alternatives(name, hint)}{error}"
+        return UnknownComponent(name.place, "", message)
+    return ResolvedComponent(kind, listed_name, target, name.place, known, entries)
 
 
-def _instead(name: Node, hint: Any) -> str:
-    """What could stand in the place of a part, such as a number in that of a schedule."""
-    alternatives = [
-        member
-        for member in union_members(hint)
-        if part_kind(member) is None and member is not type(None)
-    ]
-    return (
-        f"given {describe_value(name.value, name.text)}; expected {describe_type(hint)}: "
-        if alternatives
-        else ""
-    )
+def _describe_alternatives(name: Node, hint: Any) -> str:
+    """Return what else than a component is possible, such as a number in place of a schedule."""
+    for member in union_members(hint):
+        if part_kind(member) is None and member is not type(None):
+            value_text = describe_value(name.value, name.text)
+            return f"given {value_text}; expected {describe_type(hint)}: "
+    return ""
 
 
 def unknown_argument_message(
     key: str, chosen: ResolvedComponent, options: Sequence[str]
 ) -> str:
-    """Why the part does not take the argument, and what to write instead."""
+    """Return why a component does not take an argument, and what to write instead.
+
+    Args:
+        key: the argument.
+        chosen: the component.
+        options: the keys of its section beside its arguments.
+    """
     if key in chosen.known.refused:
         return f"refused: {chosen.known.refused[key]}"
     if key in chosen.known.house:
@@ -319,49 +341,63 @@ def unknown_argument_message(
     return f"unknown argument of {chosen.name}; {expected}{did_you_mean(key, names)}"
 
 
-INVALID = object()  # stands for a value that was reported already
+# In place of a value whose problem was reported.
+INVALID = object()
 
 
 class ErrorCollector:
-    """Keeps each checked value with its place, and each problem."""
+    """Collects each checked value with its place, and each problem."""
 
     def __init__(self):
         self._problems: list[tuple[SourceLocation, str]] = []
-        self._values: dict[str, tuple[SourceLocation, Any]] = {}  # by key path
+        # By key path.
+        self._values: dict[str, tuple[SourceLocation, Any]] = {}
 
     def keep(self, place: SourceLocation, path: str, value: Any) -> Any:
+        """Store a value, and return it.
+
+        Args:
+            place: where it was read.
+            path: its key path.
+            value: the checked value, INVALID if it has a problem.
+        """
         self._values[path] = (place, value)
         return value
 
     def report(self, place: SourceLocation, path: str, message: str) -> object:
+        """Store a problem, and return INVALID.
+
+        Args:
+            place: where it is.
+            path: the key path.
+            message: what was given and what was expected.
+        """
         self._problems.append((place, format_error(place, path, message)))
         return INVALID
 
-    def valid(self, paths: Sequence[str]) -> list | None:
-        """The values at all of the key paths; None where one is missing or wrong."""
+    def valid_values(self, paths: Sequence[str]) -> list | None:
+        """Return the values at all of these key paths; None if one of them is missing or invalid."""
         values = [self._values[path][1] for path in paths if path in self._values]
-        return (
-            values
-            if len(values) == len(paths)
-            and not any(value is INVALID for value in values)
-            else None
-        )
+        if len(values) < len(paths) or any(value is INVALID for value in values):
+            return None
+        return values
 
     def place(self, path: str) -> SourceLocation:
-        """Where the value at a key path stands, or the mapping that it would stand in."""
-        return self._values[path if path in self._values else path.rpartition(".")[0]][
-            0
-        ]
+        """Return where the value at a key path is, or the mapping that it belongs to."""
+        if path not in self._values:
+            path = path.rpartition(".")[0]
+        place, _ = self._values[path]
+        return place
 
     def places(self) -> dict[str, SourceLocation]:
-        """Where each value stands, by its key path."""
+        """Return where each value is, by its key path."""
         return {path: place for path, (place, _) in self._values.items()}
 
     def problems(self) -> list[str]:
-        """The problems by file and line, those of flags last."""
-        return [
-            line
-            for _, line in sorted(
-                self._problems, key=lambda item: (item[0].line == 0, item[0])
-            )
-        ]
+        """Return the problems by file and line, those of flags last."""
+
+        def order(problem: tuple[SourceLocation, str]) -> tuple:
+            place, _ = problem
+            return (place.line == 0, place)
+
+        return [line for _, line in sorted(self._problems, key=order)]

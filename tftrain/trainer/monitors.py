@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tftrain.config.rules import rate_monitors, unlogged
+from tftrain.config.rules import rate_monitors, unlogged_message
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import format_error
 from tftrain.runtime.errors import InputError
@@ -58,7 +58,7 @@ def _monitor_problem(
             f"'{name}' is asked for, but the data has no validation split; give data.validation a share such as 0.1, "
             "or watch 'loss'"
         )
-    return unlogged(name, metrics)
+    return unlogged_message(name, metrics)
 
 
 def _input_error(config: Config, path: str, message: str) -> InputError:
