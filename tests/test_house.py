@@ -16,16 +16,16 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tftrain"
 
 # Each may only fall (or rise, where more is better) until it is at its goal.
+MOST_ENTRIES = 12  # of the package's folder; the goal is 12
 LONGEST_CHAIN = 10  # modules, each of which imports the next; the goal is 10
 MOST_LINES = 400  # of a file; the goal is 400
-MOST_BODY_LINES = 75  # of code in a function; the goal is 60
-MOST_NODES = 8.6  # of the syntax tree for a line of code; the goal is 8
-MOST_ONE_WORD = 0.62  # the share of functions whose name is one word; the goal is 0.4
-MOST_VAGUE = 45  # vague words bound for 1000 lines of code; the goal is 5
-LEAST_ARGS = (
-    0.04  # of the public functions with two parameters have `Args:`; the goal is 0.7
-)
-LEAST_DOCUMENTED = 0.85  # of the public names; the goal is 0.95
+MOST_BODY_LINES = 60  # of code in a function; the goal is 60
+MOST_NODES = 8.35  # of the syntax tree for a line of code; the goal is 8
+MOST_ONE_WORD = 0.35  # the share of functions whose name is one word; the goal is 0.4
+MOST_VAGUE = 6.5  # vague words bound for 1000 lines of code; the goal is 5
+# Of the public functions with two parameters, so many have `Args:`; the goal is 0.7.
+LEAST_ARGS = 0.8
+LEAST_DOCUMENTED = 0.96  # of the public names; the goal is 0.95
 
 VAGUE = set(
     "found one other shown told said given kept made most least there own house whole "
@@ -164,6 +164,11 @@ def test_every_package_has_its_floor():
         path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"
     }
     assert top - {"__pycache__", "__init__"} == FLOORS.keys() - {"tftrain"}
+
+
+def test_the_package_has_few_entries():
+    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
 def test_imports_point_down():
