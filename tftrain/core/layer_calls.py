@@ -29,16 +29,10 @@ _OPS = {
     "Tanh": "tanh",
     "Sigmoid": "sigmoid",
 }
-_NOT_BY_UNIT = (
-    "linear",
-    "softmax",
-    "log_softmax",
-    "sparsemax",
-)  # none at all, or one for all units together
-_LAYERS = {
-    keras.layers.ReLU: "relu",
-    keras.layers.PReLU: "prelu",
-}  # those that hold no activation and are many ops
+# None at all, or one for all units together.
+_NOT_BY_UNIT = ("linear", "softmax", "log_softmax", "sparsemax")
+# Those that hold no activation and are many ops.
+_LAYERS = {keras.layers.ReLU: "relu", keras.layers.PReLU: "prelu"}
 
 
 class _Trace(threading.local):
@@ -46,7 +40,7 @@ class _Trace(threading.local):
 
     graph: Any = None
     calls: list[Call]
-    found: dict[str, Activation]
+    activations: dict[str, Activation]
 
 
 _TRACE = _Trace()
@@ -56,10 +50,11 @@ _TRACE = _Trace()
 def recording_enabled(model: Any) -> Iterator[None]:
     """While it lasts, every layer of the model tells each `recording` what it gives."""
     labels = LayerNames(model)
-    with patched_attribute(
-        all_layers(model),
-        lambda layer: _recording_call(layer, labels if layer is model else None),
-    ):
+
+    def recording_call(layer: Any) -> Callable:
+        return _recording_call(layer, labels if layer is model else None)
+
+    with patched_attribute(all_layers(model), recording_call):
         yield
 
 
@@ -70,9 +65,11 @@ def record_activations() -> Iterator[dict[str, Activation]]:
     Of a layer that is called more than once the last call stays. What is computed in an inner graph, such as the body
     of a loop, cannot be seen from outside and is left out.
     """
-    _TRACE.graph, _TRACE.calls, _TRACE.found = tf.compat.v1.get_default_graph(), [], {}
+    _TRACE.graph = tf.compat.v1.get_default_graph()
+    _TRACE.calls = []
+    _TRACE.activations = {}
     try:
-        yield _TRACE.found
+        yield _TRACE.activations
     finally:
         _TRACE.graph = None
 
@@ -86,7 +83,8 @@ def _recording_call(layer: Any, labels: LayerNames | None) -> Callable:
         if _TRACE.graph is not None and getattr(outputs, "graph", None) is _TRACE.graph:
             _TRACE.calls.append((layer, outputs))
             if labels is not None:  # the whole model has been called
-                _TRACE.found.update(_named_activations(_TRACE.calls, labels))
+                named = _named_activations(_TRACE.calls, labels)
+                _TRACE.activations.update(named)
                 _TRACE.calls.clear()
         return outputs
 
@@ -96,15 +94,18 @@ def _recording_call(layer: Any, labels: LayerNames | None) -> Callable:
 def _named_activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]:
     """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
     outputs = {output.name for _, output in calls}
-    activations, seen, depth = {}, set(), 0
+    activations = {}
+    seen = set()
+    depth = 0
     for layer, output in calls:
         depth = labels.depth(layer, depth)
-        activation = (
-            None if output.name in seen else activation_of(layer, output, outputs)
-        )
+        if output.name in seen:
+            continue
         seen.add(output.name)
+        activation = activation_of(layer, output, outputs)
         if activation is not None:
-            activations[labels.label(layer, depth)] = activation
+            label = labels.label(layer, depth)
+            activations[label] = activation
     return activations
 
 
@@ -116,10 +117,11 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
         output: what it gave.
         outputs: the names of what all layers gave.
     """
-    ends_in_it = not layer._layers or isinstance(
-        layer, keras.layers.RNN
-    )  # any other may use it somewhere inside
-    function = getattr(layer, "activation", None) if ends_in_it else None
+    # A layer that holds others may use its activation anywhere inside, a recurrent one excepted.
+    ends_in_it = not layer._layers or isinstance(layer, keras.layers.RNN)
+    function = None
+    if ends_in_it:
+        function = getattr(layer, "activation", None)
     name = _OPS.get(output.op.type) or _LAYERS.get(type(layer))
     if name is None and callable(function):
         name = getattr(function, "__name__", "custom")
@@ -128,19 +130,22 @@ def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation |
     if name is not None:
         return Activation(name, output)
     consumers = _all_consumers(output)
-    if (
-        len(consumers) == 1
-        and consumers[0].type in _OPS
-        and not _names_of_output(consumers[0].outputs[0]) & outputs
-    ):
-        return Activation(_OPS[consumers[0].type], consumers[0].outputs[0])
-    return None
+    if len(consumers) != 1:
+        return None
+    [consumer] = consumers
+    if consumer.type not in _OPS:
+        return None
+    values = consumer.outputs[0]
+    is_of_layer = bool(_names_of_output(values) & outputs)
+    return None if is_of_layer else Activation(_OPS[consumer.type], values)
 
 
 def _all_consumers(output: Tensor) -> list:
     """The operations that get it, also where a custom gradient stands between."""
-    direct = [op for op in output.consumers() if op.type != _PASSES_ON]
-    return direct + [op for copy in _passed_on(output) for op in _all_consumers(copy)]
+    consumers = [op for op in output.consumers() if op.type != _PASSES_ON]
+    for copy in _passed_on(output):
+        consumers += _all_consumers(copy)
+    return consumers
 
 
 def _names_of_output(output: Tensor) -> set[str]:
@@ -150,13 +155,14 @@ def _names_of_output(output: Tensor) -> set[str]:
 
 def _passed_on(output: Tensor) -> list[Tensor]:
     """The same numbers, as custom gradients give them."""
-    gates = [op for op in output.consumers() if op.type == _PASSES_ON]
-    return [
-        op.outputs[place]
-        for op in gates
-        for place, value in enumerate(op.inputs)
-        if value.name == output.name
-    ]
+    copies = []
+    for op in output.consumers():
+        if op.type != _PASSES_ON:
+            continue
+        for value, copy in zip(op.inputs, op.outputs, strict=True):
+            if value.name == output.name:
+                copies.append(copy)
+    return copies
 
 
 class LayerNames:
@@ -166,10 +172,9 @@ class LayerNames:
     """
 
     def __init__(self, model: Any):
-        self._by_variable = {
-            variable: name.rpartition("/")[0]
-            for variable, name in names_by_id(model).items()
-        }
+        self._by_variable = {}
+        for variable, name in names_by_id(model).items():
+            self._by_variable[variable] = name.rpartition("/")[0]
         self._paths = {id(model): model.name}
         self._walk_layers(model, "")
 

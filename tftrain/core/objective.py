@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -33,9 +34,8 @@ def broadcast_weights(
     """
     if weight is None or (rank or 1) < 2:
         return weight
-    return tf.broadcast_to(
-        _of_rank(tf.convert_to_tensor(weight), rank), tf.shape(outputs)[:rank]
-    )
+    expanded = _of_rank(tf.convert_to_tensor(weight), rank)
+    return tf.broadcast_to(expanded, tf.shape(outputs)[:rank])
 
 
 def unchanged(outputs: Tree) -> Tree:
@@ -81,9 +81,8 @@ class KerasObjective:
     def at(self, values: list[Tensor]) -> AbstractContextManager:
         """Give the parameters other values during the block; what a forward pass changes is not kept."""
         variables = self.model.trainable_variables
-        return keras.StatelessScope(
-            list(zip(variables, values, strict=True)), collect_losses=True
-        )
+        mapping = list(zip(variables, values, strict=True))
+        return keras.StatelessScope(mapping, collect_losses=True)
 
     def unrolled(self) -> AbstractContextManager:
         """Have recurrent layers unrolled in the graph during the block."""
@@ -100,18 +99,15 @@ class KerasObjective:
         counts = []
         if mask is not None:
             counts.append(tf.cast(mask, tf.float32))
-        if (
-            batch.weight is not None
-            and getattr(self.loss, "reduction", None) == "mean_with_sample_weight"
-        ):
+        reduction = getattr(self.loss, "reduction", None)
+        if batch.weight is not None and reduction == "mean_with_sample_weight":
             counts.append(tf.cast(batch.weight, tf.float32))
         if not counts:
-            return tf.ones([tf.shape(tf.nest.flatten(batch.x)[0])[0]])
+            return tf.ones([_row_count(batch)])
         rank = max(count.shape.rank for count in counts)
-        return tf.reduce_sum(
-            functools.reduce(tf.multiply, [_of_rank(count, rank) for count in counts]),
-            range(1, rank),
-        )
+        expanded = [_of_rank(count, rank) for count in counts]
+        product = functools.reduce(tf.multiply, expanded)
+        return tf.reduce_sum(product, range(1, rank))
 
     def mask_ahead(self, batch: Batch, training: bool = False) -> Tensor | None:
         """What counts in the loss, as it is known before the pass whose loss it is; None where all does.
@@ -126,15 +122,16 @@ class KerasObjective:
         if not self.masks:
             return None
         outputs = self.model(batch.x, training=training)
-        zeros = masked(
-            _zeros_like(outputs, tf.shape(tf.nest.flatten(batch.x)[0])[0]),
-            mask_of(outputs),
-        )
-        return mask_of(self._masked_loss(batch._replace(weight=None), zeros)[1])
+        zeros = _zeros_like(outputs, _row_count(batch))
+        zeros = masked(zeros, mask_of(outputs))
+        unweighted = batch._replace(weight=None)
+        _, masked_zeros = self._masked_loss(unweighted, zeros)
+        return mask_of(masked_zeros)
 
     def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
-        # Losses and metrics are computed in float32 whatever the layers compute in.
         """Return the loss and its terms; see `core.types.LossTerms`.
+
+        Losses and metrics are computed in float32 whatever the layers compute in.
 
         Args:
             batch: the examples.
@@ -144,34 +141,29 @@ class KerasObjective:
         outputs, carry = self._call_model(batch, carry, training)
         loss, outputs = self._masked_loss(batch, outputs)
         if not self.adds_up:
-            loss = (
-                loss * replication.count()
-            )  # Keras divides a mean by it, but that over replicas is taken elsewhere
+            # Keras divides a mean by it, but the mean over replicas is taken elsewhere.
+            loss = loss * replication.count()
         if loss.shape.rank:
             raise ValueError(
                 f"the loss must be one number, not one for each example: it has shape {loss.shape}"
             )
         added = [tf.cast(penalty, loss.dtype) for penalty in self.model.losses]
-        summed = (
-            [owner in self._sums for owner in loss_owners(self.model)]
-            if self._sums
-            else []
-        )
-        summed += [False] * (len(added) - len(summed))  # regularizers of weights
-        penalties = [
-            penalty for penalty, is_sum in zip(added, summed, strict=True) if not is_sum
-        ]
-        sums = [
-            penalty for penalty, is_sum in zip(added, summed, strict=True) if is_sum
-        ]
+        owners = loss_owners(self.model) if self._sums else []
+        penalties = []
+        sums = []
+        # Regularizers of weights come behind the losses that layers add, and have no owner.
+        for penalty, owner in itertools.zip_longest(added, owners):
+            if owner in self._sums:
+                sums.append(penalty)
+            else:
+                penalties.append(penalty)
         return LossTerms(loss, penalties, sums, outputs, carry)
 
     def _masked_loss(self, batch: Batch, outputs: Tree) -> tuple[Tensor, Tree]:
         """The loss, and the outputs with a mask of what counts in it."""
+        weights = self.weights(batch, outputs)
         with masks_given(self.loss) as masks:
-            loss = self.loss(
-                batch.y, outputs, sample_weight=self.weights(batch, outputs)
-            )
+            loss = self.loss(batch.y, outputs, sample_weight=weights)
         return loss, _hide_masked(outputs, masks)
 
     def weights(self, batch: Batch, outputs: Tree) -> Tensor | None:
@@ -188,16 +180,13 @@ class KerasObjective:
     ) -> tuple[Tree, Tree]:
         """The outputs, with the states of recurrent layers going on where there is a Carry."""
         if not isinstance(carry, Carry):
-            return tf.nest.map_structure(
-                to_float32, self.model(batch.x, training=training)
-            ), carry
-        with stateful_calls(
-            recurrent_layers(self.model), carry.states, batch.starts
-        ) as states:
-            outputs = tf.nest.map_structure(
-                to_float32, self.model(batch.x, training=training)
-            )
-        return outputs, carry._replace(states=states)
+            outputs = self.model(batch.x, training=training)
+            return tf.nest.map_structure(to_float32, outputs), carry
+        layers = recurrent_layers(self.model)
+        with stateful_calls(layers, carry.states, batch.starts) as states:
+            outputs = self.model(batch.x, training=training)
+        next_carry = carry._replace(states=states)
+        return tf.nest.map_structure(to_float32, outputs), next_carry
 
     def __call__(
         self, batch: Batch, carry: Tree = (), training: bool = True
@@ -212,9 +201,9 @@ class KerasObjective:
             batch: the examples.
             outputs: what `terms` gave for them.
         """
-        weight = (
-            self.weights(batch, outputs) if getattr(metric, "weighted", False) else None
-        )
+        weight = None
+        if getattr(metric, "weighted", False):
+            weight = self.weights(batch, outputs)
         update_metric(metric, batch.y, self.probabilities(outputs), weight)
 
     def probabilities(self, outputs: Tree) -> Tree:
@@ -239,26 +228,25 @@ def with_mask(loss: Any, y: Tree, outputs: Tree) -> Tree:
 def masks_given(loss: Any) -> Iterator[list[Tensor]]:
     """The masks that a Keras loss gives with what it computes, while this lasts; it then leaves out what they hide."""
     masks: list[Tensor] = []
-    if (
-        not isinstance(loss, keras.losses.Loss)
-        or type(loss).__call__ is not keras.losses.Loss.__call__
-    ):
+    is_keras = isinstance(loss, keras.losses.Loss)
+    if not is_keras or type(loss).__call__ is not keras.losses.Loss.__call__:
         yield masks
         return
 
-    def noting(loss: Any) -> Callable:
+    def recording_call(loss: Any) -> Callable:
         call = loss.call
 
         @functools.wraps(call)
-        def note(y: Tree, outputs: Tree) -> Tensor:
+        def record_mask(y: Tree, outputs: Tree) -> Tensor:
             values = call(y, outputs)
             mask = mask_of(values)
-            masks.extend([] if mask is None else [mask])
+            if mask is not None:
+                masks.append(mask)
             return values
 
-        return note
+        return record_mask
 
-    with patched_attribute([loss], noting):
+    with patched_attribute([loss], recording_call):
         yield masks
 
 
@@ -278,15 +266,20 @@ def _hide_masked(outputs: Tree, masks: list[Tensor]) -> Tree:
 
 def _zeros_like(outputs: Tensor, rows: Tensor) -> Tensor:
     """Zeros of the shape of outputs, which are not computed for it where the rest of their shape is known."""
-    inner = outputs.shape[1:]
-    shape = (
-        tf.shape(outputs)
-        if None in inner.as_list()
-        else tf.stack([rows, *inner.as_list()])
-    )
+    inner = outputs.shape[1:].as_list()
+    if None in inner:
+        shape = tf.shape(outputs)
+    else:
+        shape = tf.stack([rows, *inner])
     return tf.ensure_shape(tf.zeros(shape), outputs.shape)
 
 
 def _of_rank(count: Tensor, rank: int) -> Tensor:
     """With axes of length 1 behind its own."""
-    return count[(..., *[tf.newaxis] * (rank - count.shape.rank))]
+    new_axes = [tf.newaxis] * (rank - count.shape.rank)
+    return count[(..., *new_axes)]
+
+
+def _row_count(batch: Batch) -> Tensor:
+    leaf = tf.nest.flatten(batch.x)[0]
+    return tf.shape(leaf)[0]

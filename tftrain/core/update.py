@@ -89,7 +89,8 @@ class ParamEMA:
     """Exponential moving averages of the parameters, one step for each update (Polyak & Juditsky, 1992)."""
 
     def __init__(self, params: Sequence[tf.Variable], decay: float):
-        self._params, self._decay = list(params), decay
+        self._params = list(params)
+        self._decay = decay
         self.variables = [
             tf.Variable(param.read_value(), name="average", **ON_FIRST_REPLICA)
             for param in params
@@ -98,9 +99,8 @@ class ParamEMA:
     def advance(self) -> None:
         """Move the averages towards the parameters, after an update."""
         for average, param in zip(self.variables, self._params, strict=True):
-            average.assign_sub(
-                (1 - self._decay) * (average.read_value() - param.read_value())
-            )
+            distance = average.read_value() - param.read_value()
+            average.assign_sub((1 - self._decay) * distance)
 
     def swap(self) -> None:
         """Exchange the parameters with their averages; a second call puts them back, bit for bit."""
@@ -128,14 +128,12 @@ def fused_kernels(
         rate: the learning rate.
         multiples: those of the rate, one for each variable; empty where all have the rate itself.
     """
-    make, keras_update_step = _UPDATES.get(type(optimizer)), optimizer.update_step
-    if (
-        make is None
-        or tf.distribute.has_strategy()
-        or getattr(optimizer, "amsgrad", False)
-    ):
+    make = _UPDATES.get(type(optimizer))
+    is_amsgrad = getattr(optimizer, "amsgrad", False)
+    if make is None or is_amsgrad or tf.distribute.has_strategy():
         yield
         return
+    keras_update_step = optimizer.update_step
     multiples = multiples or [1.0] * len(optimizer._trainable_variables)
     updates = {
         multiple: make(optimizer, rate * multiple)
@@ -145,12 +143,11 @@ def fused_kernels(
     def update_step(
         gradient: Any, variable: tf.Variable, learning_rate: Tensor
     ) -> None:
-        update = updates.get(multiples[optimizer._get_variable_index(variable)])
-        if (
-            update is not None
-            and isinstance(gradient, tf.Tensor)
-            and gradient.dtype == variable.dtype == tf.float32
-        ):
+        index = optimizer._get_variable_index(variable)
+        update = updates.get(multiples[index])
+        is_dense = isinstance(gradient, tf.Tensor)
+        is_float32 = gradient.dtype == variable.dtype == tf.float32
+        if update is not None and is_dense and is_float32:
             update(gradient, variable)
         else:
             keras_update_step(gradient, variable, learning_rate)
@@ -166,9 +163,10 @@ def _make_sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
                 var=variable.handle, alpha=rate, delta=gradient
             )
             return
+        momentum = _slot_variable(optimizer, optimizer.momentums, variable)
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
-            accum=_slot_handle(optimizer, optimizer.momentums, variable).handle,
+            accum=momentum.handle,
             lr=rate,
             grad=gradient,
             momentum=optimizer.momentum,
@@ -179,25 +177,22 @@ def _make_sgd(optimizer: keras.optimizers.SGD, rate: Tensor) -> Update:
 
 
 def _make_adam(optimizer: keras.optimizers.Adam, rate: Tensor) -> Update:
-    beta_1, beta_2 = (
-        tf.constant(optimizer.beta_1, tf.float32),
-        tf.constant(optimizer.beta_2, tf.float32),
-    )
+    beta_1 = tf.constant(optimizer.beta_1, tf.float32)
+    beta_2 = tf.constant(optimizer.beta_2, tf.float32)
     step = tf.cast(optimizer.iterations.value + 1, tf.float32)
-    beta_1_power, beta_2_power = tf.pow(beta_1, step), tf.pow(beta_2, step)
-    own_rate = (
-        rate * tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
-    )  # once for all variables, where Keras does for each
+    beta_1_power = tf.pow(beta_1, step)
+    beta_2_power = tf.pow(beta_2, step)
+    # Once for all variables, where Keras does it for each.
+    corrected_rate = rate * tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
 
     def update(gradient: Tensor, variable: tf.Variable) -> None:
-        m, v = (
-            _slot_handle(optimizer, slots, variable)
-            for slots in (optimizer._momentums, optimizer._velocities)
-        )
+        m = _slot_variable(optimizer, optimizer._momentums, variable)
+        v = _slot_variable(optimizer, optimizer._velocities, variable)
         if not _is_better_whole(variable):
             m.assign_add((gradient - m) * (1 - optimizer.beta_1))
             v.assign_add((tf.square(gradient) - v) * (1 - optimizer.beta_2))
-            variable.assign_sub(m * own_rate / (tf.sqrt(v) + optimizer.epsilon))
+            root = tf.sqrt(v) + optimizer.epsilon
+            variable.assign_sub(m * corrected_rate / root)
             return
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -225,8 +220,9 @@ def _is_better_whole(variable: tf.Variable) -> bool:
     return size >= 2**15 or size <= 32 or (size <= 256 and size % 8 == 0)
 
 
-def _slot_handle(optimizer: Any, slots: list, variable: tf.Variable) -> tf.Variable:
-    return slots[optimizer._get_variable_index(variable)].value
+def _slot_variable(optimizer: Any, slots: list, variable: tf.Variable) -> tf.Variable:
+    index = optimizer._get_variable_index(variable)
+    return slots[index].value
 
 
 _UPDATES: dict[type, Callable[[Any, Tensor], Update]] = {
