@@ -12,7 +12,7 @@ from tftrain.diagnostics.layer_stats import LayerTrace
 from tftrain.reporting.plots.decision_map import decision_map
 from tftrain.reporting.plots.heatmaps import gradients, weights
 from tftrain.reporting.plots.layers import (
-    _decades,
+    _log_norms,
     gradient_flow,
     gradient_map,
     layer_names,
@@ -224,7 +224,7 @@ def test_a_gradient_map_marks_zero_and_what_is_not_finite():
 
 
 def test_the_decades_of_a_map():
-    found, low, high = _decades(np.array([[1e-3, 0], [np.nan, 10]]))
+    found, low, high = _log_norms(np.array([[1e-3, 0], [np.nan, 10]]))
     assert (low, high) == pytest.approx((-3, 1))
     np.testing.assert_allclose(found.filled(np.inf), [[-3, -4], [np.inf, 1]])
 

@@ -82,7 +82,7 @@ def test_each_weight_and_unit_is_told_with_what_comes_back():
 def test_what_the_examples_add_is_the_gradient():
     given = scene()
     for layer, grad in zip(dense_chain(given), given.passes.grads[::2], strict=True):
-        added = sum(np.outer(layer.before[one], layer.delta[one]) for one in range(2))
+        added = sum(np.outer(layer.inputs[one], layer.delta[one]) for one in range(2))
         np.testing.assert_allclose(added, grad, rtol=1e-12)
 
 

@@ -7,7 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tftrain.reporting.plots.loss_surface import _losses, _path, _side, loss_surface
+from tftrain.reporting.plots.loss_surface import (
+    _grid_losses,
+    _measured_path,
+    _grid_side,
+    loss_surface,
+)
 from tftrain.reporting.plots.style import to_pixels
 
 NAMES = ["000.a/bias", "000.a/kernel"]
@@ -35,11 +40,11 @@ def scene(loss=bowl, history=None, params=PARAMS, step=9):
 
 def test_the_grid_has_the_loss_at_each_place_and_all_else_as_it_is():
     sides = [np.array([0.0, 1.0, 2.0]), np.array([-1.0, 3.0])]
-    found = _losses(scene(), ((1, 0), (1, 3)), sides)
+    found = _grid_losses(scene(), ((1, 0), (1, 3)), sides)
     np.testing.assert_allclose(
         found, [[0.25 + (x - 1) ** 2 + 100 * y**2 for x in sides[0]] for y in sides[1]]
     )
-    across = _losses(scene(), ((1, 0), (0, 0)), sides)
+    across = _grid_losses(scene(), ((1, 0), (0, 0)), sides)
     np.testing.assert_allclose(
         across, [[y**2 + (x - 1) ** 2 + 1600 for x in sides[0]] for y in sides[1]]
     )
@@ -79,7 +84,7 @@ def test_the_way_goes_from_the_first_step_that_was_measured_to_where_it_is():
     }
     names = ("000.a/kernel.0.0", "000.a/kernel.1.1")
     np.testing.assert_array_equal(
-        _path(scene(history=history), names), [[6, np.nan], [1, np.nan]]
+        _measured_path(scene(history=history), names), [[6, np.nan], [1, np.nan]]
     )
     figure = loss_surface(scene(history=history), *names, resolution=5)
     drawn = {
@@ -152,5 +157,5 @@ def test_of_single_numbers_two_have_to_be_named():
 
 def test_a_side_of_nothing_finite():
     np.testing.assert_array_equal(
-        _side("x", None, np.array([np.nan]), 3), [-1.5, 0, 1.5]
+        _grid_side("x", None, np.array([np.nan]), 3), [-1.5, 0, 1.5]
     )

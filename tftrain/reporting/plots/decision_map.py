@@ -30,7 +30,7 @@ def decision_map(
     Of two classes the probability of class 1; of more each one's region, paler where the model is less sure.
     """
     examples = scene.examples(points)
-    x = _plane(examples.x)
+    x = _plane_inputs(examples.x)
     low, high = np.nanmin(x, 0), np.nanmax(x, 0)
     margin = _MARGIN * np.where(high > low, high - low, 1)
     extent = [
@@ -44,39 +44,43 @@ def decision_map(
         np.linspace(*extent[2:], resolution),
     )
     grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2).astype(x.dtype)
-    found = np.asarray(scene.predict(grid), np.float64).reshape(
+    outputs = np.asarray(scene.predict(grid), np.float64).reshape(
         resolution, resolution, -1
     )
     plot = PlotFigure(f"decision map, step {scene.step}", size=(6.0, 5.0))
     [axes] = plot.axes
-    labels = _labels(examples.y, scene.facts.classes)
+    labels = _class_labels(examples.y, scene.facts.classes)
     if labels is None:
-        _numbers(plot, found, (across, up), (x, np.reshape(examples.y, (len(x), -1))))
+        _draw_outputs(
+            plot, outputs, (across, up), (x, np.reshape(examples.y, (len(x), -1)))
+        )
     else:
-        if found.shape[2] > 2:
-            _regions(axes, found, extent)
+        if outputs.shape[2] > 2:
+            _draw_regions(axes, outputs, extent)
         else:
-            _surface(plot, found[:, :, -1], (across, up))
-        _dots(axes, x, labels, _colours(max(found.shape[2], labels.max() + 1)))
+            _draw_surface(plot, outputs[:, :, -1], (across, up))
+        _draw_dots(
+            axes, x, labels, _class_colours(max(outputs.shape[2], labels.max() + 1))
+        )
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0]", ylabel="x[1]")
     return plot.finish()
 
 
-def _plane(x: Any) -> np.ndarray:
+def _plane_inputs(x: Any) -> np.ndarray:
     shape = list(x.shape[1:]) if hasattr(x, "shape") else None
     if shape != [2]:
-        given = (
+        inputs = (
             f"a model with inputs of the shape {shape}"
             if shape
             else "a model with several inputs"
         )
         raise ValueError(
-            f"given {given}; expected 2 numbers for each example, which span the plane"
+            f"given {inputs}; expected 2 numbers for each example, which span the plane"
         )
     return np.asarray(x)
 
 
-def _labels(y: Any, classes: int | None) -> np.ndarray | None:
+def _class_labels(y: Any, classes: int | None) -> np.ndarray | None:
     """The class of each example; None where the targets are no classes."""
     if classes is None:
         return None
@@ -87,7 +91,7 @@ def _labels(y: Any, classes: int | None) -> np.ndarray | None:
     )
 
 
-def _surface(
+def _draw_surface(
     plot: PlotFigure, values: np.ndarray, grid: tuple[np.ndarray, np.ndarray]
 ) -> None:
     [axes] = plot.axes
@@ -99,7 +103,7 @@ def _surface(
         "vmin": 0.0,
         "vmax": 1.0,
     }
-    shown = axes.pcolormesh(*grid, np.ma.masked_invalid(values), **style)
+    mesh = axes.pcolormesh(*grid, np.ma.masked_invalid(values), **style)
     if finite.size and finite.min() < 0.5 < finite.max():
         axes.contour(*grid, values, [0.5], colors="#333333", linewidths=1.5)
     label = (
@@ -107,23 +111,27 @@ def _surface(
         if finite.size
         else "NaN"
     )
-    plot.figure.colorbar(shown, label=label, pad=0.02)
+    plot.figure.colorbar(mesh, label=label, pad=0.02)
 
 
-def _numbers(
+def _draw_outputs(
     plot: PlotFigure,
-    found: np.ndarray,
+    outputs: np.ndarray,
     grid: tuple[np.ndarray, np.ndarray],
     points: tuple,
 ) -> None:
     """Of a regression the last output, and in each point its target, in one scale of colours."""
     [axes] = plot.axes
-    values, (x, targets) = found[:, :, -1], points
-    both = np.concatenate([values.ravel(), targets[:, -1]])
-    both = both[np.isfinite(both)]
-    limits = {"vmin": float(both.min()), "vmax": float(both.max())} if both.size else {}
+    values, (x, targets) = outputs[:, :, -1], points
+    all_values = np.concatenate([values.ravel(), targets[:, -1]])
+    all_values = all_values[np.isfinite(all_values)]
+    limits = (
+        {"vmin": float(all_values.min()), "vmax": float(all_values.max())}
+        if all_values.size
+        else {}
+    )
     axes.set_facecolor(NOT_FINITE)
-    shown = axes.pcolormesh(
+    mesh = axes.pcolormesh(
         *grid, np.ma.masked_invalid(values), cmap="viridis", shading="gouraud", **limits
     )
     axes.scatter(
@@ -135,32 +143,36 @@ def _numbers(
         linewidths=0.7,
         **limits,
     )
-    label = "output" if found.shape[2] == 1 else f"the last of {found.shape[2]} outputs"
-    plot.figure.colorbar(shown, label=f"{label}; in the points their targets", pad=0.02)
+    label = (
+        "output" if outputs.shape[2] == 1 else f"the last of {outputs.shape[2]} outputs"
+    )
+    plot.figure.colorbar(mesh, label=f"{label}; in the points their targets", pad=0.02)
 
 
-def _colours(count: int) -> list[str]:
+def _class_colours(count: int) -> list[str]:
     """Ours, or where these are too few for so many classes those of Matplotlib's tab20."""
     if count <= len(COLOURS):
         return [*COLOURS]
     from matplotlib import colormaps, colors
 
-    return [colors.to_hex(one) for one in colormaps["tab20"].colors]
+    return [colors.to_hex(colour) for colour in colormaps["tab20"].colors]
 
 
-def _regions(axes: Any, found: np.ndarray, extent: list[float]) -> None:
+def _draw_regions(axes: Any, outputs: np.ndarray, extent: list[float]) -> None:
     from matplotlib.colors import to_rgb
 
-    palette = _colours(found.shape[2])
+    palette = _class_colours(outputs.shape[2])
     colours = np.array(
-        [to_rgb(palette[index % len(palette)]) for index in range(found.shape[2])]
+        [to_rgb(palette[index % len(palette)]) for index in range(outputs.shape[2])]
     )
-    winner = found.argmax(2)
-    least = 1 / found.shape[2]
-    sure = np.clip((found.max(2) - least) / (1 - least), 0, 1)[:, :, np.newaxis]
-    strength = 0.12 + 0.5 * np.nan_to_num(sure)
+    winner = outputs.argmax(2)
+    chance = 1 / outputs.shape[2]
+    confidence = np.clip((outputs.max(2) - chance) / (1 - chance), 0, 1)[
+        :, :, np.newaxis
+    ]
+    strength = 0.12 + 0.5 * np.nan_to_num(confidence)
     pixels = np.where(
-        np.isfinite(found).all(2)[:, :, np.newaxis],
+        np.isfinite(outputs).all(2)[:, :, np.newaxis],
         1 - strength * (1 - colours[winner]),
         [1.0, 0, 1.0],
     )
@@ -173,13 +185,17 @@ def _dot_size(x: np.ndarray) -> float:
     return float(np.clip(4000 / len(x), 10, 70))
 
 
-def _dots(axes: Any, x: np.ndarray, labels: np.ndarray, palette: list[str]) -> None:
-    few = len(palette) == len(COLOURS)
+def _draw_dots(
+    axes: Any, x: np.ndarray, labels: np.ndarray, palette: list[str]
+) -> None:
+    own_palette = len(palette) == len(COLOURS)
     for label in np.unique(labels):
-        mine, own = x[labels == label], palette[label % len(palette)]
-        colour = _DOTS.get(int(label), own) if few else own
+        members, palette_colour = x[labels == label], palette[label % len(palette)]
+        colour = (
+            _DOTS.get(int(label), palette_colour) if own_palette else palette_colour
+        )
         axes.scatter(
-            *mine.T,
+            *members.T,
             s=_dot_size(x),
             c=colour,
             edgecolors="white",

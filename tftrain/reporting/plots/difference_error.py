@@ -38,25 +38,27 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
         f"error of differences of the loss, step {scene.step}", size=(WIDTH, HEIGHT)
     )
     [axes] = plot.axes
-    for (name, found), colour in zip(errors.items(), (BLUE, ORANGE), strict=True):
-        if not np.isfinite(found).any():
+    for (name, relative_errors), colour in zip(
+        errors.items(), (BLUE, ORANGE), strict=True
+    ):
+        if not np.isfinite(relative_errors).any():
             continue
-        best = int(np.nanargmin(found))
-        smallest = format_short(found[best])
+        best = int(np.nanargmin(relative_errors))
+        smallest = format_short(relative_errors[best])
         label = (
             f"{name}: least {smallest}, at {format_short(_STEPS[best])};"
             f" dotted: of order {_SLOPES[name]}"
         )
         axes.plot(
             _STEPS,
-            np.where(found > 0, found, np.nan),
+            np.where(relative_errors > 0, relative_errors, np.nan),
             color=colour,
             marker="o",
             markersize=4,
             label=label,
         )
         slope = _SLOPES[name]
-        guide = found[1] * (_STEPS / _STEPS[1]) ** slope
+        guide = relative_errors[1] * (_STEPS / _STEPS[1]) ** slope
         axes.plot(
             _STEPS[: best + 1],
             guide[: best + 1],
@@ -86,39 +88,41 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
 
 def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray] | None:
     """Relative errors of both differences at each of the steps, [steps]; None where there is no gradient to compare."""
-    flat = _flat(scene.params)
-    grad = _gradient(scene)
+    flat = _flatten_all(scene.params)
+    grad = _flat_gradient(scene)
     known = np.flatnonzero(np.isfinite(grad))
     if not grad[known].any():
         return None
     places = known[
         np.unique(np.linspace(0, known.size - 1, samples).round().astype(int))
     ]
-    exact, middle, found = (
+    exact, middle, errors_by_kind = (
         grad[places],
         scene.loss(scene.params),
         {name: [] for name in _SLOPES},
     )
     for step in _STEPS:
         up, down = ((flat[places] + side).astype(flat.dtype) for side in (step, -step))
-        above, below = (_losses(scene, flat, places, values) for values in (up, down))
+        above, below = (
+            _moved_losses(scene, flat, places, values) for values in (up, down)
+        )
         with np.errstate(
             all="ignore"
         ):  # a step may be too small to move a large parameter
             central = (above - below) / (up.astype(np.float64) - down)
             forward = (above - middle) / (up.astype(np.float64) - flat[places])
             for name, differences in (("central", central), ("one-sided", forward)):
-                found[name].append(
+                errors_by_kind[name].append(
                     np.linalg.norm(differences - exact) / np.linalg.norm(exact)
                 )
-    return {name: np.array(errors) for name, errors in found.items()}
+    return {name: np.array(errors) for name, errors in errors_by_kind.items()}
 
 
-def _flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(one) for one in arrays])
+def _flatten_all(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(array) for array in arrays])
 
 
-def _gradient(scene: PlotContext) -> np.ndarray:
+def _flat_gradient(scene: PlotContext) -> np.ndarray:
     """All of it in float64, NaN where the loss does not reach."""
     grads = [
         np.full(param.shape, np.nan) if grad is None else grad
@@ -131,19 +135,19 @@ def _gradient(scene: PlotContext) -> np.ndarray:
         raise ValueError(
             "given a model with sparse gradients, such as an embedding's; expected dense ones"
         )
-    return _flat(grads).astype(np.float64)
+    return _flatten_all(grads).astype(np.float64)
 
 
-def _losses(
+def _moved_losses(
     scene: PlotContext, flat: np.ndarray, places: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """The loss with one number after the other changed, [places]."""
-    found, ends = [], np.cumsum([param.size for param in scene.params])[:-1]
+    losses, ends = [], np.cumsum([param.size for param in scene.params])[:-1]
     for place, value in zip(places, values, strict=True):
         moved = flat.copy()
         moved[place] = value
         pieces = zip(np.split(moved, ends), scene.params, strict=True)
-        found.append(
+        losses.append(
             scene.loss([piece.reshape(param.shape) for piece, param in pieces])
         )
-    return np.array(found)
+    return np.array(losses)

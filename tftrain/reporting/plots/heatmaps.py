@@ -20,7 +20,7 @@ def weights(
     scene: PlotContext, only: Pattern | None = None, most: PositiveInt = 6
 ) -> Any:
     """Matrices of weights, those in whose names `only` is found, or else up to `most`, spread over the layers."""
-    return _matrices(scene, scene.params, "weights", (only, most))
+    return _draw_matrices(scene, scene.params, "weights", (only, most))
 
 
 def gradients(
@@ -31,51 +31,55 @@ def gradients(
 ) -> Any:
     """The gradients of these matrices for a batch that stays the same, before the clips, or after them."""
     name = "clipped gradients" if clipped else "gradients"
-    return _matrices(scene, scene.clipped if clipped else scene.raw, name, (only, most))
+    return _draw_matrices(
+        scene, scene.clipped if clipped else scene.raw, name, (only, most)
+    )
 
 
-def _matrices(
+def _draw_matrices(
     scene: PlotContext,
     values: Sequence[np.ndarray],
     what: str,
     chosen: tuple[str | None, int],
 ) -> Any:
-    shown = _chosen(scene, *chosen)
-    columns = min(len(shown), _COLUMNS)
-    rows = -(-len(shown) // columns)
+    indices = _chosen_indices(scene, *chosen)
+    columns = min(len(indices), _COLUMNS)
+    rows = -(-len(indices) // columns)
     plot = PlotFigure(
         f"{what}, step {scene.step}",
         rows,
         columns,
         (max(4.8, 3.2 * columns), 3.1 * rows + 0.6),
     )
-    for axes, index in zip(plot.axes, shown, strict=False):
-        _heat_map(plot, axes, scene.names[index], np.asarray(values[index], np.float64))
+    for axes, index in zip(plot.axes, indices, strict=False):
+        _draw_heat_map(
+            plot, axes, scene.names[index], np.asarray(values[index], np.float64)
+        )
     return plot.finish()
 
 
-def _chosen(scene: PlotContext, only: str | None, most: int) -> list[int]:
+def _chosen_indices(scene: PlotContext, only: str | None, most: int) -> list[int]:
     if only is not None:
-        found = [
+        indices = [
             index for index, name in enumerate(scene.names) if re.search(only, name)
         ]
-        if not found:
+        if not indices:
             raise ValueError(
                 f"only: given '{only}', which is in no parameter's name; there are {', '.join(scene.names)}"
             )
-        return found[:most]
-    found = [index for index, one in enumerate(scene.params) if one.ndim > 1] or [
+        return indices[:most]
+    indices = [index for index, param in enumerate(scene.params) if param.ndim > 1] or [
         *range(len(scene.names))
     ]
     return [
-        found[place]
+        indices[place]
         for place in dict.fromkeys(
-            np.linspace(0, len(found) - 1, most).round().astype(int).tolist()
+            np.linspace(0, len(indices) - 1, most).round().astype(int).tolist()
         )
     ]
 
 
-def _heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -> None:
+def _draw_heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -> None:
     """The last axis from left to right, all others from top to bottom; zero is white."""
     shape = " x ".join(map(str, values.shape)) or "1"
     if values.ndim == 2 and name.endswith("/kernel"):
@@ -86,14 +90,14 @@ def _heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -> Non
         else values.reshape(1, -1)
     )
     finite = values[np.isfinite(values)]
-    most = float(np.abs(finite).max(initial=0)) or 1.0
+    limit = float(np.abs(finite).max(initial=0)) or 1.0
     rows, columns = (-(-side // _MOST_CELLS) for side in values.shape)
     cells = np.ma.masked_invalid(values[::rows, ::columns])
-    shown = axes.imshow(
+    image = axes.imshow(
         cells,
         cmap=diverging_colormap(),
-        vmin=-most,
-        vmax=most,
+        vmin=-limit,
+        vmax=limit,
         aspect="auto",
         interpolation="nearest",
     )
@@ -113,6 +117,6 @@ def _heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -> Non
     )
     axes.set(xticks=[], yticks=[])
     bar = plot.figure.colorbar(
-        shown, ax=axes, ticks=[-most, 0, most], shrink=0.9, pad=0.02
+        image, ax=axes, ticks=[-limit, 0, limit], shrink=0.9, pad=0.02
     )
-    bar.ax.set_yticklabels([format_short(-most), "0", format_short(most)], fontsize=9)
+    bar.ax.set_yticklabels([format_short(-limit), "0", format_short(limit)], fontsize=9)

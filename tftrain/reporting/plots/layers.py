@@ -40,7 +40,7 @@ def gradient_map(scene: PlotContext) -> Any:
 
     Black is exactly zero, magenta not finite.
     """
-    steps, norms = _norms(scene, RAW)
+    steps, norms = _layer_norms(scene, RAW)
     if not len(steps):
         return None
     plot = PlotFigure(
@@ -48,7 +48,7 @@ def gradient_map(scene: PlotContext) -> Any:
     )
     [axes] = plot.axes
     stride = -(-len(steps) // _MOST_COLUMNS)
-    cells, low, high = _decades(norms[::stride])
+    cells, low, high = _log_norms(norms[::stride])
     matplotlib = import_matplotlib()
 
     colours = matplotlib.colormaps["viridis"].with_extremes(under=ZERO, bad=NOT_FINITE)
@@ -58,19 +58,19 @@ def gradient_map(scene: PlotContext) -> Any:
         else np.append(steps[::stride], steps[-1] + 1)
     )
     rows = np.arange(norms.shape[1] + 1) - 0.5
-    shown = axes.pcolormesh(edges, rows, cells.T, cmap=colours, vmin=low, vmax=high)
+    mesh = axes.pcolormesh(edges, rows, cells.T, cmap=colours, vmin=low, vmax=high)
     axes.set_xlabel("step")
     axes.xaxis.get_major_locator().set_params(integer=True)
     _name_layers(axes.yaxis, scene)
     axes.invert_yaxis()  # the first layer at the top, as in the Gradients tab and in reports
-    plot.figure.colorbar(shown, pad=0.02)
+    plot.figure.colorbar(mesh, pad=0.02)
     _add_colour_legend(axes, norms)
     return plot.finish()
 
 
 def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
     """The gradient norm from the first layer to the last: now, after the clips, and at `lines` steps before."""
-    steps, norms = _norms(scene, RAW)
+    steps, norms = _layer_norms(scene, RAW)
     if not len(steps):
         return None
     matplotlib = import_matplotlib()
@@ -85,24 +85,26 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
     )
     for colour, place in zip(colours, earlier, strict=False):
         axes.plot(
-            _positive(norms[place]),
+            _positive_or_nan(norms[place]),
             color=colour,
             linewidth=1.1,
             alpha=0.8,
             label=f"step {steps[place]}",
         )
     axes.plot(
-        _positive(norms[-1]),
+        _positive_or_nan(norms[-1]),
         color=BLUE,
         linewidth=2.6,
         marker="o",
         markersize=5,
         label=f"step {steps[-1]}",
     )
-    after = _norms(scene, CLIPPED)[1]
-    if len(after) and not np.array_equal(after[-1], norms[-1], equal_nan=True):
+    clipped_norms = _layer_norms(scene, CLIPPED)[1]
+    if len(clipped_norms) and not np.array_equal(
+        clipped_norms[-1], norms[-1], equal_nan=True
+    ):
         axes.plot(
-            _positive(after[-1]),
+            _positive_or_nan(clipped_norms[-1]),
             color=ORANGE,
             linewidth=2.2,
             linestyle="--",
@@ -113,7 +115,7 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
         np.isfinite(line.get_ydata()).any() for line in axes.lines
     ):
         axes.set_yscale("log")
-    _mark_others(axes, norms[-1], BLUE)
+    _mark_unplottable(axes, norms[-1], BLUE)
     axes.set_ylabel("gradient norm")
     axes.grid(True)
     _name_layers(axes.xaxis, scene, rotation=30, ha="right", rotation_mode="anchor")
@@ -127,17 +129,23 @@ def signal_flow(scene: PlotContext) -> Any:
     Of the first training batch: the standard deviation of a, and the root mean square of delta, the gradient of the
     loss with respect to what a layer's activation function gets (X. Glorot and Y. Bengio, 2010, draw the like).
     """
-    found: list[tuple[str, float, float]] = []
-    for one in scene.passes.layers:
-        if one.kind in _SUMS and one.delta is not None:
-            found.append((one.name, _spread(one.a), _size(one.delta)))
+    signals: list[tuple[str, float, float]] = []
+    for layer in scene.passes.layers:
+        if layer.kind in _SUMS and layer.delta is not None:
+            signals.append(
+                (
+                    layer.name,
+                    _standard_deviation(layer.a),
+                    _root_mean_square(layer.delta),
+                )
+            )
         elif (
-            found and one.function is not None
+            signals and layer.function is not None
         ):  # an activation that is a layer of its own
-            found[-1] = (found[-1][0], _spread(one.a), found[-1][2])
-    if not found:
+            signals[-1] = (signals[-1][0], _standard_deviation(layer.a), signals[-1][2])
+    if not signals:
         return None
-    names, ahead, back = zip(*found, strict=True)
+    names, ahead, back = zip(*signals, strict=True)
     plot = PlotFigure(f"signal flow, step {scene.step}", size=(WIDTH, HEIGHT))
     [axes] = plot.axes
     for values, colour, label in (
@@ -145,13 +153,13 @@ def signal_flow(scene: PlotContext) -> Any:
         (back, ORANGE, r"back: size of $\delta$"),
     ):
         axes.plot(
-            _positive(np.array(values)),
+            _positive_or_nan(np.array(values)),
             color=colour,
             marker="o",
             markersize=5,
             label=label,
         )
-        _mark_others(axes, np.array(values), colour)
+        _mark_unplottable(axes, np.array(values), colour)
     axes.set_yscale("log")
     axes.grid(True)
     _name_ticks(axes.xaxis, names, rotation=30, ha="right", rotation_mode="anchor")
@@ -159,12 +167,12 @@ def signal_flow(scene: PlotContext) -> Any:
     return plot.finish()
 
 
-def _spread(values: np.ndarray) -> float:
+def _standard_deviation(values: np.ndarray) -> float:
     with np.errstate(all="ignore"):
         return float(np.std(values.astype(np.float64)))
 
 
-def _size(values: np.ndarray) -> float:
+def _root_mean_square(values: np.ndarray) -> float:
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.mean(np.square(values.astype(np.float64)))))
 
@@ -173,7 +181,7 @@ def layer_names(names: list[str]) -> list[str]:
     return list(dict.fromkeys(name.rpartition("/")[0] for name in names))
 
 
-def _norms(scene: PlotContext, scalar: str) -> tuple[np.ndarray, np.ndarray]:
+def _layer_norms(scene: PlotContext, scalar: str) -> tuple[np.ndarray, np.ndarray]:
     """The steps of the points so far, and at each the norm of each layer's gradient, [points, layers]."""
     known = [name for name in scene.names if f"{scalar}/{name}" in scene.history]
     if not known:
@@ -189,40 +197,42 @@ def _norms(scene: PlotContext, scalar: str) -> tuple[np.ndarray, np.ndarray]:
         return steps, np.sqrt(squares)
 
 
-def _decades(norms: np.ndarray) -> tuple[np.ma.MaskedArray, float, float]:
+def _log_norms(norms: np.ndarray) -> tuple[np.ma.MaskedArray, float, float]:
     """log10 of the norms, masked where these are not finite and below the lowest where they are 0; and its range."""
     known = np.isfinite(norms) & (norms > 0)
-    found = np.log10(norms, where=known, out=np.zeros_like(norms))
+    logarithms = np.log10(norms, where=known, out=np.zeros_like(norms))
     low, high = (
-        (float(found[known].min()), float(found[known].max()))
+        (float(logarithms[known].min()), float(logarithms[known].max()))
         if known.any()
         else (0.0, 1.0)
     )
     high = max(high, low + 0.1)
     return (
-        np.ma.array(np.where(norms == 0, low - 1, found), mask=~np.isfinite(norms)),
+        np.ma.array(
+            np.where(norms == 0, low - 1, logarithms), mask=~np.isfinite(norms)
+        ),
         low,
         high,
     )
 
 
-def _positive(norms: np.ndarray) -> np.ndarray:
+def _positive_or_nan(norms: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
 
 
-def _mark_others(axes: Any, values: np.ndarray, colour: str) -> None:
+def _mark_unplottable(axes: Any, values: np.ndarray, colour: str) -> None:
     """What a logarithmic axis has no place for: zeros at the bottom, and what is not finite at the top."""
     marks = (
         ("exactly 0", values == 0, 0.02, "v", colour),
         ("NaN or Inf", ~np.isfinite(values), 0.98, "x", NOT_FINITE),
     )
-    for label, there, height, marker, mine in marks:
-        if there.any():
-            places, across = np.flatnonzero(there), axes.get_xaxis_transform()
+    for label, is_marked, height, marker, marker_colour in marks:
+        if is_marked.any():
+            places, across = np.flatnonzero(is_marked), axes.get_xaxis_transform()
             style = {
                 "linestyle": "",
                 "marker": marker,
-                "color": mine,
+                "color": marker_colour,
                 "markersize": 7,
                 "label": label,
             }
@@ -241,13 +251,13 @@ def _name_layers(axis: Any, scene: PlotContext, **style: Any) -> None:
 
 def _name_ticks(axis: Any, layers: Sequence[str], **style: Any) -> None:
     stride = -(-len(layers) // _MOST_LABELS)
-    shown = [
+    short_names = [
         name if len(name) <= 22 else f"{name[:4]}..{name[-16:]}"
         for name in layers[::stride]
     ]
     axis.set_ticks(
         range(0, len(layers), stride),
-        shown,
+        short_names,
         fontsize=9 if len(layers) <= 20 else 7,
         **style,
     )
@@ -256,12 +266,12 @@ def _name_ticks(axis: Any, layers: Sequence[str], **style: Any) -> None:
 def _add_colour_legend(axes: Any, norms: np.ndarray) -> None:
     from matplotlib.patches import Patch
 
-    told = [
+    meanings = [
         ("zero", ZERO, (norms == 0).any()),
         ("NaN or Inf", NOT_FINITE, (~np.isfinite(norms)).any()),
     ]
     patches = [
-        Patch(color=colour, label=label) for label, colour, there in told if there
+        Patch(color=colour, label=label) for label, colour, occurs in meanings if occurs
     ]
     if patches:
         axes.legend(

@@ -43,25 +43,25 @@ def loss_surface(
     `weights`: the points that it measured, with `log.histograms_every: 1` each step. `x_range` and `y_range` are the
     least and the greatest value shown. Each of `resolution` times `resolution` losses takes a forward pass.
     """
-    names = _chosen(scene, x, y)
+    names = _chosen_names(scene, x, y)
     places = tuple(
         parse_element_name(name, scene.names, [param.shape for param in scene.params])
         for name in names
     )
     path, now = (
-        _path(scene, names),
+        _measured_path(scene, names),
         tuple(float(scene.params[param].flat[place]) for param, place in places),
     )
     wished = (("x_range", x_range), ("y_range", y_range))
     sides = [
-        _side(key, given, np.append(way, here), resolution)
-        for (key, given), way, here in zip(wished, path, now, strict=True)
+        _grid_side(key, limits, np.append(way, here), resolution)
+        for (key, limits), way, here in zip(wished, path, now, strict=True)
     ]
-    losses = _losses(scene, places, sides)
+    losses = _grid_losses(scene, places, sides)
     plot = PlotFigure(f"loss, step {scene.step}", size=(WIDTH, 5.2))
     [axes] = plot.axes
-    _contours(plot, axes, sides, losses)
-    _walk(axes, path, now)
+    _draw_contours(plot, axes, sides, losses)
+    _draw_path(axes, path, now)
     if not path[0].size and any(name.startswith(GROUP) for name in scene.history):
         axes.plot(
             [],
@@ -79,7 +79,7 @@ def loss_surface(
     return plot.finish()
 
 
-def _chosen(scene: PlotContext, x: str | None, y: str | None) -> tuple[str, str]:
+def _chosen_names(scene: PlotContext, x: str | None, y: str | None) -> tuple[str, str]:
     """The names of the two numbers; raises ValueError."""
     shapes = [param.shape for param in scene.params]
     large = next((at for at, param in enumerate(scene.params) if param.size > 1), None)
@@ -94,47 +94,52 @@ def _chosen(scene: PlotContext, x: str | None, y: str | None) -> tuple[str, str]
             element_name(scene.names[large], shapes[large], place) for place in (0, 1)
         ]
     )
-    found = [given or one for given, one in zip((x, y), first or ("", ""), strict=True)]
-    if found[0] == found[1]:
-        raise ValueError(f"x and y are both '{found[0]}'; expected two numbers")
-    for key, name in zip("xy", found, strict=True):
+    pair = [
+        wished or default
+        for wished, default in zip((x, y), first or ("", ""), strict=True)
+    ]
+    if pair[0] == pair[1]:
+        raise ValueError(f"x and y are both '{pair[0]}'; expected two numbers")
+    for key, name in zip("xy", pair, strict=True):
         try:
             parse_element_name(name, scene.names, shapes)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
-    return found[0], found[1]
+    return pair[0], pair[1]
 
 
-def _path(scene: PlotContext, names: Sequence[str]) -> Path:
+def _measured_path(scene: PlotContext, names: Sequence[str]) -> Path:
     """Both numbers at each step that measured them; NaN where one was not finite."""
     nothing = (np.empty(0), np.empty(0))
-    (steps, across), (others, up) = (
+    (steps, across), (other_steps, up) = (
         scene.history.get(GROUP + name, nothing) for name in names
     )
-    both, mine, theirs = np.intersect1d(steps, others, return_indices=True)
-    before = both <= scene.step
-    way = np.array([across[mine][before], up[theirs][before]], np.float64)
+    common_steps, x_places, y_places = np.intersect1d(
+        steps, other_steps, return_indices=True
+    )
+    is_past = common_steps <= scene.step
+    way = np.array([across[x_places][is_past], up[y_places][is_past]], np.float64)
     way[:, ~np.isfinite(way).all(axis=0)] = np.nan
     return way[0], way[1]
 
 
-def _side(
-    key: str, given: Sequence[float] | None, values: np.ndarray, resolution: int
+def _grid_side(
+    key: str, limits: Sequence[float] | None, values: np.ndarray, resolution: int
 ) -> np.ndarray:
     """The places of the grid along one axis, [resolution]."""
-    if given is not None:
-        if not given[0] < given[1]:
+    if limits is not None:
+        if not limits[0] < limits[1]:
             raise ValueError(
-                f"{key}: given {list(given)}; expected the least and then the greatest"
+                f"{key}: given {list(limits)}; expected the least and then the greatest"
             )
-        return np.linspace(*given, resolution)
+        return np.linspace(*limits, resolution)
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (-1.0, 1.0)
     margin = _MARGIN * (high - low) if high > low else max(abs(low), 1.0)
     return np.linspace(low - margin, high + margin, resolution)
 
 
-def _losses(
+def _grid_losses(
     scene: PlotContext, places: tuple[tuple[int, int], ...], sides: Sequence[np.ndarray]
 ) -> np.ndarray:
     """[resolution, resolution], the first axis from below."""
@@ -147,15 +152,15 @@ def _losses(
     )
 
 
-def _contours(
+def _draw_contours(
     plot: PlotFigure, axes: Any, sides: Sequence[np.ndarray], losses: np.ndarray
 ) -> None:
     """Dark where the loss is small; the levels are those of its logarithm where it spans more than a decade."""
-    shown = np.ma.masked_invalid(losses)
+    finite_losses = np.ma.masked_invalid(losses)
     axes.set_facecolor(NOT_FINITE)
-    if not shown.count():
+    if not finite_losses.count():
         return
-    low, high = float(shown.min()), float(shown.max())
+    low, high = float(finite_losses.min()), float(finite_losses.max())
     logarithmic = low > 0 and high / low > _DECADE
     levels = (
         np.geomspace(low, high, _LEVELS)
@@ -171,10 +176,10 @@ def _contours(
         norm = LogNorm(low, high)
     levels[-1] = max(levels[-1], high)
     filled = axes.contourf(
-        *sides, shown, levels=levels, cmap="viridis", norm=norm, alpha=0.85
+        *sides, finite_losses, levels=levels, cmap="viridis", norm=norm, alpha=0.85
     )
     axes.contour(
-        *sides, shown, levels=levels, colors="white", linewidths=0.4, alpha=0.6
+        *sides, finite_losses, levels=levels, colors="white", linewidths=0.4, alpha=0.6
     )
     ticks = levels[:: max(1, len(levels) // 6)]
     bar = plot.figure.colorbar(
@@ -184,13 +189,13 @@ def _contours(
     bar.ax.minorticks_off()
 
 
-def _walk(axes: Any, path: Path, now: tuple[float, float]) -> None:
+def _draw_path(axes: Any, path: Path, now: tuple[float, float]) -> None:
     """From a ring to a dot."""
-    whole = [np.append(way, here) for way, here in zip(path, now, strict=True)]
+    track = [np.append(way, here) for way, here in zip(path, now, strict=True)]
     if path[0].size:
-        axes.plot(*whole, color="white", linewidth=3, alpha=0.7)
+        axes.plot(*track, color="white", linewidth=3, alpha=0.7)
         axes.plot(
-            *whole,
+            *track,
             color="black",
             linewidth=1.2,
             marker=".",
@@ -198,8 +203,8 @@ def _walk(axes: Any, path: Path, now: tuple[float, float]) -> None:
             label=f"{path[0].size} steps measured",
         )
         axes.plot(
-            whole[0][:1],
-            whole[1][:1],
+            track[0][:1],
+            track[1][:1],
             linestyle="",
             marker="o",
             markersize=9,
@@ -208,7 +213,7 @@ def _walk(axes: Any, path: Path, now: tuple[float, float]) -> None:
             label="start",
         )
     axes.plot(
-        *([one] for one in now),
+        *([coordinate] for coordinate in now),
         linestyle="",
         marker="o",
         markersize=8,

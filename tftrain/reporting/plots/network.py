@@ -16,129 +16,146 @@ from tftrain.reporting.plots.style import (
     format_short,
 )
 
-_COLUMN, _ROW, _RADIUS = (
-    3.1,
-    1.55,
-    0.4,
-)  # inches: from layer to layer, from unit to unit, and of a unit
-_SIDE, _TOP, _BOTTOM = 0.9, 0.5, 0.75  # inches around the units
-_CAPTION = 6.2  # inches that the words below take
-_MOST_LABELS = 8  # weights between two layers that are told in numbers
+# Inches from layer to layer, from unit to unit, and of a unit's radius.
+_COLUMN = 3.1
+_ROW = 1.55
+_RADIUS = 0.4
+# Inches around the units.
+_SIDE = 0.9
+_TOP = 0.5
+_BOTTOM = 0.75
+# Inches that the caption takes.
+_CAPTION = 6.2
+# Weights between two layers are labelled with their values up to this many.
+_MAX_LABELS = 8
 _READ = (
     r"width: the size of w;  colour: dw = a $\delta$, blue below 0, orange above;  db = $\delta$",
     r"at a unit: $\delta$ = da f'(z), where da is dL/da",
 )
-_OF_ALL = {
-    "softmax",
-    "log_softmax",
-}  # functions of all numbers of a layer together, which have no slope at one
+# Functions of all numbers of a layer together, which have no slope at one of them.
+_OF_ALL = {"softmax", "log_softmax"}
 
 
 def network(
     scene: PlotContext, example: NonNegativeInt = 0, units: PositiveInt = 8
 ) -> Any:
-    """One training example's way through dense layers and back: the chain rule, unit by unit.
+    """Draw one training example's way through dense layers and back: the chain rule, unit by unit.
 
-    A unit adds up z and gives a = f(z); below it stands its error term delta, the gradient of the batch's loss with
-    respect to z, and its factors: da, the gradient with respect to a, and the slope f'(z). A line is a weight w, the
-    thicker the larger; its colour is what the example, counted from 0, adds to the gradient of w, which is the unit's
-    delta times the a of the unit before. Of wide layers the first `units` are drawn. A loss that is computed from what
-    is before the last function, as Keras computes cross-entropy, has no da there.
+    A unit adds up z and gives a = f(z). Below it are its error term delta, the gradient of
+    the batch's loss with respect to z, and the factors of delta: da, the gradient with
+    respect to a, and the slope f'(z). A line is a weight w, the thicker the larger; its
+    colour is what the example adds to the gradient of w, which is the unit's delta times
+    the a of the unit before. A loss that is computed from the input of the last function,
+    as Keras computes cross-entropy, has no da there.
+
+    Args:
+        scene: the run at this step.
+        example: index of the example in the first training batch.
+        units: how many units of a wide layer are drawn, from the first.
+
+    Raises:
+        ValueError: the batch has no such example, or the network is no chain of dense layers.
     """
-    found = dense_chain(scene)
-    examples = len(found[0].before)
+    chain = dense_chain(scene)
+    examples = len(chain[0].inputs)
     if example >= examples:
         raise ValueError(
             f"example: given {example}; expected a number below {examples}, that of the batch"
         )
-    widths = [
-        min(units, one)
-        for one in (found[0].before.shape[1], *(len(layer.kernel.T) for layer in found))
-    ]
-    high, side = (
-        _TOP + _BOTTOM + _ROW * max(widths),
-        max(_SIDE, (_CAPTION - _COLUMN * len(found)) / 2),
-    )
-    wide = 2 * side + _COLUMN * len(found)
-    plot = PlotFigure(f"network, step {scene.step}", size=(wide, high + 0.4))
+    sizes = [chain[0].inputs.shape[1]]
+    sizes += [layer.kernel.shape[1] for layer in chain]
+    widths = [min(units, size) for size in sizes]
+
+    rows_height = _ROW * max(widths)
+    columns_width = _COLUMN * len(chain)
+    side = max(_SIDE, (_CAPTION - columns_width) / 2)
+    width = 2 * side + columns_width
+    height = _TOP + _BOTTOM + rows_height
+    plot = PlotFigure(f"network, step {scene.step}", size=(width, height + 0.4))
     [axes] = plot.axes
     axes.set(
-        xlim=(-side, wide - side),
-        ylim=(-_ROW * max(widths) / 2 - _BOTTOM, _ROW * max(widths) / 2 + _TOP),
+        xlim=(-side, width - side),
+        ylim=(-rows_height / 2 - _BOTTOM, rows_height / 2 + _TOP),
     )
     axes.set_aspect("equal")
     axes.set_axis_off()
-    most = (
-        max(_largest(_terms(layer, example)) for layer in found),
-        max(_largest(layer.kernel) for layer in found),
+
+    largest_term = max(
+        _largest_size(_gradient_terms(layer, example)) for layer in chain
     )
-    labels: list[tuple[Any, tuple]] = []
-    for place, layer in enumerate(found):
-        labels += _lines(
-            axes, layer, (place, widths[place], widths[place + 1]), (example, *most)
-        )
+    largest_weight = max(_largest_size(layer.kernel) for layer in chain)
+    labels = []
+    label_lines = []
+    for place, layer in enumerate(chain):
+        span = (place, widths[place], widths[place + 1])
+        scale = (largest_term, largest_weight)
+        for label, line in _draw_weights(axes, layer, span, example, scale):
+            labels.append(label)
+            label_lines.append(line)
     for unit in range(widths[0]):
-        _circle(
-            axes, _at(0, unit, widths[0]), [_format(found[0].before[example, unit])], ""
-        )
-    for place, layer in enumerate(found, 1):
+        position = _unit_position(0, unit, widths[0])
+        text = _format_value(chain[0].inputs[example, unit])
+        _draw_circle(axes, position, [text], "")
+    for place, layer in enumerate(chain, 1):
         for unit in range(widths[place]):
-            _unit(axes, layer, (example, unit), _at(place, unit, widths[place]))
-    _head(axes, found, widths)
-    _caption(axes, scene, (example, examples), len(found))
-    texts = [label for label, _ in labels]
-    place_along(
-        texts,
-        [line for _, line in labels],
-        [*axes.patches, *(one for one in axes.texts if one not in texts)],
-    )
+            position = _unit_position(place, unit, widths[place])
+            _draw_unit(axes, layer, (example, unit), position)
+    _draw_head(axes, chain, widths, sizes)
+    _draw_caption(axes, scene, example, examples, len(chain))
+
+    other_texts = [text for text in axes.texts if text not in labels]
+    place_along(labels, label_lines, [*axes.patches, *other_texts])
     return plot.finish()
 
 
-def _terms(layer: Dense, example: int) -> np.ndarray:
+def _gradient_terms(layer: Dense, example: int) -> np.ndarray:
     """What one example adds to the gradient of the kernel."""
-    return np.outer(layer.before[example], layer.delta[example])
+    return np.outer(layer.inputs[example], layer.delta[example])
 
 
-def _largest(values: np.ndarray) -> float:
+def _largest_size(values: np.ndarray) -> float:
     """The largest size of those that are finite; 1 where all are 0."""
     return float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
 
 
-def _format(value: float) -> str:
-    return format_short(value + 0.0)  # which makes -0 to 0
+def _format_value(value: float) -> str:
+    # Adding 0 turns -0 into 0.
+    return format_short(value + 0.0)
 
 
-def _at(place: int, unit: int, width: int) -> tuple[float, float]:
+def _unit_position(place: int, unit: int, width: int) -> tuple[float, float]:
     return place * _COLUMN, ((width - 1) / 2 - unit) * _ROW
 
 
-def _lines(
-    axes: Any, layer: Dense, span: tuple[int, int, int], shown: tuple[int, float, float]
+def _draw_weights(
+    axes: Any,
+    layer: Dense,
+    span: tuple[int, int, int],
+    example: int,
+    scale: tuple[float, float],
 ) -> list[tuple]:
-    """A line for each weight between the units at a place and those at the next one; the labels, each with its line."""
+    """Draw a line for each weight between a place and the next; return the labels, each with its line."""
     place, sources, targets = span
-    example, most, largest = shown
+    largest_term, largest_weight = scale
     labels = []
-    kernel, terms = (
-        layer.kernel[:sources, :targets],
-        _terms(layer, example)[:sources, :targets],
-    )
+    kernel = layer.kernel[:sources, :targets]
+    terms = _gradient_terms(layer, example)[:sources, :targets]
     for source, target in np.ndindex(kernel.shape):
-        (x, y), (to_x, to_y) = (
-            _at(place, source, sources),
-            _at(place + 1, target, targets),
-        )
-        weight, term = float(kernel[source, target]), float(terms[source, target])
-        sound = np.isfinite([weight, term]).all()
-        colour = diverging_colormap()(0.5 + 0.5 * term / most) if sound else NOT_FINITE
-        width = 1 + 4 * abs(weight) / largest if sound else 2
+        x, y = _unit_position(place, source, sources)
+        to_x, to_y = _unit_position(place + 1, target, targets)
+        weight = float(kernel[source, target])
+        term = float(terms[source, target])
+        colour = NOT_FINITE
+        width = 2.0
+        if np.isfinite([weight, term]).all():
+            colour = diverging_colormap()(0.5 + 0.5 * term / largest_term)
+            width = 1 + 4 * abs(weight) / largest_weight
         axes.plot(
             [x, to_x], [y, to_y], color="#9a9a9a", linewidth=width + 1.2, zorder=1
         )
         axes.plot([x, to_x], [y, to_y], color=colour, linewidth=width, zorder=1.1)
-        if kernel.size <= _MOST_LABELS:
-            text = f"w {_format(weight)}\ndw {_format(term)}"
+        if kernel.size <= _MAX_LABELS:
+            text = f"w {_format_value(weight)}\ndw {_format_value(term)}"
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
             middle = ((x + to_x) / 2, (y + to_y) / 2)
             label = axes.text(
@@ -148,40 +165,48 @@ def _lines(
     return labels
 
 
-def _unit(
-    axes: Any, layer: Dense, which: tuple[int, int], at: tuple[float, float]
+def _draw_unit(
+    axes: Any, layer: Dense, index: tuple[int, int], position: tuple[float, float]
 ) -> None:
-    z, a, delta = (float(values[which]) for values in (layer.z, layer.a, layer.delta))
-    inside = [f"z {_format(z)}", f"a {_format(a)}"] if layer.function else [_format(a)]
-    below = rf"$\delta$ {_format(delta)}"
+    """Draw the unit of `index`, (example, unit), with its numbers."""
+    z = float(layer.z[index])
+    a = float(layer.a[index])
+    delta = float(layer.delta[index])
+    inside = [_format_value(a)]
+    if layer.function:
+        inside = [f"z {_format_value(z)}", f"a {_format_value(a)}"]
+    below = rf"$\delta$ {_format_value(delta)}"
     if layer.function and layer.function not in _OF_ALL and layer.arrived is not None:
-        arrived = float(layer.arrived[which])
-        below += f"\nda {_format(arrived)}" + (
-            f", f' {_format(delta / arrived)}" if arrived else ""
-        )
-    _circle(axes, at, inside, below)
+        arrived = float(layer.arrived[index])
+        below += f"\nda {_format_value(arrived)}"
+        if arrived:
+            below += f", f' {_format_value(delta / arrived)}"
+    _draw_circle(axes, position, inside, below)
     if layer.bias is not None:
-        above = f"b {_format(float(layer.bias[which[1]]))}"
-        axes.text(
-            at[0],
-            at[1] + _RADIUS + 0.05,
-            above,
-            fontsize=8,
-            color="#777777",
-            ha="center",
-            va="bottom",
-        )
+        x, y = position
+        style = {"fontsize": 8, "color": "#777777", "ha": "center", "va": "bottom"}
+        bias = f"b {_format_value(float(layer.bias[index[1]]))}"
+        axes.text(x, y + _RADIUS + 0.05, bias, **style)
 
 
-def _circle(axes: Any, at: tuple[float, float], inside: list[str], below: str) -> None:
+def _draw_circle(
+    axes: Any, position: tuple[float, float], inside: list[str], below: str
+) -> None:
     from matplotlib.patches import Circle
 
     axes.add_patch(
         Circle(
-            at, _RADIUS, facecolor="white", edgecolor="#333333", linewidth=1.2, zorder=3
+            position,
+            _RADIUS,
+            facecolor="white",
+            edgecolor="#333333",
+            linewidth=1.2,
+            zorder=3,
         )
     )
-    axes.text(*at, "\n".join(inside), fontsize=9, ha="center", va="center", zorder=4)
+    axes.text(
+        *position, "\n".join(inside), fontsize=9, ha="center", va="center", zorder=4
+    )
     box = {
         "facecolor": "white",
         "edgecolor": "none",
@@ -195,37 +220,43 @@ def _circle(axes: Any, at: tuple[float, float], inside: list[str], below: str) -
         "va": "top",
         "bbox": box,
     }
-    axes.text(at[0], at[1] - _RADIUS - 0.05, below, zorder=4, **style)
+    axes.text(position[0], position[1] - _RADIUS - 0.05, below, zorder=4, **style)
 
 
-def _head(axes: Any, found: list[Dense], widths: list[int]) -> None:
-    """The name of each layer, its activation, and how many of its units are drawn where these are not all."""
-    names = [("input", None), *((one.name, one.function) for one in found)]
-    sizes = [found[0].before.shape[1], *(one.kernel.shape[1] for one in found)]
-    for place, ((name, function), shown, units) in enumerate(
-        zip(names, widths, sizes, strict=True)
-    ):
-        said = [name, function, f"{shown} of {units} units" if units > shown else None]
-        at = (place * _COLUMN, max(widths) / 2 * _ROW + 0.1)
-        axes.text(
-            *at, "\n".join(filter(None, said)), ha="center", va="bottom", fontsize=9
-        )
+def _draw_head(
+    axes: Any, chain: list[Dense], widths: list[int], sizes: list[int]
+) -> None:
+    """Write the name of each layer, its activation, and how many units are drawn where these are not all."""
+    titles = [("input", None)]
+    titles += [(layer.name, layer.function) for layer in chain]
+    y = max(widths) / 2 * _ROW + 0.1
+    for place, (name, function) in enumerate(titles):
+        lines = [name]
+        if function:
+            lines.append(function)
+        if sizes[place] > widths[place]:
+            lines.append(f"{widths[place]} of {sizes[place]} units")
+        text = "\n".join(lines)
+        axes.text(place * _COLUMN, y, text, ha="center", va="bottom", fontsize=9)
 
 
-def _caption(axes: Any, scene: PlotContext, which: tuple[int, int], depth: int) -> None:
-    example, examples = which
+def _draw_caption(
+    axes: Any, scene: PlotContext, example: int, examples: int, depth: int
+) -> None:
     target = np.asarray(scene.batch.y)[example].ravel()
-    told = ", ".join(format_short(float(one)) for one in target[:4]) + (
-        ", ..." if len(target) > 4 else ""
-    )
-    said = f"target {told}, loss {format_short(scene.passes.loss)}"
+    numbers = ", ".join(format_short(float(number)) for number in target[:4])
+    if len(target) > 4:
+        numbers += ", ..."
+    caption = f"target {numbers}, loss {format_short(scene.passes.loss)}"
     if examples > 1:
-        said = f"example {example} of 0 to {examples - 1}, {said} of all; dw is what this one adds to the gradient"
-    said = "\n".join([said, *_READ])
+        caption = (
+            f"example {example} of 0 to {examples - 1}, {caption} of all;"
+            " dw is what this one adds to the gradient"
+        )
     axes.text(
         depth * _COLUMN / 2,
         axes.get_ylim()[0],
-        said,
+        "\n".join([caption, *_READ]),
         ha="center",
         va="bottom",
         fontsize=8.5,
@@ -233,101 +264,103 @@ def _caption(axes: Any, scene: PlotContext, which: tuple[int, int], depth: int) 
     )
 
 
-_CLOSE = 0.02  # of a gradient's norm: half precision rounds by a hundredth
-_FUNCTIONS = {
-    "Activation",
-    "ReLU",
-    "LeakyReLU",
-    "ELU",
-    "Softmax",
-}  # layers that apply a function and nothing else
-_SHAPES = {
-    "InputLayer",
-    "Flatten",
-    "Reshape",
-    "Sequential",
-    "Functional",
-}  # and those that change no number
+# Relative distance from the gradient that still counts as equal: half precision rounds by a hundredth.
+_CLOSE = 0.02
+# Layers that apply a function and nothing else, and those that change no number.
+_FUNCTIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
+_SHAPES = {"InputLayer", "Flatten", "Reshape", "Sequential", "Functional"}
 
 
 class Dense(NamedTuple):
-    """A dense layer of the network on its way there and back; `before` is what the layer before it gave."""
+    """A dense layer of the network, with what went through it forward and back.
+
+    Attributes:
+        name: of the layer.
+        kernel: its weights, [inputs, units].
+        bias: [units], or None.
+        inputs: output of the layer before it, [batch, inputs].
+        z: weighted sums, [batch, units].
+        a: output of the activation function, [batch, units].
+        delta: gradient of the loss with respect to z, [batch, units].
+        arrived: gradient of the loss with respect to a, [batch, units].
+        function: name of the activation function, or None.
+    """
 
     name: str
-    kernel: np.ndarray  # [before, units]
+    kernel: np.ndarray
     bias: np.ndarray | None
-    before: np.ndarray  # [batch, before]
-    z: np.ndarray  # [batch, units]
+    inputs: np.ndarray
+    z: np.ndarray
     a: np.ndarray
-    delta: np.ndarray  # the gradient of the loss with respect to z
-    arrived: np.ndarray  # and with respect to a
+    delta: np.ndarray
+    arrived: np.ndarray
     function: str | None
 
 
 def dense_chain(scene: PlotContext) -> list[Dense]:
-    """The dense layers that follow one another from the input to the loss; raises ValueError for another network."""
-    kernels = dict(zip(scene.names, scene.params, strict=True))
+    """Return the dense layers that follow one another from the input to the loss.
+
+    Raises:
+        ValueError: the network has other layers, or others between these.
+    """
+    params = dict(zip(scene.names, scene.params, strict=True))
     grads = dict(zip(scene.passes.names, scene.passes.grads, strict=True))
-    found, x = [], scene.batch.x
-    before = (
-        np.reshape(x, (len(x), -1)) if hasattr(x, "shape") else np.empty((0, 0))
-    )  # which fits no kernel
-    for one in scene.passes.layers:
-        kernel = kernels.get(f"{one.name}/kernel")
-        if (
-            one.kind == "Dense"
+    chain: list[Dense] = []
+    x = scene.batch.x
+    # Several inputs are no array; the empty one in their place fits no kernel.
+    inputs = np.reshape(x, (len(x), -1)) if hasattr(x, "shape") else np.empty((0, 0))
+    for layer in scene.passes.layers:
+        kernel = params.get(f"{layer.name}/kernel")
+        is_next = (
+            layer.kind == "Dense"
             and kernel is not None
-            and one.a.ndim == 2
-            and before.shape[1:] == kernel.shape[:1]
-        ):
-            z = one.a if one.z is None else one.z
-            bias = kernels.get(f"{one.name}/bias")
-            found.append(
-                Dense(
-                    one.name,
-                    kernel,
-                    bias,
-                    before,
-                    z,
-                    one.a,
-                    one.delta,
-                    one.arrived,
-                    one.function,
-                )
+            and layer.a.ndim == 2
+            and inputs.shape[1:] == kernel.shape[:1]
+        )
+        if is_next:
+            dense = Dense(
+                name=layer.name,
+                kernel=kernel,
+                bias=params.get(f"{layer.name}/bias"),
+                inputs=inputs,
+                z=layer.a if layer.z is None else layer.z,
+                a=layer.a,
+                delta=layer.delta,
+                arrived=layer.arrived,
+                function=layer.function,
             )
-        elif found and one.kind in _FUNCTIONS and one.a.shape == found[-1].a.shape:
-            found[-1] = found[-1]._replace(
-                a=one.a, arrived=one.arrived, function=one.function or one.kind.lower()
+            chain.append(dense)
+        elif chain and layer.kind in _FUNCTIONS and layer.a.shape == chain[-1].a.shape:
+            function = layer.function or layer.kind.lower()
+            chain[-1] = chain[-1]._replace(
+                a=layer.a, arrived=layer.arrived, function=function
             )
-        elif one.kind not in _SHAPES:
+        elif layer.kind not in _SHAPES:
             raise ValueError(
-                f"given a network with {one.name} ({one.kind}); expected dense layers one behind the other"
+                f"given a network with {layer.name} ({layer.kind}); expected dense layers one behind the other"
             )
-        if one.a.shape[:1] == before.shape[:1]:
-            before = one.a.reshape(len(before), -1)
-    wrong = next(
-        (one.name for one in found if not _is_chain(one, grads[f"{one.name}/kernel"])),
-        None,
-    )
-    if (
-        wrong is not None
-        or not found
-        or len(found) < sum(name.endswith("/kernel") for name in scene.names)
-    ):
-        said = (
-            f" (the gradient of {wrong}/kernel is not delta times a)" if wrong else ""
-        )
+        if layer.a.shape[:1] == inputs.shape[:1]:
+            inputs = layer.a.reshape(len(inputs), -1)
+
+    reason = ""
+    for layer in chain:
+        if not _is_chain(layer, grads[f"{layer.name}/kernel"]):
+            reason = f" (the gradient of {layer.name}/kernel is not delta times a)"
+            break
+    kernels = sum(name.endswith("/kernel") for name in scene.names)
+    if reason or not chain or len(chain) < kernels:
         raise ValueError(
-            f"given a network that cannot be drawn{said}; expected dense layers one behind the other"
+            f"given a network that cannot be drawn{reason}; expected dense layers one behind the other"
         )
-    return found
+    return chain
 
 
 def _is_chain(layer: Dense, grad: np.ndarray | None) -> bool:
     """Whether the gradient is what the chain rule says it is with the layer's neighbours."""
     if grad is None or layer.delta is None:
         return False
-    made = layer.before.T.astype(np.float64) @ layer.delta
-    return not np.isfinite(grad).all() or np.linalg.norm(
-        made - grad
-    ) <= _CLOSE * np.linalg.norm(grad)
+    expected = layer.inputs.T.astype(np.float64) @ layer.delta
+    if not np.isfinite(grad).all():
+        return True
+    distance = np.linalg.norm(expected - grad)
+    return distance <= _CLOSE * np.linalg.norm(grad)

@@ -30,8 +30,8 @@ def place_along(
         return
     figure = labels[0].figure
     figure.draw_without_rendering()  # where things are is known when the layout is
-    occupied = [_box(artist) for artist in taken]
-    boxes = [_box(label) for label in labels]
+    occupied = [_pixel_box(artist) for artist in taken]
+    boxes = [_pixel_box(label) for label in labels]
     to_pixels = labels[0].axes.transData.transform
     ends = [tuple(to_pixels(end) for end in line) for line in lines]
     points = [
@@ -42,14 +42,14 @@ def place_along(
     positions = [label.get_position() for label in labels]
     for _ in range(_ROUNDS):
         for index, (start, end) in enumerate(ends):
-            others = [*occupied, *boxes[:index], *boxes[index + 1 :]]
-            others = np.concatenate(
-                [np.reshape(others, (-1, 4)), *drawn[:index], *drawn[index + 1 :]]
+            obstacles = [*occupied, *boxes[:index], *boxes[index + 1 :]]
+            obstacles = np.concatenate(
+                [np.reshape(obstacles, (-1, 4)), *drawn[:index], *drawn[index + 1 :]]
             )
             half = (boxes[index][2:] - boxes[index][:2]) / 2
             centres = start + _SHARES[:, None] * (end - start)
             candidates = np.concatenate([centres - half, centres + half], axis=1)
-            covered = _overlaps(candidates, others) + abs(
+            covered = _overlap_areas(candidates, obstacles) + abs(
                 _SHARES - 0.5
             )  # of places as good the one in the middle
             best = int(np.argmin(covered))
@@ -60,7 +60,7 @@ def place_along(
         label.set_position(position)
 
 
-def _box(artist: Any) -> np.ndarray:
+def _pixel_box(artist: Any) -> np.ndarray:
     """Left, bottom, right and top of an artist in pixels."""
     extent = artist.get_window_extent()
     return np.array(
@@ -68,8 +68,8 @@ def _box(artist: Any) -> np.ndarray:
     )
 
 
-def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _overlap_areas(boxes: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
     """The area that each box has in common with the others, in square pixels, [boxes]."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    low = np.maximum(boxes[:, None, :2], obstacles[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], obstacles[None, :, 2:])
     return np.prod(np.clip(high - low, 0, None), axis=2).sum(axis=1)

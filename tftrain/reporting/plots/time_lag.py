@@ -15,21 +15,21 @@ def time_lag(scene: PlotContext) -> Any:
 
     With respect to the inputs, and to the states h_t of each recurrent layer, through all that comes after them.
     """
-    found = {
+    sequences = {
         name: value for name, value in scene.reaching.items() if np.ndim(value) == 3
     }
-    if not found:
+    if not sequences:
         raise ValueError(
             "given a model without sequences; expected inputs, or a layer, of [batch, time, features]"
         )
-    steps = max(value.shape[1] for value in found.values())
+    steps = max(value.shape[1] for value in sequences.values())
     plot = PlotFigure(
         f"gradient against time lag, step {scene.step}", size=(WIDTH, HEIGHT)
     )
     [axes] = plot.axes
-    for place, (name, value) in enumerate(found.items()):
+    for place, (name, value) in enumerate(sequences.items()):
         if value.shape[1] == steps:
-            _line(axes, name, lag_norms(value), COLOURS[place % len(COLOURS)])
+            _draw_line(axes, name, lag_norms(value), COLOURS[place % len(COLOURS)])
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set_yscale("log")
     axes.set(
@@ -57,7 +57,7 @@ def lag_norms(gradient: np.ndarray) -> np.ndarray:
         return (norms.sum(0) / (norms != 0).sum(0))[::-1]
 
 
-def _line(axes: Any, name: str, norms: np.ndarray, colour: str) -> None:
+def _draw_line(axes: Any, name: str, norms: np.ndarray, colour: str) -> None:
     lags = np.arange(len(norms))
     known = np.isfinite(norms)
     share = (
