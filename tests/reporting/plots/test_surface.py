@@ -9,8 +9,8 @@ import pytest
 
 from tftrain.reporting.plots.loss_surface import (
     _grid_losses,
-    _measured_path,
     _grid_side,
+    _measured_path,
     loss_surface,
 )
 from tftrain.reporting.plots.style import to_pixels
