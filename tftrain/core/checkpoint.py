@@ -26,11 +26,8 @@ from tftrain.runtime.untrusted import Unreadable, read_text
 _STORED = "/.ATTRIBUTES/VARIABLE_VALUE"  # how a tf.train.Checkpoint ends the key of a variable
 _HOST = "host"
 _MISFITS_SHOWN = 5
-_CORRUPT = (
-    tf.errors.OpError,
-    LookupError,
-    RuntimeError,
-)  # the reader raises Python's own errors too
+# The reader of a damaged file raises Python's own errors too.
+_CORRUPT = (tf.errors.OpError, LookupError, RuntimeError)
 
 
 class CheckpointManager:
@@ -42,8 +39,10 @@ class CheckpointManager:
     def __init__(
         self, folder: str | os.PathLike, state: TrainState | ModelState, keep: int = 2
     ):
-        self._state, self._keep = state, keep
-        self._latest, self._best = Path(folder), Path(folder) / "best"
+        self._state = state
+        self._keep = keep
+        self._latest = Path(folder)
+        self._best = self._latest / "best"
         self._torn: set[Path] = set()
 
     def has_best(self) -> bool:
@@ -76,14 +75,9 @@ class CheckpointManager:
 
     def restore_step(self, step: int) -> int | None:
         """Put the state back to the checkpoint of this step, as `restore_latest` does."""
-        return self._restore_newest(
-            self._latest,
-            [
-                name
-                for name in complete_checkpoints(self._latest)
-                if step_of(name) == step
-            ],
-        )
+        complete = complete_checkpoints(self._latest)
+        names = [name for name in complete if step_of(name) == step]
+        return self._restore_newest(self._latest, names)
 
     def restore_best(self) -> int | None:
         """Put the state back to the best checkpoint, as `restore_latest` does."""
@@ -93,18 +87,16 @@ class CheckpointManager:
         with raising_write_error(folder, tf.errors.OpError):
             for needed_folder in dict.fromkeys((self._latest, folder)):
                 make_folder(needed_folder)
-            complete = [
-                name
-                for name in complete_checkpoints(folder)
-                if folder / name not in self._torn
-            ]
+            complete = []
+            for older in complete_checkpoints(folder):
+                if folder / older not in self._torn:
+                    complete.append(older)
             delete_others(folder, complete)
             name = unused_name(folder, step)
             self._write_files(str(folder / name))
             # Those of a later step are of a time that the run went back from.
-            retained = [*(older for older in complete if step_of(older) <= step), name][
-                -keep:
-            ]
+            earlier = [older for older in complete if step_of(older) <= step]
+            retained = [*earlier, name][-keep:]
             commit(folder, retained)
             delete_others(folder, retained)
 
@@ -113,12 +105,15 @@ class CheckpointManager:
         with replication.scope_of(self._state.step):
             values = [variable.read_value() for variable in variables.values()]
         # A tf.train.Checkpoint writes the same, but goes through all objects each time, which takes ten times as long.
+        keys = [name + _STORED for name in variables]
+        keys.append(_HOST)
         with tf.device("CPU"):
+            values.append(tf.constant(self._state.host.text))
             tf.raw_ops.SaveV2(
                 prefix=path,
-                tensor_names=[*(name + _STORED for name in variables), _HOST],
-                shape_and_slices=[""] * (len(variables) + 1),
-                tensors=[*values, tf.constant(self._state.host.text)],
+                tensor_names=keys,
+                shape_and_slices=[""] * len(keys),
+                tensors=values,
             )
 
     def _restore_newest(self, folder: Path, names: list[str]) -> int | None:
@@ -133,9 +128,8 @@ class CheckpointManager:
                 values = self._read_tensors(str(folder / name))
             except _CORRUPT as error:
                 self._torn.add(folder / name)
-                if (
-                    name in known or not known
-                ):  # else a write was cut off, before it could count
+                # One that is not in the list is of a write that was cut off, before it could count.
+                if name in known or not known:
                     why = short_message(str(error)) or type(error).__name__
                     what = f"the checkpoint {folder / name} is damaged; the one before it is used ({why})"
                     warnings.warn(what, stacklevel=3)
@@ -149,10 +143,8 @@ class CheckpointManager:
     def _read_tensors(self, path: str) -> dict[str, Tensor]:
         """All that a checkpoint holds, by key; TensorFlow compares the checksums. Raises ValueError for a misfit."""
         reader = tf.train.load_checkpoint(path)
-        shapes, types = (
-            reader.get_variable_to_shape_map(),
-            reader.get_variable_to_dtype_map(),
-        )
+        shapes = reader.get_variable_to_shape_map()
+        types = reader.get_variable_to_dtype_map()
         keys = sorted(shapes)
         stored = {key: tf.TensorSpec(shapes[key], types[key]) for key in keys}
         host = stored.pop(_HOST, None)
@@ -160,9 +152,8 @@ class CheckpointManager:
             raise ValueError(
                 f"the checkpoint {path} was not written by a run: it lacks what the host remembers"
             )
-        self._check_tensors(
-            path, {key.removesuffix(_STORED): spec for key, spec in stored.items()}
-        )
+        specs = {key.removesuffix(_STORED): spec for key, spec in stored.items()}
+        self._check_tensors(path, specs)
         with tf.device("CPU"):
             values = tf.raw_ops.RestoreV2(
                 prefix=path,
@@ -180,9 +171,11 @@ class CheckpointManager:
 
     def _check_tensors(self, path: str, stored: dict[str, tf.TensorSpec]) -> None:
         """Raise ValueError where the checkpoint does not hold this state's variables, in their shapes."""
-        stored, misfits = dict(stored), []
+        unmatched = dict(stored)
+        misfits = []
         for name, variable in self._state.variables_by_name().items():
-            value, expected = stored.pop(name, None), tuple(variable.shape)
+            value = unmatched.pop(name, None)
+            expected = tuple(variable.shape)
             called = f"{name} ({variable.name.removesuffix(':0')})"
             if value is None:
                 misfits.append(f"{called} of shape {expected} is not in the checkpoint")
@@ -195,20 +188,16 @@ class CheckpointManager:
                     f"{called} is {value.dtype.name} in the checkpoint, expected {variable.dtype.name}"
                 )
         if self._state.is_whole:
-            shapes = {name: tuple(value.shape) for name, value in stored.items()}
-            misfits += [
-                f"{name} of shape {shape} is only in the checkpoint"
-                for name, shape in shapes.items()
-            ]
+            for name, value in unmatched.items():
+                shape = tuple(value.shape)
+                misfits.append(f"{name} of shape {shape} is only in the checkpoint")
         if misfits:
-            omitted = (
-                [f"and {len(misfits) - _MISFITS_SHOWN} more"]
-                if len(misfits) > _MISFITS_SHOWN
-                else []
-            )
+            lines = misfits[:_MISFITS_SHOWN]
+            if len(misfits) > _MISFITS_SHOWN:
+                lines.append(f"and {len(misfits) - _MISFITS_SHOWN} more")
+            listing = "\n  ".join(lines)
             raise ValueError(
-                f"the checkpoint {path} belongs to another model, optimizer or set of metrics:\n  "
-                + "\n  ".join(misfits[:_MISFITS_SHOWN] + omitted)
+                f"the checkpoint {path} belongs to another model, optimizer or set of metrics:\n  {listing}"
             )
 
 
@@ -236,10 +225,8 @@ def complete_checkpoints(folder: Path) -> list[str]:
     for file in _checkpoint_files(folder):
         if not file["unfinished"]:
             endings.setdefault(file["name"], set()).add(file["ending"])
-    return sorted(
-        (name for name, present in endings.items() if present == set(FILES)),
-        key=_step_order,
-    )
+    complete = [name for name, present in endings.items() if present == set(FILES)]
+    return sorted(complete, key=_step_order)
 
 
 def step_of(name: str) -> int:
@@ -259,9 +246,12 @@ def unused_name(folder: Path, step: int) -> str:
         folder: that of the checkpoints.
         step: that of the state.
     """
-    taken, number = {file["name"] for file in _checkpoint_files(folder)}, 1
-    while (name := f"step-{step}" if number == 1 else f"step-{step}-{number}") in taken:
+    taken = {file["name"] for file in _checkpoint_files(folder)}
+    name = f"step-{step}"
+    number = 1
+    while name in taken:
         number += 1
+        name = f"step-{step}-{number}"
     return name
 
 
@@ -275,10 +265,9 @@ def commit(folder: Path, names: list[str]) -> None:
     for ending in FILES:
         sync(folder / (names[-1] + ending))
     sync(folder)
-    lines = [
-        f'model_checkpoint_path: "{names[-1]}"',
-        *(f'all_model_checkpoint_paths: "{name}"' for name in names),
-    ]
+    lines = [f'model_checkpoint_path: "{names[-1]}"']
+    for name in names:
+        lines.append(f'all_model_checkpoint_paths: "{name}"')
     write_text(folder / POINTER, "\n".join(lines) + "\n")
 
 
@@ -297,17 +286,20 @@ def delete_others(folder: Path, retained: Collection[str]) -> None:
 
 def _checkpoint_files(folder: Path) -> list[re.Match]:
     try:
-        with os.scandir(
-            folder
-        ) as entries:  # a link or a named pipe is no part of a checkpoint
-            names = [
-                entry.name for entry in entries if entry.is_file(follow_symlinks=False)
-            ]
+        with os.scandir(folder) as scanned:
+            entries = list(scanned)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [match for match in map(_FILE.fullmatch, names) if match]
+    matches = []
+    for entry in entries:
+        match = _FILE.fullmatch(entry.name)
+        # A link or a named pipe is no part of a checkpoint.
+        if match and entry.is_file(follow_symlinks=False):
+            matches.append(match)
+    return matches
 
 
 def _step_order(name: str) -> tuple[int, int]:
     _, step, *repeat = name.split("-")
-    return int(step), int(repeat[0]) if repeat else 1
+    number = int(repeat[0]) if repeat else 1
+    return int(step), number
