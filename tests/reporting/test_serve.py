@@ -18,7 +18,7 @@ from tftrain.cli import main
 from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.protocol import PLUGIN
-from tftrain.reporting.tensorboard_plugin.serve import _check, _log_directory
+from tftrain.reporting.tensorboard_plugin.serve import _check_folder, _log_directory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -81,7 +81,7 @@ def test_links_to_runs_and_runs_within_runs_have_names_of_their_own(tmp_path):
     inner = write_run(outer / "x")
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "one").symlink_to(outer, target_is_directory=True)
-    _check(tmp_path / "linked")
+    _check_folder(tmp_path / "linked")
     (tmp_path / "made").mkdir()
     made = _log_directory([outer, inner], tmp_path / "made")
     assert sorted(path.name for path in made.iterdir()) == ["x", "x-x"]

@@ -72,9 +72,9 @@ class _SafeStream:
     def flush(self) -> None:
         self._tried(self._stream.flush)
 
-    def _tried(self, action: Callable, *given: str) -> None:
+    def _tried(self, action: Callable, *arguments: str) -> None:
         try:
-            action(*given)
+            action(*arguments)
         except OSError:  # the run is worth more
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
@@ -262,12 +262,17 @@ def board_link(run_dir: Path, port: int = 6006) -> str:
     )
 
 
-def with_pins(address: str, **asked: str) -> str:
-    """Where TensorBoard at an address shows these cards on top of all others."""
+def with_pins(address: str, **query: str) -> str:
+    """Return where TensorBoard shows the pinned cards above all others.
+
+    Args:
+        address: of TensorBoard.
+        query: further parameters of the address.
+    """
     pinned = json.dumps(
         [{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":")
     )
-    return f"{address}?{urlencode({'pinnedCards': pinned, 'smoothing': 0, **asked})}#timeseries"
+    return f"{address}?{urlencode({'pinnedCards': pinned, 'smoothing': 0, **query})}#timeseries"
 
 
 def print_start(run_dir: Path, console: rich_console.Console | None = None) -> None:
@@ -281,17 +286,25 @@ def print_start(run_dir: Path, console: rich_console.Console | None = None) -> N
 
 
 def print_link(
-    before: str,
-    shown: str,
+    text: str,
+    label: str,
     link: str,
-    behind: str = "",
+    suffix: str = "",
     console: rich_console.Console | None = None,
 ) -> None:
-    """Prints a short address that is a longer link, where a terminal knows links."""
+    """Print a label that is a link, where a terminal knows links.
+
+    Args:
+        text: printed before the label.
+        label: the short address that is shown.
+        link: the address it leads to.
+        suffix: printed after the label.
+        console: where to print; None for the terminal.
+    """
     console = console or screen()
-    console.print(before, end="", highlight=False)
-    console.print(shown, style=Style(link=link), end="", highlight=False)
-    console.print(behind, highlight=False)
+    console.print(text, end="", highlight=False)
+    console.print(label, style=Style(link=link), end="", highlight=False)
+    console.print(suffix, highlight=False)
 
 
 def _log_directory(run_dir: Path) -> Path:

@@ -31,16 +31,16 @@ class MetricsFile:
     """An observer that owns the records of a run; lines of an earlier session after `start_step` are dropped."""
 
     def __init__(self, path: Path, start_step: int = 0):
-        kept, earlier_seconds = 0, 0.0
+        kept_bytes, earlier_seconds = 0, 0.0
         for record, end in _records(Path(path)) if start_step else ():
             if record["step"] <= start_step:
-                kept, earlier_seconds = end, record["wall_seconds"]
+                kept_bytes, earlier_seconds = end, record["wall_seconds"]
         self._zero = time.monotonic() - earlier_seconds
         self._path = path
         with raising_write_error(path):
             self._file = open(path, "ab", opener=_open_own)
             # Steps only grow, so what is dropped is the tail: cutting it off is one system call.
-            self._file.truncate(kept)
+            self._file.truncate(kept_bytes)
 
     def __call__(self, step: int, signals: LogData) -> None:
         head = {

@@ -12,29 +12,33 @@ from tftrain.runtime.names import did_you_mean, join_names
 from tftrain.runtime.run_dir import METRICS, RunFolderError, check_run, run_names
 from tftrain.runtime.untrusted import Unreadable
 
-_SHORT_NAMES = (
-    12  # scalars named in a message are those of the whole run, not of its parameters
-)
+# A message lists up to this many scalars, those of the whole run and not of its parameters.
+_SHORT_NAMES = 12
 
 
-def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
-    """Draw the curves of `wanted` scalars, or of loss, metrics and gradient norm; returns the PNG's path.
+def plot(folders: Sequence[Path], scalars: Sequence[str], out: Path) -> Path:
+    """Draw the curves of runs in one figure and return the path of its PNG.
+
+    Args:
+        folders: folders of the runs.
+        scalars: names of the scalars to draw; if empty, loss, metrics and gradient norm.
+        out: path of the PNG.
 
     Raises:
-        RunFolderError: a folder is no run, or holds nothing of what is wanted.
+        RunFolderError: a folder is no run, or holds none of the scalars.
     """
     runs = {
-        name: _history(folder)
+        name: _read_history(folder)
         for name, folder in zip(run_names(folders), folders, strict=True)
     }
-    wanted = list(wanted) or _usual(runs)
-    for name in wanted:
-        if not any(curves_of(one, name) for one in runs.values()):
+    scalars = list(scalars) or _usual_scalars(runs)
+    for name in scalars:
+        if not any(curves_of(history, name) for history in runs.values()):
             raise RunFolderError(
-                f"--curves: no run has a scalar '{name}'; {_there(runs, name)}"
+                f"--curves: no run has a scalar '{name}'; {_known_scalars_hint(runs, name)}"
             )
     title = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
-    figure = draw_curves(runs if len(runs) > 1 else {"": runs[title]}, wanted, title)
+    figure = draw_curves(runs if len(runs) > 1 else {"": runs[title]}, scalars, title)
     with atomic_files.raising_write_error(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.atomic_path(out) as aside:
@@ -42,7 +46,7 @@ def plot(folders: Sequence[Path], wanted: Sequence[str], out: Path) -> Path:
     return out
 
 
-def _history(folder: Path) -> dict[str, Series]:
+def _read_history(folder: Path) -> dict[str, Series]:
     check_run(folder, METRICS)
     try:
         read = read_metrics(folder / METRICS)
@@ -53,13 +57,13 @@ def _history(folder: Path) -> dict[str, Series]:
     return read
 
 
-def _usual(runs: dict[str, dict[str, Series]]) -> list[str]:
+def _usual_scalars(runs: dict[str, dict[str, Series]]) -> list[str]:
     """Those that any run has of loss, metrics and gradient norm."""
     names = dict.fromkeys(
         name
-        for one in runs.values()
-        for name in default_scalars(one)
-        if curves_of(one, name)
+        for history in runs.values()
+        for name in default_scalars(history)
+        if curves_of(history, name)
     )
     if not names:
         raise RunFolderError(
@@ -68,11 +72,14 @@ def _usual(runs: dict[str, dict[str, Series]]) -> list[str]:
     return list(names)
 
 
-def _there(runs: dict[str, dict[str, Series]], name: str) -> str:
+def _known_scalars_hint(runs: dict[str, dict[str, Series]], name: str) -> str:
     known = list(
         dict.fromkeys(
-            one for run in runs.values() for one in run if one != "wall_seconds"
+            scalar
+            for run in runs.values()
+            for scalar in run
+            if scalar != "wall_seconds"
         )
     )
-    plain = [one for one in known if "/" not in one][:_SHORT_NAMES]
+    plain = [scalar for scalar in known if "/" not in scalar][:_SHORT_NAMES]
     return f"there are {join_names(plain)} and those of each parameter{did_you_mean(name, known)}"

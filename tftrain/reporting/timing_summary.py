@@ -15,12 +15,18 @@ WORTH_SAVING = 0.5  # seconds
 
 
 def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | None:
-    """`spent` are seconds by kind, `streamed` is whether the examples come from a tf.data.Dataset; None of no time."""
+    """Return where the time of a run went, with hints on how to save some; None if it took no time.
+
+    Args:
+        spent: seconds by kind.
+        data: the section `data` of the config.
+        streamed: whether the examples come from a tf.data.Dataset.
+    """
     total = sum(spent.values())
     if total < 0.05:  # 0.0 s
         return None
     shares = {kind: spent.get(kind, 0.0) / total for kind in KINDS}
-    shown = [
+    percentages = [
         f"{kind} {share:.0%}".replace("%", " %")
         for kind, share in shares.items()
         if share >= 0.005
@@ -36,7 +42,7 @@ def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | N
             else "log.scalars"
         )
         remarks.append(f"logging would take less with a larger {setting}")
-    return "; ".join([f"time: {total:.1f} s: {', '.join(shown)}", *remarks])
+    return "; ".join([f"time: {total:.1f} s: {', '.join(percentages)}", *remarks])
 
 
 def _less_input(data: Data, streamed: bool) -> str:

@@ -70,9 +70,9 @@ def _panel_scalars(
     return scalars
 
 
-def _same_values(series: Series, other: Series | None) -> bool:
-    return other is not None and np.array_equal(
-        series.values, other.values, equal_nan=True
+def _same_values(series: Series, reference: Series | None) -> bool:
+    return reference is not None and np.array_equal(
+        series.values, reference.values, equal_nan=True
     )
 
 

@@ -54,9 +54,9 @@ def table(head: list[object], rows: list[list[object]], **attributes: object) ->
     """
     head_cells = [element("th", cell, scope="col") for cell in head]
     body_rows = []
-    for first, *others in rows:
+    for first, *cells in rows:
         row_head = element("th", first, scope="row")
-        body_rows.append(element("tr", row_head, *map(_cell, others)))
+        body_rows.append(element("tr", row_head, *map(_cell, cells)))
     content = element(
         "table",
         element("thead", element("tr", *head_cells)),

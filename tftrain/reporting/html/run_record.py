@@ -52,16 +52,16 @@ class RunRecord:
 
     def state(self) -> str:
         """How far it got, in words."""
-        return "; ".join([self._ended(), *self.faults])
+        return "; ".join([self._outcome(), *self.faults])
 
-    def _ended(self) -> str:
+    def _outcome(self) -> str:
         if self.results:
             stopped, skipped = self.results.get("stopped"), self.results.get("skipped")
-            ended = f"stopped early: {stopped}" if stopped else "finished"
+            outcome = f"stopped early: {stopped}" if stopped else "finished"
             return (
-                f"{ended}, {skipped} of its {self.steps} updates skipped"
+                f"{outcome}, {skipped} of its {self.steps} updates skipped"
                 if skipped
-                else ended
+                else outcome
             )
         if self.running:
             return "still running"
@@ -85,16 +85,16 @@ class RunRecord:
 def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
     """Raises RunFolderError where a folder is no run; files of one that are damaged are among its faults."""
     return [
-        _read(name, folder)
+        _read_record(name, folder)
         for name, folder in zip(run_names(folders), folders, strict=True)
     ]
 
 
-def _read(name: str, folder: Path) -> RunRecord:
+def _read_record(name: str, folder: Path) -> RunRecord:
     check_run(folder, CONFIG, METRICS)
     faults: list[str] = []
     running = lock_owner(folder) is not None
-    found, lost = _history(folder / METRICS, faults)
+    history, lost = _history(folder / METRICS, faults)
     config, text = _config(folder / CONFIG, faults)
     try:
         results = read_results(folder)
@@ -103,12 +103,12 @@ def _read(name: str, folder: Path) -> RunRecord:
         faults.append(f"{RESULTS} is damaged: it {error.why}")
     else:
         if not running and not lost:
-            faults += _lacking(folder / METRICS, found, results)
+            faults += _missing_points(folder / METRICS, history, results)
     return RunRecord(
         name,
         config,
         text,
-        found,
+        history,
         results,
         _incidents(folder, faults),
         running,
@@ -143,14 +143,14 @@ def _config(path: Path, faults: list[str]) -> tuple[dict[str, Any], str]:
         return {}, text
 
 
-def _lacking(
-    path: Path, found: dict[str, Series], results: dict[str, Any]
+def _missing_points(
+    path: Path, history: dict[str, Series], results: dict[str, Any]
 ) -> list[str]:
     """What is missing of the points of a run that has ended."""
     steps, lost = results.get("steps", 0), unreadable(path)
-    last = max((int(series.steps[-1]) for series in found.values()), default=0)
+    last = max((int(series.steps[-1]) for series in history.values()), default=0)
     faults = [f"{lost} of the lines of {METRICS} cannot be read"] if lost else []
-    if steps and not found:
+    if steps and not history:
         faults.append(
             f"{METRICS} {'holds no point' if path.is_file() else 'is missing'}, so there are no curves"
         )

@@ -25,9 +25,18 @@ def decision_map(
     points: PositiveInt = 1000,
     resolution: Annotated[int, Range(2, 1000)] = 200,
 ) -> Any:
-    """What the model gives over the plane of its 2 inputs, with so many training `points`.
+    """Draw the model's output over the plane of its 2 inputs, with training points on it.
 
-    Of two classes the probability of class 1; of more each one's region, paler where the model is less sure.
+    For two classes it is the probability of class 1; for more, the region of each, paler
+    where the model is less sure; for a regression the last output.
+
+    Args:
+        scene: the run at this step.
+        points: number of training examples to draw.
+        resolution: points of the grid along each axis.
+
+    Raises:
+        ValueError: the model's input is not one pair of numbers.
     """
     examples = scene.examples(points)
     x = _plane_inputs(examples.x)
@@ -190,7 +199,8 @@ def _draw_dots(
 ) -> None:
     own_palette = len(palette) == len(COLOURS)
     for label in np.unique(labels):
-        members, palette_colour = x[labels == label], palette[label % len(palette)]
+        members = x[labels == label]
+        palette_colour = palette[label % len(palette)]
         colour = (
             _DOTS.get(int(label), palette_colour) if own_palette else palette_colour
         )

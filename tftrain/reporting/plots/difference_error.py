@@ -26,10 +26,15 @@ _SLOPES = {
 
 
 def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
-    """The error of central and of one-sided differences, against the step, where back-propagation is taken as right.
+    """Draw the relative error of central and one-sided differences against the step.
 
-    Of `samples` parameters, spread over all; relative, by norms. To the right is the error of the differences
-    themselves, of the order of step^2 and step, to the left what rounding adds, which grows as the step shrinks.
+    Back-propagation is taken as right. To the right is the error of the differences
+    themselves, of the order of step^2 and step; to the left is the error of rounding,
+    which grows as the step shrinks.
+
+    Args:
+        scene: the run at this step.
+        samples: number of weights to compare, spread over all parameters.
     """
     errors = difference_errors(scene, samples)
     if errors is None:
@@ -87,7 +92,12 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
 
 
 def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray] | None:
-    """Relative errors of both differences at each of the steps, [steps]; None where there is no gradient to compare."""
+    """Return the relative error of both kinds of differences, each [steps]; None without a gradient to compare.
+
+    Args:
+        scene: the run at this step.
+        samples: number of weights to compare, spread over all parameters.
+    """
     flat = _flatten_all(scene.params)
     grad = _flat_gradient(scene)
     known = np.flatnonzero(np.isfinite(grad))

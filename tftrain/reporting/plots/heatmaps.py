@@ -19,7 +19,16 @@ _MOST_CELLS = 400  # of a side; of larger matrices as many of the rows and colum
 def weights(
     scene: PlotContext, only: Pattern | None = None, most: PositiveInt = 6
 ) -> Any:
-    """Matrices of weights, those in whose names `only` is found, or else up to `most`, spread over the layers."""
+    """Draw matrices of weights as heat maps.
+
+    Args:
+        scene: the run at this step.
+        only: pattern to search for in the names of parameters; None for all matrices.
+        most: how many to draw at most; without `only` they are spread over the layers.
+
+    Raises:
+        ValueError: no name matches `only`.
+    """
     return _draw_matrices(scene, scene.params, "weights", (only, most))
 
 
@@ -29,7 +38,17 @@ def gradients(
     most: PositiveInt = 6,
     clipped: bool = False,
 ) -> Any:
-    """The gradients of these matrices for a batch that stays the same, before the clips, or after them."""
+    """Draw gradients as heat maps, for a batch that stays the same.
+
+    Args:
+        scene: the run at this step.
+        only: pattern to search for in the names of parameters; None for all matrices.
+        most: how many to draw at most; without `only` they are spread over the layers.
+        clipped: draw them after the clips instead of before.
+
+    Raises:
+        ValueError: no name matches `only`.
+    """
     name = "clipped gradients" if clipped else "gradients"
     return _draw_matrices(
         scene, scene.clipped if clipped else scene.raw, name, (only, most)

@@ -20,7 +20,8 @@ from tftrain.reporting.plots.style import (
 )
 from tftrain.runtime.working_directory import import_matplotlib
 
-RAW, CLIPPED = "grad_norm", "clipped_grad_norm"
+RAW = "grad_norm"
+CLIPPED = "clipped_grad_norm"
 _MOST_LABELS = 30
 _SUMS = (
     "Dense",
@@ -36,7 +37,7 @@ _MOST_COLUMNS = 600  # of the map
 
 
 def gradient_map(scene: PlotContext) -> Any:
-    """Layer by layer and step by step log10 of the gradient norm, the first layer at the top.
+    """Draw, by layer and step, log10 of the gradient norm, the first layer at the top.
 
     Black is exactly zero, magenta not finite.
     """
@@ -69,7 +70,12 @@ def gradient_map(scene: PlotContext) -> Any:
 
 
 def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
-    """The gradient norm from the first layer to the last: now, after the clips, and at `lines` steps before."""
+    """Draw the gradient norm from the first layer to the last: now, after the clips, and at earlier steps.
+
+    Args:
+        scene: the run at this step.
+        lines: number of earlier steps to draw, denser near the start.
+    """
     steps, norms = _layer_norms(scene, RAW)
     if not len(steps):
         return None
@@ -124,7 +130,7 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
 
 
 def signal_flow(scene: PlotContext) -> Any:
-    """What each layer gives, on the way forward, and the error term delta, on the way back, from the first to the last.
+    """Draw the size of each layer's output on the way forward and of its error term delta on the way back.
 
     Of the first training batch: the standard deviation of a, and the root mean square of delta, the gradient of the
     loss with respect to what a layer's activation function gets (X. Glorot and Y. Bengio, 2010, draw the like).
@@ -139,9 +145,8 @@ def signal_flow(scene: PlotContext) -> Any:
                     _root_mean_square(layer.delta),
                 )
             )
-        elif (
-            signals and layer.function is not None
-        ):  # an activation that is a layer of its own
+        elif signals and layer.function is not None:
+            # An activation that is a separate layer.
             signals[-1] = (signals[-1][0], _standard_deviation(layer.a), signals[-1][2])
     if not signals:
         return None
@@ -178,6 +183,7 @@ def _root_mean_square(values: np.ndarray) -> float:
 
 
 def layer_names(names: list[str]) -> list[str]:
+    """Return the layers of parameters, each once and in order."""
     return list(dict.fromkeys(name.rpartition("/")[0] for name in names))
 
 
@@ -228,7 +234,8 @@ def _mark_unplottable(axes: Any, values: np.ndarray, colour: str) -> None:
     )
     for label, is_marked, height, marker, marker_colour in marks:
         if is_marked.any():
-            places, across = np.flatnonzero(is_marked), axes.get_xaxis_transform()
+            places = np.flatnonzero(is_marked)
+            across = axes.get_xaxis_transform()
             style = {
                 "linestyle": "",
                 "marker": marker,

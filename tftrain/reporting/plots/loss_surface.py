@@ -36,12 +36,23 @@ def loss_surface(
     y_range: tuple[float, float] | None = None,
     resolution: Annotated[int, Range(2, 500)] = 25,
 ) -> Any:
-    """The loss of the first training batch over two numbers of the weights, all others as they are now.
+    """Draw the loss of the first training batch over two weights, all others as they are now.
 
-    `x` and `y` name them, such as `000.output/kernel.0.0` (row 0, column 0); without these they are the first two of
-    the first parameter that has as many. The way of training over the surface is drawn where `log.probes` has the probe
-    `weights`: the points that it measured, with `log.histograms_every: 1` each step. `x_range` and `y_range` are the
-    least and the greatest value shown. Each of `resolution` times `resolution` losses takes a forward pass.
+    The path of training over the surface is drawn where `log.probes` has the probe
+    `weights`: the points that it measured, with `log.histograms_every: 1` each step.
+
+    Args:
+        scene: the run at this step.
+        x: name of the first weight, such as `000.output/kernel.0.0` (row 0, column 0);
+            None for the first of the first parameter that has two.
+        y: name of the second weight; None for the second of that parameter.
+        x_range: least and greatest value of x; None for those of the path and a margin.
+        y_range: the same for y.
+        resolution: points of the grid along each axis; each of its points takes a
+            forward pass.
+
+    Raises:
+        ValueError: a name or a range is wrong.
     """
     names = _chosen_names(scene, x, y)
     places = tuple(

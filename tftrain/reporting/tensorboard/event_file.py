@@ -50,11 +50,15 @@ class ScalarValues:
         self._bytes = np.frombuffer(b"".join(values), np.uint8).copy()
         self._places = np.cumsum(self._sizes)[:, None] + np.arange(-4, 0)
 
-    def encode(self, numbers: np.ndarray, kept: np.ndarray) -> bytes:
-        """The values of a summary: `numbers` [tags] as float32, without those that are not `kept`, [tags]."""
+    def encode(self, numbers: np.ndarray, is_drawn: np.ndarray) -> bytes:
+        """Return the values of a summary: those of `numbers`, [tags], as float32 where `is_drawn`, [tags]."""
         self._bytes[self._places] = numbers.astype("<f4").view(np.uint8).reshape(-1, 4)
-        found = self._bytes if kept.all() else self._bytes[np.repeat(kept, self._sizes)]
-        return found.tobytes()
+        encoded = (
+            self._bytes
+            if is_drawn.all()
+            else self._bytes[np.repeat(is_drawn, self._sizes)]
+        )
+        return encoded.tobytes()
 
 
 class Clock:
@@ -185,14 +189,14 @@ class EventFile:
         return _sized(b"\x0a", self._tags[tag] + value + _described(tag, metadata))
 
     def scalars(
-        self, values: ScalarValues, numbers: np.ndarray, kept: np.ndarray
+        self, values: ScalarValues, numbers: np.ndarray, is_drawn: np.ndarray
     ) -> bytes:
         """What `values.encode` gives; a tag's metadata goes with its first value alone."""
-        encoded = values.encode(numbers, kept)
+        encoded = values.encode(numbers, is_drawn)
         undescribed = self._undescribed.setdefault(
             values, np.full(len(values.tags), True)
         )
-        new = undescribed & kept
+        new = undescribed & is_drawn
         if not new.any():
             return encoded
         undescribed &= ~new
@@ -291,9 +295,9 @@ def _sized(field: bytes, content: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    encoded.append(number)
+    return bytes(encoded)

@@ -59,15 +59,17 @@ def _tables(names: tuple[str, ...]) -> list[Table]:
         name.partition("/")[2] for name in names if name.startswith("grad_norm/")
     )
     layers = {
-        one: [name.partition("/")[2] for name in names if name.startswith(f"{one}/")]
-        for one in OF_LAYERS
+        quantity: [
+            name.partition("/")[2] for name in names if name.startswith(f"{quantity}/")
+        ]
+        for quantity in OF_LAYERS
     }
     tables = []
     for tag, quantities in TENSORS.items():
         rows = [
             [
-                place_of.get(_scalar(one, parameter, layers.get(one, [])), -1)
-                for one in quantities
+                place_of.get(_scalar(quantity, parameter, layers.get(quantity, [])), -1)
+                for quantity in quantities
             ]
             for parameter in parameters
         ]

@@ -84,10 +84,10 @@ class Curves:
 
     def numbers(self, scalars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The number of each tag, and whether it is drawn: a log10 of 0 is not, one of less is NaN."""
-        found = scalars[self._indices]
-        kept = ~self._log10 | (found != 0)
-        found[self._log10] = np.log10(found[self._log10])
-        return found, kept
+        values = scalars[self._indices]
+        is_drawn = ~self._log10 | (values != 0)
+        values[self._log10] = np.log10(values[self._log10])
+        return values, is_drawn
 
     def encode(self, scalars: np.ndarray, file: EventFile) -> bytes:
         return file.scalars(self._values, *self.numbers(scalars))
@@ -101,11 +101,11 @@ def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
     runs: dict[str, dict[str, float]] = {"": {}, "val": {}}
     for run, curves in _curves(tuple(scalars)).items():
         with np.errstate(all="ignore"):
-            numbers, kept = curves.numbers(_numbers(scalars))
+            numbers, is_drawn = curves.numbers(_numbers(scalars))
         runs[run] = {
             tag: float(numbers[index])
             for index, tag in enumerate(curves.tags)
-            if kept[index]
+            if is_drawn[index]
         }
     return runs
 
@@ -199,9 +199,9 @@ class TensorBoardLogger:
 
     def _histogram_tag(self, name: str) -> str:
         if name not in self._histogram_tags:
-            head, _, rest = name.partition("/")
+            head, _, suffix = name.partition("/")
             self._histogram_tags[name] = safe_tag(
-                f"{HISTOGRAMS.get(head, head)}/{rest}"
+                f"{HISTOGRAMS.get(head, head)}/{suffix}"
             )
         return self._histogram_tags[name]
 
@@ -227,7 +227,7 @@ def _numbers(scalars: Mapping[str, float]) -> np.ndarray:
 def _tags_of(name: str, many_limits: bool) -> list[tuple[str, bool]]:
     """A scalar's tags, and whether it is drawn as log10; the limit of all gradients is beside their norms too."""
     limit = GLOBAL_LIMIT.fullmatch(name)
-    beside = (
+    overview_tags = (
         [
             (
                 safe_tag(
@@ -240,11 +240,11 @@ def _tags_of(name: str, many_limits: bool) -> list[tuple[str, bool]]:
         if limit
         else []
     )
-    return [*beside, _tag(name)]
+    return [*overview_tags, _tag(name)]
 
 
 def _tag(name: str) -> tuple[str, bool]:
-    head, _, rest = name.partition("/")
+    head, _, suffix = name.partition("/")
     norm = CLIP_NORM.fullmatch(name)
     log10 = True
     if (
@@ -252,14 +252,14 @@ def _tag(name: str) -> tuple[str, bool]:
     ):  # which so stand behind the loss: the first page has twelve curves, in the order of letters
         tag = f"Overview/{PERCENTILES[head]}_log10_absgrad"
     elif head in LOG10:
-        tag = f"log10_{head}/{rest}" if rest else f"Overview/log10_{head}"
+        tag = f"log10_{head}/{suffix}" if suffix else f"Overview/log10_{head}"
     elif norm:
         tag = f"transforms/clip/{norm[1]}/log10_{norm[2]}"
     else:
         log10 = name == DEPTH_RATIO
         tag = (
-            f"{GROUPS.get(head, head)}/{rest}"
-            if rest
+            f"{GROUPS.get(head, head)}/{suffix}"
+            if suffix
             else NAMES.get(name, f"Overview/{name}")
         )
     return safe_tag(tag), log10
@@ -272,10 +272,10 @@ def _filled(histograms: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {}
     counts = np.concatenate([*tables.values()])[:, 2]
     starts = np.cumsum([0, *map(len, tables.values())])[:-1]
-    kept = np.logical_or.reduceat(counts != 0, starts).tolist()
+    is_filled = np.logical_or.reduceat(counts != 0, starts).tolist()
     return {
         name: rows
-        for (name, rows), keep in zip(tables.items(), kept, strict=True)
+        for (name, rows), keep in zip(tables.items(), is_filled, strict=True)
         if keep
     }
 

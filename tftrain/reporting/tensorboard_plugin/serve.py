@@ -36,15 +36,15 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
         RunFolderError: a folder is not there, or holds no run; or no port is free.
     """
     for folder in folders:
-        _check(folder)
+        _check_folder(folder)
     free = _free_port(host, port)
     # TensorBoard reads files by TensorFlow where there is one, which takes seconds to import; it can do without, and
     # looks for a module of this name to know that it should.
     sys.modules["tensorboard.compat.notf"] = ModuleType("tensorboard.compat.notf")
-    with tempfile.TemporaryDirectory(prefix="tftrain-board-") as made:
-        board = program.TensorBoard(_plugins())
+    with tempfile.TemporaryDirectory(prefix="tftrain-board-") as links_dir:
+        board = program.TensorBoard(_ordered_plugins())
         board.configure(
-            logdir=str(_log_directory(folders, Path(made))), host=host, port=free
+            logdir=str(_log_directory(folders, Path(links_dir))), host=host, port=free
         )
         with contextlib.redirect_stderr(io.StringIO()):  # a note on how it reads files
             url = board.launch()
@@ -62,14 +62,14 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
                 )  # and not for ever: a signal that another thread is given does not wake this one
 
 
-def _plugins() -> list:
+def _ordered_plugins() -> list:
     """TensorBoard's own and ours, whose tab is the second: the last ones are not seen in a window of 1500 pixels."""
-    found = [one for one in default.get_plugins() if one is not Loader]
-    first = found.index(MetricsPlugin) + 1
-    return [*found[:first], Loader, *found[first:]]
+    plugins = [plugin for plugin in default.get_plugins() if plugin is not Loader]
+    first = plugins.index(MetricsPlugin) + 1
+    return [*plugins[:first], Loader, *plugins[first:]]
 
 
-def _check(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     try:
         if not untrusted.is_folder(folder):
             raise RunFolderError(
@@ -85,7 +85,7 @@ def _check(folder: Path) -> None:
 
 def _hold_events(folder: Path) -> bool:
     """Whether there are event files within a folder; raises Unreadable for what would keep TensorBoard for ever."""
-    found = False
+    has_events = False
     remaining = [(folder, (untrusted.real_path(folder),))]
     while remaining:
         current, above = remaining.pop()
@@ -101,20 +101,20 @@ def _hold_events(folder: Path) -> bool:
                 remaining.append((path, (*above, real)))
             elif fnmatch.fnmatch(name, EVENTS):
                 untrusted.open_file(path).close()
-                found = True
-    return found
+                has_events = True
+    return has_events
 
 
-def _names_in(folder: Path, given: Path) -> list[str]:
+def _names_in(folder: Path, root: Path) -> list[str]:
     try:
         return untrusted.list_folder(folder)
     except Unreadable:
-        if folder == given:
+        if folder == root:
             raise
         return []  # TensorBoard cannot look into it either
 
 
-def _log_directory(folders: Sequence[Path], made: Path) -> Path:
+def _log_directory(folders: Sequence[Path], links_dir: Path) -> Path:
     """One folder with all runs in it under their names: a run that TensorBoard is given alone has none."""
     if (
         len(folders) == 1
@@ -123,25 +123,25 @@ def _log_directory(folders: Sequence[Path], made: Path) -> Path:
     ):
         return folders[0]
     for name, folder in zip(run_names(folders), folders, strict=True):
-        link = made / printable(name)
+        link = links_dir / printable(name)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(folder.resolve(), target_is_directory=True)
-    return made
+    return links_dir
 
 
-def _free_port(host: str, wanted: int) -> int:
-    for port in range(wanted, min(wanted + MOST_PORTS, 2**16)):
+def _free_port(host: str, first_port: int) -> int:
+    for port in range(first_port, min(first_port + MOST_PORTS, 2**16)):
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM
             )[0]
         except socket.gaierror as error:
             raise RunFolderError(f"--host {host}: {error.strerror}") from None
-        with socket.socket(family, kind, protocol) as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
-                one.bind(address)
+                probe.bind(address)
                 return port
     raise RunFolderError(
-        f"--host {host} --port {wanted}: no free port there, nor in the next {MOST_PORTS}"
+        f"--host {host} --port {first_port}: no free port there, nor in the next {MOST_PORTS}"
     )
