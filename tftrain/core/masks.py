@@ -33,15 +33,18 @@ def both(mask: Tensor | None, second: Tensor | None) -> Tensor | None:
         mask: the first; None for everything.
         second: the second; None for everything.
     """
-    if mask is None or second is None:
-        return second if mask is None else mask
+    if mask is None:
+        return second
+    if second is None:
+        return mask
     return tf.cast(mask, tf.bool) & tf.cast(second, tf.bool)
 
 
 def leaves_and_masks(outputs: Tree) -> list[Tensor]:
     """The tensors of a tree, and behind them the masks of those that have one."""
     leaves = tf.nest.flatten(outputs)
-    return leaves + [mask for mask in map(mask_of, leaves) if mask is not None]
+    masks = [mask_of(leaf) for leaf in leaves]
+    return leaves + [mask for mask in masks if mask is not None]
 
 
 def packed_like(outputs: Tree, flat: Sequence[Tensor]) -> Tree:
@@ -51,10 +54,10 @@ def packed_like(outputs: Tree, flat: Sequence[Tensor]) -> Tree:
         outputs: a tree of this structure, some leaves of which have masks.
         flat: the leaves, then the masks.
     """
-    leaves_before = tf.nest.flatten(outputs)
-    leaves, masks = flat[: len(leaves_before)], iter(flat[len(leaves_before) :])
-    hung = [
-        leaf if mask_of(old) is None else with_mask(leaf, next(masks))
-        for leaf, old in zip(leaves, leaves_before, strict=True)
-    ]
-    return tf.nest.pack_sequence_as(outputs, hung)
+    old_leaves = tf.nest.flatten(outputs)
+    leaves = flat[: len(old_leaves)]
+    masks = iter(flat[len(old_leaves) :])
+    for leaf, old_leaf in zip(leaves, old_leaves, strict=True):
+        if mask_of(old_leaf) is not None:
+            with_mask(leaf, next(masks))
+    return tf.nest.pack_sequence_as(outputs, leaves)

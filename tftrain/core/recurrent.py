@@ -53,15 +53,13 @@ def first_carry(layers: Sequence[Any], rows: int) -> Carry:
 
 def _first_states(layer: Any, rows: int) -> list[Tensor]:
     states = tf.nest.flatten(layer.get_initial_state(rows))
-    size = getattr(
-        layer.cell, "output_size", None
-    )  # where it has none, its output is like its first state
-    return [
-        *states,
-        tf.zeros_like(states[0])
-        if size is None
-        else tf.zeros([rows, size], states[0].dtype),
-    ]
+    size = getattr(layer.cell, "output_size", None)
+    if size is None:
+        # The output of such a cell is like its first state.
+        output = tf.zeros_like(states[0])
+    else:
+        output = tf.zeros([rows, size], states[0].dtype)
+    return [*states, output]
 
 
 @contextmanager
@@ -124,13 +122,12 @@ def stateful_calls(
         states: those of a Carry.
         starts: [batch], whether a sequence begins with this window.
     """
-    numbers, next_states = (
-        {id(layer): number for number, layer in enumerate(layers)},
-        [None] * len(layers),
-    )
+    numbers = {id(layer): number for number, layer in enumerate(layers)}
+    next_states = [None] * len(layers)
 
     def going_on(layer: Any) -> Callable:
-        inner, number = _window_loop(layer), numbers[id(layer)]
+        inner = _window_loop(layer)
+        number = numbers[id(layer)]
 
         def loop(
             sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
@@ -140,15 +137,15 @@ def stateful_calls(
                     f"{layer.name} is called more than once, so it has more than one state to go on with"
                 )
             first = [*tf.nest.flatten(initial_state), tf.zeros_like(states[number][-1])]
-            pairs = zip(first, states[number], strict=True)
-            *begun, output = [
-                tf.where(expand_rank(starts, state), fresh, tf.cast(state, fresh.dtype))
-                for fresh, state in pairs
-            ]
+            chosen = []
+            for fresh, state in zip(first, states[number], strict=True):
+                is_first = expand_rank(starts, state)
+                kept_state = tf.cast(state, fresh.dtype)
+                chosen.append(tf.where(is_first, fresh, kept_state))
+            *begun, output = chosen
             previous = output, tf.nest.pack_sequence_as(initial_state, begun)
-            last, outputs, ends = inner(
-                sequences, previous, tf.nest.flatten(mask)[0], training
-            )
+            mask = tf.nest.flatten(mask)[0]
+            last, outputs, ends = inner(sequences, previous, mask, training)
             next_states[number] = [*tf.nest.flatten(ends), last]
             return last, outputs, ends
 
@@ -156,14 +153,14 @@ def stateful_calls(
 
     with patched_attribute(layers, going_on, LOOP):
         yield next_states
-    missed = [
-        layer.name
-        for layer, layer_states in zip(layers, next_states, strict=True)
-        if layer_states is None
-    ]
+    missed = []
+    for layer, layer_states in zip(layers, next_states, strict=True):
+        if layer_states is None:
+            missed.append(layer.name)
     if missed:
+        listing = ", ".join(missed)
         raise ValueError(
-            f"the model does not call {', '.join(missed)}, so it has no state to go on with"
+            f"the model does not call {listing}, so it has no state to go on with"
         )
 
 
@@ -183,35 +180,38 @@ def truncated_calls(layers: Sequence[Any], window: int) -> Iterator[None]:
         window: time steps.
     """
     from_end = not all(layer.return_sequences for layer in layers)
-    with patched_attribute(
-        layers, lambda layer: _truncated_loop(layer, window, from_end), LOOP
-    ):
+
+    def truncated_loop(layer: Any) -> Callable:
+        return _truncated_loop(layer, window, from_end)
+
+    with patched_attribute(layers, truncated_loop, LOOP):
         yield
 
 
 def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
-    full_loop, inner = getattr(layer, LOOP), _window_loop(layer)
+    full_loop = getattr(layer, LOOP)
+    inner = _window_loop(layer)
 
     def truncated_loop(
         sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
     ) -> tuple:
-        time, window, mask = sequences.shape[1], longest, tf.nest.flatten(mask)[0]
+        time = sequences.shape[1]
+        mask = tf.nest.flatten(mask)[0]
         if time is None:
             raise ValueError(
                 f"{layer.name} gets sequences of a length that is not fixed; windows need a fixed one"
             )
-        if window >= time:
+        if longest >= time:
             return full_loop(sequences, initial_state, mask, training)
-        first = (time % window if from_end else 0) or window
-        between = max(
-            0, (time - first - 1) // window
-        )  # windows apart from the first and the last
-
-        on = (
-            None
-            if mask is None
-            else tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
-        )
+        first = longest
+        if from_end and time % longest:
+            first = time % longest
+        # Windows apart from the first and the last.
+        between = max(0, (time - first - 1) // longest)
+        # Whether a time step that counts follows, [batch, time].
+        on = None
+        if mask is not None:
+            on = tf.cumsum(tf.cast(mask, tf.float32), 1, reverse=True) > 0
 
         def run_window(start: int, stop: int, previous: tuple) -> tuple:
             part = None if mask is None else mask[:, start:stop]
@@ -220,7 +220,7 @@ def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
         last, window_outputs, state = run_window(0, first, (None, initial_state))
         outputs = [window_outputs]
         if between:
-            middle = slice(first, first + between * window)
+            middle = slice(first, first + between * longest)
             parts = [
                 None if leaf is None else leaf[:, middle]
                 for leaf in (sequences, mask, on)
@@ -229,18 +229,14 @@ def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
                 lambda *part: inner(*part, training), parts, between, (last, state)
             )
             outputs.append(window_outputs)
-        end = first + between * window
-        last, window_outputs, state = run_window(
-            end,
-            time,
-            _stop_gradients((last, state), None if on is None else on[:, end]),
-        )
+        end = first + between * longest
+        on_at_end = None if on is None else on[:, end]
+        previous = _stop_gradients((last, state), on_at_end)
+        last, window_outputs, state = run_window(end, time, previous)
         outputs.append(window_outputs)
-        return (
-            last,
-            tf.concat(outputs, 1) if layer.return_sequences else window_outputs,
-            state,
-        )
+        if layer.return_sequences:
+            return last, tf.concat(outputs, 1), state
+        return last, window_outputs, state
 
     return truncated_loop
 
@@ -259,22 +255,22 @@ def _window_loop(layer: Any) -> Callable:
         output, state = previous
         if mask is None:
             return inner(sequences, state, None, training)
-        with patched_attribute(
-            [layer], lambda _: False, "use_cudnn"
-        ):  # it takes no window that is masked as a whole
+        # cuDNN takes no window that is masked as a whole.
+        with patched_attribute([layer], lambda _: False, "use_cudnn"):
             last, outputs, ends = inner(sequences, state, mask, training)
         if output is None or layer.zero_output_for_mask:
             return last, outputs, ends
-        mask = tf.cast(mask, tf.float32)  # floats, which a GPU can sum up too
-        seen = (
-            tf.cumsum(mask, 1)
-            if layer.return_sequences
-            else tf.reduce_sum(mask, 1, keepdims=True)
-        )
-        seen = tf.reshape(
-            seen > 0, tf.concat([tf.shape(seen)[:2], [1] * (outputs.shape.rank - 2)], 0)
-        )
-        outputs = tf.where(seen, outputs, tf.cast(output, outputs.dtype)[:, tf.newaxis])
+        # Floats, which a GPU can sum up too.
+        mask = tf.cast(mask, tf.float32)
+        if layer.return_sequences:
+            seen = tf.cumsum(mask, 1)
+        else:
+            seen = tf.reduce_sum(mask, 1, keepdims=True)
+        new_axes = [1] * (outputs.shape.rank - 2)
+        shape = tf.concat([tf.shape(seen)[:2], new_axes], 0)
+        seen = tf.reshape(seen > 0, shape)
+        repeated = tf.cast(output, outputs.dtype)[:, tf.newaxis]
+        outputs = tf.where(seen, outputs, repeated)
         return outputs[:, -1], outputs, ends
 
     return window_loop

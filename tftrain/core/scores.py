@@ -35,19 +35,22 @@ def update_metric(
         outputs: what the model gave, [batch, ..., outputs]; its mask is of the first axes, or of all.
         weight: of the examples or of each number of the loss, [batch, ...], if they have any.
     """
-    mask, inner = mask_of(outputs), getattr(metric, "metric", metric)
-    if (
-        mask is not None
-        and mask.shape.rank == outputs.shape.rank
-        and outputs.shape[-1] != 1
-    ):
+    mask = mask_of(outputs)
+    inner = getattr(metric, "metric", metric)
+    if mask is not None and _hides_single_outputs(mask, outputs):
         mask, y, outputs, weight = _by_output(inner, mask, y, outputs, weight)
     if mask is not None and _takes_weights_alone(inner):
         if weight is None:
-            weight = tf.cast(mask, inner.dtype)  # an IoU counts in whole numbers
+            # An IoU counts in whole numbers.
+            weight = tf.cast(mask, inner.dtype)
         else:
-            weight = tf.cast(mask, weight.dtype) * _with_rank(weight, mask.shape.rank)
+            expanded = _with_rank(weight, mask.shape.rank)
+            weight = tf.cast(mask, weight.dtype) * expanded
     metric.update_state(y, outputs, sample_weight=weight)
+
+
+def _hides_single_outputs(mask: Tensor, outputs: Tensor) -> bool:
+    return mask.shape.rank == outputs.shape.rank and outputs.shape[-1] != 1
 
 
 def _takes_weights_alone(metric: Any) -> bool:
@@ -66,14 +69,17 @@ def _by_output(
         return mask, y, outputs, weight
     if isinstance(metric, _BY_OUTPUT) and y.shape.rank == outputs.shape.rank:
         if weight is not None:
-            weight = tf.reshape(
-                _with_rank(weight, mask.shape.rank) * tf.ones_like(outputs), [-1]
-            )
-        mask, rows = tf.reshape(mask, [-1]), tf.reshape(outputs, [-1, 1])
-        return mask, tf.reshape(y, [-1, 1]), with_mask(rows, mask), weight
+            expanded = _with_rank(weight, mask.shape.rank)
+            weight = tf.reshape(expanded * tf.ones_like(outputs), [-1])
+        mask = tf.reshape(mask, [-1])
+        rows = with_mask(tf.reshape(outputs, [-1, 1]), mask)
+        targets = tf.reshape(y, [-1, 1])
+        return mask, targets, rows, weight
     mask = tf.reduce_any(tf.cast(mask, tf.bool), -1)
-    return mask, y, with_mask(tf.identity(outputs), mask), weight
+    rows = with_mask(tf.identity(outputs), mask)
+    return mask, y, rows, weight
 
 
 def _with_rank(weight: Tensor, rank: int) -> Tensor:
-    return weight[(..., *[tf.newaxis] * (rank - weight.shape.rank))]
+    new_axes = [tf.newaxis] * (rank - weight.shape.rank)
+    return weight[(..., *new_axes)]
