@@ -67,12 +67,12 @@ class _SafeStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> None:
-        self._tried(self._stream.write, text)
+        self._write_or_mute(self._stream.write, text)
 
     def flush(self) -> None:
-        self._tried(self._stream.flush)
+        self._write_or_mute(self._stream.flush)
 
-    def _tried(self, action: Callable, *arguments: str) -> None:
+    def _write_or_mute(self, action: Callable, *arguments: str) -> None:
         try:
             action(*arguments)
         except OSError:  # the run is worth more
@@ -94,25 +94,29 @@ class Console:
         console: rich_console.Console | None = None,
     ):
         self._course = course
-        names = ["loss", *([metric] if metric else []), "grad_norm"]
-        self._names = [
-            *names,
-            *(VALIDATION + name for name in names),
-        ]  # training before validation
+        names = ["loss", "grad_norm"]
+        if metric:
+            names.insert(1, metric)
+        # Training before validation.
+        self._names = names + [VALIDATION + name for name in names]
         self._report_every = report_every
         self._console = console or screen()
-        self._latest: dict[
-            str, tuple[int, float]
-        ] = {}  # the step and the value of each name
+        # The step and the value of each name.
+        self._latest: dict[str, tuple[int, float]] = {}
         self._step = course.start_step
         self._printed_step = self._validated_step = course.start_step
         self._printed = False
         self._live = self._start_bar() if self._console.is_interactive else None
 
     def on_call(self, step: int, row: Mapping[str, float]) -> None:
-        """Takes the scalars of the last step of a call of the graph; cheap: the bar redraws itself by the clock.
+        """Take the scalars of the last step of a call of the graph.
 
-        Points may come later than the calls that they were in, and from another thread: nothing goes back.
+        This is cheap: the bar redraws itself by the clock. Points may come later than the
+        calls that they were in, and from another thread: nothing goes back.
+
+        Args:
+            step: number of the step.
+            row: its scalars by name.
         """
         self._step = max(step, self._step)
         for name in self._names:
@@ -124,17 +128,19 @@ class Console:
         self.on_call(step, scalars)
         if (
             (self._report_every or not self._live)
-            and self._words(scalars)
-            and self._due(step, scalars)
+            and self._format_values(scalars)
+            and self._is_line_due(step, scalars)
         ):
-            _say(self._console, self._line(step, scalars))
-            self._printed, self._printed_step = True, step
+            _say(self._console, self._format_line(step, scalars))
+            self._printed = True
+            self._printed_step = step
 
     def close(self) -> None:
+        """Leave the terminal to others."""
         if self._live:
             self._live.stop()
 
-    def _due(self, step: int, scalars: Mapping[str, float]) -> bool:
+    def _is_line_due(self, step: int, scalars: Mapping[str, float]) -> bool:
         since = step - self._printed_step
         if step >= self._course.total_steps:
             return True
@@ -147,17 +153,17 @@ class Console:
             return True
         return not self._printed or since * PLAIN_LINES >= total
 
-    def _line(self, step: int, scalars: Mapping[str, float]) -> str:
+    def _format_line(self, step: int, scalars: Mapping[str, float]) -> str:
         epoch = step / self._course.steps_per_epoch
         return "  ".join(
             [
                 f"step {step}/{self._course.total_steps}",
                 f"epoch {epoch:.1f}",
-                *self._words(scalars),
+                *self._format_values(scalars),
             ]
         )
 
-    def _words(self, scalars: Mapping[str, float]) -> list[str]:
+    def _format_values(self, scalars: Mapping[str, float]) -> list[str]:
         """Returns "name value" for what is shown of the scalars."""
         return [
             f"{name} {format_number(scalars[name])}"
@@ -190,7 +196,10 @@ class Console:
         epoch = f"epoch {self._step / self._course.steps_per_epoch:.1f}"
         self._progress.update(self._task, completed=self._step, epoch=epoch)
         latest = {name: value for name, (_, value) in self._latest.copy().items()}
-        words = "  ".join(self._words(latest)) or "building the graph of the first step"
+        words = (
+            "  ".join(self._format_values(latest))
+            or "building the graph of the first step"
+        )
         return Group(
             self._progress.get_renderable(),
             Text(printable(words), no_wrap=True, overflow="ellipsis"),
@@ -205,12 +214,12 @@ class _Speed(ProgressColumn):
 
 
 def format_number(value: float) -> str:
-    """Returns a number with four digits that count."""
+    """Return a number with four significant digits."""
     return f"{float(value):.4g}"
 
 
 def results_table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Returns results such as {"test": {"loss": 0.1, "accuracy": 0.98}} as lines of aligned columns."""
+    """Return results such as {"test": {"loss": 0.1, "accuracy": 0.98}} as lines of aligned columns."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [["", *names]]
     cells += [
@@ -234,9 +243,14 @@ def print_results(
     notes: Sequence[str] = (),
     console: rich_console.Console | None = None,
 ) -> None:
-    """Prints why the run ended early, the table of results, lines beneath it, and how to open the run's folder.
+    """Print why the run ended early, the table of results, and how to open the run's folder.
 
-    `notes` say which weights the table is of, and where the time went.
+    Args:
+        rows: results by split.
+        run_dir: folder of the run.
+        stopped: why the run ended early, or None.
+        notes: lines below the table: which weights it is of, and where the time went.
+        console: where to print; None for the terminal.
     """
     console = console or screen()
     if stopped:
@@ -254,12 +268,16 @@ def board_line(run_dir: Path) -> str:
 
 
 def board_link(run_dir: Path, port: int = 6006) -> str:
-    """Where TensorBoard then shows the run, with its loss and what tells of its gradients on top of all other cards."""
-    alone = _log_directory(run_dir) == run_dir
-    return with_pins(
-        f"http://localhost:{port}/",
-        **{} if alone else {"runFilter": f"^{re.escape(run_dir.name)}(/|$)"},
-    )
+    """Return where TensorBoard shows the run, with its loss and gradient norms above all other cards.
+
+    Args:
+        run_dir: folder of the run.
+        port: of TensorBoard on this machine.
+    """
+    query = {}
+    if _log_directory(run_dir) != run_dir:
+        query["runFilter"] = f"^{re.escape(run_dir.name)}(/|$)"
+    return with_pins(f"http://localhost:{port}/", **query)
 
 
 def with_pins(address: str, **query: str) -> str:
@@ -276,7 +294,12 @@ def with_pins(address: str, **query: str) -> str:
 
 
 def print_start(run_dir: Path, console: rich_console.Console | None = None) -> None:
-    """Prints how to watch a run while it goes on; where a terminal knows links the short one is the long one."""
+    """Print how to watch a run while it goes on.
+
+    Args:
+        run_dir: folder of the run.
+        console: where to print; None for the terminal.
+    """
     console = console or screen()
     _say(console, board_line(run_dir))
     if console.is_terminal:

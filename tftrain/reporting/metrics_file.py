@@ -31,10 +31,12 @@ class MetricsFile:
     """An observer that owns the records of a run; lines of an earlier session after `start_step` are dropped."""
 
     def __init__(self, path: Path, start_step: int = 0):
-        kept_bytes, earlier_seconds = 0, 0.0
-        for record, end in _records(Path(path)) if start_step else ():
+        kept_bytes = 0
+        earlier_seconds = 0.0
+        for record, end in _read_records(Path(path)) if start_step else ():
             if record["step"] <= start_step:
-                kept_bytes, earlier_seconds = end, record["wall_seconds"]
+                kept_bytes = end
+                earlier_seconds = record["wall_seconds"]
         self._zero = time.monotonic() - earlier_seconds
         self._path = path
         with raising_write_error(path):
@@ -52,6 +54,7 @@ class MetricsFile:
             self._file.write(line)
 
     def flush(self) -> None:
+        """Hand what was written to the operating system."""
         with raising_write_error(self._path):
             self._file.flush()
 
@@ -61,38 +64,47 @@ class MetricsFile:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
+        """Close the file."""
         with raising_write_error(self._path):
             self._file.close()
 
 
 def read_metrics(path: Path) -> dict[str, Series]:
-    """Reads the records of a run, also of one that is being written, as one series for each scalar.
+    """Read the records of a run, also of one that is being written, as one series for each scalar.
 
     Raises Unreadable where the file is a link, no regular file, or has a line without an end.
     """
     points: dict[str, list[tuple[int, float]]] = {}
-    for record, _ in _records(Path(path)):
+    for record, _ in _read_records(Path(path)):
         step = record.pop("step")
         for name, value in record.items():
             number = _number_of(value)
             if number is not None:
                 points.setdefault(name, []).append((step, number))
-    return {name: _series(pairs) for name, pairs in points.items()}
+    return {name: _to_series(pairs) for name, pairs in points.items()}
 
 
 def last_step(path: Path, limit: int | None = None) -> int:
-    """The last step that there is a record of, up to a limit where one is given; 0 where there is none."""
+    """Return the last step that has a record, 0 if none has.
+
+    Args:
+        path: of the file of records.
+        limit: later steps do not count.
+    """
     last = 0
-    for record, _ in _records(path):
+    for record, _ in _read_records(path):
         if limit is None or record["step"] <= limit:
             last = record["step"]
     return last
 
 
 def unreadable(path: Path) -> int:
-    """How many whole lines of a file of records are none; one that a run is writing, or was killed in, has no end."""
-    return sum(line.endswith(b"\n") for line in _lines(path)) - sum(
-        1 for _ in _records(path)
+    """Return how many whole lines of a file of records are no record.
+
+    The line that a run is writing, or was killed in, has no end and does not count.
+    """
+    return sum(line.endswith(b"\n") for line in _read_lines(path)) - sum(
+        1 for _ in _read_records(path)
     )
 
 
@@ -110,20 +122,22 @@ def _number_of(value: object) -> float | None:
         return None
 
 
-def _series(pairs: list[tuple[int, float]]) -> Series:
+def _to_series(pairs: list[tuple[int, float]]) -> Series:
     steps, values = zip(*pairs, strict=True)
     return Series(np.array(steps, np.int64), np.array(values, np.float64))
 
 
 def to_json_line(record: Mapping[str, float]) -> bytes:
+    """Return a record as a line of strict JSON; NaN and infinity become strings."""
     try:
         text = _encode(record)
-    except ValueError:  # something is not finite, which is rare: looking first would take as long as writing
-        text = _encode({name: _number(value) for name, value in record.items()})
+    except ValueError:
+        # Something is not finite, which is rare: checking first would take as long as writing.
+        text = _encode({name: _to_json_number(value) for name, value in record.items()})
     return text.encode() + b"\n"
 
 
-def _number(value: float) -> float | int | str:
+def _to_json_number(value: float) -> float | int | str:
     """Returns what strict JSON can hold; it has no word for what is not finite."""
     if isinstance(value, (int, np.integer)):
         return int(value)
@@ -134,17 +148,17 @@ def _number(value: float) -> float | int | str:
 
 
 _encode = json.JSONEncoder(
-    allow_nan=False, check_circular=False, default=_number
+    allow_nan=False, check_circular=False, default=_to_json_number
 ).encode
 
 
-def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
+def _read_records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
     """Yields each record, and where its line ends in the file.
 
     A killed run can leave a torn last line, and a lost sector any other: what cannot be read is passed over.
     """
     end = 0
-    for line in _lines(path):
+    for line in _read_lines(path):
         end += len(line)
         try:
             record = parse_json(line, path)
@@ -154,7 +168,7 @@ def _records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
             yield record, end
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _read_lines(path: Path) -> Iterator[bytes]:
     return read_lines(path, root=path.parent) if os.path.lexists(path) else iter(())
 
 

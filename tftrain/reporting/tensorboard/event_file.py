@@ -72,6 +72,7 @@ class Clock:
         self._now = max(self._reading, earlier + 1)
 
     def microseconds(self) -> int:
+        """Return the time in microseconds."""
         reading = _system_microseconds()
         self._now += max(reading - self._reading, 0)
         self._reading = reading
@@ -164,34 +165,46 @@ class EventFile:
         self._path = folder / name
         with self._writing():
             folder.mkdir(exist_ok=True)
-            create(
-                self._path
-            )  # so that TensorFlow, which follows links, finds a file of our own
+            # TensorFlow follows links: it is to find a file that was made here.
+            create(self._path)
             self._writer = tf.io.TFRecordWriter(str(self._path))
         self._tags: dict[str, bytes] = {}
-        self._undescribed: dict[
-            ScalarValues, np.ndarray
-        ] = {}  # which of the tags still lack their metadata
-        self._add(Event(file_version="brain.Event:2"))
+        # Which of the tags still lack their metadata.
+        self._undescribed: dict[ScalarValues, np.ndarray] = {}
+        self._add_event(Event(file_version="brain.Event:2"))
         if start_step is not None:
             # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
             start = start_step + 1 if start_step else 0
-            self._add(
+            self._add_event(
                 Event(step=start, session_log=SessionLog(status=SessionLog.START))
             )
 
     def tensor(self, tag: str, tensor: bytes, metadata: bytes) -> bytes:
-        """The value of a summary that holds a TensorProto; a tag's metadata goes with its first value alone."""
-        value = _sized(b"\x42", tensor)
+        """Return the value of a summary that holds a tensor; metadata goes with a tag's first value alone.
+
+        Args:
+            tag: of the value.
+            tensor: a serialized TensorProto.
+            metadata: a serialized SummaryMetadata without description.
+        """
+        value = _length_prefixed(b"\x42", tensor)
         if tag in self._tags:
-            return _sized(b"\x0a", self._tags[tag] + value)
-        self._tags[tag] = _sized(b"\x0a", tag.encode())
-        return _sized(b"\x0a", self._tags[tag] + value + _described(tag, metadata))
+            return _length_prefixed(b"\x0a", self._tags[tag] + value)
+        self._tags[tag] = _length_prefixed(b"\x0a", tag.encode())
+        return _length_prefixed(
+            b"\x0a", self._tags[tag] + value + _description_field(tag, metadata)
+        )
 
     def scalars(
         self, values: ScalarValues, numbers: np.ndarray, is_drawn: np.ndarray
     ) -> bytes:
-        """What `values.encode` gives; a tag's metadata goes with its first value alone."""
+        """Return the values of a summary; metadata goes with a tag's first value alone.
+
+        Args:
+            values: the encoder of these tags.
+            numbers: one for each tag, [tags].
+            is_drawn: which of them to write, [tags].
+        """
         encoded = values.encode(numbers, is_drawn)
         undescribed = self._undescribed.setdefault(
             values, np.full(len(values.tags), True)
@@ -204,7 +217,7 @@ class EventFile:
         new_tags = {
             values.tags[index] for index in np.flatnonzero(new)
         } - self._tags.keys()
-        self._tags |= {tag: _sized(b"\x0a", tag.encode()) for tag in new_tags}
+        self._tags |= {tag: _length_prefixed(b"\x0a", tag.encode()) for tag in new_tags}
         for value in summary.value:
             if value.tag in new_tags:
                 value.metadata.MergeFromString(_SCALAR)
@@ -217,12 +230,18 @@ class EventFile:
             now = struct.pack("<d", self._clock.seconds())
             self._write(
                 b"".join(
-                    [b"\x09", now, b"\x10", _varint(int(step)), _sized(b"\x2a", values)]
+                    [
+                        b"\x09",
+                        now,
+                        b"\x10",
+                        _encode_varint(int(step)),
+                        _length_prefixed(b"\x2a", values),
+                    ]
                 )
             )
 
     def write_graph(self, graph: Any) -> None:
-        self._add(Event(graph_def=graph.SerializeToString()))
+        self._add_event(Event(graph_def=graph.SerializeToString()))
 
     def flush(self) -> None:
         with self._writing():
@@ -237,7 +256,7 @@ class EventFile:
         with self._writing():
             self._writer.close()
 
-    def _add(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         event.wall_time = self._clock.seconds()
         self._write(event.SerializeToString())
 
@@ -274,27 +293,37 @@ def float_tensors(tables: Sequence[np.ndarray]) -> list[bytes]:
 def _float_tensor(rows: int, columns: int) -> bytes:
     """All of a TensorProto that comes before its content."""
     shape = b"".join(
-        _sized(b"\x12", b"\x08" + _varint(size)) for size in (rows, columns)
+        _length_prefixed(b"\x12", b"\x08" + _encode_varint(size))
+        for size in (rows, columns)
     )
-    return _FLOAT + _sized(b"\x12", shape) + b"\x22" + _varint(4 * rows * columns)
+    return (
+        _FLOAT
+        + _length_prefixed(b"\x12", shape)
+        + b"\x22"
+        + _encode_varint(4 * rows * columns)
+    )
 
 
 @cache
 def _scalar(tag: str) -> bytes:
     """The value of a summary that holds a simple value, which is its last 4 bytes."""
-    return _sized(b"\x0a", _sized(b"\x0a", tag.encode()) + b"\x15" + bytes(4))
+    return _length_prefixed(
+        b"\x0a", _length_prefixed(b"\x0a", tag.encode()) + b"\x15" + bytes(4)
+    )
 
 
-def _described(tag: str, metadata: bytes) -> bytes:
+def _description_field(tag: str, metadata: bytes) -> bytes:
     """The field of a value that holds its metadata, with the tag's description."""
-    return _sized(b"\x4a", metadata + _sized(b"\x1a", description_of(tag).encode()))
+    return _length_prefixed(
+        b"\x4a", metadata + _length_prefixed(b"\x1a", description_of(tag).encode())
+    )
 
 
-def _sized(field: bytes, content: bytes) -> bytes:
-    return field + _varint(len(content)) + content
+def _length_prefixed(field: bytes, content: bytes) -> bytes:
+    return field + _encode_varint(len(content)) + content
 
 
-def _varint(number: int) -> bytes:
+def _encode_varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)

@@ -34,12 +34,17 @@ def table_values(
     numbers: np.ndarray,
     sizes: Mapping[str, int],
 ) -> bytes:
-    """The values of a summary: the tensors of one point, whose scalars come to `numbers`, [scalars].
+    """Return the values of a summary: the tensors of one point.
 
-    `sizes` is how many numbers each parameter has; they go with the first tensor, as the names do.
+    Args:
+        file: the event file that they are for.
+        scalars: of the point, by name.
+        numbers: their values, [scalars].
+        sizes: number of elements of each parameter; written with the first tensor, as the
+            names are.
     """
     values = []
-    for tag, places, parameters in _tables(tuple(scalars)):
+    for tag, places, parameters in _tables_of(tuple(scalars)):
         [tensor] = float_tensors([np.append(numbers, NONE)[places]])
         values.append(
             file.tensor(
@@ -52,7 +57,7 @@ def table_values(
 
 
 @lru_cache(maxsize=16)
-def _tables(names: tuple[str, ...]) -> list[Table]:
+def _tables_of(names: tuple[str, ...]) -> list[Table]:
     """Those that scalars with these names have something for."""
     place_of = {name: place for place, name in enumerate(names)}
     parameters = tuple(
@@ -68,7 +73,9 @@ def _tables(names: tuple[str, ...]) -> list[Table]:
     for tag, quantities in TENSORS.items():
         rows = [
             [
-                place_of.get(_scalar(quantity, parameter, layers.get(quantity, [])), -1)
+                place_of.get(
+                    _scalar_name(quantity, parameter, layers.get(quantity, [])), -1
+                )
                 for quantity in quantities
             ]
             for parameter in parameters
@@ -78,7 +85,7 @@ def _tables(names: tuple[str, ...]) -> list[Table]:
     return tables
 
 
-def _scalar(quantity: str, parameter: str, layers: Sequence[str]) -> str:
+def _scalar_name(quantity: str, parameter: str, layers: Sequence[str]) -> str:
     """The name of a parameter's scalar; of an activation it is its layer's, or that of one that follows it.
 
     `layers` are those that have the quantity, where it is one of layers.

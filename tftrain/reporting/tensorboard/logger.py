@@ -90,6 +90,12 @@ class Curves:
         return values, is_drawn
 
     def encode(self, scalars: np.ndarray, file: EventFile) -> bytes:
+        """Return the values of a summary.
+
+        Args:
+            scalars: of the point, [scalars].
+            file: the event file that they are for.
+        """
         return file.scalars(self._values, *self.numbers(scalars))
 
 
@@ -99,9 +105,9 @@ def tags(scalars: Mapping[str, float]) -> dict[str, dict[str, float]]:
     The log10 of a norm that is 0 is left out; NaN and infinity stay what they are.
     """
     runs: dict[str, dict[str, float]] = {"": {}, "val": {}}
-    for run, curves in _curves(tuple(scalars)).items():
+    for run, curves in _curves_of_runs(tuple(scalars)).items():
         with np.errstate(all="ignore"):
-            numbers, is_drawn = curves.numbers(_numbers(scalars))
+            numbers, is_drawn = curves.numbers(_to_array(scalars))
         runs[run] = {
             tag: float(numbers[index])
             for index, tag in enumerate(curves.tags)
@@ -149,8 +155,8 @@ class TensorBoardLogger:
         with np.errstate(
             all="ignore"
         ):  # what is not finite, or too large for float32, is drawn as such
-            numbers = _numbers(signals.scalars)
-            curves = _curves(tuple(signals.scalars))
+            numbers = _to_array(signals.scalars)
+            curves = _curves_of_runs(tuple(signals.scalars))
             runs = {
                 run: [drawn.encode(numbers, self._file(run))]
                 for run, drawn in curves.items()
@@ -174,7 +180,7 @@ class TensorBoardLogger:
 
     def _others(self, signals: LogData) -> list[bytes]:
         """The values of all that is no scalar."""
-        file, filled = self._file(""), _filled(signals.histograms)
+        file, filled = self._file(""), _filled_histograms(signals.histograms)
         histograms = zip(filled, float_tensors([*filled.values()]), strict=True)
         return [
             *(
@@ -207,7 +213,7 @@ class TensorBoardLogger:
 
 
 @lru_cache(maxsize=16)
-def _curves(names: tuple[str, ...]) -> dict[str, Curves]:
+def _curves_of_runs(names: tuple[str, ...]) -> dict[str, Curves]:
     """What each run draws of scalars with these names."""
     runs: dict[str, dict[str, tuple[int, bool]]] = {}
     many_limits = sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in names) > 1
@@ -219,7 +225,7 @@ def _curves(names: tuple[str, ...]) -> dict[str, Curves]:
     return {run: Curves(drawn) for run, drawn in runs.items()}
 
 
-def _numbers(scalars: Mapping[str, float]) -> np.ndarray:
+def _to_array(scalars: Mapping[str, float]) -> np.ndarray:
     return np.fromiter(scalars.values(), np.float64, len(scalars))
 
 
@@ -240,10 +246,10 @@ def _tags_of(name: str, many_limits: bool) -> list[tuple[str, bool]]:
         if limit
         else []
     )
-    return [*overview_tags, _tag(name)]
+    return [*overview_tags, _main_tag(name)]
 
 
-def _tag(name: str) -> tuple[str, bool]:
+def _main_tag(name: str) -> tuple[str, bool]:
     head, _, suffix = name.partition("/")
     norm = CLIP_NORM.fullmatch(name)
     log10 = True
@@ -265,7 +271,7 @@ def _tag(name: str) -> tuple[str, bool]:
     return safe_tag(tag), log10
 
 
-def _filled(histograms: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _filled_histograms(histograms: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Those that count anything: an empty one would be drawn as a false line at 0."""
     tables = {name: rows for name, rows in histograms.items() if len(rows)}
     if not tables:

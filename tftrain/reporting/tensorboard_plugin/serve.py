@@ -26,11 +26,17 @@ from tftrain.runtime.terminal import printable
 from tftrain.runtime.untrusted import Unreadable
 
 EVENTS = "events.out.tfevents.*"
-MOST_PORTS = 100  # to look at for a free one
+# How many ports are tried for a free one.
+MOST_PORTS = 100
 
 
 def serve(folders: Sequence[Path], host: str, port: int) -> None:
     """Show runs, or all within a folder, until Ctrl-C or SIGTERM.
+
+    Args:
+        folders: of runs, or that hold runs.
+        host: address to listen on.
+        port: the first one to try.
 
     Raises:
         RunFolderError: a folder is not there, or holds no run; or no port is free.
@@ -52,14 +58,12 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
             print(f"port {port} is taken; this is the next free one")
         print_link("TensorBoard: ", url, with_pins(url), " (Ctrl-C ends it)")
         print(f"Gradients:   {url}#{PLUGIN}", flush=True)
-        signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # so that what was made is cleared away then too
+        # SIGTERM ends it as Ctrl-C does, so that the folder of links is removed then too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             while True:
-                time.sleep(
-                    1
-                )  # and not for ever: a signal that another thread is given does not wake this one
+                # Not for ever: a signal that another thread gets does not wake this one.
+                time.sleep(1)
 
 
 def _ordered_plugins() -> list:
