@@ -18,16 +18,14 @@ from tftrain.core.loss_owners import Kind, Owner, loss_owners
 from tftrain.core.types import Tree
 from tftrain.core.variables import preserve_state
 
-_ROWS, _FIRST = (
-    8,
-    3,
-)  # examples of a pass, and how many of them its first piece has: uneven, so that means are weighted
+# Examples of a pass, and how many of them its first piece has: uneven, so that means are weighted.
+_ROWS = 8
+_FIRST = 3
 _TOLERANCE = 1e-3  # of float32 values summed in another order
 _HALF_TOLERANCE = 2e-2  # of those of half precision
 _DRAWS = 16  # passes that are averaged where layers draw random numbers
-_DRAWN_TOLERANCE = (
-    0.2  # of such averages; a sum of twice the examples is twice as large
-)
+# Of such averages; a sum of twice the examples is twice as large.
+_DRAWN_TOLERANCE = 0.2
 
 
 def ask_penalties(model: keras.Model, x: Tree) -> dict[Owner, Kind]:
@@ -67,7 +65,8 @@ class _Passes:
     """Passes of the model that change nothing of it, with its weights as they are or moved from there."""
 
     def __init__(self, model: keras.Model, training: bool, moved: bool):
-        self._model, self._training = model, training
+        self._model = model
+        self._training = training
         random = np.random.default_rng(0)
         variables = model.variables
         self._values = [
@@ -83,13 +82,10 @@ class _Passes:
         ]
         with keras.StatelessScope(values, collect_losses=True):
             self._model(x, training=self._training)
-            return dict(
-                zip(
-                    loss_owners(self._model),
-                    map(float, self._model.losses),
-                    strict=False,
-                )
-            )
+            owners = loss_owners(self._model)
+            losses = [float(loss) for loss in self._model.losses]
+        # Regularizers of weights come last, and have no owner.
+        return dict(zip(owners, losses, strict=False))
 
 
 def _moved_value(variable: Any, random: np.random.Generator) -> Any:
@@ -97,45 +93,39 @@ def _moved_value(variable: Any, random: np.random.Generator) -> Any:
     value = variable.value.numpy()
     if not tf.as_dtype(value.dtype).is_floating:
         return variable.value
-    value = value * random.uniform(0.5, 1.5, value.shape) + random.uniform(
-        0, 0.05, value.shape
-    )
-    return tf.cast(value, variable.dtype)
+    factor = random.uniform(0.5, 1.5, value.shape)
+    offset = random.uniform(0, 0.05, value.shape)
+    return tf.cast(value * factor + offset, variable.dtype)
 
 
 def _redraw_state(variable: Any, value: Any, draw: int) -> Any:
-    is_seed = (
-        "seed_generator" in variable.path and tf.as_dtype(variable.dtype).is_integer
-    )
-    return (
-        tf.convert_to_tensor(value) + tf.cast(draw, variable.dtype)
-        if is_seed and draw
-        else value
-    )
+    is_integer = tf.as_dtype(variable.dtype).is_integer
+    is_seed = is_integer and "seed_generator" in variable.path
+    if not is_seed or not draw:
+        return value
+    return tf.convert_to_tensor(value) + tf.cast(draw, variable.dtype)
 
 
 def _narrow_kinds(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> None:
     """Take from the kinds of each loss those that do not fit what these passes give."""
-    losses, again = passes.losses(x), passes.losses(x, draw=1)
-    first, second = (
-        passes.losses(_take_rows(x, rows))
-        for rows in (slice(_FIRST), slice(_FIRST, _ROWS))
-    )
+    losses = passes.losses(x)
+    again = passes.losses(x, draw=1)
+    first = passes.losses(_take_rows(x, slice(_FIRST)))
+    second = passes.losses(_take_rows(x, slice(_FIRST, _ROWS)))
     twice = tf.nest.map_structure(lambda leaf: tf.concat([leaf, leaf], 0), x)
     averages = None
-    for owner in [
-        owner for owner in losses if len(open_kinds.get(owner, ())) > 1
-    ]:  # some are added in training alone
-        if _differs_clearly(losses[owner], again[owner]):
-            averages = averages or (
-                _average_losses(passes, x),
-                _average_losses(passes, twice),
-            )
-            fits = _fits_drawn(averages[0][owner], averages[1][owner])
+    for owner, loss in losses.items():
+        # Some losses are added in training alone, and are not among the open ones.
+        if len(open_kinds.get(owner, ())) <= 1:
+            continue
+        if _differs_clearly(loss, again[owner]):
+            if averages is None:
+                averages = _average_losses(passes, x), _average_losses(passes, twice)
+            once_average, twice_average = averages
+            fits = _fits_drawn(once_average[owner], twice_average[owner])
         else:
-            fits = _fitting_kinds(
-                losses[owner], first[owner], second[owner], _tolerance_of(passes)
-            )
+            tolerance = _tolerance_of(passes)
+            fits = _fitting_kinds(loss, first[owner], second[owner], tolerance)
         if fits is not None:
             open_kinds[owner] &= fits
 
@@ -158,13 +148,15 @@ def _fitting_kinds(
     """The kinds that a loss of a batch and of its two pieces fits; None where it does not tell."""
     if not np.isfinite([loss, first, second]).all() or not any((loss, first, second)):
         return None
-    mean, total = (_FIRST * first + (_ROWS - _FIRST) * second) / _ROWS, first + second
-    size = max(abs(loss), abs(first), abs(second)) * tolerance
-    return {
-        kind
-        for kind, value in (("mean", mean), ("sum", total))
-        if abs(loss - value) <= size
-    }
+    mean = (_FIRST * first + (_ROWS - _FIRST) * second) / _ROWS
+    total = first + second
+    margin = max(abs(loss), abs(first), abs(second)) * tolerance
+    kinds = set()
+    if abs(loss - mean) <= margin:
+        kinds.add("mean")
+    if abs(loss - total) <= margin:
+        kinds.add("sum")
+    return kinds
 
 
 def _fits_drawn(once: float, twice: float) -> set | None:
@@ -172,11 +164,12 @@ def _fits_drawn(once: float, twice: float) -> set | None:
     if not np.isfinite([once, twice]).all() or not once:
         return None
     ratio = twice / once
-    return {
-        kind
-        for kind, value in (("mean", 1), ("sum", 2))
-        if abs(ratio / value - 1) <= _DRAWN_TOLERANCE
-    }
+    kinds = set()
+    if abs(ratio - 1) <= _DRAWN_TOLERANCE:
+        kinds.add("mean")
+    if abs(ratio / 2 - 1) <= _DRAWN_TOLERANCE:
+        kinds.add("sum")
+    return kinds
 
 
 def _differs_clearly(value: float, reference: float) -> bool:
@@ -189,9 +182,11 @@ def _differs_clearly(value: float, reference: float) -> bool:
 
 def _average_losses(passes: _Passes, x: Tree) -> dict[Owner, float]:
     draws = [passes.losses(x, draw) for draw in range(_DRAWS)]
-    return {
-        owner: float(np.mean([losses[owner] for losses in draws])) for owner in draws[0]
-    }
+    averages = {}
+    for owner in draws[0]:
+        values = [losses[owner] for losses in draws]
+        averages[owner] = float(np.mean(values))
+    return averages
 
 
 def _tile_rows(leaf: Any, rows: int) -> tf.Tensor:

@@ -63,9 +63,9 @@ def _in_segments(segments: Segments) -> Callable:
         known = segments.given(inputs)
         for segment in segments.all:
             call = functools.partial(segments.run, segment, operation_fn)
-            known |= (recomputed(call, segment.layers) if segment.again else call)(
-                _needed_tensors(segment, known)
-            )
+            if segment.again:
+                call = recomputed(call, segment.layers)
+            known |= call(_needed_tensors(segment, known))
         return segments.packed(known)
 
     return run
@@ -88,7 +88,8 @@ def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Tree:
-        arguments, repeated = _Given(args, kwargs), _as_now(function)
+        arguments = _Given(args, kwargs)
+        repeated = _as_now(function)
         old_values = [
             (variable, tf.identity(variable._value)) for variable in variables
         ]
@@ -109,11 +110,10 @@ def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
                     (flowing, arriving, variables),
                 )
                 gradients = _kept_apart(work, [*flowing, *variables], arriving)
-                inner, variable_gradients = (
-                    gradients[: len(flowing)],
-                    gradients[len(flowing) :],
-                )
-                return (inner, variable_gradients) if variables else inner
+                input_gradients = gradients[: len(flowing)]
+                if not variables:
+                    return input_gradients
+                return input_gradients, gradients[len(flowing) :]
 
             return _differentiable_leaves(tf.nest.flatten(outputs[0])), backward
 
@@ -133,7 +133,8 @@ class _Given:
     """What a function was called with; gradients flow to some of it."""
 
     def __init__(self, args: tuple, kwargs: dict):
-        self._all, self._leaves = (args, kwargs), tf.nest.flatten((args, kwargs))
+        self._all = (args, kwargs)
+        self._leaves = tf.nest.flatten(self._all)
         self.flowing = _differentiable_leaves(self._leaves)
 
     def to(self, function: Callable, flowing: Sequence[Tensor]) -> Tree:
