@@ -40,7 +40,8 @@ def decision_map(
     """
     examples = scene.examples(points)
     x = _plane_inputs(examples.x)
-    low, high = np.nanmin(x, 0), np.nanmax(x, 0)
+    low = np.nanmin(x, 0)
+    high = np.nanmax(x, 0)
     margin = _MARGIN * np.where(high > low, high - low, 1)
     extent = [
         low[0] - margin[0],
@@ -48,10 +49,8 @@ def decision_map(
         low[1] - margin[1],
         high[1] + margin[1],
     ]
-    across, up = (
-        np.linspace(*extent[:2], resolution),
-        np.linspace(*extent[2:], resolution),
-    )
+    across = np.linspace(*extent[:2], resolution)
+    up = np.linspace(*extent[2:], resolution)
     grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2).astype(x.dtype)
     outputs = np.asarray(scene.predict(grid), np.float64).reshape(
         resolution, resolution, -1
@@ -93,11 +92,11 @@ def _class_labels(y: Any, classes: int | None) -> np.ndarray | None:
     """The class of each example; None where the targets are no classes."""
     if classes is None:
         return None
-    return (
-        np.asarray(y).argmax(1)
-        if np.ndim(y) == 2 and np.shape(y)[1] > 1
-        else np.asarray(y).reshape(-1).astype(int)
-    )
+    y = np.asarray(y)
+    is_one_hot = y.ndim == 2 and y.shape[1] > 1
+    if is_one_hot:
+        return y.argmax(1)
+    return y.reshape(-1).astype(int)
 
 
 def _draw_surface(

@@ -19,10 +19,8 @@ from tftrain.reporting.plots.style import (
 )
 
 _STEPS = 2.0 ** -np.arange(0, 23, 2.0)
-_SLOPES = {
-    "central": 2,
-    "one-sided": 1,
-}  # the order of the error, from Taylor's theorem
+# The order of the error, from Taylor's theorem.
+_SLOPES = {"central": 2, "one-sided": 1}
 
 
 def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
@@ -106,11 +104,9 @@ def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray]
     places = known[
         np.unique(np.linspace(0, known.size - 1, samples).round().astype(int))
     ]
-    exact, middle, errors_by_kind = (
-        grad[places],
-        scene.loss(scene.params),
-        {name: [] for name in _SLOPES},
-    )
+    exact = grad[places]
+    middle = scene.loss(scene.params)
+    errors_by_kind = {name: [] for name in _SLOPES}
     for step in _STEPS:
         up, down = ((flat[places] + side).astype(flat.dtype) for side in (step, -step))
         above, below = (
@@ -152,7 +148,8 @@ def _moved_losses(
     scene: PlotContext, flat: np.ndarray, places: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """The loss with one number after the other changed, [places]."""
-    losses, ends = [], np.cumsum([param.size for param in scene.params])[:-1]
+    losses = []
+    ends = np.cumsum([param.size for param in scene.params])[:-1]
     for place, value in zip(places, values, strict=True):
         moved = flat.copy()
         moved[place] = value

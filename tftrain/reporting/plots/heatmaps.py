@@ -13,7 +13,8 @@ from tftrain.core.types import PlotContext
 from tftrain.reporting.plots.style import PlotFigure, diverging_colormap, format_short
 
 _COLUMNS = 3
-_MOST_CELLS = 400  # of a side; of larger matrices as many of the rows and columns are left out as it takes
+# Cells of a side; of larger matrices rows and columns are left out evenly.
+_MAX_CELLS = 400
 
 
 def weights(
@@ -110,7 +111,7 @@ def _draw_heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -
     )
     finite = values[np.isfinite(values)]
     limit = float(np.abs(finite).max(initial=0)) or 1.0
-    rows, columns = (-(-side // _MOST_CELLS) for side in values.shape)
+    rows, columns = (-(-side // _MAX_CELLS) for side in values.shape)
     cells = np.ma.masked_invalid(values[::rows, ::columns])
     image = axes.imshow(
         cells,

@@ -18,12 +18,13 @@ from tftrain.reporting.plots.style import (
     format_short,
 )
 
-GROUP = "probes/weight/"  # of the scalars that the probe `weights` logs
+# Prefix of the scalars that the probe `weights` logs.
+GROUP = "probes/weight/"
 _LEVELS = 24
-_MARGIN = 0.25  # of the path's extent, left around it
-_DECADE = (
-    10.0  # from the least to the most loss, from where on levels are of its logarithm
-)
+# Share of the path's extent that is left around it.
+_MARGIN = 0.25
+# Levels are of the loss's logarithm if its largest value is so many times the smallest.
+_DECADE = 10.0
 
 Path = tuple[np.ndarray, np.ndarray]
 
@@ -59,10 +60,8 @@ def loss_surface(
         parse_element_name(name, scene.names, [param.shape for param in scene.params])
         for name in names
     )
-    path, now = (
-        _measured_path(scene, names),
-        tuple(float(scene.params[param].flat[place]) for param, place in places),
-    )
+    path = _measured_path(scene, names)
+    now = tuple(float(scene.params[param].flat[place]) for param, place in places)
     wished = (("x_range", x_range), ("y_range", y_range))
     sides = [
         _grid_side(key, limits, np.append(way, here), resolution)
@@ -171,7 +170,8 @@ def _draw_contours(
     axes.set_facecolor(NOT_FINITE)
     if not finite_losses.count():
         return
-    low, high = float(finite_losses.min()), float(finite_losses.max())
+    low = float(finite_losses.min())
+    high = float(finite_losses.max())
     logarithmic = low > 0 and high / low > _DECADE
     levels = (
         np.geomspace(low, high, _LEVELS)

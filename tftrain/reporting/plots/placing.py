@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-_SHARES = np.linspace(0.2, 0.8, 25)  # of its line, where a label may stand
+# Shares of its line at which a label may be.
+_SHARES = np.linspace(0.2, 0.8, 25)
 _ROUNDS = 4
-_GAP = 4.0  # pixels that stay free around a label
-_POINTS, _POINT = (
-    80,
-    3.0,
-)  # of another line that a label may cover, and half the side of each in pixels
+# Pixels that stay free around a label.
+_GAP = 4.0
+# A line counts as this many square points that a label may cover, with half their side in pixels.
+_POINTS = 80
+_POINT = 3.0
 
 
 def place_along(
@@ -49,9 +50,8 @@ def place_along(
             half = (boxes[index][2:] - boxes[index][:2]) / 2
             centres = start + _SHARES[:, None] * (end - start)
             candidates = np.concatenate([centres - half, centres + half], axis=1)
-            covered = _overlap_areas(candidates, obstacles) + abs(
-                _SHARES - 0.5
-            )  # of places as good the one in the middle
+            # Of places as good as one another the one nearest to the middle.
+            covered = _overlap_areas(candidates, obstacles) + abs(_SHARES - 0.5)
             best = int(np.argmin(covered))
             boxes[index] = candidates[best]
             first, last = np.array(lines[index])

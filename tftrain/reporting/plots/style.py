@@ -9,8 +9,11 @@ import numpy as np
 from tftrain.runtime.terminal import printable
 from tftrain.runtime.working_directory import import_matplotlib
 
-WIDTH, HEIGHT = 6.4, 4.8  # inches
-DOTS = 125  # an inch
+# Inches.
+WIDTH = 6.4
+HEIGHT = 4.8
+# Dots per inch.
+DOTS = 125
 # Okabe and Ito (2008): colours that the colour-blind tell apart; blue and orange first, black and yellow left out.
 COLOURS = (
     "#0072b2",
@@ -23,8 +26,10 @@ COLOURS = (
     "#8c6d1f",
 )
 BLUE, ORANGE = COLOURS[:2]
-ZERO, NOT_FINITE = "black", "magenta"
-_INK, _PALE = "#333333", "#d8d8d8"
+ZERO = "black"
+NOT_FINITE = "magenta"
+_INK = "#333333"
+_PALE = "#d8d8d8"
 _STYLE = {
     "font.size": 11,
     "axes.titlesize": 11,

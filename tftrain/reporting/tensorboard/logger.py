@@ -79,7 +79,8 @@ class Curves:
     def __init__(self, drawn: Mapping[str, tuple[int, bool]]):
         self.tags = [*drawn]
         indices, log10 = zip(*drawn.values(), strict=True)
-        self._indices, self._log10 = np.array(indices), np.array(log10)
+        self._indices = np.array(indices)
+        self._log10 = np.array(log10)
         self._values = ScalarValues(self.tags)
 
     def numbers(self, scalars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +181,8 @@ class TensorBoardLogger:
 
     def _others(self, signals: LogData) -> list[bytes]:
         """The values of all that is no scalar."""
-        file, filled = self._file(""), _filled_histograms(signals.histograms)
+        file = self._file("")
+        filled = _filled_histograms(signals.histograms)
         histograms = zip(filled, float_tensors([*filled.values()]), strict=True)
         return [
             *(
