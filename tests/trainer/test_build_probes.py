@@ -139,7 +139,7 @@ def test_tensorboard_has_them(runs):
         (
             "{name: 'lookouts:reading', what: nothing}",
             InputError,
-            "gave nothing (None); expected Signals(scalars, hi",
+            "gave nothing (None); expected LogData(scalars, hi",
         ),
         (
             "{name: 'lookouts:reading', what: text}",

@@ -188,6 +188,17 @@ def test_a_fault_is_told_by_the_user_s_own_lines(desk):
     )
 
 
+def test_a_fault_of_an_optimizer_is_not_blamed_on_the_model(desk):
+    with pytest.raises(UserCodeError) as caught:
+        build_run(desk.load(HEAD + "optimizer: 'nonsense:FailingOptimizer'\n"))
+    head, *frames, last = str(caught.value).splitlines()
+    assert head == (
+        "config.yaml:4:12: optimizer: nonsense:FailingOptimizer raised RuntimeError:"
+    )
+    assert last == "RuntimeError: this update fails"
+    assert any("in update_step" in frame for frame in frames)
+
+
 def test_a_model_that_fails_in_the_graph_alone_is_told_without_the_way_into_it(desk):
     with pytest.raises(UserCodeError) as caught:
         build_run(desk.load("model: 'nonsense:Choosing'\ndata: iris\noptimizer: sgd\n"))

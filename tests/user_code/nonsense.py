@@ -87,3 +87,10 @@ class Choosing(keras.Model):
 
     def call(self, x):
         return self.last(x if tf.reduce_sum(x) > 0 else -x)
+
+
+class FailingOptimizer(keras.optimizers.SGD):
+    """An optimizer that cannot update."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        raise RuntimeError("this update fails")

@@ -52,7 +52,12 @@ def error_context(part: ComponentLike, path: str) -> Iterator[None]:
 
 
 def with_error_context(function: Callable, part: ComponentLike) -> Callable:
-    """A part's function whose faults are told like those within `blamed_on`."""
+    """Return a component's function whose faults are reported as within `error_context`.
+
+    Args:
+        function: of the component.
+        part: the component.
+    """
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with error_context(part, part.path):

@@ -98,7 +98,7 @@ class LossAndGrads(NamedTuple):
 
     `grads` is the true gradient of `loss`: float32 (float64 where that is Keras' floatx), at true size, one per
     parameter, never None. One that touches few rows of a parameter is a tf.IndexedSlices with each row once (see
-    core/sparse.py); all others are dense.
+    core/numerics.py); all others are dense.
     """
 
     loss: Tensor
@@ -228,7 +228,7 @@ class Activation(NamedTuple):
 class StepOutputs(NamedTuple):
     """All that is true of one step; the lists run parallel to `names`.
 
-    The gradient of an embedding is a tf.IndexedSlices (`core/sparse.py`). On several devices outputs and activations
+    The gradient of an embedding is a tf.IndexedSlices (see `core/numerics.py`). On several devices outputs and activations
     are those of the first one's examples.
     """
 
@@ -274,7 +274,7 @@ class PlotContext(Protocol):
 
     `names` are those of the parameters that are trained, and `params` runs parallel to them. `raw` and `clipped` are
     the gradients of `batch`, training examples that are the same at every step, before and after the transforms.
-    `passes` is one forward pass of them and one back, layer by layer (`core.passes.Passes`). `reaching` has, by name,
+    `passes` is one forward pass of them and one back, layer by layer (a `ModelTrace`). `reaching` has, by name,
     the gradient of their loss, of the last time step's where the loss gives a number for each, with respect to each
     floating-point input, and to the states h_t of each recurrent layer, [batch, time, units], through all that comes
     after. `history` has (steps, values) of each scalar logged so far.

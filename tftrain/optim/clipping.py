@@ -125,7 +125,10 @@ def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Tra
         norms = norms_of(grads)
         largest = tf.constant(limit, tf.float32)
         clipped = scale_to_limit(grads, norms, largest)
-        scalars = {"limit": largest, "clipped": tf.reduce_any(norms > largest)}
+        exceeds = norms > largest
+        if exceeds.shape.rank:
+            exceeds = tf.reduce_any(exceeds)
+        scalars = {"limit": largest, "clipped": exceeds}
         return clipped, state, scalars
 
     return Transform(lambda params: (), update)

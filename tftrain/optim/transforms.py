@@ -51,8 +51,6 @@ def _number_names(names: list[str]) -> list[str]:
 def masked(transform: Transform, indices: Sequence[int]) -> Transform:
     """Return a transform of some of the parameters; the gradients of the others pass unchanged.
 
-    The gradients of the others pass by.
-
     Args:
         transform: it sees these parameters alone.
         indices: which.

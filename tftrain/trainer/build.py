@@ -1,4 +1,4 @@
-"""A checked config -> everything a run is made of; the only file that sees every shelf. Epochs become steps here."""
+"""Builds everything that a run is made of from a checked config; the only module that sees all packages."""
 
 from __future__ import annotations
 

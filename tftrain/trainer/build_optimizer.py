@@ -11,9 +11,11 @@ import keras
 
 from tftrain.config import arguments
 from tftrain.config.component import Component, rate_boundaries, user_components
-from tftrain.config.error_context import error_context
+from tftrain.config.error_context import error_context, with_error_context
 from tftrain.config.field_types import unordered
+from tftrain.config.importing import BUILTIN_PREFIXES
 from tftrain.config.yaml_parser import format_error
+from tftrain.core.layer_hooks import replace_attribute
 from tftrain.core.types import Rate
 from tftrain.core.update import ParamOptions
 from tftrain.core.variables import Names
@@ -84,11 +86,21 @@ def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Opti
         if isinstance(chosen, Component) and own_rate != 1:
             _refuse_schedule(part, own_rate)
         _expect_own_rates(part, to_build.build, shares)
-    return Optimizer(
-        optimizer,
-        _build_rate(chosen) if isinstance(chosen, Component) else as_rate(own_rate),
-        shares,
-    )
+    _report_own_faults(part, optimizer)
+    if isinstance(chosen, Component):
+        rate = _build_rate(chosen)
+    else:
+        rate = as_rate(own_rate)
+    return Optimizer(optimizer, rate, shares)
+
+
+def _report_own_faults(part: Component, optimizer: Any) -> None:
+    """Report a fault within a user's optimizer as one of the optimizer; it is called where the step is traced."""
+    if part.target.startswith(BUILTIN_PREFIXES):
+        return
+    for name in ("build", "apply"):
+        method = with_error_context(getattr(optimizer, name), part)
+        replace_attribute(optimizer, name, method)
 
 
 def _refuse_what_the_step_does(part: Component, optimizer: Any) -> None:

@@ -30,7 +30,7 @@ _BY_PARAMETER = (
     "grads",
     "updates",
     "names",
-)  # what a Moment has of each
+)
 
 
 def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[Probe]:
@@ -106,7 +106,7 @@ def _names_of(signals: LogData) -> list[str]:
 
 def checked(data: Any) -> LogData:
     """What a user's probe read, as plain numbers and arrays; raises TypeError or ValueError."""
-    expect(data, LogData, "Signals(scalars, histograms) of tftrain.core.types")
+    expect(data, LogData, "LogData(scalars, histograms) of tftrain.core.types")
     for kind in ("scalars", "histograms"):
         if not isinstance(getattr(data, kind), Mapping):
             raise TypeError(

@@ -162,7 +162,7 @@ class PlotContextFactory:
             return self._trace_function(float(scale.value.numpy()) if scale else 1.0)
 
     def reaching(self) -> dict[str, np.ndarray]:
-        """The gradients of `core.lags.gradients_through_time`, of the first batch."""
+        """Return the gradients of `diagnostics.temporal_gradients`, of the first batch."""
         with self._without_effect():
             return {
                 name: np.asarray(tf.cast(gradient, tf.float32))
