@@ -228,8 +228,8 @@ class Activation(NamedTuple):
 class StepOutputs(NamedTuple):
     """All that is true of one step; the lists run parallel to `names`.
 
-    The gradient of an embedding is a tf.IndexedSlices (see `core/numerics.py`). On several devices outputs and activations
-    are those of the first one's examples.
+    The gradient of an embedding is a tf.IndexedSlices (see `core/numerics.py`). On several devices outputs and
+    activations are those of the first one's examples.
     """
 
     loss: Tensor
