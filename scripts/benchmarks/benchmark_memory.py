@@ -26,7 +26,9 @@ def measured(config: Path) -> dict[str, float]:
     feed = run.data.train
 
     def steps(first: int, count: int) -> Any:
-        return run.programs.run(feed.serve(first, count), [Segment(count, NOTHING_DUE)])
+        return run.compiled_steps.run(
+            feed.serve(first, count), [Segment(count, NOTHING_DUE)]
+        )
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = kilobytes(status, "VmRSS")

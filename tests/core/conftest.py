@@ -71,9 +71,13 @@ def small_run(transform=None, rate=None, metrics=None, seed=1):
         else metrics
     )
     state = TrainState(model, keras.optimizers.Adam(), transform, rate, metrics=metrics)
-    recipe = StepSpec(objective, backprop(), transform, rate, metrics)
+    step_spec = StepSpec(objective, backprop(), transform, rate, metrics)
     return SimpleNamespace(
-        model=model, objective=objective, state=state, recipe=recipe, metrics=metrics
+        model=model,
+        objective=objective,
+        state=state,
+        step_spec=step_spec,
+        metrics=metrics,
     )
 
 

@@ -250,16 +250,16 @@ def trained(
         constant(1.0 if optimizer == "sgd" else 0.1),
         [ParamOptions(multiple) for multiple in multiples],
     )
-    recipe = StepSpec(objective, method, transform, rate, metrics, shares)
+    step_spec = StepSpec(objective, method, transform, rate, metrics, shares)
     state = TrainState(
         net,
         keras.optimizers.get(optimizer),
         transform,
-        recipe.rate,
+        step_spec.rate,
         metrics=metrics,
         loss_scale=scale,
     )
-    step = make_step(state, recipe)
+    step = make_step(state, step_spec)
     signature = [
         tf.TensorSpec([None, *part.shape[1:]], part.dtype)
         for part in data[0]
@@ -294,15 +294,17 @@ def looped(optimizer="sgd", steps=20, calls=3):
         layers.GlobalAveragePooling1D(),
     ]
     net = keras.Sequential([*stack, layers.Dense(3)])
-    recipe = StepSpec(
+    step_spec = StepSpec(
         KerasObjective(net, keras.losses.MeanSquaredError()),
         backprop(),
         chain([]),
         constant(0.1),
     )
     step = make_step(
-        TrainState(net, keras.optimizers.get(optimizer), recipe.transform, recipe.rate),
-        recipe,
+        TrainState(
+            net, keras.optimizers.get(optimizer), step_spec.transform, step_spec.rate
+        ),
+        step_spec,
     )
     random = np.random.default_rng(5)
     x = random.integers(0, random.integers(1, 1000, (steps, 1, 1)), (steps, 13, LENGTH))
@@ -378,13 +380,15 @@ def far():
     optimizer.build(net.trainable_variables)
     tf.function(lambda: replication.run(by_keras, batch))()
     ours, objective, optimizer = line(keras.optimizers.SGD())
-    recipe = StepSpec(
+    step_spec = StepSpec(
         objective,
         backprop(),
         chain([("global_norm", clip_global_norm(1.0))]),
         constant(1.0),
     )
-    step = make_step(TrainState(ours, optimizer, recipe.transform, recipe.rate), recipe)
+    step = make_step(
+        TrainState(ours, optimizer, step_spec.transform, step_spec.rate), step_spec
+    )
     tf.function(lambda: replication.run(step, batch))()
     return {
         "keras": np.abs(1 - net.get_weights()[0].item()),

@@ -38,9 +38,9 @@ def trained(house):
             house.small_run(chain([("counting", counting)]), seed=seed),
             house.classes_feed(),
         )
-        run.programs = CompiledSteps(run.state, run.recipe, run.feed)
+        run.compiled_steps = CompiledSteps(run.state, run.step_spec, run.feed)
         run.go = lambda step, count: (
-            run.programs.run(run.feed.serve(step, count), [Segment(count)]).rows
+            run.compiled_steps.run(run.feed.serve(step, count), [Segment(count)]).rows
         )
         if steps:
             run.go(0, steps)

@@ -67,8 +67,10 @@ def test_both_do_the_same_whatever_is_due(house, poisoned):
     ends, rows = [], []
     for executor in (DEFAULT, SERIAL):
         run, feed = house.small_run(), house.classes_feed(poisoned=poisoned)
-        programs = CompiledSteps(run.state, run.recipe, feed, executor=executor)
-        found = programs.run(
+        compiled_steps = CompiledSteps(
+            run.state, run.step_spec, feed, executor=executor
+        )
+        found = compiled_steps.run(
             feed.serve(0, 9), [Segment(3, MEASURED), Segment(4), Segment(9, MEASURED)]
         )
         ends.append(house.everything(run.state))

@@ -79,9 +79,9 @@ LARGE = batch()._replace(
     ],
 )
 def test_an_update_that_is_not_finite_is_taken_back(house, optimizer, bad):
-    state, recipe = run_with(type(optimizer).from_config(optimizer.get_config()))
+    state, step_spec = run_with(type(optimizer).from_config(optimizer.get_config()))
     step = tf.function(
-        make_step(state, recipe), jit_compile=isinstance(optimizer, Dividing)
+        make_step(state, step_spec), jit_compile=isinstance(optimizer, Dividing)
     )
     before = house.everything(state)
     row, _ = step(bad)
@@ -106,8 +106,8 @@ def test_a_rate_that_is_not_finite_is_not_used(house, wrong):
     rate = scheduled(
         lambda step: tf.where(step == 2, tf.constant(wrong, tf.float32), 0.01)
     )
-    state, recipe = run_with(keras.optimizers.SGD(), rate)
-    step = tf.function(make_step(state, recipe))
+    state, step_spec = run_with(keras.optimizers.SGD(), rate)
+    step = tf.function(make_step(state, step_spec))
     assert [float(step(batch())[0]["finite"]) for _ in range(4)] == [1, 1, 0, 1]
     assert all(np.isfinite(value).all() for value in state.model.get_weights())
 
@@ -118,8 +118,8 @@ def test_a_careful_update_is_the_same_to_the_bit(house):
         1e-16,
         1e-17,
     ):  # both vanish beside the roots here; the second is the first that is watched
-        state, recipe = run_with(keras.optimizers.Nadam(epsilon=epsilon))
-        step = tf.function(make_step(state, recipe))
+        state, step_spec = run_with(keras.optimizers.Nadam(epsilon=epsilon))
+        step = tf.function(make_step(state, step_spec))
         for factor in (1, 2, 3):
             step(batch(factor))
         ends.append(house.everything(state))
@@ -151,7 +151,7 @@ def spiky_feed(house, steps=60, spikes=(50,), factor=1e6):
 def test_a_spike_is_not_applied_and_three_within_ten_steps_are_a_new_range(
     house, steps_per_call
 ):
-    state, recipe = run_with(keras.optimizers.SGD(), constant(1e-9), spike=1000.0)
+    state, step_spec = run_with(keras.optimizers.SGD(), constant(1e-9), spike=1000.0)
     feed, told, rows = spiky_feed(house, spikes=(4, 30, 50, 53, 56, 59)), [], []
     feed.y = tf.tensor_scatter_nd_update(
         feed.y, [[3]], [feed.y[3] * 1e-4]
@@ -162,7 +162,8 @@ def test_a_spike_is_not_applied_and_three_within_ten_steps_are_a_new_range(
     )
     plan = Schedule(60, every(20), on_bad_step="skip", steps_per_call=steps_per_call)
     assert (
-        train(CompiledSteps(state, recipe, feed), state, feed, plan, [callback]) is None
+        train(CompiledSteps(state, step_spec, feed), state, feed, plan, [callback])
+        is None
     )
     assert [(one.step, one.kind, len(one.rows["loss"])) for one in told] == [
         (step, "spike", step) for step in (30, 50, 53, 56)
@@ -177,12 +178,14 @@ def test_the_range_does_not_depend_on_how_steps_are_called(house):
         [5, 13, 60],
         [10, 49, 50, 51, 60],
     ):  # a run is broken off and goes on
-        state, recipe = run_with(keras.optimizers.SGD(), constant(1e-3), spike=1000.0)
+        state, step_spec = run_with(
+            keras.optimizers.SGD(), constant(1e-3), spike=1000.0
+        )
         feed = spiky_feed(house, spikes=(41, 44, 47))
-        programs = CompiledSteps(state, recipe, feed)
+        compiled_steps = CompiledSteps(state, step_spec, feed)
         for stop in pieces:
             train(
-                programs,
+                compiled_steps,
                 state,
                 feed,
                 Schedule(stop, every(stop), on_bad_step="skip"),

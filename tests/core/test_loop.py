@@ -15,16 +15,18 @@ from tftrain.core.types import LogData, NotFinite, Probe, Stop
 
 
 def raw_sizes():
-    """A probe that looks at all that a moment offers, so that nothing of it can be pruned from the graph."""
+    """A probe that looks at all of a step, so that nothing of it can be pruned from the graph."""
 
-    def measure(moment):
-        activations = [activation.values for activation in moment.activations.values()]
+    def measure(step_outputs):
+        activations = [
+            activation.values for activation in step_outputs.activations.values()
+        ]
         assert len(activations) == 1
         seen = [
-            *moment.params,
-            *moment.raw,
-            *moment.grads,
-            *moment.updates,
+            *step_outputs.params,
+            *step_outputs.raw,
+            *step_outputs.grads,
+            *step_outputs.updates,
             *activations,
         ]
         return {"size": tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in seen])}
@@ -34,7 +36,7 @@ def raw_sizes():
     )
 
 
-def run_train(run, feed, programs=None, clock=None, **plan):
+def run_train(run, feed, compiled_steps=None, clock=None, **plan):
     """Train, and gather everything that the sinks were told."""
     told = {"signals": [], "calls": [], "saves": []}
     callback = LambdaCallback(
@@ -43,12 +45,12 @@ def run_train(run, feed, programs=None, clock=None, **plan):
         on_call_end=lambda step, row: told["calls"].append((step, row)),
         on_checkpoint=told["saves"].append,
     )
-    programs = programs or CompiledSteps(
-        run.state, run.recipe, feed, [raw_sizes()] * ("histograms" in plan)
+    compiled_steps = compiled_steps or CompiledSteps(
+        run.state, run.step_spec, feed, [raw_sizes()] * ("histograms" in plan)
     )
     more = {"clock": clock} if clock else {}
     plan = Schedule(**{"scalars": every(10), "steps_per_call": 1000} | plan)
-    told["reason"] = train(programs, run.state, feed, plan, [callback], **more)
+    told["reason"] = train(compiled_steps, run.state, feed, plan, [callback], **more)
     return told
 
 
@@ -59,14 +61,16 @@ def test_any_chunking_gives_the_same_bits(house):
     ends, losses = [], []
     for pieces in ([12], [1] * 12, [5, 4, 3], [-1] * 12, [3, -1, 2, -1, 5]):
         run, feed = house.small_run(), house.classes_feed()
-        programs = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()])
+        compiled_steps = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()])
         seen, step = [], 0
         for piece in pieces:  # -1 is a measured step
             handle = feed.serve(step, abs(piece))
             if piece < 0:
-                seen.extend(programs.run(handle, [Segment(1, MEASURED)]).rows["loss"])
+                seen.extend(
+                    compiled_steps.run(handle, [Segment(1, MEASURED)]).rows["loss"]
+                )
             else:
-                seen.extend(programs.run(handle, [Segment(piece)]).rows["loss"])
+                seen.extend(compiled_steps.run(handle, [Segment(piece)]).rows["loss"])
             step += abs(piece)
         # A point forgets what the metrics counted, and -1 is a point.
         end = house.everything(run.state).items()
@@ -74,7 +78,7 @@ def test_any_chunking_gives_the_same_bits(house):
             {name: value for name, value in end if not name.startswith("metrics/")}
         )
         losses.append(np.array(seen))
-        assert programs.call.experimental_get_tracing_count() == 1
+        assert compiled_steps.call.experimental_get_tracing_count() == 1
     for end, loss in zip(ends[1:], losses[1:], strict=True):
         house.assert_same(ends[0], end)
         assert loss.tobytes() == losses[0].tobytes()
@@ -83,7 +87,7 @@ def test_any_chunking_gives_the_same_bits(house):
 def test_rows_have_a_line_for_each_step(house):
     run, feed = house.small_run(), house.classes_feed()
     rows = (
-        CompiledSteps(run.state, run.recipe, feed)
+        CompiledSteps(run.state, run.step_spec, feed)
         .run(feed.serve(0, 3), [Segment(3)])
         .rows
     )
@@ -104,14 +108,16 @@ def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
     feed.y = tf.one_hot(feed.y, 3)
     late = keras.metrics.F1Score(name="f1")
     run.state.metrics = (late,)
-    objective = run.recipe.objective
+    objective = run.step_spec.objective
     objective.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     assert not late.variables
-    programs = CompiledSteps(run.state, run.recipe._replace(metrics=[late]), feed)
+    compiled_steps = CompiledSteps(
+        run.state, run.step_spec._replace(metrics=[late]), feed
+    )
     assert [
         name for name in run.state.variables_by_name() if name.startswith("metrics/")
     ]
-    programs.run(feed.serve(0, 4), [Segment(4)])
+    compiled_steps.run(feed.serve(0, 4), [Segment(4)])
     assert 0 < float(np.mean(late.result())) <= 1
 
 
@@ -121,11 +127,11 @@ def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
 def test_signals_come_at_due_steps_with_views_and_histograms_merged(house):
     run, feed = house.small_run(), house.classes_feed()
     views = ((every(5), lambda step: LogData({"val_loss": step / 10})),)
-    programs = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()])
+    compiled_steps = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()])
     told = run_train(
         run,
         feed,
-        programs,
+        compiled_steps,
         total_steps=13,
         scalars=every(4),
         histograms=every(6),
@@ -152,13 +158,13 @@ def test_signals_come_at_due_steps_with_views_and_histograms_merged(house):
         key[:13] for key in at[4]
     }
     assert int(run.state.step) == 13
-    assert programs.call.experimental_get_tracing_count() == 1
+    assert compiled_steps.call.experimental_get_tracing_count() == 1
 
 
 def test_a_point_is_the_mean_of_all_its_steps(house):
     one, feed = house.small_run(), house.classes_feed()
     losses = (
-        CompiledSteps(one.state, one.recipe, feed)
+        CompiledSteps(one.state, one.step_spec, feed)
         .run(feed.serve(0, 12), [Segment(12)])
         .rows["loss"]
     )
@@ -214,12 +220,12 @@ def test_a_run_goes_on_from_the_step_of_its_state(house):
     whole, feed = house.small_run(), house.classes_feed()
     run_train(whole, feed, total_steps=9, scalars=every(3))
     halved = house.small_run()
-    programs = CompiledSteps(halved.state, halved.recipe, feed, [raw_sizes()])
-    run_train(halved, feed, programs, total_steps=6, scalars=every(3))
-    told = run_train(halved, feed, programs, total_steps=9, scalars=every(3))
+    compiled_steps = CompiledSteps(halved.state, halved.step_spec, feed, [raw_sizes()])
+    run_train(halved, feed, compiled_steps, total_steps=6, scalars=every(3))
+    told = run_train(halved, feed, compiled_steps, total_steps=9, scalars=every(3))
     assert [step for step, _ in told["signals"]] == [9]
     house.assert_same(house.everything(whole.state), house.everything(halved.state))
-    assert run_train(halved, feed, programs, total_steps=9)["calls"] == []
+    assert run_train(halved, feed, compiled_steps, total_steps=9)["calls"] == []
 
 
 def test_checkpoints_come_after_the_observers(house):
@@ -231,7 +237,9 @@ def test_checkpoints_come_after_the_observers(house):
         on_checkpoint=lambda step: order.append(("saved", step)),
     )
     plan = Schedule(7, every(6), checkpoints=every(3))
-    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, [callback])
+    train(
+        CompiledSteps(run.state, run.step_spec, feed), run.state, feed, plan, [callback]
+    )
     assert order == [("saved", 3), ("seen", 6), ("saved", 6), ("seen", 7)]
 
 
@@ -251,7 +259,7 @@ def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
     ]
     plan = Schedule(10, every(2), checkpoints=every(4))
     reason = train(
-        CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, callbacks
+        CompiledSteps(run.state, run.step_spec, feed), run.state, feed, plan, callbacks
     )
     assert str(reason) == "no better since step 2" and not isinstance(reason, NotFinite)
     assert seen == [2, 4, -4]
@@ -300,7 +308,7 @@ def test_trouble_is_told_before_anything_is_done_about_it(house, on_bad_step):
     run, feed, order = house.small_run(), house.classes_feed(poisoned=[4]), []
     good = house.small_run()
     train(
-        CompiledSteps(good.state, good.recipe, feed),
+        CompiledSteps(good.state, good.step_spec, feed),
         good.state,
         feed,
         Schedule(3, every(3)),
@@ -327,7 +335,9 @@ def test_trouble_is_told_before_anything_is_done_about_it(house, on_bad_step):
         on_bad_step=on_trouble,
     )
     plan = Schedule(6, every(2), on_bad_step=on_bad_step)
-    train(CompiledSteps(run.state, run.recipe, feed), run.state, feed, plan, [callback])
+    train(
+        CompiledSteps(run.state, run.step_spec, feed), run.state, feed, plan, [callback]
+    )
     assert order[:3] == [("seen", 2), ("trouble", 4), ("seen", 4)]
     assert order[3:] == ([("seen", 6)] if on_bad_step == "skip" else [])
 
@@ -339,10 +349,10 @@ def test_ctrl_c_between_calls_leaves_whole_steps(house):
         if step >= 3:
             raise KeyboardInterrupt
 
-    programs = CompiledSteps(run.state, run.recipe, feed)
+    compiled_steps = CompiledSteps(run.state, run.step_spec, feed)
     with pytest.raises(KeyboardInterrupt):
         train(
-            programs,
+            compiled_steps,
             run.state,
             feed,
             Schedule(10, every(10), steps_per_call=2),
@@ -377,7 +387,7 @@ def test_where_the_time_goes(house):
         4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2
     )
     train(
-        CompiledSteps(run.state, run.recipe, feed, [raw_sizes()]),
+        CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()]),
         run.state,
         feed,
         plan,
@@ -394,12 +404,15 @@ def test_where_the_time_goes(house):
 
 
 def test_xla_compiles_both_kinds_of_step_for_whole_and_for_short_batches():
-    programs, feed = SimpleNamespace(compiled=True), SimpleNamespace(steps_per_epoch=4)
+    compiled_steps, feed = (
+        SimpleNamespace(compiled=True),
+        SimpleNamespace(steps_per_epoch=4),
+    )
     due = NextEvent(0, False, False, (), False)
 
     def needs(step, *stretches):
         return _step_kinds(
-            programs, feed, [(Segment(*one), due) for one in stretches], step
+            compiled_steps, feed, [(Segment(*one), due) for one in stretches], step
         )
 
     whole, short = (False, False), (True, False)
@@ -418,8 +431,8 @@ def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_ta
     house,
 ):
     run, feed = house.small_run(), house.classes_feed()
-    programs = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()])
-    assert programs.run(feed.serve(0, 2), [Segment(2)]).input == 0
+    compiled_steps = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()])
+    assert compiled_steps.run(feed.serve(0, 2), [Segment(2)]).input == 0
     feed.prepared, make = False, feed.batch
 
     def slow(handle, index):
@@ -428,8 +441,10 @@ def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_ta
         return batch._replace(x=tf.ensure_shape(wait, batch.x.shape))
 
     feed.batch = slow
-    found = CompiledSteps(run.state, run.recipe, feed, [raw_sizes()]).run(
+    found = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()]).run(
         feed.serve(0, 3), [Segment(3, MEASURED)]
     )
     assert 0.15 < found.input < 1 and 0 < found.measuring < 0.05 + found.input
-    assert set(found.rows) == set(programs.run(feed.serve(0, 2), [Segment(2)]).rows)
+    assert set(found.rows) == set(
+        compiled_steps.run(feed.serve(0, 2), [Segment(2)]).rows
+    )

@@ -90,27 +90,27 @@ def make(house):
         state = TrainState(
             model, keras.optimizers.Adam(), transform, rate, averages=averages, **kept
         )
-        recipe = StepSpec(
+        step_spec = StepSpec(
             objective,
             loss_scaled(backprop(), scale.value),
             transform,
             rate,
             kept["metrics"],
         )
-        return state, feed, CompiledSteps(state, recipe, feed)
+        return state, feed, CompiledSteps(state, step_spec, feed)
 
     return run
 
 
 def trained(run, steps, on_bad_step="stop"):
-    state, feed, programs = run
+    state, feed, compiled_steps = run
     shown = []
     callback = LambdaCallback(
         needs_each_point=True,
         on_log=lambda step, signals: shown.append(signals.scalars),
     )
     ended = train(
-        programs,
+        compiled_steps,
         state,
         feed,
         Schedule(steps, every(1), on_bad_step=on_bad_step),
@@ -146,9 +146,9 @@ def test_the_scale_finds_its_size_and_the_run_goes_on(make):
 
 
 def test_a_skipped_step_leaves_everything_but_the_scale(make, house):
-    state, feed, programs = make(size=1e4)
+    state, feed, compiled_steps = make(size=1e4)
     before = house.everything(state)
-    row = programs.run(feed.serve(0, 1), [Segment(1)]).rows
+    row = compiled_steps.run(feed.serve(0, 1), [Segment(1)]).rows
     after = house.everything(state)
     assert row["finite"][0] == 0 and row["loss_scale"][0] == 2**15
     changed = {

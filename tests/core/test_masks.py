@@ -114,17 +114,17 @@ def test_pieces_equal_the_whole(pieces, reduction, weighted):
 def test_metrics_count_what_is_not_masked(pieces):
     of, given, metric = objective(), batch(), keras.metrics.SparseCategoricalAccuracy()
     method = accumulated(backprop(), pieces) if pieces > 1 else backprop()
-    recipe = StepSpec(of, method, chain([]), constant(0.1), [metric])
+    step_spec = StepSpec(of, method, chain([]), constant(0.1), [metric])
     outputs = of(given)[1].numpy()
     step = make_step(
         TrainState(
             of.model,
             keras.optimizers.SGD(),
-            recipe.transform,
-            recipe.rate,
+            step_spec.transform,
+            step_spec.rate,
             metrics=[metric],
         ),
-        recipe,
+        step_spec,
     )
     tf.function(lambda: step(given)[0])()
     expected = (outputs.argmax(-1) == given.y.numpy())[MASK].mean()

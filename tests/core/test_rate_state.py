@@ -22,8 +22,8 @@ def nested(house):
             house.small_run(rate=rate, seed=seed),
             house.classes_feed(poisoned=poisoned),
         )
-        programs = CompiledSteps(run.state, run.recipe, run.feed)
-        run.go = lambda step, count: programs.run(
+        compiled_steps = CompiledSteps(run.state, run.step_spec, run.feed)
+        run.go = lambda step, count: compiled_steps.run(
             run.feed.serve(step, count), [Segment(count)]
         ).rows["learning_rate"]
         run.heed = lambda loss: assign_values(

@@ -18,8 +18,8 @@ def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=100
         house.classes_feed(steps=steps, poisoned=poisoned),
         [],
     )
-    programs, saves = (
-        CompiledSteps(run.state, run.recipe, feed),
+    compiled_steps, saves = (
+        CompiledSteps(run.state, run.step_spec, feed),
         CheckpointManager(folder, run.state),
     )
     saves.save(0)
@@ -32,7 +32,7 @@ def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=100
         on_bad_step="rewind",
         steps_per_call=steps_per_call,
     )
-    return run, told, train(programs, run.state, feed, plan, callbacks), rewinds
+    return run, told, train(compiled_steps, run.state, feed, plan, callbacks), rewinds
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 5])
@@ -53,10 +53,10 @@ def test_a_run_goes_back_and_on_with_the_next_batches(house, tmp_path, steps_per
 
     # The same without any trouble: the steps 1 to 4, then 8 to 12.
     twin, feed = house.small_run(), house.classes_feed(steps=12)
-    programs = CompiledSteps(twin.state, twin.recipe, feed)
-    train(programs, twin.state, feed, Schedule(4, every(3)))
+    compiled_steps = CompiledSteps(twin.state, twin.step_spec, feed)
+    train(compiled_steps, twin.state, feed, Schedule(4, every(3)))
     twin.state.step.assign(7)
-    train(programs, twin.state, feed, Schedule(12, every(3)))
+    train(compiled_steps, twin.state, feed, Schedule(12, every(3)))
     ends = [
         {
             name: value

@@ -73,10 +73,12 @@ def test_norms_and_histograms_are_those_of_the_dense_gradient():
     shown = []
     for grads in (found, twin):
         probe = histograms("gradients", "log10")
-        moment = StepOutputs(None, None, [], grads, grads, [], ("000.words/table",))
+        step_outputs = StepOutputs(
+            None, None, [], grads, grads, [], ("000.words/table",)
+        )
         shown.append(
             probe.read(
-                tf.nest.map_structure(np.asarray, probe.measure(moment))
+                tf.nest.map_structure(np.asarray, probe.measure(step_outputs))
             ).histograms
         )
     np.testing.assert_array_equal(

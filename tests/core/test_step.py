@@ -29,10 +29,10 @@ BATCH = Batch(
 
 def test_one_step_by_hand():
     metrics = [keras.metrics.MeanAbsoluteError()]
-    state, recipe = line_run(
+    state, step_spec = line_run(
         chain([("global_norm", clip_global_norm(2.5))]), constant(0.5), metrics
     )
-    row, measured = tf.function(make_step(state, recipe))(BATCH)
+    row, measured = tf.function(make_step(state, step_spec))(BATCH)
     assert measured == []
     assert all(value.dtype == tf.float32 for value in row.values())
     # clip_by_global_norm multiplies by a rounded 1/5, hence the tolerance of float32.
@@ -58,11 +58,11 @@ def test_one_step_by_hand():
 
 
 def test_without_transforms_the_raw_norms_serve_twice():
-    state, recipe = line_run(chain([]), constant(0.5))
-    graph = tf.function(make_step(state, recipe)).get_concrete_function(BATCH).graph
+    state, step_spec = line_run(chain([]), constant(0.5))
+    graph = tf.function(make_step(state, step_spec)).get_concrete_function(BATCH).graph
     reads = [op for op in graph.get_operations() if op.type == "L2Loss"]
     assert len(reads) == 2  # one for each parameter
-    row, _ = make_step(state, recipe)(BATCH)
+    row, _ = make_step(state, step_spec)(BATCH)
     assert row["clipped_grad_norm"] == row["grad_norm"] == 5
     assert "clip_rate" not in row
 
@@ -72,11 +72,13 @@ def test_what_a_probe_sees():
         lambda params: (),
         lambda grads, state, params: ([grad / 2 for grad in grads], state, {}),
     )
-    state, recipe = line_run(halving, constant(0.5))
-    _, (moment, loss) = make_step(
-        state, recipe, [Probe(tuple, None), Probe(lambda moment: moment.loss, None)]
+    state, step_spec = line_run(halving, constant(0.5))
+    _, (step_outputs, loss) = make_step(
+        state,
+        step_spec,
+        [Probe(tuple, None), Probe(lambda step_outputs: step_outputs.loss, None)],
     )(BATCH)
-    seen_loss, outputs, params, raw, grads, updates, names, activations = moment
+    seen_loss, outputs, params, raw, grads, updates, names, activations = step_outputs
     assert seen_loss == loss == 4 and activations == {}
     assert names == ("000.dense/kernel", "000.dense/bias") or names[0].startswith(
         "000.dense_"
@@ -103,8 +105,8 @@ def test_transform_and_rate_go_on_from_their_state():
     doubling = Rate(
         lambda: tf.constant(0.25), lambda state, step, grad_norm: (state, state * 2)
     )
-    state, recipe = line_run(growing, doubling)
-    step = tf.function(make_step(state, recipe))
+    state, step_spec = line_run(growing, doubling)
+    step = tf.function(make_step(state, step_spec))
     rows = [step(BATCH)[0] for _ in range(3)]
     assert [float(row["factor"]) for row in rows] == [1, 2, 3]
     assert [float(row["learning_rate"]) for row in rows] == [0.25, 0.5, 1]
@@ -118,9 +120,9 @@ def test_the_rate_is_given_the_step_and_the_raw_norm():
             state,
         ),
     )
-    state, recipe = line_run(chain([("global_norm", clip_global_norm(1.0))]), rate)
+    state, step_spec = line_run(chain([("global_norm", clip_global_norm(1.0))]), rate)
     state.step.assign(2)
-    row, _ = make_step(state, recipe)(BATCH)
+    row, _ = make_step(state, step_spec)(BATCH)
     assert row["learning_rate"] == 2.625
 
 
@@ -136,10 +138,10 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(house, poison):
     )
     metrics = [keras.metrics.MeanSquaredError()]
     run = house.small_run(counting, memory, metrics)
-    recipe = run.recipe._replace(
+    step_spec = run.step_spec._replace(
         objective=KerasObjective(run.model, keras.losses.MeanSquaredError())
     )
-    step = tf.function(make_step(run.state, recipe))
+    step = tf.function(make_step(run.state, step_spec))
     good = Batch(tf.random.stateless_normal([6, 4], [1, 2]), tf.zeros([6, 3]))
     step(good)
     before = house.everything(run.state)
@@ -161,7 +163,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(house, poison):
 
 def test_an_infinite_gradient_of_a_finite_loss_is_not_applied(house):
     run = house.small_run()
-    endless = run.recipe._replace(
+    endless = run.step_spec._replace(
         method=lambda *given: backprop()(*given)._replace(
             grads=[tf.fill(param.shape, np.inf) for param in run.objective.params]
         )

@@ -14,7 +14,7 @@ STAGES = {
 
 def test_the_drawn_graph_holds_the_stages_and_nothing_of_the_loop(house):
     run, feed = house.small_run(), house.classes_feed()
-    graph = CompiledSteps(run.state, run.recipe, feed).graph()
+    graph = CompiledSteps(run.state, run.step_spec, feed).graph()
     names = [node.name for node in graph.node]
     scopes = {name.partition("/")[0] for name in names}
     assert scopes >= STAGES and not scopes & {
@@ -38,7 +38,7 @@ def test_the_drawn_graph_holds_the_stages_and_nothing_of_the_loop(house):
 
 def test_a_compiled_step_is_drawn_as_one_node(house):
     run, feed = house.small_run(), house.classes_feed()
-    graph = CompiledSteps(run.state, run.recipe, feed, jit_compile=True).graph()
+    graph = CompiledSteps(run.state, run.step_spec, feed, jit_compile=True).graph()
     assert any(node.op.endswith("PartitionedCall") for node in graph.node)
     assert any(
         "gradients" in node.name

@@ -167,6 +167,20 @@ def test_the_rates_shown(desk):
     assert result.results["validation"]["accuracy"] >= 0.8
 
 
+def test_the_optimizer_shown_bounds_the_update(desk):
+    def largest_update(*flags):
+        config = tftrain.load("bounded.yaml", ["training.epochs=3", *flags])
+        history = tftrain.train(config).history
+        name = "000.hidden_1/kernel"
+        norms = history[f"weight_norm/{name}"].values
+        ratios = history[f"update_ratio/{name}"].values
+        assert len(norms) > 1
+        return (norms * ratios).max()
+
+    assert largest_update() == pytest.approx(0.01, rel=1e-4)
+    assert largest_update("optimizer=adam") > 0.02
+
+
 def test_the_clip_shown(desk):
     result = tftrain.train(tftrain.load("sign.yaml", ["training.epochs=1"]))
     elements = 13 * 128 + 128 + 128 * 64 + 64 + 64 * 3 + 3

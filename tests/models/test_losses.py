@@ -224,7 +224,7 @@ def test_labels_at_each_time_step_are_found_out(desk):
     text = "model: {name: rnn, units: [4]}\ndata: {name: copy, examples: 20, batch_size: 10}\noptimizer: adam\n"
     run = build_run(desk.load(text))
     assert run.data.facts.by_position and run.data.facts.classes == 5
-    assert [metric.name for metric in run.recipe.metrics] == ["accuracy"]
+    assert [metric.name for metric in run.step_spec.metrics] == ["accuracy"]
     assert run.objective.model.output.shape == (None, 26, 5)
 
 

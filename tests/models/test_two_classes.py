@@ -168,7 +168,7 @@ def test_thresholds_need_probabilities(desk):
     probabilities = (
         f"model: {ONE}, activation: sigmoid}}\nloss: mean_squared_error\n{TEXT}"
     )
-    assert build_run(desk.load(probabilities)).recipe.metrics
+    assert build_run(desk.load(probabilities)).step_spec.metrics
 
 
 def test_rows_of_two_yes_or_no(desk):

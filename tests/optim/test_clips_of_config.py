@@ -96,7 +96,7 @@ def assembled(desk):
 
 def test_layers_are_those_of_the_parameters_it_is_limited_to(assembled):
     run = assembled("{name: layer_norm, limit: 1e-9, only: kernel}")
-    rows = run.programs.run(run.data.train.serve(0, 1), [Segment(1)]).rows
+    rows = run.compiled_steps.run(run.data.train.serve(0, 1), [Segment(1)]).rows
     before, after = rows["grad_norms"][0], rows["clipped_grad_norms"][0]
     assert after[0::2] == pytest.approx(1e-9) and list(after[1::2]) == list(
         before[1::2]
@@ -159,8 +159,8 @@ def test_patterns_mean_the_same_layers_in_clips_and_in_groups(desk):
             f"{text}gradients: {{clip: {{name: global_norm, limit: 1e-9, only: 001}}}}\n"
         )
     )
-    rows = run.programs.run(run.data.train.serve(0, 1), [Segment(1)]).rows
-    assert [share.rate for share in run.recipe.shares] == [
+    rows = run.compiled_steps.run(run.data.train.serve(0, 1), [Segment(1)]).rows
+    assert [share.rate for share in run.step_spec.shares] == [
         0,
         0,
         1,
@@ -206,5 +206,5 @@ def test_a_clip_that_takes_no_sparse_gradients_is_told_as_the_clip(desk):
 
 def test_an_argument_of_its_own_called_only_is_no_pattern(assembled):
     run = assembled("{name: 'clips:choosy', only: 4}")
-    rows = run.programs.run(run.data.train.serve(0, 1), [Segment(1)]).rows
+    rows = run.compiled_steps.run(run.data.train.serve(0, 1), [Segment(1)]).rows
     assert rows["clip/choosy/factor"][0] == 0.25

@@ -320,14 +320,14 @@ class Run:
         self.state = TrainState(
             model, keras.optimizers.SGD(momentum=0.9), transform, rate
         )
-        recipe = StepSpec(
+        step_spec = StepSpec(
             KerasObjective(model, keras.losses.MeanSquaredError()),
             backprop(),
             transform,
             rate,
         )
         self.feed = Feed()
-        self.programs = CompiledSteps(self.state, recipe, self.feed)
+        self.compiled_steps = CompiledSteps(self.state, step_spec, self.feed)
 
     def everything(self):
         return {
@@ -345,7 +345,7 @@ class Run:
         for end in step + np.cumsum(pieces):
             while step < end:  # a step that is not finite ends its call
                 rows.append(
-                    self.programs.run(
+                    self.compiled_steps.run(
                         self.feed.serve(step, end - step), [Segment(end - step)]
                     ).rows
                 )

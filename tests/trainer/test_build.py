@@ -94,7 +94,7 @@ def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_
 def test_labels_of_each_position_have_a_metric_of_themselves(desk):
     text = f"{TAGGER}data: {{name: 'tokens:tagged', batch_size: 8}}\n"
     run = build_run(desk.load(f"{text}loss: sparse_categorical_crossentropy\n"))
-    assert [metric.name for metric in run.recipe.metrics] == [
+    assert [metric.name for metric in run.step_spec.metrics] == [
         "accuracy"
     ] and run.data.facts.classes == 3
     with pytest.raises(

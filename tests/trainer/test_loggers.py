@@ -26,7 +26,7 @@ def warn_of(run):
 
 
 def hparams_of(run):
-    metrics = [metric.name for metric in run.recipe.metrics]
+    metrics = [metric.name for metric in run.step_spec.metrics]
     return run_hparams(run.config, metrics, run.data.splits)
 
 

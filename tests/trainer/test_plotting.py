@@ -220,8 +220,8 @@ def test_pictures_of_all_kinds_hang_side_by_side(tmp_path):
 def context_factory(run):
     return PlotContextFactory(
         run.objective,
-        run.recipe.method,
-        run.recipe.transform,
+        run.step_spec.method,
+        run.step_spec.transform,
         run.state,
         run.data.train,
         run.data.facts,

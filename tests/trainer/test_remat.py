@@ -36,7 +36,7 @@ training: {steps: 2}
 
 
 def blocks_of(config):
-    blocks = build_run(config).recipe.blocks
+    blocks = build_run(config).step_spec.blocks
     return [layer.name for layer in blocks.layers], [
         len(one.all) for one in blocks.segments
     ]

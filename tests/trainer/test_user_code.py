@@ -219,7 +219,7 @@ def test_a_method_that_is_right_is_tried_and_nothing_changes(desk, more):
         for gradients in (METHOD("good").partition("\n")[2], "")
     )
     for run in (own, plain):
-        run.programs.run(run.data.train.serve(0, 2), [Segment(2)])
+        run.compiled_steps.run(run.data.train.serve(0, 2), [Segment(2)])
     for one, other in zip(
         own.state.model.variables, plain.state.model.variables, strict=True
     ):

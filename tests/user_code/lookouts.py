@@ -11,10 +11,10 @@ def directions(scale: float = 1.0):
     """The cosine between each update and the gradient downhill, and how the layers are spread."""
     names = []
 
-    def measure(moment):
-        names[:] = moment.names
+    def measure(step_outputs):
+        names[:] = step_outputs.names
         cosines = []
-        for update, grad in zip(moment.updates, moment.raw, strict=True):
+        for update, grad in zip(step_outputs.updates, step_outputs.raw, strict=True):
             sizes = tf.norm(update) * tf.norm(grad)
             if sizes > 0:  # followed in the graph
                 cosine = -tf.reduce_sum(update * grad) / sizes
@@ -23,9 +23,13 @@ def directions(scale: float = 1.0):
             cosines.append(cosine)
         layers = {
             name: tf.reduce_max(layer.values)
-            for name, layer in moment.activations.items()
+            for name, layer in step_outputs.activations.items()
         }
-        return {"cosines": tf.stack(cosines), "layers": layers, "loss": moment.loss}
+        return {
+            "cosines": tf.stack(cosines),
+            "layers": layers,
+            "loss": step_outputs.loss,
+        }
 
     def read(found):
         scalars = {
@@ -58,17 +62,19 @@ def reading(what: str):
         "none": LogData({"mine": None}),
         "nodict": LogData(None),
     }
-    return Probe(lambda moment: moment.loss, lambda found: given[what])
+    return Probe(lambda step_outputs: step_outputs.loss, lambda found: given[what])
 
 
 def same():
-    return Probe(lambda moment: moment.loss, lambda found: LogData({"same": found}))
+    return Probe(
+        lambda step_outputs: step_outputs.loss, lambda found: LogData({"same": found})
+    )
 
 
 def measuring(what: str):
     """Measures what is no tensor, or raises."""
 
-    def measure(moment):
+    def measure(step_outputs):
         return {"object": object()}[what]
 
     return Probe(measure, lambda found: LogData())
@@ -82,14 +88,14 @@ def tiring(after: int = 3):
         seen.append(found)
         return LogData({"rest": 1 / (after - len(seen))})
 
-    return Probe(lambda moment: moment.loss, read)
+    return Probe(lambda step_outputs: step_outputs.loss, read)
 
 
 def of_examples():
     """A number for each example, masks, half precision, and what may be nothing at all."""
 
-    def measure(moment):
-        best = tf.reduce_max(moment.outputs, axis=-1)
+    def measure(step_outputs):
+        best = tf.reduce_max(step_outputs.outputs, axis=-1)
         found = {
             "best": best,
             "mean": tf.reduce_mean(best),
@@ -118,8 +124,10 @@ def of_examples():
 
 
 def kinds():
-    def measure(moment):
-        return tf.constant([isinstance(grad, tf.IndexedSlices) for grad in moment.raw])
+    def measure(step_outputs):
+        return tf.constant(
+            [isinstance(grad, tf.IndexedSlices) for grad in step_outputs.raw]
+        )
 
     return Probe(measure, lambda found: LogData({"sparse": found.sum()}))
 
@@ -127,7 +135,8 @@ def kinds():
 def square():
     """Goes with the sample, and with no batch of another size."""
     return Probe(
-        lambda moment: tf.reshape(moment.outputs, [20, 2]), lambda found: LogData()
+        lambda step_outputs: tf.reshape(step_outputs.outputs, [20, 2]),
+        lambda found: LogData(),
     )
 
 
@@ -136,14 +145,14 @@ def number():
 
 
 def half():
-    return Probe(lambda moment: moment.loss, None)
+    return Probe(lambda step_outputs: step_outputs.loss, None)
 
 
 def printing():
     """Does in the graph what XLA cannot."""
 
-    def measure(moment):
-        tf.print("the loss is", moment.loss)
-        return moment.loss
+    def measure(step_outputs):
+        tf.print("the loss is", step_outputs.loss)
+        return step_outputs.loss
 
     return Probe(measure, lambda found: LogData({"loss": found}))

@@ -50,7 +50,7 @@ class CompiledSteps:
 
     Args:
         state: all variables of the run.
-        recipe: what the step is made of.
+        step_spec: what the step is made of.
         feed: the training batches.
         probes: what is measured at some steps.
         executor: which of TensorFlow's executors runs the graph; see `choose_executor`.
@@ -60,7 +60,7 @@ class CompiledSteps:
     def __init__(
         self,
         state: TrainState,
-        recipe: StepSpec,
+        step_spec: StepSpec,
         feed: BatchSource,
         probes: Sequence[Probe] = (),
         *,
@@ -70,11 +70,11 @@ class CompiledSteps:
         self.probes = tuple(probes)
         self.executor = executor
         # Whether a call has to end at each point.
-        self.each_point = tf.distribute.has_strategy() and bool(recipe.metrics)
-        self._metrics = () if self.each_point else tuple(recipe.metrics)
+        self.each_point = tf.distribute.has_strategy() and bool(step_spec.metrics)
+        self._metrics = () if self.each_point else tuple(step_spec.metrics)
         self._feed = feed
-        self._plain = make_step(state, recipe)
-        self._measured = make_step(state, recipe, self.probes)
+        self._plain = make_step(state, step_spec)
+        self._measured = make_step(state, step_spec, self.probes)
         self.compiled: tuple = ()  # by XLA
         if jit_compile:
             self._plain = _compile_with_xla(self._plain)
@@ -91,7 +91,7 @@ class CompiledSteps:
         )
         with (
             recording_enabled(state.model),
-            rematerialized(recipe.blocks),
+            rematerialized(step_spec.blocks),
             using_executor(executor),
         ):
             self.call.get_concrete_function()

@@ -79,7 +79,7 @@ class Update(NamedTuple):
 
 
 def make_step(
-    state: TrainState, recipe: StepSpec, probes: Sequence[Probe] = ()
+    state: TrainState, step_spec: StepSpec, probes: Sequence[Probe] = ()
 ) -> Step:
     """Return the function that takes one batch, updates the state, and returns its numbers.
 
@@ -88,7 +88,7 @@ def make_step(
 
     Args:
         state: all variables of the run.
-        recipe: what the step is made of.
+        step_spec: what the step is made of.
         probes: what is measured in the step.
 
     Returns:
@@ -97,22 +97,22 @@ def make_step(
     """
     names = tuple(parameter_names(state.model))
     apply_update = make_guarded_update(
-        state, _make_change(state, recipe), _make_keep(state, recipe)
+        state, _make_change(state, step_spec), _make_keep(state, step_spec)
     )
 
     def step(batch: Batch) -> tuple[Row, list]:
-        params = recipe.objective.params
+        params = step_spec.objective.params
         with record_activations() as activations:
-            computed = _compute_gradients(state, recipe, batch)
+            computed = _compute_gradients(state, step_spec, batch)
         with tf.name_scope("norms"):
             squares = square_sums(computed.grads)
             norm = global_norm(squares)
         with tf.name_scope("transforms"):
-            grads, transform_state, scalars = recipe.transform.update(
+            grads, transform_state, scalars = step_spec.transform.update(
                 computed.grads, read_values(state.transform), params
             )
         with tf.name_scope("rate"):
-            rate, rate_state = recipe.rate.update(
+            rate, rate_state = step_spec.rate.update(
                 read_values(state.rate), state.step.read_value(), norm
             )
         with tf.name_scope("guard"):
@@ -153,15 +153,19 @@ def make_step(
     return step
 
 
-def _compute_gradients(state: TrainState, recipe: StepSpec, batch: Batch) -> Gradients:
+def _compute_gradients(
+    state: TrainState, step_spec: StepSpec, batch: Batch
+) -> Gradients:
     """Run the forward and backward pass on this replica's rows of a batch, and sum over the replicas."""
     carry = read_values(state.carry)
     local_batch, rows = replication.local_batch(batch)
     # The forward pass already changes them, and a NaN there would stay for ever.
     buffers = read_values(state.buffers)
     with tf.name_scope("gradients"):
-        objective = replication.weighted_objective(recipe.objective, local_batch, rows)
-        loss, grads, outputs, local_carry = recipe.method(
+        objective = replication.weighted_objective(
+            step_spec.objective, local_batch, rows
+        )
+        loss, grads, outputs, local_carry = step_spec.method(
             objective, local_batch, replication.local_carry(carry, batch)
         )
         carry = replication.global_carry(local_carry, carry, batch)
@@ -170,10 +174,10 @@ def _compute_gradients(state: TrainState, recipe: StepSpec, batch: Batch) -> Gra
     return Gradients(loss, grads, outputs, carry, local_batch, rows, buffers)
 
 
-def _make_change(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
+def _make_change(state: TrainState, step_spec: StepSpec) -> Callable[[Update], None]:
     """Return what updates the parameters."""
     variables = state.model.trainable_variables
-    options = recipe.shares or [ParamOptions()] * len(variables)
+    options = step_spec.shares or [ParamOptions()] * len(variables)
 
     def change(update: Update) -> None:
         apply_gradients(state.optimizer, update.grads, variables, update.rate, options)
@@ -181,7 +185,7 @@ def _make_change(state: TrainState, recipe: StepSpec) -> Callable[[Update], None
     return change
 
 
-def _make_keep(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
+def _make_keep(state: TrainState, step_spec: StepSpec) -> Callable[[Update], None]:
     """Return what updates everything else once the parameters are known to be finite."""
 
     def keep(update: Update) -> None:
@@ -194,8 +198,8 @@ def _make_keep(state: TrainState, recipe: StepSpec) -> Callable[[Update], None]:
             state.averages.advance()
 
         def update_metrics() -> None:
-            for metric in recipe.metrics:
-                recipe.objective.score(metric, computed.batch, computed.outputs)
+            for metric in step_spec.metrics:
+                step_spec.objective.score(metric, computed.batch, computed.outputs)
 
         replication.where_rows(computed.rows, update_metrics)
 

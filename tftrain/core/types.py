@@ -263,7 +263,7 @@ class LogData(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A measurement: `measure(moment)` in the graph, `read(measured)` on the host, with the tensors as arrays."""
+    """A measurement: `measure(step_outputs)` in the graph, `read(measured)` on the host, with the tensors as arrays."""
 
     measure: Callable[[StepOutputs], Tree]
     read: Callable[[Tree], LogData]

@@ -71,8 +71,8 @@ class RunContext(NamedTuple):
         data: the splits, as the loss and the model take them.
         objective: the model and its loss.
         state: all variables of the run.
-        recipe: what a step is made of.
-        programs: the compiled steps.
+        step_spec: what a step is made of.
+        compiled_steps: the compiled steps.
         total_steps: how many steps the run has.
         new_metrics: makes fresh metric objects: validation must not share those of training.
         strategy: a tf.distribute.Strategy, or None.
@@ -82,8 +82,8 @@ class RunContext(NamedTuple):
     data: Data
     objective: KerasObjective
     state: TrainState
-    recipe: StepSpec
-    programs: CompiledSteps
+    step_spec: StepSpec
+    compiled_steps: CompiledSteps
     total_steps: int
     new_metrics: Callable[[], list]
     strategy: Any
@@ -91,7 +91,7 @@ class RunContext(NamedTuple):
     @property
     def rate(self) -> Rate:
         """The learning rate."""
-        return self.recipe.rate
+        return self.step_spec.rate
 
 
 def build_run(config: Config) -> RunContext:
@@ -176,7 +176,7 @@ def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
     )
     method, carry = build_gradient_method(config, objective, data, loss_scale)
     blocks = build_remat(config, model, carry)
-    recipe = StepSpec(
+    step_spec = StepSpec(
         objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks
     )
     probes = build_probes(config.log, names, trial)
@@ -184,28 +184,28 @@ def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
         spike = config.training.spike_factor
         norm_range = SpikeDetector(None if spike == "never" else spike)
         parts = {
-            "metrics": recipe.metrics,
+            "metrics": step_spec.metrics,
             "loss_scale": loss_scale,
             "averages": averages,
             "carry": carry,
         }
         parts["norm_range"] = norm_range
         state = TrainState(
-            model, optimizer.keras, recipe.transform, recipe.rate, **parts
+            model, optimizer.keras, step_spec.transform, step_spec.rate, **parts
         )
         executor = choose_executor(
             model, take(data.sample, slice(1)).x, data.batch_size
         )
         options = {"executor": executor, "jit_compile": config.training.jit_compile}
-        programs = CompiledSteps(state, recipe, data.train, probes, **options)
-    expect_compilable(config, programs.compiled, data.sample)
+        compiled_steps = CompiledSteps(state, step_spec, data.train, probes, **options)
+    expect_compilable(config, compiled_steps.compiled, data.sample)
     return RunContext(
         config,
         data,
         objective,
         state,
-        recipe,
-        programs,
+        step_spec,
+        compiled_steps,
         total_steps(config, epoch),
         new_metrics,
         strategy,

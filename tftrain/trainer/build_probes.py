@@ -171,16 +171,18 @@ def _measure_parameters(
 ) -> Callable:
     """Shows a probe the parameters with these indices alone, and takes the blame in its name."""
 
-    def call(moment: StepOutputs) -> Any:
-        # In lists of its own, for all probes are given one moment; faults of the graph are told by the scope.
-        chosen = {name: getattr(moment, name) for name in _BY_PARAMETER}
+    def call(step_outputs: StepOutputs) -> Any:
+        # In lists of its own, for all probes are given one step_outputs; faults of the graph are told by the scope.
+        chosen = {name: getattr(step_outputs, name) for name in _BY_PARAMETER}
         chosen = {
             name: type(values)(values[index] for index in indices)
             for name, values in chosen.items()
         }
         with error_context(part, part.path), tf.name_scope(part.path):
             return measure(
-                moment._replace(**chosen, activations=dict(moment.activations))
+                step_outputs._replace(
+                    **chosen, activations=dict(step_outputs.activations)
+                )
             )
 
     return call

@@ -114,11 +114,11 @@ def _repeat_step(run: RunContext, batch: Batch) -> dict[str, float]:
     feed = _OneBatch(batch, _batch_spec(run.data.train))
     with strategy_scope(run.strategy):
         steps_made = {
-            "executor": run.programs.executor,
+            "executor": run.compiled_steps.executor,
             "jit_compile": run.config.training.jit_compile,
         }
-        programs = CompiledSteps(run.state, run.recipe, feed, **steps_made)
-        rows = programs.run(feed.serve(0, 1), [Segment(1, POINT)]).rows
+        compiled_steps = CompiledSteps(run.state, run.step_spec, feed, **steps_made)
+        rows = compiled_steps.run(feed.serve(0, 1), [Segment(1, POINT)]).rows
     [line] = signal_lines(
         rows, int(run.state.step.numpy()), parameter_names(run.state.model)
     )

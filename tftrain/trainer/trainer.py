@@ -86,14 +86,14 @@ def fit(
         ExitStack() as resources,
     ):
         run = build_run(config)
-        metrics = [metric.name for metric in run.recipe.metrics]
+        metrics = [metric.name for metric in run.step_spec.metrics]
         monitors = make_monitors(config, run.data.validation is not None, metrics)
         plots = prepare_plots(
             config.log.plots,
             run.total_steps,
             run.objective,
-            run.recipe.method,
-            run.recipe.transform,
+            run.step_spec.method,
+            run.step_spec.transform,
             run.state,
             run.data,
             run.strategy,
@@ -329,9 +329,9 @@ class Trainer:
             run.config,
             run.state.model,
             ProgressRange(run.total_steps, run.data.train.steps_per_epoch, start),
-            [metric.name for metric in run.recipe.metrics],
+            [metric.name for metric in run.step_spec.metrics],
             self._evaluator.has_validation,
-            run.programs.graph,
+            run.compiled_steps.graph,
         )
 
     def _run_loop(self, callbacks: list[Callback]) -> Stop | None:
@@ -353,7 +353,7 @@ class Trainer:
         try:
             with strategy_scope(run.strategy):
                 return train(
-                    run.programs,
+                    run.compiled_steps,
                     run.state,
                     run.data.train,
                     schedule,

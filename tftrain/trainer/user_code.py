@@ -195,7 +195,7 @@ def try_probe(
             loss, outputs, _ = objective(batch, training=False)
         params = list(map(tf.convert_to_tensor, objective.params))
         grads = list(map(dense_or_zeros, tape.gradient(loss, objective.params), params))
-        moment = StepOutputs(
+        step_outputs = StepOutputs(
             loss,
             outputs,
             params,
@@ -205,7 +205,7 @@ def try_probe(
             tuple(names),
             activations,
         )
-        return packing.packed(_check_measured(probe.measure(moment)))
+        return packing.packed(_check_measured(probe.measure(step_outputs)))
 
     with (
         preserve_state(objective.model),

@@ -14,7 +14,7 @@ def sparse(rows, values, shape):
 
 
 def signals_of(probe, raw=None, params=None, updates=None, activations=None):
-    """What a probe reads from a moment, measured in a graph; parameters are given by name."""
+    """What a probe reads from a step_outputs, measured in a graph; parameters are given by name."""
     names = tuple(raw or params or updates or ())
 
     def tensors(named):

@@ -105,8 +105,8 @@ def test_one_step_is_one_update():
     state = TrainState(
         model, keras.optimizers.SGD(), transform, rate, averages=averages
     )
-    recipe = StepSpec(of, accumulated(backprop(), 4), transform, rate)
-    step = tf.function(make_step(state, recipe))
+    step_spec = StepSpec(of, accumulated(backprop(), 4), transform, rate)
+    step = tf.function(make_step(state, step_spec))
     seen = []
     for y in (1.0, np.nan, 1.0):  # the second step is skipped
         step(Batch(tf.ones([4, 1]), tf.fill([4, 1], y)))

@@ -19,12 +19,12 @@ def activation_stats() -> Probe:
 
     layers: list[tuple[str, str]] = []  # the name and the function of each
 
-    def measure(moment: StepOutputs) -> dict:
+    def measure(step_outputs: StepOutputs) -> dict:
         layers[:] = [
             (name, activation.function)
-            for name, activation in moment.activations.items()
+            for name, activation in step_outputs.activations.items()
         ]
-        return _measure_layers(list(moment.activations.values()))
+        return _measure_layers(list(step_outputs.activations.values()))
 
     return Probe(
         measure,

@@ -30,12 +30,12 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
     """
     names, sizes = [], []
 
-    def measure(moment: StepOutputs) -> dict:
+    def measure(step_outputs: StepOutputs) -> dict:
         order, measured = counted(
-            half_octaves, [stored_values(grad) for grad in moment.raw]
+            half_octaves, [stored_values(grad) for grad in step_outputs.raw]
         )
-        names[:] = [moment.names[place] for place in order]
-        sizes[:] = [moment.params[place].shape.num_elements() for place in order]
+        names[:] = [step_outputs.names[place] for place in order]
+        sizes[:] = [step_outputs.params[place].shape.num_elements() for place in order]
         return measured
 
     def read(measured: dict) -> LogData:

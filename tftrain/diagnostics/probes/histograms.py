@@ -49,8 +49,8 @@ def histograms(what: What, axis: Axis) -> Probe:
     # The names in the order of the counts, known once the step is traced.
     names: list[str] = []
 
-    def measure(moment: StepOutputs) -> dict:
-        tensors = select(moment)
+    def measure(step_outputs: StepOutputs) -> dict:
+        tensors = select(step_outputs)
         order, measured = counted(count, list(tensors.values()))
         tensor_names = list(tensors)
         names[:] = [tensor_names[place] for place in order]
@@ -101,21 +101,23 @@ def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
     return LogData(histograms=histograms)
 
 
-def _select_gradients(moment: StepOutputs) -> dict[str, Tensor]:
-    return dict(zip(moment.names, map(stored_values, moment.raw), strict=True))
+def _select_gradients(step_outputs: StepOutputs) -> dict[str, Tensor]:
+    return dict(
+        zip(step_outputs.names, map(stored_values, step_outputs.raw), strict=True)
+    )
 
 
-def _select_weights(moment: StepOutputs) -> dict[str, Tensor]:
-    return dict(zip(moment.names, moment.params, strict=True))
+def _select_weights(step_outputs: StepOutputs) -> dict[str, Tensor]:
+    return dict(zip(step_outputs.names, step_outputs.params, strict=True))
 
 
-def _select_updates(moment: StepOutputs) -> dict[str, Tensor]:
-    return dict(zip(moment.names, moment.updates, strict=True))
+def _select_updates(step_outputs: StepOutputs) -> dict[str, Tensor]:
+    return dict(zip(step_outputs.names, step_outputs.updates, strict=True))
 
 
-def _select_activations(moment: StepOutputs) -> dict[str, Tensor]:
+def _select_activations(step_outputs: StepOutputs) -> dict[str, Tensor]:
     selected = {}
-    for name, (function, values) in moment.activations.items():
+    for name, (function, values) in step_outputs.activations.items():
         if function in DEAD_AT_ZERO:
             nan = values.dtype.as_numpy_dtype("nan")
             values = tf.where(values == 0, nan, values)

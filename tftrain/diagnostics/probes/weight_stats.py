@@ -21,10 +21,10 @@ def weight_norms() -> Probe:
     """
     names: list[str] = []
 
-    def measure(moment: StepOutputs) -> dict:
-        names[:] = moment.names
+    def measure(step_outputs: StepOutputs) -> dict:
+        names[:] = step_outputs.names
         return {
-            "norms": norms([*moment.params, *moment.updates])
+            "norms": norms([*step_outputs.params, *step_outputs.updates])
         }  # one vector, [2 * parameters]
 
     def read(measured: dict) -> LogData:
@@ -51,17 +51,17 @@ def weights(most: PositiveInt = 10) -> Probe:
     """
     names: list[str] = []
 
-    def measure(moment: StepOutputs) -> Tensor:
-        shapes = [param.shape.as_list() for param in moment.params]
+    def measure(step_outputs: StepOutputs) -> Tensor:
+        shapes = [param.shape.as_list() for param in step_outputs.params]
         names[:] = [
             f"weight/{element_name(name, shape, place)}"
-            for name, shape in zip(moment.names, shapes, strict=True)
+            for name, shape in zip(step_outputs.names, shapes, strict=True)
             for place in range(min(math.prod(shape), most))
         ]
         return tf.concat(
             [
                 tf.cast(tf.reshape(param, [-1])[:most], tf.float32)
-                for param in moment.params
+                for param in step_outputs.params
             ],
             0,
         )
