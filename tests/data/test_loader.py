@@ -12,10 +12,11 @@ from tftrain.data import preprocessors
 from tftrain.data.array_source import CALL_ROWS, ArraySource
 from tftrain.data.datasets.bundled import digits, iris
 from tftrain.data.datasets.synthetic import xor
-from tftrain.data.loader import DataOptions, build_data
+from tftrain.data.loader import build_data
 from tftrain.data.preprocessing import Preprocess
 from tftrain.data.records import tfrecords
 from tftrain.data.sampler import BatchOrder
+from tftrain.data.survey import DataOptions
 from tftrain.runtime.errors import DataError
 
 

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 import tftrain
-from tftrain.data.loader import DataOptions, build_data
+from tftrain.data.loader import build_data
 from tftrain.data.number_types import INTEGERS, rounds, whole_numbers
 from tftrain.data.preprocessing import Preprocess
 from tftrain.data.preprocessors import one_hot, scale, standardize
+from tftrain.data.survey import DataOptions
 from tftrain.runtime.errors import DataError
 from tftrain.trainer.build import open_objective
 

@@ -6,8 +6,9 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from tftrain.core.types import Batch
 from tftrain.data.batches import Split
 from tftrain.data.datasets.bundled import digits, iris
-from tftrain.data.loader import DataOptions, build_data
+from tftrain.data.loader import build_data
 from tftrain.data.splits import split
+from tftrain.data.survey import DataOptions
 from tftrain.runtime.errors import DataError
 
 

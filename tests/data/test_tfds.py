@@ -12,9 +12,10 @@ import tensorflow_datasets as library
 
 from tftrain.data.datasets.bundled import digits
 from tftrain.data.datasets.tfds import tfds
-from tftrain.data.loader import DataOptions, build_data
+from tftrain.data.loader import build_data
 from tftrain.data.preprocessors import flip
 from tftrain.data.records import RandomAccessRecords
+from tftrain.data.survey import DataOptions
 from tftrain.runtime.errors import DataError
 
 BUILDER = """

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,19 +14,19 @@ from tftrain.data.array_source import ArraySource
 from tftrain.data.batches import Split, map_leaves, named_leaves, take
 from tftrain.data.groups import take_groups
 from tftrain.data.number_types import PLAIN, Numbers, Whole
-from tftrain.data.preprocessing import Chain, Fitted, Preprocess, fit, tell_rounding
-from tftrain.data.records import RandomAccessRecords, as_dataset
+from tftrain.data.preprocessing import Chain, Fitted, fit, tell_rounding
+from tftrain.data.records import RandomAccessRecords
 from tftrain.data.sampler import BatchOrder
-from tftrain.data.source import column_names, read_source
-from tftrain.data.splits import How, split
+from tftrain.data.splits import split
 from tftrain.data.stream_source import StreamSource
 from tftrain.data.summary import (
-    DataSummary,
-    all_classes,
-    classes_of,
     first_not_finite,
-    record_of,
-    validate_split,
+)
+from tftrain.data.survey import (
+    DataOptions,
+    SourceSurvey,
+    one_hot_classes,
+    survey_source,
 )
 from tftrain.runtime.errors import DataError
 
@@ -36,25 +34,6 @@ EVALUATION_BATCH = (
     256  # evaluation batches are at least this large: no gradients need to be held
 )
 SAMPLE_EXAMPLES = 32
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """How the data of a run is divided, prepared and served; shares are of all examples, 0 for none."""
-
-    batch_size: int | Literal["full"] = 32
-    shuffle: bool = True
-    validation: float = 0.0
-    test: float = 0.0
-    split: How = "auto"
-    groups: str | int | None = (
-        None  # the feature that says which examples stay together
-    )
-    split_seed: int = 0
-    drop_remainder: bool = False
-    preprocess: tuple[Preprocess, ...] = ()
-    shuffle_buffer: int = 10_000  # examples; arrays are always shuffled as a whole
-    cache: bool = False  # keep the examples of a tf.data.Dataset in memory
 
 
 class Data(NamedTuple):
@@ -117,7 +96,7 @@ def build_data(
     groups = None
     if options.groups is not None:
         source, groups = take_groups(source, options.groups)
-    known = _survey_source(source, options, regression, ignored_label)
+    known = survey_source(source, options, regression, ignored_label)
     draw = (options.validation, options.test, options.split_seed, options.split)
     splits = split(known.splits, *draw, known.targets, groups)
     _batch_size(
@@ -132,7 +111,7 @@ def build_data(
 
 def _prepare_data(
     splits: dict[str, Split],
-    known: _Known,
+    known: SourceSurvey,
     options: DataOptions,
     seed: int,
     numbers: Numbers,
@@ -142,7 +121,7 @@ def _prepare_data(
     if known.labels:
         classes = known.labels[1] + 1
     else:
-        classes = _one_hot_classes(train_split.data, known.classes)
+        classes = one_hot_classes(train_split.data, known.classes)
     rounded = [feature is not None and feature.is_rounded for feature in known.features]
     chain = fit(options.preprocess, train_split, classes, seed, numbers, rounded)
     train = _make_source(
@@ -192,7 +171,7 @@ def _evaluation_feed(
     return _make_source(split, chain.fitted, training=False, batch_size=size)
 
 
-def _rounded_features(example: Batch, known: _Known) -> dict[str, Whole]:
+def _rounded_features(example: Batch, known: SourceSurvey) -> dict[str, Whole]:
     """Return, by name, the features that hold whole numbers which float32 rounds."""
     features = zip(named_leaves(example), known.features, strict=False)
     return {
@@ -221,152 +200,6 @@ def _specs_of(
     return tf.nest.map_structure(
         lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), tuple(data[:2])
     )
-
-
-class _Known(NamedTuple):
-    """What looking through a source told: of each split, and over all of them."""
-
-    splits: dict[str, Split]
-    labels: tuple[int, int] | None
-    others: tuple[int, int] | None
-    features: tuple[Whole | None, ...]
-    targets: (
-        np.ndarray | None
-    )  # the classes of the training examples, where they are divided by class
-    classes: np.ndarray | None  # of the training examples of a stream
-
-
-def _survey_source(
-    source: Any, options: DataOptions, regression: bool, ignored_label: int | None
-) -> _Known:
-    """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
-    splits, surveys, columns = {}, {}, column_names(source)
-    cache = options.cache
-    for name, data in read_source(
-        source, is_divided=bool(options.validation or options.test) and not cache
-    ).items():
-        data = (
-            as_dataset(data).cache() if cache and not isinstance(data, Batch) else data
-        )
-        surveys[name] = validate_split(
-            name,
-            data,
-            columns.get(name, ()),
-            regression=regression,
-            ignored=ignored_label,
-        )
-        splits[name] = Split(data, surveys[name].examples)
-    _check_alike({name: survey.data for name, survey in splits.items()})
-    labels = {name: survey.labels for name, survey in surveys.items()}
-    joined = _join_ranges([*labels.values()])
-    if not regression or joined and joined[1] == 1:
-        _tell_unseen_labels(splits, labels)
-    integer_range = _join_ranges([survey.others for survey in surveys.values()])
-    features = [
-        functools.reduce(Whole.joined, ranges) if None not in ranges else None
-        for ranges in zip(
-            *(survey.features for survey in surveys.values()), strict=True
-        )
-    ]
-    are_classes = (
-        not regression
-        or options.split == "stratified"
-        or (joined is not None and joined[1] == 1)
-    )
-    targets = (
-        _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
-    )
-    return _Known(
-        splits,
-        joined,
-        integer_range,
-        tuple(features),
-        targets,
-        surveys["train"].classes,
-    )
-
-
-def _classes_of(
-    data: Batch | RandomAccessRecords | tf.data.Dataset, known: DataSummary
-) -> np.ndarray | None:
-    """The class of each example, [examples]; None where the targets are no classes."""
-    if not isinstance(data, Batch):
-        return known.classes
-    if known.labels:
-        return data.y.reshape(len(data.y))
-    classes = (
-        None
-        if known.others is not None and data.y.ndim != 2
-        else classes_of(tf.constant(data.y))
-    )
-    return None if classes is None else all_classes(classes.numpy())
-
-
-def _tell_unseen_labels(
-    splits: dict[str, Split], labels: dict[str, tuple[int, int] | None]
-) -> None:
-    """Warns of labels that are outside those of the training examples, which no model can learn."""
-    if None in labels.values():
-        return
-    low, high = labels["train"]
-    for name, label_range in labels.items():
-        unseen = next(
-            (label for label in reversed(label_range) if not low <= label <= high), None
-        )
-        if unseen is not None:
-            record = record_of(splits[name].data, unseen)
-            message = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
-            warnings.warn(f"{message}, which go from {low} to {high}", stacklevel=2)
-
-
-def _join_ranges(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
-    if None in ranges:
-        return None
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
-
-
-def _check_alike(
-    splits: dict[str, Batch | RandomAccessRecords | tf.data.Dataset],
-) -> None:
-    """Every split has the parts and the shapes of the training examples."""
-    shapes = {name: _part_shapes(data) for name, data in splits.items()}
-    for name, own_shapes in shapes.items():
-        for part, shape in shapes["train"].items():
-            if own_shapes.get(part) != shape:
-                raise DataError(
-                    f"{name}: {part} of an example has the shape {own_shapes.get(part)}; in train it has {shape}"
-                )
-
-
-def _part_shapes(
-    data: Batch | RandomAccessRecords | tf.data.Dataset,
-) -> dict[str, list | None]:
-    if isinstance(data, Batch):
-        return {
-            name: list(leaf.shape[1:])
-            for name, leaf in named_leaves(data._replace(weight=None)).items()
-        }
-    specs = named_leaves(Batch(*data.element_spec)._replace(weight=None))
-    return {name: spec.shape.as_list() for name, spec in specs.items()}
-
-
-def _one_hot_classes(
-    data: Batch | RandomAccessRecords | tf.data.Dataset, classes: np.ndarray | None
-) -> int | None:
-    """How many classes there are where targets are rows with one 1 in them; `classes` are those of a stream."""
-    if not isinstance(data, Batch):
-        shape = data.element_spec[1].shape
-        return (
-            shape[0]
-            if classes is not None and shape.rank == 1 and shape[0] > 1
-            else None
-        )
-    if data.y.ndim != 2 or data.y.shape[1] < 2:
-        return None
-    is_one_hot = np.all((data.y == 0) | (data.y == 1)) and np.all(
-        data.y.sum(axis=1) == 1
-    )
-    return data.y.shape[1] if is_one_hot else None
 
 
 def _batch_size(requested: int | str, train: Split) -> int:

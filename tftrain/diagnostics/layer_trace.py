@@ -55,9 +55,8 @@ def make_tracer(
 ) -> Callable[[float], ModelTrace]:
     """Return a function that trains on a batch without an update, and records each layer; no variable keeps a change.
 
-    `carry` holds the variables of a Carry, where the batch is a window of sequences. With a loss `scale` the backward
-    pass is that of `scale` times the loss, and is divided by it afterwards. What runs in a loop inside the graph, such
-    as a cell within a recurrent layer, cannot be seen from outside.
+    With a loss `scale` the backward pass is that of `scale` times the loss, and is divided by it afterwards. What runs
+    in a loop inside the graph, such as a cell within a recurrent layer, cannot be seen from outside.
 
     Args:
         objective: the model and its loss.
@@ -67,54 +66,54 @@ def make_tracer(
     Returns:
         A function of the scale of the loss, by which the gradients are divided afterwards.
     """
-    model, heads = objective.model, []
+    model = objective.model
     batch = _as_tensors(batch)
+    # What is known of each call when the graph is built; set by the trace of `run_passes`.
+    heads = []
 
     @functools.partial(tf.function, autograph=False)
-    def both(batch: Batch, scale: Tensor) -> tuple:
+    def run_passes(batch: Batch, scale: Tensor) -> tuple:
         inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
+        states = _first_rows(carry, batch)
         with record_calls(model) as calls, tf.GradientTape() as tape:
             tape.watch(inputs)
-            loss, _, _ = ScaledObjective(objective, scale)(
-                batch, _first_rows(carry, batch)
-            )
+            loss, _, _ = ScaledObjective(objective, scale)(batch, states)
         rows = _call_rows(model, calls)
         heads[:] = [row[:3] for row in rows]
-        points = [(outputs if z is None else [z], outputs) for *_, z, outputs in rows]
-        grads, terms, starts = tape.gradient(loss, [objective.params, points, inputs])
-        return (
-            loss,
-            [row[3:] for row in rows],
-            terms,
-            [_unique_rows(grad) for grad in grads],
-            starts,
-        )
+        outputs = [row[3:] for row in rows]
+        points = [(a if z is None else [z], a) for z, a in outputs]
+        sources = [objective.params, points, inputs]
+        grads, terms, input_grads = tape.gradient(loss, sources)
+        grads = [_unique_rows(grad) for grad in grads]
+        return loss, outputs, terms, grads, input_grads
 
-    def once(scale: float = 1.0) -> ModelTrace:
+    def trace(scale: float = 1.0) -> ModelTrace:
         with preserve_state(model), replication.first_of(model.variables[0].value):
-            loss, between, terms, *ends = both(batch, tf.constant(scale))
+            passes = run_passes(batch, tf.constant(scale))
+        loss, outputs, terms, grads, input_grads = passes
         layers = []
-        for head, (z, a), (delta, arrived) in zip(heads, between, terms, strict=True):
-            gradients = [
-                _unscale(_join_outputs(term), scale) for term in (delta, arrived)
-            ]
-            layers.append(_make_layer(head, z, _join_outputs(a), *gradients))
-        grads, inputs = (
-            [
-                _unscale(None if tensor is None else _to_array(tensor), scale)
-                for tensor in end
-            ]
-            for end in ends
-        )
-        params, inputs = (
-            [_to_array(param) for param in objective.params],
-            [tensor for tensor in inputs if tensor is not None],
-        )
+        for head, (z, a), (delta, arrived) in zip(heads, outputs, terms, strict=True):
+            delta = _unscale(_join_outputs(delta), scale)
+            arrived = _unscale(_join_outputs(arrived), scale)
+            layers.append(_make_layer(head, z, _join_outputs(a), delta, arrived))
         return ModelTrace(
-            float(loss) / scale, layers, parameter_names(model), params, grads, inputs
+            float(loss) / scale,
+            layers,
+            parameter_names(model),
+            [_to_array(param) for param in objective.params],
+            [_to_unscaled_array(grad, scale) for grad in grads],
+            [
+                _to_unscaled_array(grad, scale)
+                for grad in input_grads
+                if grad is not None
+            ],
         )
 
-    return once
+    return trace
+
+
+def _to_unscaled_array(grad: Tensor | None, scale: float) -> np.ndarray | None:
+    return _unscale(None if grad is None else _to_array(grad), scale)
 
 
 def _first_rows(carry: Tree, batch: Batch) -> Tree:

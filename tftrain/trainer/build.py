@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tftrain.config.component import Component
-from tftrain.config.error_context import error_context, with_error_context
-from tftrain.config.loss_kinds import loss_kind
+from tftrain.config.error_context import error_context
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import format_error
 from tftrain.core.compiled_steps import CompiledSteps
@@ -28,14 +25,14 @@ from tftrain.core.types import Probe, Rate
 from tftrain.core.update import ParamEMA
 from tftrain.core.variables import names_of
 from tftrain.data.batches import take
-from tftrain.data.loader import Data, DataOptions, build_data
+from tftrain.data.loader import Data
 from tftrain.data.number_types import FLOAT32, INTEGERS, PLAIN, Numbers
-from tftrain.data.preprocessing import Preprocess
 from tftrain.models import losses, serialization
 from tftrain.models.layer_names import reset_layer_names
 from tftrain.runtime.distribution import make_strategy, strategy_scope
 from tftrain.runtime.errors import InputError
 from tftrain.trainer import build_gradients
+from tftrain.trainer.build_data import read_data
 from tftrain.trainer.build_gradients import (
     build_gradient_method,
     build_remat,
@@ -60,7 +57,7 @@ from tftrain.trainer.scoring import (
     open_metrics,
     tell_whole_numbers,
 )
-from tftrain.trainer.user_code import expect, try_probe
+from tftrain.trainer.user_code import try_probe
 
 
 class RunContext(NamedTuple):
@@ -120,7 +117,7 @@ def open_objective(config: Config) -> tuple[Data, KerasObjective]:
 
 def _open_data(config: Config) -> Data:
     keras.utils.set_random_seed(config.training.seed)
-    data = _read_data(config)
+    data = read_data(config)
     tell_whole_numbers(config, data)
     data = _fit_data(config, data)
     keras.utils.set_random_seed(
@@ -175,29 +172,31 @@ def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
         ParamEMA(objective.params, config.training.ema) if config.training.ema else None
     )
     method, carry = build_gradient_method(config, objective, data, loss_scale)
-    blocks = build_remat(config, model, carry)
     step_spec = StepSpec(
-        objective, method, clip, optimizer.rate, new_metrics(), optimizer.shares, blocks
+        objective,
+        method,
+        clip,
+        optimizer.rate,
+        new_metrics(),
+        optimizer.shares,
+        build_remat(config, model, carry),
     )
     probes = build_probes(config.log, names, trial)
+    spike = config.training.spike_factor
+    norm_range = SpikeDetector(None if spike == "never" else spike)
     with error_context(config.model, "model"), reporting_nondeterminism(config):
-        spike = config.training.spike_factor
-        norm_range = SpikeDetector(None if spike == "never" else spike)
-        parts = {
-            "metrics": step_spec.metrics,
-            "loss_scale": loss_scale,
-            "averages": averages,
-            "carry": carry,
-        }
-        parts["norm_range"] = norm_range
         state = TrainState(
-            model, optimizer.keras, step_spec.transform, step_spec.rate, **parts
+            model,
+            optimizer.keras,
+            step_spec.transform,
+            step_spec.rate,
+            metrics=step_spec.metrics,
+            loss_scale=loss_scale,
+            averages=averages,
+            carry=carry,
+            norm_range=norm_range,
         )
-        executor = choose_executor(
-            model, take(data.sample, slice(1)).x, data.batch_size
-        )
-        options = {"executor": executor, "jit_compile": config.training.jit_compile}
-        compiled_steps = CompiledSteps(state, step_spec, data.train, probes, **options)
+        compiled_steps = _compile_steps(config, state, step_spec, data, probes)
     expect_compilable(config, compiled_steps.compiled, data.sample)
     return RunContext(
         config,
@@ -212,6 +211,24 @@ def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
     )
 
 
+def _compile_steps(
+    config: Config,
+    state: TrainState,
+    step_spec: StepSpec,
+    data: Data,
+    probes: list[Probe],
+) -> CompiledSteps:
+    first_example = take(data.sample, slice(1)).x
+    return CompiledSteps(
+        state,
+        step_spec,
+        data.train,
+        probes,
+        executor=choose_executor(state.model, first_example, data.batch_size),
+        jit_compile=config.training.jit_compile,
+    )
+
+
 def total_steps(config: Config, steps_per_epoch: int) -> int:
     """Return how many steps a run has.
 
@@ -221,52 +238,6 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
     """
     training = config.training
     return training.steps or training.epochs * steps_per_epoch
-
-
-def _read_data(config: Config) -> Data:
-    part, options = config.data.source, config.data
-    with error_context(part, "data"):
-        source = part.build(seed=config.training.seed)
-        named = {
-            field.name: getattr(options, field.name)
-            for field in dataclasses.fields(DataOptions)
-            if field.name != "preprocess"
-        }
-        regression = loss_kind(config.loss.target).compares in (
-            "numbers",
-            "margins",
-            "own",
-        )
-        ignored = (
-            config.loss.given.get("ignore_class")
-            if config.loss.target.startswith("keras.")
-            else None
-        )
-        options = DataOptions(**named, preprocess=preprocessing(config))
-        return build_data(
-            source,
-            options,
-            config.training.seed,
-            regression=regression,
-            ignored_label=ignored,
-        )
-
-
-def preprocessing(config: Config) -> tuple[Preprocess, ...]:
-    """The steps that a config names, built; raises InputError or UserCodeError."""
-    return tuple(map(_build_step, config.data.preprocess))
-
-
-def _build_step(part: Component) -> Preprocess:
-    with error_context(part, part.path):
-        step = part.build()
-        expect(
-            step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.preprocessing"
-        )
-    return step._replace(
-        apply=with_error_context(step.apply, part),
-        fit=with_error_context(step.fit, part),
-    )
 
 
 def _build_model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:

@@ -17,7 +17,8 @@ from tftrain.core.state import ModelState
 from tftrain.models import serialization
 from tftrain.runtime.names import did_you_mean
 from tftrain.runtime.run_dir import BEST, CHECKPOINTS, MODEL, RunFolderError
-from tftrain.trainer.build import open_objective, preprocessing
+from tftrain.trainer.build import open_objective
+from tftrain.trainer.build_data import preprocessing
 from tftrain.trainer.prepared import read_prepared
 
 LATEST = "latest"

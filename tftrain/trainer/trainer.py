@@ -40,6 +40,7 @@ from tftrain.trainer.earlier_session import CompletedRun, EarlierSession
 from tftrain.trainer.evaluator import Evaluator
 from tftrain.trainer.failures import attributing_errors, training_error
 from tftrain.trainer.finish import RunFinisher
+from tftrain.trainer.learned_state import restore_learned, write_learned
 from tftrain.trainer.loggers import make_loggers, run_hparams
 from tftrain.trainer.monitors import make_monitors
 from tftrain.trainer.plotting import (
@@ -47,7 +48,6 @@ from tftrain.trainer.plotting import (
     first_due,
     prepare_plots,
 )
-from tftrain.trainer.prepared import restore_learned, write_learned
 from tftrain.trainer.results import Result
 from tftrain.trainer.run_callbacks import Loggers, make_callbacks
 from tftrain.trainer.run_schedule import make_schedule

@@ -10,7 +10,8 @@ from matplotlib.patches import Circle
 
 from tftrain.core.types import Batch
 from tftrain.diagnostics.layer_stats import LayerTrace, ModelTrace
-from tftrain.reporting.plots.network import dense_chain, network
+from tftrain.reporting.plots.dense_chain import dense_chain
+from tftrain.reporting.plots.network import network
 from tftrain.reporting.plots.style import to_pixels
 
 NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -73,67 +73,76 @@ def _over_the_rest(
     size: Tensor,
     first: tuple[Tensor, list, Tree],
 ) -> tuple[Tensor, list, Tree]:
-    """Sums over the first and so many more pieces, with the outputs of all pieces joined in order."""
-    loss, grads, outputs = first
-    flat = leaves_and_masks(outputs)
-    dense = [
-        index
-        for index, grad in enumerate(grads)
-        if not isinstance(grad, tf.IndexedSlices)
-    ]
-    sparse = [index for index in range(len(grads)) if index not in dense]
-    places = [
-        tf.maximum(count, 1),
-        size,
-    ]  # not none at all, for what is never done is compiled too
-    collected = [
-        tf.zeros(tf.concat([places, tf.shape(leaf)[1:]], 0), leaf.dtype)
-        for leaf in flat
-    ]
-    rows = [
-        (
-            _make_array(count, grads[index].values),
-            _make_array(count, grads[index].indices),
-        )
-        for index in sparse
-    ]
+    """Return sums over the first and so many more pieces, with the outputs of all pieces joined in order.
 
-    def body(index, loss, sums, collected, rows):
-        extra, piece_grads, out = piece(index)
+    Dense gradients are added up; of sparse ones the rows are collected, and added up once, after the last piece.
+    """
+    loss, grads, outputs = first
+    leaves = leaves_and_masks(outputs)
+    is_sparse = [isinstance(grad, tf.IndexedSlices) for grad in grads]
+    dense = [index for index, sparse in enumerate(is_sparse) if not sparse]
+    sparse = [index for index, sparse in enumerate(is_sparse) if sparse]
+
+    def run_piece(index, loss, sums, collected, rows):
+        piece_loss, piece_grads, piece_outputs = piece(index)
         sums = [
             total + piece_grads[place] for total, place in zip(sums, dense, strict=True)
         ]
-        leaves = zip(collected, leaves_and_masks(out), strict=True)
         collected = [
-            tf.tensor_scatter_nd_update(all_of_it, [[index]], leaf[tf.newaxis])
-            for all_of_it, leaf in leaves
-        ]
-        rows = [
-            (
-                values.write(index, piece_grads[place].values),
-                indices.write(index, piece_grads[place].indices),
+            tf.tensor_scatter_nd_update(pieces, [[index]], leaf[tf.newaxis])
+            for pieces, leaf in zip(
+                collected, leaves_and_masks(piece_outputs), strict=True
             )
-            for (values, indices), place in zip(rows, sparse, strict=True)
         ]
-        return index + 1, loss + extra, sums, collected, rows
+        written = []
+        for (values, indices), place in zip(rows, sparse, strict=True):
+            values = values.write(index, piece_grads[place].values)
+            indices = indices.write(index, piece_grads[place].indices)
+            written.append((values, indices))
+        return index + 1, loss + piece_loss, sums, collected, written
 
-    start = (tf.constant(0), loss, [grads[index] for index in dense], collected, rows)
-    _, loss, sums, collected, rows = tf.while_loop(
-        lambda index, *_: index < count, body, start, parallel_iterations=1
+    start = (
+        tf.constant(0),
+        loss,
+        [grads[index] for index in dense],
+        _empty_pieces(count, size, leaves),
+        [_empty_rows(count, grads[index]) for index in sparse],
     )
+    _, loss, sums, collected, rows = tf.while_loop(
+        lambda index, *_: index < count, run_piece, start, parallel_iterations=1
+    )
+
     total: list = [None] * len(grads)
-    for place, piece_grads in zip(dense, sums, strict=True):
-        total[place] = piece_grads
+    for place, grad in zip(dense, sums, strict=True):
+        total[place] = grad
     for place, (values, indices) in zip(sparse, rows, strict=True):
-        later = tf.IndexedSlices(
-            values.concat(), indices.concat(), grads[place].dense_shape
-        )
+        shape = grads[place].dense_shape
+        later = tf.IndexedSlices(values.concat(), indices.concat(), shape)
         total[place] = concat_sparse([grads[place], later])
-    all_shown = [
+    joined = [
         _append_pieces(leaf, later[:count])
-        for leaf, later in zip(flat, collected, strict=True)
+        for leaf, later in zip(leaves, collected, strict=True)
     ]
-    return loss, total, packed_like(outputs, all_shown)
+    return loss, total, packed_like(outputs, joined)
+
+
+def _empty_pieces(
+    count: Tensor, size: Tensor, leaves: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return where the outputs of later pieces are collected, [pieces, rows, ...] each."""
+    # At least one piece: also a loop that is never entered is compiled.
+    places = [tf.maximum(count, 1), size]
+    collected = []
+    for leaf in leaves:
+        shape = tf.concat([places, tf.shape(leaf)[1:]], 0)
+        collected.append(tf.zeros(shape, leaf.dtype))
+    return collected
+
+
+def _empty_rows(
+    count: Tensor, grad: tf.IndexedSlices
+) -> tuple[tf.TensorArray, tf.TensorArray]:
+    return _make_array(count, grad.values), _make_array(count, grad.indices)
 
 
 def _make_array(count: Tensor, first: Tensor) -> tf.TensorArray:
