@@ -111,6 +111,12 @@ class RunCheckpointer(Callback):
                 printable(f"cannot go on with {folder}: {problem}")
             ) from None
 
+    def describe_last(self) -> str:
+        """Return of which step the last checkpoint is, in words."""
+        if self.saved:
+            return f"the last checkpoint is of step {self.saved}"
+        return "there is no checkpoint yet"
+
     def on_checkpoint(self, step: int) -> None:
         """Save a checkpoint."""
         self.save(step)

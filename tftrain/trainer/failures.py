@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import tensorflow as tf
 
 from tftrain.config.component import user_components, user_components_note
 from tftrain.config.error_context import raised_within
 from tftrain.config.schema import Config
+from tftrain.runtime.atomic_files import WriteError
 from tftrain.runtime.errors import TrainingError
 from tftrain.runtime.tf_errors import short_message
 
@@ -31,6 +34,31 @@ def training_error(
         message += "; training.jit_compile: false does without XLA"
     note = user_components_note(config)
     return TrainingError(f"TensorFlow failed {where}: {message} ({saved}){note}")
+
+
+def unwritten_error(
+    error: WriteError, folder: Path, step: int, saved: int | None
+) -> TrainingError:
+    """Return what to raise where a file of a run cannot be written.
+
+    Args:
+        error: which file, and why.
+        folder: that of the run.
+        step: the step the run is at.
+        saved: the step of the last checkpoint; None before there is one.
+    """
+    if saved:
+        start = f"at the last checkpoint, of step {saved}"
+    else:
+        start = "from the start, for there is no checkpoint"
+    return TrainingError(
+        f"at step {step} {error}; when that is mended, {resume_command(folder)} begins {start}"
+    )
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that goes on with a run."""
+    return f"python -m tftrain --resume --run-dir {shlex.quote(str(folder))}"
 
 
 @contextmanager

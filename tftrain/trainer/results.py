@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tftrain.reporting.metrics_file import Series
-from tftrain.runtime import atomic_files, run_dir
+from tftrain.runtime import atomic_files, run_dir, run_results
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.trainer.signals import INTERRUPTED
 
@@ -82,7 +82,7 @@ def write(
 def read_end(folder: Path) -> tuple[int, str | None] | None:
     """Return after how many steps a run ended, and why it ended early; None where it was interrupted, or goes on."""
     try:
-        summary = run_dir.read_results(folder)
+        summary = run_results.read_results(folder)
     except Unreadable:
         return None
     stopped = summary.get("stopped")
@@ -101,5 +101,5 @@ def read(folder: Path, steps: int) -> Results | None:
     end = read_end(folder)
     if end is None or end[0] != steps:
         return None
-    summary = run_dir.read_results(folder)
+    summary = run_results.read_results(folder)
     return {split: summary[split] for split in run_dir.SPLITS if split in summary}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from tftrain.runtime import run_dir
 from tftrain.runtime.atomic_files import WriteError
 from tftrain.runtime.cluster import is_chief
 from tftrain.runtime.distribution import strategy_scope, translating_worker_errors
-from tftrain.runtime.errors import TrainingError
 from tftrain.runtime.terminal import say
 from tftrain.trainer.build import RunContext, build_run
 from tftrain.trainer.callbacks import (
@@ -38,7 +36,12 @@ from tftrain.trainer.callbacks import (
 from tftrain.trainer.checkpointing import RunCheckpointer
 from tftrain.trainer.earlier_session import CompletedRun, EarlierSession
 from tftrain.trainer.evaluator import Evaluator
-from tftrain.trainer.failures import attributing_errors, training_error
+from tftrain.trainer.failures import (
+    attributing_errors,
+    resume_command,
+    training_error,
+    unwritten_error,
+)
 from tftrain.trainer.finish import RunFinisher
 from tftrain.trainer.learned_state import restore_learned, write_learned
 from tftrain.trainer.loggers import make_loggers, run_hparams
@@ -270,14 +273,9 @@ class Trainer:
         except Interrupted as error:
             raise self._make_interrupted(error.number, start) from None
         except WriteError as error:
-            last = self._checkpointer.saved
-            if last:
-                where = f"at the last checkpoint, of step {last}"
-            else:
-                where = "from the start, for there is no checkpoint"
-            raise TrainingError(
-                f"at step {self._current_step()} {error}; when that is mended, {self._resume_command()} begins {where}"
-            ) from error
+            saved = self._checkpointer.saved
+            step = self._current_step()
+            raise unwritten_error(error, self._folder, step, saved) from error
 
     def _train_and_save(self) -> Stop | None:
         """Train, and save the last checkpoint; return why the run ended early, if it did."""
@@ -364,31 +362,26 @@ class Trainer:
         except tf.errors.OpError as error:
             # The operations of a step have no order, so the one that failed may be counted already.
             where = f"around step {self._current_step()}"
-            raise training_error(error, config, where, self._saved_line()) from error
+            saved = self._checkpointer.describe_last()
+            raise training_error(error, config, where, saved) from error
 
     def _make_interrupted(self, number: int, start: float) -> Interrupted:
         """Return what to raise after a signal, and write results that say so."""
         steps = self._checkpointer.saved
         if self._is_chief:
             self._finisher.write_results({}, steps, signal_message(number), start)
+        command = resume_command(self._folder)
         return Interrupted(
             number,
-            f"at step {steps} of {self._run.total_steps}; saved, so that it can go on with {self._resume_command()}",
+            f"at step {steps} of {self._run.total_steps}; saved, so that it can go on with {command}",
         )
 
     def _describe_step(self) -> str:
-        return f"around step {self._current_step()} ({self._saved_line()})"
+        saved = self._checkpointer.describe_last()
+        return f"around step {self._current_step()} ({saved})"
 
     def _current_step(self) -> int:
         return int(self._run.state.step.numpy())
-
-    def _saved_line(self) -> str:
-        if self._checkpointer.saved:
-            return f"the last checkpoint is of step {self._checkpointer.saved}"
-        return "there is no checkpoint yet"
-
-    def _resume_command(self) -> str:
-        return f"python -m tftrain --resume --run-dir {shlex.quote(str(self._folder))}"
 
     def _report_rewind(self, line: str) -> None:
         if self._is_chief:

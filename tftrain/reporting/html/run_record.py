@@ -21,10 +21,10 @@ from tftrain.runtime.run_dir import (
     SPLITS,
     check_run,
     is_step,
-    read_results,
     run_names,
 )
 from tftrain.runtime.run_lock import lock_owner
+from tftrain.runtime.run_results import read_results
 from tftrain.runtime.untrusted import Unreadable
 
 TEXT = "incident.txt"
