@@ -68,14 +68,15 @@ class RunCheckpointer(Callback):
         self.saved: int | None = None
         self.ended: str | None = None
 
-    def track(self, name: str, stateful: Stateful) -> None:
-        """Keep the state of an object in each checkpoint.
+    def track(self, **stateful: Stateful | None) -> None:
+        """Keep the states of objects in each checkpoint.
 
         Args:
-            name: its key there, which is part of the file format.
-            stateful: the object.
+            stateful: each by its key in the checkpoint, which is part of the file format; None is left out.
         """
-        self._stateful[name] = stateful
+        for name, tracked in stateful.items():
+            if tracked is not None:
+                self._stateful[name] = tracked
 
     def restore_run(self, folder: Path) -> None:
         """Restore the last checkpoint in a run's folder, where there is one.

@@ -15,6 +15,7 @@ from tftrain.config.schema import Config
 from tftrain.runtime.atomic_files import WriteError
 from tftrain.runtime.errors import TrainingError
 from tftrain.runtime.tf_errors import short_message
+from tftrain.trainer.signals import Interrupted
 
 
 def training_error(
@@ -53,6 +54,24 @@ def unwritten_error(
         start = "from the start, for there is no checkpoint"
     return TrainingError(
         f"at step {step} {error}; when that is mended, {resume_command(folder)} begins {start}"
+    )
+
+
+def interrupted_error(
+    number: int, folder: Path, step: int, total_steps: int
+) -> Interrupted:
+    """Return what to raise after a signal, once the run is saved.
+
+    Args:
+        number: that of the signal.
+        folder: that of the run.
+        step: the step of the last checkpoint.
+        total_steps: of the run.
+    """
+    command = resume_command(folder)
+    return Interrupted(
+        number,
+        f"at step {step} of {total_steps}; saved, so that it can go on with {command}",
     )
 
 

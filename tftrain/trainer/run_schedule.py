@@ -30,7 +30,7 @@ def make_schedule(
     config: Config,
     steps_per_epoch: int,
     total_steps: int,
-    views: tuple[tuple[Trigger, View], ...],
+    validate: View | None,
     pictures: Trigger | None,
     stopping: EarlyStopping | None,
 ) -> Schedule:
@@ -40,10 +40,14 @@ def make_schedule(
         config: times in steps or epochs, or `auto`.
         steps_per_epoch: of the training split.
         total_steps: of the run.
-        views: validation, and when.
+        validate: what `training.validate_every` calls; None where there is no validation split.
         pictures: when plots are due.
         stopping: after each of its evaluations the run may end.
     """
+    views = ()
+    if validate is not None:
+        period = in_steps(config.training.validate_every, steps_per_epoch)
+        views = ((every(period), validate),)
     log = config.log
     may_end_early = config.training.early_stopping is not None
     if log.scalars != "auto":

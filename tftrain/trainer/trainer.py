@@ -12,13 +12,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from tftrain.config.export import to_yaml
-from tftrain.config.field_types import in_steps
 from tftrain.config.schema import Config
 from tftrain.core.bad_steps import RewindPolicy, SkippedSteps
 from tftrain.core.callback import Callback, closing_callbacks
 from tftrain.core.loop import train
 from tftrain.core.metric_aggregator import new_aggregator
-from tftrain.core.schedule import every
 from tftrain.core.timing import PhaseTimer
 from tftrain.core.types import NotFinite, Stop
 from tftrain.data.stream_source import resume_cost
@@ -38,7 +36,7 @@ from tftrain.trainer.earlier_session import CompletedRun, EarlierSession
 from tftrain.trainer.evaluator import Evaluator
 from tftrain.trainer.failures import (
     attributing_errors,
-    resume_command,
+    interrupted_error,
     training_error,
     unwritten_error,
 )
@@ -205,14 +203,13 @@ class Trainer:
             self._checkpointer,
             self._aggregator,
         )
-        # These names are keys in checkpoints.
-        self._checkpointer.track("skips", self._skipped)
-        self._checkpointer.track("rewinds", self._rewinds)
-        self._checkpointer.track("window", self._aggregator)
-        if monitors.best is not None:
-            self._checkpointer.track("best", monitors.best)
-        if monitors.stopping is not None:
-            self._checkpointer.track("stopping", monitors.stopping)
+        self._checkpointer.track(
+            skips=self._skipped,
+            rewinds=self._rewinds,
+            window=self._aggregator,
+            best=monitors.best,
+            stopping=monitors.stopping,
+        )
 
     def resume(self, folder: Path, changed: bool) -> Result | None:
         """Restore the last checkpoint in a run's folder; return the result where the run has ended already.
@@ -336,15 +333,12 @@ class Trainer:
         run = self._run
         config = run.config
         steps_per_epoch = run.data.train.steps_per_epoch
-        views = ()
-        if self._evaluator.has_validation:
-            period = in_steps(config.training.validate_every, steps_per_epoch)
-            views = ((every(period), self._evaluator.validate),)
+        has_validation = self._evaluator.has_validation
         schedule = make_schedule(
             config,
             steps_per_epoch,
             run.total_steps,
-            views,
+            self._evaluator.validate if has_validation else None,
             first_due(self._plots.scheduled),
             self._monitors.stopping,
         )
@@ -370,11 +364,8 @@ class Trainer:
         steps = self._checkpointer.saved
         if self._is_chief:
             self._finisher.write_results({}, steps, signal_message(number), start)
-        command = resume_command(self._folder)
-        return Interrupted(
-            number,
-            f"at step {steps} of {self._run.total_steps}; saved, so that it can go on with {command}",
-        )
+        total = self._run.total_steps
+        return interrupted_error(number, self._folder, steps, total)
 
     def _describe_step(self) -> str:
         saved = self._checkpointer.describe_last()
