@@ -27,8 +27,12 @@ ROWS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/pictures", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"tftrain {__version__}")
+    parser = argparse.ArgumentParser(
+        prog="scripts/pictures", description=__doc__
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tftrain {__version__}"
+    )
     parser.add_argument(
         "out",
         nargs="?",
@@ -38,10 +42,13 @@ def main() -> int:
     )
     out = parser.parse_args().out
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
-        for config in dict.fromkeys(config for row in ROWS for config, _, _ in row):
+        for config in dict.fromkeys(
+            config for row in ROWS for config, _, _ in row
+        ):
             train(config, Path(folder) / config)
         rows = [
-            row_of([read(Path(folder), *picture) for picture in row]) for row in ROWS
+            row_of([read(Path(folder), *picture) for picture in row])
+            for row in ROWS
         ]
     below_each_other(rows).save(out, optimize=True)
     print(out)
@@ -70,9 +77,9 @@ def train(config: str, folder: Path) -> None:
 
 
 def read(folder: Path, config: str, name: str, step: int) -> Image.Image:
-    return Image.open(folder / config / "pictures" / f"{name}-{step:08d}.png").convert(
-        "RGB"
-    )
+    return Image.open(
+        folder / config / "pictures" / f"{name}-{step:08d}.png"
+    ).convert("RGB")
 
 
 def row_of(pictures: list[Image.Image]) -> Image.Image:
@@ -82,7 +89,9 @@ def row_of(pictures: list[Image.Image]) -> Image.Image:
     row, left = Image.new("RGB", (WIDTH, height), "white"), 0
     for picture, shape in zip(pictures, shapes, strict=True):
         row.paste(
-            picture.resize((round(shape * height), height), Image.Resampling.LANCZOS),
+            picture.resize(
+                (round(shape * height), height), Image.Resampling.LANCZOS
+            ),
             (left, 0),
         )
         left += round(shape * height) + GAP
@@ -91,7 +100,9 @@ def row_of(pictures: list[Image.Image]) -> Image.Image:
 
 def below_each_other(rows: list[Image.Image]) -> Image.Image:
     sheet, top = (
-        Image.new("RGB", (WIDTH, sum(row.height + GAP for row in rows) - GAP), "white"),
+        Image.new(
+            "RGB", (WIDTH, sum(row.height + GAP for row in rows) - GAP), "white"
+        ),
         0,
     )
     for row in rows:

@@ -39,7 +39,9 @@ def desk(own_parts, monkeypatch):
     monkeypatch.chdir(own_parts)
 
     def write(text, name="config.yaml"):
-        Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        Path(name).write_bytes(
+            text if isinstance(text, bytes) else text.encode()
+        )
         return Path(name)
 
     def load(text, *flags):

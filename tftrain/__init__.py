@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from tftrain.runtime.errors import ConfigError
     from tftrain.trainer.results import Result
 
-__all__ = ["Config", "ConfigError", "__version__", "load", "load_model", "train"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "__version__",
+    "load",
+    "load_model",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -93,7 +100,9 @@ def train(
     import_tensorflow()
     from tftrain.trainer.trainer import fit
 
-    return fit(dataclasses.replace(config, trust=trust), folder, resume, changed)
+    return fit(
+        dataclasses.replace(config, trust=trust), folder, resume, changed
+    )
 
 
 def load_model(

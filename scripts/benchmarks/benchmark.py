@@ -26,7 +26,14 @@ from benchmark_worker import SETTLE_SECONDS, Chunk, Worker
 from tftrain import __version__
 
 OURS = "tftrain"
-WORKLOADS = ("iris_mlp", "digits_mlp", "deep_mlp", "mnist_cnn", "lstm", "wide_mlp")
+WORKLOADS = (
+    "iris_mlp",
+    "digits_mlp",
+    "deep_mlp",
+    "mnist_cnn",
+    "lstm",
+    "wide_mlp",
+)
 PEERS = {  # with the packages each one needs
     "limit": (),
     "fit": (),
@@ -37,7 +44,14 @@ PEERS = {  # with the packages each one needs
 }
 MORE_PEERS = ("tftrain_unlogged",)  # only where they are asked for
 BUSY_CORES = 0.1  # used by other programs: from here on figures are rough
-PACKAGES = ("tensorflow", "keras", "numpy", "tf-models-official", "lightning", "torch")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "tf-models-official",
+    "lightning",
+    "torch",
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -51,7 +65,9 @@ def main(words: Sequence[str] | None = None) -> int:
     found = WHAT[asked.what](asked)
     if asked.json:
         report = {"machine": facts, asked.what: found}
-        asked.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        asked.json.write_text(
+            json.dumps(report, indent=1) + "\n", encoding="utf-8"
+        )
     return 0
 
 
@@ -63,7 +79,8 @@ def speed(asked: argparse.Namespace) -> dict[str, Any]:
     }
     speeds = {
         work: {
-            peer: [chunk.speed for chunk in chunks] for peer, chunks in found.items()
+            peer: [chunk.speed for chunk in chunks]
+            for peer, chunks in found.items()
         }
         for work, found in races.items()
     }
@@ -75,23 +92,35 @@ def speed(asked: argparse.Namespace) -> dict[str, Any]:
         for work, found in races.items()
     }
     busy = [
-        f"{work} {cores:.1f}" for work, cores in others.items() if cores > BUSY_CORES
+        f"{work} {cores:.1f}"
+        for work, cores in others.items()
+        if cores > BUSY_CORES
     ]
     if busy:
         print(
             f"\nRough figures: meanwhile other programs used at most so many cores: {', '.join(busy)}"
         )
-    beside = {workload: ratios(found, OURS) for workload, found in speeds.items()}
+    beside = {
+        workload: ratios(found, OURS) for workload, found in speeds.items()
+    }
     plain = {
         work: {peer: one._asdict() for peer, one in found.items()}
         for work, found in beside.items()
     }
-    return {"steps_per_second": speeds, "ratios": plain, "cores_of_others": others}
+    return {
+        "steps_per_second": speeds,
+        "ratios": plain,
+        "cores_of_others": others,
+    }
 
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"tftrain {__version__}")
+    parser = argparse.ArgumentParser(
+        prog="scripts/benchmark", description=__doc__
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tftrain {__version__}"
+    )
     add = parser.add_argument
     add(
         "what",
@@ -104,7 +133,9 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         "60 layers, and seconds until TensorBoard shows it; startup: seconds before and after training",
     )
     installed = [
-        peer for peer, needed in PEERS.items() if all(map(util.find_spec, needed))
+        peer
+        for peer, needed in PEERS.items()
+        if all(map(util.find_spec, needed))
     ]
     for option, known, default in (
         ("--workloads", WORKLOADS, list(WORKLOADS)),
@@ -148,9 +179,23 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY.PATH=VALUE",
         help="change tftrain's config; repeatable",
     )
-    add("--quick", action="store_true", help="2 rounds of 1 second: rough figures")
-    add("--picture", type=png, metavar="FILE.png", help="of methods: draw the times")
-    add("--json", type=Path, metavar="FILE", help="write all figures into a file")
+    add(
+        "--quick",
+        action="store_true",
+        help="2 rounds of 1 second: rough figures",
+    )
+    add(
+        "--picture",
+        type=png,
+        metavar="FILE.png",
+        help="of methods: draw the times",
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all figures into a file",
+    )
     asked = parser.parse_args(words)
     if asked.quick:
         asked.repeats, asked.seconds, asked.warm_seconds = 2, 1.0, 1.0
@@ -179,11 +224,15 @@ def race(
     chunks: dict[str, list[Chunk]] = {peer: [] for peer in peers}
     with contextlib.ExitStack() as ended:
         folder = Path(
-            ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
+            ended.enter_context(
+                tempfile.TemporaryDirectory(prefix="benchmark-")
+            )
         )
         workers = []
         for peer in peers:
-            worker = Worker(peer, workload, folder / peer, asked.log_every, asked.set)
+            worker = Worker(
+                peer, workload, folder / peer, asked.log_every, asked.set
+            )
             ended.callback(worker.close)
             worker.measure(0, asked.warm_seconds)
             workers.append(worker)
@@ -193,7 +242,8 @@ def race(
                     worker.measure(SETTLE_SECONDS, asked.seconds)
                 )
             said = ", ".join(
-                f"{peer} {found[-1].speed:.1f}" for peer, found in chunks.items()
+                f"{peer} {found[-1].speed:.1f}"
+                for peer, found in chunks.items()
             )
             print(f"{workload}: {said}", file=sys.stderr, flush=True)
     return chunks
@@ -215,7 +265,9 @@ def machine() -> dict[str, str]:
 
 def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    lines = (
+        info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    )
     names = [
         line.partition(":")[2].strip()
         for line in lines
@@ -224,7 +276,12 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-WHAT = {"speed": speed, "histogram": histogram, "layers": layers, "methods": methods}
+WHAT = {
+    "speed": speed,
+    "histogram": histogram,
+    "layers": layers,
+    "methods": methods,
+}
 WHAT |= {"recompute": recompute, "board": board, "startup": startup}
 
 if __name__ == "__main__":

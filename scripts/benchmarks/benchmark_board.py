@@ -17,8 +17,15 @@ from typing import Any
 from benchmark_table import markdown, shown
 
 POINTS, LAYERS, WIDTH = 1000, 60, 16
-STOCK_POINTS = 10  # written by tf.summary too, which takes a third of a second for each
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+STOCK_POINTS = (
+    10  # written by tf.summary too, which takes a third of a second for each
+)
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 SAYS = {
     "scalars": ("point", "stock_point"),
     "histograms too": ("measured", "stock_measured"),
@@ -34,7 +41,9 @@ def board(asked: argparse.Namespace) -> dict[str, Any]:
         train(folder / "log" / "run")
         found = {
             "bytes": disk(folder),
-            "seconds": {mode: waits(folder / "log", mode, asked) for mode in MODES},
+            "seconds": {
+                mode: waits(folder / "log", mode, asked) for mode in MODES
+            },
         }
     sizes = found["bytes"]
     print(
@@ -51,14 +60,18 @@ def board(asked: argparse.Namespace) -> dict[str, Any]:
     rows = [
         [
             mode,
-            *(f"{statistics.median(of):.2f}" for of in found["seconds"][mode].values()),
+            *(
+                f"{statistics.median(of):.2f}"
+                for of in found["seconds"][mode].values()
+            ),
         ]
         for mode in MODES
     ]
     print(
         "\n"
         + markdown(
-            ["seconds", "until the run is loaded", "from the page to the map"], rows
+            ["seconds", "until the run is loaded", "from the page to the map"],
+            rows,
         )
     )
     return found
@@ -147,7 +160,9 @@ def stock(folder: Path, points: Mapping[int, Mapping[str, Any]]) -> int:
     return sum(path.stat().st_size for path in folder.glob("events.*"))
 
 
-def waits(log: Path, mode: str, asked: argparse.Namespace) -> dict[str, list[float]]:
+def waits(
+    log: Path, mode: str, asked: argparse.Namespace
+) -> dict[str, list[float]]:
     """Seconds from the start of TensorBoard until it knows the run, and from the page's address to the map."""
     from playwright.sync_api import sync_playwright
     from tensorboard import default, program
@@ -182,9 +197,9 @@ def waits(log: Path, mode: str, asked: argparse.Namespace) -> dict[str, list[flo
             page = browser.new_page(viewport={"width": 1500, "height": 1000})
             began = time.monotonic()
             page.goto(f"{address}#tftrain_gradients")
-            page.frame_locator("iframe").locator("body[data-drawn='1']").wait_for(
-                timeout=60_000
-            )
+            page.frame_locator("iframe").locator(
+                "body[data-drawn='1']"
+            ).wait_for(timeout=60_000)
             pictures.append(time.monotonic() - began)
             page.close()
         browser.close()

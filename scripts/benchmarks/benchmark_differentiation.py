@@ -17,7 +17,13 @@ from tftrain.optim.gradients.backprop import backprop
 from tftrain.optim.gradients.finite_difference import numeric
 from tftrain.optim.gradients.forward_mode import forward
 
-WIDTHS = (3, 12, 35, 75, 155)  # of two hidden layers between 10 inputs and an output
+WIDTHS = (
+    3,
+    12,
+    35,
+    75,
+    155,
+)  # of two hidden layers between 10 inputs and an output
 EXAMPLES = 32
 
 
@@ -26,7 +32,12 @@ def programs(width: int) -> tuple[int, dict[str, Callable]]:
     keras.utils.set_random_seed(0)
     dense = keras.layers.Dense
     model = keras.Sequential(
-        [keras.Input((10,)), dense(width, "tanh"), dense(width, "tanh"), dense(1)]
+        [
+            keras.Input((10,)),
+            dense(width, "tanh"),
+            dense(width, "tanh"),
+            dense(1),
+        ]
     )
     objective, random = (
         KerasObjective(model, keras.losses.MeanSquaredError()),
@@ -40,7 +51,9 @@ def programs(width: int) -> tuple[int, dict[str, Callable]]:
     )
 
     def program(method: Callable) -> Callable:
-        return tf.function(lambda: method(objective, batch, ()).grads, autograph=False)
+        return tf.function(
+            lambda: method(objective, batch, ()).grads, autograph=False
+        )
 
     known = {"backprop": backprop(), "forward": forward(), "numeric": numeric()}
     return model.count_params(), {
@@ -56,7 +69,9 @@ def times(repeats: int) -> dict[int, dict[str, list[float]]]:
         found = taken.setdefault(parameters, {name: [] for name in known})
         for turn in range(1 + repeats):
             for name, gradient in known.items():
-                seconds = mean_seconds(lambda gradient=gradient: finish(gradient()))
+                seconds = mean_seconds(
+                    lambda gradient=gradient: finish(gradient())
+                )
                 if turn:
                     found[name].append(seconds)
     return taken

@@ -28,7 +28,13 @@ def programs(folder: str) -> dict[str, Any]:
 
     def probed(grad):
         moment = StepOutputs(
-            tf.constant(0.0), (), [grad], [grad], [grad], [grad], ("dense/kernel",)
+            tf.constant(0.0),
+            (),
+            [grad],
+            [grad],
+            [grad],
+            [grad],
+            ("dense/kernel",),
         )
         return probe.measure(moment)
 
@@ -68,7 +74,9 @@ def times(elements: int, repeats: int) -> dict[str, list[float]]:
         grad = tf.constant(gradient(elements))
         for turn in range(1 + repeats):
             for name, method in methods.items():
-                seconds = mean_seconds(lambda method=method: finish(method(grad)))
+                seconds = mean_seconds(
+                    lambda method=method: finish(method(grad))
+                )
                 if turn:
                     taken.setdefault(name, []).append(seconds)
     return taken
@@ -101,7 +109,9 @@ def extra_megabytes(elements: int, method: str) -> float | None:
 def kilobytes(status: Path, name: str) -> int:
     return int(
         re.search(
-            rf"^{name}:\s+(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE
+            rf"^{name}:\s+(\d+) kB$",
+            status.read_text(encoding="utf-8"),
+            re.MULTILINE,
         )[1]
     )
 

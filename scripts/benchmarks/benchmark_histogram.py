@@ -26,7 +26,10 @@ def histogram(asked: argparse.Namespace) -> dict[str, Any]:
     extra = {method: child("memory", str(ELEMENTS), method) for method in SAYS}
     beside = {
         method: spread(
-            [a / b for a, b in zip(seconds[method], seconds["norm"], strict=True)]
+            [
+                a / b
+                for a, b in zip(seconds[method], seconds["norm"], strict=True)
+            ]
         )
         for method in SAYS
     }
@@ -41,7 +44,12 @@ def histogram(asked: argparse.Namespace) -> dict[str, Any]:
     ]
     print(
         markdown(
-            [f"{ELEMENTS:,} float32", "ms", "times the norm", "extra MB at the peak"],
+            [
+                f"{ELEMENTS:,} float32",
+                "ms",
+                "times the norm",
+                "extra MB at the peak",
+            ],
             rows,
         )
     )

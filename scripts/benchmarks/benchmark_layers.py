@@ -28,7 +28,10 @@ def layers(asked: argparse.Namespace) -> dict[str, Any]:
                 for peer in PEERS
             ),
             shown_spread(spread(found["microseconds_per_layer"])),
-            *(shown(found["facts"][peer]["assemble_seconds"]) for peer in PEERS),
+            *(
+                shown(found["facts"][peer]["assemble_seconds"])
+                for peer in PEERS
+            ),
         ]
         for count, found in report.items()
     ]
@@ -54,13 +57,19 @@ def measured(count: int, asked: argparse.Namespace) -> dict[str, Any]:
     speeds: dict[str, list[float]] = {peer: [] for peer in PEERS}
     with contextlib.ExitStack() as ended:
         folder = Path(
-            ended.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
+            ended.enter_context(
+                tempfile.TemporaryDirectory(prefix="benchmark-")
+            )
         )
         workers = []
         for peer in PEERS:
             workers.append(
                 Worker(
-                    peer, f"dense_{count}", folder / peer, asked.log_every, asked.set
+                    peer,
+                    f"dense_{count}",
+                    folder / peer,
+                    asked.log_every,
+                    asked.set,
                 )
             )
             ended.callback(workers[-1].close)
@@ -77,9 +86,15 @@ def measured(count: int, asked: argparse.Namespace) -> dict[str, Any]:
     ]
     facts = {worker.peer: worker.facts for worker in workers}
     print(f"{count} layers: {speeds}, {facts}", file=sys.stderr, flush=True)
-    return {"steps_per_second": speeds, "microseconds_per_layer": added, "facts": facts}
+    return {
+        "steps_per_second": speeds,
+        "microseconds_per_layer": added,
+        "facts": facts,
+    }
 
 
-def added_microseconds(speed: float, bare_speed: float, log_every: int) -> float:
+def added_microseconds(
+    speed: float, bare_speed: float, log_every: int
+) -> float:
     """What one logged step takes longer, from the steps per second with and without logging."""
     return 1e6 * log_every * (1 / speed - 1 / bare_speed)

@@ -8,7 +8,13 @@ import lightning
 import numpy as np
 import torch
 from benchmark_runner import Entry, Runner
-from benchmark_workloads import CLIP_NORM, LEARNING_RATE, NEVER, Workload, workload
+from benchmark_workloads import (
+    CLIP_NORM,
+    LEARNING_RATE,
+    NEVER,
+    Workload,
+    workload,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
@@ -53,7 +59,9 @@ class Observed(lightning.LightningModule):
                 }
             )
             for name, one in self.named_parameters():
-                self.logger.experiment.add_histogram(f"grad/{name}", one.grad, step)
+                self.logger.experiment.add_histogram(
+                    f"grad/{name}", one.grad, step
+                )
 
 
 def lightning_observed(entry: Entry) -> Runner:
@@ -62,7 +70,9 @@ def lightning_observed(entry: Entry) -> Runner:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     x, y = chosen.arrays()
     x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
-    data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)))
+    data = TensorDataset(
+        torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
+    )
     endless = RandomSampler(
         data, replacement=True, num_samples=NEVER // chosen.batch * chosen.batch
     )
@@ -77,7 +87,9 @@ def lightning_observed(entry: Entry) -> Runner:
         enable_model_summary=False,
     )
     loader = DataLoader(data, chosen.batch, sampler=endless, drop_last=True)
-    return Runner(lambda: trainer.fit(model, loader), lambda: trainer.global_step)
+    return Runner(
+        lambda: trainer.fit(model, loader), lambda: trainer.global_step
+    )
 
 
 def network(chosen: Workload, x) -> nn.Sequential:

@@ -48,7 +48,9 @@ def table(seconds: dict[str, dict[str, list[float]]]) -> str:
     rows = []
     for parameters, found in seconds.items():
         times = [shown(1000 * min(found[method])) for method in SAYS]
-        beside = [ratio(found, method) for method in SAYS if method != "backprop"]
+        beside = [
+            ratio(found, method) for method in SAYS if method != "backprop"
+        ]
         rows.append([f"{int(parameters):,}", *times, *beside])
     head = ["parameters", *(f"{name}, ms" for name in SAYS.values())]
     return markdown([*head, "forward / reverse", "differences / reverse"], rows)
@@ -71,7 +73,10 @@ def drawn(seconds: dict[str, dict[str, list[float]]]) -> Figure:
     for method, name in SAYS.items():
         times = [min(found[method]) for found in seconds.values()]
         axes.plot(
-            [int(parameters) for parameters in seconds], times, marker="o", label=name
+            [int(parameters) for parameters in seconds],
+            times,
+            marker="o",
+            label=name,
         )
     axes.grid(alpha=0.3)
     axes.legend()
@@ -81,5 +86,7 @@ def drawn(seconds: dict[str, dict[str, list[float]]]) -> Figure:
 def png(text: str) -> Path:
     """Reads the name of a picture."""
     if not text.endswith(".png"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a name that ends in .png")
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected a name that ends in .png"
+        )
     return Path(text)

@@ -28,7 +28,9 @@ def tftrain(entry: Entry, observed: bool = True) -> Runner:
     from tftrain.trainer import trainer
 
     log_every = entry.log_every if observed else None
-    path = write_config(entry.folder / "config.yaml", entry.workload_name, log_every)
+    path = write_config(
+        entry.folder / "config.yaml", entry.workload_name, log_every
+    )
     config = tftrain.load(path, entry.settings)
     assemble, facts, runs = trainer.build_run, {}, []
 
@@ -38,9 +40,13 @@ def tftrain(entry: Entry, observed: bool = True) -> Runner:
         facts["assemble_seconds"] = time.perf_counter() - began
         return runs[0]
 
-    trainer.build_run = assemble_and_keep  # a run does not show its step from outside
+    trainer.build_run = (
+        assemble_and_keep  # a run does not show its step from outside
+    )
     train = functools.partial(tftrain.train, config, entry.folder / "run")
-    return Runner(train, lambda: int(runs[0].state.step.numpy()) if runs else 0, facts)
+    return Runner(
+        train, lambda: int(runs[0].state.step.numpy()) if runs else 0, facts
+    )
 
 
 def limit(entry: Entry) -> Runner:
@@ -50,7 +56,9 @@ def limit(entry: Entry) -> Runner:
     model, loss_of = keras_model(tf.keras, chosen, x.shape[1:])
     optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
     optimizer.build(model.trainable_variables)
-    order = np.random.default_rng(0).integers(0, len(x), (BATCHES_AHEAD, chosen.batch))
+    order = np.random.default_rng(0).integers(
+        0, len(x), (BATCHES_AHEAD, chosen.batch)
+    )
     order = tf.constant(order, tf.int32)
 
     @tf.function
@@ -111,7 +119,9 @@ def tutorial_observed(entry: Entry) -> Runner:
         grads, norm = tf.clip_by_global_norm(
             tape.gradient(loss, model.trainable_variables), CLIP_NORM
         )
-        optimizer.apply_gradients(zip(grads, model.trainable_variables, strict=True))
+        optimizer.apply_gradients(
+            zip(grads, model.trainable_variables, strict=True)
+        )
         mean.update_state(loss)
         accuracy.update_state(batch_y, outputs)
         with (
@@ -201,7 +211,9 @@ def keras_model(keras, chosen: Workload, input_shape):
 
 def dataset(x, y, batch: int) -> tf.data.Dataset:
     examples = (
-        tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=1).repeat()
+        tf.data.Dataset.from_tensor_slices((x, y))
+        .shuffle(len(x), seed=1)
+        .repeat()
     )
     return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

@@ -64,10 +64,21 @@ def recompute(asked: argparse.Namespace) -> dict[str, Any]:
     rows = [
         [
             DEEP[name][2],
-            *(shown(statistics.median(found["megabytes"][kind])) for kind in KINDS),
-            *(shown(statistics.median(found["seconds"][kind])) for kind in KINDS),
+            *(
+                shown(statistics.median(found["megabytes"][kind]))
+                for kind in KINDS
+            ),
+            *(
+                shown(statistics.median(found["seconds"][kind]))
+                for kind in KINDS
+            ),
             shown_spread(
-                spread([b / a for a, b in zip(*found["seconds"].values(), strict=True)])
+                spread(
+                    [
+                        b / a
+                        for a, b in zip(*found["seconds"].values(), strict=True)
+                    ]
+                )
             ),
         ]
         for name, found in report.items()
@@ -122,7 +133,11 @@ def write_config(path: Path, name: str, again: bool) -> Path:
 
 def child(config: Path) -> dict[str, float]:
     """What a fresh process measures; raises RuntimeError where it fails."""
-    command = [sys.executable, str(SCRIPTS / "benchmark_memory.py"), str(config)]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "benchmark_memory.py"),
+        str(config),
+    ]
     done = subprocess.run(
         command, env=worker_environment(), capture_output=True, text=True
     )

@@ -40,7 +40,9 @@ def startup(asked: argparse.Namespace) -> dict[str, Any]:
         (folder / "wrong.yaml").write_text(
             "model: mlp\ndata: irsi\noptimizer: adam\n", encoding="utf-8"
         )
-        (folder / "stream.yaml").write_text(json.dumps(STREAM), encoding="utf-8")
+        (folder / "stream.yaml").write_text(
+            json.dumps(STREAM), encoding="utf-8"
+        )
         for turn in range(asked.repeats):
             measured = once(folder, turn)
             for name, seconds in measured.items():
@@ -62,10 +64,15 @@ def row(says: str, found: Spread) -> list[str]:
 def once(folder: Path, turn: int) -> dict[str, float]:
     """Each of them once, in seconds."""
     imported = seconds_of(
-        folder, "-c", "import time, tensorflow; print(time.monotonic())", printed=True
+        folder,
+        "-c",
+        "import time, tensorflow; print(time.monotonic())",
+        printed=True,
     )
     first, end_arrays = run(folder, IRIS, f"iris-{turn}", "0.01")
-    _, end_stream = run(folder, folder / "stream.yaml", f"stream-{turn}", "0.001")
+    _, end_stream = run(
+        folder, folder / "stream.yaml", f"stream-{turn}", "0.001"
+    )
     return {
         "import": imported,
         "first_step": first,
@@ -79,7 +86,9 @@ def once(folder: Path, turn: int) -> dict[str, float]:
     }
 
 
-def run(folder: Path, config: Path, name: str, rate: str) -> tuple[float, float]:
+def run(
+    folder: Path, config: Path, name: str, rate: str
+) -> tuple[float, float]:
     """Seconds from the start of `python -m tftrain` to its first step, and from its last step to its end."""
     journal = folder / f"{name}.txt"
     words = [
@@ -96,7 +105,9 @@ def run(folder: Path, config: Path, name: str, rate: str) -> tuple[float, float]
     )
     began = time.monotonic()
     took = seconds_of(folder, *words)
-    times = [float(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    times = [
+        float(line) for line in journal.read_text(encoding="utf-8").splitlines()
+    ]
     return times[0] - began, began + took - times[-1]
 
 
@@ -107,7 +118,11 @@ def seconds_of(
     env = worker_environment()
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True
+        [sys.executable, *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
     )
     ended = time.monotonic()
     if done.returncode != status:

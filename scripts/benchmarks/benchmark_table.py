@@ -19,11 +19,16 @@ def spread(figures: Sequence[float]) -> Spread:
     return Spread(statistics.median(figures), min(figures), max(figures))
 
 
-def ratios(speeds: Mapping[str, Sequence[float]], ours: str) -> dict[str, Spread]:
+def ratios(
+    speeds: Mapping[str, Sequence[float]], ours: str
+) -> dict[str, Spread]:
     """Our speed over each other one's; those of one round are compared, for a machine's speed drifts."""
     return {
         peer: spread(
-            [mine / other for mine, other in zip(speeds[ours], theirs, strict=True)]
+            [
+                mine / other
+                for mine, other in zip(speeds[ours], theirs, strict=True)
+            ]
         )
         for peer, theirs in speeds.items()
         if peer != ours
@@ -71,7 +76,9 @@ def speed_table(
 
 
 def ratio_table(
-    speeds: Mapping[str, Mapping[str, Sequence[float]]], peers: Sequence[str], ours: str
+    speeds: Mapping[str, Mapping[str, Sequence[float]]],
+    peers: Sequence[str],
+    ours: str,
 ) -> str:
     """Our speed over that of the others: the median of the rounds, and their spread."""
     rows = []

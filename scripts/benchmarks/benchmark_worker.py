@@ -66,7 +66,10 @@ class Worker:
 
     def measure(self, settle_seconds: float, seconds: float) -> Chunk:
         """Let it go on, and time it after `settle_seconds`; raises RuntimeError where it has died."""
-        before, began = cpu_seconds_of_others(self._process.pid), time.perf_counter()
+        before, began = (
+            cpu_seconds_of_others(self._process.pid),
+            time.perf_counter(),
+        )
         self._process.send_signal(signal.SIGCONT)
         print(settle_seconds, seconds, file=self._process.stdin, flush=True)
         steps, taken = self._heard()
@@ -91,7 +94,11 @@ class Worker:
 
 def worker_environment() -> dict[str, str]:
     """The environment of a process that finds tftrain and these scripts, and may share a GPU with its like."""
-    paths = [str(SCRIPTS.parents[1]), str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
+    paths = [
+        str(SCRIPTS.parents[1]),
+        str(SCRIPTS),
+        os.environ.get("PYTHONPATH", ""),
+    ]
     wanted = {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "KERAS_BACKEND": "tensorflow",
@@ -108,7 +115,10 @@ def cpu_seconds_of_others(process: int) -> float:
     """CPU time that all other processes of the machine have used; NaN where /proc does not tell."""
     try:
         every = (
-            Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9]
+            Path("/proc/stat")
+            .read_text(encoding="utf-8")
+            .splitlines()[0]
+            .split()[1:9]
         )
         own = (
             Path(f"/proc/{process}/stat")
@@ -119,7 +129,9 @@ def cpu_seconds_of_others(process: int) -> float:
     except OSError:
         return float("nan")
     user, nice, system, _, _, *interrupts_and_stolen = map(int, every)
-    ticks = user + nice + system + sum(interrupts_and_stolen) - sum(map(int, own))
+    ticks = (
+        user + nice + system + sum(interrupts_and_stolen) - sum(map(int, own))
+    )
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -153,7 +165,9 @@ def main(said: str) -> None:
     os.dup2(2, 1)  # what a peer prints goes to the log
     # TensorFlow and PyTorch keep out of each other's way.
     peers = importlib.import_module(
-        "benchmark_lightning" if peer.startswith("lightning") else "benchmark_peers"
+        "benchmark_lightning"
+        if peer.startswith("lightning")
+        else "benchmark_peers"
     ).PEERS
     runner = peers[peer](Entry(workload, Path(folder), log_every, settings))
 

@@ -39,7 +39,8 @@ def arrays(workload_name: str):
 def dense(widths: list[int]) -> list[dict[str, Any]]:
     """Dense layers with ReLU between them."""
     hidden = [
-        {"name": "dense", "units": width, "activation": "relu"} for width in widths[:-1]
+        {"name": "dense", "units": width, "activation": "relu"}
+        for width in widths[:-1]
     ]
     return [*hidden, {"name": "dense", "units": widths[-1]}]
 
@@ -96,7 +97,9 @@ WORKLOADS = {
     "deep_mlp": Workload(dense([64] * 40 + [10]), 64, flat_digits),
     "mnist_cnn": Workload(_CNN, 32, large_digits),
     "lstm": Workload(_LSTM, 32, lambda: noise(512, 100, 1)),
-    "wide_mlp": Workload(dense([2048, 2048, 10]), 256, lambda: noise(4096, 784)),
+    "wide_mlp": Workload(
+        dense([2048, 2048, 10]), 256, lambda: noise(4096, 784)
+    ),
 }
 
 

@@ -142,7 +142,9 @@ def main() -> int:
     handler["paths"] = [str(ROOT)]
     handler["options"]["extensions"] = [str(HERE / "named_tuples.py")]
     settings["nav"].append({"API": write_api_pages(Path("tftrain"))})
-    SETTINGS.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    SETTINGS.write_text(
+        yaml.safe_dump(settings, sort_keys=False), encoding="utf-8"
+    )
 
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     build = subprocess.run(

@@ -99,7 +99,8 @@ def key_tables() -> Iterator[str]:
     """Yield a table of keys for each section of the config."""
     hints = typing.get_type_hints(Config, include_extras=True)
     yield from _table_of_record(
-        Config, only=[name for name, hint in hints.items() if not _record_of(hint)]
+        Config,
+        only=[name for name, hint in hints.items() if not _record_of(hint)],
     )
     for section in _settings(Config):
         record = _record_of(hints[section.name])
@@ -168,7 +169,9 @@ def rename_table() -> Iterator[str]:
     hints = typing.get_type_hints(Config, include_extras=True)
     records = {name: _record_of(hint) for name, hint in hints.items()}
     sections = {
-        record.__name__: f"{name}." for name, record in records.items() if record
+        record.__name__: f"{name}."
+        for name, record in records.items()
+        if record
     }
     sections[Group.__name__] = "optimizer.groups: "
     yield "| kind | was | is |"
@@ -211,12 +214,16 @@ def _settings(record: type) -> list[dataclasses.Field]:
 
 def _record_of(hint: Any) -> type | None:
     """The record that an annotation holds, as itself or as one member of a union."""
-    members = [member for member in union_members(hint) if member is not type(None)]
+    members = [
+        member for member in union_members(hint) if member is not type(None)
+    ]
     records = [member for member in members if dataclasses.is_dataclass(member)]
     return records[0] if len(members) == len(records) == 1 else None
 
 
-def _table_of_record(record: type, only: list[str] | None = None) -> Iterator[str]:
+def _table_of_record(
+    record: type, only: list[str] | None = None
+) -> Iterator[str]:
     hints = typing.get_type_hints(record, include_extras=True)
     yield "| key | value | default | what it says |"
     yield "|---|---|---|---|"

@@ -31,7 +31,14 @@ import tftrain  # noqa: E402
 from tftrain.config.export import to_yaml  # noqa: E402
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-FAULTS = ("traceback", "hang", "not told", "reads differently", "unclear", "led out")
+FAULTS = (
+    "traceback",
+    "hang",
+    "not told",
+    "reads differently",
+    "unclear",
+    "led out",
+)
 READ_SECONDS, ASSEMBLE_SECONDS = 20.0, 120.0
 LARGEST = 300  # of the numbers in a model that is made: there is memory for whatever has these sizes
 RUN_SECONDS = 60.0
@@ -86,7 +93,9 @@ def read(case: Mutant, path: Path) -> Found:
         ]
         if bad:
             return Found("traceback", f"no clear line: {bad[0][:200]!r}")
-        if case.told and not any(case.unknown in line for line in error.problems):
+        if case.told and not any(
+            case.unknown in line for line in error.problems
+        ):
             return Found("not told", f"'{case.unknown}' is not in {error}")
         return Found("refused", str(error))
     if case.unknown is not None:
@@ -163,7 +172,9 @@ def checked_runs(
                 number,
                 case,
                 guarded(
-                    lambda case=case: Found(*fuzz_runs.outcome(case, desk, main)),
+                    lambda case=case: Found(
+                        *fuzz_runs.outcome(case, desk, main)
+                    ),
                     RUN_SECONDS,
                 ),
             )
@@ -171,13 +182,19 @@ def checked_runs(
 
 def parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/fuzz", description="Checks mutations of the example configs."
+        prog="scripts/fuzz",
+        description="Checks mutations of the example configs.",
     )
     parser.add_argument(
         "--version", action="version", version=f"tftrain {tftrain.__version__}"
     )
     add = parser.add_argument
-    add("--cases", type=int, default=5000, help="how many mutations (default: 5000)")
+    add(
+        "--cases",
+        type=int,
+        default=5000,
+        help="how many mutations (default: 5000)",
+    )
     add("--seed", type=int, default=1, help="of the mutations (default: 1)")
     add(
         "--assemble",
@@ -210,9 +227,14 @@ def main(words: list[str]) -> int:
     counts: collections.Counter = collections.Counter()
     kinds: dict[str, collections.Counter] = {}
     last = began
-    for stage, number, case, found in checked(asked.cases, asked.seed, asked.assemble):
+    for stage, number, case, found in checked(
+        asked.cases, asked.seed, asked.assemble
+    ):
         now = time.monotonic()
-        slowest, last = max(slowest, now - last) if stage == "read" else slowest, now
+        slowest, last = (
+            max(slowest, now - last) if stage == "read" else slowest,
+            now,
+        )
         counts[stage, found.outcome] += 1
         kinds.setdefault(case.kind, collections.Counter())[found.outcome] += (
             stage == "read"
@@ -235,12 +257,16 @@ def main(words: list[str]) -> int:
         print(
             f"{kind:>16}: "
             + ", ".join(
-                f"{gave[outcome]} {outcome}" for outcome in gave if gave[outcome]
+                f"{gave[outcome]} {outcome}"
+                for outcome in gave
+                if gave[outcome]
             )
         )
     for (stage, outcome), count in sorted(counts.items()):
         print(f"{stage}: {count} {outcome}")
-    faults = sum(count for (_, outcome), count in counts.items() if outcome in FAULTS)
+    faults = sum(
+        count for (_, outcome), count in counts.items() if outcome in FAULTS
+    )
     print(
         f"{faults} faults; {time.monotonic() - began:.0f} s, the slowest reading {slowest:.2f} s"
     )

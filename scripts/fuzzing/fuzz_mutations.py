@@ -139,7 +139,10 @@ def mutant(texts: list[str], seed: int, number: int) -> Mutant:
     if isinstance(made, Mutant):
         return made._replace(kind=kind)
     return Mutant(
-        kind, made if isinstance(made, bytes) else made.encode("utf-8", "surrogatepass")
+        kind,
+        made
+        if isinstance(made, bytes)
+        else made.encode("utf-8", "surrogatepass"),
     )
 
 
@@ -224,7 +227,10 @@ def anchor(draw: random.Random, text: str) -> str:
     """A value in the place of another one too, or of one within itself."""
     root, nodes = _tree(text)
     mapping, pair = draw.choice(nodes)
-    mapping.value[mapping.value.index(pair)] = (pair[0], draw.choice(nodes)[1][1])
+    mapping.value[mapping.value.index(pair)] = (
+        pair[0],
+        draw.choice(nodes)[1][1],
+    )
     return yaml.serialize(root, allow_unicode=True)
 
 
@@ -261,7 +267,13 @@ def doubled(draw: random.Random, text: str) -> Mutant:
     mapping, pair = draw.choice(nodes)
     mapping.value.append(
         draw.choice(
-            [pair, (pair[0], yaml.compose(draw.choice(ODD_VALUES), yaml.SafeLoader))]
+            [
+                pair,
+                (
+                    pair[0],
+                    yaml.compose(draw.choice(ODD_VALUES), yaml.SafeLoader),
+                ),
+            ]
         )
     )
     return _refused(root, pair[0].value)
@@ -291,7 +303,9 @@ def renamed(draw: random.Random, text: str) -> Mutant:
 
 
 def _refused(root: yaml.Node, key: str) -> Mutant:
-    return Mutant("", yaml.serialize(root, allow_unicode=True).encode(), key, True)
+    return Mutant(
+        "", yaml.serialize(root, allow_unicode=True).encode(), key, True
+    )
 
 
 def _tree(text: str) -> tuple[yaml.Node, list[tuple]]:

@@ -139,7 +139,12 @@ def make_desk(desk: Path) -> None:
         for folder in FOLDERS:
             (desk / name / folder).mkdir(parents=True, exist_ok=True)
         points = [
-            {"step": step, "wall_seconds": step, "loss": 1 / step, "grad_norm": 1.0}
+            {
+                "step": step,
+                "wall_seconds": step,
+                "loss": 1 / step,
+                "grad_norm": 1.0,
+            }
             for step in (1, 2, 3)
         ]
         texts = [
@@ -214,7 +219,9 @@ def values(draw: random.Random, desk: Path) -> RunCase:
         else json.dumps(draw.choice(ODD_NAMES))
     )
     entries[place] = f"{key}: {draw.choice(ODD_JSON)}"
-    lines[at] = draw.choice(["{" + ", ".join(entries) + "}", draw.choice(ODD_JSON)])
+    lines[at] = draw.choice(
+        ["{" + ", ".join(entries) + "}", draw.choice(ODD_JSON)]
+    )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return _case(draw, f"{path.name} holds {lines[at][:60]}")
 
@@ -258,7 +265,10 @@ def paths(draw: random.Random, desk: Path) -> RunCase:
 def _case(draw: random.Random, done: str) -> RunCase:
     return RunCase(
         "",
-        [word.replace("{}", "run") for word in draw.choice(list(COMMANDS.values()))],
+        [
+            word.replace("{}", "run")
+            for word in draw.choice(list(COMMANDS.values()))
+        ],
         done,
     )
 
@@ -288,7 +298,9 @@ def outcome(
             status = left.code
     text = written.getvalue()
     report = desk / "out.html"
-    shown = text + (report.read_text(encoding="utf-8") if report.is_file() else "")
+    shown = text + (
+        report.read_text(encoding="utf-8") if report.is_file() else ""
+    )
     outside = [path.name for path in (desk / "outside").iterdir()]
     if (
         outside != ["file"]
@@ -297,7 +309,8 @@ def outcome(
     ):
         return "led out", text
     if any(
-        not line.isprintable() or len(line) > LONGEST_LINE for line in text.splitlines()
+        not line.isprintable() or len(line) > LONGEST_LINE
+        for line in text.splitlines()
     ):
         return "unclear", repr(text)
     if status == 0:

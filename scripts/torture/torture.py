@@ -35,9 +35,9 @@ def main(words: Sequence[str] | None = None) -> int:
     )  # a TemporaryDirectory would be removed by each fork that ends
     try:
         for name, config in write_configs(folder, asked.configs).items():
-            reports[name] = report = Trial(config, f"{asked.seed} {name}", mounts).run(
-                asked.kills
-            )
+            reports[name] = report = Trial(
+                config, f"{asked.seed} {name}", mounts
+            ).run(asked.kills)
             print(
                 row(name, report),
                 *(f"  {problem}" for problem in report.problems),
@@ -50,7 +50,9 @@ def main(words: Sequence[str] | None = None) -> int:
     print(row("all", total))
     if asked.json:
         asked.json.write_text(
-            json.dumps({name: one.plain() for name, one in reports.items()}, indent=1)
+            json.dumps(
+                {name: one.plain() for name, one in reports.items()}, indent=1
+            )
             + "\n"
         )
     return int(bool(total.problems))
@@ -59,9 +61,14 @@ def main(words: Sequence[str] | None = None) -> int:
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "scripts/torture/run", description=__doc__, epilog=EPILOG, formatter_class=form
+        "scripts/torture/run",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=form,
     )
-    parser.add_argument("--version", action="version", version=f"tftrain {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"tftrain {__version__}"
+    )
     add = parser.add_argument
     add(
         "--kills",
@@ -71,7 +78,10 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         help="faults for each config, kills among them (default: 23)",
     )
     add(
-        "--seed", type=int, default=0, help="of the faults and their times (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="of the faults and their times (default: 0)",
     )
     add(
         "--configs",

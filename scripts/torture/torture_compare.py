@@ -23,7 +23,13 @@ from torture_session import in_fork
 
 TIMES = {"wall_seconds", "step_ms", "seconds", "time", "Overview/step_ms"}
 NOT_STATE = ("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
-NOT_CURVES = ("text", "graphs", "graph_keras_model", "hparams", "custom_scalars")
+NOT_CURVES = (
+    "text",
+    "graphs",
+    "graph_keras_model",
+    "hparams",
+    "custom_scalars",
+)
 UNLIMITED = {TENSORS: 0}
 LOSABLE = (
     "events",
@@ -51,7 +57,9 @@ def differences(found: Table, expected: Table, torn: bool) -> list[str]:
     wrong = [name for name in names if found.get(name) != expected.get(name)]
     if torn:
         wrong = [
-            name for name in wrong if name in found or not name.startswith(LOSABLE)
+            name
+            for name in wrong
+            if name in found or not name.startswith(LOSABLE)
         ]
     if not wrong:
         return []
@@ -96,7 +104,10 @@ def _checkpoint(name: str, prefix: str) -> Iterator[tuple[str, Any]]:
     yield f"{name}/step", _numbers(prefix)[0]
     for key in reader.get_variable_to_shape_map():
         if key == HOST:
-            yield f"{name}/{key}", _without_times(json.loads(reader.get_tensor(key)))
+            yield (
+                f"{name}/{key}",
+                _without_times(json.loads(reader.get_tensor(key))),
+            )
         elif not key.startswith(NOT_STATE):
             yield (
                 f"{name}/{key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')}",
@@ -151,7 +162,9 @@ def _metrics(path: Path) -> Iterator[tuple[str, Any]]:
         record = json.loads(line)
         for name, value in record.items():
             if name not in TIMES:
-                points.setdefault(f"metrics/{record['step']}/{name}", []).append(value)
+                points.setdefault(
+                    f"metrics/{record['step']}/{name}", []
+                ).append(value)
     yield from points.items()
 
 
@@ -180,5 +193,7 @@ def _events(name: str, folder: Path) -> Iterator[tuple[str, Any]]:
 def _files(folder: Path) -> Iterator[tuple[str, bool]]:
     """What kinds of files and folders there are."""
     for path in folder.rglob("*"):
-        name = re.sub(r"tfevents\..*", "tfevents", str(path.relative_to(folder)))
+        name = re.sub(
+            r"tfevents\..*", "tfevents", str(path.relative_to(folder))
+        )
         yield f"file/{re.sub(r'[0-9]+(-[0-9]+)?', '#', name)}", True

@@ -108,7 +108,11 @@ def write_configs(folder: Path, names: list[str]) -> dict[str, Path]:
         tail = (
             TAIL
             if name != "plateau"
-            else TAIL.replace("max_to_keep: 3", "max_to_keep: 3, restore_best: true")
+            else TAIL.replace(
+                "max_to_keep: 3", "max_to_keep: 3, restore_best: true"
+            )
         )
-        path.write_text(CONFIGS[name].lstrip() + tail.lstrip(), encoding="utf-8")
+        path.write_text(
+            CONFIGS[name].lstrip() + tail.lstrip(), encoding="utf-8"
+        )
     return paths

@@ -116,7 +116,9 @@ def checkpoint(victim: Victim) -> bool:
         and file not in pointers
         and name.encode() not in session.output
     ):
-        victim.complain(f"{file.name} was {way}, and the next session does not name it")
+        victim.complain(
+            f"{file.name} was {way}, and the next session does not name it"
+        )
     return struck
 
 
@@ -128,7 +130,9 @@ def points(victim: Victim) -> bool:
         victim.folder.glob("val/*tfevents*")
     )
     files = [*events, victim.folder / "metrics.jsonl"]
-    files = [file for file in files if file.is_file() and file.stat().st_size > 1]
+    files = [
+        file for file in files if file.is_file() and file.stat().st_size > 1
+    ]
     if files:
         file = victim.random.choice(files)
         cut_off = victim.random.randint(1, min(2000, file.stat().st_size - 1))
@@ -147,7 +151,9 @@ def points(victim: Victim) -> bool:
 
 def clock(victim: Victim) -> bool:
     """SIGKILL in a session whose clock is off, such as after a battery was changed."""
-    offset = victim.random.choice((-1, -1, 1)) * DAY * victim.random.uniform(0, 3000)
+    offset = (
+        victim.random.choice((-1, -1, 1)) * DAY * victim.random.uniform(0, 3000)
+    )
     session = victim.start(lambda: shift_clock(offset))
     session.prints(FIRST_STEP)
     session.prints(b"\0", victim.some_seconds())
@@ -159,7 +165,9 @@ def lost(victim: Victim) -> bool:
     """A file is gone; the next session says so."""
     if not kill(victim):
         return False
-    patterns = [pattern for pattern in LOSABLE if any(victim.folder.glob(pattern))]
+    patterns = [
+        pattern for pattern in LOSABLE if any(victim.folder.glob(pattern))
+    ]
     if victim.broken or not patterns or not victim.checkpoints():
         return True
     pattern = victim.random.choice(patterns)
@@ -169,7 +177,9 @@ def lost(victim: Victim) -> bool:
     session = victim.start()
     session.prints(FIRST_STEP)
     if not all(words in session.output for words in LOSABLE[pattern]):
-        victim.complain(f"{pattern} was lost, and the next session does not say so")
+        victim.complain(
+            f"{pattern} was lost, and the next session does not say so"
+        )
     session.signal(signal.SIGKILL)
     return victim.settle(session, (-signal.SIGKILL,))
 
@@ -179,7 +189,11 @@ def link(victim: Victim) -> bool:
     if not kill(victim):
         return False
     names = [name for name in LINKED if (victim.folder / name).parent.is_dir()]
-    if victim.broken or not names or not (victim.folder / "config.yaml").is_file():
+    if (
+        victim.broken
+        or not names
+        or not (victim.folder / "config.yaml").is_file()
+    ):
         return True
     name = victim.random.choice(names)
     place, aside = victim.folder / name, victim.folder.with_name("aside")
@@ -188,7 +202,9 @@ def link(victim: Victim) -> bool:
     (outside / "file").write_text("of others\n")
     if place.exists():
         place.rename(aside)
-    place.symlink_to(outside if victim.random.random() < 0.5 else outside / "file")
+    place.symlink_to(
+        outside if victim.random.random() < 0.5 else outside / "file"
+    )
     session = victim.start()
     struck = victim.settle(session, (REFUSED,))
     if b"link" not in session.output:
@@ -198,7 +214,9 @@ def link(victim: Victim) -> bool:
     if [path.name for path in outside.iterdir()] != ["file"] or (
         outside / "file"
     ).read_text() != "of others\n":
-        victim.complain(f"{name} was a link, and something was written where it led")
+        victim.complain(
+            f"{name} was a link, and something was written where it led"
+        )
     place.unlink()
     if aside.exists():
         aside.rename(place)
@@ -214,13 +232,16 @@ def model(victim: Victim) -> bool:
         file.unlink()
     else:
         os.truncate(
-            file, victim.random.randrange(file.stat().st_size) if way == "cut" else 0
+            file,
+            victim.random.randrange(file.stat().st_size) if way == "cut" else 0,
         )
     session = victim.start()
     if victim.settle(session, ()):
         victim.broken = True
     if b"written again" not in session.output:
-        victim.complain(f"model.keras was {way}, and the next session does not say so")
+        victim.complain(
+            f"model.keras was {way}, and the next session does not say so"
+        )
     return True
 
 
@@ -248,7 +269,9 @@ def second(victim: Victim) -> bool:
     return victim.settle(session, (-signal.SIGKILL,))
 
 
-FAULTS: dict[str, tuple[Callable[[Victim], bool], int]] = {  # with how often each comes
+FAULTS: dict[
+    str, tuple[Callable[[Victim], bool], int]
+] = {  # with how often each comes
     "kill": (kill, 8),
     "operation": (operation, 4),
     "byte": (byte, 3),
@@ -289,4 +312,6 @@ def _flip(file: Path, place: int) -> None:
 def _standing(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of each file."""
     found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    return {str(path): (one.st_size, one.st_mtime_ns) for path, one in found.items()}
+    return {
+        str(path): (one.st_size, one.st_mtime_ns) for path, one in found.items()
+    }

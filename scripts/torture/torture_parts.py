@@ -9,13 +9,19 @@ MARK = 99.0  # a target that has no finite loss
 
 
 def blobs(
-    examples: int = 1000, features: int = 64, classes: int = 10, *, seed: int = 0
+    examples: int = 1000,
+    features: int = 64,
+    classes: int = 10,
+    *,
+    seed: int = 0,
 ):
     """Clouds of points, one for each class."""
     random = np.random.default_rng(seed)
     y = random.integers(0, classes, examples)
     centers = 0.3 * random.normal(size=(classes, features))
-    return (centers[y] + random.normal(size=(examples, features))).astype("float32"), y
+    return (centers[y] + random.normal(size=(examples, features))).astype(
+        "float32"
+    ), y
 
 
 def images(examples: int = 500, *, seed: int = 0):

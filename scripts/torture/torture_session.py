@@ -43,7 +43,10 @@ class Session:
     """Owns the process of `python -m tftrain WORDS`, and all that it prints."""
 
     def __init__(
-        self, words: Sequence[str], folder: Path, arm: Callable[[], None] = lambda: None
+        self,
+        words: Sequence[str],
+        folder: Path,
+        arm: Callable[[], None] = lambda: None,
     ):
         self.output, self.status = b"", None
         self._reading, writing = os.pipe()
@@ -58,7 +61,11 @@ class Session:
     def prints(self, text: bytes, seconds: float = HANGS) -> bool:
         """Whether the session prints this before it ends."""
         until = time.monotonic() + seconds
-        while text not in self.output and not self.over() and time.monotonic() < until:
+        while (
+            text not in self.output
+            and not self.over()
+            and time.monotonic() < until
+        ):
             select.select([self._reading], [], [], 0.05)
             self._read()
         return text in self.output
@@ -102,7 +109,9 @@ class Session:
                 self.output += part
         except BlockingIOError:
             return
-        time.sleep(0.01)  # the other end is closed, and the process is about to be over
+        time.sleep(
+            0.01
+        )  # the other end is closed, and the process is about to be over
 
 
 def in_fork(work: Callable[[], bytes]) -> bytes:
@@ -158,7 +167,12 @@ class Operations:
     """Counts what the session does to files below a folder; the operation numbered `fatal` is never done."""
 
     def __init__(self, folder: Path, fatal: int = 0, told: str = ""):
-        self._folder, self._fatal, self._told, self._count = str(folder), fatal, told, 0
+        self._folder, self._fatal, self._told, self._count = (
+            str(folder),
+            fatal,
+            told,
+            0,
+        )
 
     def arm(self) -> None:
         sys.addaudithook(self._audit)
@@ -167,11 +181,15 @@ class Operations:
         for name in NATIVE:
             self._guard(_pywrap_file_io, name)
         if self._told:
-            atexit.register(lambda: Path(self._told).write_text(str(self._count)))
+            atexit.register(
+                lambda: Path(self._told).write_text(str(self._count))
+            )
 
     def _audit(self, event: str, details: tuple) -> None:
         writes = (
-            event == "open" and isinstance(details[2], int) and details[2] & WRITING
+            event == "open"
+            and isinstance(details[2], int)
+            and details[2] & WRITING
         )
         if (writes or event in CHANGES) and isinstance(
             details[0], (str, bytes, os.PathLike)
@@ -213,5 +231,6 @@ def full_at_byte(size: int) -> None:
 
 def _limit(size: int) -> None:
     resource.setrlimit(
-        resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        resource.RLIMIT_FSIZE,
+        (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]),
     )

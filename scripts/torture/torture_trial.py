@@ -57,17 +57,24 @@ class Trial:
         began = time.monotonic()
         words = ["--config", str(self._config), "--run-dir", str(folder)]
         session = Session(
-            words, self._config.parent, Operations(folder, told=str(counted)).arm
+            words,
+            self._config.parent,
+            Operations(folder, told=str(counted)).arm,
         )
         session.prints(FIRST_STEP)
         first = time.monotonic()
         if session.end():
-            raise RuntimeError(f"does not even run in peace: {session.last_words()}")
+            raise RuntimeError(
+                f"does not even run in peace: {session.last_words()}"
+            )
         largest = max(
             path.stat().st_size for path in folder.rglob("*") if path.is_file()
         )
         return Peace(
-            first - began, time.monotonic() - first, int(counted.read_text()), largest
+            first - began,
+            time.monotonic() - first,
+            int(counted.read_text()),
+            largest,
         )
 
     def _one_run(self, peace: Peace, expected: Table, faults: int) -> None:
@@ -76,11 +83,15 @@ class Trial:
         report.runs += 1
         on_a_disk = self._random.random() < ON_A_DISK and self._mounts
         disk = Disk(config.with_suffix(".disk")) if on_a_disk else None
-        folder = (disk.folder if disk else config.parent) / f"{config.stem}_struck"
+        folder = (
+            disk.folder if disk else config.parent
+        ) / f"{config.stem}_struck"
         victim = Victim(config, folder, peace, self._random, disk)
         struck = self._strike(victim, faults)
         ends = (
-            [] if victim.broken else differences(table(folder), expected, victim.torn)
+            []
+            if victim.broken
+            else differences(table(folder), expected, victim.torn)
         )
         if ends or victim.broken:
             report.lost += 1
@@ -113,7 +124,9 @@ class Trial:
                 f"{kind}: {problem}" for problem in victim.problems[complaints:]
             ]
             victim.patience = (
-                1.0 if victim.checkpoints()[:1] != before else victim.patience * 1.5
+                1.0
+                if victim.checkpoints()[:1] != before
+                else victim.patience * 1.5
             )
         if not victim.broken and self._report.tried.total() < faults:
             self._report.tried[MODEL] += 1
@@ -124,7 +137,9 @@ class Trial:
     def _draw(self) -> str:
         if not self._deck:
             self._deck = [
-                name for name, (_, often) in FAULTS.items() for _ in range(often)
+                name
+                for name, (_, often) in FAULTS.items()
+                for _ in range(often)
             ]
             self._random.shuffle(self._deck)
         return self._deck.pop()

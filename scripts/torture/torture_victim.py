@@ -33,7 +33,15 @@ class Disk:
         self.folder = folder
         folder.mkdir()
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "none", str(folder)],
+            [
+                "mount",
+                "-t",
+                "tmpfs",
+                "-o",
+                f"size={ROOMY}",
+                "none",
+                str(folder),
+            ],
             check=True,
         )
 
@@ -54,7 +62,8 @@ class Disk:
 
     def _resize(self, size: int) -> None:
         subprocess.run(
-            ["mount", "-o", f"remount,size={size}", str(self.folder)], check=True
+            ["mount", "-o", f"remount,size={size}", str(self.folder)],
+            check=True,
         )
 
 
@@ -98,7 +107,9 @@ class Victim:
             self.over = True
             return False
         if status not in expected:
-            self.complain(f"status {status}: {session.last_words()}", breaks=status > 0)
+            self.complain(
+                f"status {status}: {session.last_words()}", breaks=status > 0
+            )
         if b"Traceback" in session.output:
             self.complain(f"a traceback: {session.last_words()}")
         return True

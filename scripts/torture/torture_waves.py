@@ -13,7 +13,10 @@ class Waves(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         image = tfds.features.Tensor(shape=(None, 12, 1), dtype=np.float32)
-        features = {"image": image, "label": tfds.features.ClassLabel(num_classes=4)}
+        features = {
+            "image": image,
+            "label": tfds.features.ClassLabel(num_classes=4),
+        }
         features = tfds.features.FeaturesDict(features)
         return tfds.core.DatasetInfo(
             builder=self, features=features, supervised_keys=("image", "label")
@@ -30,4 +33,7 @@ class Waves(tfds.core.GeneratorBasedBuilder):
         for number in range(examples):
             label = int(random.integers(4))
             noise = random.normal(size=(8 + number % 5, 12, 1))
-            yield number, {"image": (noise + label).astype(np.float32), "label": label}
+            yield (
+                number,
+                {"image": (noise + label).astype(np.float32), "label": label},
+            )

@@ -19,7 +19,12 @@ import tftrain
 from tftrain.reporting.tensorboard_plugin.plugin import Loader
 from tftrain.runtime.errors import TrainingError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 FLAGS = [
     "--no-sandbox",
     "--disable-background-networking",

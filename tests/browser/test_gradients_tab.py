@@ -70,7 +70,10 @@ def test_each_run_is_drawn(tab):
     for run in ("clipped", "exploding"):
         assert tab.colours(f".run[data-run={run}] .map-canvas") > 20
         assert tab.colours(f".run[data-run={run}] .strip-canvas") > 5
-    assert not tab.at("#failure").is_visible() and not tab.at("#empty").is_visible()
+    assert (
+        not tab.at("#failure").is_visible()
+        and not tab.at("#empty").is_visible()
+    )
     assert "clipped" in tab.at(".run[data-run=clipped]").inner_text()
     assert not tab.errors
 
@@ -84,7 +87,9 @@ def test_hover_and_click_answer(tab):
     ).groups()
     canvas.click(position=middle(canvas))
     tab.at("#detail-title").filter(has_text=row).wait_for()
-    tab.at("#detail .where").filter(has_text=f"clipped · step {step}").wait_for()
+    tab.at("#detail .where").filter(
+        has_text=f"clipped · step {step}"
+    ).wait_for()
     assert tab.colours("#history") > 5 and tab.colours("#histogram") > 2
     assert "before clipping" in tab.at("#detail").inner_text()
     assert not tab.errors
@@ -99,7 +104,12 @@ def test_a_cell_is_told_of_beside_the_map_on_a_small_screen(tab):
         "() => [document.scrollingElement.scrollTop, innerHeight]"
     )
     top = tab.page.locator("iframe").bounding_box()["y"]
-    for part in (canvas, tab.at("#histogram"), tab.at("#history"), tab.at("#facts")):
+    for part in (
+        canvas,
+        tab.at("#histogram"),
+        tab.at("#history"),
+        tab.at("#facts"),
+    ):
         box = part.bounding_box()
         assert box["y"] >= top and box["y"] + box["height"] <= top + height, (
             "it has to be scrolled to"
@@ -144,7 +154,9 @@ def test_quantity_rows_and_runs_can_be_chosen(one_tab, soon):
 
     def is_on_a_parameter():
         canvas.press("ArrowDown")
-        return re.search("/(kernel|bias), step", one_tab.at("#status").inner_text())
+        return re.search(
+            "/(kernel|bias), step", one_tab.at("#status").inner_text()
+        )
 
     assert soon(is_on_a_parameter)
     one_tab.at("input[name=quantity][value=grad_norm]").check(force=True)
@@ -154,7 +166,9 @@ def test_quantity_rows_and_runs_can_be_chosen(one_tab, soon):
     one_tab.at("#runs input[value=exploding]").uncheck(force=True)
     one_tab.at("body[data-drawn='1']").wait_for()
     assert one_tab.at("#runs").inner_text().startswith("Runs: 1 of 2 shown")
-    assert one_tab.at(".run").count() == 1 and one_tab.colours(".map-canvas") > 20
+    assert (
+        one_tab.at(".run").count() == 1 and one_tab.colours(".map-canvas") > 20
+    )
     one_tab.at("#runs button", has_text="Show all").click()
     one_tab.at("body[data-drawn='2']").wait_for()
     one_tab.at("input[name=rows][value=layers]").check(force=True)
@@ -182,17 +196,23 @@ def test_each_quantity_says_what_it_means_and_what_is_usual(one_tab, soon):
         ), value
     assert len(meanings) == len(values)
     one_tab.at("input[name=quantity][value=update_ratio]").check(force=True)
-    said = "Update ratio: colours from 10⁻⁸ to 10¹; usual, pale, is 10⁻⁴ to 10⁻¹"
+    said = (
+        "Update ratio: colours from 10⁻⁸ to 10¹; usual, pale, is 10⁻⁴ to 10⁻¹"
+    )
     assert soon(
         lambda: (
-            one_tab.at(".legend-canvas").get_attribute("aria-label").startswith(said)
+            one_tab.at(".legend-canvas")
+            .get_attribute("aria-label")
+            .startswith(said)
         )
     )
 
 
 def test_what_is_not_usual_is_told_and_leads_to_its_quantity(one_tab, soon):
     assert one_tab.at(".run[data-run=exploding] .finding").count() >= 1
-    one_tab.at(".run[data-run=exploding] .finding", has_text="Update ratio").click()
+    one_tab.at(
+        ".run[data-run=exploding] .finding", has_text="Update ratio"
+    ).click()
     assert (
         one_tab.at("input[name=quantity]:checked").get_attribute("value")
         == "update_ratio"
@@ -200,7 +220,9 @@ def test_what_is_not_usual_is_told_and_leads_to_its_quantity(one_tab, soon):
     assert not one_tab.errors
 
 
-def test_a_layer_without_relus_is_not_measured_and_stays_in_its_place(one_tab, soon):
+def test_a_layer_without_relus_is_not_measured_and_stays_in_its_place(
+    one_tab, soon
+):
     one_tab.at("input[name=quantity][value=dead_units]").check(force=True)
     one_tab.at("#legend").filter(has_text="no ReLU").wait_for()
     canvas = one_tab.map("clipped")
@@ -209,7 +231,8 @@ def test_a_layer_without_relus_is_not_measured_and_stays_in_its_place(one_tab, s
         canvas.press("ArrowDown")
     assert soon(
         lambda: re.match(
-            r"002\.output, step \d+: no ReLU", one_tab.at("#status").inner_text()
+            r"002\.output, step \d+: no ReLU",
+            one_tab.at("#status").inner_text(),
         )
     )
     one_tab.at("input[name=quantity][value=update_ratio]").check(force=True)
@@ -220,7 +243,9 @@ def test_the_focus_goes_to_what_is_opened_and_back(one_tab, soon):
     canvas = one_tab.map("clipped")
     canvas.focus()
     canvas.press("Enter")
-    focused = "() => document.activeElement.id || document.activeElement.className"
+    focused = (
+        "() => document.activeElement.id || document.activeElement.className"
+    )
     assert soon(lambda: one_tab.at("body").evaluate(focused) == "detail-title")
     one_tab.at("#detail-title").press("Escape")
     assert soon(lambda: one_tab.at("body").evaluate(focused) == "map-canvas")
@@ -231,14 +256,14 @@ def call(one_tab):
     """Returns a function that calls one of a module of the page with arguments."""
 
     def call(module, name, *arguments):
-        loaded = (
-            "([url, name, given]) => import(url).then(module => module[name](...given))"
-        )
+        loaded = "([url, name, given]) => import(url).then(module => module[name](...given))"
         url = one_tab.at("body").evaluate(
             "() => performance.getEntriesByType('resource').map(one => one.name)"
         )
         [url] = [
-            one for one in dict.fromkeys(url) if one.endswith(f"/static/{module}.js")
+            one
+            for one in dict.fromkeys(url)
+            if one.endswith(f"/static/{module}.js")
         ]
         return one_tab.at("body").evaluate(
             "(_, given) => (" + loaded + ")(given)", [url, name, arguments]
@@ -263,52 +288,66 @@ def test_a_colour_is_one_number_whatever_else_is_shown(one_tab):
     [url] = {url for url in urls if url.endswith("/static/scale.js")}
     colours, others, standings = one_tab.at("body").evaluate(script, url)
     assert colours[0] == colours[1] and len(set(colours)) == 7
-    assert others == [0xFF000000, 0xFFFF00FF, 0xFFFF00FF, 0] and not set(colours) & set(
-        others
-    )
+    assert others == [0xFF000000, 0xFFFF00FF, 0xFFFF00FF, 0] and not set(
+        colours
+    ) & set(others)
     assert standings == ["below"] * 4 + ["usual"] * 2 + ["above"] * 2
 
 
 def test_what_is_not_usual_is_counted_by_layer(call):
     def found(rates=(0.1, 0.1), decades=-1.0, **values):
-        latest = {name: {"step": 7, "values": row} for name, row in values.items()}
+        latest = {
+            name: {"step": 7, "values": row} for name, row in values.items()
+        }
         curves = {
             "depth_ratio": {"steps": [7], "values": [decades]},
             "learning_rate": {"steps": [1, 7], "values": rates},
         }
         return [
             (one["quantity"], one["text"])
-            for one in call("findings", "findings", {"latest": latest, **curves})
+            for one in call(
+                "findings", "findings", {"latest": latest, **curves}
+            )
         ]
 
     assert (
-        found(update_ratio=[1e-3, 1e-2], dead_units=[0.2, -1], saturated=[0.5, 0.1])
+        found(
+            update_ratio=[1e-3, 1e-2],
+            dead_units=[0.2, -1],
+            saturated=[0.5, 0.1],
+        )
         == []
     )
     assert found(update_ratio=[1e-9, 0, 1e-3, 7, -1]) == [
         ("update_ratio", "▼ Update ratio: 2 of 4 layers"),
         ("update_ratio", "▲ Update ratio: 1 of 4 layers"),
     ]
-    ending = (
-        "▼ Update ratio: 1 of 1 layer, as the learning rate is 0.001 of its largest"
-    )
-    assert found(update_ratio=[1e-9], rates=(0.1, 1e-4)) == [("update_ratio", ending)]
+    ending = "▼ Update ratio: 1 of 1 layer, as the learning rate is 0.001 of its largest"
+    assert found(update_ratio=[1e-9], rates=(0.1, 1e-4)) == [
+        ("update_ratio", ending)
+    ]
     assert found(saturated=[0.9, 0.9]) == [
         ("saturated", "▲ Saturated: 1 of 1 layer")
     ], "the output may be sure"
-    assert found(dead_units=[0.9, -1]) == [("dead_units", "▲ Dead units: 1 of 1 layer")]
+    assert found(dead_units=[0.9, -1]) == [
+        ("dead_units", "▲ Dead units: 1 of 1 layer")
+    ]
     assert found(decades=-7.2) == [
         ("grad_norm", "▼ Gradient: first layer 10⁻⁷ of the last")
     ]
 
 
 def test_numbers_beside_an_axis_are_told_apart(call):
-    assert [one["text"] for one in call("scale", "named", [2.3015, 2.302, 2.3025])] == [
+    assert [
+        one["text"] for one in call("scale", "named", [2.3015, 2.302, 2.3025])
+    ] == [
         "2.3015",
         "2.302",
         "2.3025",
     ]
-    assert [one["text"] for one in call("scale", "named", [0, 0.5, 1, 150_000])] == [
+    assert [
+        one["text"] for one in call("scale", "named", [0, 0.5, 1, 150_000])
+    ] == [
         "0",
         "0.5",
         "1",
@@ -324,7 +363,10 @@ def test_the_axis_of_steps_spans_the_loss_also_where_little_is_measured(call):
 
 def test_the_share_of_clipped_steps_goes_by_steps_and_not_by_points(call):
     assert (
-        call("strip", "stepShare", {"steps": [10, 20, 100], "values": [1, 1, 0]}) == 0.2
+        call(
+            "strip", "stepShare", {"steps": [10, 20, 100], "values": [1, 1, 0]}
+        )
+        == 0.2
     )
     assert call("strip", "stepShare", {"steps": [], "values": []}) == 0
 
@@ -346,7 +388,9 @@ def write_map(folder, content, tensor):
 def write_points(folder, norms, **others):
     """A run of two points: a layer whose kernel and bias have these gradient norms."""
     folder.mkdir()
-    writer = TensorBoardLogger(folder, sizes={"000.a/kernel": 4, "000.a/bias": 1})
+    writer = TensorBoardLogger(
+        folder, sizes={"000.a/kernel": 4, "000.a/bias": 1}
+    )
     scalars = {"loss": 1.0, **others}
     for name, norm in zip(("kernel", "bias"), norms, strict=True):
         scalars |= {
@@ -375,7 +419,10 @@ def many(browser, tmp_path_factory):
     )
     write_map(logdir / "damaged", b"{", float_tensors([np.ones((1, 2))])[0])
     board = program.TensorBoard(
-        [*default.get_plugins(), *([] if Loader in default.get_plugins() else [Loader])]
+        [
+            *default.get_plugins(),
+            *([] if Loader in default.get_plugins() else [Loader]),
+        ]
     )
     board.configure(logdir=str(logdir), port=0, reload_interval=1)
     address = board.launch()
@@ -420,21 +467,26 @@ def test_a_layer_whose_bias_alone_is_alive_is_not_black(many, soon):
     many.locator("body[data-drawn='1']").wait_for()
     shown = many.locator(".run[data-run=a_bias] .map-canvas")
     read = """canvas => [...canvas.getContext("2d").getImageData(canvas.width / 2, 8, 1, 1).data]"""
-    assert min(shown.evaluate(read)) > 150, "the layer moves as is usual, which is pale"
+    assert min(shown.evaluate(read)) > 150, (
+        "the layer moves as is usual, which is pale"
+    )
     many.locator("input[name=rows][value=parameters]").check(force=True)
     assert soon(lambda: shown.evaluate(read) == [0, 0, 0, 255]), (
         "the kernel does not move"
     )
     many.locator(".finding", has_text="Zero gradients: 1 of 1 layer").click()
-    assert soon(lambda: shown.evaluate(read)[0] > shown.evaluate(read)[2] + 60), (
-        "much is orange"
-    )
+    assert soon(
+        lambda: shown.evaluate(read)[0] > shown.evaluate(read)[2] + 60
+    ), "much is orange"
 
 
 def test_a_run_that_comes_later_is_shown(browser, tmp_path, soon):
     (tmp_path / "log").mkdir()
     board = program.TensorBoard(
-        [*default.get_plugins(), *([] if Loader in default.get_plugins() else [Loader])]
+        [
+            *default.get_plugins(),
+            *([] if Loader in default.get_plugins() else [Loader]),
+        ]
     )
     board.configure(logdir=str(tmp_path / "log"), port=0, reload_interval=1)
     page = browser.new_page()

@@ -10,7 +10,9 @@ from tftrain.reporting.html.page import write_report
 @pytest.fixture
 def report(browser, logdir, tmp_path):
     """The page of a report of both runs; `page.errors` are those on its console."""
-    path = write_report([logdir / "clipped", logdir / "exploding"], tmp_path / "r.html")
+    path = write_report(
+        [logdir / "clipped", logdir / "exploding"], tmp_path / "r.html"
+    )
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.errors = []
     page.requests = []
@@ -44,7 +46,9 @@ def test_a_cell_says_its_number(report):
 def test_the_curves_are_images_within_the_file(report, inked):
     images = report.locator(".charts img")
     assert images.count() == 4
-    widths = images.evaluate_all("images => images.map((one) => one.naturalWidth)")
+    widths = images.evaluate_all(
+        "images => images.map((one) => one.naturalWidth)"
+    )
     assert min(widths) > 100
     assert inked(images.first) > 0.01
     assert all(url.startswith(("file:", "data:")) for url in report.requests)

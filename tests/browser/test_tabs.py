@@ -16,7 +16,10 @@ DRAWN = {
 }
 WORDS = {
     "text": ("tf-text-dashboard", ["config", "hidden", "incidents"]),
-    "hparams": ("tf-hparams-main", ["optimizer.learning_rate", "clipped", "exploding"]),
+    "hparams": (
+        "tf-hparams-main",
+        ["optimizer.learning_rate", "clipped", "exploding"],
+    ),
 }
 
 
@@ -73,5 +76,7 @@ def test_a_tab_tells(tab, name):
     selector, words = WORDS[name]
     page = tab(name)
     for word in words:
-        page.locator(selector).get_by_text(word).first.wait_for(state="attached")
+        page.locator(selector).get_by_text(word).first.wait_for(
+            state="attached"
+        )
     assert not tab.errors

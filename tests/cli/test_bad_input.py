@@ -47,7 +47,10 @@ def told(desk, capsys, monkeypatch):
             "streamed_nan",
             f"train: 2 values are NaN or Inf, the first in record 7 {FIRST}x column 2",
         ),
-        ("target_nan", f"train: 1 value is NaN or Inf, the first in record 7 {FIRST}y"),
+        (
+            "target_nan",
+            f"train: 1 value is NaN or Inf, the first in record 7 {FIRST}y",
+        ),
         (
             "weight_nan",
             f"train: 1 value is NaN or Inf, the first in record 7 {FIRST}weight",
@@ -76,7 +79,10 @@ def test_data_is_refused_in_one_line(told, fault, message):
     ("fault", "message"),
     [
         ("evil_split", "unknown split '../../evil'; "),
-        ("single", "batch_size 8 is more than the 1 example of the training split; "),
+        (
+            "single",
+            "batch_size 8 is more than the 1 example of the training split; ",
+        ),
         (
             "leaves",
             "faulty:data raised SystemExit:\nTraceback (most recent call last):\n  File ",
@@ -88,12 +94,17 @@ def test_data_is_refused(told, fault, message):
 
 
 def test_a_generator_is_shown_by_its_own_traceback(told):
-    head, called, frame, line, *_, last = told(MLP.format("breaks")).splitlines()
+    head, called, frame, line, *_, last = told(
+        MLP.format("breaks")
+    ).splitlines()
     assert (
         head == AT + "faulty:data raised RuntimeError:"
         and called == "Traceback (most recent call last):"
     )
-    assert "faulty.py" in frame and line.strip() == 'raise RuntimeError("no more cats")'
+    assert (
+        "faulty.py" in frame
+        and line.strip() == 'raise RuntimeError("no more cats")'
+    )
     assert last == "RuntimeError: no more cats"
 
 
@@ -105,7 +116,8 @@ def test_a_generator_is_shown_by_its_own_traceback(told):
             "1:8: model: mlp: takes one array, and x of an example is a dict of '../up', 'down'; give a model of your",
         ),
         (
-            MLP.format("real_labels") + "loss: sparse_categorical_crossentropy\n",
+            MLP.format("real_labels")
+            + "loss: sparse_categorical_crossentropy\n",
             "5:7: loss: sparse_categorical_crossentropy: needs labels, and the targets are floats; give labels as",
         ),
         (
@@ -133,6 +145,8 @@ def test_what_does_not_fit_is_refused(told, text, message):
 def test_labels_that_training_never_sees_are_told(told):
     with pytest.warns(UserWarning) as caught:
         told(MLP.format("unseen"), status=0)
-    assert [str(one.message) for one in caught if one.category is UserWarning] == [
+    assert [
+        str(one.message) for one in caught if one.category is UserWarning
+    ] == [
         "validation: label 4 (first in record 2, counted from 0) is not among those of train, which go from 0 to 2"
     ]

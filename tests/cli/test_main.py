@@ -12,7 +12,9 @@ from tftrain import __version__
 from tftrain.cli import main
 from tftrain.config.registry import COMPONENT_KINDS
 
-CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted(
+    (Path(__file__).parent.parent.parent / "configs").glob("*.yaml")
+)
 
 
 def run(capsys, *words):
@@ -59,7 +61,10 @@ def test_the_kinds_are_listed(capsys):
             ["--config", "a.yaml", "--run-dir", "a", "--run-dir=a"],
             "--run-dir is given more than once",
         ),
-        (["sweep", "--config", "a", "--conf", "b"], "--config is given more than once"),
+        (
+            ["sweep", "--config", "a", "--conf", "b"],
+            "--config is given more than once",
+        ),
         (
             ["inspect", "--config", "a", "--config", "b"],
             "--config is given more than once",
@@ -84,9 +89,12 @@ def test_a_wrong_config_ends_with_2_and_writes_nothing(
 ):
     monkeypatch.chdir(tmp_path)
     desk.write(
-        "model: mpl\ndata: iris\noptimizer: adam\ntraining: {epochs: x}\n", "wrong.yaml"
+        "model: mpl\ndata: iris\noptimizer: adam\ntraining: {epochs: x}\n",
+        "wrong.yaml",
     )
-    status, out, err = run(capsys, "--config", "wrong.yaml", "--run-dir", "made")
+    status, out, err = run(
+        capsys, "--config", "wrong.yaml", "--run-dir", "made"
+    )
     assert (status, out) == (2, "")
     assert err.splitlines() == [
         "wrong.yaml:1:8: model: there is no model 'mpl'; did you mean 'mlp'?",
@@ -106,7 +114,9 @@ def test_a_flag_is_told_as_the_place(capsys, desk):
         "--set",
         "log.grph=true",
     )
-    assert status == 2 and [line.split(": ")[0] for line in err.splitlines()] == [
+    assert status == 2 and [
+        line.split(": ")[0] for line in err.splitlines()
+    ] == [
         "--set log.grph=true",
         "--set training.epochs=x",
     ]
@@ -131,7 +141,9 @@ def test_the_printed_config_prints_itself(capsys, tmp_path, path):
 
 def test_the_schema_is_json(capsys):
     status, out, err = run(capsys, "schema")
-    assert (status, err) == (0, "") and json.loads(out)["title"] == "tftrain config"
+    assert (status, err) == (0, "") and json.loads(out)[
+        "title"
+    ] == "tftrain config"
 
 
 def test_nothing_of_this_imports_tensorflow_or_keras(desk):
@@ -177,7 +189,8 @@ def test_every_command_tells_the_version(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert (
-        ended.value.code == 0 and capsys.readouterr().out == f"tftrain {__version__}\n"
+        ended.value.code == 0
+        and capsys.readouterr().out == f"tftrain {__version__}\n"
     )
 
 

@@ -159,7 +159,9 @@ def test_a_base_that_cannot_be_read_is_told_at_its_place(desk):
 def test_a_long_chain_of_bases_is_refused(desk):
     for number in range(200):
         Path(f"c{number}.yaml").write_text(f"base: c{number + 1}.yaml\n")
-    with pytest.raises(ConfigError, match="more than 50 files build upon one another"):
+    with pytest.raises(
+        ConfigError, match="more than 50 files build upon one another"
+    ):
         load("c0.yaml")
 
 
@@ -170,7 +172,9 @@ def test_a_run_folder_that_cannot_be_made_is_refused_before_tensorflow_is_loaded
     desk, capsys, words
 ):
     for kind in (*NO_FOLDERS, "not UTF-8", "nothing"):
-        status, out, err = run(capsys, ["--config", "config.yaml", *words], ODD[kind])
+        status, out, err = run(
+            capsys, ["--config", "config.yaml", *words], ODD[kind]
+        )
         assert (status, out, err.count("\n")) == (2, "", 1) and err[
             :-1
         ].isprintable(), f"{kind}: {err}"
@@ -217,7 +221,9 @@ def test_what_may_not_be_read_is_told(desk, capsys, monkeypatch):
 def test_a_link_to_a_run_is_as_good_as_the_run(desk, capsys):
     os.symlink("run", "latest")
     assert main(["plot", "latest"]) == 0 and main(["report", "latest"]) == 0
-    assert Path("run/curves.png").is_file() and Path("run/report.html").is_file()
+    assert (
+        Path("run/curves.png").is_file() and Path("run/report.html").is_file()
+    )
 
 
 def test_a_circle_of_links_does_not_keep_the_board_for_ever(desk, capsys):
@@ -228,7 +234,10 @@ def test_a_circle_of_links_does_not_keep_the_board_for_ever(desk, capsys):
     for name in "ab":
         os.unlink(f"run/{name}")
     os.mkfifo("run/events.out.tfevents.2")
-    assert "is a named pipe; expected a file" in run(capsys, ["board", "run"], "")[2]
+    assert (
+        "is a named pipe; expected a file"
+        in run(capsys, ["board", "run"], "")[2]
+    )
 
 
 def test_only_regular_files_are_opened_and_so_many_bytes_read(desk):
@@ -237,13 +246,21 @@ def test_only_regular_files_are_opened_and_so_many_bytes_read(desk):
             untrusted.open_file(path)
     with open("huge", "wb") as file:
         file.truncate(10 * 2**30)
-    for read in (untrusted.read_bytes, untrusted.read_text, untrusted.read_json):
+    for read in (
+        untrusted.read_bytes,
+        untrusted.read_text,
+        untrusted.read_json,
+    ):
         with pytest.raises(Unreadable, match="more than 16777216 bytes"):
             read("huge")
     with pytest.raises(Unreadable, match="number 1, of more than 1000 bytes"):
         list(untrusted.read_lines("huge", limit=1000))
     Path("lines").write_bytes(b"a\n\r\nb")
-    assert list(untrusted.read_lines("lines", limit=3)) == [b"a\n", b"\r\n", b"b"]
+    assert list(untrusted.read_lines("lines", limit=3)) == [
+        b"a\n",
+        b"\r\n",
+        b"b",
+    ]
 
 
 def test_no_link_within_a_run_is_followed(desk):
@@ -254,7 +271,9 @@ def test_no_link_within_a_run_is_followed(desk):
         with pytest.raises(Unreadable, match="is a symbolic link"):
             untrusted.open_file(path, root=Path("run"))
     os.symlink("run", "elsewhere")
-    with untrusted.open_file("elsewhere/metrics.jsonl", root=Path("elsewhere")) as file:
+    with untrusted.open_file(
+        "elsewhere/metrics.jsonl", root=Path("elsewhere")
+    ) as file:
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 

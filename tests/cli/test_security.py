@@ -94,7 +94,9 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "helper.py").write_text("ROWS = 4\n")
     (tmp_path / "late.py").write_text("LABELS = [0, 1, 0, 1]\n")
-    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: module://lz4\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "text.usetex: True\nbackend: module://lz4\n"
+    )
     packaged = tmp_path / "evil-1.0.dist-info"
     packaged.mkdir()
     (packaged / "METADATA").write_text(
@@ -116,7 +118,12 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
         )
 
     done = run(
-        "--config", "config.yaml", "--run-dir", "run", "--set", "log.plots=[curves]"
+        "--config",
+        "config.yaml",
+        "--run-dir",
+        "run",
+        "--set",
+        "log.plots=[curves]",
     )
     assert (done.returncode, done.stderr) == (0, "") and (
         tmp_path / "run" / "model.keras"
@@ -126,7 +133,11 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
     board = [sys.executable, "-m", "tftrain", "board", "run", "--port", "16006"]
     with subprocess.Popen(
-        board, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        board,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
     ) as shown:
         assert b"TensorBoard: " in shown.stdout.readline()
         shown.send_signal(signal.SIGINT)
@@ -140,7 +151,11 @@ def test_no_file_of_the_working_directory_is_imported_by_accident(tmp_path):
         ("pack/inner.py", "pack.inner", True),
         (".venv/lib/joblib/compressor.py", "joblib.compressor", False),
         ("../elsewhere/joblib.py", "joblib", False),
-        ("tftrain/reporting/plot_curves.py", "tftrain.reporting.plot_curves", False),
+        (
+            "tftrain/reporting/plot_curves.py",
+            "tftrain.reporting.plot_curves",
+            False,
+        ),
         ("tftrain/config/importing.py", "tftrain.config.importing", True),
         ("linked.py", "linked", True),
         ("shared/inner.py", "shared.inner", True),
@@ -158,13 +173,21 @@ def test_who_may_import_from_the_working_directory(
         ("linked_env", "env"),
     ):
         (tmp_path / link).symlink_to(elsewhere / target)
-    for entry in (tmp_path, tmp_path / ".venv" / "lib", tmp_path / "linked_env"):
+    for entry in (
+        tmp_path,
+        tmp_path / ".venv" / "lib",
+        tmp_path / "linked_env",
+    ):
         monkeypatch.syspath_prepend(str(entry))
     (tmp_path / "wanted_here.py").write_text("")
     finder = GuardedFinder(
         str(tmp_path), FileFinder(str(tmp_path), (SourceFileLoader, [".py"]))
     )
-    space = {"__name__": name, "__file__": str(tmp_path / file), "finder": finder}
+    space = {
+        "__name__": name,
+        "__file__": str(tmp_path / file),
+        "finder": finder,
+    }
     exec("spec = finder.find_spec('wanted_here')", space)
     assert (space["spec"] is not None) == allowed
 
@@ -180,21 +203,29 @@ def test_code_of_no_file_imports_as_who_runs_it(tmp_path, monkeypatch):
     for file, allowed in (("own.py", True), ("../elsewhere/joblib.py", False)):
         made = {"__name__": "made", "finder": finder}
         exec(
-            runs, {"__name__": "maker", "__file__": str(tmp_path / file), "made": made}
+            runs,
+            {
+                "__name__": "maker",
+                "__file__": str(tmp_path / file),
+                "made": made,
+            },
         )
         assert (made["spec"] is not None) == allowed
 
 
 @pytest.mark.parametrize("kind", ["settings", "garbage", "pipe"])
-def test_a_matplotlibrc_of_the_working_directory_is_never_opened(tmp_path, kind):
+def test_a_matplotlibrc_of_the_working_directory_is_never_opened(
+    tmp_path, kind
+):
     file = tmp_path / "matplotlibrc"
     if kind == "pipe":
         os.mkfifo(file)
     else:
         file.write_bytes(
-            {"settings": b"text.usetex: True\n", "garbage": b"\xff\xfe\0 no setting"}[
-                kind
-            ]
+            {
+                "settings": b"text.usetex: True\n",
+                "garbage": b"\xff\xfe\0 no setting",
+            }[kind]
         )
     code = (
         "import os, tftrain.runtime.working_directory as w; here = os.getcwd(); m = w.import_matplotlib(); "
@@ -203,7 +234,12 @@ def test_a_matplotlibrc_of_the_working_directory_is_never_opened(tmp_path, kind)
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, env=env, timeout=60
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
@@ -222,7 +258,9 @@ def test_names_do_not_lead_out_of_the_run_folder(tmp_path, monkeypatch):
     result = tftrain.train(tftrain.load("..%2f..;x.yaml"))
     assert result.folder.resolve().parent == home / "runs"
     files = {
-        path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".pyc"
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
     }
     assert {path for path in files if home / "runs" not in path.parents} == {
         home / "climbing.py",
@@ -274,4 +312,8 @@ def test_many_problems_and_long_names_are_cut(desk):
     assert len(found.problems) == 10_000 and str(found).count("\n") == 100
     assert str(found).endswith("\nand 9900 more problems")
     (only,) = desk.problems(desk.good + "? " + "a" * 200_000 + "\n: 1\n")
-    assert len(only) < 2100 and " ... " in only and only.endswith("log, checkpoint")
+    assert (
+        len(only) < 2100
+        and " ... " in only
+        and only.endswith("log, checkpoint")
+    )

@@ -38,7 +38,12 @@ DAMAGES = {
     "large numbers": b'{"step": 1e999, "steps": 1e400, "seconds": '
     + b"9" * 400
     + b', "wall_seconds": 1, "loss": '
-    b"1" + b"0" * 400 + b"}\n" + b'{"step": ' + b"9" * 30 + b', "wall_seconds": 1}\n',
+    b"1"
+    + b"0" * 400
+    + b"}\n"
+    + b'{"step": '
+    + b"9" * 30
+    + b', "wall_seconds": 1}\n',
     "too many digits": b'{"step": ' + b"9" * 10_000 + b"}\n",
     "NaN": b'{"step": NaN, "steps": NaN, "wall_seconds": NaN, "loss": NaN, "train": {"loss": NaN}}\n',
     "nested": b"[" * 200_000 + b"]" * 200_000 + b"\n",
@@ -101,7 +106,8 @@ def run(capsys, words):
         status = left.code
     out, err = capsys.readouterr()
     assert all(
-        line.isprintable() for line in (out + err).replace("\t", " ").splitlines()
+        line.isprintable()
+        for line in (out + err).replace("\t", " ").splitlines()
     ), f"{out}{err}"
     return status, out, err
 
@@ -121,12 +127,19 @@ def fresh(made, desk):
 
 @pytest.mark.parametrize(
     "file",
-    ["metrics.jsonl", "results.json", "config.yaml", "incidents/00000002/incident.txt"],
+    [
+        "metrics.jsonl",
+        "results.json",
+        "config.yaml",
+        "incidents/00000002/incident.txt",
+    ],
 )
 def test_report_and_plot_take_any_content(desk, capsys, file):
     for kind, content in DAMAGES.items():
         Path("run", file).write_bytes(content)
-        for reader in ("report", "plot") if file == "metrics.jsonl" else ("report",):
+        for reader in (
+            ("report", "plot") if file == "metrics.jsonl" else ("report",)
+        ):
             status, _, err = run(capsys, READERS[reader])
             assert status in ((0,) if reader == "report" else (0, 2)), (
                 f"{reader}, {kind}: {err}"
@@ -147,7 +160,9 @@ def test_a_file_of_ten_gigabytes_is_not_read(desk, capsys, made):
         assert run(capsys, READERS["report"])[0] == 0
         text = Path("out.html").read_text()
         assert f"{file} " in text and ("more than " in text), file
-        assert run(capsys, READERS["plot"])[0] == (2 if file == "metrics.jsonl" else 0)
+        assert run(capsys, READERS["plot"])[0] == (
+            2 if file == "metrics.jsonl" else 0
+        )
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -167,7 +182,8 @@ def test_the_numbers_of_a_damaged_incident_are_floats_or_none(desk, kind):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "file", ["signals.jsonl", "batch.npz", "state/checkpoint", "state/step-1.index"]
+    "file",
+    ["signals.jsonl", "batch.npz", "state/checkpoint", "state/step-1.index"],
 )
 def test_a_damaged_incident_is_one_line(desk, capsys, file):
     path = Path("run/incidents/00000002", file)
@@ -189,7 +205,9 @@ def npz(**arrays):
 def promising(shape, dtype="<f4"):
     """An archive whose array says it has a shape, and has nothing of it."""
     header = (
-        f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117)
+        f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(
+            117
+        )
         + "\n"
     )
     packed = io.BytesIO()
@@ -208,10 +226,19 @@ def promising(shape, dtype="<f4"):
     ("content", "message"),
     [
         (npz(x=np.zeros((2, 4), np.float32)), "holds x; expected x, y"),
-        (npz(x=np.zeros((2, 4)), y=np.zeros(2, np.int32)), "holds 'x' as float64"),
-        (npz(x=np.full((2, 4), "a"), y=np.zeros(2, np.int32)), "holds 'x' as <U1"),
+        (
+            npz(x=np.zeros((2, 4)), y=np.zeros(2, np.int32)),
+            "holds 'x' as float64",
+        ),
+        (
+            npz(x=np.full((2, 4), "a"), y=np.zeros(2, np.int32)),
+            "holds 'x' as <U1",
+        ),
         (npz(x=np.zeros((2, 4), np.float32), y=np.zeros(3, np.int32)), "y"),
-        (npz(x=np.array([None]), y=np.zeros(2, np.int32)), "holds 'x' as object"),
+        (
+            npz(x=np.array([None]), y=np.zeros(2, np.int32)),
+            "holds 'x' as object",
+        ),
         (promising((2**40, 4)), "holds 'x', which is too large"),
         (promising((-5, 4)), "'x'"),
         (promising((2, 4)), "holds 'x' without the 32 bytes of its shape"),
@@ -220,7 +247,9 @@ def promising(shape, dtype="<f4"):
         (b"PK\x05\x06" + bytes(18), "holds nothing; expected x, y"),
     ],
 )
-def test_arrays_that_do_not_fit_are_not_unpacked(desk, capsys, content, message):
+def test_arrays_that_do_not_fit_are_not_unpacked(
+    desk, capsys, content, message
+):
     Path("run/incidents/00000002/batch.npz").write_bytes(content)
     status, out, err = run(capsys, READERS["replay"])
     assert (status, out, err.count("\n")) == (2, "", 1), err
@@ -274,7 +303,9 @@ def test_what_a_checkpoint_remembers_may_be_anything(desk, capsys, content):
             shape_and_slices=[""] * len(keys),
             tensors=values,
         )
-    status, _, err = run(capsys, [*READERS["resume"], "--set", "training.steps=8"])
+    status, _, err = run(
+        capsys, [*READERS["resume"], "--set", "training.steps=8"]
+    )
     # Runs of before remember `reservoirs`, which is ignored.
     if content not in ("{}", '{"reservoirs": []}'):
         assert (status, err.count("\n")) == (2, 1) and err.startswith(
@@ -285,7 +316,9 @@ def test_what_a_checkpoint_remembers_may_be_anything(desk, capsys, content):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("content", [DAMAGES["garbage"], b"", b"{}", DAMAGES["nested"]])
+@pytest.mark.parametrize(
+    "content", [DAMAGES["garbage"], b"", b"{}", DAMAGES["nested"]]
+)
 @pytest.mark.parametrize(
     "file", ["checkpoint", "step-6.index", "step-6.data-00000-of-00001"]
 )
@@ -395,7 +428,9 @@ def test_what_leads_out_of_a_run_is_refused_before_anything_is_read_or_written(
             path.symlink_to(target)
         for reader in ("resume", "inspect", "replay"):
             status, _, err = run(capsys, READERS[reader])
-            assert (status, err.count("\n")) == (2, 1), f"{reader}, {name}: {err}"
+            assert (status, err.count("\n")) == (2, 1), (
+                f"{reader}, {name}: {err}"
+            )
             assert reader == "replay" or f"run/{name} is " in err, (
                 f"{reader}, {name}: {err}"
             )
@@ -413,7 +448,9 @@ def test_what_leads_out_of_a_run_is_refused_before_anything_is_read_or_written(
 
 
 def test_a_config_of_a_run_does_not_lead_a_report_elsewhere(desk, capsys):
-    Path(desk.parent, "outside", "other.yaml").write_text(f"model: '{SECRET}'\n")
+    Path(desk.parent, "outside", "other.yaml").write_text(
+        f"model: '{SECRET}'\n"
+    )
     shutil.copytree("run", "second")
     Path("second/config.yaml").write_text("base: ../../outside/other.yaml\n")
     assert run(capsys, ["report", "run", "second", "--out", "out.html"])[0] == 0
@@ -429,7 +466,8 @@ def test_reports_and_plots_are_written_where_they_are_named(desk, capsys):
     ):
         Path("run", name).symlink_to(desk.parent / "outside" / "file")
     assert (
-        run(capsys, ["report", "run"])[0] == 0 and run(capsys, ["plot", "run"])[0] == 0
+        run(capsys, ["report", "run"])[0] == 0
+        and run(capsys, ["plot", "run"])[0] == 0
     )
     assert outside(desk) == {"file": SECRET}
     assert (

@@ -64,7 +64,12 @@ def hint(kind, target, name):
             Annotated[float, field_types.Range(-1, 1, above=True)],
         ),
         ("model", "mine:bounded", "called", float),
-        ("layer", "keras.layers:Dense", "activation", field_types.Activation | None),
+        (
+            "layer",
+            "keras.layers:Dense",
+            "activation",
+            field_types.Activation | None,
+        ),
         (
             "layer",
             "keras.layers:Dense",
@@ -88,7 +93,12 @@ def hint(kind, target, name):
             "backward_layer",
             field_types.Layer | None,
         ),
-        ("layer", "keras.layers:LayerNormalization", "axis", int | list[int] | None),
+        (
+            "layer",
+            "keras.layers:LayerNormalization",
+            "axis",
+            int | list[int] | None,
+        ),
         ("layer", "keras.layers:Conv1D", "dilation_rate", int | list[int]),
         (
             "layer",
@@ -113,7 +123,14 @@ def test_a_house_name_that_is_not_keyword_only_is_the_config_s(own_parts):
 
 
 @pytest.mark.parametrize(
-    "name", ["clipnorm", "global_clipnorm", "clipvalue", "use_ema", "loss_scale_factor"]
+    "name",
+    [
+        "clipnorm",
+        "global_clipnorm",
+        "clipvalue",
+        "use_ema",
+        "loss_scale_factor",
+    ],
 )
 def test_what_the_optimizer_may_not_do_is_refused(name):
     found = arguments.arguments_of("optimizer", "keras.optimizers:Adam")
@@ -130,7 +147,9 @@ def test_what_keras_leaves_to_the_house_is_not_shown():
     ("name", "default", "other"),
     [("count", None, 3), ("size", 0.5, 3), ("share", 1, 0.5)],
 )
-def test_a_default_fits_whatever_its_annotation_says(own_parts, name, default, other):
+def test_a_default_fits_whatever_its_annotation_says(
+    own_parts, name, default, other
+):
     found = arguments.arguments_of("model", "mine:odd_defaults").given[name]
     assert (
         found.default == default
@@ -141,11 +160,13 @@ def test_a_default_fits_whatever_its_annotation_says(own_parts, name, default, o
 
 
 def test_the_first_argument_of_an_activation_is_not_the_config_s(own_parts):
-    assert list(arguments.arguments_of("activation", "mine:decorated").given) == [
-        "slope"
-    ]
     assert list(
-        arguments.arguments_of("activation", "keras.activations:leaky_relu").given
+        arguments.arguments_of("activation", "mine:decorated").given
+    ) == ["slope"]
+    assert list(
+        arguments.arguments_of(
+            "activation", "keras.activations:leaky_relu"
+        ).given
     ) == ["negative_slope"]
 
 
@@ -167,13 +188,17 @@ def test_a_target_that_leads_nowhere():
 
 def test_an_argument_without_default_is_required():
     assert (
-        arguments.arguments_of("layer", "keras.layers:Dense").given["units"].default
+        arguments.arguments_of("layer", "keras.layers:Dense")
+        .given["units"]
+        .default
         is REQUIRED
     )
 
 
 def test_an_option_of_the_kind_is_given_beside_the_arguments(own_parts):
-    found = arguments.arguments_of("clip", "tftrain.optim.clipping:clip_layer_norm")
+    found = arguments.arguments_of(
+        "clip", "tftrain.optim.clipping:clip_layer_norm"
+    )
     assert list(found.given) == ["limit", "only"]
     assert (found.house, found.options) == (("names",), ("only",))
     assert arguments.arguments_of("clip", "mine:decorated").options == ("only",)

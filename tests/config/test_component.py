@@ -3,7 +3,12 @@ from __future__ import annotations
 import keras
 import pytest
 
-from tftrain.config.component import Component, instantiate, plain, user_components
+from tftrain.config.component import (
+    Component,
+    instantiate,
+    plain,
+    user_components,
+)
 from tftrain.config.keras_objects import ConfiguredFunction
 
 
@@ -52,7 +57,13 @@ def test_stretches_become_steps_however_deep(desk):
     ("kind", "name", "target", "given", "expected"),
     [
         ("activation", "relu", "keras.activations:relu", {}, "relu"),
-        ("initializer", "he_normal", "keras.initializers:HeNormal", {}, "HeNormal"),
+        (
+            "initializer",
+            "he_normal",
+            "keras.initializers:HeNormal",
+            {},
+            "HeNormal",
+        ),
         (
             "activation",
             "leaky_relu",
@@ -81,13 +92,21 @@ def test_stretches_become_steps_however_deep(desk):
             {"l2": 0.1},
             keras.regularizers.L2,
         ),
-        ("activation", "live:scaled", "live:scaled", {"by": 3.0}, ConfiguredFunction),
+        (
+            "activation",
+            "live:scaled",
+            "live:scaled",
+            {"by": 3.0},
+            ConfiguredFunction,
+        ),
     ],
 )
 def test_what_keras_is_given(own_parts, kind, name, target, given, expected):
     found = instantiate(Component(kind, name, target, given))
     assert (
-        found == expected if isinstance(expected, str) else isinstance(found, expected)
+        found == expected
+        if isinstance(expected, str)
+        else isinstance(found, expected)
     )
 
 
@@ -95,7 +114,10 @@ def test_an_activation_with_arguments_uses_them(own_parts):
     assert (
         instantiate(
             Component(
-                "activation", "live:scaled", "live:scaled", {"by": 3.0, "shift": 1.0}
+                "activation",
+                "live:scaled",
+                "live:scaled",
+                {"by": 3.0, "shift": 1.0},
             )
         )(2.0)
         == 7.0
@@ -113,7 +135,9 @@ def test_the_house_gives_what_is_asked_for(own_parts):
 def test_parts_of_the_user_s_are_found_however_deep(desk):
     own = "[{name: dense, units: 3, activation: 'live:half'}, {name: 'mine:Child', units: 3}]"
     found = desk.load(
-        desk.good, f"model={{name: sequential, layers: {own}}}", "loss='mine:loss'"
+        desk.good,
+        f"model={{name: sequential, layers: {own}}}",
+        "loss='mine:loss'",
     )
     assert [part.name for part in user_components(found)] == [
         "live:half",
@@ -123,7 +147,9 @@ def test_parts_of_the_user_s_are_found_however_deep(desk):
 
 
 def test_two_parts_are_equal_wherever_they_stand(desk):
-    assert desk.load(desk.good).model == desk.load("# first\n" + desk.good).model
+    assert (
+        desk.load(desk.good).model == desk.load("# first\n" + desk.good).model
+    )
 
 
 def test_an_option_of_the_kind_is_read_and_not_passed_on(desk):
@@ -149,4 +175,6 @@ def test_an_argument_of_that_name_is_passed_on(desk):
     (found,) = desk.load(
         desk.good, "gradients.clip={name: 'clips:choosy', only: 3}"
     ).gradients.clip
-    assert found.option("only") is None and found.call_arguments() == {"only": 3}
+    assert found.option("only") is None and found.call_arguments() == {
+        "only": 3
+    }

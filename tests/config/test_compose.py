@@ -17,13 +17,29 @@ from tftrain.config.conversion import to_plain
     [
         (["training.epochs=3"], "training.epochs", 3),
         (["training.epochs=3", "training.epochs=4"], "training.epochs", 4),
-        (["optimizer.learning_rate=3e-4"], "optimizer.given.learning_rate", 3e-4),
+        (
+            ["optimizer.learning_rate=3e-4"],
+            "optimizer.given.learning_rate",
+            3e-4,
+        ),
         (["optimizer=sgd"], "optimizer.name", "sgd"),
-        (["optimizer={name: sgd, momentum: 0.9}"], "optimizer.given.momentum", 0.9),
+        (
+            ["optimizer={name: sgd, momentum: 0.9}"],
+            "optimizer.given.momentum",
+            0.9,
+        ),
         (["model.hidden=[5, 6]"], "model.given.hidden", [5, 6]),
-        (["model.hidden=[5, 6]", "model.hidden.1=7"], "model.given.hidden", [5, 7]),
+        (
+            ["model.hidden=[5, 6]", "model.hidden.1=7"],
+            "model.given.hidden",
+            [5, 7],
+        ),
         (["data.test=0.25"], "data.test", 0.25),
-        (["metrics=[auc]", "metrics.0=precision"], "metrics.0.name", "precision"),
+        (
+            ["metrics=[auc]", "metrics.0=precision"],
+            "metrics.0.name",
+            "precision",
+        ),
         (
             ["metrics=[auc]", "metrics.0.num_thresholds=50"],
             "metrics.0.given.num_thresholds",
@@ -54,7 +70,11 @@ from tftrain.config.conversion import to_plain
             "training.early_stopping",
             None,
         ),
-        (["training.early_stopping.patience=3"], "training.early_stopping.patience", 3),
+        (
+            ["training.early_stopping.patience=3"],
+            "training.early_stopping.patience",
+            3,
+        ),
         ([" training . epochs = 3 "], "training.epochs", 3),
     ],
 )
@@ -89,7 +109,9 @@ def test_a_later_file_wins(desk):
         "model: {name: mlp, hidden: [3], dropout: 0.5}\ndata: iris\noptimizer: adam\n",
         "base.yaml",
     )
-    found = desk.load("base: base.yaml\nmodel: {hidden: [4]}\ntraining: {epochs: 3}\n")
+    found = desk.load(
+        "base: base.yaml\nmodel: {hidden: [4]}\ntraining: {epochs: 3}\n"
+    )
     assert (
         found.model.given == {"hidden": [4], "dropout": 0.5}
         and found.training.epochs == 3
@@ -101,7 +123,10 @@ def test_naming_another_part_starts_its_section_afresh(desk):
         "model: mlp\ndata: iris\noptimizer: {name: sgd, momentum: 0.9, learning_rate: 0.1}\n",
         "base.yaml",
     )
-    assert desk.load("base: base.yaml\noptimizer: {name: adam}\n").optimizer.given == {}
+    assert (
+        desk.load("base: base.yaml\noptimizer: {name: adam}\n").optimizer.given
+        == {}
+    )
     assert desk.load(
         "base: base.yaml\noptimizer: {name: sgd, momentum: 0.5}\n"
     ).optimizer.given == {
@@ -135,7 +160,9 @@ def test_the_later_of_epochs_and_steps_stands(desk):
 def test_an_unknown_section_is_an_error_wherever_it_stands_and_whatever_it_holds(
     desk, empty
 ):
-    said = "trainig: unknown section; expected one of .*; did you mean 'training'"
+    said = (
+        "trainig: unknown section; expected one of .*; did you mean 'training'"
+    )
     desk.write(desk.good, "below.yaml")
     desk.write(f"base: below.yaml\n{empty}\n", "wrong.yaml")
     desk.write("base: wrong.yaml\n", "above.yaml")
@@ -163,7 +190,9 @@ def test_an_unknown_key_without_a_value_is_an_error_below_a_base_too(desk):
 
 
 def test_nothing_turns_off_what_the_base_turned_on(desk):
-    desk.write(desk.good + "training: {early_stopping: {patience: 3}}\n", "base.yaml")
+    desk.write(
+        desk.good + "training: {early_stopping: {patience: 3}}\n", "base.yaml"
+    )
     assert (
         desk.load(
             "base: base.yaml\ntraining: {early_stopping: null}\n"
@@ -193,7 +222,8 @@ def test_a_chain_of_bases_is_read_from_each_file_s_folder(desk, tmp_path):
 
 def test_an_error_names_the_file_that_the_value_stands_in(desk):
     desk.write(
-        "model: {name: mlp, hiden: [3]}\ndata: iris\noptimizer: adam\n", "base.yaml"
+        "model: {name: mlp, hiden: [3]}\ndata: iris\noptimizer: adam\n",
+        "base.yaml",
     )
     assert desk.problems("base: base.yaml\ntraining: {epochs: x}\n") == [
         "base.yaml:1:20: model.hiden: unknown argument of mlp; expected one of hidden, activation, output_activation, "
@@ -258,7 +288,10 @@ def test_the_bytes_of_a_file(desk, written, message):
 
 
 def test_files_that_cannot_be_read(desk, tmp_path):
-    missing = tmp_path / "none.yaml", "cannot be read: No such file or directory"
+    missing = (
+        tmp_path / "none.yaml",
+        "cannot be read: No such file or directory",
+    )
     for path, reason in (missing, (tmp_path, "is a folder; expected a file")):
         with pytest.raises(tftrain.ConfigError) as caught:
             tftrain.load(path)
@@ -282,7 +315,10 @@ def test_what_is_composed_holds_no_base(desk):
 def test_overrides_from_python():
     assert to_overrides("training.epochs=3") == ["training.epochs=3"]
     assert to_overrides(
-        {"training.seed": np.int64(3), "optimizer.learning_rate": np.float32(0.5)}
+        {
+            "training.seed": np.int64(3),
+            "optimizer.learning_rate": np.float32(0.5),
+        }
     ) == [
         "training.seed=3",
         "optimizer.learning_rate=0.5",

@@ -70,7 +70,10 @@ def test_names_in_words():
         and one_of("a") == "a"
     )
     assert join_names(map(str, range(12))).endswith("10, 11")
-    assert join_names(map(str, range(13))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
+    assert (
+        join_names(map(str, range(13)))
+        == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
+    )
     assert with_article("optimizer") == "an optimizer"
 
 

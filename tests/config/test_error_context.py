@@ -20,7 +20,10 @@ def test_a_step_that_fails(desk, tmp_path):
         tftrain.train(desk.load(text), tmp_path / "run")
     said = str(caught.value)
     assert said.startswith(
-        ("TensorFlow failed around step 3: ", "TensorFlow failed around step 4: ")
+        (
+            "TensorFlow failed around step 3: ",
+            "TensorFlow failed around step 4: ",
+        )
     )
     assert said.endswith(
         ": indices[3,2] = 9 is not in [0, 5) (there is no checkpoint yet)"
@@ -58,7 +61,9 @@ def raised_by(desk, folder, text):
 def test_an_error_of_a_reader_is_located_whenever_it_comes(
     desk, own_parts, tmp_path, name, after
 ):
-    told = raised_by(desk, tmp_path / "run", READER.format(name=name, after=after))
+    told = raised_by(
+        desk, tmp_path / "run", READER.format(name=name, after=after)
+    )
     head, *rest = told.splitlines()
     when = (
         r" around step \d+ \((the last checkpoint is of step \d+|there is no checkpoint yet)\)"
@@ -74,14 +79,18 @@ def test_an_error_of_a_reader_is_located_whenever_it_comes(
     )
     assert f'  File "{own_parts}/readers.py", line {line}, in row' in rest
     assert rest[-1] == "LookupError: no row 7"
-    assert all("tftrain/" not in one and "tensorflow/" not in one for one in rest)
+    assert all(
+        "tftrain/" not in one and "tensorflow/" not in one for one in rest
+    )
 
 
 @pytest.mark.parametrize("after", [0, 5])
 def test_an_operation_that_fails_in_a_dataset_names_the_builder(
     desk, own_parts, tmp_path, after
 ):
-    told = raised_by(desk, tmp_path / "run", READER.format(name="decoded", after=after))
+    told = raised_by(
+        desk, tmp_path / "run", READER.format(name="decoded", after=after)
+    )
     assert (
         "data: readers:decoded" in told
         and ": Unknown image file format." in told
@@ -100,7 +109,9 @@ def test_examples_of_a_generator_that_do_not_fit_its_signature(desk, tmp_path):
     assert re.search(r"readers\.py, line \d+\)$", told)
 
 
-def test_an_error_of_a_loss_is_not_told_of_data_of_the_same_file(desk, tmp_path):
+def test_an_error_of_a_loss_is_not_told_of_data_of_the_same_file(
+    desk, tmp_path
+):
     text = (
         READER.format(name="plain", after=0).replace(", after: 0", "")
         + 'loss: "readers:tired_loss"\n'

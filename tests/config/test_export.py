@@ -12,7 +12,9 @@ from tftrain.config.export import config_diff, flat_hparams, to_yaml
 from tftrain.config.field_types import part_kind
 from tftrain.config.signature import REQUIRED
 
-CONFIGS = sorted((Path(__file__).parent.parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted(
+    (Path(__file__).parent.parent.parent / "configs").glob("*.yaml")
+)
 
 # For each section some values, of which the seeded choices take one.
 VALUES = {
@@ -49,7 +51,10 @@ VALUES = {
         "initial_learning_rate: 1e+2, decay_steps: 3}}}",
         "muon",
     ],
-    "gradients": ["{}", "{clip: [{name: value, limit: 1e-5}, {name: norm, limit: 3}]}"],
+    "gradients": [
+        "{}",
+        "{clip: [{name: value, limit: 1e-5}, {name: norm, limit: 3}]}",
+    ],
     "training": [
         "{}",
         "{steps: 7, early_stopping: {monitor: grad_norm, mode: min}, validate_every: 0.5 epochs}",
@@ -131,7 +136,9 @@ NETWORK = "sequential, layers: [{name: embedding, input_dim: 9, output_dim: 2}, 
 )
 def test_two_ways_to_say_the_same_do_not_differ(desk, one, other):
     desk.write(desk.good, "base.yaml")
-    before, after = (desk.load(f"base: base.yaml\n{text}\n") for text in (one, other))
+    before, after = (
+        desk.load(f"base: base.yaml\n{text}\n") for text in (one, other)
+    )
     assert config_diff(before, after) == []
     assert (
         config_diff(desk.load(to_yaml(before)), after)
@@ -151,8 +158,14 @@ def test_every_part_is_read_back_as_it_was(kind):
             {name: 1 for name, one in known.items() if one.default is REQUIRED},
         )
         for key, value in part.plain().items() if known else ():
-            if key in known and isinstance(value, str) and part_kind(known[key].hint):
-                assert registry.find(part_kind(known[key].hint), value)[0] == value, (
+            if (
+                key in known
+                and isinstance(value, str)
+                and part_kind(known[key].hint)
+            ):
+                assert (
+                    registry.find(part_kind(known[key].hint), value)[0] == value
+                ), (
                     name,
                     key,
                 )
@@ -161,13 +174,21 @@ def test_every_part_is_read_back_as_it_was(kind):
 @pytest.mark.parametrize(
     ("one", "other", "told"),
     [
-        (NETWORK, NETWORK.replace("32", "64"), ["model.layers.2.units: 32 -> 64"]),
+        (
+            NETWORK,
+            NETWORK.replace("32", "64"),
+            ["model.layers.2.units: 32 -> 64"],
+        ),
         (
             "mlp, hidden: [8, 4]",
             "mlp, hidden: [8, 5, 3]",
             ["model.hidden.1: 4 -> 5", "model.hidden.2: not there -> 3"],
         ),
-        ("mlp, hidden: [8]", "mlp, hidden: []", ["model.hidden.0: 8 -> not there"]),
+        (
+            "mlp, hidden: [8]",
+            "mlp, hidden: []",
+            ["model.hidden.0: 8 -> not there"],
+        ),
         (
             "mlp, activation: relu",
             "mlp, activation: {name: leaky_relu, negative_slope: 0.5}",
@@ -206,7 +227,10 @@ def test_where_two_configs_differ(desk):
         desk.load(desk.good, "training.epochs=3", "optimizer={name: sgd}"),
     )
     told = config_diff(before, after)
-    assert "training.epochs: 10 -> 3" in told and "optimizer.name: adam -> sgd" in told
+    assert (
+        "training.epochs: 10 -> 3" in told
+        and "optimizer.name: adam -> sgd" in told
+    )
     assert (
         "optimizer.beta_1: 0.9 -> not there" in told
         and "optimizer.momentum: not there -> 0.0" in told
@@ -238,6 +262,9 @@ gradients: {clip: {name: value, limit: 1}}
     )
     assert found["optimizer.learning_rate"] == "exponential_decay"
     assert found["optimizer.learning_rate.decay_steps"] == "2 epochs"
-    assert found["gradients.clip"] == "value" and found["gradients.clip.limit"] == 1
+    assert (
+        found["gradients.clip"] == "value"
+        and found["gradients.clip.limit"] == 1
+    )
     assert found["training.ema"] == "none" and found["metrics"] == "auto"
     assert not any(name.startswith(("log", "checkpoint")) for name in found)

@@ -59,7 +59,13 @@ def test_a_stretch_of_training(text, time):
 
 @pytest.mark.parametrize(
     ("time", "steps"),
-    [(7, 7), ("7 steps", 7), ("2 epochs", 80), ("0.5 epochs", 20), ("0.001 epochs", 1)],
+    [
+        (7, 7),
+        ("7 steps", 7),
+        ("2 epochs", 80),
+        ("0.5 epochs", 20),
+        ("0.001 epochs", 1),
+    ],
 )
 def test_a_stretch_in_steps_of_epochs_of_forty(time, steps):
     assert in_steps(time, 40) == steps
@@ -98,5 +104,6 @@ def test_what_is_wrong_with_a_pattern():
     assert pattern_error("conv.*kernel|^0") is None
     assert pattern_error("[") == "unterminated character set at position 0"
     assert (
-        pattern_error("a{99999999999999999999}") == "the repetition number is too large"
+        pattern_error("a{99999999999999999999}")
+        == "the repetition number is too large"
     )

@@ -63,7 +63,9 @@ def test_each_is_reported_once(load, capsys):
     ],
 )
 def test_former_names_give_the_same_config(load, former, current):
-    assert to_yaml(load(f"{HEAD}{former}\n")) == to_yaml(load(f"{HEAD}{current}\n"))
+    assert to_yaml(load(f"{HEAD}{former}\n")) == to_yaml(
+        load(f"{HEAD}{current}\n")
+    )
 
 
 def test_arguments_of_the_component_that_a_base_names(load):
@@ -76,7 +78,9 @@ def test_a_later_file_or_flag_wins_by_either_name(load):
     base = f"{HEAD}checkpoint: {{keep: 7}}\n"
     config = load("base: base.yaml\ncheckpoint: {max_to_keep: 8}\n", base=base)
     assert config.checkpoint.max_to_keep == 8
-    config = load(f"{HEAD}checkpoint: {{max_to_keep: 7}}\n", "checkpoint.keep=9")
+    config = load(
+        f"{HEAD}checkpoint: {{max_to_keep: 7}}\n", "checkpoint.keep=9"
+    )
     assert config.checkpoint.max_to_keep == 9
 
 
@@ -91,7 +95,9 @@ def test_both_names_are_an_error(load):
 
 def test_a_sweep_varies_a_former_key(load):
     trials = expand_grid(["checkpoint.keep=2,3"])
-    values = [load(HEAD, *trial.flags).checkpoint.max_to_keep for trial in trials]
+    values = [
+        load(HEAD, *trial.flags).checkpoint.max_to_keep for trial in trials
+    ]
     assert values == [2, 3]
 
 

@@ -18,7 +18,9 @@ def halved_while_long(grads, state, params):
 
 @pytest.mark.parametrize("autograph", [False, True])
 def test_conditions_and_loops_on_tensors_are_followed_in_a_graph(autograph):
-    clip = with_autograph(Transform(lambda params: tf.constant(1), halved_while_long))
+    clip = with_autograph(
+        Transform(lambda params: tf.constant(1), halved_while_long)
+    )
 
     @tf.function(autograph=autograph)
     def run(grad, state):
@@ -44,7 +46,9 @@ def test_outside_of_a_graph_a_function_runs_as_it_is():
 
 def test_what_is_no_function_stays_as_it_is():
     rate = Rate(
-        lambda: (), lambda state, step, norm: (norm, state), heed=halved_while_long
+        lambda: (),
+        lambda state, step, norm: (norm, state),
+        heed=halved_while_long,
     )
     assert (
         with_autograph(rate).heed is halved_while_long

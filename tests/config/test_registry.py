@@ -69,7 +69,9 @@ def test_the_shelves_are_full():
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "target"), NAMED, ids=[f"{kind}-{name}" for kind, name, _ in NAMED]
+    ("kind", "name", "target"),
+    NAMED,
+    ids=[f"{kind}-{name}" for kind, name, _ in NAMED],
 )
 def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
     assert registry.find(kind, name) == (name, target)
@@ -79,7 +81,9 @@ def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
             and not isinstance(one.default, list)
             and not part_kind(one.hint)
         ):
-            assert fits(one.default, one.hint) or isinstance(one.default, dict), one
+            assert fits(one.default, one.hint) or isinstance(
+                one.default, dict
+            ), one
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,11 @@ def test_every_name_is_found_and_its_defaults_fit(kind, name, target):
         ("optimizer", "adam_w", "adamw"),
         ("optimizer", "RMSprop", "rmsprop"),
         ("loss", "mse", "mean_squared_error"),
-        ("loss", "SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"),
+        (
+            "loss",
+            "SparseCategoricalCrossentropy",
+            "sparse_categorical_crossentropy",
+        ),
         ("metric", "acc", "accuracy"),
         ("metric", "AUC", "auc"),
         ("activation", "ReLU", "relu"),
@@ -121,7 +129,9 @@ def test_every_second_name_of_keras_is_one_of_those_listed():
 def example(kind, name, target):
     known = arguments.arguments_of(kind, target).given
     needed = {
-        name: PLAUSIBLE[name] for name, one in known.items() if one.default is REQUIRED
+        name: PLAUSIBLE[name]
+        for name, one in known.items()
+        if one.default is REQUIRED
     }
     if kind == "loss" and "from_logits" in known:
         needed["from_logits"] = True
@@ -141,14 +151,18 @@ def test_keras_takes_every_default(kind):
 
 def test_every_initializer_gives_its_shape():
     for name, target in registry.names_of_kind("initializer").items():
-        made = keras.initializers.get(instantiate(example("initializer", name, target)))
+        made = keras.initializers.get(
+            instantiate(example("initializer", name, target))
+        )
         shape = (4, 1, 3) if name == "stft" else (3, 3)
         assert made(shape).shape == shape, name
 
 
 def test_every_activation_keeps_the_shape():
     for name, target in registry.names_of_kind("activation").items():
-        made = keras.activations.get(instantiate(example("activation", name, target)))
+        made = keras.activations.get(
+            instantiate(example("activation", name, target))
+        )
         kept = (2, 4) if name != "glu" else (2, 2)
         assert made(keras.ops.ones((2, 4))).shape == kept, name
 
@@ -158,12 +172,12 @@ def test_every_optimizer_makes_a_step():
         if name == "muon" and keras.__version__ < "3.13":
             continue  # which fails there on every variable of TensorFlow
         variable = keras.Variable([[1.0, 2.0], [3.0, 4.0]])
-        Component("optimizer", name, target, {"learning_rate": 0.1}).build().apply(
-            [keras.ops.ones((2, 2))], [variable]
-        )
-        assert not (keras.ops.convert_to_numpy(variable) == [[1, 2], [3, 4]]).all(), (
-            name
-        )
+        Component(
+            "optimizer", name, target, {"learning_rate": 0.1}
+        ).build().apply([keras.ops.ones((2, 2))], [variable])
+        assert not (
+            keras.ops.convert_to_numpy(variable) == [[1, 2], [3, 4]]
+        ).all(), name
 
 
 def test_at_rate_zero_only_ftrl_moves_what_it_should_not():
@@ -172,10 +186,14 @@ def test_at_rate_zero_only_ftrl_moves_what_it_should_not():
         if name == "muon" and keras.__version__ < "3.13":
             continue
         variable = keras.Variable([[1.0, -2.0], [0.5, 0.0]])
-        optimizer = Component("optimizer", name, target, {"learning_rate": 0.0}).build()
+        optimizer = Component(
+            "optimizer", name, target, {"learning_rate": 0.0}
+        ).build()
         for _ in range(3):
             optimizer.apply([keras.ops.ones((2, 2))], [variable])
-        if not (keras.ops.convert_to_numpy(variable) == [[1, -2], [0.5, 0]]).all():
+        if not (
+            keras.ops.convert_to_numpy(variable) == [[1, -2], [0.5, 0]]
+        ).all():
             moved.add(name)
     assert moved == {"ftrl"}, "which divides by its rate, and is refused there"
 

@@ -7,13 +7,20 @@ from types import SimpleNamespace
 import pytest
 
 from tftrain.config.field_types import PROBABILITIES
-from tftrain.config.rules import RULES, logits_clash, metric_labels, output_activation
+from tftrain.config.rules import (
+    RULES,
+    logits_clash,
+    metric_labels,
+    output_activation,
+)
 
 
 @pytest.mark.parametrize("ends", PROBABILITIES)
 def test_probabilities_are_no_logits(ends):
     assert f"ends in {ends}" in logits_clash(ends, True)
-    assert logits_clash(ends, False) is None and logits_clash(ends, "auto") is None
+    assert (
+        logits_clash(ends, False) is None and logits_clash(ends, "auto") is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,14 +42,19 @@ def test_logits_are_no_probabilities(ends, from_logits, clash):
             "{name: sequential, layers: [{name: dense, units: 3, activation: softmax}]}",
             "softmax",
         ),
-        ("{name: sequential, layers: [{name: dense, units: 3}, softmax]}", "softmax"),
+        (
+            "{name: sequential, layers: [{name: dense, units: 3}, softmax]}",
+            "softmax",
+        ),
         ("{name: sequential, layers: [flatten]}", None),
         ("{name: sequential, layers: []}", None),
         ("{name: 'mine:Child', units: 3}", None),
     ],
 )
 def test_what_a_model_ends_in(desk, model, ends):
-    assert output_activation(desk.load(desk.good, f"model={model}").model) == ends
+    assert (
+        output_activation(desk.load(desk.good, f"model={model}").model) == ends
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +88,9 @@ def test_metrics_are_logged_by_their_names_or_numbered(desk):
     for label in labels:
         assert (
             metric_labels(
-                desk.load(desk.good, given, f"checkpoint.best=val_{label}").metrics
+                desk.load(
+                    desk.good, given, f"checkpoint.best=val_{label}"
+                ).metrics
             )
             == labels
         )
@@ -84,7 +98,10 @@ def test_metrics_are_logged_by_their_names_or_numbered(desk):
 
 def test_no_metric_is_taken_for_one_of_validation():
     assert metric_labels(
-        [SimpleNamespace(name="mine:val_loss"), SimpleNamespace(name="mine:value")]
+        [
+            SimpleNamespace(name="mine:val_loss"),
+            SimpleNamespace(name="mine:value"),
+        ]
     ) == [
         "metric_val_loss",
         "value",

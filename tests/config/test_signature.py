@@ -12,7 +12,8 @@ from tftrain.runtime.errors import ImportPathError
 
 def arguments(target):
     return {
-        one.name: (one.hint, one.default) for one in read_signature(target).arguments
+        one.name: (one.hint, one.default)
+        for one in read_signature(target).arguments
     }
 
 
@@ -35,13 +36,18 @@ def test_every_annotation_and_default_is_read(own_parts):
         "outputs": (int, REQUIRED),
     }
     assert [
-        one.name for one in read_signature("mine:typed").arguments if one.keyword_only
+        one.name
+        for one in read_signature("mine:typed").arguments
+        if one.keyword_only
     ] == [
         "input_shape",
         "classes",
         "outputs",
     ]
-    assert read_signature("mine:typed").summary == "Everything that can be annotated"
+    assert (
+        read_signature("mine:typed").summary
+        == "Everything that can be annotated"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,11 @@ def test_every_annotation_and_default_is_read(own_parts):
 )
 def test_whose_constructor_it_is(own_parts, target, kind, names):
     found = read_signature(target)
-    assert (found.target, found.kind, [one.name for one in found.arguments]) == (
+    assert (
+        found.target,
+        found.kind,
+        [one.name for one in found.arguments],
+    ) == (
         target,
         kind,
         names,
@@ -89,7 +99,9 @@ def test_the_source_is_read_without_an_import(own_parts):
         read_signature("twice:Again"),
         read_signature("twice:taken"),
     )
-    assert [one.name for one in read_signature("twice:Layer").arguments][:2] == [
+    assert [one.name for one in read_signature("twice:Layer").arguments][
+        :2
+    ] == [
         "units",
         "activation",
     ]
@@ -139,7 +151,9 @@ def test_a_dotted_path(path, target):
     ],
 )
 def test_no_dotted_path(path):
-    with pytest.raises(ImportPathError, match="no dotted path; expected module:name"):
+    with pytest.raises(
+        ImportPathError, match="no dotted path; expected module:name"
+    ):
         resolve(path)
 
 
@@ -154,12 +168,17 @@ def test_loading_is_importing(own_parts):
         import_object("raising:data")
 
 
-def test_a_module_lies_deep_in_folders_that_are_no_packages(tmp_path, monkeypatch):
+def test_a_module_lies_deep_in_folders_that_are_no_packages(
+    tmp_path, monkeypatch
+):
     (tmp_path / "outer" / "inner").mkdir(parents=True)
     (tmp_path / "outer" / "inner" / "deep.py").write_text(
         "def seven():\n    return 7\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert source_file("outer.inner.deep") == tmp_path / "outer" / "inner" / "deep.py"
+    assert (
+        source_file("outer.inner.deep")
+        == tmp_path / "outer" / "inner" / "deep.py"
+    )
     assert source_file("outer.inner.shallow") is None
     assert import_object("outer.inner.deep:seven")() == 7

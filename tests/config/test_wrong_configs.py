@@ -18,14 +18,18 @@ def wrong_configs():
         title, *lines = block.splitlines()
         flags = [line[6:] for line in lines if line.startswith("--set ")]
         expected = [line[4:] for line in lines if line.startswith(">>> ")]
-        text = [line for line in lines if not line.startswith(("--set ", ">>> "))]
+        text = [
+            line for line in lines if not line.startswith(("--set ", ">>> "))
+        ]
         yield pytest.param("\n".join(text) + "\n", flags, expected, id=title)
 
 
 def whole(line):
     """The line without the names that differ between versions of Keras: those of a list that is cut off."""
     return re.sub(
-        r"(known are|the name of an? \w+:) .* and \d+ more", r"\1 ... and more", line
+        r"(known are|the name of an? \w+:) .* and \d+ more",
+        r"\1 ... and more",
+        line,
     )
 
 
@@ -59,9 +63,17 @@ def test_a_section_left_empty_stands_for_its_defaults(desk, section):
         ("training: {epochs: 1_000}", "training.epochs", 1000),
         ("training: {epochs: 0x10}", "training.epochs", 16),
         ("training: {epochs: 0o10}", "training.epochs", 8),
-        ("training: {validate_every: 2 epochs}", "training.validate_every", "2 epochs"),
+        (
+            "training: {validate_every: 2 epochs}",
+            "training.validate_every",
+            "2 epochs",
+        ),
         ("training: {validate_every: 50}", "training.validate_every", 50),
-        ("training: {early_stopping: {}}", "training.early_stopping.patience", 10),
+        (
+            "training: {early_stopping: {}}",
+            "training.early_stopping.patience",
+            10,
+        ),
         (
             "log: {scalars: auto, histograms_every: never}",
             "log.histograms_every",
@@ -71,7 +83,11 @@ def test_a_section_left_empty_stands_for_its_defaults(desk, section):
         ("log: {histograms: []}", "log.histograms", []),
         ("log: {}", "log.histograms", ["gradients"]),
         ("checkpoint: {best: null}", "checkpoint.best", None),
-        ("checkpoint: {best: grad_norm/dense}", "checkpoint.best", "grad_norm/dense"),
+        (
+            "checkpoint: {best: grad_norm/dense}",
+            "checkpoint.best",
+            "grad_norm/dense",
+        ),
         ("metrics: []", "metrics", []),
         ("metrics: auto", "metrics", "auto"),
     ],
@@ -103,7 +119,8 @@ def test_a_single_part_stands_for_a_list_of_one(desk):
         desk.good + "metrics: auc\ngradients: {clip: {name: norm, limit: 1}}\n"
     )
     many = desk.load(
-        desk.good + "metrics: [auc]\ngradients: {clip: [{name: norm, limit: 1}]}\n"
+        desk.good
+        + "metrics: [auc]\ngradients: {clip: [{name: norm, limit: 1}]}\n"
     )
     assert (
         [part.name for part in one.metrics]
@@ -121,7 +138,10 @@ def test_a_part_takes_its_own_argument_before_the_option_of_that_name(desk):
     found = desk.load(
         "model: mlp\ndata: {name: tfds, dataset: mnist, validation: 'train[90%:]'}\noptimizer: adam\n"
     )
-    assert found.data.source.given == {"dataset": "mnist", "validation": "train[90%:]"}
+    assert found.data.source.given == {
+        "dataset": "mnist",
+        "validation": "train[90%:]",
+    }
     assert found.data.validation == 0.0
 
 

@@ -6,7 +6,12 @@ import time
 import pytest
 
 from tftrain.config.conversion import to_plain
-from tftrain.config.yaml_parser import SourceLocation, format_error, parse, read_scalar
+from tftrain.config.yaml_parser import (
+    SourceLocation,
+    format_error,
+    parse,
+    read_scalar,
+)
 from tftrain.runtime.errors import ConfigError
 
 
@@ -66,7 +71,9 @@ def test_nan_is_read():
 
 def test_quotes_make_text():
     assert to_plain(
-        parse('["1", \'true\', "null", |\n  3\n]'.replace("|\n  3\n", "'3'"), "f")
+        parse(
+            '["1", \'true\', "null", |\n  3\n]'.replace("|\n  3\n", "'3'"), "f"
+        )
     ) == [
         "1",
         "true",
@@ -106,12 +113,17 @@ def test_other_line_ends_comments_and_marks_change_nothing(text):
 
 
 def test_an_alias_is_filled_in():
-    assert to_plain(parse("a: &x [1, 2]\nb: *x\n", "f")) == {"a": [1, 2], "b": [1, 2]}
+    assert to_plain(parse("a: &x [1, 2]\nb: *x\n", "f")) == {
+        "a": [1, 2],
+        "b": [1, 2],
+    }
 
 
 def test_aliases_of_aliases_are_counted_in_time():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    lines += [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)
+    ]
     began = time.monotonic()
     assert failure("\n".join(lines))[0].endswith(
         "more than 100000 values once its aliases are filled in"
@@ -155,9 +167,18 @@ def test_fifty_levels_are_fine():
             "a: 1\nb: \x00",
             "f:2:4: not valid YAML: the character '\\x00' is not allowed",
         ),
-        ("a: \x07b", "f:1:4: not valid YAML: the character '\\x07' is not allowed"),
-        ("a: 1\na: 2\n", "f:2:1: a: given twice (first on line 1); expected once"),
-        ("", "f:1:1: empty; expected sections such as 'model: ...' and 'data: ...'"),
+        (
+            "a: \x07b",
+            "f:1:4: not valid YAML: the character '\\x07' is not allowed",
+        ),
+        (
+            "a: 1\na: 2\n",
+            "f:2:1: a: given twice (first on line 1); expected once",
+        ),
+        (
+            "",
+            "f:1:1: empty; expected sections such as 'model: ...' and 'data: ...'",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text, message):

@@ -70,7 +70,9 @@ def small_run(transform=None, rate=None, metrics=None, seed=1):
         if metrics is None
         else metrics
     )
-    state = TrainState(model, keras.optimizers.Adam(), transform, rate, metrics=metrics)
+    state = TrainState(
+        model, keras.optimizers.Adam(), transform, rate, metrics=metrics
+    )
     step_spec = StepSpec(objective, backprop(), transform, rate, metrics)
     return SimpleNamespace(
         model=model,
@@ -84,7 +86,8 @@ def small_run(transform=None, rate=None, metrics=None, seed=1):
 def everything(state):
     """The bytes of all that changes."""
     return {
-        name: variable.numpy() for name, variable in state.variables_by_name().items()
+        name: variable.numpy()
+        for name, variable in state.variables_by_name().items()
     }
 
 
@@ -95,7 +98,8 @@ def house():
         different = [
             name
             for name in left
-            if np.asarray(left[name]).tobytes() != np.asarray(right[name]).tobytes()
+            if np.asarray(left[name]).tobytes()
+            != np.asarray(right[name]).tobytes()
         ]
         assert not different
 

@@ -62,7 +62,11 @@ WORDS, LENGTH = 9, 4
 def dense():
     layers = keras.layers
     return keras.Sequential(
-        [keras.Input((5,)), layers.Dense(6, "tanh"), layers.Dense(3, dtype="float32")]
+        [
+            keras.Input((5,)),
+            layers.Dense(6, "tanh"),
+            layers.Dense(3, dtype="float32"),
+        ]
     )
 
 
@@ -83,7 +87,10 @@ def masked():
         layers.Embedding(WORDS, 5, mask_zero=True),
     ]
     return keras.Sequential(
-        [*stack, layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")]
+        [
+            *stack,
+            layers.Dense(3, activity_regularizer="l2", kernel_regularizer="l2"),
+        ]
     )
 
 
@@ -167,7 +174,9 @@ def embedding_twin():
         OneHot(),
         layers.Dense(5, use_bias=False),
     ]
-    net = keras.Sequential([*stack, layers.GlobalAveragePooling1D(), layers.Dense(3)])
+    net = keras.Sequential(
+        [*stack, layers.GlobalAveragePooling1D(), layers.Dense(3)]
+    )
     keras.utils.set_random_seed(7)
     net.set_weights(embedding().get_weights())
     return net
@@ -192,7 +201,9 @@ def batches(model, weighted):
     random = np.random.default_rng(5)
     for size in SIZES:
         if model in ("embedding", "embedding_twin", "masked", "void"):
-            x = random.integers(0, 5, (size, LENGTH))  # few words, many times each
+            x = random.integers(
+                0, 5, (size, LENGTH)
+            )  # few words, many times each
         else:
             x = random.normal(size=(size, 5)).astype("float32")
         steps = (LENGTH,) if model == "masked" else ()
@@ -201,9 +212,13 @@ def batches(model, weighted):
             y = random.integers(-1, 3, (size, LENGTH)) * (
                 np.arange(size)[:, None] > 2
             ) - (np.arange(size)[:, None] <= 2)
-        weight = random.uniform(0, 2, (size, *[1] * len(steps))).astype("float32")
+        weight = random.uniform(0, 2, (size, *[1] * len(steps))).astype(
+            "float32"
+        )
         yield Batch(
-            tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None
+            tf.constant(x),
+            tf.constant(y),
+            tf.constant(weight) if weighted else None,
         )
 
 
@@ -241,7 +256,9 @@ def trained(
     }
     metrics = metrics.get(model, [])
     scale = LossScale() if precision == "mixed_float16" else None
-    method = backprop() if scale is None else loss_scaled(backprop(), scale.value)
+    method = (
+        backprop() if scale is None else loss_scaled(backprop(), scale.value)
+    )
     method = accumulated(method, pieces) if pieces > 1 else method
     transform = chain(
         [(clip, CLIPS[clip](parameter_names(net)))] if CLIPS[clip] else []
@@ -272,7 +289,8 @@ def trained(
     with rematerialized(RematSpec(net.layers if again else ())):
         program.get_concrete_function()
     found = {
-        f"weight/0/{index}": value for index, value in enumerate(net.get_weights())
+        f"weight/0/{index}": value
+        for index, value in enumerate(net.get_weights())
     }
     for number, batch in enumerate(data, 1):
         row = program(*[part for part in batch if part is not None])
@@ -280,8 +298,12 @@ def trained(
             f"weight/{number}/{index}": value
             for index, value in enumerate(net.get_weights())
         }
-        found |= {f"row/{number}/{name}": value.numpy() for name, value in row.items()}
-    return found | {metric.name: np.array(metric.result()) for metric in metrics}
+        found |= {
+            f"row/{number}/{name}": value.numpy() for name, value in row.items()
+        }
+    return found | {
+        metric.name: np.array(metric.result()) for metric in metrics
+    }
 
 
 def looped(optimizer="sgd", steps=20, calls=3):
@@ -302,12 +324,17 @@ def looped(optimizer="sgd", steps=20, calls=3):
     )
     step = make_step(
         TrainState(
-            net, keras.optimizers.get(optimizer), step_spec.transform, step_spec.rate
+            net,
+            keras.optimizers.get(optimizer),
+            step_spec.transform,
+            step_spec.rate,
         ),
         step_spec,
     )
     random = np.random.default_rng(5)
-    x = random.integers(0, random.integers(1, 1000, (steps, 1, 1)), (steps, 13, LENGTH))
+    x = random.integers(
+        0, random.integers(1, 1000, (steps, 1, 1)), (steps, 13, LENGTH)
+    )
     x, y = (
         tf.constant(x),
         tf.constant(random.normal(size=(steps, 13, 3)).astype("float32")),
@@ -316,24 +343,32 @@ def looped(optimizer="sgd", steps=20, calls=3):
     @tf.function
     def call():
         def body(index, total):
-            return index + 1, total + replication.run(step, Batch(x[index], y[index]))[
-                0
-            ]["loss"]
+            return index + 1, total + replication.run(
+                step, Batch(x[index], y[index])
+            )[0]["loss"]
 
         return tf.while_loop(
-            lambda index, _: index < steps, body, (0, 0.0), parallel_iterations=1
+            lambda index, _: index < steps,
+            body,
+            (0, 0.0),
+            parallel_iterations=1,
         )[1]
 
     losses = [call().numpy() for _ in range(calls)]
     return {"losses": np.array(losses)} | {
-        f"weight/{index}": value for index, value in enumerate(net.get_weights())
+        f"weight/{index}": value
+        for index, value in enumerate(net.get_weights())
     }
 
 
 def masks():
     """What a model that drops and adds noise makes of ones on each replica, [calls, replicas, 20]."""
     inner = keras.Sequential(
-        [keras.Input((20,)), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(20)]
+        [
+            keras.Input((20,)),
+            keras.layers.Dropout(0.5, seed=1),
+            keras.layers.Dense(20),
+        ]
     )
     net = keras.Sequential(
         [keras.Input((20,)), inner, keras.layers.GaussianNoise(1.0, seed=2)]
@@ -348,7 +383,10 @@ def masks():
 
     return {
         "outputs": np.stack(
-            [np.stack(strategy.experimental_local_results(once())) for _ in range(3)]
+            [
+                np.stack(strategy.experimental_local_results(once()))
+                for _ in range(3)
+            ]
         )
     }
 
@@ -361,20 +399,25 @@ def far():
         net = keras.Sequential(
             [
                 keras.Input((1,)),
-                keras.layers.Dense(1, use_bias=False, kernel_initializer="ones"),
+                keras.layers.Dense(
+                    1, use_bias=False, kernel_initializer="ones"
+                ),
             ]
         )
         loss = keras.losses.MeanSquaredError()
         return net, KerasObjective(net, loss), optimizer
 
-    net, objective, optimizer = line(keras.optimizers.SGD(1.0, global_clipnorm=1.0))
+    net, objective, optimizer = line(
+        keras.optimizers.SGD(1.0, global_clipnorm=1.0)
+    )
 
     def by_keras(batch):
         own, _ = replication.local_batch(batch)
         with tf.GradientTape() as tape:
             loss = objective(own)[0] / replication.count()
         optimizer.apply(
-            tape.gradient(loss, net.trainable_variables), net.trainable_variables
+            tape.gradient(loss, net.trainable_variables),
+            net.trainable_variables,
         )
 
     optimizer.build(net.trainable_variables)
@@ -387,7 +430,8 @@ def far():
         constant(1.0),
     )
     step = make_step(
-        TrainState(ours, optimizer, step_spec.transform, step_spec.rate), step_spec
+        TrainState(ours, optimizer, step_spec.transform, step_spec.rate),
+        step_spec,
     )
     tf.function(lambda: replication.run(step, batch))()
     return {
@@ -398,14 +442,18 @@ def far():
 
 def main():
     # Graphs as they stand: making them fast takes longer than running them a few times.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )
     count, file = int(sys.argv[1]), sys.argv[2]
     strategy = make_strategy("mirrored", count) if count > 1 else None
     found = {}
     for place, case in enumerate(json.load(sys.stdin)):
         with strategy.scope() if strategy else contextlib.nullcontext():
             answer = TASKS[case.pop("task")](**case)
-            found |= {f"{place}/{name}": value for name, value in answer.items()}
+            found |= {
+                f"{place}/{name}": value for name, value in answer.items()
+            }
     np.savez(file, **found)
 
 

@@ -52,7 +52,11 @@ def test_all_points_are_told_in_order_flushed_and_closed_on_one_other_thread():
     assert first.told == second.told == [1, 2, "flush", 3, "flush"]
     writer.on_points(points(4))
     writer.close()
-    assert first.told == second.told == [1, 2, "flush", 3, "flush", 4, "flush", "close"]
+    assert (
+        first.told
+        == second.told
+        == [1, 2, "flush", 3, "flush", 4, "flush", "close"]
+    )
     [thread] = first.threads | second.threads
     assert thread is not threading.current_thread()
     assert not thread.is_alive()
@@ -73,7 +77,13 @@ def test_it_waits_only_where_writing_falls_behind():
     blocked.join(10)
     assert not blocked.is_alive()
     writer.close()
-    assert [step for step in slow.told if isinstance(step, int)] == [0, 1, 2, 3, 4]
+    assert [step for step in slow.told if isinstance(step, int)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 @pytest.mark.parametrize("ask", ["call", "drain", "close"])
@@ -88,7 +98,9 @@ def test_what_fails_is_raised_once_by_what_is_called_next(ask):
             "drain": writer.drain,
             "close": writer.close,
         }[ask]()
-    assert traceback.extract_tb(raised.tb)[-1].name == "__call__"  # where it happened
+    assert (
+        traceback.extract_tb(raised.tb)[-1].name == "__call__"
+    )  # where it happened
     if ask != "close":
         writer.on_points(points(5))
         writer.close()
@@ -130,7 +142,8 @@ def test_the_thread_that_trains_gets_the_interpreter_between_two_points():
 
 
 @pytest.mark.parametrize(
-    "end", ["", "raise ValueError('stop')", "raise KeyboardInterrupt", "sys.exit(3)"]
+    "end",
+    ["", "raise ValueError('stop')", "raise KeyboardInterrupt", "sys.exit(3)"],
 )
 def test_nothing_is_lost_or_hangs_where_the_interpreter_ends_without_a_close(
     tmp_path, end

@@ -21,7 +21,9 @@ def rows(losses, applied=True, norms=(1.0, 2.0), **more):
         "learning_rate": 0.1,
         **more,
     }
-    return found | {name: np.full_like(losses, value) for name, value in more.items()}
+    return found | {
+        name: np.full_like(losses, value) for name, value in more.items()
+    }
 
 
 def test_the_rows_of_the_last_steps_come_with_what_went_wrong():
@@ -36,9 +38,9 @@ def test_the_rows_of_the_last_steps_come_with_what_went_wrong():
         found.message
         == "the loss or a gradient was not finite at step 352; that update was not applied (loss nan)"
     )
-    assert {name: len(values) for name, values in found.rows.items()} == dict.fromkeys(
-        found.rows, HISTORY_STEPS
-    )
+    assert {
+        name: len(values) for name, values in found.rows.items()
+    } == dict.fromkeys(found.rows, HISTORY_STEPS)
     np.testing.assert_array_equal(
         found.rows["loss"][:-1], np.arange(252, 351)
     )  # the last is number 352, a NaN
@@ -55,7 +57,9 @@ def test_a_short_run_tells_of_all_its_steps():
 
 
 @pytest.mark.parametrize(("scale", "troubled"), [(2.0, False), (1.0, True)])
-def test_an_overflow_that_a_smaller_scale_may_cure_is_no_trouble(scale, troubled):
+def test_an_overflow_that_a_smaller_scale_may_cure_is_no_trouble(
+    scale, troubled
+):
     recent = StepHistory(["a", "b"])
     recent.add(rows([1.0], False, [np.inf, 2.0], loss_scale=scale))
     assert (recent.check_last_step(1) is not None) == troubled

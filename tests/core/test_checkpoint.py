@@ -40,7 +40,9 @@ def trained(house):
         )
         run.compiled_steps = CompiledSteps(run.state, run.step_spec, run.feed)
         run.go = lambda step, count: (
-            run.compiled_steps.run(run.feed.serve(step, count), [Segment(count)]).rows
+            run.compiled_steps.run(
+                run.feed.serve(step, count), [Segment(count)]
+            ).rows
         )
         if steps:
             run.go(0, steps)
@@ -55,11 +57,15 @@ def test_a_restored_run_goes_on_to_the_same_bits(house, trained, tmp_path):
     CheckpointManager(tmp_path, whole.state).save(3)
     other = trained(0, seed=2)
     assert CheckpointManager(tmp_path, other.state).restore_latest() == 3
-    house.assert_same(house.everything(whole.state), house.everything(other.state))
+    house.assert_same(
+        house.everything(whole.state), house.everything(other.state)
+    )
     assert other.state.host.text == '{"patience": 2}'
     whole.go(3, 4)
     other.go(3, 4)
-    house.assert_same(house.everything(whole.state), house.everything(other.state))
+    house.assert_same(
+        house.everything(whole.state), house.everything(other.state)
+    )
 
 
 def test_nothing_to_restore(trained, tmp_path):
@@ -83,7 +89,9 @@ def test_the_newest_are_kept_and_the_best_lies_apart(trained, tmp_path):
     ]
     checkpoints.save_best(4)
     run.go(4, 1)
-    assert [path.stem for path in (tmp_path / "best").glob("*.index")] == ["step-4"]
+    assert [path.stem for path in (tmp_path / "best").glob("*.index")] == [
+        "step-4"
+    ]
     assert checkpoints.newest() == 3
     assert checkpoints.restore_latest() == 3
     assert checkpoints.restore_best() == 4
@@ -92,10 +100,15 @@ def test_the_newest_are_kept_and_the_best_lies_apart(trained, tmp_path):
 def test_a_misfit_names_variable_shape_and_expected_shape(trained, tmp_path):
     def state_of(units, **options):
         model = keras.Sequential(
-            [keras.Input((2,)), keras.layers.Dense(units, name="wide", **options)],
+            [
+                keras.Input((2,)),
+                keras.layers.Dense(units, name="wide", **options),
+            ],
             name="net",
         )
-        return TrainState(model, keras.optimizers.SGD(), chain([]), constant(0.1))
+        return TrainState(
+            model, keras.optimizers.SGD(), chain([]), constant(0.1)
+        )
 
     CheckpointManager(tmp_path, state_of(3)).save(1)
     with pytest.raises(ValueError, match="belongs to another model") as caught:
@@ -110,9 +123,12 @@ def test_a_misfit_names_variable_shape_and_expected_shape(trained, tmp_path):
         in message
     )
     with pytest.raises(
-        ValueError, match=r"model/001_bias of shape \(3,\) is only in the checkpoint"
+        ValueError,
+        match=r"model/001_bias of shape \(3,\) is only in the checkpoint",
     ):
-        CheckpointManager(tmp_path, state_of(3, use_bias=False)).restore_latest()
+        CheckpointManager(
+            tmp_path, state_of(3, use_bias=False)
+        ).restore_latest()
     with pytest.raises(
         ValueError,
         match=r"model/002_gamma .* is not in the checkpoint(\n.*)*\n  and 19 more",
@@ -127,7 +143,10 @@ def damaged(trained, tmp_path):
     checkpoints, kept = CheckpointManager(whole, run.state, keep=3), {}
     for step in (1, 2, 3):
         checkpoints.save(step)
-        kept[step] = run.state.optimizer.iterations.numpy(), run.state.step.numpy()
+        kept[step] = (
+            run.state.optimizer.iterations.numpy(),
+            run.state.step.numpy(),
+        )
         run.go(step, 1)
     other = trained(0, seed=2)
 
@@ -163,9 +182,9 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_is_used(damaged):
             )
         for cut in cuts:
             folder = damaged.copy()
-            (folder / name).unlink() if cut is None else (folder / name).write_bytes(
-                cut
-            )
+            (folder / name).unlink() if cut is None else (
+                folder / name
+            ).write_bytes(cut)
             step, (line,) = damaged.restore(folder)
             assert step == 2, name
             assert line.startswith(
@@ -181,7 +200,9 @@ def test_a_damaged_list_is_named_and_what_lies_beside_it_is_used(damaged):
         pointer.unlink() if content is None else pointer.write_bytes(content)
         assert damaged.restore(folder) == (
             3,
-            [f"{pointer} is missing or damaged; the checkpoints beside it are used"],
+            [
+                f"{pointer} is missing or damaged; the checkpoints beside it are used"
+            ],
         )
     folder = damaged.copy()
     (folder / "checkpoint").write_bytes(
@@ -197,7 +218,9 @@ def test_where_none_is_whole_the_state_stays_as_it_was(damaged, house):
         (folder / f"step-{step}.data-00000-of-00001").write_bytes(b"")
     with (
         pytest.warns(UserWarning),
-        pytest.raises(ValueError, match=f"^no checkpoint in {folder} is whole$"),
+        pytest.raises(
+            ValueError, match=f"^no checkpoint in {folder} is whole$"
+        ),
     ):
         CheckpointManager(folder, damaged.state).restore_latest()
     house.assert_same(before, house.everything(damaged.state))
@@ -210,7 +233,10 @@ def test_a_damaged_one_and_what_came_after_give_way_to_new_ones(damaged):
     with pytest.warns(UserWarning, match="step-3 is damaged"):
         assert checkpoints.restore_latest() == 2
     checkpoints.save(3)
-    assert names_in(folder) == ["step-2", "step-3"] and damaged.restore(folder)[1] == []
+    assert (
+        names_in(folder) == ["step-2", "step-3"]
+        and damaged.restore(folder)[1] == []
+    )
     CheckpointManager(folder, damaged.state, keep=2).save(
         2
     )  # gone back from step 3, and at a step that is there
@@ -247,7 +273,10 @@ def test_cut_off_anywhere_in_a_write_the_old_or_the_new_one_is_there(
 ):
     """Every call that changes the disk is cut off in turn, before and after it was done."""
     run, other = trained(1), trained(0, seed=2)
-    kept = {name: getattr(os, name) for name in ("fsync", "replace", "unlink", "mkdir")}
+    kept = {
+        name: getattr(os, name)
+        for name in ("fsync", "replace", "unlink", "mkdir")
+    }
     kept["SaveV2"] = tf.raw_ops.SaveV2
     calls = []
 
@@ -292,9 +321,9 @@ def test_cut_off_anywhere_in_a_write_the_old_or_the_new_one_is_there(
         newest = CheckpointManager(folder, other.state).newest()
         restored.add(newest)
         CheckpointManager(folder, run.state, keep).save(3)
-        assert names_in(folder)[-1] == "step-3" and len(names_in(folder)) == min(
-            keep, newest + 1
-        )
+        assert names_in(folder)[-1] == "step-3" and len(
+            names_in(folder)
+        ) == min(keep, newest + 1)
     assert restored == {1, 2}
     assert (
         calls.count("fsync") == 10
@@ -311,7 +340,9 @@ def test_tensorflow_reads_them_too(trained, tmp_path):
     assert tf.train.latest_checkpoint(tmp_path) == str(tmp_path / "step-1")
 
 
-def test_a_checkpoint_that_cannot_be_written_says_where_and_why(trained, tmp_path):
+def test_a_checkpoint_that_cannot_be_written_says_where_and_why(
+    trained, tmp_path
+):
     state = trained(1).state
     with pytest.raises(
         WriteError,

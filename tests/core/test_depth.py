@@ -31,7 +31,13 @@ def test_first_and_last_hidden_kernel():
 
 @pytest.mark.parametrize(
     "layers",
-    [(), (DENSE,), (DENSE, DENSE), (RECURRENT, DENSE), ({"scale": np.zeros(())},)],
+    [
+        (),
+        (DENSE,),
+        (DENSE, DENSE),
+        (RECURRENT, DENSE),
+        ({"scale": np.zeros(())},),
+    ],
 )
 def test_a_shallow_model_has_none(layers):
     assert ends_of(*layers) is None
@@ -39,10 +45,16 @@ def test_a_shallow_model_has_none(layers):
 
 def test_depth_ratio():
     assert depth_ratio(np.float64([1e-3, 7, 10]), (0, 2)) == pytest.approx(1e-4)
-    assert depth_ratio(np.float64([1e-38, 1e38]), (0, 1)) == pytest.approx(1e-76)
+    assert depth_ratio(np.float64([1e-38, 1e38]), (0, 1)) == pytest.approx(
+        1e-76
+    )
     assert depth_ratio(np.float64([math.inf, 1]), (0, 1)) == math.inf
     for norms in ([0, 0], [math.nan, 1], [1, math.nan]):
         assert math.isnan(depth_ratio(np.float64(norms), (0, 1)))
     least = float(np.finfo(np.float32).smallest_subnormal)
-    assert depth_ratio(np.float64([0, 100]), (0, 1)) == pytest.approx(least / 100)
-    assert depth_ratio(np.float64([100, 0]), (0, 1)) == pytest.approx(100 / least)
+    assert depth_ratio(np.float64([0, 100]), (0, 1)) == pytest.approx(
+        least / 100
+    )
+    assert depth_ratio(np.float64([100, 0]), (0, 1)) == pytest.approx(
+        100 / least
+    )

@@ -19,7 +19,10 @@ class ShortLast:
 
     def __init__(self, x, y, weight=None):
         self.all = Batch(
-            *(part if part is None else tf.constant(part) for part in (x, y, weight))
+            *(
+                part if part is None else tf.constant(part)
+                for part in (x, y, weight)
+            )
         )
 
     def run_length(self, step):
@@ -31,14 +34,19 @@ class ShortLast:
     def batch(self, handle, index):
         rows = handle[index]
         return Batch(
-            *(part if part is None else tf.gather(part, rows) for part in self.all)
+            *(
+                part if part is None else tf.gather(part, rows)
+                for part in self.all
+            )
         )
 
 
 @pytest.fixture
 def digits():
     random = np.random.default_rng(0)
-    return random.normal(size=(7, 4)).astype(np.float32), random.integers(0, 3, 7)
+    return random.normal(size=(7, 4)).astype(np.float32), random.integers(
+        0, 3, 7
+    )
 
 
 def test_equal_to_keras_and_to_one_big_batch(digits):
@@ -61,7 +69,9 @@ def test_equal_to_keras_and_to_one_big_batch(digits):
     first, second = evaluate(), evaluate()
     assert first == second
     model.compile(loss=loss, metrics=["accuracy"])
-    expected = model.evaluate(*digits, batch_size=7, verbose=0, return_dict=True)
+    expected = model.evaluate(
+        *digits, batch_size=7, verbose=0, return_dict=True
+    )
     assert first.keys() == expected.keys()
     np.testing.assert_allclose(
         [first[name] for name in expected], list(expected.values()), rtol=1e-6
@@ -79,9 +89,15 @@ def test_equal_to_keras_and_to_one_big_batch(digits):
 def test_the_loss_is_that_of_one_big_batch(reduction, weights):
     keras.utils.set_random_seed(0)
     random, layers = np.random.default_rng(0), keras.layers
-    stack = [keras.Input((4,), dtype="int64"), layers.Embedding(5, 3, mask_zero=True)]
+    stack = [
+        keras.Input((4,), dtype="int64"),
+        layers.Embedding(5, 3, mask_zero=True),
+    ]
     model = keras.Sequential(
-        [*stack, layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l2")]
+        [
+            *stack,
+            layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l2"),
+        ]
     )
     objective = KerasObjective(
         model, keras.losses.MeanSquaredError(reduction=reduction)
@@ -120,7 +136,8 @@ def test_one_trace_whatever_the_calls(digits):
 def test_a_metric_with_a_value_for_each_class():
     metric = keras.metrics.F1Score(name="f1")
     metric.update_state(
-        tf.constant([[1.0, 0.0], [0.0, 1.0]]), tf.constant([[0.9, 0.1], [0.8, 0.2]])
+        tf.constant([[1.0, 0.0], [0.0, 1.0]]),
+        tf.constant([[0.9, 0.1], [0.8, 0.2]]),
     )
     np.testing.assert_allclose(
         list(metric_values([metric]).values()), [2 / 3, 0], rtol=1e-6
@@ -137,7 +154,9 @@ def test_many_runs_in_a_process_are_no_reason_to_warn(digits):
     handler = logging.StreamHandler(said)
     tf.get_logger().addHandler(handler)
     try:
-        found = [make_eval_fn(objective, [], ShortLast(*digits))() for _ in range(6)]
+        found = [
+            make_eval_fn(objective, [], ShortLast(*digits))() for _ in range(6)
+        ]
     finally:
         tf.get_logger().removeHandler(handler)
     assert found == found[:1] * 6 and "retracing" not in said.getvalue()

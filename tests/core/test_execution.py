@@ -17,22 +17,34 @@ from tftrain.core.schedule import MEASURED, Segment
 
 def dense(*sizes):
     return keras.Sequential(
-        [keras.Input((sizes[0],)), *(keras.layers.Dense(size) for size in sizes[1:])]
+        [
+            keras.Input((sizes[0],)),
+            *(keras.layers.Dense(size) for size in sizes[1:]),
+        ]
     )
 
 
 def test_small_operations_run_in_series_and_large_ones_do_not():
-    assert choose_executor(dense(4, 32, 3), np.zeros((1, 4), np.float32), 32) == SERIAL
+    assert (
+        choose_executor(dense(4, 32, 3), np.zeros((1, 4), np.float32), 32)
+        == SERIAL
+    )
     wide = dense(2048, 1024, 10)
     assert choose_executor(wide, np.zeros((1, 2048), np.float32), 64) == DEFAULT
     side = (
         int((SMALL / 9) ** 0.5) + 3
     )  # one filter of 3 x 3, used at more than SMALL / 9 places
-    image = keras.Sequential([keras.Input((side, side, 1)), keras.layers.Conv2D(1, 3)])
-    assert (
-        choose_executor(image, np.zeros((1, side, side, 1), np.float32), 1) == DEFAULT
+    image = keras.Sequential(
+        [keras.Input((side, side, 1)), keras.layers.Conv2D(1, 3)]
     )
-    assert choose_executor(image, np.zeros((1, side, side, 1), np.float32), 0) == SERIAL
+    assert (
+        choose_executor(image, np.zeros((1, side, side, 1), np.float32), 1)
+        == DEFAULT
+    )
+    assert (
+        choose_executor(image, np.zeros((1, side, side, 1), np.float32), 0)
+        == SERIAL
+    )
 
 
 class Own(keras.Model):
@@ -57,7 +69,11 @@ def test_a_models_own_call_is_seen_through_and_left_as_it_was():
 
 def test_a_table_of_embeddings_is_not_multiplied():
     model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Embedding(100_000, 32), keras.layers.Dense(1)]
+        [
+            keras.Input((3,)),
+            keras.layers.Embedding(100_000, 32),
+            keras.layers.Dense(1),
+        ]
     )
     assert choose_executor(model, np.zeros((1, 3), np.float32), 16) == SERIAL
 
@@ -71,22 +87,31 @@ def test_both_do_the_same_whatever_is_due(house, poisoned):
             run.state, run.step_spec, feed, executor=executor
         )
         found = compiled_steps.run(
-            feed.serve(0, 9), [Segment(3, MEASURED), Segment(4), Segment(9, MEASURED)]
+            feed.serve(0, 9),
+            [Segment(3, MEASURED), Segment(4), Segment(9, MEASURED)],
         )
         ends.append(house.everything(run.state))
         rows.append(found.rows)
         assert len(found.rows["finite"]) == (7 if poisoned else 9)
-        assert len(found.metrics) == len(found.signals) == (1 if poisoned else 2)
+        assert (
+            len(found.metrics) == len(found.signals) == (1 if poisoned else 2)
+        )
     for name in ends[0]:
         # Kernels may sum in another order: a few roundings of float32 in values around 1.
-        np.testing.assert_allclose(ends[0][name], ends[1][name], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(rows[0]["grad_norms"], rows[1]["grad_norms"], rtol=1e-4)
+        np.testing.assert_allclose(
+            ends[0][name], ends[1][name], rtol=1e-5, atol=1e-6
+        )
+    np.testing.assert_allclose(
+        rows[0]["grad_norms"], rows[1]["grad_norms"], rtol=1e-4
+    )
 
 
 def test_the_executor_and_its_settings_last_as_long_as_the_block():
     def told():
         options = context.context().function_call_options
-        config = tf.compat.v1.ConfigProto.FromString(options.config_proto_serialized)
+        config = tf.compat.v1.ConfigProto.FromString(
+            options.config_proto_serialized
+        )
         return (
             options.executor_type or DEFAULT,
             config.graph_options.rewrite_options.disable_meta_optimizer,

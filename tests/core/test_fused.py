@@ -22,7 +22,11 @@ OPTIMIZERS = {
         {"momentum": 0.9, "nesterov": True},
         KERNELS["Momentum"],
     ),
-    "adam": (keras.optimizers.Adam, {"beta_1": 0.8, "epsilon": 1e-5}, KERNELS["Adam"]),
+    "adam": (
+        keras.optimizers.Adam,
+        {"beta_1": 0.8, "epsilon": 1e-5},
+        KERNELS["Adam"],
+    ),
     "adamw": (keras.optimizers.AdamW, {"weight_decay": 0.1}, KERNELS["Adam"]),
 }
 
@@ -30,7 +34,8 @@ OPTIMIZERS = {
 def variables(sizes=SIZES):
     random = np.random.default_rng(0)
     return [
-        keras.Variable(random.normal(size=size).astype(np.float32)) for size in sizes
+        keras.Variable(random.normal(size=size).astype(np.float32))
+        for size in sizes
     ]
 
 
@@ -54,7 +59,9 @@ def updates(optimizer, found, grads, inside):
 def test_the_formulas_are_those_of_keras(name):
     kind, arguments, kernel = OPTIMIZERS[name]
     ours, theirs, random = variables(), variables(), np.random.default_rng(1)
-    grads = [tf.constant(random.normal(size=size), tf.float32) for size in SIZES]
+    grads = [
+        tf.constant(random.normal(size=size), tf.float32) for size in SIZES
+    ]
     mine, own = kind(RATE, **arguments), kind(RATE, **arguments)
     update, ops = updates(mine, ours, grads, inside=True)
     plain, plain_ops = updates(own, theirs, grads, inside=False)
@@ -103,9 +110,15 @@ def test_sparse_gradients_are_left_to_keras():
     before = found[0].numpy()
     with fused_kernels(optimizer, tf.constant(RATE)):
         optimizer.apply(
-            [tf.IndexedSlices(tf.ones([1, 2]), tf.constant([3]), tf.constant([5, 2]))],
+            [
+                tf.IndexedSlices(
+                    tf.ones([1, 2]), tf.constant([3]), tf.constant([5, 2])
+                )
+            ],
             found,
         )
-    np.testing.assert_array_equal(found[0].numpy()[[0, 1, 2, 4]], before[[0, 1, 2, 4]])
+    np.testing.assert_array_equal(
+        found[0].numpy()[[0, 1, 2, 4]], before[[0, 1, 2, 4]]
+    )
     np.testing.assert_allclose(found[0][3], before[3] - RATE, rtol=1e-6)
     assert "update_step" not in vars(optimizer)

@@ -24,14 +24,18 @@ class Dividing(keras.optimizers.Optimizer):
     def build(self, variables):
         super().build(variables)
         self.seen = [
-            self.add_variable_from_reference(one, name="seen") for one in variables
+            self.add_variable_from_reference(one, name="seen")
+            for one in variables
         ]
 
     def update_step(self, gradient, variable, learning_rate):
         self.assign_add(
-            self.seen[self._get_variable_index(variable)], keras.ops.square(gradient)
+            self.seen[self._get_variable_index(variable)],
+            keras.ops.square(gradient),
         )
-        self.assign_sub(variable, learning_rate * gradient * gradient / gradient)
+        self.assign_sub(
+            variable, learning_rate * gradient * gradient / gradient
+        )
 
 
 def run_with(optimizer, rate=None, spike=None):
@@ -52,7 +56,9 @@ def run_with(optimizer, rate=None, spike=None):
         "norm_range": SpikeDetector(spike),
     }
     metrics = [keras.metrics.MeanSquaredError()]
-    state = TrainState(model, optimizer, transform, rate, metrics=metrics, **kept)
+    state = TrainState(
+        model, optimizer, transform, rate, metrics=metrics, **kept
+    )
     return state, StepSpec(objective, backprop(), transform, rate, metrics)
 
 
@@ -79,7 +85,9 @@ LARGE = batch()._replace(
     ],
 )
 def test_an_update_that_is_not_finite_is_taken_back(house, optimizer, bad):
-    state, step_spec = run_with(type(optimizer).from_config(optimizer.get_config()))
+    state, step_spec = run_with(
+        type(optimizer).from_config(optimizer.get_config())
+    )
     step = tf.function(
         make_step(state, step_spec), jit_compile=isinstance(optimizer, Dividing)
     )
@@ -88,7 +96,9 @@ def test_an_update_that_is_not_finite_is_taken_back(house, optimizer, bad):
     after = house.everything(state)
     assert (
         row["finite"] == 0
-        and np.isfinite([row["loss"], row["grad_norm"], row["learning_rate"]]).all()
+        and np.isfinite(
+            [row["loss"], row["grad_norm"], row["learning_rate"]]
+        ).all()
     )
     assert (before.pop("step"), after.pop("step")) == (0, 1)
     house.assert_same(before, after)
@@ -128,12 +138,14 @@ def test_a_careful_update_is_the_same_to_the_bit(house):
 
 def test_what_is_finite_beside_the_update():
     adam, sgd = keras.optimizers.Adam(), keras.optimizers.SGD()
-    assert np.isfinite(overflow_probe(sgd, 1.0, tf.constant(1e30))) and not np.isfinite(
-        overflow_probe(adam, 1.0, tf.constant(1e30))
-    )
+    assert np.isfinite(
+        overflow_probe(sgd, 1.0, tf.constant(1e30))
+    ) and not np.isfinite(overflow_probe(adam, 1.0, tf.constant(1e30)))
     assert not np.isfinite(overflow_probe(sgd, np.inf, tf.constant(1.0)))
     assert np.isnan(overflow_probe(sgd, 0.0, tf.constant(np.inf)))
-    assert overflow_probe(sgd, tf.constant(0.5, tf.float64), tf.constant(2.0)) == 1
+    assert (
+        overflow_probe(sgd, tf.constant(0.5, tf.float64), tf.constant(2.0)) == 1
+    )
 
 
 def spiky_feed(house, steps=60, spikes=(50,), factor=1e6):
@@ -151,7 +163,9 @@ def spiky_feed(house, steps=60, spikes=(50,), factor=1e6):
 def test_a_spike_is_not_applied_and_three_within_ten_steps_are_a_new_range(
     house, steps_per_call
 ):
-    state, step_spec = run_with(keras.optimizers.SGD(), constant(1e-9), spike=1000.0)
+    state, step_spec = run_with(
+        keras.optimizers.SGD(), constant(1e-9), spike=1000.0
+    )
     feed, told, rows = spiky_feed(house, spikes=(4, 30, 50, 53, 56, 59)), [], []
     feed.y = tf.tensor_scatter_nd_update(
         feed.y, [[3]], [feed.y[3] * 1e-4]
@@ -160,9 +174,13 @@ def test_a_spike_is_not_applied_and_three_within_ten_steps_are_a_new_range(
         on_bad_step=told.append,
         on_call_end=lambda step, row: rows.append((step, row["finite"])),
     )
-    plan = Schedule(60, every(20), on_bad_step="skip", steps_per_call=steps_per_call)
+    plan = Schedule(
+        60, every(20), on_bad_step="skip", steps_per_call=steps_per_call
+    )
     assert (
-        train(CompiledSteps(state, step_spec, feed), state, feed, plan, [callback])
+        train(
+            CompiledSteps(state, step_spec, feed), state, feed, plan, [callback]
+        )
         is None
     )
     assert [(one.step, one.kind, len(one.rows["loss"])) for one in told] == [
@@ -192,10 +210,14 @@ def test_the_range_does_not_depend_on_how_steps_are_called(house):
             )
         found = house.everything(state).items()
         ends.append(
-            {name: value for name, value in found if not name.startswith("metrics/")}
+            {
+                name: value
+                for name, value in found
+                if not name.startswith("metrics/")
+            }
         )  # each part forgets them
     house.assert_same(ends[0], ends[1])
     house.assert_same(ends[0], ends[2])
-    assert ends[0]["norm_range/002"][:3, 0].tolist() == [41, 44, 47] and ends[0][
-        "norm_range/002"
-    ][3].tolist() == [0, 0]
+    assert ends[0]["norm_range/002"][:3, 0].tolist() == [41, 44, 47] and ends[
+        0
+    ]["norm_range/002"][3].tolist() == [0, 0]

@@ -22,12 +22,16 @@ class Twin:
                 *(self.windows[-2] if len(self.windows) > 1 else []),
             ]
             if recent:
-                self.limit = max(self.factor * max(recent), 2 * max(self.applied))
+                self.limit = max(
+                    self.factor * max(recent), 2 * max(self.applied)
+                )
                 self.windows.append([])
                 self.until, self.limit_before = 0, None
         if not norm < self.limit:
             self.spikes.append((step, norm))
-            close = [norm for before, norm in self.spikes[-3:] if before > step - 10]
+            close = [
+                norm for before, norm in self.spikes[-3:] if before > step - 10
+            ]
             if len(close) == 3:
                 self.until, self.limit_before = (
                     step + 10,
@@ -78,11 +82,15 @@ def judge(norms, factor=1000.0):
 
 def test_norms_are_judged_by_the_recent_ones_and_by_the_largest():
     random = np.random.default_rng(3)
-    norms = np.exp(random.normal(size=2500) - np.arange(2500) / 140).astype(np.float32)
+    norms = np.exp(random.normal(size=2500) - np.arange(2500) / 140).astype(
+        np.float32
+    )
     norms[[2, 40, 500, 1500, 2400]] *= np.float32([1e2, 3e4, 1e5, 1e3, 1e12])
     norms[995:1003] *= 1e6  # a new range, at a look
     applied = judge(norms, 50.0)
-    assert not applied.all() and applied[2]  # before the first look there is no spike
+    assert (
+        not applied.all() and applied[2]
+    )  # before the first look there is no spike
 
 
 STEPS = 140
@@ -119,7 +127,11 @@ def test_the_guard_stands_behind_a_spike(spikes):
 def test_a_new_range_is_accepted_after_three_spikes(every):
     norms = ORDINARY.copy()
     norms[90::every] *= 1e7
-    assert np.flatnonzero(~judge(norms)).tolist() == [90, 90 + every, 90 + 2 * every]
+    assert np.flatnonzero(~judge(norms)).tolist() == [
+        90,
+        90 + every,
+        90 + 2 * every,
+    ]
 
 
 @pytest.mark.parametrize("kind", ["lognormal", "pareto", "decaying"])
@@ -141,7 +153,9 @@ def test_a_norm_like_the_largest_of_the_run_is_no_spike():
         assert norm_range.holds(tf.constant(norm))
         norm_range.add(tf.constant(norm))
     assert norm_range.limit() == 2
-    assert norm_range.holds(tf.constant(1.5)) and not norm_range.holds(tf.constant(3.0))
+    assert norm_range.holds(tf.constant(1.5)) and not norm_range.holds(
+        tf.constant(3.0)
+    )
     assert (
         norm_range.is_spike(3.0)
         and not norm_range.is_spike(np.inf)

@@ -17,16 +17,22 @@ def seen_in(model, x, run=None):
     def step(x):
         with record_activations() as seen, tf.GradientTape() as tape:
             outputs = run(model, x)
-            loss = tf.add_n([tf.reduce_sum(one) for one in tf.nest.flatten(outputs)])
+            loss = tf.add_n(
+                [tf.reduce_sum(one) for one in tf.nest.flatten(outputs)]
+            )
         tape.gradient(loss, model.trainable_variables)
         functions.update(
             {name: activation.function for name, activation in seen.items()}
         )
-        return outputs, {name: activation.values for name, activation in seen.items()}
+        return outputs, {
+            name: activation.values for name, activation in seen.items()
+        }
 
     with recording_enabled(model):
         step.get_concrete_function(x)
-    assert not [layer for layer in model._flatten_layers() if "call" in vars(layer)]
+    assert not [
+        layer for layer in model._flatten_layers() if "call" in vars(layer)
+    ]
     outputs, values = step(x)
     return {
         name: (functions[name], value.numpy()) for name, value in values.items()
@@ -34,7 +40,10 @@ def seen_in(model, x, run=None):
 
 
 def functions_of(model, x, run=None):
-    return {name: function for name, (function, _) in seen_in(model, x, run)[0].items()}
+    return {
+        name: function
+        for name, (function, _) in seen_in(model, x, run)[0].items()
+    }
 
 
 X = tf.constant(np.random.default_rng(0).normal(size=(6, 4)), tf.float32)
@@ -147,13 +156,18 @@ def test_layers_called_by_keyword():
         def call(self, inputs, training=False):
             return self.gate(inputs=self.dense(inputs=inputs))
 
-    assert functions_of(Named(), X) == {"000.dense": "relu", "000.gate": "sigmoid"}
+    assert functions_of(Named(), X) == {
+        "000.dense": "relu",
+        "000.gate": "sigmoid",
+    }
 
 
 def test_functions_in_a_functional_model():
     inputs = keras.Input((4,))
     x = keras.ops.relu(
-        layers.BatchNormalization(name="norm")(layers.Dense(4, name="one")(inputs))
+        layers.BatchNormalization(name="norm")(
+            layers.Dense(4, name="one")(inputs)
+        )
     )
     x = layers.Dense(4, keras.activations.gelu, name="two")(x)
     x = layers.Dense(4, "hard_sigmoid", name="three")(x)
@@ -169,11 +183,16 @@ def test_functions_in_a_functional_model():
 
 def test_recurrent_layers_are_seen_from_outside():
     model = keras.Sequential(
-        [keras.Input((5, 3)), layers.LSTM(4, return_sequences=True, name="memory")]
+        [
+            keras.Input((5, 3)),
+            layers.LSTM(4, return_sequences=True, name="memory"),
+        ]
     )
     model.add(layers.TimeDistributed(layers.Dense(2, "relu")))
     model.add(layers.SimpleRNN(3, unroll=True, name="last"))
-    seen, outputs = seen_in(model, tf.random.stateless_normal([6, 5, 3], [1, 2]))
+    seen, outputs = seen_in(
+        model, tf.random.stateless_normal([6, 5, 3], [1, 2])
+    )
     assert seen["000.memory"][1].shape == (6, 5, 4)
     np.testing.assert_array_equal(seen["002.last"][1], outputs)
 
@@ -192,7 +211,9 @@ def first_outside_of_a_loop(model, x):
 
 
 def test_what_is_in_a_loop_cannot_be_seen():
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, "relu", name="dense")])
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(3, "relu", name="dense")]
+    )
     assert functions_of(model, X, in_a_loop) == {}
     seen, _ = seen_in(model, X, first_outside_of_a_loop)
     np.testing.assert_allclose(seen["000.dense"][1], model(X), rtol=1e-6)
@@ -222,4 +243,6 @@ def test_layers_are_as_before_after_an_error():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     with pytest.raises(ZeroDivisionError), recording_enabled(model):
         raise ZeroDivisionError
-    assert not [layer for layer in model._flatten_layers() if "call" in vars(layer)]
+    assert not [
+        layer for layer in model._flatten_layers() if "call" in vars(layer)
+    ]

@@ -31,7 +31,16 @@ PACKAGE = Path(tftrain.__file__).parent
 HOOKS = PACKAGE / "core" / "layer_hooks.py"
 
 # Variables that hold live Keras objects in the package.
-LIVE = {"layer", "inner", "child", "member", "cell", "model", "functional", "loss"}
+LIVE = {
+    "layer",
+    "inner",
+    "child",
+    "member",
+    "cell",
+    "model",
+    "functional",
+    "loss",
+}
 # Attributes that wrappers replace, of whatever variable.
 WRAPPED = {
     "call",
@@ -60,10 +69,14 @@ def is_vars_of_object(node):
 
 def replaces_attribute(node):
     """Whether a node of a syntax tree assigns to an attribute of an object that may be a layer."""
-    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+    if isinstance(node, ast.Attribute) and isinstance(
+        node.ctx, ast.Store | ast.Del
+    ):
         holder = last_name(node.value)
         return holder != "self" and (holder in LIVE or node.attr in WRAPPED)
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+    if isinstance(node, ast.Subscript) and isinstance(
+        node.ctx, ast.Store | ast.Del
+    ):
         return is_vars_of_object(node.value)
     if not isinstance(node, ast.Call):
         return False
@@ -79,7 +92,9 @@ def replaces_attribute(node):
 
 def replacements(source):
     return [
-        node.lineno for node in ast.walk(ast.parse(source)) if replaces_attribute(node)
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if replaces_attribute(node)
     ]
 
 
@@ -115,7 +130,12 @@ def test_a_replaced_attribute_is_seen(source):
 
 @pytest.mark.parametrize(
     "source",
-    ["self.call = f", "self.layer = layer", "layer.call(x)", "vars(layer).get('call')"],
+    [
+        "self.call = f",
+        "self.layer = layer",
+        "layer.call(x)",
+        "vars(layer).get('call')",
+    ],
 )
 def test_other_statements_pass(source):
     assert replacements(source) == []
@@ -131,7 +151,9 @@ def test_an_attribute_is_the_class_s_again_after_the_block():
     second.call = None
     with patched_attribute([first, second], lambda _: lambda: 2):
         assert first.call() == second.call() == 2
-        with patched_attribute([first], lambda item: lambda: item.call_below() + 1):
+        with patched_attribute(
+            [first], lambda item: lambda: item.call_below() + 1
+        ):
             assert "call" in vars(first)
         assert first.call() == 2
     assert vars(first) == {}
@@ -171,7 +193,11 @@ def test_restoring_twice_does_nothing():
 
 def attributes(objects):
     """The attributes that wrappers replace, of the objects themselves: those of their classes are not among them."""
-    names = [*WRAPPED - {"_trainable"}, "activation", "_all_reduce_sum_gradients"]
+    names = [
+        *WRAPPED - {"_trainable"},
+        "activation",
+        "_all_reduce_sum_gradients",
+    ]
     return [{name: vars(item).get(name) for name in names} for item in objects]
 
 
@@ -217,18 +243,27 @@ def live():
 def test_each_context_takes_its_wrappers_off(name, raising, live):
     model, optimizer, loss = live
     objects = [*all_layers(model), optimizer, loss]
-    before = attributes(objects), [layer.trainable for layer in all_layers(model)]
+    before = (
+        attributes(objects),
+        [layer.trainable for layer in all_layers(model)],
+    )
     changed = False
     try:
         with contexts()[name](model, optimizer, loss):
-            now = attributes(objects), [layer.trainable for layer in all_layers(model)]
+            now = (
+                attributes(objects),
+                [layer.trainable for layer in all_layers(model)],
+            )
             changed = now != before
             if raising:
                 raise ZeroDivisionError
     except ZeroDivisionError:
         pass
     assert changed
-    after = attributes(objects), [layer.trainable for layer in all_layers(model)]
+    after = (
+        attributes(objects),
+        [layer.trainable for layer in all_layers(model)],
+    )
     assert after == before
 
 
@@ -254,7 +289,9 @@ log: {histograms_every: 2, histograms: [gradients, activations]}
 
 def test_after_a_run_the_layers_have_their_own_methods(tmp_path):
     (tmp_path / "small.yaml").write_text(RUN)
-    finished = tftrain.train(tftrain.load(tmp_path / "small.yaml"), tmp_path / "run")
+    finished = tftrain.train(
+        tftrain.load(tmp_path / "small.yaml"), tmp_path / "run"
+    )
     for layer in all_layers(finished.model):
         assert "_trainable" in vars(layer)
         assert not (WRAPPED - {"_trainable", "get_config"}) & set(vars(layer))

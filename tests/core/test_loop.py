@@ -19,7 +19,8 @@ def raw_sizes():
 
     def measure(step_outputs):
         activations = [
-            activation.values for activation in step_outputs.activations.values()
+            activation.values
+            for activation in step_outputs.activations.values()
         ]
         assert len(activations) == 1
         seen = [
@@ -29,10 +30,13 @@ def raw_sizes():
             *step_outputs.updates,
             *activations,
         ]
-        return {"size": tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in seen])}
+        return {
+            "size": tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in seen])
+        }
 
     return Probe(
-        measure, lambda measured: LogData(scalars={"size": float(measured["size"])})
+        measure,
+        lambda measured: LogData(scalars={"size": float(measured["size"])}),
     )
 
 
@@ -50,7 +54,9 @@ def run_train(run, feed, compiled_steps=None, clock=None, **plan):
     )
     more = {"clock": clock} if clock else {}
     plan = Schedule(**{"scalars": every(10), "steps_per_call": 1000} | plan)
-    told["reason"] = train(compiled_steps, run.state, feed, plan, [callback], **more)
+    told["reason"] = train(
+        compiled_steps, run.state, feed, plan, [callback], **more
+    )
     return told
 
 
@@ -61,21 +67,31 @@ def test_any_chunking_gives_the_same_bits(house):
     ends, losses = [], []
     for pieces in ([12], [1] * 12, [5, 4, 3], [-1] * 12, [3, -1, 2, -1, 5]):
         run, feed = house.small_run(), house.classes_feed()
-        compiled_steps = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()])
+        compiled_steps = CompiledSteps(
+            run.state, run.step_spec, feed, [raw_sizes()]
+        )
         seen, step = [], 0
         for piece in pieces:  # -1 is a measured step
             handle = feed.serve(step, abs(piece))
             if piece < 0:
                 seen.extend(
-                    compiled_steps.run(handle, [Segment(1, MEASURED)]).rows["loss"]
+                    compiled_steps.run(handle, [Segment(1, MEASURED)]).rows[
+                        "loss"
+                    ]
                 )
             else:
-                seen.extend(compiled_steps.run(handle, [Segment(piece)]).rows["loss"])
+                seen.extend(
+                    compiled_steps.run(handle, [Segment(piece)]).rows["loss"]
+                )
             step += abs(piece)
         # A point forgets what the metrics counted, and -1 is a point.
         end = house.everything(run.state).items()
         ends.append(
-            {name: value for name, value in end if not name.startswith("metrics/")}
+            {
+                name: value
+                for name, value in end
+                if not name.startswith("metrics/")
+            }
         )
         losses.append(np.array(seen))
         assert compiled_steps.call.experimental_get_tracing_count() == 1
@@ -115,7 +131,9 @@ def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
         run.state, run.step_spec._replace(metrics=[late]), feed
     )
     assert [
-        name for name in run.state.variables_by_name() if name.startswith("metrics/")
+        name
+        for name in run.state.variables_by_name()
+        if name.startswith("metrics/")
     ]
     compiled_steps.run(feed.serve(0, 4), [Segment(4)])
     assert 0 < float(np.mean(late.result())) <= 1
@@ -127,7 +145,9 @@ def test_metrics_that_build_themselves_are_built_before_the_first_step(house):
 def test_signals_come_at_due_steps_with_views_and_histograms_merged(house):
     run, feed = house.small_run(), house.classes_feed()
     views = ((every(5), lambda step: LogData({"val_loss": step / 10})),)
-    compiled_steps = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()])
+    compiled_steps = CompiledSteps(
+        run.state, run.step_spec, feed, [raw_sizes()]
+    )
     told = run_train(
         run,
         feed,
@@ -147,7 +167,11 @@ def test_signals_come_at_due_steps_with_views_and_histograms_merged(house):
         12,
         13,
     ]
-    assert [step for step, scalars in at.items() if "size" in scalars] == [6, 12, 13]
+    assert [step for step, scalars in at.items() if "size" in scalars] == [
+        6,
+        12,
+        13,
+    ]
     assert [step for step, scalars in at.items() if "val_loss" in scalars] == [
         5,
         10,
@@ -177,7 +201,9 @@ def test_a_point_is_the_mean_of_all_its_steps(house):
         histograms=every(4),
         steps_per_call=2,
     )
-    points = {step: signals.scalars["loss"] for step, signals in told["signals"]}
+    points = {
+        step: signals.scalars["loss"] for step, signals in told["signals"]
+    }
     means = {
         4: losses[:4].mean(),
         6: losses[4:6].mean(),
@@ -192,7 +218,9 @@ def test_a_point_is_the_mean_of_all_its_steps(house):
 
 def test_calls_are_no_longer_than_feed_plan_and_pace_allow(house):
     run, feed = house.small_run(), house.classes_feed(longest=5)
-    told = run_train(run, feed, total_steps=12, scalars=every(8), histograms=every(8))
+    told = run_train(
+        run, feed, total_steps=12, scalars=every(8), histograms=every(8)
+    )
     assert feed.served == [(0, 1), (1, 5), (6, 2), (8, 4)]
     assert [step for step, _ in told["calls"]] == [1, 6, 8, 12]
     assert told["calls"][0][1]["loss"].shape == ()
@@ -202,7 +230,9 @@ def test_calls_are_no_longer_than_feed_plan_and_pace_allow(house):
 
 
 def test_auto_pace_doubles_while_quick_and_halves_when_slow(house):
-    times = iter(np.cumsum([0, 0.1, 0, 0.1, 0, 0.1, 0, 0.3, 0, 0.6, 0, 0.1, 0, 0.1]))
+    times = iter(
+        np.cumsum([0, 0.1, 0, 0.1, 0, 0.1, 0, 0.3, 0, 0.6, 0, 0.1, 0, 0.1])
+    )
     run, feed = house.small_run(), house.classes_feed()
     told = run_train(
         run,
@@ -220,11 +250,17 @@ def test_a_run_goes_on_from_the_step_of_its_state(house):
     whole, feed = house.small_run(), house.classes_feed()
     run_train(whole, feed, total_steps=9, scalars=every(3))
     halved = house.small_run()
-    compiled_steps = CompiledSteps(halved.state, halved.step_spec, feed, [raw_sizes()])
+    compiled_steps = CompiledSteps(
+        halved.state, halved.step_spec, feed, [raw_sizes()]
+    )
     run_train(halved, feed, compiled_steps, total_steps=6, scalars=every(3))
-    told = run_train(halved, feed, compiled_steps, total_steps=9, scalars=every(3))
+    told = run_train(
+        halved, feed, compiled_steps, total_steps=9, scalars=every(3)
+    )
     assert [step for step, _ in told["signals"]] == [9]
-    house.assert_same(house.everything(whole.state), house.everything(halved.state))
+    house.assert_same(
+        house.everything(whole.state), house.everything(halved.state)
+    )
     assert run_train(halved, feed, compiled_steps, total_steps=9)["calls"] == []
 
 
@@ -238,7 +274,11 @@ def test_checkpoints_come_after_the_observers(house):
     )
     plan = Schedule(7, every(6), checkpoints=every(3))
     train(
-        CompiledSteps(run.state, run.step_spec, feed), run.state, feed, plan, [callback]
+        CompiledSteps(run.state, run.step_spec, feed),
+        run.state,
+        feed,
+        plan,
+        [callback],
     )
     assert order == [("saved", 3), ("seen", 6), ("saved", 6), ("seen", 7)]
 
@@ -259,16 +299,24 @@ def test_an_observer_can_stop_the_run_and_the_others_still_see_the_step(house):
     ]
     plan = Schedule(10, every(2), checkpoints=every(4))
     reason = train(
-        CompiledSteps(run.state, run.step_spec, feed), run.state, feed, plan, callbacks
+        CompiledSteps(run.state, run.step_spec, feed),
+        run.state,
+        feed,
+        plan,
+        callbacks,
     )
-    assert str(reason) == "no better since step 2" and not isinstance(reason, NotFinite)
+    assert str(reason) == "no better since step 2" and not isinstance(
+        reason, NotFinite
+    )
     assert seen == [2, 4, -4]
     assert int(run.state.step) == 4
 
 
 def test_stop_at_a_step_that_is_not_finite(house):
     run, feed = house.small_run(), house.classes_feed(poisoned=[4])
-    told = run_train(run, feed, total_steps=10, scalars=every(3), steps_per_call=2)
+    told = run_train(
+        run, feed, total_steps=10, scalars=every(3), steps_per_call=2
+    )
     assert isinstance(told["reason"], NotFinite)
     what, _, where = str(told["reason"]).partition(" (")
     assert (
@@ -287,7 +335,9 @@ def test_stop_at_a_step_that_is_not_finite(house):
 
 def test_stop_at_a_measured_step_shows_its_histograms(house):
     run, feed = house.small_run(), house.classes_feed(poisoned=[4])
-    told = run_train(run, feed, total_steps=10, scalars=every(10), histograms=every(4))
+    told = run_train(
+        run, feed, total_steps=10, scalars=every(10), histograms=every(4)
+    )
     ((step, signals),) = told["signals"]
     assert step == 4 and {"size", "loss"} <= set(signals.scalars)
 
@@ -336,7 +386,11 @@ def test_trouble_is_told_before_anything_is_done_about_it(house, on_bad_step):
     )
     plan = Schedule(6, every(2), on_bad_step=on_bad_step)
     train(
-        CompiledSteps(run.state, run.step_spec, feed), run.state, feed, plan, [callback]
+        CompiledSteps(run.state, run.step_spec, feed),
+        run.state,
+        feed,
+        plan,
+        [callback],
     )
     assert order[:3] == [("seen", 2), ("trouble", 4), ("seen", 4)]
     assert order[3:] == ([("seen", 6)] if on_bad_step == "skip" else [])
@@ -384,7 +438,12 @@ def test_where_the_time_goes(house):
         ),
     ]
     plan = Schedule(
-        4, every(2), every(4), ((every(4), passing(10000)),), every(2), steps_per_call=2
+        4,
+        every(2),
+        every(4),
+        ((every(4), passing(10000)),),
+        every(2),
+        steps_per_call=2,
     )
     train(
         CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()]),
@@ -396,7 +455,9 @@ def test_where_the_time_goes(house):
     )
     # Three calls; the first, of one step, is set up. That its graph has a clock of its own does not matter here.
     spent = ledger.seconds_by_phase()
-    assert {kind: spent[kind] for kind in ("checkpoints", "writing", "validation")} == {
+    assert {
+        kind: spent[kind] for kind in ("checkpoints", "writing", "validation")
+    } == {
         "checkpoints": 2 * (1 + 100),
         "writing": 3 * (10 + 1000),
         "validation": 10000,
@@ -412,7 +473,10 @@ def test_xla_compiles_both_kinds_of_step_for_whole_and_for_short_batches():
 
     def needs(step, *stretches):
         return _step_kinds(
-            compiled_steps, feed, [(Segment(*one), due) for one in stretches], step
+            compiled_steps,
+            feed,
+            [(Segment(*one), due) for one in stretches],
+            step,
         )
 
     whole, short = (False, False), (True, False)
@@ -431,13 +495,17 @@ def test_batches_that_are_made_and_steps_that_are_measured_tell_how_long_they_ta
     house,
 ):
     run, feed = house.small_run(), house.classes_feed()
-    compiled_steps = CompiledSteps(run.state, run.step_spec, feed, [raw_sizes()])
+    compiled_steps = CompiledSteps(
+        run.state, run.step_spec, feed, [raw_sizes()]
+    )
     assert compiled_steps.run(feed.serve(0, 2), [Segment(2)]).input == 0
     feed.prepared, make = False, feed.batch
 
     def slow(handle, index):
         batch = make(handle, index)
-        wait = tf.py_function(lambda x: (time.sleep(0.05), x)[1], [batch.x], tf.float32)
+        wait = tf.py_function(
+            lambda x: (time.sleep(0.05), x)[1], [batch.x], tf.float32
+        )
         return batch._replace(x=tf.ensure_shape(wait, batch.x.shape))
 
     feed.batch = slow

@@ -78,17 +78,33 @@ def make(house):
         keras.config.set_dtype_policy("float32")
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         objective = KerasObjective(
-            model, lambda y, found, sample_weight: size * loss(y, found, sample_weight)
+            model,
+            lambda y, found, sample_weight: (
+                size * loss(y, found, sample_weight)
+            ),
         )
-        scale, feed = LossScale(growth_steps), house.classes_feed(poisoned=poisoned)
-        transform, rate = chain([("percentile", clip_percentile())]), constant(0.001)
+        scale, feed = (
+            LossScale(growth_steps),
+            house.classes_feed(poisoned=poisoned),
+        )
+        transform, rate = (
+            chain([("percentile", clip_percentile())]),
+            constant(0.001),
+        )
         kept = {
-            "metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            "metrics": [
+                keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+            ],
             "loss_scale": scale,
         }
         averages = ParamEMA(objective.params, 0.5)
         state = TrainState(
-            model, keras.optimizers.Adam(), transform, rate, averages=averages, **kept
+            model,
+            keras.optimizers.Adam(),
+            transform,
+            rate,
+            averages=averages,
+            **kept,
         )
         step_spec = StepSpec(
             objective,
@@ -123,13 +139,16 @@ def test_gradients_and_loss_leave_at_their_true_size(house):
     run, x = house.small_run(), tf.random.stateless_normal([6, 4], [1, 2])
     batch = house.classes_feed().batch(0, 0)._replace(x=x)
     objective = KerasObjective(
-        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), run.objective.loss
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+        run.objective.loss,
     )
     plain = backprop()(objective, batch, ())
     scaled = loss_scaled(backprop(), tf.Variable(2.0**20))(objective, batch, ())
     assert float(plain.loss) == float(scaled.loss)
     for mine, theirs in zip(scaled.grads, plain.grads, strict=True):
-        np.testing.assert_array_equal(mine, theirs)  # a power of two changes no bit
+        np.testing.assert_array_equal(
+            mine, theirs
+        )  # a power of two changes no bit
 
 
 def test_the_scale_finds_its_size_and_the_run_goes_on(make):
@@ -139,7 +158,9 @@ def test_the_scale_finds_its_size_and_the_run_goes_on(make):
     skipped = [row["nonfinite_steps"] for row in shown]
     assert skipped[0] == 1 and skipped[-1] == 0
     for step in range(1, 12):
-        assert scales[step] == scales[step - 1] * (0.5 if skipped[step - 1] else 1)
+        assert scales[step] == scales[step - 1] * (
+            0.5 if skipped[step - 1] else 1
+        )
     assert all(
         np.isfinite(row["loss"]) for row in shown
     )  # it is not the loss that overflows
@@ -152,7 +173,9 @@ def test_a_skipped_step_leaves_everything_but_the_scale(make, house):
     after = house.everything(state)
     assert row["finite"][0] == 0 and row["loss_scale"][0] == 2**15
     changed = {
-        name for name in before if before[name].tobytes() != after[name].tobytes()
+        name
+        for name in before
+        if before[name].tobytes() != after[name].tobytes()
     }
     assert changed == {"step", "loss_scale/000"}
     assert after["loss_scale/000"] == 2**14

@@ -28,7 +28,10 @@ def objective(reduction="sum_over_batch_size", precision="float32"):
             layers.Embedding(6, 4, mask_zero=True, dtype=precision),
             layers.LSTM(4, return_sequences=True, dtype=precision),
             layers.Dense(
-                3, kernel_regularizer="l2", activity_regularizer="l2", dtype=precision
+                3,
+                kernel_regularizer="l2",
+                activity_regularizer="l2",
+                dtype=precision,
             ),
         ]
     )
@@ -40,10 +43,15 @@ def objective(reduction="sum_over_batch_size", precision="float32"):
 
 def batch(weighted=False):
     random = np.random.default_rng(0)
-    x, y = random.integers(1, 6, MASK.shape) * MASK, random.integers(0, 3, MASK.shape)
+    x, y = (
+        random.integers(1, 6, MASK.shape) * MASK,
+        random.integers(0, 3, MASK.shape),
+    )
     weight = random.uniform(0, 2, (len(x), 1)).astype("float32")
     return Batch(
-        tf.constant(x), tf.constant(y), tf.constant(weight) if weighted else None
+        tf.constant(x),
+        tf.constant(y),
+        tf.constant(weight) if weighted else None,
     )
 
 
@@ -67,12 +75,16 @@ def test_a_tree_keeps_its_masks_through_a_flat_list():
     assert mask_of(found["b"]) is None and mask_of(found) is None
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", "mixed_bfloat16", "mixed_float16"]
+)
 def test_the_loss_is_a_mean_over_what_is_not_masked(precision):
     terms = objective(precision=precision).terms(batch())
     assert terms.outputs.dtype == tf.float32
     expected = cross_entropies(terms.outputs, batch().y)[MASK].mean()
-    np.testing.assert_allclose(terms.loss, expected, rtol=1e-6)  # a sum of 21 float32
+    np.testing.assert_allclose(
+        terms.loss, expected, rtol=1e-6
+    )  # a sum of 21 float32
 
 
 @pytest.mark.parametrize(
@@ -98,7 +110,9 @@ def test_masses_are_what_keras_divides_by(reduction, weighted):
 def test_pieces_equal_the_whole(pieces, reduction, weighted):
     of, given = objective(reduction), batch(weighted)
     whole = backprop()(of, given, ())
-    found = tf.function(lambda: accumulated(backprop(), pieces)(of, given, ()))()
+    found = tf.function(
+        lambda: accumulated(backprop(), pieces)(of, given, ())
+    )()
     np.testing.assert_allclose(found.loss, whole.loss, rtol=1e-6)
     for mine, theirs in zip(found.grads, whole.grads, strict=True):
         # Float32 sums over the examples in another order.
@@ -112,7 +126,11 @@ def test_pieces_equal_the_whole(pieces, reduction, weighted):
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_metrics_count_what_is_not_masked(pieces):
-    of, given, metric = objective(), batch(), keras.metrics.SparseCategoricalAccuracy()
+    of, given, metric = (
+        objective(),
+        batch(),
+        keras.metrics.SparseCategoricalAccuracy(),
+    )
     method = accumulated(backprop(), pieces) if pieces > 1 else backprop()
     step_spec = StepSpec(of, method, chain([]), constant(0.1), [metric])
     outputs = of(given)[1].numpy()

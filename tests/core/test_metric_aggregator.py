@@ -33,7 +33,10 @@ def test_two_calls_into_one_point():
             clipped_grad_norm=[5, 1],
             learning_rate=[0.5, 0.25],
             clip_rate=[1, 0],
-            **{"clip/global_norm/factor": [0.5, 1], "clip/global_norm/clipped": [1, 0]},
+            **{
+                "clip/global_norm/factor": [0.5, 1],
+                "clip/global_norm/clipped": [1, 0],
+            },
         ),
         seconds=0.5,
     )
@@ -46,7 +49,10 @@ def test_two_calls_into_one_point():
             clip_rate=[1],
             grad_norms=[[3, 4]],
             clipped_grad_norms=[[1.5, 2]],
-            **{"clip/global_norm/factor": [0.25], "clip/global_norm/clipped": [0]},
+            **{
+                "clip/global_norm/factor": [0.25],
+                "clip/global_norm/clipped": [0],
+            },
         ),
         seconds=1.5,
     )
@@ -74,7 +80,9 @@ def test_two_calls_into_one_point():
 
 
 def test_the_depth_ratio_of_the_last_step_in_models_that_have_one():
-    deep = MetricAggregator(["a", "b"], (), steps_per_epoch=4, hidden_ends=(0, 1))
+    deep = MetricAggregator(
+        ["a", "b"], (), steps_per_epoch=4, hidden_ends=(0, 1)
+    )
     deep.add(rows(loss=[1, 1], grad_norms=[[1, 1], [0.1, 10]]), 1.0)
     assert deep.flush(2).scalars["depth_ratio"] == pytest.approx(1e-2)
     deep.add(rows(loss=[1], grad_norms=[[0, 0]]), 1.0)
@@ -93,7 +101,10 @@ def test_each_point_starts_anew():
         points.add(rows(loss=[value], grad_norm=[value]), 1.0)
         scalars = points.flush(1).scalars
         assert (
-            scalars["loss"] == scalars["accuracy"] == scalars["grad_norm_max"] == value
+            scalars["loss"]
+            == scalars["accuracy"]
+            == scalars["grad_norm_max"]
+            == value
         )
 
 
@@ -108,7 +119,11 @@ def test_steps_that_are_not_finite_are_counted_and_left_out_of_the_mean():
         1.0,
     )
     scalars = one.flush(4).scalars
-    assert (scalars["loss"], scalars["nonfinite_steps"], scalars["grad_norm_max"]) == (
+    assert (
+        scalars["loss"],
+        scalars["nonfinite_steps"],
+        scalars["grad_norm_max"],
+    ) == (
         2,
         3,
         4,
@@ -121,7 +136,8 @@ def test_nothing_finite():
     one.add(rows(loss=[np.nan], finite=[0], grad_norm=[np.nan]), 1.0)
     scalars = one.flush(1).scalars
     assert all(
-        np.isnan(scalars[name]) for name in ("loss", "accuracy", "grad_norm_max")
+        np.isnan(scalars[name])
+        for name in ("loss", "accuracy", "grad_norm_max")
     )
 
 
@@ -158,7 +174,9 @@ def test_many_points_of_one_call_are_those_of_its_slices():
         )  # left over from the call before
     found = together.aggregate(call, 2.3, steps, last_step, metrics)
     start = 0
-    for step, values, (found_step, signals) in zip(steps, metrics, found, strict=True):
+    for step, values, (found_step, signals) in zip(
+        steps, metrics, found, strict=True
+    ):
         stop = step - 100
         sliced.add(
             {name: column[start:stop] for name, column in call.items()},
@@ -173,13 +191,17 @@ def test_many_points_of_one_call_are_those_of_its_slices():
         start = stop
     sliced.add({name: column[19:] for name, column in call.items()}, 0.4)
     left = sliced.flush(123, {}).scalars
-    assert together.flush(123, {}).scalars == left | {"step_ms": pytest.approx(100)}
+    assert together.flush(123, {}).scalars == left | {
+        "step_ms": pytest.approx(100)
+    }
 
 
 def test_the_last_vectors_are_kept_from_a_call_without_a_point():
     one = window()
     assert (
-        one.aggregate(rows(loss=[1, 2], grad_norms=[[1, 2], [3, 4]]), 1.0, [], 2, [])
+        one.aggregate(
+            rows(loss=[1, 2], grad_norms=[[1, 2], [3, 4]]), 1.0, [], 2, []
+        )
         == []
     )
     assert one.flush(2).scalars["grad_norm/b"] == 4
@@ -204,9 +226,13 @@ def test_what_waits_is_remembered_to_the_bit(cut):
     given = rows(loss=values[0], grad_norm=values[1], finite=[1, 0, 1, 1])
     whole, first, second = window(), window(), window()
     whole.add(given, 4.0)
-    first.add({name: column[:cut] for name, column in given.items()}, float(cut))
+    first.add(
+        {name: column[:cut] for name, column in given.items()}, float(cut)
+    )
     second.restore(json.loads(json.dumps(first.state())))
-    second.add({name: column[cut:] for name, column in given.items()}, 4.0 - cut)
+    second.add(
+        {name: column[cut:] for name, column in given.items()}, 4.0 - cut
+    )
     assert second.flush(4).scalars == whole.flush(4).scalars
     second.restore(json.loads(json.dumps(second.state())))
     assert second.state()["waiting"] == {}

@@ -25,7 +25,9 @@ def test_same_as_tensorflow():
     ]
     # The order of summation differs, which float32 shows in its last digit.
     np.testing.assert_allclose(
-        global_norm(square_sums(tensors)), tf.linalg.global_norm(tensors), rtol=1e-6
+        global_norm(square_sums(tensors)),
+        tf.linalg.global_norm(tensors),
+        rtol=1e-6,
     )
 
 
@@ -41,24 +43,34 @@ def test_no_size_is_lost(jit_compile, elements):
     random = np.random.default_rng(0)
     sizes = [1e-36, 1e-23, 1e-15, 1e-8, 1.0, 1e12, 1e25, 1e37]
     tensors = [
-        (size * (1 + random.random(elements))).astype(np.float32) for size in sizes
+        (size * (1 + random.random(elements))).astype(np.float32)
+        for size in sizes
     ]
     found = tf.function(square_sums, jit_compile=jit_compile)(
         [*map(tf.constant, tensors), tf.zeros([elements])]
     )
     # Squares in float32, summed in float32 in several parts.
-    expected = [np.sum(np.square(tensor, dtype=np.float64)) for tensor in tensors]
+    expected = [
+        np.sum(np.square(tensor, dtype=np.float64)) for tensor in tensors
+    ]
     np.testing.assert_allclose(found, [*expected, 0], rtol=1e-6)
 
 
 def test_what_is_not_finite_stays_so():
-    wrong = tf.constant([1.0, np.inf]), tf.constant([np.nan, 1e25]), tf.constant([3.0])
+    wrong = (
+        tf.constant([1.0, np.inf]),
+        tf.constant([np.nan, 1e25]),
+        tf.constant([3.0]),
+    )
     np.testing.assert_array_equal(square_sums(wrong), [np.inf, np.nan, 9])
 
 
 @pytest.mark.parametrize(
     "wrap",
-    [lambda x: x, lambda x: tf.IndexedSlices(x, tf.range(3), tf.constant([9, 2]))],
+    [
+        lambda x: x,
+        lambda x: tf.IndexedSlices(x, tf.range(3), tf.constant([9, 2])),
+    ],
 )
 def test_shapes_may_be_unknown(wrap):
     sums = tf.function(
@@ -84,15 +96,23 @@ def test_the_same_tensors_are_read_once_in_a_graph():
         .get_concrete_function(*[tf.TensorSpec([2], tf.float32)] * 2)
         .graph
     )
-    assert sum(operation.type == "L2Loss" for operation in graph.get_operations()) == 3
+    assert (
+        sum(operation.type == "L2Loss" for operation in graph.get_operations())
+        == 3
+    )
 
 
 def test_what_an_inner_graph_has_read_stays_there():
     @tf.function
     def both(x):
         _, inside = tf.while_loop(
-            lambda go, _: go, lambda *_: (False, norms([x])), (True, tf.zeros([1]))
+            lambda go, _: go,
+            lambda *_: (False, norms([x])),
+            (True, tf.zeros([1])),
         )
         return inside, norms([x])
 
-    assert [float(found[0]) for found in both(tf.constant([3.0, 4.0]))] == [5, 5]
+    assert [float(found[0]) for found in both(tf.constant([3.0, 4.0]))] == [
+        5,
+        5,
+    ]

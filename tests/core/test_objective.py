@@ -8,7 +8,9 @@ from tftrain.core.types import Batch
 
 
 def line(**options):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, **options)])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(1, **options)]
+    )
     model.set_weights([np.array([[3.0]]), np.array([1.0])])
     return model
 
@@ -41,7 +43,9 @@ def test_a_weight_is_of_its_example_at_each_time_step(reduction):
     total = (weight[:, None] * x[:, :, 0] ** 2).sum()
     whole = 9 if reduction == "sum_over_batch_size" else 3 * weight.sum()
     np.testing.assert_allclose(objective(batch)[0], total / whole, rtol=1e-6)
-    on_the_host = Batch(x.astype("float32"), np.zeros_like(x), weight)  # as a sample is
+    on_the_host = Batch(
+        x.astype("float32"), np.zeros_like(x), weight
+    )  # as a sample is
     np.testing.assert_array_equal(
         objective.weights(on_the_host, model(on_the_host.x)),
         objective.weights(batch, model(batch.x)),
@@ -57,21 +61,33 @@ def test_a_weight_is_of_its_example_at_each_time_step(reduction):
     metric.update_state(
         batch.y, outputs, sample_weight=objective.weights(batch, outputs)
     )
-    np.testing.assert_allclose(metric.result(), total / (3 * weight.sum()), rtol=1e-6)
+    np.testing.assert_allclose(
+        metric.result(), total / (3 * weight.sum()), rtol=1e-6
+    )
 
 
 def test_the_reduction_of_the_loss_is_kept():
-    objective = KerasObjective(line(), keras.losses.MeanSquaredError(reduction="sum"))
+    objective = KerasObjective(
+        line(), keras.losses.MeanSquaredError(reduction="sum")
+    )
     assert (
-        objective(Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]])))[0]
+        objective(
+            Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]]))
+        )[0]
         == 5
     )
 
 
 def test_a_loss_for_each_example_is_refused():
-    objective = KerasObjective(line(), keras.losses.MeanSquaredError(reduction="none"))
-    with pytest.raises(ValueError, match=r"the loss must be one number.*shape \(2,\)"):
-        objective(Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]])))
+    objective = KerasObjective(
+        line(), keras.losses.MeanSquaredError(reduction="none")
+    )
+    with pytest.raises(
+        ValueError, match=r"the loss must be one number.*shape \(2,\)"
+    ):
+        objective(
+            Batch(tf.constant([[2.0], [0.0]]), tf.constant([[5.0], [0.0]]))
+        )
 
 
 def test_regularisers_count_once_however_often_the_model_is_called():

@@ -17,8 +17,12 @@ def through(tree, rows=1):
         return packing.packed(tree(scale))
 
     found = [pack(tf.constant(float(row))) for row in range(1, rows + 1)]
-    numbers, texts = (np.stack([one[part].numpy() for one in found]) for part in (0, 1))
-    assert packing.numbers == numbers.shape[1] and packing.texts == texts.shape[1]
+    numbers, texts = (
+        np.stack([one[part].numpy() for one in found]) for part in (0, 1)
+    )
+    assert (
+        packing.numbers == numbers.shape[1] and packing.texts == texts.shape[1]
+    )
     return packing.unpacked(numbers, texts)
 
 
@@ -83,7 +87,9 @@ def test_trees_come_one_by_one_with_arrays_as_they_were():
         }
 
     packing = TensorPacker()
-    pack = tf.function(lambda scale: packing.packed(tree(scale)), [tf.TensorSpec([])])
+    pack = tf.function(
+        lambda scale: packing.packed(tree(scale)), [tf.TensorSpec([])]
+    )
     found = [pack(tf.constant(float(row))) for row in (1, 2, 3)]
     trees = packing.each(
         *(np.stack([one[part].numpy() for one in found]) for part in (0, 1))
@@ -96,7 +102,10 @@ def test_trees_come_one_by_one_with_arrays_as_they_were():
         }
         for name, value in (
             expected
-            | {"none": np.zeros(0, np.int32), "complex": np.complex64(size - size * 1j)}
+            | {
+                "none": np.zeros(0, np.int32),
+                "complex": np.complex64(size - size * 1j),
+            }
         ).items():
             assert one[name].dtype == value.dtype, name
             np.testing.assert_array_equal(one[name], value)

@@ -16,7 +16,10 @@ def nested(house):
 
     def make(poisoned=(), seed=1):
         rate = warmup(
-            2, backoff(4, inverse_norm(plateau(0.01, "loss", 0.5, 1)), 1.02, 0.1, 0.5)
+            2,
+            backoff(
+                4, inverse_norm(plateau(0.01, "loss", 0.5, 1)), 1.02, 0.1, 0.5
+            ),
         )
         run, run.feed = (
             house.small_run(rate=rate, seed=seed),
@@ -27,7 +30,8 @@ def nested(house):
             run.feed.serve(step, count), [Segment(count)]
         ).rows["learning_rate"]
         run.heed = lambda loss: assign_values(
-            run.state.rate, rate.heed(read_values(run.state.rate), {"loss": loss})
+            run.state.rate,
+            rate.heed(read_values(run.state.rate), {"loss": loss}),
         )
         run.rate = lambda: {
             k: v
@@ -79,5 +83,7 @@ def test_the_state_of_a_rate_is_in_the_checkpoint(house, nested, tmp_path):
     for run in (whole, other):
         run.heed(2.5)
         run.go(4, 3)
-    house.assert_same(house.everything(whole.state), house.everything(other.state))
+    house.assert_same(
+        house.everything(whole.state), house.everything(other.state)
+    )
     assert 0.125 in [float(value) for value in other.rate().values()]

@@ -69,7 +69,11 @@ def stack(make, every_step=True, states=False, **how):
     inputs = keras.Input((11, 2), dtype="float64")
     x = keras.layers.Masking(dtype="float64")(inputs)
     x = make(
-        4, return_sequences=True, dtype="float64", bias_initializer="normal", **how
+        4,
+        return_sequences=True,
+        dtype="float64",
+        bias_initializer="normal",
+        **how,
     )(x)
     last = make(
         3,
@@ -110,7 +114,9 @@ def looped(layer, x, mask, borders):
         seen = mask[:, step, np.newaxis]
         found, after = layer.cell(x[:, step], states)
         output = tf.where(
-            seen, found, tf.zeros_like(output) if layer.zero_output_for_mask else output
+            seen,
+            found,
+            tf.zeros_like(output) if layer.zero_output_for_mask else output,
         )
         states = [
             tf.where(seen, new, old)
@@ -167,32 +173,42 @@ def test_masked_sequences_keep_their_values_and_the_gradient_is_cut(
             model(x, training=True),
         )
     assert_equal(
-        found, gradient(model, lambda: counted(stepwise(model, x, SEEN, borders)))
+        found,
+        gradient(model, lambda: counted(stepwise(model, x, SEEN, borders))),
     )
     for mine, theirs in zip(
-        tf.nest.flatten(outputs), tf.nest.flatten(model(x, training=True)), strict=True
+        tf.nest.flatten(outputs),
+        tf.nest.flatten(model(x, training=True)),
+        strict=True,
     ):
         np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize(
-    "make, every_step, borders", [(LSTM, False, (2, 5, 8)), (GRU, True, (3, 6, 9))]
+    "make, every_step, borders",
+    [(LSTM, False, (2, 5, 8)), (GRU, True, (3, 6, 9))],
 )
 def test_a_graph_of_masked_windows(make, every_step, borders):
     model, x = stack(make, every_step, states=True), padded()
-    expected = gradient(model, lambda: counted(stepwise(model, x, SEEN, borders)))
+    expected = gradient(
+        model, lambda: counted(stepwise(model, x, SEEN, borders))
+    )
     assert_equal(cut_gradient(model, x, 3, counted), expected)
 
 
 @pytest.mark.parametrize(
     "make, every_step, window", [(LSTM, False, 11), (GRU, True, 50)]
 )
-def test_a_window_of_the_whole_masked_sequence_cuts_nothing(make, every_step, window):
+def test_a_window_of_the_whole_masked_sequence_cuts_nothing(
+    make, every_step, window
+):
     model, x = stack(make, every_step), padded()
     whole = gradient(model, lambda: counted(model(x, training=True)))
     with truncated_calls(recurrent_layers(model), window):
         assert_equal(
-            gradient(model, lambda: counted(model(x, training=True))), whole, rtol=0
+            gradient(model, lambda: counted(model(x, training=True))),
+            whole,
+            rtol=0,
         )
 
 
@@ -216,7 +232,8 @@ def test_no_window_that_is_masked_goes_to_cudnn(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "cell, every_step, borders", [("lstm", True, (4, 8)), ("gru", False, (3, 7))]
+    "cell, every_step, borders",
+    [("lstm", True, (4, 8)), ("gru", False, (3, 7))],
 )
 def test_a_cut_without_masks(cell, every_step, borders):
     """The last step alone looks back a whole window."""
@@ -225,7 +242,9 @@ def test_a_cut_without_masks(cell, every_step, borders):
     dense = model.layers[-1]
     assert_equal(
         found,
-        gradient(model, lambda: counted(dense(stepwise(model, x, nowhere, borders)))),
+        gradient(
+            model, lambda: counted(dense(stepwise(model, x, nowhere, borders)))
+        ),
     )
 
 
@@ -236,7 +255,8 @@ def test_a_window_of_the_whole_sequence_cuts_nothing():
         return tf.reduce_mean((outputs - y) ** 2)
 
     expected = tf.function(
-        lambda: gradient(model, lambda: error(model(x, training=True))), autograph=False
+        lambda: gradient(model, lambda: error(model(x, training=True))),
+        autograph=False,
     )()
     for window in (5, 50):
         assert_equal(cut_gradient(model, x, window, error), expected, rtol=0)
@@ -279,7 +299,9 @@ def of_two_cells(x):
 def with_first_states(x):
     """Keras hands no mask on to a layer that is given two tensors."""
     first, mask = (
-        keras.layers.Dense(3, bias_initializer="ones", dtype="float64")(x[:, 0]),
+        keras.layers.Dense(3, bias_initializer="ones", dtype="float64")(
+            x[:, 0]
+        ),
         keras.ops.any(x != 0, -1),
     )
     return keras.layers.GRU(3, return_sequences=True, dtype="float64")(
@@ -299,12 +321,16 @@ def two(x):
     return x
 
 
-@pytest.mark.parametrize("layers", [of_two_cells, with_first_states, with_zeros, two])
+@pytest.mark.parametrize(
+    "layers", [of_two_cells, with_first_states, with_zeros, two]
+)
 def test_a_window_that_begins_masked_is_as_in_the_whole_sequence(layers):
     """Windows of 4, 4 and 3 steps, with rows that are new: their states before are not numbers."""
     keras.utils.set_random_seed(0)
     inputs, x = keras.Input((None, 2), dtype="float64"), padded()
-    model = keras.Model(inputs, layers(keras.layers.Masking(dtype="float64")(inputs)))
+    model = keras.Model(
+        inputs, layers(keras.layers.Masking(dtype="float64")(inputs))
+    )
     found, outputs = recurrent_layers(model), []
     states, starts = (
         tf.nest.map_structure(
@@ -327,7 +353,10 @@ def test_layers_that_cannot_be_cut():
             layers.Bidirectional(layers.GRU(2), name="both"),
             r"both \(Bidirectional\) goes backwards",
         ),
-        (layers.GRU(2, go_backwards=True, name="back"), r"back \(GRU\) goes backwards"),
+        (
+            layers.GRU(2, go_backwards=True, name="back"),
+            r"back \(GRU\) goes backwards",
+        ),
     ]:
         with pytest.raises(ValueError, match=said):
             recurrent_layers(keras.Model(inputs, layer(inputs)))
@@ -336,6 +365,8 @@ def test_layers_that_cannot_be_cut():
     found = recurrent_layers(twice)
     with (
         pytest.raises(ValueError, match="shared is called more than once"),
-        stateful_calls(found, first_carry(found, 1).states, tf.constant([True])),
+        stateful_calls(
+            found, first_carry(found, 1).states, tf.constant([True])
+        ),
     ):
         twice(tf.zeros([1, 5, 2]))

@@ -43,9 +43,9 @@ def dense():
     x = inputs = keras.Input((8,))
     for index in range(6):
         y = layers.Dropout(0.4)(
-            layers.Dense(8, "tanh", kernel_regularizer="l2", activity_regularizer="l2")(
-                x
-            )
+            layers.Dense(
+                8, "tanh", kernel_regularizer="l2", activity_regularizer="l2"
+            )(x)
         )
         x = layers.Add()([x, y]) if index % 2 else y
     return keras.Model(inputs, layers.Dense(3)(x))
@@ -93,7 +93,11 @@ def attending():
 def shared():
     x = inputs = keras.Input((8,))
     inner = keras.Sequential(
-        [layers.Dense(8, "tanh"), layers.Dropout(0.3), layers.BatchNormalization()]
+        [
+            layers.Dense(8, "tanh"),
+            layers.Dropout(0.3),
+            layers.BatchNormalization(),
+        ]
     )
     for _ in range(5):
         x = inner(x)
@@ -120,11 +124,14 @@ def batch(model):
         for one in model.inputs
     ]
     return Batch(
-        x if len(x) > 1 else x[0], tf.constant(random.normal(size=(6, 3)), tf.float32)
+        x if len(x) > 1 else x[0],
+        tf.constant(random.normal(size=(6, 3)), tf.float32),
     )
 
 
-def trained(make, choose=lambda model: RematSpec(), method=backprop, jit_compile=False):
+def trained(
+    make, choose=lambda model: RematSpec(), method=backprop, jit_compile=False
+):
     """Loss and gradients of two steps, each as arrays, and all variables behind them."""
     keras.utils.set_random_seed(1)
     model = make()
@@ -135,12 +142,19 @@ def trained(make, choose=lambda model: RematSpec(), method=backprop, jit_compile
 
     def step():
         found = method()(objective, given, ())
-        return [found.loss, *map(tf.convert_to_tensor, found.grads)], found.grads
+        return [
+            found.loss,
+            *map(tf.convert_to_tensor, found.grads),
+        ], found.grads
 
-    call = tf.function(lambda: step()[0], autograph=False, jit_compile=jit_compile)
+    call = tf.function(
+        lambda: step()[0], autograph=False, jit_compile=jit_compile
+    )
     with rematerialized(choose(model)):
         call.get_concrete_function()
-    assert not [layer for layer in model._flatten_layers() if "call" in vars(layer)]
+    assert not [
+        layer for layer in model._flatten_layers() if "call" in vars(layer)
+    ]
     numbers = [[one.numpy() for one in call()] for _ in range(2)]
     return numbers, [np.asarray(one) for one in model.variables]
 
@@ -170,7 +184,9 @@ def test_within_micro_batches_in_a_loop():
     def pieces():
         return accumulated(backprop(), 3)
 
-    assert_same(trained(dense, by_segments, pieces), trained(dense, method=pieces))
+    assert_same(
+        trained(dense, by_segments, pieces), trained(dense, method=pieces)
+    )
 
 
 def test_compiled_by_xla():
@@ -189,7 +205,9 @@ def test_in_half_precision(precision):
         expected = trained(dense)
         for choose in (by_segments, by_layer):
             # A penalty's gradient and that of the loss are added up after rounding, not before.
-            assert_same(trained(dense, choose), expected, rtol=2.0**-5, atol=2.0**-8)
+            assert_same(
+                trained(dense, choose), expected, rtol=2.0**-5, atol=2.0**-8
+            )
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -209,7 +227,11 @@ def test_eagerly():
 
 def test_a_sparse_gradient_stays_sparse():
     model = keras.Sequential(
-        [keras.Input((3,), dtype="int32"), layers.Embedding(9, 4), layers.Flatten()]
+        [
+            keras.Input((3,), dtype="int32"),
+            layers.Embedding(9, 4),
+            layers.Flatten(),
+        ]
     )
     model.add(layers.Dense(1))
     objective = KerasObjective(model, keras.losses.MeanSquaredError())
@@ -236,7 +258,9 @@ def test_activations_are_seen_as_they_are_without():
         def call(x):
             with record_activations() as found, tf.GradientTape() as tape:
                 loss = tf.reduce_sum(called(x, training=True))
-            tape.gradient(loss, [one.value for one in called.trainable_variables])
+            tape.gradient(
+                loss, [one.value for one in called.trainable_variables]
+            )
             return {name: one.values for name, one in found.items()}
 
         with recording_enabled(called), rematerialized(choose(called)):

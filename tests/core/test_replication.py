@@ -19,7 +19,13 @@ CLIPS = ("value", "norm", "global_norm", "layer_norm", "adaptive", "percentile")
 # Sums over at most 16 examples run in another order, which moves a weight below 1 by some 1e-7 in each of four steps;
 # where nothing is clipped, the way is longer than 1, and so much more.
 FLOAT32_ROUNDING = 1e-6
-LIMIT, RATIO, EPSILON, PERCENT, WINDOW = 0.05, 0.05, 0.1, 30.0, 3  # as in the worker
+LIMIT, RATIO, EPSILON, PERCENT, WINDOW = (
+    0.05,
+    0.05,
+    0.1,
+    30.0,
+    3,
+)  # as in the worker
 
 
 def case(**given):
@@ -38,7 +44,8 @@ WEIGHTED = [
 ]
 SPARSE = [case(model="embedding", clip=clip) for clip in ("norm", "adaptive")]
 ADAPTIVE = [
-    case(model="embedding", optimizer=name) for name in ("adam", "rmsprop", "adagrad")
+    case(model="embedding", optimizer=name)
+    for name in ("adam", "rmsprop", "adagrad")
 ]
 MASKED = [
     case(model="masked", weighted=False),
@@ -84,7 +91,9 @@ def runs(quick):
             for replicas in (1, 2, 4)
             for one in (NORM, JOINED_NORM, MASKS, FAR, *LOOPED)
         )
-        yield from ((2, one) for one in (DROPPING, *(again for _, again in AGAIN)))
+        yield from (
+            (2, one) for one in (DROPPING, *(again for _, again in AGAIN))
+        )
         yield from ((1, one) for one in (CUT_NORM, *TWINS))
         yield from ((replicas, one) for replicas in (1, 2) for one in GROUPED)
 
@@ -133,8 +142,12 @@ class Answers:
             )
             running[count].stdin.close()
         for count, process in running.items():
-            assert process.wait(500) == 0, (folder / f"{count}.log").read_text()[-3000:]
-        return {count: dict(np.load(folder / f"{count}.npz")) for count in running}
+            assert process.wait(500) == 0, (
+                folder / f"{count}.log"
+            ).read_text()[-3000:]
+        return {
+            count: dict(np.load(folder / f"{count}.npz")) for count in running
+        }
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +180,16 @@ def flat(arrays):
 def path_length(answer):
     """How far the weights went, step by step."""
     return sum(
-        np.linalg.norm(flat(updates(answer, step))) for step in range(1, STEPS + 1)
+        np.linalg.norm(flat(updates(answer, step)))
+        for step in range(1, STEPS + 1)
     )
 
 
 def deviation(answer, reference, steps=STEPS):
     return max(
-        np.abs(flat(weights(answer, step)) - flat(weights(reference, step))).max()
+        np.abs(
+            flat(weights(answer, step)) - flat(weights(reference, step))
+        ).max()
         for step in range(1, steps + 1)
     )
 
@@ -187,18 +203,27 @@ def sizes_and_limits(clip, answer, step):
         return np.array([np.linalg.norm(one) for one in update]), LIMIT
     if clip == "layer_norm":  # a kernel and its bias
         return np.array(
-            [np.linalg.norm(flat(update[index : index + 2])) for index in (0, 2)]
+            [
+                np.linalg.norm(flat(update[index : index + 2]))
+                for index in (0, 2)
+            ]
         ), LIMIT
     if clip == "adaptive":
         units = [
-            np.linalg.norm(one, axis=0 if one.ndim > 1 else None) for one in update
+            np.linalg.norm(one, axis=0 if one.ndim > 1 else None)
+            for one in update
         ]
         sizes = [
-            np.linalg.norm(one, axis=0 if one.ndim > 1 else None) for one in before
+            np.linalg.norm(one, axis=0 if one.ndim > 1 else None)
+            for one in before
         ]
         return flat(units), RATIO * np.maximum(flat(sizes), EPSILON)
     norms = [answer[f"row/{number}/grad_norm"] for number in range(1, step + 1)]
-    limit = LIMIT if clip == "global_norm" else np.percentile(norms[-WINDOW:], PERCENT)
+    limit = (
+        LIMIT
+        if clip == "global_norm"
+        else np.percentile(norms[-WINDOW:], PERCENT)
+    )
     return np.array([np.linalg.norm(flat(update))]), limit
 
 
@@ -228,7 +253,10 @@ def table(cases, quick=QUICK):
                 marks=() if (replicas, pieces) in quick else pytest.mark.long,
                 id="-".join(
                     str(value)
-                    for value in (f"{replicas}x{pieces}", *list(one.values())[2:])
+                    for value in (
+                        f"{replicas}x{pieces}",
+                        *list(one.values())[2:],
+                    )
                 ),
             )
             for one in cases
@@ -239,7 +267,10 @@ def table(cases, quick=QUICK):
 
 @table(FLOAT32)
 def test_in_float32(answers, replicas, given):
-    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
+    answer, reference = (
+        answers.of(replicas, given),
+        answers.of(1, same_as_one(given)),
+    )
     assert_within_limits(given["clip"], answer)
     assert deviation(answer, reference) < FLOAT32_ROUNDING * max(
         1, path_length(reference)
@@ -248,11 +279,16 @@ def test_in_float32(answers, replicas, given):
 
 @table(HALF, ())
 def test_in_half_precision(answers, replicas, given):
-    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
+    answer, reference = (
+        answers.of(replicas, given),
+        answers.of(1, same_as_one(given)),
+    )
     assert_within_limits(given["clip"], answer)
     # Each share of a gradient is rounded to a relative 2^-9 (bfloat16) or 2^-12 (float16) where it leaves the layer,
     # and activations behind rounded weights are too: some few of these roundings, of the whole way.
-    rounding = {"mixed_bfloat16": 2**-9, "mixed_float16": 2**-12}[given["precision"]]
+    rounding = {"mixed_bfloat16": 2**-9, "mixed_float16": 2**-12}[
+        given["precision"]
+    ]
     assert deviation(answer, reference) < 4 * rounding * path_length(reference)
 
 
@@ -265,7 +301,9 @@ def test_weighted_examples(answers, replicas, given):
 
 
 @table(SPARSE)
-def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given):
+def test_sparse_gradients_equal_those_of_the_dense_twin(
+    answers, replicas, given
+):
     answer, twin = (
         answers.of(replicas, given),
         answers.of(1, same_as_one(given) | {"model": "embedding_twin"}),
@@ -274,7 +312,9 @@ def test_sparse_gradients_equal_those_of_the_dense_twin(answers, replicas, given
     for name in ("grad_norms", "clipped_grad_norms", "clip_rate", "loss"):
         for step in range(1, STEPS + 1):
             np.testing.assert_allclose(
-                answer[f"row/{step}/{name}"], twin[f"row/{step}/{name}"], rtol=1e-5
+                answer[f"row/{step}/{name}"],
+                twin[f"row/{step}/{name}"],
+                rtol=1e-5,
             )
 
 
@@ -289,7 +329,10 @@ def test_optimizers_that_square_sparse_gradients(answers, replicas, given):
 
 @table(MASKED)
 def test_masked_sequences(answers, replicas, given):
-    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
+    answer, reference = (
+        answers.of(replicas, given),
+        answers.of(1, same_as_one(given)),
+    )
     assert deviation(answer, reference) < FLOAT32_ROUNDING * max(
         1, path_length(reference)
     )
@@ -300,7 +343,10 @@ def test_masked_sequences(answers, replicas, given):
 
 @table(VOID)
 def test_what_the_loss_leaves_out_and_what_is_a_sum(answers, replicas, given):
-    answer, reference = answers.of(replicas, given), answers.of(1, same_as_one(given))
+    answer, reference = (
+        answers.of(replicas, given),
+        answers.of(1, same_as_one(given)),
+    )
     assert deviation(answer, reference) < FLOAT32_ROUNDING * max(
         1, path_length(reference)
     )
@@ -314,7 +360,11 @@ def test_what_the_loss_leaves_out_and_what_is_a_sum(answers, replicas, given):
 
 def test_batch_statistics_are_those_of_each_replica(answers):
     """So two replicas see what two micro-batches see; the moving averages are the mean of what each replica saw."""
-    two, whole, cut = answers.of(2, NORM), answers.of(1, NORM), answers.of(1, CUT_NORM)
+    two, whole, cut = (
+        answers.of(2, NORM),
+        answers.of(1, NORM),
+        answers.of(1, CUT_NORM),
+    )
     kernel, bias, gamma, beta, mean, variance, *_ = range(8)
     first = weights(two, 1)
     assert np.abs(first[gamma] - weights(whole, 1)[gamma]).max() > 1e-3
@@ -343,7 +393,9 @@ def test_flags_and_counters_are_those_of_one_replica(answers, replicas):
 @pytest.mark.parametrize(
     "replicas, steps", [(2, STEPS), (4, STEPS - 1)]
 )  # not with fewer examples than replicas
-def test_synchronized_batch_statistics_are_those_of_the_whole(answers, replicas, steps):
+def test_synchronized_batch_statistics_are_those_of_the_whole(
+    answers, replicas, steps
+):
     reference = answers.of(1, JOINED_NORM)
     assert deviation(
         answers.of(replicas, JOINED_NORM), reference, steps
@@ -373,7 +425,9 @@ def test_a_limit_of_1_is_one_where_keras_lets_2_through(answers):
 
 
 @pytest.mark.parametrize(("plain", "again"), AGAIN)
-def test_what_is_computed_again_is_the_same_on_each_replica(answers, plain, again):
+def test_what_is_computed_again_is_the_same_on_each_replica(
+    answers, plain, again
+):
     found, expected = answers.of(2, again), answers.of(2, plain)
     assert found.keys() == expected.keys()
     for name, value in expected.items():

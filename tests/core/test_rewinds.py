@@ -12,7 +12,9 @@ from tftrain.core.schedule import Schedule, every
 from tftrain.core.types import BadStep, NotFinite
 
 
-def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=1000):
+def rewound(
+    house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=1000
+):
     run, feed, told = (
         house.small_run(),
         house.classes_feed(steps=steps, poisoned=poisoned),
@@ -32,11 +34,18 @@ def rewound(house, folder, poisoned, steps=12, checkpoints=4, steps_per_call=100
         on_bad_step="rewind",
         steps_per_call=steps_per_call,
     )
-    return run, told, train(compiled_steps, run.state, feed, plan, callbacks), rewinds
+    return (
+        run,
+        told,
+        train(compiled_steps, run.state, feed, plan, callbacks),
+        rewinds,
+    )
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 5])
-def test_a_run_goes_back_and_on_with_the_next_batches(house, tmp_path, steps_per_call):
+def test_a_run_goes_back_and_on_with_the_next_batches(
+    house, tmp_path, steps_per_call
+):
     run, told, ended, rewinds = rewound(
         house, tmp_path / "run", [7], steps_per_call=steps_per_call
     )
@@ -75,13 +84,22 @@ def test_a_run_that_goes_back_to_the_same_checkpoint_again_and_again_stops(
     run, told, ended, rewinds = rewound(
         house, tmp_path / "run", poisoned, checkpoints=20
     )
-    assert isinstance(ended, NotFinite) and len(told) == rewinds.count == MAX_REWINDS
-    assert str(ended).startswith("the loss or a gradient was not finite at step 6")
-    assert str(ended).endswith("stopped after 3 rewinds to the checkpoint of step 0")
+    assert (
+        isinstance(ended, NotFinite)
+        and len(told) == rewinds.count == MAX_REWINDS
+    )
+    assert str(ended).startswith(
+        "the loss or a gradient was not finite at step 6"
+    )
+    assert str(ended).endswith(
+        "stopped after 3 rewinds to the checkpoint of step 0"
+    )
     assert int(run.state.step) == 6 and all(
         np.isfinite(one).all() for one in run.model.get_weights()
     )
-    _, told, ended, _ = rewound(house, tmp_path / "often", poisoned, checkpoints=1)
+    _, told, ended, _ = rewound(
+        house, tmp_path / "often", poisoned, checkpoints=1
+    )
     assert ended is None and len(told) == 4  # to another one each time
 
 
@@ -94,7 +112,9 @@ def test_the_count_goes_on_from_its_state(house):
     second = RewindPolicy(run.state, lambda: 4, list)
     second.restore(json.loads(json.dumps(first.state())))
     assert second.count == MAX_REWINDS
-    with pytest.raises(NotFinite, match="it went wrong; stopped after 3 rewinds"):
+    with pytest.raises(
+        NotFinite, match="it went wrong; stopped after 3 rewinds"
+    ):
         second.on_bad_step(bad_step)
     elsewhere = RewindPolicy(run.state, lambda: 5, list)
     elsewhere.restore(first.state())

@@ -38,7 +38,11 @@ def test_doubling_then_every(steps, expected):
 def test_the_soonest_is_due_and_the_last_step_for_all_but_checkpoints():
     view, other = (lambda step: LogData()), (lambda step: LogData())
     plan = Schedule(
-        10, every(4), every(6), ((every(3), view), (every(100), other)), every(4)
+        10,
+        every(4),
+        every(6),
+        ((every(3), view), (every(100), other)),
+        every(4),
     )
     assert plan.due_after(0) == NextEvent(3, False, False, (view,), False)
     assert plan.due_after(3) == NextEvent(4, True, False, (), True)
@@ -54,9 +58,13 @@ def test_a_call_ends_at_each_cut():
     ends = []
     while not ends or ends[-1] < 30:
         step = ends[-1] if ends else 0
-        ends.append(step + plan.call_after(step, 7, each_point=False)[-1][0].end)
+        ends.append(
+            step + plan.call_after(step, 7, each_point=False)[-1][0].end
+        )
     assert ends == [4, 11, 12, 19, 26, 30]
-    assert [due.step for _, due in plan.call_after(4, 100, each_point=False)] == [
+    assert [
+        due.step for _, due in plan.call_after(4, 100, each_point=False)
+    ] == [
         10,
         20,
     ]
@@ -67,7 +75,11 @@ def test_a_call_ends_at_each_cut():
 
 def test_thinning_is_spread_over_a_run_wherever_it_ends():
     assert points_of(thinning(2), 20) == [1, 2, 3, 4, 6, 8, 12, 16, 24]
-    for steps, most, total in ((64, 1000, 10**6), (5, 100, 10**6), (5, 100, 42)):
+    for steps, most, total in (
+        (64, 1000, 10**6),
+        (5, 100, 10**6),
+        (5, 100, 42),
+    ):
         found = points_of(thinning(steps), total)[:-1]
         middle = [step for step in found if step > total / 2]
         assert len(found) <= most and len(middle) >= steps // 2
@@ -75,7 +87,9 @@ def test_thinning_is_spread_over_a_run_wherever_it_ends():
             len(
                 {
                     after - before
-                    for before, after in zip(middle[:-1], middle[1:], strict=True)
+                    for before, after in zip(
+                        middle[:-1], middle[1:], strict=True
+                    )
                 }
             )
             <= 2

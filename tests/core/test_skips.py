@@ -42,7 +42,9 @@ def counted(rows):
     for step, one in enumerate(rows, 1):
         found.on_call_end(step, one)
         if one is LOST or one is SPIKE:
-            found.on_bad_step(bad_step(step, "spike" if one is SPIKE else "loss"))
+            found.on_bad_step(
+                bad_step(step, "spike" if one is SPIKE else "loss")
+            )
     return found
 
 
@@ -80,7 +82,9 @@ def test_overflows_are_told_only_where_they_are_most_of_the_run():
         )
     )
     both = counted([OVERFLOW, OVERFLOW, LOST]).summary(3)
-    assert "1 of 3 updates" in both and "TensorBoard; and 2 of 3 updates" in both
+    assert (
+        "1 of 3 updates" in both and "TensorBoard; and 2 of 3 updates" in both
+    )
 
 
 def test_the_count_goes_on_from_its_state():

@@ -18,19 +18,27 @@ from tftrain.optim.gradients.backprop import backprop
 
 def rows(values, indices, height=5):
     return tf.IndexedSlices(
-        tf.constant(values), tf.constant(indices), tf.constant([height, len(values[0])])
+        tf.constant(values),
+        tf.constant(indices),
+        tf.constant([height, len(values[0])]),
     )
 
 
 def test_repeated_rows_are_summed():
-    found = sum_duplicate_rows(rows([[1.0, 2.0], [10.0, 20.0], [3.0, -2.0]], [4, 0, 4]))
+    found = sum_duplicate_rows(
+        rows([[1.0, 2.0], [10.0, 20.0], [3.0, -2.0]], [4, 0, 4])
+    )
     assert found.indices.numpy().tolist() == [4, 0]
     np.testing.assert_array_equal(found.values, [[4, 0], [10, 20]])
-    assert float(global_norm(square_sums([found]))) == np.float32(np.sqrt(16 + 500))
+    assert float(global_norm(square_sums([found]))) == np.float32(
+        np.sqrt(16 + 500)
+    )
 
 
 def test_the_sum_of_sparse_gradients():
-    found = concat_sparse([rows([[1.0], [2.0]], [1, 3]), rows([[5.0], [7.0]], [3, 0])])
+    found = concat_sparse(
+        [rows([[1.0], [2.0]], [1, 3]), rows([[5.0], [7.0]], [3, 0])]
+    )
     np.testing.assert_array_equal(
         tf.convert_to_tensor(found), [[7], [1], [0], [7], [0]]
     )
@@ -39,10 +47,14 @@ def test_the_sum_of_sparse_gradients():
 def test_numbers_in_the_same_places():
     sparse, dense = rows([[1.0], [2.0]], [1, 3]), tf.constant([1.0, 2.0])
     np.testing.assert_array_equal(
-        tf.convert_to_tensor(with_values(sparse, 2 * stored_values(sparse)))[:, 0],
+        tf.convert_to_tensor(with_values(sparse, 2 * stored_values(sparse)))[
+            :, 0
+        ],
         [0, 2, 0, 4, 0],
     )
-    np.testing.assert_array_equal(with_values(dense, 2 * stored_values(dense)), [2, 4])
+    np.testing.assert_array_equal(
+        with_values(dense, 2 * stored_values(dense)), [2, 4]
+    )
 
 
 def test_norms_and_histograms_are_those_of_the_dense_gradient():
@@ -82,7 +94,8 @@ def test_norms_and_histograms_are_those_of_the_dense_gradient():
             ).histograms
         )
     np.testing.assert_array_equal(
-        shown[0]["gradients/000.words/table"], shown[1]["gradients/000.words/table"]
+        shown[0]["gradients/000.words/table"],
+        shown[1]["gradients/000.words/table"],
     )
 
 
@@ -95,7 +108,9 @@ def test_memory_grows_with_the_batch_and_not_with_the_vocabulary():
 
     @tf.function
     def norm(words):
-        grads = backprop()(objective, Batch(words, tf.zeros([2, 3, 2])), ()).grads
+        grads = backprop()(
+            objective, Batch(words, tf.zeros([2, 3, 2])), ()
+        ).grads
         return stored_values(grads[0]), global_norm(square_sums(grads))
 
     values, _ = norm(tf.constant([[1, 2, 999_999], [1, 2, 3]], tf.int64))
@@ -105,6 +120,9 @@ def test_memory_grows_with_the_batch_and_not_with_the_vocabulary():
         op.type
         for op in graph.get_operations()
         for tensor in op.outputs
-        if tensor.shape.rank is not None and (tensor.shape.num_elements() or 0) > 1000
+        if tensor.shape.rank is not None
+        and (tensor.shape.num_elements() or 0) > 1000
     }
-    assert large == {"ReadVariableOp"}  # which is the variable itself, and no copy
+    assert large == {
+        "ReadVariableOp"
+    }  # which is the variable itself, and no copy

@@ -45,12 +45,16 @@ def test_transform_state_is_held_as_variables():
         constant(0.1),
         carry=tf.ones(3),
     )
-    assert {"transform/000", "transform/001", "transform/002", "carry/000"} <= set(
-        state.variables_by_name()
-    )
+    assert {
+        "transform/000",
+        "transform/001",
+        "transform/002",
+        "carry/000",
+    } <= set(state.variables_by_name())
     (values,) = read_values(state.transform)
     assign_values(
-        state.transform, ({"seen": values["seen"] + 2, "sizes": values["sizes"]},)
+        state.transform,
+        ({"seen": values["seen"] + 2, "sizes": values["sizes"]},),
     )
     assert state.transform[0]["seen"].numpy() == 2
 
@@ -58,6 +62,7 @@ def test_transform_state_is_held_as_variables():
 def test_nothing_to_train():
     model = keras.Sequential([keras.layers.Dense(1)], name="unbuilt")
     with pytest.raises(
-        ValueError, match="the model 'unbuilt' has no trainable variables: is it built"
+        ValueError,
+        match="the model 'unbuilt' has no trainable variables: is it built",
     ):
         TrainState(model, keras.optimizers.SGD(), chain([]), constant(0.1))

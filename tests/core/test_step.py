@@ -15,10 +15,14 @@ from tftrain.optim.transforms import chain
 
 def line_run(transform, rate, metrics=()):
     """y = 3 x + 1 with squared error and plain SGD."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)], name="line")
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(1)], name="line"
+    )
     model.set_weights([np.array([[3.0]]), np.array([1.0])])
     objective = KerasObjective(model, keras.losses.MeanSquaredError())
-    state = TrainState(model, keras.optimizers.SGD(), transform, rate, metrics=metrics)
+    state = TrainState(
+        model, keras.optimizers.SGD(), transform, rate, metrics=metrics
+    )
     return state, StepSpec(objective, backprop(), transform, rate, metrics)
 
 
@@ -59,7 +63,11 @@ def test_one_step_by_hand():
 
 def test_without_transforms_the_raw_norms_serve_twice():
     state, step_spec = line_run(chain([]), constant(0.5))
-    graph = tf.function(make_step(state, step_spec)).get_concrete_function(BATCH).graph
+    graph = (
+        tf.function(make_step(state, step_spec))
+        .get_concrete_function(BATCH)
+        .graph
+    )
     reads = [op for op in graph.get_operations() if op.type == "L2Loss"]
     assert len(reads) == 2  # one for each parameter
     row, _ = make_step(state, step_spec)(BATCH)
@@ -76,13 +84,18 @@ def test_what_a_probe_sees():
     _, (step_outputs, loss) = make_step(
         state,
         step_spec,
-        [Probe(tuple, None), Probe(lambda step_outputs: step_outputs.loss, None)],
+        [
+            Probe(tuple, None),
+            Probe(lambda step_outputs: step_outputs.loss, None),
+        ],
     )(BATCH)
-    seen_loss, outputs, params, raw, grads, updates, names, activations = step_outputs
-    assert seen_loss == loss == 4 and activations == {}
-    assert names == ("000.dense/kernel", "000.dense/bias") or names[0].startswith(
-        "000.dense_"
+    seen_loss, outputs, params, raw, grads, updates, names, activations = (
+        step_outputs
     )
+    assert seen_loss == loss == 4 and activations == {}
+    assert names == ("000.dense/kernel", "000.dense/bias") or names[
+        0
+    ].startswith("000.dense_")
     for found, expected in [
         (params, [3, 1]),
         (raw, [3, 4]),
@@ -103,7 +116,8 @@ def test_transform_and_rate_go_on_from_their_state():
         ),
     )
     doubling = Rate(
-        lambda: tf.constant(0.25), lambda state, step, grad_norm: (state, state * 2)
+        lambda: tf.constant(0.25),
+        lambda state, step, grad_norm: (state, state * 2),
     )
     state, step_spec = line_run(growing, doubling)
     step = tf.function(make_step(state, step_spec))
@@ -120,7 +134,9 @@ def test_the_rate_is_given_the_step_and_the_raw_norm():
             state,
         ),
     )
-    state, step_spec = line_run(chain([("global_norm", clip_global_norm(1.0))]), rate)
+    state, step_spec = line_run(
+        chain([("global_norm", clip_global_norm(1.0))]), rate
+    )
     state.step.assign(2)
     row, _ = make_step(state, step_spec)(BATCH)
     assert row["learning_rate"] == 2.625
@@ -130,7 +146,11 @@ def test_the_rate_is_given_the_step_and_the_raw_norm():
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(house, poison):
     counting = Transform(
         lambda params: tf.constant(0),
-        lambda grads, state, params: (grads, state + 1, {"clipped": tf.constant(0.0)}),
+        lambda grads, state, params: (
+            grads,
+            state + 1,
+            {"clipped": tf.constant(0.0)},
+        ),
     )
     memory = Rate(
         lambda: tf.constant(0.0),
@@ -165,7 +185,9 @@ def test_an_infinite_gradient_of_a_finite_loss_is_not_applied(house):
     run = house.small_run()
     endless = run.step_spec._replace(
         method=lambda *given: backprop()(*given)._replace(
-            grads=[tf.fill(param.shape, np.inf) for param in run.objective.params]
+            grads=[
+                tf.fill(param.shape, np.inf) for param in run.objective.params
+            ]
         )
     )
     weights = run.model.get_weights()

@@ -25,7 +25,9 @@ def test_the_drawn_graph_holds_the_stages_and_nothing_of_the_loop(house):
     }
     assert len(set(names)) == len(names)
     inputs = {
-        name.lstrip("^").partition(":")[0] for node in graph.node for name in node.input
+        name.lstrip("^").partition(":")[0]
+        for node in graph.node
+        for name in node.input
     }
     assert inputs <= set(names)  # no line leads out of the picture
     layers = {
@@ -33,12 +35,16 @@ def test_the_drawn_graph_holds_the_stages_and_nothing_of_the_loop(house):
         for name in names
         if name.startswith("gradients/") and "/BiasAdd" in name
     }
-    assert len(layers) == sum(len(layer.weights) == 2 for layer in run.model.layers)
+    assert len(layers) == sum(
+        len(layer.weights) == 2 for layer in run.model.layers
+    )
 
 
 def test_a_compiled_step_is_drawn_as_one_node(house):
     run, feed = house.small_run(), house.classes_feed()
-    graph = CompiledSteps(run.state, run.step_spec, feed, jit_compile=True).graph()
+    graph = CompiledSteps(
+        run.state, run.step_spec, feed, jit_compile=True
+    ).graph()
     assert any(node.op.endswith("PartitionedCall") for node in graph.node)
     assert any(
         "gradients" in node.name

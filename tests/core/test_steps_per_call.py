@@ -10,7 +10,16 @@ def lengths(pace, seconds_per_step, calls):
 
 
 def test_calls_grow_while_quick_and_shrink_when_slow():
-    assert lengths(StepsPerCall("auto"), 0.01, 8) == [1, 2, 4, 8, 16, 32, 32, 32]
+    assert lengths(StepsPerCall("auto"), 0.01, 8) == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        32,
+        32,
+    ]
     pace = StepsPerCall("auto")
     pace.steps = 64
     assert lengths(pace, 0.01, 3) == [64, 32, 32]

@@ -62,7 +62,8 @@ def test_no_rate_at_all_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "kind", [keras.optimizers.AdamW, keras.optimizers.Lion, keras.optimizers.SGD]
+    "kind",
+    [keras.optimizers.AdamW, keras.optimizers.Lion, keras.optimizers.SGD],
 )
 def test_our_decay_is_that_of_keras(kind):
     ours, theirs = variables([1.0, -2.0, 0.5]), variables([1.0, -2.0, 0.5])
@@ -75,7 +76,9 @@ def test_our_decay_is_that_of_keras(kind):
         apply_gradients(
             mine, [grad], ours, tf.constant(0.05), [ParamOptions(1.0, 0.04)]
         )
-        apply_gradients(keras_own, [grad], theirs, tf.constant(0.05), [ParamOptions()])
+        apply_gradients(
+            keras_own, [grad], theirs, tf.constant(0.05), [ParamOptions()]
+        )
     np.testing.assert_allclose(
         ours[0], theirs[0], rtol=1e-6
     )  # the same products, in another order
@@ -101,9 +104,15 @@ KINDS = {
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [(name, arguments) for name in KINDS for arguments in VARIANTS.get(name, ({},))],
+    [
+        (name, arguments)
+        for name in KINDS
+        for arguments in VARIANTS.get(name, ({},))
+    ],
 )
-def test_a_multiple_of_the_rate_is_that_of_an_optimizer_of_its_own(name, arguments):
+def test_a_multiple_of_the_rate_is_that_of_an_optimizer_of_its_own(
+    name, arguments
+):
     """Of every Keras optimizer, beside a twin for each of two parameters; the second has the plain rate."""
     random = np.random.default_rng(0)
     starts = [
@@ -120,7 +129,8 @@ def test_a_multiple_of_the_rate_is_that_of_an_optimizer_of_its_own(name, argumen
         made = optimizer(ours, KINDS[name], **arguments)
         for step in grads:
             of_step = [
-                tf.reshape(step[member], starts[member].shape) for member in members
+                tf.reshape(step[member], starts[member].shape)
+                for member in members
             ]
             apply_gradients(
                 made,
@@ -156,7 +166,11 @@ def test_a_constraint_comes_after_the_multiple(constraint, expected, rate):
     found.constraint = constraint
     grad = tf.constant([-3.0, 4.0]) / rate
     apply_gradients(
-        optimizer([found]), [grad], [found], tf.constant(1.0), [ParamOptions(rate)]
+        optimizer([found]),
+        [grad],
+        [found],
+        tf.constant(1.0),
+        [ParamOptions(rate)],
     )  # to (4, -3)
     np.testing.assert_allclose(
         found, expected, rtol=1e-6

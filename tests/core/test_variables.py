@@ -31,9 +31,7 @@ class Twins(keras.Model):
 def test_names_of_twins():
     model = Twins()
     model(tf.ones([1, 2]))
-    expected = (
-        "000.twins/scale 001.part/kernel 001.part/bias 002.part/kernel 002.part/bias"
-    )
+    expected = "000.twins/scale 001.part/kernel 001.part/bias 002.part/kernel 002.part/bias"
     assert parameter_names(model) == expected.split()
 
 
@@ -42,7 +40,8 @@ def test_names_of_nested_layers():
         [keras.Input((5, 3)), keras.layers.Dense(2, name="first")], name="inner"
     )
     model = keras.Sequential(
-        [keras.Input((5, 3)), inner, keras.layers.LSTM(2, name="memory")], name="outer"
+        [keras.Input((5, 3)), inner, keras.layers.LSTM(2, name="memory")],
+        name="outer",
     )
     assert parameter_names(model) == [
         "000.inner.first/kernel",
@@ -68,15 +67,15 @@ class UnlikeTwins(keras.Model):
         )
 
     def call(self, x):
-        return self.parts[1](self.parts[0](x)) * self.last.first * self.last.second
+        return (
+            self.parts[1](self.parts[0](x)) * self.last.first * self.last.second
+        )
 
 
 def test_names_go_by_the_layer_that_owns():
     model = UnlikeTwins()
     model(tf.ones([1, 2]))
-    expected = (
-        "000.part/kernel 001.part/kernel 001.part/bias 002.last/scale 002.last/scale_2"
-    )
+    expected = "000.part/kernel 001.part/kernel 001.part/bias 002.last/scale 002.last/scale_2"
     assert parameter_names(model) == expected.split()
 
 
@@ -138,7 +137,10 @@ class Keeping(keras.layers.Layer):
             tf.Variable(0.0),
             [tf.Variable(1.0), {"deep": tf.Variable(2.0)}],
         )
-        self.drawing, self.module = tf.random.Generator.from_seed(1), tf.Module()
+        self.drawing, self.module = (
+            tf.random.Generator.from_seed(1),
+            tf.Module(),
+        )
         self.module.inner = tf.Variable(3.0)
         self.seed, self.twice = keras.random.SeedGenerator(1), self.plain
 

@@ -25,7 +25,9 @@ def test_what_can_be_compiled_is_not_run():
 
 def test_what_cannot_be_compiled_is_named():
     step = traced(
-        lambda batch: tf.numpy_function(lambda x: x, [batch.x], tf.float32), 2, 3
+        lambda batch: tf.numpy_function(lambda x: x, [batch.x], tf.float32),
+        2,
+        3,
     )
     sample = Batch(np.ones([2, 3], np.float32), np.ones([2], np.float32))
     assert (

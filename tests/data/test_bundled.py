@@ -38,7 +38,9 @@ def test_digits_are_images_or_rows_of_the_same_raw_values():
 
 def test_scikit_learn_itself_is_not_imported():
     code = "import sys; from tftrain.data.datasets.bundled import iris; iris(); sys.exit('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    )
 
 
 def test_xor_is_the_truth_table():
@@ -54,7 +56,9 @@ def test_they_are_read_also_where_the_working_directory_was_deleted(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert bundled.iris()[0].shape == (150, 4) and bundled.digits()[0].shape == (
+    assert bundled.iris()[0].shape == (150, 4) and bundled.digits()[
+        0
+    ].shape == (
         1797,
         8,
         8,

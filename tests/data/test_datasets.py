@@ -35,7 +35,11 @@ def test_the_seed_alone_decides(builder):
         and np.isfinite(x).all()
         and y.dtype in (np.float32, np.int64)
     )
-    assert len(x) == len(y) == inspect.signature(builder).parameters["examples"].default
+    assert (
+        len(x)
+        == len(y)
+        == inspect.signature(builder).parameters["examples"].default
+    )
     assert not np.array_equal(x, other)
 
 
@@ -45,7 +49,9 @@ def nearest_label(x, y, points):
 
 
 @pytest.mark.parametrize("builder", MADE[:4], ids=lambda one: one.__name__)
-def test_planes_have_two_classes_that_neighbors_share_and_no_line_parts(builder):
+def test_planes_have_two_classes_that_neighbors_share_and_no_line_parts(
+    builder,
+):
     x, y = builder(seed=0)
     assert x.shape == (400, 2) and np.bincount(y).tolist() == [200, 200]
     fresh, labels = builder(seed=1)
@@ -73,8 +79,13 @@ def test_sine_is_a_sine_and_its_targets_are_the_next_values():
         examples=3, length=40, period=20, noise=0.5, targets="each", seed=0
     )
     np.testing.assert_array_equal(each[0][:, 1:], each[1][:, :-1])
-    one, same = sequences.sine(noise=0.1, seed=0), sequences.sine(noise=0.0, seed=0)
-    assert np.std(one[0] - same[0]) == pytest.approx(0.1, rel=0.02)  # 50 000 draws
+    one, same = (
+        sequences.sine(noise=0.1, seed=0),
+        sequences.sine(noise=0.0, seed=0),
+    )
+    assert np.std(one[0] - same[0]) == pytest.approx(
+        0.1, rel=0.02
+    )  # 50 000 draws
 
 
 def test_series_is_three_periods_and_a_trend_with_noise_of_two_sizes():
@@ -86,8 +97,13 @@ def test_series_is_three_periods_and_a_trend_with_noise_of_two_sizes():
         for wave in (np.sin, np.cos)
     ]
     parts = np.stack([np.ones(500), time, *waves], 1)
-    left = x[:, :, 0].T - parts @ np.linalg.lstsq(parts, x[:, :, 0].T, rcond=None)[0]
-    assert left.std() == pytest.approx(np.sqrt((0.02**2 + 0.2**2) / 2), rel=0.05)
+    left = (
+        x[:, :, 0].T
+        - parts @ np.linalg.lstsq(parts, x[:, :, 0].T, rcond=None)[0]
+    )
+    assert left.std() == pytest.approx(
+        np.sqrt((0.02**2 + 0.2**2) / 2), rel=0.05
+    )
     around = np.median(np.abs(left), axis=None)
     assert (
         np.quantile(np.abs(left), 0.95) > 5 * around
@@ -112,13 +128,15 @@ def test_adding_adds_one_number_of_each_half():
     np.testing.assert_allclose(
         y[:, 0], (x[:, :, 0] * marks).sum(1), atol=1e-6
     )  # float32
-    assert np.mean((sequences.adding(20000, seed=0)[1] - 1) ** 2) == pytest.approx(
-        1 / 6, rel=0.05
-    )
+    assert np.mean(
+        (sequences.adding(20000, seed=0)[1] - 1) ** 2
+    ) == pytest.approx(1 / 6, rel=0.05)
 
 
 def test_copy_says_its_symbols_again_after_the_gap():
-    x, y = sequences.copy(examples=50, gap=5, symbols=3, symbols_to_copy=2, seed=0)
+    x, y = sequences.copy(
+        examples=50, gap=5, symbols=3, symbols_to_copy=2, seed=0
+    )
     assert x.shape == (50, 9, 5) and (x.sum(2) == 1).all()
     heard = x.argmax(2)
     np.testing.assert_array_equal(heard[:, :2], y[:, -2:])
@@ -127,7 +145,9 @@ def test_copy_says_its_symbols_again_after_the_gap():
 
 
 def test_a_single_feature_is_a_large_one():
-    x, _ = synthetic.large_features(examples=20000, features=1, largest=50, seed=0)
+    x, _ = synthetic.large_features(
+        examples=20000, features=1, largest=50, seed=0
+    )
     assert x.std() == pytest.approx(50, rel=0.02)
 
 

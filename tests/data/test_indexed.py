@@ -23,9 +23,20 @@ def test_examples_come_by_their_numbers_with_the_sizes_they_share():
     found = read_source(
         Items([(np.full((2, i), i, np.uint8), i, 0.5) for i in range(4)])
     )["train"]
-    assert [part.shape.as_list() for part in found.element_spec] == [[2, None], [], []]
-    for number, (x, y, weight) in enumerate(found.dataset().as_numpy_iterator()):
-        assert (x.shape, x.dtype, y, weight) == ((2, number), np.uint8, number, 0.5)
+    assert [part.shape.as_list() for part in found.element_spec] == [
+        [2, None],
+        [],
+        [],
+    ]
+    for number, (x, y, weight) in enumerate(
+        found.dataset().as_numpy_iterator()
+    ):
+        assert (x.shape, x.dtype, y, weight) == (
+            (2, number),
+            np.uint8,
+            number,
+            0.5,
+        )
 
 
 def test_features_may_have_names():

@@ -25,7 +25,9 @@ def noise():
 
     def add(x, y, state, seed, training):
         return (
-            x + tf.random.stateless_uniform(tf.shape(x), seed) if training else x
+            x + tf.random.stateless_uniform(tf.shape(x), seed)
+            if training
+            else x
         ), y
 
     return Preprocess(add, random=True)
@@ -33,7 +35,11 @@ def noise():
 
 X = np.arange(23, dtype=np.float32)[:, None]
 Y = np.arange(23)
-CROPPED = (preprocessors.scale(0.1), preprocessors.crop(5, 5), preprocessors.flip())
+CROPPED = (
+    preprocessors.scale(0.1),
+    preprocessors.crop(5, 5),
+    preprocessors.flip(),
+)
 
 
 def arrays(x, y):
@@ -106,7 +112,9 @@ def generated(images, labels):
 
 
 def opened(form, seed=0, x=X, y=Y, **options):
-    return build_data(form(x, y), DataOptions(**{"batch_size": 5, **options}), seed)
+    return build_data(
+        form(x, y), DataOptions(**{"batch_size": 5, **options}), seed
+    )
 
 
 @FORMS
@@ -118,10 +126,12 @@ def test_each_epoch_visits_every_example_once_in_an_order_of_its_own(
     assert (feed.examples, feed.steps_per_epoch) == (23, 5)
     batches = collected(feed, 0, 10)
     assert [len(batch.y) for batch in batches] == [5, 5, 5, 5, 3] * 2
-    first, second = (np.concatenate([b.y for b in batches[i : i + 5]]) for i in (0, 5))
-    assert sorted(first) == sorted(second) == list(range(23)) and list(first) != list(
-        second
+    first, second = (
+        np.concatenate([b.y for b in batches[i : i + 5]]) for i in (0, 5)
     )
+    assert sorted(first) == sorted(second) == list(range(23)) and list(
+        first
+    ) != list(second)
     for batch in batches:
         np.testing.assert_array_equal(batch.x[:, 0], batch.y)
 
@@ -140,7 +150,9 @@ def test_seeds_give_different_orders_and_the_same_seed_the_same(form):
 @FORMS
 def test_without_shuffle_the_order_is_the_data_s_own(form):
     batches = collected(opened(form, shuffle=False).train, 5, 10)
-    np.testing.assert_array_equal(np.concatenate([batch.y for batch in batches]), Y)
+    np.testing.assert_array_equal(
+        np.concatenate([batch.y for batch in batches]), Y
+    )
 
 
 @FORMS
@@ -152,8 +164,12 @@ def test_any_position_is_reached_directly(form):
     for start in (3, 15):
         found = collected(opened(form, **options).train, start, 20)
         for ours, theirs in zip(found, whole[start:], strict=True):
-            assert np.asarray(ours.x).tobytes() == np.asarray(theirs.x).tobytes()
-            assert np.asarray(ours.y).tobytes() == np.asarray(theirs.y).tobytes()
+            assert (
+                np.asarray(ours.x).tobytes() == np.asarray(theirs.x).tobytes()
+            )
+            assert (
+                np.asarray(ours.y).tobytes() == np.asarray(theirs.y).tobytes()
+            )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +192,9 @@ def test_a_resume_at_every_step_of_two_epochs_goes_on_as_if_nothing_had_been(
     feed = opened(form, **options).train
     for start in reversed(range(10)):
         for ours, theirs in zip(
-            collected(feed, start, min(start + 3, 10)), whole[start:], strict=False
+            collected(feed, start, min(start + 3, 10)),
+            whole[start:],
+            strict=False,
         ):
             np.testing.assert_array_equal(ours.x, theirs.x)
             np.testing.assert_array_equal(ours.y, theirs.y)
@@ -186,14 +204,21 @@ def test_a_resume_at_every_step_of_two_epochs_goes_on_as_if_nothing_had_been(
 def test_going_back_serves_the_same_again(form):
     feed = opened(form).train
     first = [batch.y.numpy().tolist() for batch in collected(feed, 2, 5)]
-    assert [batch.y.numpy().tolist() for batch in collected(feed, 2, 5)] == first
+    assert [
+        batch.y.numpy().tolist() for batch in collected(feed, 2, 5)
+    ] == first
 
 
 @FORMS
 def test_augmentation_differs_from_epoch_to_epoch(form):
     x, y = (part[:16] for part in digits())
     feed = opened(
-        form, x=x, y=y, batch_size=16, shuffle=False, preprocess=(preprocessors.flip(),)
+        form,
+        x=x,
+        y=y,
+        batch_size=16,
+        shuffle=False,
+        preprocess=(preprocessors.flip(),),
     ).train
     one, other = collected(feed, 0, 2)
     assert not np.array_equal(one.x, other.x)
@@ -224,7 +249,9 @@ def test_evaluation_is_in_order_without_augmentation_and_repeats(form):
         batch_size=30,
         preprocess=CROPPED,
     )
-    passes = [collected(data.test, 0, data.test.steps_per_epoch) for _ in range(2)]
+    passes = [
+        collected(data.test, 0, data.test.steps_per_epoch) for _ in range(2)
+    ]
     assert (
         data.test.examples == 30
         and data.test.steps_per_epoch == 1
@@ -241,7 +268,9 @@ def test_dicts_and_weights_go_along(form):
     weight = np.arange(23) / 10
     source = ({"a": X, "b": X[:, 0]}, Y, weight)
     data = build_data(
-        source if form is arrays else tf.data.Dataset.from_tensor_slices(source),
+        source
+        if form is arrays
+        else tf.data.Dataset.from_tensor_slices(source),
         DataOptions(5),
         0,
     )
@@ -261,16 +290,28 @@ def test_facts_and_sample_are_of_the_prepared_data(form):
     steps = (preprocessors.resize(4, 4), preprocessors.one_hot())
     x, y = (part[:40] for part in digits())
     data = opened(form, x=x, y=y, batch_size=40, preprocess=steps)
-    assert data.facts[:3] == ((4, 4, 1), (10,), 10) and data.label_range == (0, 9)
-    assert data.sample.x.shape == (32, 4, 4, 1) and data.sample.y.shape == (32, 10)
+    assert data.facts[:3] == ((4, 4, 1), (10,), 10) and data.label_range == (
+        0,
+        9,
+    )
+    assert data.sample.x.shape == (32, 4, 4, 1) and data.sample.y.shape == (
+        32,
+        10,
+    )
     first = collected(data.train, 0, 1)[0]
     np.testing.assert_array_equal(data.sample.x, first.x[:32])
 
 
 def test_classes_are_those_of_all_splits_and_none_for_floats():
-    data = build_data({"train": (X, Y % 3), "test": (X, Y % 5)}, DataOptions(5), 0)
+    data = build_data(
+        {"train": (X, Y % 3), "test": (X, Y % 5)}, DataOptions(5), 0
+    )
     assert data.facts.classes == 5 and data.label_range == (0, 4)
-    assert build_data((X, Y * 1.0), DataOptions(5), 0).facts[:3] == ((1,), (), None)
+    assert build_data((X, Y * 1.0), DataOptions(5), 0).facts[:3] == (
+        (1,),
+        (),
+        None,
+    )
 
 
 def test_even_batches_let_a_call_span_epochs():
@@ -284,7 +325,8 @@ def test_even_batches_let_a_call_span_epochs():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"drop_remainder": True}, {"shuffle": False}, {"batch_size": 23}]
+    "options",
+    [{}, {"drop_remainder": True}, {"shuffle": False}, {"batch_size": 23}],
 )
 def test_one_call_serves_what_many_do(options, monkeypatch):
     """Short batches, ends of epochs and blocks of epochs within a call change nothing."""
@@ -302,7 +344,9 @@ def test_orders_of_small_data_are_drawn_many_at_once(monkeypatch):
     order = BatchOrder(23, 5, training=True, seed=7, shuffle=True)
     feed = ArraySource(Batch(X, Y), order, [])
     epochs = [
-        np.concatenate([b.y for b in collected(feed, 5 * e, 5 * e + 5)]).tolist()
+        np.concatenate(
+            [b.y for b in collected(feed, 5 * e, 5 * e + 5)]
+        ).tolist()
         for e in range(9)
     ]
     assert len({tuple(epoch) for epoch in epochs}) == 9 and all(
@@ -331,7 +375,8 @@ def test_steps_that_would_fill_the_memory_are_left_to_the_graph(monkeypatch):
 )
 def test_images_of_many_sizes_are_prepared_one_by_one(form):
     source = form(
-        [np.full((4 + i % 3, 5, 1), i, np.uint8) for i in range(12)], np.arange(12)
+        [np.full((4 + i % 3, 5, 1), i, np.uint8) for i in range(12)],
+        np.arange(12),
     )
     options = DataOptions(
         batch_size=5,
@@ -352,9 +397,13 @@ def test_images_of_many_sizes_are_prepared_one_by_one(form):
     np.testing.assert_array_equal(np.argsort(levels), np.argsort(labels))
     again = build_data(source, options, 0).train
     for start in (4, 1, 5, 2):
-        for ours, theirs in zip(collected(again, start, 6), whole[start:], strict=True):
+        for ours, theirs in zip(
+            collected(again, start, 6), whole[start:], strict=True
+        ):
             np.testing.assert_array_equal(ours.x, theirs.x)
-    with pytest.raises(DataError, match=r"no fixed shape .*any.*; add `resize`"):
+    with pytest.raises(
+        DataError, match=r"no fixed shape .*any.*; add `resize`"
+    ):
         build_data(source, DataOptions(batch_size=5), 0)
 
 
@@ -378,13 +427,17 @@ def test_a_cached_stream_is_read_once():
 
     spec = (tf.TensorSpec([1], tf.float32), tf.TensorSpec([], tf.int32))
     source = tf.data.Dataset.from_generator(make, output_signature=spec)
-    data = build_data(source, DataOptions(batch_size=3, test=0.3, cache=True), 0)
+    data = build_data(
+        source, DataOptions(batch_size=3, test=0.3, cache=True), 0
+    )
     collected(data.train, 0, 9), collected(data.test, 0, 1)
     assert len(reads) == 1
 
 
 def test_only_a_dataset_of_the_user_s_own_is_read_again():
-    assert [opened(form).train.replayed for form in (stream, records, Examples)] == [
+    assert [
+        opened(form).train.replayed for form in (stream, records, Examples)
+    ] == [
         23,
         0,
         0,
@@ -397,7 +450,9 @@ def test_shuffled_records_are_mixed_no_less_than_by_a_shuffle_buffer(buffer):
     x, y = np.arange(1000, dtype=np.float32)[:, None], np.arange(1000)
     mixed = {}
     for form in (stream, records):
-        feed = opened(form, x=x, y=y, batch_size=50, shuffle_buffer=buffer).train
+        feed = opened(
+            form, x=x, y=y, batch_size=50, shuffle_buffer=buffer
+        ).train
         order = np.concatenate([batch.y for batch in collected(feed, 0, 20)])
         mixed[form] = abs(np.corrcoef(order, np.arange(1000))[0, 1])
     assert (
@@ -444,8 +499,13 @@ def test_rows_with_a_single_1_are_of_classes_in_a_stream_too(kind):
     x, y = X[:20], np.eye(4, dtype=kind)[Y[:20] % 4]
     several = np.tile(np.array([[1, 1, 0, 0], [0, 1, 0, 0]], kind), (10, 1))
     for form in (arrays, stream):
-        assert build_data(form(x, y), DataOptions(batch_size=4), 0).facts.classes == 4
         assert (
-            build_data(form(x, several), DataOptions(batch_size=4), 0).facts.classes
+            build_data(form(x, y), DataOptions(batch_size=4), 0).facts.classes
+            == 4
+        )
+        assert (
+            build_data(
+                form(x, several), DataOptions(batch_size=4), 0
+            ).facts.classes
             is None
         )

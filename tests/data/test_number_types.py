@@ -31,7 +31,9 @@ class Rows:
         return len(self.y)
 
     def __getitem__(self, number):
-        return tf.nest.map_structure(lambda leaf: leaf[number], self.x), self.y[number]
+        return tf.nest.map_structure(lambda leaf: leaf[number], self.x), self.y[
+            number
+        ]
 
 
 def arrays(x, y):
@@ -50,7 +52,9 @@ def opened(form, x, y=LABELS, steps=(), **options):
         warnings.simplefilter("error")
         return build_data(
             form(x, y),
-            DataOptions(batch_size="full", shuffle=False, preprocess=steps, **options),
+            DataOptions(
+                batch_size="full", shuffle=False, preprocess=steps, **options
+            ),
             0,
         )
 
@@ -86,7 +90,9 @@ def test_identifiers_keep_apart(form, dtype):
 
 
 @FORMS
-@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float16", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int64", "bool", "float16", "float64"]
+)
 def test_what_float32_holds_is_float32(form, dtype):
     x = NOISE.integers(0, 2, (40, 3)).astype(dtype)
     found = served(opened(form, {"a": x, "b": SECONDS.astype("float32")}))
@@ -97,9 +103,13 @@ def test_what_float32_holds_is_float32(form, dtype):
 @FORMS
 def test_integers_come_as_such_where_they_are_asked_for(form):
     x = served(
-        opened(form, NOISE.integers(0, 255, (40, 3)).astype("uint8")).cast_for(INTEGERS)
+        opened(form, NOISE.integers(0, 255, (40, 3)).astype("uint8")).cast_for(
+            INTEGERS
+        )
     ).x
-    assert x.dtype == tf.int32  # in which a model's arithmetic does not overflow
+    assert (
+        x.dtype == tf.int32
+    )  # in which a model's arithmetic does not overflow
 
 
 @FORMS
@@ -132,7 +142,9 @@ def test_targets_are_rounded_after_preprocessing(form):
         opened(form, np.ones((40, 1)), SECONDS[:, 0], (Preprocess(shift, fit),))
     )
     assert found.y.dtype == tf.float32
-    np.testing.assert_allclose(found.y, SECONDS[:, 0] - SECONDS.mean(), atol=1e-5)
+    np.testing.assert_allclose(
+        found.y, SECONDS[:, 0] - SECONDS.mean(), atol=1e-5
+    )
 
 
 def own(function, random=False):
@@ -145,7 +157,9 @@ def own(function, random=False):
 @FORMS
 def test_own_steps_are_given_the_numbers_they_compute_with(form):
     digits = NOISE.integers(0, 5, 40)
-    found = served(opened(form, digits, steps=(own(lambda x, *_: tf.one_hot(x, 5)),))).x
+    found = served(
+        opened(form, digits, steps=(own(lambda x, *_: tf.one_hot(x, 5)),))
+    ).x
     np.testing.assert_array_equal(found, np.eye(5)[digits])
     images = NOISE.integers(0, 255, (40, 4, 4, 1)).astype("uint8")
     found = served(
@@ -178,7 +192,9 @@ def test_an_own_step_that_fails_with_all_types_tells_of_the_first():
 
 @FORMS
 def test_steps_for_labels_leave_identifiers_alone(form):
-    np.testing.assert_array_equal(served(opened(form, IDS, steps=(one_hot(),))).x, IDS)
+    np.testing.assert_array_equal(
+        served(opened(form, IDS, steps=(one_hot(),))).x, IDS
+    )
 
 
 @pytest.mark.parametrize("form", [arrays, stream])
@@ -225,10 +241,20 @@ def lookup(desk, folder, name, base=2**24):
 
 @pytest.mark.parametrize(
     "name",
-    ["untyped", "typed", "flattened", "nested", "sequential", "subclassed", "hashed"],
+    [
+        "untyped",
+        "typed",
+        "flattened",
+        "nested",
+        "sequential",
+        "subclassed",
+        "hashed",
+    ],
 )
 def test_models_that_count_by_whole_numbers_are_given_them(desk, name):
-    data, objective = open_objective(desk.load(LOOKUP.format(name=name, base=2**24)))
+    data, objective = open_objective(
+        desk.load(LOOKUP.format(name=name, base=2**24))
+    )
     table = objective.params[0]
     table.assign(
         np.arange(table.shape[0])[:, None] % 97

@@ -9,11 +9,15 @@ from tftrain.data import preprocessing, preprocessors
 from tftrain.data.batches import Split
 from tftrain.runtime.errors import DataError
 
-IMAGES = np.random.default_rng(0).uniform(0, 255, (40, 6, 5, 3)).astype(np.float32)
+IMAGES = (
+    np.random.default_rng(0).uniform(0, 255, (40, 6, 5, 3)).astype(np.float32)
+)
 LABELS = np.arange(40) % 4
 
 
-def run(steps, x, y=LABELS, training=False, step=0, classes=4, seed=0, train=None):
+def run(
+    steps, x, y=LABELS, training=False, step=0, classes=4, seed=0, train=None
+):
     train = Split(Batch(x, y), len(y)) if train is None else train
     fitted, facts = preprocessing.fit(
         steps, train, classes, seed, rounded=[False] * len(tf.nest.flatten(x))
@@ -47,24 +51,37 @@ def test_scale_multiplies():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda x: Split(Batch(x, LABELS), 40), streamed], ids=["arrays", "stream"]
+    "make",
+    [lambda x: Split(Batch(x, LABELS), 40), streamed],
+    ids=["arrays", "stream"],
 )
 @pytest.mark.parametrize("chunk", [40, 7])
-def test_standardize_uses_each_channel_of_the_training_split(make, chunk, monkeypatch):
+def test_standardize_uses_each_channel_of_the_training_split(
+    make, chunk, monkeypatch
+):
     monkeypatch.setattr(preprocessing, "CHUNK", chunk)
     later = IMAGES[:3] + 100
     mean, deviation = (
         IMAGES.astype(np.float64).mean((0, 1, 2)),
         IMAGES.astype(np.float64).std((0, 1, 2)),
     )
-    found = run([preprocessors.standardize()], later, LABELS[:3], train=make(IMAGES)).x
-    np.testing.assert_allclose(found, (later - mean) / deviation, rtol=1e-5, atol=1e-5)
+    found = run(
+        [preprocessors.standardize()], later, LABELS[:3], train=make(IMAGES)
+    ).x
+    np.testing.assert_allclose(
+        found, (later - mean) / deviation, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_standardize_sees_what_earlier_steps_leave():
-    found = run([preprocessors.scale(0.01), preprocessors.standardize()], IMAGES).x
+    found = run(
+        [preprocessors.scale(0.01), preprocessors.standardize()], IMAGES
+    ).x
     np.testing.assert_allclose(
-        found, run([preprocessors.standardize()], IMAGES).x, rtol=1e-4, atol=1e-5
+        found,
+        run([preprocessors.standardize()], IMAGES).x,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -97,14 +114,17 @@ def test_one_hot_puts_a_one_at_the_label(labels):
 
 def test_one_hot_wants_labels():
     with pytest.raises(
-        DataError, match=r"one_hot needs one integer label .* shape \[\], floats"
+        DataError,
+        match=r"one_hot needs one integer label .* shape \[\], floats",
     ):
         run([preprocessors.one_hot()], IMAGES, LABELS * 0.5, classes=None)
 
 
 def test_pad_puts_the_image_in_the_middle():
     found = run([preprocessors.pad(9, 7, value=-1.0)], IMAGES).x
-    twin = np.pad(IMAGES, [(0, 0), (1, 2), (1, 1), (0, 0)], constant_values=-1.0)
+    twin = np.pad(
+        IMAGES, [(0, 0), (1, 2), (1, 1), (0, 0)], constant_values=-1.0
+    )
     np.testing.assert_array_equal(found, twin)
 
 
@@ -134,7 +154,9 @@ def test_flip_mirrors_about_half_of_the_images_in_training_only():
     np.testing.assert_array_equal(run([preprocessors.flip()], IMAGES).x, IMAGES)
     found = np.asarray(
         run(
-            [preprocessors.flip(horizontal=True, vertical=False)], IMAGES, training=True
+            [preprocessors.flip(horizontal=True, vertical=False)],
+            IMAGES,
+            training=True,
         ).x
     )
     flipped = [
@@ -142,7 +164,8 @@ def test_flip_mirrors_about_half_of_the_images_in_training_only():
         for one, image in zip(found, IMAGES, strict=True)
     ]
     kept = [
-        np.array_equal(one, image) for one, image in zip(found, IMAGES, strict=True)
+        np.array_equal(one, image)
+        for one, image in zip(found, IMAGES, strict=True)
     ]
     assert (
         all(a != b for a, b in zip(flipped, kept, strict=True))
@@ -153,7 +176,9 @@ def test_flip_mirrors_about_half_of_the_images_in_training_only():
 def test_vertical_flip_turns_upside_down():
     found = np.asarray(
         run(
-            [preprocessors.flip(horizontal=False, vertical=True)], IMAGES, training=True
+            [preprocessors.flip(horizontal=False, vertical=True)],
+            IMAGES,
+            training=True,
         ).x
     )
     for one, image in zip(found, IMAGES, strict=True):
@@ -164,7 +189,9 @@ def test_vertical_flip_turns_upside_down():
     "random_step", [preprocessors.flip(), preprocessors.crop(4, 3)]
 )
 def test_random_steps_repeat_for_the_same_seed_and_step_only(random_step):
-    first = np.asarray(run([random_step], IMAGES, training=True, step=5, seed=1).x)
+    first = np.asarray(
+        run([random_step], IMAGES, training=True, step=5, seed=1).x
+    )
     np.testing.assert_array_equal(
         first, run([random_step], IMAGES, training=True, step=5, seed=1).x
     )
@@ -177,7 +204,9 @@ def test_random_steps_repeat_for_the_same_seed_and_step_only(random_step):
 
 
 def test_two_random_steps_draw_apart():
-    twice = run([preprocessors.flip(), preprocessors.flip()], IMAGES, training=True).x
+    twice = run(
+        [preprocessors.flip(), preprocessors.flip()], IMAGES, training=True
+    ).x
     assert not np.array_equal(
         twice, IMAGES
     )  # the same draw twice would give back every image

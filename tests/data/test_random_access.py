@@ -17,7 +17,9 @@ def files(tmp_path):
 
 
 def texts(addressed):
-    return [text.decode() for (text,) in addressed.dataset().as_numpy_iterator()]
+    return [
+        text.decode() for (text,) in addressed.dataset().as_numpy_iterator()
+    ]
 
 
 def opened(*ranges):
@@ -49,7 +51,10 @@ def test_chunks_end_with_their_file_and_are_read_alone(files):
         0,
         1,
     ]
-    for chunk, expected in ((chunks[3], [b"b", b"bb"]), (chunks[1], [b"aa", b"aaa"])):
+    for chunk, expected in (
+        (chunks[3], [b"b", b"bb"]),
+        (chunks[1], [b"aa", b"aaa"]),
+    ):
         assert (
             list(
                 tf.data.Dataset.from_tensors(chunk)
@@ -63,5 +68,7 @@ def test_chunks_end_with_their_file_and_are_read_alone(files):
 def test_a_file_that_is_cut_short_is_named(files):
     with open(files[0], "r+b") as file:
         file.truncate(60)
-    with pytest.raises(DataError, match=r"a holds 3 whole records; 5 are expected"):
+    with pytest.raises(
+        DataError, match=r"a holds 3 whole records; 5 are expected"
+    ):
         opened((files[0], 0, 5))

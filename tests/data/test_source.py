@@ -23,11 +23,17 @@ class Parts(NamedTuple):
         ((X, Y), ["train"]),
         ((X, Y, np.ones(6)), ["train"]),
         (((X, Y), (X[:2], Y[:2])), ["train", "test"]),
-        ({"test": (X, Y), "train": (X, Y), "validation": None}, ["train", "test"]),
+        (
+            {"test": (X, Y), "train": (X, Y), "validation": None},
+            ["train", "test"],
+        ),
         (Parts((X, Y), (X, Y)), ["train", "validation"]),
         (tf.data.Dataset.from_tensor_slices((X, Y)), ["train"]),
         (
-            {"train": tf.data.Dataset.from_tensor_slices((X, Y)), "test": (X, Y)},
+            {
+                "train": tf.data.Dataset.from_tensor_slices((X, Y)),
+                "test": (X, Y),
+            },
             ["train", "test"],
         ),
     ],
@@ -37,7 +43,9 @@ def test_every_form_of_a_source_is_read(source, names):
 
 
 def test_targets_become_labels_or_stay_floats_and_weights_become_floats():
-    batch = read_source(({"a": X, "b": Y}, Y.astype(np.uint8), [1] * 6))["train"]
+    batch = read_source(({"a": X, "b": Y}, Y.astype(np.uint8), [1] * 6))[
+        "train"
+    ]
     assert (
         batch.y.dtype == np.int64
         and batch.weight.dtype == np.float32
@@ -59,7 +67,10 @@ def test_targets_become_labels_or_stay_floats_and_weights_become_floats():
         ({"test": (X, Y)}, "there is no split 'train' among test"),
         ((X, Y[:5]), "data: the numbers of examples differ: x has 6, y has 5"),
         (({"a": X, "b": X[:1]}, Y), "x['a'] has 6, x['b'] has 1, y has 6"),
-        ({"train": (X, Y), "test": (X, Y[:3])}, "test: the numbers of examples differ"),
+        (
+            {"train": (X, Y), "test": (X, Y[:3])},
+            "test: the numbers of examples differ",
+        ),
         (
             (X, ["cat"] * 6),
             "data: y has dtype <U3, for example 'cat'; numbers are expected",
@@ -123,7 +134,9 @@ def test_a_dataset_that_shuffles_itself_is_told_of():
         UserWarning,
         match=r"train: shuffle\(\) of the tf.data.Dataset gives another order each time",
     ):
-        read_source({"train": dataset.shuffle(6, seed=0).map(lambda x, y: (x, y))})
+        read_source(
+            {"train": dataset.shuffle(6, seed=0).map(lambda x, y: (x, y))}
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_source(dataset.shuffle(6, seed=0, reshuffle_each_iteration=False))
@@ -142,12 +155,16 @@ def test_a_dataset_that_shuffles_itself_is_told_of():
 def test_weights_are_of_examples_or_of_positions(y, weight, shape):
     splits = read_source((X, np.zeros(y), np.ones(weight)))
     assert splits["train"].weight.shape == shape
-    stream = tf.data.Dataset.from_tensor_slices((X, np.zeros(y), np.ones(shape)))
+    stream = tf.data.Dataset.from_tensor_slices(
+        (X, np.zeros(y), np.ones(shape))
+    )
     assert read_source(stream)["train"].element_spec[2].shape == shape[1:]
 
 
 def test_weights_of_other_positions_are_refused():
-    stream = tf.data.Dataset.from_tensor_slices((X, np.zeros((6, 4)), np.ones((6, 3))))
+    stream = tf.data.Dataset.from_tensor_slices(
+        (X, np.zeros((6, 4)), np.ones((6, 3)))
+    )
     with pytest.raises(
         DataError,
         match=r"data: weight of an example has the shape \[3\], and y \[4\]; expected one",

@@ -17,7 +17,8 @@ def whole(x, y, weight=None):
 
 
 @pytest.mark.parametrize(
-    "builder, test, seed", [(iris, 0.2, 42), (digits, 0.2, 0), (digits, 0.33, 7)]
+    "builder, test, seed",
+    [(iris, 0.2, 42), (digits, 0.2, 0), (digits, 0.33, 7)],
 )
 def test_test_share_is_that_of_scikit_learn(builder, test, seed):
     x, y = builder()
@@ -56,7 +57,9 @@ def test_validation_is_drawn_from_the_rest_as_scikit_learn_draws():
     )
 
 
-SEED = 0  # with which the last four of fifty examples are all drawn for training
+SEED = (
+    0  # with which the last four of fifty examples are all drawn for training
+)
 
 
 class Rows:
@@ -91,7 +94,11 @@ def numbers_of(form, y, x=None, **options):
     data = build_data(
         form(x, y), DataOptions(batch_size=1, shuffle=False, **options), 0
     )
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    parts = {
+        "train": data.train,
+        "validation": data.validation,
+        "test": data.test,
+    }
     found = {}
     for name, feed in parts.items():
         if feed is None:
@@ -100,7 +107,8 @@ def numbers_of(form, y, x=None, **options):
         for step in range(feed.steps_per_epoch):
             batches.append(feed.batch(feed.serve(step, 1), tf.constant(0)).x)
         leaves = [
-            batch["number"] if isinstance(batch, dict) else batch for batch in batches
+            batch["number"] if isinstance(batch, dict) else batch
+            for batch in batches
         ]
         found[name] = (
             np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
@@ -115,27 +123,51 @@ def numbers_of(form, y, x=None, **options):
 
 @FORMS
 @pytest.mark.parametrize("seed", [0, 3])
-def test_the_shuffled_split_is_that_of_scikit_learn_whatever_the_data(form, seed):
-    found = numbers_of(form, np.zeros(30), validation=0.2, test=0.1, split_seed=seed)
-    rest, test = train_test_split(np.arange(30), test_size=0.1, random_state=seed)
+def test_the_shuffled_split_is_that_of_scikit_learn_whatever_the_data(
+    form, seed
+):
+    found = numbers_of(
+        form, np.zeros(30), validation=0.2, test=0.1, split_seed=seed
+    )
+    rest, test = train_test_split(
+        np.arange(30), test_size=0.1, random_state=seed
+    )
     train, validation = train_test_split(rest, test_size=6, random_state=seed)
-    for name, twin in {"train": train, "validation": validation, "test": test}.items():
+    for name, twin in {
+        "train": train,
+        "validation": validation,
+        "test": test,
+    }.items():
         assert sorted(found[name]) == sorted(twin)
 
 
 @FORMS
 def test_the_tail_is_held_out_of_a_series(form):
-    found = numbers_of(form, np.zeros(10), validation=0.2, test=0.3, split="tail")
-    assert found == {"train": [0, 1, 2, 3, 4], "validation": [5, 6], "test": [7, 8, 9]}
+    found = numbers_of(
+        form, np.zeros(10), validation=0.2, test=0.3, split="tail"
+    )
+    assert found == {
+        "train": [0, 1, 2, 3, 4],
+        "validation": [5, 6],
+        "test": [7, 8, 9],
+    }
 
 
 @FORMS
 def test_stratified_parts_have_the_share_of_each_class(form):
     y = np.repeat([0, 1, 2], [30, 20, 10])
     found = numbers_of(form, y, validation=0.2, test=0.1, split="stratified")
-    counts = {name: np.bincount(y[part]).tolist() for name, part in found.items()}
-    assert counts == {"train": [21, 14, 7], "validation": [6, 4, 2], "test": [3, 2, 1]}
-    twin = train_test_split(np.arange(60), test_size=6, stratify=y, random_state=0)[1]
+    counts = {
+        name: np.bincount(y[part]).tolist() for name, part in found.items()
+    }
+    assert counts == {
+        "train": [21, 14, 7],
+        "validation": [6, 4, 2],
+        "test": [3, 2, 1],
+    }
+    twin = train_test_split(
+        np.arange(60), test_size=6, stratify=y, random_state=0
+    )[1]
     assert sorted(found["test"]) == sorted(twin)
 
 
@@ -146,7 +178,9 @@ def test_a_class_at_the_end_is_in_every_part(form):
     assert not np.any(y[plain] == 1)
     found = numbers_of(form, y, validation=0.2, split_seed=SEED)
     assert all(1 in y[part] for part in found.values())
-    shuffled = numbers_of(form, y, validation=0.2, split_seed=SEED, split="shuffled")
+    shuffled = numbers_of(
+        form, y, validation=0.2, split_seed=SEED, split="shuffled"
+    )
     assert sorted(shuffled["validation"]) == sorted(plain)
 
 
@@ -158,7 +192,9 @@ def test_one_hot_targets_are_classes_too():
 
 def test_a_class_of_one_example_is_trained_on():
     y = np.repeat([0, 1, 2], [20, 20, 1])
-    assert 40 in numbers_of(arrays, y, validation=0.2, split="stratified")["train"]
+    assert (
+        40 in numbers_of(arrays, y, validation=0.2, split="stratified")["train"]
+    )
 
 
 def test_classes_that_cannot_be_stratified_are_told():
@@ -171,7 +207,9 @@ def test_classes_that_cannot_be_stratified_are_told():
         DataError,
         match="validation: 1 examples cannot have the same share of each of 2 classes",
     ):
-        numbers_of(arrays, np.arange(10) % 2, validation=0.1, split="stratified")
+        numbers_of(
+            arrays, np.arange(10) % 2, validation=0.1, split="stratified"
+        )
 
 
 @FORMS
@@ -183,10 +221,15 @@ def test_no_group_is_in_two_parts(form, kind):
         form, np.zeros(40), x, validation=0.2, test=0.1, groups="patient"
     )
     groups = {name: set(patients[part]) for name, part in found.items()}
-    assert [len(groups[name]) for name in ("train", "validation", "test")] == [7, 2, 1]
+    assert [len(groups[name]) for name in ("train", "validation", "test")] == [
+        7,
+        2,
+        1,
+    ]
     draw = GroupShuffleSplit(n_splits=1, test_size=0.1, random_state=0)
     assert (
-        sorted(found["test"]) == next(draw.split(patients, groups=patients))[1].tolist()
+        sorted(found["test"])
+        == next(draw.split(patients, groups=patients))[1].tolist()
     )
 
 
@@ -205,7 +248,11 @@ def test_groups_in_a_column_of_lists_and_tensors(kind):
     twin = numbers_of(arrays, np.zeros(12), x, validation=0.25, groups=1)
     assert (
         numbers_of(
-            lambda x, y: (kind(x), kind(y)), np.zeros(12), x, validation=0.25, groups=1
+            lambda x, y: (kind(x), kind(y)),
+            np.zeros(12),
+            x,
+            validation=0.25,
+            groups=1,
         )
         == twin
     )
@@ -245,7 +292,9 @@ def test_groups_that_are_none(x, groups, message):
 def _drawn_anew():
     def rows():
         order = np.random.permutation(80)
-        yield from ((np.full(1, number, np.float32), number % 7) for number in order)
+        yield from (
+            (np.full(1, number, np.float32), number % 7) for number in order
+        )
 
     return tf.data.Dataset.from_generator(
         rows, output_signature=(tf.TensorSpec([1]), tf.TensorSpec([], tf.int64))
@@ -254,7 +303,10 @@ def _drawn_anew():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: stream(np.zeros((80, 1)), np.arange(80) % 7).shuffle(80), _drawn_anew],
+    [
+        lambda: stream(np.zeros((80, 1)), np.arange(80) % 7).shuffle(80),
+        _drawn_anew,
+    ],
 )
 def test_shares_of_what_shuffles_itself_are_refused(make):
     with pytest.raises(
@@ -283,7 +335,8 @@ def test_splits_of_the_source_are_kept():
     own = {**whole(x, y), "test": Split(Batch(x[:3], y[:3]), 3)}
     parts = split(own, 0.1, 0.0, 0)
     assert (
-        list(parts) == ["train", "validation", "test"] and parts["test"] is own["test"]
+        list(parts) == ["train", "validation", "test"]
+        and parts["test"] is own["test"]
     )
     with pytest.raises(
         DataError,
@@ -302,12 +355,17 @@ def test_shares_must_leave_training_examples():
 
 @FORMS
 @pytest.mark.parametrize(
-    "encode", [np.float32, lambda y: y[:, None].astype(float), lambda y: np.eye(2)[y]]
+    "encode",
+    [np.float32, lambda y: y[:, None].astype(float), lambda y: np.eye(2)[y]],
 )
-def test_floats_of_0_and_1_and_one_hot_rows_are_classes_in_every_form(form, encode):
+def test_floats_of_0_and_1_and_one_hot_rows_are_classes_in_every_form(
+    form, encode
+):
     y = np.repeat([0, 1], [46, 4])
     for how in ("auto", "stratified"):
-        found = numbers_of(form, encode(y), validation=0.2, split_seed=SEED, split=how)
+        found = numbers_of(
+            form, encode(y), validation=0.2, split_seed=SEED, split=how
+        )
         assert all(1 in y[part] for part in found.values())
     twin = train_test_split(
         np.arange(50), test_size=0.2, stratify=y, random_state=SEED

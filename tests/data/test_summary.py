@@ -59,7 +59,8 @@ def test_examples_and_labels_are_found(form, y, labels, others):
         ),
         (
             Batch(
-                with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}), np.zeros(6)
+                with_bad({(4, 0): np.inf, (2, 1): np.nan, (4, 2): np.nan}),
+                np.zeros(6),
             ),
             "train: 3 values are NaN or Inf, the first in record 2 (counted from 0), x column 1",
         ),
@@ -75,10 +76,15 @@ def test_examples_and_labels_are_found(form, y, labels, others):
             Batch(X, np.array([0, 1, np.nan, 0, 0, 0])),
             "in record 2 (counted from 0), y",
         ),
-        (Batch(X.astype(np.float64) + 1e300, np.zeros(6)), "18 values are NaN or Inf"),
+        (
+            Batch(X.astype(np.float64) + 1e300, np.zeros(6)),
+            "18 values are NaN or Inf",
+        ),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused_with_its_place(form, batch, message):
+def test_what_cannot_be_trained_on_is_refused_with_its_place(
+    form, batch, message
+):
     with pytest.raises(DataError) as caught:
         validate_split("train", form(batch))
     assert message in str(caught.value)
@@ -87,14 +93,16 @@ def test_what_cannot_be_trained_on_is_refused_with_its_place(form, batch, messag
 def test_a_column_is_told_by_its_name():
     batch = Batch(with_bad({(4, 2): np.nan}), np.zeros(6))
     with pytest.raises(
-        DataError, match=r"in record 4 \(counted from 0\), x column 2 \('width'\)$"
+        DataError,
+        match=r"in record 4 \(counted from 0\), x column 2 \('width'\)$",
     ):
         validate_split("train", batch, ["length", "height", "width"])
 
 
 @FORMS
 @pytest.mark.parametrize(
-    "y", [np.array([0, 3, 2, 3, 0, 1]), np.array([[0], [3], [2], [3], [0], [1]])]
+    "y",
+    [np.array([0, 3, 2, 3, 0, 1]), np.array([[0], [3], [2], [3], [0], [1]])],
 )
 def test_the_record_of_a_label(form, y):
     assert [record_of(form(Batch(X, y)), label) for label in (0, 1, 2, 3)] == [
@@ -105,9 +113,13 @@ def test_the_record_of_a_label(form, y):
     ]
 
 
-def test_what_takes_long_is_told_with_a_way_out_of_what_never_ends(monkeypatch, capsys):
+def test_what_takes_long_is_told_with_a_way_out_of_what_never_ends(
+    monkeypatch, capsys
+):
     monkeypatch.setattr("tftrain.data.summary.PATIENCE_SECONDS", 0)
-    numbers = tf.data.Dataset.range(300).map(lambda i: (tf.cast(i, tf.float32), i))
+    numbers = tf.data.Dataset.range(300).map(
+        lambda i: (tf.cast(i, tf.float32), i)
+    )
     assert validate_split("train", numbers).labels == (0, 299)
     validate_split("train", numbers.filter(lambda x, y: y >= 0))
     first, *_, last = capsys.readouterr().err.splitlines()

@@ -96,9 +96,11 @@ def test_a_list_of_splits_is_their_sum(place):
     assert (
         len(
             listed(
-                tfds("local_digits", train=["train[:10]", "test[:5]"], data_dir=place)[
-                    "train"
-                ]
+                tfds(
+                    "local_digits",
+                    train=["train[:10]", "test[:5]"],
+                    data_dir=place,
+                )["train"]
             )
         )
         == 15
@@ -107,16 +109,23 @@ def test_a_list_of_splits_is_their_sum(place):
 
 def test_feature_mapping(place):
     x, y = listed(
-        tfds("local_digits", data_dir=place, inputs="image", target="ink")["train"]
-    )[0]
-    assert x.sum() == y
-    x, y = listed(
-        tfds("local_digits", data_dir=place, inputs=["image", "ink"], target="label")[
+        tfds("local_digits", data_dir=place, inputs="image", target="ink")[
             "train"
         ]
     )[0]
+    assert x.sum() == y
+    x, y = listed(
+        tfds(
+            "local_digits",
+            data_dir=place,
+            inputs=["image", "ink"],
+            target="label",
+        )["train"]
+    )[0]
     assert (
-        set(x) == {"image", "ink"} and x["image"].sum() == x["ink"] and y in range(10)
+        set(x) == {"image", "ink"}
+        and x["image"].sum() == x["ink"]
+        and y in range(10)
     )
 
 
@@ -124,7 +133,11 @@ def test_it_feeds_a_run(place):
     source = tfds("local_digits", test="test", data_dir=place)
     data = build_data(source, DataOptions(batch_size=10, validation=0.2), 0)
     assert data.facts[:3] == ((8, 8, 1), (), 10)
-    assert (data.train.examples, data.validation.examples, data.test.examples) == (
+    assert (
+        data.train.examples,
+        data.validation.examples,
+        data.test.examples,
+    ) == (
         80,
         20,
         40,
@@ -156,8 +169,12 @@ def test_array_record_files_are_read_into_arrays(place, tmp_path):
         "local_digits", data_dir=tmp_path, file_format="array_record"
     )
     maker.download_and_prepare()
-    x, y = tfds("local_digits", train="train[:30]", data_dir=str(tmp_path))["train"]
-    expected = listed(tfds("local_digits", train="train[:30]", data_dir=place)["train"])
+    x, y = tfds("local_digits", train="train[:30]", data_dir=str(tmp_path))[
+        "train"
+    ]
+    expected = listed(
+        tfds("local_digits", train="train[:30]", data_dir=place)["train"]
+    )
     assert x.shape == (30, 8, 8, 1) and x.dtype == np.uint8
     np.testing.assert_array_equal(x, [image for image, _ in expected])
     np.testing.assert_array_equal(y, [label for _, label in expected])
@@ -168,7 +185,9 @@ def test_what_is_streamed_is_positioned_and_equals_what_is_read_into_arrays(
     place, tmp_path, monkeypatch, file_format
 ):
     """Of a part of several files, from the middle of one to that of another."""
-    maker = library.builder("local_digits", data_dir=tmp_path, file_format=file_format)
+    maker = library.builder(
+        "local_digits", data_dir=tmp_path, file_format=file_format
+    )
     maker.download_and_prepare(
         download_config=library.download.DownloadConfig(num_shards=3)
     )
@@ -180,20 +199,27 @@ def test_what_is_streamed_is_positioned_and_equals_what_is_read_into_arrays(
     images, labels = tfds(**asked)["train"]
     for limit in ("SMALL_BYTES", "ARRAY_BYTES"):
         monkeypatch.setattr(f"tftrain.data.datasets.tfds.{limit}", 0)
-    options = DataOptions(batch_size=16, shuffle_buffer=32, preprocess=(flip(),))
+    options = DataOptions(
+        batch_size=16, shuffle_buffer=32, preprocess=(flip(),)
+    )
     feed = build_data(tfds(**asked), options, 0).train
-    whole = [feed.batch(feed.serve(step, 1), tf.constant(0)) for step in range(10)]
+    whole = [
+        feed.batch(feed.serve(step, 1), tf.constant(0)) for step in range(10)
+    ]
     for start in (3, 9):
         feed = build_data(tfds(**asked), options, 0).train
         found = [
-            feed.batch(feed.serve(step, 1), tf.constant(0)) for step in range(start, 10)
+            feed.batch(feed.serve(step, 1), tf.constant(0))
+            for step in range(start, 10)
         ]
         for ours, theirs in zip(found, whole[start:], strict=True):
             np.testing.assert_array_equal(ours.x, theirs.x)
             np.testing.assert_array_equal(ours.y, theirs.y)
     assert feed.replayed == 0 and len(whole) == 10
     for epoch in (whole[:5], whole[5:]):
-        assert sorted(np.concatenate([batch.y for batch in epoch])) == sorted(labels)
+        assert sorted(np.concatenate([batch.y for batch in epoch])) == sorted(
+            labels
+        )
     unshuffled = build_data(
         tfds(**asked), DataOptions(batch_size=70, shuffle=False), 0
     ).train
@@ -258,7 +284,10 @@ def offline(monkeypatch):
             {"dataset": "zzzzzzzz"},
             "no data set 'zzzzzzzz'; a builder of your own is named by `builder: module:Class`",
         ),
-        ({"dataset": "mnist:9.9.9"}, "Dataset mnist cannot be loaded at version 9.9.9"),
+        (
+            {"dataset": "mnist:9.9.9"},
+            "Dataset mnist cannot be loaded at version 9.9.9",
+        ),
         ({"dataset": "mnist/other"}, "BuilderConfig other not found"),
         (
             {"dataset": "huggingface:mnist"},
@@ -274,20 +303,26 @@ def offline(monkeypatch):
         ),
     ],
 )
-def test_what_is_not_there_is_said_at_once(offline, tmp_path, arguments, message):
+def test_what_is_not_there_is_said_at_once(
+    offline, tmp_path, arguments, message
+):
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
         tfds(**arguments, data_dir=str(tmp_path))
-    assert time.monotonic() - start < 60  # and not the minutes that TFDS would try for
-    assert message.format(dir=tmp_path) in str(caught.value) and "\n" not in str(
+    assert (
+        time.monotonic() - start < 60
+    )  # and not the minutes that TFDS would try for
+    assert message.format(dir=tmp_path) in str(
         caught.value
-    )
+    ) and "\n" not in str(caught.value)
 
 
 def test_a_silent_network_is_given_up(monkeypatch, tmp_path):
     monkeypatch.setattr("tftrain.data.datasets.tfds.PROBE_SECONDS", 0.2)
     monkeypatch.setattr(
-        socket, "create_connection", lambda *args: time.sleep(20) or socket.socket()
+        socket,
+        "create_connection",
+        lambda *args: time.sleep(20) or socket.socket(),
     )
     start = time.monotonic()
     with pytest.raises(DataError, match="no network to download it"):

@@ -43,7 +43,9 @@ def test_a_resumed_run_has_the_states_it_left_off_with(desk, tmp_path, flags):
     """Step 7 of 14 is within a sequence, in the second pass over batches of 4, 4 and 2 sequences."""
     whole = tftrain.train(desk.load(HEAD, *flags), tmp_path / "whole")
     tftrain.train(desk.load(HEAD, *flags, "training.steps=7"), tmp_path / "run")
-    again = tftrain.train(desk.load(HEAD, *flags), tmp_path / "run", resume=True)
+    again = tftrain.train(
+        desk.load(HEAD, *flags), tmp_path / "run", resume=True
+    )
     for mine, theirs in zip(weights(again), weights(whole), strict=True):
         assert mine.tobytes() == theirs.tobytes()
     np.testing.assert_array_equal(
@@ -56,7 +58,8 @@ def test_pieces_are_as_the_whole(desk, tmp_path):
     flags = (WINDOW, "model.dropout=0", "training.steps=5")
     one = tftrain.train(desk.load(HEAD, *flags), tmp_path / "one")
     cut = tftrain.train(
-        desk.load(HEAD, *flags, "gradients.accumulate_steps=2"), tmp_path / "cut"
+        desk.load(HEAD, *flags, "gradients.accumulate_steps=2"),
+        tmp_path / "cut",
     )
     # Float32 sums over the examples in another order.
     np.testing.assert_allclose(
@@ -68,12 +71,14 @@ def test_a_window_of_the_whole_is_backprop(desk, tmp_path):
     flags = ("model.dropout=0", "training.steps=5")
     plain = tftrain.train(desk.load(HEAD, *flags), tmp_path / "plain")
     for number, update in enumerate(("window", "sequence")):
-        method = (
-            f"gradients.method={{name: truncated_bptt, window: 12, update: {update}}}"
+        method = f"gradients.method={{name: truncated_bptt, window: 12, update: {update}}}"
+        found = tftrain.train(
+            desk.load(HEAD, *flags, method), tmp_path / str(number)
         )
-        found = tftrain.train(desk.load(HEAD, *flags, method), tmp_path / str(number))
         np.testing.assert_allclose(
-            found.history["loss"].values, plain.history["loss"].values, rtol=1e-6
+            found.history["loss"].values,
+            plain.history["loss"].values,
+            rtol=1e-6,
         )
 
 
@@ -116,7 +121,10 @@ def test_one_call_spans_no_more_than_the_batches_do():
             ("data.targets=last",),
             "its targets have the shape [1], so that only the last of several windows would have",
         ),
-        (("model=mlp", "data=digits"), "its targets have the shape [], so that"),
+        (
+            ("model=mlp", "data=digits"),
+            "its targets have the shape [], so that",
+        ),
         (
             ("data=wine", "model=mlp"),
             "its examples have the shape (13,); expected sequences [time, features]",
@@ -126,8 +134,9 @@ def test_one_call_spans_no_more_than_the_batches_do():
 def test_data_that_cannot_be_cut(desk, flags, said):
     with pytest.raises(InputError) as caught:
         build_run(desk.load(HEAD, WINDOW, *flags))
-    assert f"gradients.method: update: window does not go with the data: {said}" in str(
-        caught.value
+    assert (
+        f"gradients.method: update: window does not go with the data: {said}"
+        in str(caught.value)
     )
 
 
@@ -143,9 +152,12 @@ def test_half_precision_and_xla_carry_states_too(desk, tmp_path):
         [("precision=mixed_float16", 0.01), ("jit_compile=true", 1e-5)]
     ):
         found = tftrain.train(
-            desk.load(HEAD, *flags, f"training.{setting}"), tmp_path / str(number)
+            desk.load(HEAD, *flags, f"training.{setting}"),
+            tmp_path / str(number),
         )
-        np.testing.assert_allclose(found.history["loss"].values, single, rtol=rtol)
+        np.testing.assert_allclose(
+            found.history["loss"].values, single, rtol=rtol
+        )
 
 
 @pytest.mark.long
@@ -158,7 +170,9 @@ def test_an_incident_within_a_sequence_is_repeated_to_the_bit(desk, tmp_path):
     config = desk.load(HEAD, *flags)
     tftrain.train(config, tmp_path / "run")
     (folder,) = (tmp_path / "run" / "incidents").iterdir()
-    assert int(folder.name) % 3 != 1  # within a sequence, which starts at steps 1, 4, 7
+    assert (
+        int(folder.name) % 3 != 1
+    )  # within a sequence, which starts at steps 1, 4, 7
     assert replay_step(config, folder).same
 
 
@@ -169,7 +183,10 @@ def test_a_model_without_recurrent_layers(desk):
     ):
         build_run(
             desk.load(
-                HEAD, "model=mlp", "data=digits", "gradients.method=truncated_bptt"
+                HEAD,
+                "model=mlp",
+                "data=digits",
+                "gradients.method=truncated_bptt",
             )
         )
 
@@ -179,12 +196,19 @@ def test_two_devices_carry_their_own_rows(desk, tmp_path):
     """Of batches of 4, 4 and 2 sequences, in two pieces each; a resumed run goes on with the states of both devices."""
     flags = (WINDOW, "model.dropout=0", "gradients.accumulate_steps=2")
     expected = (
-        tftrain.train(desk.load(HEAD, *flags), tmp_path / "one").history["loss"].values
+        tftrain.train(desk.load(HEAD, *flags), tmp_path / "one")
+        .history["loss"]
+        .values
     )
     config = desk.write(HEAD).absolute()
 
     def train(folder, *words):
-        settings = [*flags, "training.strategy=mirrored", "training.devices=2", *words]
+        settings = [
+            *flags,
+            "training.strategy=mirrored",
+            "training.devices=2",
+            *words,
+        ]
         command = [
             sys.executable,
             "-m",
@@ -201,11 +225,17 @@ def test_two_devices_carry_their_own_rows(desk, tmp_path):
         }
         command += [word for flag in settings for word in ("--set", flag)]
         subprocess.run(
-            command, env=environment, check=True, timeout=300, capture_output=True
+            command,
+            env=environment,
+            check=True,
+            timeout=300,
+            capture_output=True,
         )
         lines = (tmp_path / folder / "metrics.jsonl").read_text().splitlines()
         return [
-            json.loads(line)["loss"] for line in lines if "loss" in json.loads(line)
+            json.loads(line)["loss"]
+            for line in lines
+            if "loss" in json.loads(line)
         ]
 
     train("again", "training.steps=7")

@@ -37,7 +37,9 @@ def two_layers():
 @pytest.mark.parametrize("scale", [1.0, 2.0**15])
 def test_both_passes_are_the_textbook_s_against_numpy(scale):
     model = two_layers()
-    w1, b1, w2, b2 = (weight.astype(np.float64) for weight in model.get_weights())
+    w1, b1, w2, b2 = (
+        weight.astype(np.float64) for weight in model.get_weights()
+    )
     z1 = X @ w1 + b1
     a1 = sigmoid(z1)
     z2 = a1 @ w2 + b2
@@ -51,14 +53,21 @@ def test_both_passes_are_the_textbook_s_against_numpy(scale):
         ("001.output", "softmax"),
     ]
     near = {"rtol": 1e-5, "atol": 1e-7}  # float32 against float64
-    for array, twin in ((hidden.z, z1), (hidden.a, a1), (output.z, z2), (output.a, a2)):
+    for array, twin in (
+        (hidden.z, z1),
+        (hidden.a, a1),
+        (output.z, z2),
+        (output.a, a2),
+    ):
         np.testing.assert_allclose(array, twin, **near)
     np.testing.assert_allclose(output.delta, delta2, **near)
     np.testing.assert_allclose(hidden.delta, delta1, **near)
     twins = [X.T @ delta1, delta1.sum(0), a1.T @ delta2, delta2.sum(0)]
     for grad, twin in zip(found.grads, twins, strict=True):
         np.testing.assert_allclose(grad, twin, **near)
-    assert found.loss == pytest.approx(-np.log(a2[np.arange(6), Y]).mean(), rel=1e-5)
+    assert found.loss == pytest.approx(
+        -np.log(a2[np.arange(6), Y]).mean(), rel=1e-5
+    )
     table = summarize(found)
     assert table.grad_norm == pytest.approx(
         np.sqrt(sum((twin**2).sum() for twin in twins)), rel=1e-5
@@ -142,7 +151,9 @@ def test_branches_shared_layers_and_layers_without_parameters():
     found = seen_in(keras.Model(start, end), from_logits=True)
     calls = ["000.shared", "000.shared (call 2)", "000.shared (call 3)"]
     assert (
-        sorted(one.name for one in found.layers if one.name.startswith("000.sh"))
+        sorted(
+            one.name for one in found.layers if one.name.startswith("000.sh")
+        )
         == calls
     )
     by_name = {one.name: one for one in found.layers}
@@ -163,9 +174,9 @@ def test_sequences_and_embeddings():
     inner = layers.Bidirectional(
         layers.LSTM(3, return_sequences=True, name="lstm"), name="both"
     )(inner)
-    inner = layers.SimpleRNN(3, return_sequences=True, unroll=True, name="unrolled")(
-        inner
-    )
+    inner = layers.SimpleRNN(
+        3, return_sequences=True, unroll=True, name="unrolled"
+    )(inner)
     model = keras.Model(
         start, layers.Dense(3, name="output")(layers.GRU(4, name="gru")(inner))
     )
@@ -181,11 +192,16 @@ def test_sequences_and_embeddings():
         "output",
     ]
     assert [row.name.partition(".")[2] for row in table.layers] == names
-    assert all(row.delta.norm > 0 and row.delta.bad == 0 for row in table.layers)
+    assert all(
+        row.delta.norm > 0 and row.delta.bad == 0 for row in table.layers
+    )
     owners = [
-        table.layer_of(one.name).name.partition(".")[2] for one in table.parameters
+        table.layer_of(one.name).name.partition(".")[2]
+        for one in table.parameters
     ]
-    assert list(dict.fromkeys(owners)) == [name for name in names if name != "both"]
+    assert list(dict.fromkeys(owners)) == [
+        name for name in names if name != "both"
+    ]
     touched = len(np.unique(words))
     assert table.parameters[0].grad.size == touched * 4
 
@@ -211,8 +227,12 @@ def test_numbers_that_are_not_finite_are_counted_apart():
         0,
         3,
     )
-    assert found.mean == pytest.approx(4 / 3) and found.zeros == pytest.approx(1 / 6)
-    assert length(np.array([3e30, -4e30], np.float32)).norm == pytest.approx(5e30)
+    assert found.mean == pytest.approx(4 / 3) and found.zeros == pytest.approx(
+        1 / 6
+    )
+    assert length(np.array([3e30, -4e30], np.float32)).norm == pytest.approx(
+        5e30
+    )
     assert np.isnan(spread(np.array([np.nan])).mean)
 
 
@@ -226,4 +246,6 @@ def test_a_pass_changes_no_weights_that_a_layer_sets_itself():
     )
     before = [np.asarray(variable).tobytes() for variable in model.variables]
     seen_in(model, from_logits=True)
-    assert [np.asarray(variable).tobytes() for variable in model.variables] == before
+    assert [
+        np.asarray(variable).tobytes() for variable in model.variables
+    ] == before

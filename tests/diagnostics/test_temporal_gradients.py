@@ -33,7 +33,8 @@ def test_both_layers_agree_with_a_loop_over_their_cells(kind):
     objective = model_of(kind(3, return_sequences=True), kind(4))
     below, above, last = objective.model.layers
     lower, upper = (
-        [tf.zeros((5, size)) for size in layer.state_size] for layer in (below, above)
+        [tf.zeros((5, size)) for size in layer.state_size]
+        for layer in (below, above)
     )
     seen = [[], []]
     with tf.GradientTape() as tape:
@@ -50,7 +51,9 @@ def test_both_layers_agree_with_a_loop_over_their_cells(kind):
             seen[1].append(g)
         loss = tf.reduce_mean((last(g) - BATCH.y) ** 2)
     wanted = [tf.stack(one, 1) for one in tape.gradient(loss, seen)]
-    found = tf.function(lambda: state_gradients(objective, BATCH), autograph=False)()
+    found = tf.function(
+        lambda: state_gradients(objective, BATCH), autograph=False
+    )()
     assert [name[:4] for name in found] == ["000.", "001."]
     for mine, theirs in zip(found.values(), wanted, strict=True):
         np.testing.assert_allclose(
@@ -69,7 +72,9 @@ def test_of_a_target_for_each_step_the_last_one_is_looked_back_from(weighted):
             LAYERS.Dense(1),
         ]
     )
-    objective = KerasObjective(model, keras.losses.MeanSquaredError(), loss_rank=2)
+    objective = KerasObjective(
+        model, keras.losses.MeanSquaredError(), loss_rank=2
+    )
     weight = tf.constant([1.0, 0.0, 2.0, 1.0, 1.0]) if weighted else None
     batch = Batch(BATCH.x, tf.ones((5, 6, 1)), weight)
     recurrent, last = model.layers
@@ -86,13 +91,19 @@ def test_of_a_target_for_each_step_the_last_one_is_looked_back_from(weighted):
     (name, inputs), (layer, states) = found.items()
     assert name == "x" and layer.startswith("000.simple_rnn")
     np.testing.assert_allclose(inputs, to_x, rtol=1e-5, atol=1e-8)
-    np.testing.assert_allclose(states, tf.stack(wanted, 1), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(
+        states, tf.stack(wanted, 1), rtol=1e-5, atol=1e-8
+    )
 
 
 def test_of_padded_sequences_the_last_step_that_counts_is_looked_back_from():
     """Padding behind, in front, and none: the gradient is that of the same sequence without it."""
     keras.utils.set_random_seed(3)
-    layers = [LAYERS.Masking(), LAYERS.GRU(3, return_sequences=True), LAYERS.Dense(1)]
+    layers = [
+        LAYERS.Masking(),
+        LAYERS.GRU(3, return_sequences=True),
+        LAYERS.Dense(1),
+    ]
     model = keras.Sequential([keras.Input((None, 2)), *layers])
     objective = KerasObjective(
         model, keras.losses.MeanSquaredError(reduction="sum"), loss_rank=2
@@ -114,7 +125,10 @@ def test_of_padded_sequences_the_last_step_that_counts_is_looked_back_from():
         found[:1, :4], looked_back(slice(1), slice(4)), rtol=1e-5, atol=1e-7
     )
     np.testing.assert_allclose(
-        found[1:2, 2:], looked_back(slice(1, 2), slice(2, None)), rtol=1e-5, atol=1e-7
+        found[1:2, 2:],
+        looked_back(slice(1, 2), slice(2, None)),
+        rtol=1e-5,
+        atol=1e-7,
     )
     np.testing.assert_allclose(
         found[2:], looked_back(slice(2, 3), slice(None)), rtol=1e-5, atol=1e-7
@@ -162,7 +176,9 @@ def test_a_cell_that_does_not_give_its_state():
 def test_each_call_of_a_layer_has_states_of_its_own():
     keras.utils.set_random_seed(3)
     inputs, layer = keras.Input((6, 2)), LAYERS.GRU(3, name="twice")
-    outputs = LAYERS.Dense(1)(LAYERS.Concatenate()([layer(inputs), layer(2 * inputs)]))
+    outputs = LAYERS.Dense(1)(
+        LAYERS.Concatenate()([layer(inputs), layer(2 * inputs)])
+    )
     objective = KerasObjective(
         keras.Model(inputs, outputs), keras.losses.MeanSquaredError()
     )
@@ -177,7 +193,9 @@ def test_a_masked_step_has_no_gradient():
     objective = model_of(LAYERS.Masking(), LAYERS.GRU(3))
     x = BATCH.x.numpy()
     x[:2, 2] = 0
-    [found] = state_gradients(objective, Batch(tf.constant(x), BATCH.y)).values()
+    [found] = state_gradients(
+        objective, Batch(tf.constant(x), BATCH.y)
+    ).values()
     norms = np.linalg.norm(found, axis=2)
     assert (
         (norms[:2, 2] == 0).all()

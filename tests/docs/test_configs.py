@@ -93,13 +93,16 @@ def test_chain_rule_is_what_a_pencil_finds(run):
 
 # Those that show how well something trains, not how.
 PLAIN = {"iris", "digits_mlp", "digits_cnn", "mnist_cnn", "cifar_cnn"}
-TEACHING = sorted({path.stem for path in (ROOT / "configs").glob("*.yaml")} - PLAIN)
+TEACHING = sorted(
+    {path.stem for path in (ROOT / "configs").glob("*.yaml")} - PLAIN
+)
 
 
 def asked(name):
     """The pictures that a config names."""
     return {
-        part.name for part in tftrain.load(ROOT / "configs" / f"{name}.yaml").log.plots
+        part.name
+        for part in tftrain.load(ROOT / "configs" / f"{name}.yaml").log.plots
     }
 
 
@@ -140,7 +143,10 @@ def test_the_pictures_of_all_configs_are_drawn(run, name):
 @pytest.mark.long
 def test_xor_sigmoid_learns_from_most_starts_and_is_stuck_from_some(run):
     learned, stuck = run("xor_sigmoid"), run("xor_sigmoid", "training.seed=1")
-    assert learned.results["train"]["accuracy"] == 1 and last(learned, "loss") < 0.05
+    assert (
+        learned.results["train"]["accuracy"] == 1
+        and last(learned, "loss") < 0.05
+    )
     assert (
         stuck.results["train"]["accuracy"] <= 0.75 and last(stuck, "loss") > 0.4
     )  # a sum over four points
@@ -169,7 +175,11 @@ def test_momentum_and_adam_are_sooner_down_the_valley(run):
     plain, heavy, nesterov, adam = found = [run(name) for name in names]
     assert len({result.history["loss"].values[0] for result in found}) == 1
     noise = 0.011  # a hundredth is the variance that no line explains
-    assert reached(nesterov, noise) < reached(heavy, noise) < reached(plain, noise) / 2
+    assert (
+        reached(nesterov, noise)
+        < reached(heavy, noise)
+        < reached(plain, noise) / 2
+    )
     assert reached(adam, noise) < reached(plain, noise) < 500
 
 
@@ -183,7 +193,8 @@ def test_momentum_goes_past_the_valley_where_plain_descent_stops_in_it(run):
     low = ways["momentum_plain"][-1]
     assert ways["momentum_plain"][0] == ways["momentum"][0] < low - 0.5
     assert (
-        ways["momentum_plain"].max() < low + 0.02 and ways["momentum"].max() > low + 0.4
+        ways["momentum_plain"].max() < low + 0.02
+        and ways["momentum"].max() > low + 0.4
     )
     assert abs(ways["momentum"][-1] - low) < 1e-3
 
@@ -195,7 +206,9 @@ def test_gradient_rate_climbs_as_the_gradient_falls(run):
         result.history["learning_rate"].values,
         result.history["grad_norm"].values,
     )
-    assert rates[-1] > 3 * rates[0] and norms[-20:].mean() < norms[:20].mean() / 3
+    assert (
+        rates[-1] > 3 * rates[0] and norms[-20:].mean() < norms[:20].mean() / 3
+    )
     assert (
         (rates >= 0.01 - 1e-6) & (rates <= 1 + 1e-6)
     ).all()  # of float32: least and most, times 0.1
@@ -206,7 +219,9 @@ def test_custom_activation_has_its_own_gradient_and_learns(run):
     result = run("custom_activation")
     assert result.results["test"]["accuracy"] >= 0.97
     x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
-    np.testing.assert_array_equal(tftrain.load_model(result.folder)(x), result.model(x))
+    np.testing.assert_array_equal(
+        tftrain.load_model(result.folder)(x), result.model(x)
+    )
 
 
 def test_clip_sweep_is_finite_where_it_is_clipped(run):
@@ -214,18 +229,23 @@ def test_clip_sweep_is_finite_where_it_is_clipped(run):
     assert free.failed and free.history["loss"].steps[-1] < 10
     assert (
         clipped.stopped is None
-        and clipped.results["test"]["loss"] < 5 < clipped.history["loss"].values[0]
+        and clipped.results["test"]["loss"]
+        < 5
+        < clipped.history["loss"].values[0]
     )
 
 
 @pytest.mark.parametrize(
-    "limit, low, high", [(0.01, 400, 1200), (0.1, 2, 40), (10, 0, 1), (100, 0, 0.5)]
+    "limit, low, high",
+    [(0.01, 400, 1200), (0.1, 2, 40), (10, 0, 1), (100, 0, 0.5)],
 )
 @pytest.mark.long
 def test_clip_sweep_learns_as_fast_as_its_limit_lets_it(run, limit, low, high):
     assert (
         low
-        <= run("clip_sweep", f"gradients.clip.limit={limit}").results["test"]["loss"]
+        <= run("clip_sweep", f"gradients.clip.limit={limit}").results["test"][
+            "loss"
+        ]
         < high
     )
 
@@ -249,11 +269,17 @@ def test_sine_is_continued_better_than_by_its_last_value(run, name):
             lambda: series_stream(lanes=20, length=1000, seed=0),
             (0.02**2 + 0.2**2) / 2,
         ),
-        ("rtrl", lambda: sine(examples=10, length=500, targets="each", seed=0), 0.01),
+        (
+            "rtrl",
+            lambda: sine(examples=10, length=500, targets="each", seed=0),
+            0.01,
+        ),
     ],
     ids=["truncated_bptt", "rtrl"],
 )
-def test_a_stream_is_learned_window_by_window_and_step_by_step(run, name, data, noise):
+def test_a_stream_is_learned_window_by_window_and_step_by_step(
+    run, name, data, noise
+):
     x, y = data()
     lazy, result = np.mean((y - x) ** 2), run(name)
     assert noise * 0.8 < result.results["validation"]["loss"] < 0.5 * lazy
@@ -262,7 +288,9 @@ def test_a_stream_is_learned_window_by_window_and_step_by_step(run, name, data, 
 
 
 @pytest.mark.long
-def test_cifar_cnn_runs_on_images_of_that_size_made_on_the_spot(tmp_path, monkeypatch):
+def test_cifar_cnn_runs_on_images_of_that_size_made_on_the_spot(
+    tmp_path, monkeypatch
+):
     (tmp_path / "cifar_builder.py").write_text(BUILDER)
     monkeypatch.syspath_prepend(tmp_path)
     made = {
@@ -275,14 +303,21 @@ def test_cifar_cnn_runs_on_images_of_that_size_made_on_the_spot(tmp_path, monkey
         "training.epochs": 10
     }
     result = tftrain.train(
-        tftrain.load(ROOT / "configs" / "cifar_cnn.yaml", overrides), tmp_path / "run"
+        tftrain.load(ROOT / "configs" / "cifar_cnn.yaml", overrides),
+        tmp_path / "run",
     )
     maps = [
         layer.output.shape[1:]
         for layer in result.model.network.layers
         if "conv" in layer.name or "pool" in layer.name
     ]
-    assert maps == [(30, 30, 32), (15, 15, 32), (13, 13, 64), (6, 6, 64), (4, 4, 64)]
+    assert maps == [
+        (30, 30, 32),
+        (15, 15, 32),
+        (13, 13, 64),
+        (6, 6, 64),
+        (4, 4, 64),
+    ]
     assert (
         result.model.count_params() == 122570
     )  # that of the network in TensorFlow's tutorial
@@ -298,12 +333,12 @@ def test_the_island_and_the_four_clouds(run):
 @pytest.mark.long
 def test_vanishing(run):
     ill, cured = run("vanishing"), run("vanishing_cured")
-    assert (ill.history["depth_ratio"].values < 1e-6).all() and ill.results["test"][
-        "accuracy"
-    ] < 0.2
-    assert (cured.history["depth_ratio"].values > 1e-2).all() and cured.results["test"][
-        "accuracy"
-    ] >= 0.9
+    assert (ill.history["depth_ratio"].values < 1e-6).all() and ill.results[
+        "test"
+    ]["accuracy"] < 0.2
+    assert (cured.history["depth_ratio"].values > 1e-2).all() and cured.results[
+        "test"
+    ]["accuracy"] >= 0.9
 
 
 @pytest.mark.long
@@ -311,7 +346,8 @@ def test_exploding(run):
     ill, cured = run("exploding"), run("exploding_cured")
     assert ill.failed and ill.history["grad_norm"].values[0] > 1000
     assert (
-        not cured.failed and cured.history["clipped_grad_norm"].values.max() <= 1 + 1e-5
+        not cured.failed
+        and cured.history["clipped_grad_norm"].values.max() <= 1 + 1e-5
     )  # float32
     assert cured.results["test"]["accuracy"] >= 0.6
 

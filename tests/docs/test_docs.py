@@ -42,7 +42,9 @@ PAGES = {
 ALL_TEXT = "\n".join(PAGES.values())
 # A file that a page shows has its name in the first line of its block.
 NAMED_BLOCKS = re.findall(
-    r"^```\w+\n# (\w+\.(?:py|yaml))\n(.*?)^```", ALL_TEXT, re.MULTILINE | re.DOTALL
+    r"^```\w+\n# (\w+\.(?:py|yaml))\n(.*?)^```",
+    ALL_TEXT,
+    re.MULTILINE | re.DOTALL,
 )
 FILES = dict(NAMED_BLOCKS)
 YAML_BLOCKS = [
@@ -73,9 +75,9 @@ def section(page, title):
     """The text below a heading, up to the next of the same level or above."""
     marks = re.search(rf"^(#+) {re.escape(title)}$", PAGES[page], re.MULTILINE)
     body = PAGES[page][marks.end() :]
-    return re.split(rf"^#{{1,{len(marks[1])}}} ", body, maxsplit=1, flags=re.MULTILINE)[
-        0
-    ]
+    return re.split(
+        rf"^#{{1,{len(marks[1])}}} ", body, maxsplit=1, flags=re.MULTILINE
+    )[0]
 
 
 def names_in_table(text):
@@ -97,7 +99,9 @@ def desk(tmp_path, monkeypatch):
 
 def test_tables_are_those_of_the_code():
     if not GENERATOR.is_keras_installed_as_documented():
-        pytest.skip(f"the tables were made with Keras {GENERATOR.keras_version()}")
+        pytest.skip(
+            f"the tables were made with Keras {GENERATOR.keras_version()}"
+        )
     stale = [str(page.relative_to(ROOT)) for page in GENERATOR.stale_pages()]
     assert not stale, f"scripts/docs --update rewrites {', '.join(stale)}"
 
@@ -107,7 +111,8 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize(
-    "package", [path.parent.name for path in (ROOT / "tftrain").glob("*/__init__.py")]
+    "package",
+    [path.parent.name for path in (ROOT / "tftrain").glob("*/__init__.py")],
 )
 def test_each_package_has_a_page_that_says_what_it_may_import(package):
     head = "\n".join(PAGES[f"tftrain/{package}/README.md"].splitlines()[:16])
@@ -121,10 +126,15 @@ def test_no_two_files_shown_have_one_name():
 
 
 @pytest.mark.parametrize("block", YAML_BLOCKS)
-def test_each_config_shown_is_valid_and_has_no_former_names(desk, block, capsys):
+def test_each_config_shown_is_valid_and_has_no_former_names(
+    desk, block, capsys
+):
     values = yaml.safe_load(block)
     (desk / "complete.yaml").write_text(yaml.safe_dump(COMPLETE))
-    if "base" not in values and not {"model", "data", "optimizer"} <= values.keys():
+    if (
+        "base" not in values
+        and not {"model", "data", "optimizer"} <= values.keys()
+    ):
         block = "base: complete.yaml\n" + block
     (desk / "shown.yaml").write_text(block)
     tftrain.load("shown.yaml")
@@ -137,7 +147,11 @@ TRAINED_BELOW = {"rates.yaml", "direction.yaml", "with_tftrain.yaml"}
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in FILES if name.endswith(".yaml") and name not in TRAINED_BELOW],
+    [
+        name
+        for name in FILES
+        if name.endswith(".yaml") and name not in TRAINED_BELOW
+    ],
 )
 def test_each_config_shown_trains(desk, name):
     result = tftrain.train(tftrain.load(name))
@@ -150,14 +164,18 @@ def test_each_config_shown_trains(desk, name):
 def test_models_shown_are_read_back(desk, name, features):
     result = tftrain.train(tftrain.load(f"{name}.yaml", ["training.epochs=1"]))
     x = np.random.default_rng(0).normal(size=(4, features)).astype("float32")
-    np.testing.assert_array_equal(tftrain.load_model(result.folder)(x), result.model(x))
+    np.testing.assert_array_equal(
+        tftrain.load_model(result.folder)(x), result.model(x)
+    )
 
 
 def test_model_fit_and_tftrain_come_to_the_same(desk):
     with_fit = runpy.run_path("with_fit.py")
     with_tftrain = runpy.run_path("with_tftrain.py")
     assert with_fit["accuracy"] >= 0.95
-    assert with_tftrain["accuracy"] == pytest.approx(with_fit["accuracy"], abs=0.03)
+    assert with_tftrain["accuracy"] == pytest.approx(
+        with_fit["accuracy"], abs=0.03
+    )
 
 
 def test_the_rates_shown(desk):
@@ -190,7 +208,9 @@ def test_the_clip_shown(desk):
 
 def test_the_probe_shown(desk):
     adam, plain = (
-        tftrain.train(tftrain.load("direction.yaml", [*flags, "training.epochs=2"]))
+        tftrain.train(
+            tftrain.load("direction.yaml", [*flags, "training.epochs=2"])
+        )
         for flags in ([], ["optimizer=sgd"])
     )
     cosines = {
@@ -216,7 +236,9 @@ def test_the_groups_shown_go_with_a_model(desk):
         PAGES["tftrain/optim/README.md"],
         re.MULTILINE | re.DOTALL,
     )
-    rest = "model: {name: mlp, hidden: [8, 8]}\ndata: iris\ntraining: {steps: 2}\n"
+    rest = (
+        "model: {name: mlp, hidden: [8, 8]}\ndata: iris\ntraining: {steps: 2}\n"
+    )
     (desk / "groups.yaml").write_text(rest + block)
     names = tftrain.train(tftrain.load("groups.yaml")).history.keys()
     assert "grad_norm/001.hidden_2/kernel" in names
@@ -255,7 +277,8 @@ def parser_of(command):
 
 
 @pytest.mark.parametrize(
-    "line", [line for line in COMMAND_LINES if line.startswith("python -m tftrain")]
+    "line",
+    [line for line in COMMAND_LINES if line.startswith("python -m tftrain")],
 )
 def test_the_commands_shown_are_understood(desk, line):
     words = shlex.split(line.partition(">")[0])[3:]
@@ -309,21 +332,29 @@ def test_every_component_is_in_its_table(kind, page, title):
 
 
 def test_every_schedule_of_ours_is_in_its_table():
-    listed = names_in_table(section("tftrain/optim/README.md", "Learning rates"))
+    listed = names_in_table(
+        section("tftrain/optim/README.md", "Learning rates")
+    )
     assert listed == set(registry.COMPONENT_KINDS["schedule"].own)
 
 
 def test_every_data_set_is_named():
-    named = re.findall(r"`(\w+)`", section("tftrain/data/README.md", "Data sets"))
+    named = re.findall(
+        r"`(\w+)`", section("tftrain/data/README.md", "Data sets")
+    )
     assert set(registry.names_of_kind("data")) <= set(named)
 
 
 def test_every_preprocessing_step_is_named():
-    named = re.findall(r"`(\w+)`", section("tftrain/data/README.md", "Preprocessing"))
+    named = re.findall(
+        r"`(\w+)`", section("tftrain/data/README.md", "Preprocessing")
+    )
     assert set(registry.names_of_kind("preprocess")) <= set(named)
 
 
-@pytest.mark.parametrize("page", [name for name in PAGES if "CHANGELOG" not in name])
+@pytest.mark.parametrize(
+    "page", [name for name in PAGES if "CHANGELOG" not in name]
+)
 def test_every_key_named_exists(page):
     config = tftrain.load(ROOT / "configs" / "xor.yaml")
     for name, key in re.findall(r"`(\w+)\.(\w+)\b(?=[:`. ])", PAGES[page]):
@@ -349,14 +380,16 @@ def test_every_dotted_name_exists():
         assert found or importlib.util.find_spec(name), name
 
 
-@pytest.mark.parametrize("page", [name for name in PAGES if "CHANGELOG" not in name])
+@pytest.mark.parametrize(
+    "page", [name for name in PAGES if "CHANGELOG" not in name]
+)
 def test_every_file_named_exists(page):
     folders = [(ROOT / page).parent, ROOT / "tftrain", ROOT]
     without_links = re.sub(r"\[`[^]]*\]\([^)]*\)", "", PAGES[page])
     for name in set(re.findall(r"`((?:\w+/)*\w+\.py)`", without_links)):
-        assert name in FILES or any((folder / name).exists() for folder in folders), (
-            name
-        )
+        assert name in FILES or any(
+            (folder / name).exists() for folder in folders
+        ), name
 
 
 def test_tags_named_for_troubleshooting_are_written():
@@ -369,10 +402,13 @@ def test_tags_named_for_troubleshooting_are_written():
 
 def anchors(text):
     """The anchors of a page's headings, as GitHub makes them."""
-    without_code = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    without_code = re.sub(
+        r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL
+    )
     headings = re.findall(r"^#+ (.*)$", without_code, re.MULTILINE)
     return {
-        re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings
+        re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
+        for head in headings
     }
 
 
@@ -382,7 +418,9 @@ def test_links_lead_somewhere(page):
         r"^```.*?^```", "", PAGES[page], flags=re.MULTILINE | re.DOTALL
     )
     folder = (ROOT / page).parent
-    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", without_code):
+    for target, anchor in re.findall(
+        r"\]\(([^)#]*)(?:#([^)]*))?\)", without_code
+    ):
         if target.startswith("https://"):
             continue
         file = (folder / target).resolve() if target else ROOT / page
@@ -417,7 +455,9 @@ def test_links_to_modules_become_links_to_the_reference(tmp_path, monkeypatch):
     assert "[`clipping.py`](../../api/tftrain/optim/clipping.md)" in text
     assert "[`gradients/`](../../api/tftrain/optim/gradients/index.md)" in text
     assert "[write your own](../core/README.md)" in text
-    assert [file.name for file in tmp_path.rglob("*.*")] == ["gradient_methods.png"]
+    assert [file.name for file in tmp_path.rglob("*.*")] == [
+        "gradient_methods.png"
+    ]
 
 
 @pytest.mark.long

@@ -64,7 +64,9 @@ def test_an_own_loss_and_metric_are_as_in_fit(desk, tmp_path):
         )  # float32, sums in another order
     first = scored.linear()(x[:20]).numpy()[:, 0]
     np.testing.assert_allclose(
-        result.history["deviation"].values[0], np.abs(y[:20] - first).mean(), rtol=1e-5
+        result.history["deviation"].values[0],
+        np.abs(y[:20] - first).mean(),
+        rtol=1e-5,
     )
 
 

@@ -74,7 +74,9 @@ def test_a_layer_around_another_is_trained_and_loaded(desk, tmp_path):
     )
     model = tftrain.train(config, tmp_path / "run").model
     x = np.ones((2, 4), np.float32)
-    np.testing.assert_array_equal(tftrain.load_model(tmp_path / "run")(x), model(x))
+    np.testing.assert_array_equal(
+        tftrain.load_model(tmp_path / "run")(x), model(x)
+    )
 
 
 def test_what_is_wrong_within_a_layer_is_told_at_its_place(desk):

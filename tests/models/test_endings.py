@@ -36,7 +36,11 @@ class Hidden(keras.Model):
 
 MODELS = {  # name: (model, activation, logits)
     "dense": (lambda: functional(L.Dense(2)), "linear", True),
-    "softmax": (lambda: functional(L.Dense(2, activation="softmax")), "softmax", False),
+    "softmax": (
+        lambda: functional(L.Dense(2, activation="softmax")),
+        "softmax",
+        False,
+    ),
     "sigmoid operation": (
         lambda: functional(lambda x: keras.ops.sigmoid(L.Dense(1)(x))),
         "sigmoid",
@@ -48,7 +52,11 @@ MODELS = {  # name: (model, activation, logits)
         False,
     ),
     "tf.nn": (lambda: Hidden(tf.nn.softmax), "softmax", False),
-    "subclass of one output": (lambda: Hidden(tf.nn.sigmoid, 1), "sigmoid", False),
+    "subclass of one output": (
+        lambda: Hidden(tf.nn.sigmoid, 1),
+        "sigmoid",
+        False,
+    ),
     "subclass of logits": (lambda: Hidden(tf.identity), "linear", True),
     "cast": (
         lambda: functional(
@@ -86,7 +94,9 @@ MODELS = {  # name: (model, activation, logits)
     ),
     "one minus": (lambda: functional(lambda x: 1.0 - sigmoid(x)), None, False),
     "both classes": (
-        lambda: functional(lambda x: L.Concatenate()([1 - (p := sigmoid(x)), p])),
+        lambda: functional(
+            lambda x: L.Concatenate()([1 - (p := sigmoid(x)), p])
+        ),
         None,
         False,
     ),
@@ -95,10 +105,20 @@ MODELS = {  # name: (model, activation, logits)
         None,
         False,
     ),
-    "product": (lambda: functional(lambda x: sigmoid(x) * sigmoid(x)), None, False),
-    "smoothed": (lambda: functional(lambda x: 0.05 + 0.9 * sigmoid(x)), None, False),
+    "product": (
+        lambda: functional(lambda x: sigmoid(x) * sigmoid(x)),
+        None,
+        False,
+    ),
+    "smoothed": (
+        lambda: functional(lambda x: 0.05 + 0.9 * sigmoid(x)),
+        None,
+        False,
+    ),
     "of tanh": (
-        lambda: functional(lambda x: 0.5 * (1 + L.Dense(1, activation="tanh")(x))),
+        lambda: functional(
+            lambda x: 0.5 * (1 + L.Dense(1, activation="tanh")(x))
+        ),
         None,
         False,
     ),
@@ -107,10 +127,16 @@ MODELS = {  # name: (model, activation, logits)
         None,
         False,
     ),
-    "sparsemax": (lambda: functional(L.Dense(3, activation="sparsemax")), None, False),
+    "sparsemax": (
+        lambda: functional(L.Dense(3, activation="sparsemax")),
+        None,
+        False,
+    ),
     "mixture": (lambda: functional(mixture), None, False),
     "clipped": (
-        lambda: functional(lambda x: keras.ops.clip(sigmoid(x), 1e-7, 1 - 1e-7)),
+        lambda: functional(
+            lambda x: keras.ops.clip(sigmoid(x), 1e-7, 1 - 1e-7)
+        ),
         None,
         False,
     ),
@@ -190,12 +216,15 @@ def test_in_half_precision(policy, activation, logits):
 
 
 @pytest.mark.parametrize(
-    "ending", [L.Dense(2, activation="softmax"), L.LSTM(2, return_sequences=True)]
+    "ending",
+    [L.Dense(2, activation="softmax"), L.LSTM(2, return_sequences=True)],
 )
 def test_at_each_step_of_sequences(ending):
     series = np.random.default_rng(1).normal(size=(6, 4, 3)).astype("float32")
     for time in (4, None):
-        inner = L.TimeDistributed(ending) if isinstance(ending, L.Dense) else ending
+        inner = (
+            L.TimeDistributed(ending) if isinstance(ending, L.Dense) else ending
+        )
         model = functional(inner, (time, 3))
         found = read_ending(model, series, model(series))
         assert found.logits is not isinstance(ending, L.Dense)
@@ -246,12 +275,22 @@ def test_bounds_hold_what_a_graph_gives():
         (lambda t: tf.square(tf.tanh(t)), 0, 1),
         (lambda t: tf.exp(tf.tanh(t)), np.exp(-1), np.e),
         (lambda t: tf.abs(tf.sin(t) - 0.5), 0, 1.5),
-        (lambda t: tf.where(t > 0, tf.sigmoid(t), tf.zeros_like(t)), None, None),
+        (
+            lambda t: tf.where(t > 0, tf.sigmoid(t), tf.zeros_like(t)),
+            None,
+            None,
+        ),
         (lambda t: tf.nn.relu(-tf.sigmoid(t)), 0, 0),
         (lambda t: tf.minimum(tf.maximum(t, -1.0), 2.0), -1, 2),
     ):
-        span = span_of(tf.function(function).get_concrete_function(x).outputs[0])
+        span = span_of(
+            tf.function(function).get_concrete_function(x).outputs[0]
+        )
         values = function(x).numpy()
-        assert span.low - 1e-6 <= values.min() and values.max() <= span.high + 1e-6
+        assert (
+            span.low - 1e-6 <= values.min() and values.max() <= span.high + 1e-6
+        )
         if low is not None:
-            np.testing.assert_allclose([span.low, span.high], [low, high], rtol=1e-6)
+            np.testing.assert_allclose(
+                [span.low, span.high], [low, high], rtol=1e-6
+            )

@@ -42,7 +42,8 @@ def test_outputs_needed(loss, facts, outputs):
 
 def test_a_loss_of_numbers_on_many_classes():
     with pytest.raises(
-        ValueError, match="labels of 3 classes; use sparse_categorical_crossentropy"
+        ValueError,
+        match="labels of 3 classes; use sparse_categorical_crossentropy",
     ):
         losses.outputs_needed("keras.losses:Hinge", LABELS)
 
@@ -83,7 +84,8 @@ def test_shape_needed(outputs, facts, shape):
 )
 def test_misfit(shape, facts, fits):
     assert (
-        losses.output_mismatch("tftrain.models.losses:auto", shape, facts) is None
+        losses.output_mismatch("tftrain.models.losses:auto", shape, facts)
+        is None
     ) == fits
 
 
@@ -109,15 +111,17 @@ def test_labels_of_each_position(shape, facts, said):
     assert found is None if said is None else re.search(said, found)
     assert (
         not losses.is_one_hot(STEPS)
-        and losses.outputs_needed("keras.losses:SparseCategoricalCrossentropy", STEPS)
+        and losses.outputs_needed(
+            "keras.losses:SparseCategoricalCrossentropy", STEPS
+        )
         == 3
     )
 
 
 def test_labels_of_positions_are_counted_from_0():
-    assert losses.per_step_labels(DataSpec((3,), (4,), None), (0, 4)) == DataSpec(
-        (3,), (4,), 5, True
-    )
+    assert losses.per_step_labels(
+        DataSpec((3,), (4,), None), (0, 4)
+    ) == DataSpec((3,), (4,), 5, True)
     with pytest.raises(
         ValueError, match="counted from 0, and the targets go from -1 to 4"
     ):
@@ -134,7 +138,9 @@ def test_labels_of_positions_are_counted_from_0():
 )
 def test_auto_goes_by_the_targets(facts, loss):
     found = losses.auto(
-        classes=facts.classes, one_hot=losses.is_one_hot(facts), from_logits=True
+        classes=facts.classes,
+        one_hot=losses.is_one_hot(facts),
+        from_logits=True,
     )
     assert type(found).__name__ == loss
 
@@ -145,7 +151,8 @@ def test_to_probabilities():
         losses.to_probabilities(True, logits)(logits), tf.nn.softmax(logits)
     )
     np.testing.assert_allclose(
-        losses.to_probabilities(True, logits, axis=0)(logits), tf.nn.softmax(logits, 0)
+        losses.to_probabilities(True, logits, axis=0)(logits),
+        tf.nn.softmax(logits, 0),
     )
     np.testing.assert_allclose(
         losses.to_probabilities(True, logits, binary=True)(logits),
@@ -197,7 +204,8 @@ def test_metrics_of_rows_take_labels(name):
     wrapped.reset_state()
     wrapped.update_state(Y[:2], P[:2])
     assert (
-        float(wrapped.result()) != float(plain.result()) or float(plain.result()) == 1
+        float(wrapped.result()) != float(plain.result())
+        or float(plain.result()) == 1
     )
     assert {id(variable) for variable in wrapped.variables} == {
         id(variable) for variable in wrapped.metric.variables
@@ -211,7 +219,11 @@ def test_metrics_of_labels_stay_as_they_are():
 
 @pytest.mark.parametrize(
     "outputs, one_hot, kind",
-    [(1, False, "Binary"), (3, False, "SparseCategorical"), (3, True, "Categorical")],
+    [
+        (1, False, "Binary"),
+        (3, False, "SparseCategorical"),
+        (3, True, "Categorical"),
+    ],
 )
 def test_accuracy(outputs, one_hot, kind):
     assert (
@@ -250,5 +262,9 @@ def test_targets_of_each_step_beside_outputs_with_an_axis_more(kind):
 
 def test_losses_of_whole_rows_stay_as_they_are():
     y, outputs = np.zeros((4, 5)), np.zeros((4, 5, 1))
-    for loss in (keras.losses.CosineSimilarity(), keras.losses.KLDivergence(), len):
+    for loss in (
+        keras.losses.CosineSimilarity(),
+        keras.losses.KLDivergence(),
+        len,
+    ):
         assert losses.by_column(loss, y, outputs) is loss

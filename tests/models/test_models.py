@@ -26,7 +26,8 @@ def test_mlp():
     weights = [np.asarray(weight) for weight in model.weights]
     found = (
         np.tanh(
-            np.tanh(x.reshape(8, 6) @ weights[0] + weights[1]) @ weights[2] + weights[3]
+            np.tanh(x.reshape(8, 6) @ weights[0] + weights[1]) @ weights[2]
+            + weights[3]
         )
         @ weights[4]
         + weights[5]
@@ -51,7 +52,9 @@ def test_residual_adds_what_came_into_a_hidden_layer_where_the_widths_match():
     assert layer_names(model) == ["hidden_1", "hidden_2", "hidden_3", "output"]
     x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     kernels = [
-        np.asarray(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")
+        np.asarray(layer.kernel)
+        for layer in model.layers
+        if hasattr(layer, "kernel")
     ]
     one = np.tanh(x @ kernels[0])
     two = np.tanh(one @ kernels[1]) + one
@@ -75,7 +78,10 @@ def test_layers_of_one_size_do_not_begin_alike():
         kernels = [
             layer.kernel
             for layer in mlp(
-                [6, 6, 6], kernel_initializer=initializer, input_shape=(6,), outputs=6
+                [6, 6, 6],
+                kernel_initializer=initializer,
+                input_shape=(6,),
+                outputs=6,
             ).layers
             if hasattr(layer, "kernel")
         ]
@@ -137,15 +143,26 @@ def test_cnn_refuses(arguments, message):
 
 
 def test_the_smallest_images_that_cnn_takes():
-    assert cnn([4, 4, 4], input_shape=(8, 8, 1), outputs=2).output_shape == (None, 2)
+    assert cnn([4, 4, 4], input_shape=(8, 8, 1), outputs=2).output_shape == (
+        None,
+        2,
+    )
     assert cnn(
-        [4], padding="valid", kernel_size=7, pool=2, input_shape=(8, 8, 1), outputs=2
+        [4],
+        padding="valid",
+        kernel_size=7,
+        pool=2,
+        input_shape=(8, 8, 1),
+        outputs=2,
     ).output_shape == (None, 2)
 
 
 def test_sequential():
     layers = [keras.layers.Flatten(), keras.layers.Dense(3)]
-    assert sequential(layers, input_shape=(2, 2), outputs=3).output_shape == (None, 3)
+    assert sequential(layers, input_shape=(2, 2), outputs=3).output_shape == (
+        None,
+        3,
+    )
     with pytest.raises(
         ValueError,
         match=r"gives the shape \[3\]; the targets need \[4\]: end the layers with",
@@ -189,7 +206,9 @@ def test_rnn_computes_the_equations():
         input_shape=(6, 2),
         output_shape=(1,),
     )
-    kernel, recurrent, bias, out, _ = (np.asarray(weight) for weight in model.weights)
+    kernel, recurrent, bias, out, _ = (
+        np.asarray(weight) for weight in model.weights
+    )
     x = np.random.default_rng(0).normal(size=(4, 6, 2)).astype("float32")
     state = np.zeros((4, 3), "float32")
     for step in range(6):

@@ -11,10 +11,16 @@ from tftrain.data.datasets import sequences
 def run(tmp_path):
     def run(data, *lines):
         text = "\n".join(
-            ["optimizer: {name: adam, learning_rate: 2e-2}", f"data: {data}", *lines]
+            [
+                "optimizer: {name: adam, learning_rate: 2e-2}",
+                f"data: {data}",
+                *lines,
+            ]
         )
         (tmp_path / "config.yaml").write_text(text)
-        return tftrain.train(tftrain.load(tmp_path / "config.yaml"), tmp_path / "run")
+        return tftrain.train(
+            tftrain.load(tmp_path / "config.yaml"), tmp_path / "run"
+        )
 
     return run
 
@@ -43,9 +49,14 @@ def test_labels_at_each_step(run, cell):
     data = "{name: copy, examples: 200, gap: 3, symbols: 2, symbols_to_copy: 1, batch_size: 20}"
     model = f"model: {{name: rnn, cell: {cell}, units: [12]}}"
     result = run(
-        data, model, "loss: sparse_categorical_crossentropy", "training: {epochs: 10}"
+        data,
+        model,
+        "loss: sparse_categorical_crossentropy",
+        "training: {epochs: 10}",
     )
-    x, y = sequences.copy(examples=200, gap=3, symbols=2, symbols_to_copy=1, seed=0)
+    x, y = sequences.copy(
+        examples=200, gap=3, symbols=2, symbols_to_copy=1, seed=0
+    )
     found = np.argmax(result.model(x), axis=-1)
     assert (
         found.shape == (200, 5) and np.mean(found == y) > 0.98

@@ -67,19 +67,25 @@ def altered(path, change, tmp_path):
     ):
         for name in old.namelist():
             held = old.read(name)
-            new.writestr(name, change(held.decode()) if name == "config.json" else held)
+            new.writestr(
+                name, change(held.decode()) if name == "config.json" else held
+            )
     return tmp_path / "altered.keras"
 
 
 def dense(*layers, width=13):
-    return keras.Sequential([keras.Input((width,)), *layers, keras.layers.Dense(3)])
+    return keras.Sequential(
+        [keras.Input((width,)), *layers, keras.layers.Dense(3)]
+    )
 
 
 def test_a_run_goes_on_from_another(folder, config):
     model = dense(keras.layers.Dense(5, "relu"))
     model.save(folder / "first.keras")
     result = tftrain.train(config("first.keras"), folder / "run")
-    for one, other in zip(model.get_weights(), result.model.get_weights(), strict=True):
+    for one, other in zip(
+        model.get_weights(), result.model.get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(one, other)  # at a learning rate of 0
 
 
@@ -132,7 +138,9 @@ def test_parts_of_one_s_own_are_found_where_the_config_names_them(
 )
 def test_what_cannot_be_gone_on_from(config, make, message):
     make()
-    with pytest.raises(InputError, match=f"go_on.yaml:2:15: model: saved: .*{message}"):
+    with pytest.raises(
+        InputError, match=f"go_on.yaml:2:15: model: saved: .*{message}"
+    ):
         tftrain.train(config("x.keras"))
 
 
@@ -145,7 +153,9 @@ def test_trust_lets_a_saved_model_run_its_code(folder, config):
     assert tftrain.load_model("run", trust=True).count_params() == 13 * 3 + 3
 
 
-@pytest.mark.parametrize("seconds", [100.0, 4.5e9], ids=["never set", "far ahead"])
+@pytest.mark.parametrize(
+    "seconds", [100.0, 4.5e9], ids=["never set", "far ahead"]
+)
 def test_a_model_is_saved_whole_whatever_the_clock_shows(
     tmp_path, monkeypatch, seconds
 ):
@@ -169,9 +179,16 @@ def test_a_model_is_saved_whole_whatever_the_clock_shows(
 
 @pytest.mark.parametrize(
     "function",
-    ["os:system", "keras.utils:get_file", "keras.activations:types.os", "bends:bent"],
+    [
+        "os:system",
+        "keras.utils:get_file",
+        "keras.activations:types.os",
+        "bends:bent",
+    ],
 )
-def test_a_file_names_no_function_that_no_config_names(folder, config, function):
+def test_a_file_names_no_function_that_no_config_names(
+    folder, config, function
+):
     model = dense(keras.layers.Dense(5, "relu"))
     model.save(folder / "x.keras")
     said = {"function": function, "arguments": {}}
@@ -188,6 +205,7 @@ def test_a_file_names_no_function_that_no_config_names(folder, config, function)
 
     keras_objects._named.discard(function)
     with pytest.raises(
-        InputError, match=f"it names the function '{function}', which no config names"
+        InputError,
+        match=f"it names the function '{function}', which no config names",
     ):
         tftrain.train(config(path))

@@ -21,14 +21,21 @@ optimizer: {{name: sgd, learning_rate: 1e-9}}
 training: {{steps: 1}}
 log: {{scalars: 1, graph: false}}
 """
-ONE, TWO = '{name: "scored:linear", bias: -0.3', '{name: "scored:linear", units: 2'
+ONE, TWO = (
+    '{name: "scored:linear", bias: -0.3',
+    '{name: "scored:linear", units: 2',
+)
 
 
 @pytest.mark.parametrize(
     ("model", "form", "loss"),
     [
         (TWO + "}", "labels", "auto"),
-        (TWO + ", activation: softmax}", "labels", "sparse_categorical_crossentropy"),
+        (
+            TWO + ", activation: softmax}",
+            "labels",
+            "sparse_categorical_crossentropy",
+        ),
         (TWO + "}", "rows", "auto"),
         (ONE + "}", "labels", "binary_crossentropy"),
         (ONE + ", activation: sigmoid}", "floats", "binary_crossentropy"),
@@ -45,9 +52,9 @@ def test_as_scikit_learn_has_them(desk, tmp_path, model, form, loss):
 
     outputs = result.model(scored.X).numpy()
     if "activation" not in model:
-        outputs = (keras.ops.sigmoid if outputs.shape[-1] == 1 else keras.ops.softmax)(
-            outputs
-        ).numpy()
+        outputs = (
+            keras.ops.sigmoid if outputs.shape[-1] == 1 else keras.ops.softmax
+        )(outputs).numpy()
     p, y = outputs[:, -1], scored.RARE
     guessed = p > 0.5
     wanted = {
@@ -77,7 +84,9 @@ def test_an_average_over_both_classes_where_that_is_asked_for(average, outputs):
     metric = metrics.fitted(
         keras.metrics.F1Score(average=average), Compared(2, False, outputs)
     )
-    metric.update_state(Y, P[:, None] if outputs == 1 else np.stack([1 - P, P], 1))
+    metric.update_state(
+        Y, P[:, None] if outputs == 1 else np.stack([1 - P, P], 1)
+    )
     assert float(metric.result()) == pytest.approx(
         right.f1_score(Y, P > 0.5, average=average), rel=1e-5
     )
@@ -88,7 +97,9 @@ def test_another_class_where_that_is_asked_for(outputs):
     metric = metrics.fitted(
         keras.metrics.Recall(class_id=0), Compared(2, False, outputs)
     )
-    metric.update_state(Y, P[:, None] if outputs == 1 else np.stack([1 - P, P], 1))
+    metric.update_state(
+        Y, P[:, None] if outputs == 1 else np.stack([1 - P, P], 1)
+    )
     assert float(metric.result()) == pytest.approx(
         right.recall_score(Y, P > 0.5, pos_label=0)
     )
@@ -105,12 +116,19 @@ def test_f1_of_one_output_for_floats():
 
 def test_labels_of_two_classes_at_each_step():
     metric = metrics.fitted(keras.metrics.Precision(), Compared(2, False, 2))
-    metric.update_state(Y.reshape(2, 3), np.stack([1 - P, P], 1).reshape(2, 3, 2))
-    assert float(metric.result()) == pytest.approx(right.precision_score(Y, P > 0.5))
+    metric.update_state(
+        Y.reshape(2, 3), np.stack([1 - P, P], 1).reshape(2, 3, 2)
+    )
+    assert float(metric.result()) == pytest.approx(
+        right.precision_score(Y, P > 0.5)
+    )
 
 
 def test_mean_iou_of_outputs_for_each_class():
-    outputs, y = np.eye(3, dtype="float32")[[0, 1, 1, 2]] * 0.8, np.array([0, 1, 2, 2])
+    outputs, y = (
+        np.eye(3, dtype="float32")[[0, 1, 1, 2]] * 0.8,
+        np.array([0, 1, 2, 2]),
+    )
     for targets, one_hot in ((y, False), (np.eye(3)[y], True)):
         metric = metrics.fitted(
             keras.metrics.MeanIoU(num_classes=3), Compared(3, one_hot, 3)
@@ -128,9 +146,12 @@ def test_one_output_beside_a_loss_for_several_is_told_of_the_other_loss(desk):
 
 
 def test_accuracy_of_what_are_no_classes(desk):
-    text = TEXT.replace("scored:rare", "scored:flat").replace(NAMES, "[accuracy]")
+    text = TEXT.replace("scored:rare", "scored:flat").replace(
+        NAMES, "[accuracy]"
+    )
     with pytest.raises(
-        InputError, match="compares classes, and the targets are none.*binary_accuracy"
+        InputError,
+        match="compares classes, and the targets are none.*binary_accuracy",
     ):
         build_run(desk.load(f"model: {ONE}}}\n{text}"))
 
@@ -164,7 +185,9 @@ def test_thresholds_need_probabilities(desk):
         InputError,
         match="metrics: auc goes through thresholds from 0 to 1, .* mean_squared_error",
     ):
-        build_run(desk.load(f"model: {ONE}}}\nloss: mean_squared_error\n{TEXT}"))
+        build_run(
+            desk.load(f"model: {ONE}}}\nloss: mean_squared_error\n{TEXT}")
+        )
     probabilities = (
         f"model: {ONE}, activation: sigmoid}}\nloss: mean_squared_error\n{TEXT}"
     )
@@ -194,7 +217,9 @@ def test_f1_of_several_yes_or_no():
     )
     metric.update_state(y, outputs)
     np.testing.assert_allclose(
-        metric.result(), right.f1_score(y, outputs > 0.5, average=None), rtol=1e-5
+        metric.result(),
+        right.f1_score(y, outputs > 0.5, average=None),
+        rtol=1e-5,
     )
 
 
@@ -224,7 +249,9 @@ def test_outputs_of_no_axis_but_the_examples(desk, tmp_path, activation):
             "precision": right.precision_score(y, p > 0.5, zero_division=0),
             "f1_score": right.f1_score(y, p > 0.5, sample_weight=weight),
         }
-        found = {name: result.history[prefix + name].values[0] for name in wanted}
+        found = {
+            name: result.history[prefix + name].values[0] for name in wanted
+        }
         assert found == pytest.approx(wanted, rel=1e-4)  # float32
 
 
@@ -234,7 +261,8 @@ def test_positive_scores_that_the_loss_divides_by_their_sum(desk, tmp_path):
         NAMES, "[categorical_accuracy]"
     )
     result = tftrain.train(
-        desk.load(text.replace("scored:rare", "scored:thirds")), tmp_path / "run"
+        desk.load(text.replace("scored:rare", "scored:thirds")),
+        tmp_path / "run",
     )
     import scored
 

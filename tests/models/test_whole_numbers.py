@@ -28,7 +28,10 @@ log: {scalars: 1, graph: false}
         ("degrees", "mean_squared_error"),
         ("signs", "hinge"),
     ]
-    + [("prices", "mean_squared_logarithmic_error"), ("degrees", "'scored:squared'")],
+    + [
+        ("prices", "mean_squared_logarithmic_error"),
+        ("degrees", "'scored:squared'"),
+    ],
 )
 def test_numbers_to_losses_of_numbers(desk, tmp_path, kind, loss):
     text = (
@@ -50,13 +53,17 @@ def test_numbers_to_losses_of_numbers(desk, tmp_path, kind, loss):
 
 
 def test_it_is_told(desk, recwarn):
-    build_run(desk.load(TEXT.replace("KIND", "years") + "loss: mean_absolute_error\n"))
+    build_run(
+        desk.load(TEXT.replace("KIND", "years") + "loss: mean_absolute_error\n")
+    )
     told = [
         str(one.message)
         for one in recwarn
         if "whole numbers from 198" in str(one.message)
     ]
-    assert len(told) == 1 and "taken as floats, and not as class labels" in told[0]
+    assert (
+        len(told) == 1 and "taken as floats, and not as class labels" in told[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,18 +72,25 @@ def test_it_is_told(desk, recwarn):
 )
 def test_the_loss_that_goes_by_the_targets_asks(desk, kind, message):
     with pytest.raises(
-        InputError, match=f"{message}.*for a regression write loss: mean_squared_error"
+        InputError,
+        match=f"{message}.*for a regression write loss: mean_squared_error",
     ):
         build_run(desk.load(TEXT.replace("KIND", kind)))
 
 
 @pytest.mark.parametrize("loss", ["auto", "sparse_categorical_crossentropy"])
 def test_labels_below_0_are_refused_where_they_are_labels(desk, loss):
-    with pytest.raises(InputError, match="integer targets are labels, counted from 0"):
-        build_run(desk.load(TEXT.replace("KIND", "degrees") + f"loss: {loss}\n"))
+    with pytest.raises(
+        InputError, match="integer targets are labels, counted from 0"
+    ):
+        build_run(
+            desk.load(TEXT.replace("KIND", "degrees") + f"loss: {loss}\n")
+        )
 
 
-@pytest.mark.parametrize("labels, count", [((0, 1), 4), ((1, 3), 9), ((0, 9), 10)])
+@pytest.mark.parametrize(
+    "labels, count", [((0, 1), 4), ((1, 3), 9), ((0, 9), 10)]
+)
 def test_what_can_be_classes(labels, count):
     assert losses.expect_classes(labels, count) is None
 

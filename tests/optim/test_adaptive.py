@@ -6,7 +6,8 @@ from tftrain.optim.clipping import clip_adaptive
 
 def update(grads, params, **arguments):
     grads, params = (
-        [tf.constant(one, tf.float32) for one in arrays] for arrays in (grads, params)
+        [tf.constant(one, tf.float32) for one in arrays]
+        for arrays in (grads, params)
     )
     clipped, _, told = clip_adaptive(**arguments).update(grads, (), params)
     return [one.numpy() for one in clipped], bool(told["clipped"])
@@ -34,8 +35,12 @@ def test_vectors_and_scalars_are_one_unit():
     clipped, _ = update([4 * one for one in ones], ones, ratio=2.0)
     for mine, one in zip(clipped, ones, strict=True):
         np.testing.assert_array_equal(mine, 2 * one)
-    (lone,), _ = update([np.array([[0.0, 5.0]])], [np.array([[3.0, 4.0]])], ratio=0.5)
-    np.testing.assert_array_equal(lone, [[0, 2.5]])  # by the norm 5 of both weights
+    (lone,), _ = update(
+        [np.array([[0.0, 5.0]])], [np.array([[3.0, 4.0]])], ratio=0.5
+    )
+    np.testing.assert_array_equal(
+        lone, [[0, 2.5]]
+    )  # by the norm 5 of both weights
 
 
 def test_the_defaults_are_those_of_the_paper():

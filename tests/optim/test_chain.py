@@ -14,7 +14,9 @@ def running_sum():
         total = [grad + seen for grad, seen in zip(grads, state, strict=True)]
         return total, total, {"total": total[0][0]}
 
-    return Transform(lambda params: [tf.zeros(param.shape) for param in params], update)
+    return Transform(
+        lambda params: [tf.zeros(param.shape) for param in params], update
+    )
 
 
 def test_no_stages_are_the_identity():
@@ -27,7 +29,11 @@ def test_no_stages_are_the_identity():
 
 def test_order_state_and_names():
     both = chain(
-        [("sum", running_sum()), ("value", clip_value(3.0)), ("sum", running_sum())]
+        [
+            ("sum", running_sum()),
+            ("value", clip_value(3.0)),
+            ("sum", running_sum()),
+        ]
     )
     params = [tf.zeros(2)]
     state, grads = both.init(params), [tf.constant([2.0, 1.0])]
@@ -39,13 +45,19 @@ def test_order_state_and_names():
     )  # the second sum of 4, clipped to 3, added to the first
     told = {name: float(value) for name, value in scalars_2.items()}
     assert {name: told[name] for name in told if "value" in name} == {
-        "clip/value/norm_before": pytest.approx(20**0.5),  # of (4, 2), the sum so far
+        "clip/value/norm_before": pytest.approx(
+            20**0.5
+        ),  # of (4, 2), the sum so far
         "clip/value/norm_after": pytest.approx(13**0.5),
         "clip/value/factor": pytest.approx((13 / 20) ** 0.5),
         "clip/value/limit": 3,
         "clip/value/clipped": 1,
     }
-    assert (told["clip/sum/total"], told["clip/sum_2/total"], told["clip_rate"]) == (
+    assert (
+        told["clip/sum/total"],
+        told["clip/sum_2/total"],
+        told["clip_rate"],
+    ) == (
         4,
         5,
         1,

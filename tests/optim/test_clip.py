@@ -31,8 +31,14 @@ def update(transform, grads):
         (clip_value(3.5), [[3, -3.5], 3.5]),
         (clip_norm(6.0), [[3, -4], 6]),
         (clip_global_norm(6.5), [[1.5, -2], 6]),
-        (clip_layer_norm(6.5, names=["000.a/kernel", "000.a/bias"]), [[1.5, -2], 6]),
-        (clip_layer_norm(6.0, names=["000.a/kernel", "001.a/kernel"]), [[3, -4], 6]),
+        (
+            clip_layer_norm(6.5, names=["000.a/kernel", "000.a/bias"]),
+            [[1.5, -2], 6],
+        ),
+        (
+            clip_layer_norm(6.0, names=["000.a/kernel", "001.a/kernel"]),
+            [[3, -4], 6],
+        ),
     ],
 )
 def test_golden_numbers(transform, expected):
@@ -54,7 +60,9 @@ def test_golden_numbers(transform, expected):
         ),
         (
             clip_norm,
-            lambda grads, limit: [tf.clip_by_norm(grad, limit) for grad in grads],
+            lambda grads, limit: [
+                tf.clip_by_norm(grad, limit) for grad in grads
+            ],
         ),
         (
             clip_global_norm,
@@ -66,11 +74,14 @@ def test_golden_numbers(transform, expected):
 def test_the_words_mean_what_they_mean_in_tensorflow(make, theirs, limit):
     random = np.random.default_rng(3)
     grads = [
-        random.normal(size=shape).astype(np.float32) for shape in [(4, 5), (5,), (0, 2)]
+        random.normal(size=shape).astype(np.float32)
+        for shape in [(4, 5), (5,), (0, 2)]
     ]
     clipped, told = update(make(limit), grads)
     for mine, other in zip(
-        clipped, theirs([tf.constant(grad) for grad in grads], limit), strict=True
+        clipped,
+        theirs([tf.constant(grad) for grad in grads], limit),
+        strict=True,
     ):
         np.testing.assert_allclose(
             mine, other, rtol=1e-6
@@ -79,8 +90,14 @@ def test_the_words_mean_what_they_mean_in_tensorflow(make, theirs, limit):
 
 
 def test_layers_are_told_by_all_that_stands_before_the_last_slash():
-    names = ["000.inner.dense/kernel", "000.inner.dense/bias", "001.inner.dense/kernel"]
-    clipped, _ = update(clip_layer_norm(5.0, names=names), [[30.0], [40.0], [4.0]])
+    names = [
+        "000.inner.dense/kernel",
+        "000.inner.dense/bias",
+        "001.inner.dense/kernel",
+    ]
+    clipped, _ = update(
+        clip_layer_norm(5.0, names=names), [[30.0], [40.0], [4.0]]
+    )
     assert [one.item() for one in clipped] == [3, 4, 4]
 
 

@@ -63,7 +63,8 @@ def test_each_stage_goes_on_where_the_one_before_ended(points):
             if name.startswith("grad_norm/") and "hidden_1/k" not in name
         ]
         first, second, third = (
-            of_stage(point, name) for name in ("shrink", "global_norm", "global_norm_2")
+            of_stage(point, name)
+            for name in ("shrink", "global_norm", "global_norm_2")
         )
         assert second["norm_before"] == pytest.approx(
             math.hypot(first["norm_after"], *others)
@@ -72,11 +73,13 @@ def test_each_stage_goes_on_where_the_one_before_ended(points):
             "limit"
         ] == pytest.approx(1e-3)
         assert second["factor"] == pytest.approx(1e-3 / second["norm_before"])
-        assert third["norm_before"] == third["norm_after"] < 1e-3  # of the biases alone
+        assert (
+            third["norm_before"] == third["norm_after"] < 1e-3
+        )  # of the biases alone
         assert (second["rate"], third["rate"], third["factor"]) == (1, 0, 1)
-        assert point["clip_rate"] == 1 and point["clipped_grad_norm"] == pytest.approx(
-            1e-3
-        )
+        assert point["clip_rate"] == 1 and point[
+            "clipped_grad_norm"
+        ] == pytest.approx(1e-3)
         assert "clip/global_norm/clipped" not in point
 
 
@@ -137,7 +140,10 @@ def test_what_only_shows_when_it_is_built(assembled, clip, message):
             "[{name: value, limit: 1}, {name: norm, limit: 1, only: conv}]",
             "4:52: gradients.clip.1.only: given 'conv'",
         ),
-        ("[{name: norm, limit: 1, only: conv}]", "gradients.clip.0.only: given 'conv'"),
+        (
+            "[{name: norm, limit: 1, only: conv}]",
+            "gradients.clip.0.only: given 'conv'",
+        ),
         (
             "[{name: value, limit: 1}, 'clips:short']",
             "gradients.clip.1: clips:short: its update gave a tuple of 2",
@@ -167,7 +173,9 @@ def test_patterns_mean_the_same_layers_in_clips_and_in_groups(desk):
         1,
     ]  # of hidden_2 and of the output
     assert list(rows["clipped_grad_norms"][0, :2] < 1e-8) == [True, True]
-    assert list(rows["clipped_grad_norms"][0, 2:]) == list(rows["grad_norms"][0, 2:])
+    assert list(rows["clipped_grad_norms"][0, 2:]) == list(
+        rows["grad_norms"][0, 2:]
+    )
 
 
 def test_a_pattern_that_is_only_in_names_of_frozen_parameters(desk):
@@ -200,7 +208,9 @@ def test_a_clip_that_takes_no_sparse_gradients_is_told_as_the_clip(desk):
         match="(?s)4:19: gradients.clip: clips:choosy raised TypeError:.*IndexedSlices",
     ):
         build_run(
-            desk.load(f"{text}optimizer: sgd\ngradients: {{clip: 'clips:choosy'}}\n")
+            desk.load(
+                f"{text}optimizer: sgd\ngradients: {{clip: 'clips:choosy'}}\n"
+            )
         )
 
 

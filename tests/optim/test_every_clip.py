@@ -75,14 +75,19 @@ def units(positions):
     """One for each index of the last axis; what has only one axis longer than 1 is a single unit."""
     if np.squeeze(positions).ndim < 2:
         return [positions.reshape(-1)]
-    return [positions[..., index].reshape(-1) for index in range(positions.shape[-1])]
+    return [
+        positions[..., index].reshape(-1)
+        for index in range(positions.shape[-1])
+    ]
 
 
 def layers():
     names = [name.partition("/")[0] for name in SHAPES]
     together = {
         layer: [
-            one for one, name in zip(POSITIONS, names, strict=True) if name == layer
+            one
+            for one, name in zip(POSITIONS, names, strict=True)
+            if name == layer
         ]
         for layer in names
     }
@@ -110,7 +115,9 @@ def limits(name, grads, params, past=()):
             for piece in PIECES[name]
         ]
     if name == "percentile":
-        return [np.percentile([*past, np.linalg.norm(grads)][-WINDOW:], PERCENT)]
+        return [
+            np.percentile([*past, np.linalg.norm(grads)][-WINDOW:], PERCENT)
+        ]
     return [LIMIT] * len(PIECES[name])
 
 
@@ -120,7 +127,9 @@ def sizes(name, grads):
 
 def twin(name, grads, most):
     grads = grads.copy()
-    for piece, size, limit in zip(PIECES[name], sizes(name, grads), most, strict=True):
+    for piece, size, limit in zip(
+        PIECES[name], sizes(name, grads), most, strict=True
+    ):
         grads[piece] *= limit / size if size > limit else 1.0
     return grads
 
@@ -133,7 +142,8 @@ def drawn(seed, scale=1.0):
         for shape in SHAPES.values()
     ]
     return grads, [
-        np.asarray(random.normal(size=shape), np.float32) for shape in SHAPES.values()
+        np.asarray(random.normal(size=shape), np.float32)
+        for shape in SHAPES.values()
     ]
 
 
@@ -144,7 +154,9 @@ def clipped_once(name, grads, params):
         for grad in grads
     ]
     variables = [tf.Variable(param) for param in params]
-    after, _, told = transform.update(grads, transform.init(variables), variables)
+    after, _, told = transform.update(
+        grads, transform.init(variables), variables
+    )
     return after, told
 
 
@@ -168,7 +180,9 @@ def test_equal_to_its_twin_over_several_steps(name):
         bit.append(
             any(
                 size > limit
-                for size, limit in zip(sizes(name, flat(grads)), most, strict=True)
+                for size, limit in zip(
+                    sizes(name, flat(grads)), most, strict=True
+                )
             )
         )
         assert bool(told["clipped"]) == bit[-1]
@@ -184,7 +198,9 @@ def test_never_above_the_limit(name, scale):
     grads, params = drawn(1, scale)
     found, _ = clipped_once(name, grads, params)
     most = limits(name, flat(grads), flat(params))
-    assert np.all(np.array(sizes(name, flat(found))) <= np.array(most) * (1 + 1e-5))
+    assert np.all(
+        np.array(sizes(name, flat(found))) <= np.array(most) * (1 + 1e-5)
+    )
 
 
 @pytest.mark.parametrize("name", ["norm", "global_norm", "layer_norm"])
@@ -223,7 +239,9 @@ def test_the_direction_is_kept(name):
     for piece in PIECES[name]:
         mine, given = flat(found)[piece], flat(grads)[piece]
         if piece.size:
-            cosine = mine @ given / (np.linalg.norm(mine) * np.linalg.norm(given))
+            cosine = (
+                mine @ given / (np.linalg.norm(mine) * np.linalg.norm(given))
+            )
             assert cosine == pytest.approx(
                 1, abs=1e-12
             )  # a number is off by 6e-8 of itself, which enters squared
@@ -267,7 +285,11 @@ def test_sparse_rows_are_clipped_like_the_dense_gradient(name):
 def test_compiles_under_xla(name):
     transform = CLIPS[name](list(SHAPES))
     grads, params = drawn(6)
-    given = ([tf.constant(grad) for grad in grads], transform.init(params), params)
+    given = (
+        [tf.constant(grad) for grad in grads],
+        transform.init(params),
+        params,
+    )
     plain, compiled = (
         transform.update(*given),
         tf.function(transform.update, jit_compile=True)(*given),
@@ -290,7 +312,11 @@ class Feed:
     prepared = True
 
     def __init__(self):
-        x, y = np.random.default_rng(0).normal(size=(2, 7, 4, 3)).astype(np.float32)
+        x, y = (
+            np.random.default_rng(0)
+            .normal(size=(2, 7, 4, 3))
+            .astype(np.float32)
+        )
         x[5, 2, 1] = np.nan  # batch 5 is skipped
         self._x, self._y = tf.constant(x), tf.constant(y[..., :2])
 
@@ -311,7 +337,11 @@ class Run:
     def __init__(self, name):
         keras.utils.set_random_seed(3)
         model = keras.Sequential(
-            [keras.Input((3,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(2)]
+            [
+                keras.Input((3,)),
+                keras.layers.Dense(4, "tanh"),
+                keras.layers.Dense(2),
+            ]
         )
         transform, rate = (
             chain([(name, CLIPS[name](parameter_names(model)))]),
@@ -350,7 +380,10 @@ class Run:
                     ).rows
                 )
                 step += len(rows[-1]["loss"])
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return {
+            name: np.concatenate([row[name] for row in rows])
+            for name in rows[0]
+        }
 
 
 def assert_same(left, right):

@@ -9,7 +9,9 @@ GRADS = [tf.constant([3.0]), tf.constant([100.0]), tf.constant([4.0])]
 
 
 def test_the_others_pass_by_and_count_for_nothing():
-    after, _, told = masked(clip_global_norm(2.5), [0, 2]).update(GRADS, (), GRADS)
+    after, _, told = masked(clip_global_norm(2.5), [0, 2]).update(
+        GRADS, (), GRADS
+    )
     assert [float(grad[0]) for grad in after] == [1.5, 100, 2]
     assert after[1] is GRADS[1]
     found = {name: float(value) for name, value in told.items()}
@@ -32,9 +34,14 @@ def test_a_chain_shows_the_norms_of_the_part():
     _, _, told = both.update(GRADS, both.init(GRADS), GRADS)
     assert told["clip/global_norm/norm_before"] == 5
     np.testing.assert_allclose(
-        told["clip/global_norm_2/norm_before"], np.sqrt(100**2 + 2.5**2), rtol=1e-6
+        told["clip/global_norm_2/norm_before"],
+        np.sqrt(100**2 + 2.5**2),
+        rtol=1e-6,
     )
-    assert (told["clip/global_norm/clipped"], told["clip/global_norm_2/clipped"]) == (
+    assert (
+        told["clip/global_norm/clipped"],
+        told["clip/global_norm_2/clipped"],
+    ) == (
         1,
         0,
     )

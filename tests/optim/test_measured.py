@@ -17,7 +17,11 @@ def told(update, grads):
 
 
 def scaling(by, **more):
-    return lambda grads, state, params: ([grad * by for grad in grads], state, more)
+    return lambda grads, state, params: (
+        [grad * by for grad in grads],
+        state,
+        more,
+    )
 
 
 @pytest.mark.parametrize(("by", "clipped"), [(0.5, 1), (1.0, 0), (2.0, 0)])
@@ -42,7 +46,8 @@ def test_the_factor_of_nothing_is_one():
 
 def test_what_a_transform_tells_itself_stands():
     found = told(
-        scaling(0.5, clipped=tf.constant(False), limit=tf.constant(7)), [[3.0], [4.0]]
+        scaling(0.5, clipped=tf.constant(False), limit=tf.constant(7)),
+        [[3.0], [4.0]],
     )
     assert found == {
         "norm_before": 5,

@@ -43,7 +43,9 @@ class Held:
         return float(value)
 
     def heed(self, **scalars):
-        assign_values(self.state, self.rate.heed(read_values(self.state), scalars))
+        assign_values(
+            self.state, self.rate.heed(read_values(self.state), scalars)
+        )
 
 
 def rates_of(rate, steps):
@@ -68,14 +70,19 @@ def test_constant():
 
 
 def test_keras_schedule_counts_from_zero():
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [1], [0.5, 0.25]
+    )
     assert rates_of(scheduled(schedule), 4) == [0.5, 0.5, 0.25, 0.25]
 
 
 def test_numbers_and_schedules_become_rates():
     assert rates_of(as_rate(0.5), 2) == [0.5, 0.5]
     assert rates_of(
-        as_rate(keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.25])), 2
+        as_rate(
+            keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.5, 0.25])
+        ),
+        2,
     ) == [0.5, 0.25]
     rate = constant(0.5)
     assert as_rate(rate) is rate
@@ -100,7 +107,15 @@ def test_cosine_against_its_formula():
 
 def test_warmup_climbs_and_hands_over():
     then = scheduled(lambda step: 0.5 * 0.5 ** tf.cast(step, tf.float32))
-    assert rates_of(warmup(4, then), 7) == [0.125, 0.25, 0.375, 0.5, 0.5, 0.25, 0.125]
+    assert rates_of(warmup(4, then), 7) == [
+        0.125,
+        0.25,
+        0.375,
+        0.5,
+        0.5,
+        0.25,
+        0.125,
+    ]
 
 
 @pytest.mark.parametrize("steps", [0, 1])
@@ -134,7 +149,9 @@ def twin_in_keras(name):
     made = keras.optimizers.schedules
     return {
         "cosine_decay": lambda: made.CosineDecay(0.1, 30, alpha=0.1),
-        "cosine_decay_restarts": lambda: made.CosineDecayRestarts(0.1, 15, m_mul=0.5),
+        "cosine_decay_restarts": lambda: made.CosineDecayRestarts(
+            0.1, 15, m_mul=0.5
+        ),
         "exponential_decay": lambda: made.ExponentialDecay(0.1, 10, 0.5),
         "inverse_time_decay": lambda: made.InverseTimeDecay(
             0.1, 10, 2.0, staircase=True
@@ -171,12 +188,16 @@ def test_every_schedule_of_keras_is_compared():
 @pytest.mark.parametrize("name", KERAS)
 def test_schedules_of_keras_from_a_config_with_warmup(desk, name):
     written = f"{{name: {name.partition(' ')[0]}, {KERAS[name]}}}"
-    rate = rate_of(desk, f"{{name: warmup, steps: 0.5 epochs, then: {written}}}")
+    rate = rate_of(
+        desk, f"{{name: warmup, steps: 0.5 epochs, then: {written}}}"
+    )
     schedule, held = twin_in_keras(name), Held(rate)
     for step in range(45):
         expected = float(schedule(max(step - 5, 0))) * min((step + 1) / 5, 1)
         # Keras computes in float32 too, eagerly; a graph may fold constants in another order.
-        assert held.advance() == pytest.approx(expected, rel=1e-5, abs=1e-8), step
+        assert held.advance() == pytest.approx(expected, rel=1e-5, abs=1e-8), (
+            step
+        )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +206,10 @@ def test_schedules_of_keras_from_a_config_with_warmup(desk, name):
         ("0", [0, 0]),
         ("{name: warmup, steps: 3, then: 0}", [0, 0, 0, 0]),
         ("{name: plateau, then: 0.0, least: 0.1}", [0, 0]),
-        ("{name: inverse_norm, then: {name: backoff, steps: 3, then: 0}}", [0, 0]),
+        (
+            "{name: inverse_norm, then: {name: backoff, steps: 3, then: 0}}",
+            [0, 0],
+        ),
         (
             "{name: exponential_decay, initial_learning_rate: 0, decay_steps: 5, decay_rate: 0.5}",
             [0, 0],
@@ -214,7 +238,9 @@ def test_a_rate_may_be_zero(desk, text, expected):
 
 
 def test_no_rate_is_below_zero(desk):
-    text = "{name: piecewise_constant_decay, boundaries: [1], values: [0.5, -0.5]}"
+    text = (
+        "{name: piecewise_constant_decay, boundaries: [1], values: [0.5, -0.5]}"
+    )
     (problem,) = desk.problems(
         f"optimizer: {{name: sgd, learning_rate: {text}}}\nmodel: mlp\ndata: iris\n"
     )
@@ -227,7 +253,10 @@ def test_no_rate_is_below_zero(desk):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{name: 'speeds:sawtooth', period: 5}", [0.5, 0.5, 0.6, 0.8, 1.0, 0.2, 0.4]),
+        (
+            "{name: 'speeds:sawtooth', period: 5}",
+            [0.5, 0.5, 0.6, 0.8, 1.0, 0.2, 0.4],
+        ),
         ("'speeds:sawtooth'", [0.5, 0.5, 0.75, 1, 0.25]),
         ("{name: 'speeds:halving', every: 2}", [1, 1, 0.5, 0.5, 0.25]),
         ("{name: 'speeds:inverse', scale: 0.5}", [0.5, 0.25, 0.5 / 3]),
@@ -266,21 +295,29 @@ def test_the_arguments_of_a_user_s_own_are_checked(desk):
 def test_inverse_norm_by_hand():
     # Means with decay 1/2: 2, (2/4 + 4/2) / (3/4) = 10/3, (2/8 + 4/4 + 1/2) / (7/8) = 2, and of four 22/15.
     rates = rates_at(inverse_norm(3.0, decay=0.5), [2, 4, 1, 1])
-    np.testing.assert_allclose(rates, [1.5, 0.9, 1.5, 45 / 22], rtol=1e-6)  # float32
+    np.testing.assert_allclose(
+        rates, [1.5, 0.9, 1.5, 45 / 22], rtol=1e-6
+    )  # float32
 
 
 def test_inverse_norm_stays_in_its_bounds():
-    rates = rates_at(inverse_norm(1.0, least=0.4, most=0.6, decay=0.5), [2, 4, 1, 1])
+    rates = rates_at(
+        inverse_norm(1.0, least=0.4, most=0.6, decay=0.5), [2, 4, 1, 1]
+    )
     np.testing.assert_allclose(rates, [0.5, 0.4, 0.5, 0.6], rtol=1e-6)
     np.testing.assert_allclose(rates_at(inverse_norm(1.0), [0, 0]), [10, 10])
-    np.testing.assert_allclose(rates_at(inverse_norm(1.0), [1e30, 1e30]), [0.1, 0.1])
+    np.testing.assert_allclose(
+        rates_at(inverse_norm(1.0), [1e30, 1e30]), [0.1, 0.1]
+    )
     with pytest.raises(ValueError, match="least 2.0 is above most 1.0"):
         inverse_norm(1.0, 2.0, 1.0)
 
 
 def test_inverse_norm_follows_a_schedule():
     np.testing.assert_allclose(
-        rates_at(inverse_norm(ramp()), [2, 2, 2]), [0.125, 0.25, 0.375], rtol=1e-6
+        rates_at(inverse_norm(ramp()), [2, 2, 2]),
+        [0.125, 0.25, 0.375],
+        rtol=1e-6,
     )
 
 
@@ -311,10 +348,13 @@ def test_another_spike_starts_the_climb_again():
 
 def test_backoff_adapts_to_a_norm_that_stays_high():
     rates = rates_at(
-        backoff(2, 1.0, threshold=2.0, factor=0.5, decay=0.5), [1] * 6 + [8] * 10
+        backoff(2, 1.0, threshold=2.0, factor=0.5, decay=0.5),
+        [1] * 6 + [8] * 10,
     )
     # Each counts as twice the mean, which so grows by half at each step: 1, 1.5, 2.25, 3.4, 5.1.
-    np.testing.assert_allclose(rates, [1] * 6 + [0.5] * 4 + [0.75] + [1] * 5, rtol=1e-6)
+    np.testing.assert_allclose(
+        rates, [1] * 6 + [0.5] * 4 + [0.75] + [1] * 5, rtol=1e-6
+    )
 
 
 def test_no_backoff_without_a_usual_size():
@@ -373,11 +413,15 @@ def test_a_value_is_not_better_than_itself():
 )
 def test_plateau_knows_which_way_is_better(monitor, better):
     worse = 1 - better
-    assert looks_of(plateau(1.0, monitor, 0.5, patience=1), [0.5, better], monitor) == [
+    assert looks_of(
+        plateau(1.0, monitor, 0.5, patience=1), [0.5, better], monitor
+    ) == [
         1,
         1,
     ]
-    assert looks_of(plateau(1.0, monitor, 0.5, patience=1), [0.5, worse], monitor) == [
+    assert looks_of(
+        plateau(1.0, monitor, 0.5, patience=1), [0.5, worse], monitor
+    ) == [
         1,
         0.5,
     ]
@@ -439,7 +483,9 @@ class Twin:
 
     def advance(self, step, norm):
         if self.kind == "warmup":
-            return self.then.advance(max(step - 3, 0), norm) * min((step + 1) / 3, 1)
+            return self.then.advance(max(step - 3, 0), norm) * min(
+                (step + 1) / 3, 1
+            )
         rate = self.then.advance(step, norm)
         if self.kind == "plateau":
             return rate * self.scale
@@ -448,7 +494,10 @@ class Twin:
             limit = 1.5 * mean or math.inf
             self.left = 4 if norm > limit else max(self.left - 1, 0)
             norm = min(norm, limit)
-        self.total, self.weight = 0.5 * self.total + 0.5 * norm, 0.5 * self.weight + 0.5
+        self.total, self.weight = (
+            0.5 * self.total + 0.5 * norm,
+            0.5 * self.weight + 0.5,
+        )
         if self.kind == "backoff":
             return rate * (1 - 0.8 * self.left / 4)
         return rate * min(max(self.weight / self.total, 0.2), 5)
@@ -498,5 +547,7 @@ def test_any_rate_within_any_other(order):
         if rate.heed:
             held.heed(loss=loss)
         twin.heed(loss)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 against float64
+    np.testing.assert_allclose(
+        found, expected, rtol=1e-5
+    )  # float32 against float64
     assert bool(rate.heed) is ("plateau" in order)

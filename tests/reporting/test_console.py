@@ -27,12 +27,17 @@ LONG_PATH = Path("runs/" + "a-very-long-name/" * 12 + "end")
 
 
 def plain():
-    return rich.console.Console(file=io.StringIO(), force_interactive=False, width=80)
+    return rich.console.Console(
+        file=io.StringIO(), force_interactive=False, width=80
+    )
 
 
 def terminal(width=100):
     return rich.console.Console(
-        file=io.StringIO(), force_terminal=True, force_interactive=True, width=width
+        file=io.StringIO(),
+        force_terminal=True,
+        force_interactive=True,
+        width=width,
     )
 
 
@@ -44,17 +49,23 @@ def plain_steps(course, every_signal, every_validation, **options):
         row = {"loss": 1.0 / step, "accuracy": 0.5, "grad_norm": 2.0}
         observer.on_call(step, row)
         if step % every_validation == 0:
-            observer(step, LogData(row | {"val_loss": 0.25, "val_accuracy": 0.75}))
+            observer(
+                step, LogData(row | {"val_loss": 0.25, "val_accuracy": 0.75})
+            )
         elif step % every_signal == 0:
             observer(step, LogData(row))
     observer.close()
     text = console.file.getvalue()
-    return [int(step) for step in re.findall(r"^step (\d+)/", text, re.MULTILINE)], text
+    return [
+        int(step) for step in re.findall(r"^step (\d+)/", text, re.MULTILINE)
+    ], text
 
 
 def test_a_plain_line_holds_all_that_counts():
     _, text = plain_steps(ProgressRange(2250, 50), 10, 200)
-    [line] = [line for line in text.splitlines() if line.startswith("step 200/")]
+    [line] = [
+        line for line in text.splitlines() if line.startswith("step 200/")
+    ]
     assert line == (
         "step 200/2250  epoch 4.0  loss 0.005  accuracy 0.5  grad_norm 2  val_loss 0.25  val_accuracy 0.75"
     )
@@ -75,17 +86,17 @@ def test_plain_lines_are_few_and_tell_each_validation():
         assert len(steps) >= min(20, total)
         assert steps[-1] == total
         if total // every_validation <= 30:
-            assert set(range(every_validation, total + 1, every_validation)) <= set(
-                steps
-            )
+            assert set(
+                range(every_validation, total + 1, every_validation)
+            ) <= set(steps)
 
 
 def test_a_given_cadence_is_obeyed():
     steps, _ = plain_steps(ProgressRange(1000, 1), 1, 1, report_every=100)
     assert steps == list(range(100, 1001, 100))
-    assert plain_steps(ProgressRange(50, 10, start_step=20), 5, 10, report_every=10)[
-        0
-    ] == [30, 40, 50]
+    assert plain_steps(
+        ProgressRange(50, 10, start_step=20), 5, 10, report_every=10
+    )[0] == [30, 40, 50]
 
 
 def test_plain_output_has_no_control_characters():
@@ -133,7 +144,8 @@ def test_the_bar_and_a_given_cadence_keep_lines_whole():
         r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", console.file.getvalue()
     ).splitlines()
     assert [line for line in lines if line.startswith("step ")] == [
-        f"step {step}/30  epoch {step / 10:.1f}  loss 0.5" for step in (10, 20, 30)
+        f"step {step}/30  epoch {step / 10:.1f}  loss 0.5"
+        for step in (10, 20, 30)
     ]
 
 
@@ -161,7 +173,10 @@ def test_a_narrow_terminal_wraps_nothing():
 
 
 def test_results_table_aligns_and_marks_what_is_missing():
-    rows = {"train": {"loss": 0.0123456, "accuracy": 1.0}, "validation": {"loss": 12.5}}
+    rows = {
+        "train": {"loss": 0.0123456, "accuracy": 1.0},
+        "validation": {"loss": 12.5},
+    }
     assert results_table(rows).splitlines() == [
         "               loss  accuracy",
         "train       0.01235         1",
@@ -203,7 +218,9 @@ def test_a_run_among_others_is_opened_with_them_by_its_name():
     assert "runFilter" not in board_link(Path("/tmp/a.run"))
     pinned = [card["tag"] for card in json.loads(asked["pinnedCards"][0])]
     assert pinned[0] == "Overview/loss" and asked["smoothing"] == ["0"]
-    scalars = dict.fromkeys(("loss", "grad_norm", "grad_norm_max", "depth_ratio"), 0.5)
+    scalars = dict.fromkeys(
+        ("loss", "grad_norm", "grad_norm_max", "depth_ratio"), 0.5
+    )
     assert set(pinned) == {*tags(scalars)[""]}
 
 
@@ -212,12 +229,14 @@ def test_only_a_terminal_gets_a_link():
         print_start(Path("runs/a"), console)
         told = console.file.getvalue()
         assert (
-            "tensorboard --logdir runs\n" in told and ("pinnedCards" in told) == linked
+            "tensorboard --logdir runs\n" in told
+            and ("pinnedCards" in told) == linked
         )
 
 
 @pytest.mark.skipif(
-    not os.path.exists("/dev/full"), reason="there is no disk that is always full"
+    not os.path.exists("/dev/full"),
+    reason="there is no disk that is always full",
 )
 def test_a_run_goes_on_in_silence_where_nothing_can_be_printed(monkeypatch):
     with open("/dev/full", "w") as full:

@@ -110,15 +110,21 @@ def test_every_scalar_is_in_both_files_with_one_value(rich):
                 found, values[shown], rtol=2e-7, atol=2e-7, err_msg=name
             )
         compared.add((run, tag))
-    others = {(run, tag) for run, curves in events.items() for tag in curves} - compared
+    others = {
+        (run, tag) for run, curves in events.items() for tag in curves
+    } - compared
     limits = {
         "Overview/log10_clip_limit_percentile",
         "Overview/log10_clip_limit_global_norm",
     }
-    assert {tag for _, tag in others if not tag.startswith("results/")} == limits
+    assert {
+        tag for _, tag in others if not tag.startswith("results/")
+    } == limits
     for tag in limits:  # told twice: beside the norms of the whole gradient too
         [clip] = re.findall("limit_(.*)", tag)
-        plain = [value for _, value in events[""][f"transforms/clip/{clip}/limit"]]
+        plain = [
+            value for _, value in events[""][f"transforms/clip/{clip}/limit"]
+        ]
         np.testing.assert_allclose(
             [value for _, value in events[""][tag]], np.log10(plain), rtol=1e-6
         )
@@ -145,8 +151,12 @@ def test_what_a_ratio_is_called_is_a_ratio(rich):
         ("1", range(1, 21)),
     ],
 )
-def test_points_of_training_are_where_log_scalars_says(tmp_path, cadence, steps):
-    train(tmp_path / "run", SMALL, "training.epochs=4", f"log.scalars={cadence}")
+def test_points_of_training_are_where_log_scalars_says(
+    tmp_path, cadence, steps
+):
+    train(
+        tmp_path / "run", SMALL, "training.epochs=4", f"log.scalars={cadence}"
+    )
     assert steps_of(tmp_path / "run") == list(steps)
     assert steps_of(tmp_path / "run", "val_loss") == [
         5,
@@ -154,16 +164,22 @@ def test_points_of_training_are_where_log_scalars_says(tmp_path, cadence, steps)
         15,
         20,
     ]  # as validate_every says
-    assert [step for step, _ in drawn(tmp_path / "run")["Overview/loss"]] == list(steps)
+    assert [
+        step for step, _ in drawn(tmp_path / "run")["Overview/loss"]
+    ] == list(steps)
     measured = steps_of(tmp_path / "run", "zero_grad_fraction")
     assert set(measured) <= set(steps) and measured[-1] == 20
 
 
-def test_they_are_there_in_a_run_that_is_resumed_and_in_a_stream(tmp_path, monkeypatch):
+def test_they_are_there_in_a_run_that_is_resumed_and_in_a_stream(
+    tmp_path, monkeypatch
+):
     (tmp_path / "stream_of_points.py").write_text(STREAM)
     monkeypatch.syspath_prepend(tmp_path)
     text = re.sub(
-        "data: .*", "data: {name: 'stream_of_points:stream', batch_size: 32}", SMALL
+        "data: .*",
+        "data: {name: 'stream_of_points:stream', batch_size: 32}",
+        SMALL,
     )
     settings = ("log.scalars=3 epochs", "training.validate_every=5")
     train(tmp_path / "whole", text, *settings, "training.epochs=7")
@@ -178,7 +194,15 @@ def test_they_are_there_in_a_run_that_is_resumed_and_in_a_stream(tmp_path, monke
         24,
         28,
     ]  # the first part had step 17 for its last one
-    assert steps_of(tmp_path / "parts", "val_loss") == [5, 10, 15, 17, 20, 25, 28]
+    assert steps_of(tmp_path / "parts", "val_loss") == [
+        5,
+        10,
+        15,
+        17,
+        20,
+        25,
+        28,
+    ]
     assert (
         resumed.history["val_loss"].values[-1]
         == read_metrics(tmp_path / "whole/metrics.jsonl")["val_loss"].values[-1]
@@ -195,7 +219,9 @@ def test_without_a_word_there_is_a_point_beside_each_validation_and_each_histogr
         "training.validate_every=3",
         "log.histograms_every=4",
     )
-    assert {*range(3, 21, 3), *range(4, 21, 4)} <= set(steps_of(tmp_path / "run"))
+    assert {*range(3, 21, 3), *range(4, 21, 4)} <= set(
+        steps_of(tmp_path / "run")
+    )
 
 
 def test_histograms_that_are_asked_for_have_their_point_beside_them(tmp_path):
@@ -220,4 +246,7 @@ def test_what_is_counted_is_the_sum_since_the_last_point(tmp_path):
     assert len({series.values.sum() for series in totals.values()}) == 1, (
         "no step is lost or counted twice"
     )
-    assert len(totals["1 epoch"].values) == 4 and totals["1 epoch"].values.sum() > 0
+    assert (
+        len(totals["1 epoch"].values) == 4
+        and totals["1 epoch"].values.sum() > 0
+    )

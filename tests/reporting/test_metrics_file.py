@@ -51,7 +51,8 @@ def test_history_unpacks_into_steps_and_values(tmp_path):
         records(
             step,
             LogData(
-                {"loss": 1 / step} | ({"val_loss": math.nan} if step == 20 else {})
+                {"loss": 1 / step}
+                | ({"val_loss": math.nan} if step == 20 else {})
             ),
         )
     records.close()
@@ -71,10 +72,12 @@ def test_history_of_nothing_is_empty(tmp_path):
 def test_resume_drops_what_came_after_and_a_torn_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     lines = [
-        {"step": step, "wall_seconds": 100.0 + step, "loss": 1.0} for step in range(5)
+        {"step": step, "wall_seconds": 100.0 + step, "loss": 1.0}
+        for step in range(5)
     ]
     path.write_text(
-        "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 5, "wall_sec'
+        "".join(json.dumps(line) + "\n" for line in lines)
+        + '{"step": 5, "wall_sec'
     )
     assert read_metrics(path)["loss"].steps.tolist() == [0, 1, 2, 3, 4]
     records = MetricsFile(path, start_step=2)
@@ -91,7 +94,8 @@ def test_resume_drops_what_came_after_and_a_torn_line(tmp_path):
 def test_lines_that_cannot_be_read_are_passed_over(tmp_path):
     path = tmp_path / "metrics.jsonl"
     lines = [
-        json.dumps({"step": step, "wall_seconds": 1.0, "loss": 1.0}).encode() + b"\n"
+        json.dumps({"step": step, "wall_seconds": 1.0, "loss": 1.0}).encode()
+        + b"\n"
         for step in range(1, 7)
     ]
     lines[1] = lines[1].replace(

@@ -35,7 +35,10 @@ def write_run(folder, steps=100, slope=0.05, validated=True):
                 "grad_norm": 2 * loss,
                 "epoch": step / 10,
             }
-            record |= {"accuracy": 1 - loss / 3, "grad_norm/000.hidden/kernel": loss}
+            record |= {
+                "accuracy": 1 - loss / 3,
+                "grad_norm/000.hidden/kernel": loss,
+            }
             held_out = (
                 {"val_loss": loss + 0.1, "val_accuracy": 0.9}
                 if validated and step % 10 == 0
@@ -51,9 +54,15 @@ def ink(path):
 
 
 def test_curves_of_one_run_and_of_two(tmp_path, monkeypatch, capsys):
-    one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two", slope=0.02)
+    one, two = (
+        write_run(tmp_path / "one"),
+        write_run(tmp_path / "two", slope=0.02),
+    )
     monkeypatch.chdir(tmp_path)
-    assert main(["plot", "one"]) == 0 and capsys.readouterr().out == "one/curves.png\n"
+    assert (
+        main(["plot", "one"]) == 0
+        and capsys.readouterr().out == "one/curves.png\n"
+    )
     assert (
         main(
             [
@@ -68,22 +77,33 @@ def test_curves_of_one_run_and_of_two(tmp_path, monkeypatch, capsys):
         )
         == 0
     )
-    with Image.open(one / "curves.png") as alone, Image.open("new/both.png") as both:
+    with (
+        Image.open(one / "curves.png") as alone,
+        Image.open("new/both.png") as both,
+    ):
         assert (alone.format, both.format) == ("PNG", "PNG")
         assert (alone.size, both.size) == ((1650, 525), (1100, 525)), (
             "three panels, and two"
         )
-    assert ink(one / "curves.png").mean() > 0.01 and sorted(Path("new").iterdir()) == [
-        Path("new/both.png")
-    ]
+    assert ink(one / "curves.png").mean() > 0.01 and sorted(
+        Path("new").iterdir()
+    ) == [Path("new/both.png")]
     assert not any(
-        path.name.startswith(".draft") for path in [*one.iterdir(), *two.iterdir()]
+        path.name.startswith(".draft")
+        for path in [*one.iterdir(), *two.iterdir()]
     )
 
 
 def test_what_is_drawn_unasked():
     history = dict.fromkeys(
-        ["wall_seconds", "loss", "epoch", "accuracy", "depth_ratio", "grad_norm/a"],
+        [
+            "wall_seconds",
+            "loss",
+            "epoch",
+            "accuracy",
+            "depth_ratio",
+            "grad_norm/a",
+        ],
         ([1], [1.0]),
     )
     assert default_scalars(history) == ["loss", "accuracy", "grad_norm"]
@@ -111,7 +131,9 @@ def test_a_group_has_a_line_for_each_of_its_scalars():
     )
     told = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert len(told) == 12 and told[-2:] == ["010.relu", "014.relu"]
-    [axes] = draw_curves({"a": history, "b": history}, ["dead_units/"], "both").axes
+    [axes] = draw_curves(
+        {"a": history, "b": history}, ["dead_units/"], "both"
+    ).axes
     assert {line.get_color() for line in axes.lines[:15]} != {
         line.get_color() for line in axes.lines[15:]
     }
@@ -166,7 +188,8 @@ def test_a_scalar_that_was_not_logged_is_told():
     )
     scene.history["val_loss"] = scene.history["loss"]
     with pytest.raises(
-        ValueError, match="scalars: given 'val_acc', of which nothing was logged"
+        ValueError,
+        match="scalars: given 'val_acc', of which nothing was logged",
     ):
         curves(scene, ["loss", "val_acc"])
     assert curves(SimpleNamespace(step=0, history={}), ["lss"]) is None
@@ -190,7 +213,9 @@ def test_each_run_has_its_colour_and_its_validation_is_dashed():
     [axes] = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
     marks = lines.pop("NaN or infinite")
-    assert marks.get_xdata().tolist() == [2, 4] and marks.get_color() == "magenta"
+    assert (
+        marks.get_xdata().tolist() == [2, 4] and marks.get_color() == "magenta"
+    )
     assert [*lines] == [
         "a train",
         "a validation",
@@ -199,7 +224,12 @@ def test_each_run_has_its_colour_and_its_validation_is_dashed():
     ] and axes.get_yscale() == "log"
     colours = [line.get_color() for line in lines.values()]
     assert colours[0] == colours[1] != colours[2] == colours[3]
-    assert [line.get_linestyle() for line in lines.values()] == ["-", "--", "-", "--"]
+    assert [line.get_linestyle() for line in lines.values()] == [
+        "-",
+        "--",
+        "-",
+        "--",
+    ]
     assert [*curves_of(history, "val_loss")] == ["validation"] and curves_of(
         history, "no"
     ) == {}
@@ -214,7 +244,8 @@ def test_each_run_has_its_colour_and_its_validation_is_dashed():
 
 def test_a_running_mean_leaves_out_what_is_not_finite():
     np.testing.assert_allclose(
-        running_mean(np.array([1.0, 2, 3, np.nan, 5]), 3), [1.5, 2, 2.5, np.nan, 5]
+        running_mean(np.array([1.0, 2, 3, np.nan, 5]), 3),
+        [1.5, 2, 2.5, np.nan, 5],
     )
 
 
@@ -255,9 +286,14 @@ def test_what_cannot_be_drawn(tmp_path, monkeypatch, capsys, words, told):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     write_run(tmp_path / "one", steps=2)
     assert (
-        main(["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"]) == 1
+        main(
+            ["plot", str(tmp_path / "one"), "--out", "/proc/nowhere/curves.png"]
+        )
+        == 1
     )
-    assert "/proc/nowhere/curves.png cannot be written" in capsys.readouterr().err
+    assert (
+        "/proc/nowhere/curves.png cannot be written" in capsys.readouterr().err
+    )
 
 
 def test_it_answers_without_tensorflow(tmp_path):
@@ -265,7 +301,8 @@ def test_it_answers_without_tensorflow(tmp_path):
     code = "import sys; from tftrain.cli import main; status = main(['plot', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code, str(tmp_path / "one")],
+        stdout=subprocess.DEVNULL,
     )
     assert done.returncode == 0
 
@@ -282,17 +319,29 @@ def test_a_colour_of_the_legend_means_the_same_in_every_panel():
         "val_loss_only",
     ]
     history = {name: (steps, steps * 1.0) for name in names}
-    wanted = ["loss", "val_accuracy", "val_loss", "grad_norm/", "nonfinite_grads/"]
+    wanted = [
+        "loss",
+        "val_accuracy",
+        "val_loss",
+        "grad_norm/",
+        "nonfinite_grads/",
+    ]
     for runs in ({"": history}, {"one": history, "two": history}):
         looks = {}
         for axes in draw_curves(runs, wanted, "title").axes:
             for line in axes.lines:
-                look = (line.get_color(), line.get_linestyle(), line.get_alpha())
+                look = (
+                    line.get_color(),
+                    line.get_linestyle(),
+                    line.get_alpha(),
+                )
                 looks.setdefault(line.get_label(), set()).add(look)
-        assert {label: len(found) for label, found in looks.items()} == dict.fromkeys(
-            looks, 1
-        )
-    legend = draw_curves({"": history}, ["val_loss", "loss"], "title").legends[0]
+        assert {
+            label: len(found) for label, found in looks.items()
+        } == dict.fromkeys(looks, 1)
+    legend = draw_curves({"": history}, ["val_loss", "loss"], "title").legends[
+        0
+    ]
     pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
     assert {text.get_text(): line.get_color() for text, line in pairs} == {
         "train": BLUE,

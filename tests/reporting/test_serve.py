@@ -18,7 +18,10 @@ from tftrain.cli import main
 from tftrain.core.types import LogData
 from tftrain.reporting.tensorboard.logger import TensorBoardLogger
 from tftrain.reporting.tensorboard.protocol import PLUGIN
-from tftrain.reporting.tensorboard_plugin.serve import _check_folder, _log_directory
+from tftrain.reporting.tensorboard_plugin.serve import (
+    _check_folder,
+    _log_directory,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -53,16 +56,31 @@ def test_two_runs_are_shown_by_name_on_the_next_free_port(tmp_path, ending):
     }
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
-        words = [sys.executable, "-m", "tftrain", "board", *runs, "--port", str(port)]
+        words = [
+            sys.executable,
+            "-m",
+            "tftrain",
+            "board",
+            *runs,
+            "--port",
+            str(port),
+        ]
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            words, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
+            words,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
         )
         said = [process.stdout.readline() for _ in range(3)]
     url = said[1].split()[1]
     found, deadline = {}, time.monotonic() + 20
     while len(found) < 2 and time.monotonic() < deadline:
-        found = json.load(urllib.request.urlopen(f"{url}data/plugin/{PLUGIN}/runs"))
+        found = json.load(
+            urllib.request.urlopen(f"{url}data/plugin/{PLUGIN}/runs")
+        )
         time.sleep(0.1)
     listed = [*json.load(urllib.request.urlopen(f"{url}data/plugins_listing"))]
     [made] = (tmp_path / "made").glob("tftrain-board-*")
@@ -95,7 +113,10 @@ def test_links_to_runs_and_runs_within_runs_have_names_of_their_own(tmp_path):
             [],
             "runs: there is no such folder; give that of a run, or one that runs are in\n",
         ),
-        (["empty"], "empty: holds no run; python -m tftrain --config FILE makes one\n"),
+        (
+            ["empty"],
+            "empty: holds no run; python -m tftrain --config FILE makes one\n",
+        ),
         (["one", "one"], "given the same run twice; expected each once\n"),
         (["one", "--host", "no such host"], "--host no such host: "),
         (
@@ -104,7 +125,9 @@ def test_links_to_runs_and_runs_within_runs_have_names_of_their_own(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_shown_is_told(tmp_path, monkeypatch, capsys, words, said):
+def test_what_cannot_be_shown_is_told(
+    tmp_path, monkeypatch, capsys, words, said
+):
     (tmp_path / "empty").mkdir()
     write_run(tmp_path / "one")
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,9 @@ from tftrain.reporting.timing_summary import time_line
 @pytest.fixture
 def line(desk):
     def say(spent, streamed=False, settings="{name: iris}"):
-        data = desk.load(desk.good.replace("data: iris", f"data: {settings}")).data
+        data = desk.load(
+            desk.good.replace("data: iris", f"data: {settings}")
+        ).data
         return time_line(spent, data, streamed)
 
     return say
@@ -32,7 +34,10 @@ def test_a_run_that_did_nothing(line):
 
 
 def test_less_than_half_a_second_is_not_worth_a_setting(line):
-    assert line({"step": 1.6, "writing": 0.4}) == "time: 2.0 s: step 80 %, writing 20 %"
+    assert (
+        line({"step": 1.6, "writing": 0.4})
+        == "time: 2.0 s: step 80 %, writing 20 %"
+    )
     assert "input would" not in line({"step": 1.6, "input": 0.4})
 
 
@@ -74,11 +79,19 @@ def test_input_that_takes_more_than_a_tenth(line, streamed, settings, advice):
     ("measuring", "writing", "setting"),
     [(6, 5, "log.histograms_every"), (5, 6, "log.scalars"), (4, 6, None)],
 )
-def test_logging_that_takes_more_than_a_tenth(line, measuring, writing, setting):
+def test_logging_that_takes_more_than_a_tenth(
+    line, measuring, writing, setting
+):
     said = line(
-        {"step": 100 - measuring - writing, "measuring": measuring, "writing": writing}
+        {
+            "step": 100 - measuring - writing,
+            "measuring": measuring,
+            "writing": writing,
+        }
     )
-    advice = f"; logging would take less with a larger {setting}" if setting else ""
+    advice = (
+        f"; logging would take less with a larger {setting}" if setting else ""
+    )
     assert (
         said
         == f"time: 100.0 s: step {100 - measuring - writing} %, measuring {measuring} %, writing {writing} %{advice}"

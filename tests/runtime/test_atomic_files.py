@@ -25,17 +25,23 @@ def test_a_text_that_cannot_be_encoded_changes_nothing(tmp_path):
     write_text(tmp_path / "a", "old")
     with pytest.raises(UnicodeEncodeError):
         write_text(tmp_path / "a", "new \udc80")
-    assert (tmp_path / "a").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "a").read_text() == "old" and len(
+        list(tmp_path.iterdir())
+    ) == 1
 
 
-def test_file_and_folder_are_synced_around_the_replacement(tmp_path, monkeypatch):
+def test_file_and_folder_are_synced_around_the_replacement(
+    tmp_path, monkeypatch
+):
     done = []
     kept = {name: getattr(os, name) for name in ("fsync", "replace")}
     for name, act in kept.items():
         monkeypatch.setattr(
             os,
             name,
-            lambda *given, name=name, act=act: (done.append(name), act(*given))[1],
+            lambda *given, name=name, act=act: (done.append(name), act(*given))[
+                1
+            ],
         )
     write_text(tmp_path / "a", "new")
     assert done == ["fsync", "replace", "fsync"]
@@ -54,7 +60,9 @@ def test_what_cannot_be_written_is_one_line_with_path_and_reason(tmp_path):
         ),
         raising_write_error("log", LookupError),
     ):
-        raise LookupError("{{node x}} /a/b; No space left on device [Op:SaveV2]")
+        raise LookupError(
+            "{{node x}} /a/b; No space left on device [Op:SaveV2]"
+        )
 
 
 def test_a_folder_can_be_synced(tmp_path, monkeypatch):
@@ -62,7 +70,9 @@ def test_a_folder_can_be_synced(tmp_path, monkeypatch):
     monkeypatch.setattr(
         os,
         "fsync",
-        lambda descriptor: synced.append(os.fstat(descriptor)) or fsync(descriptor),
+        lambda descriptor: (
+            synced.append(os.fstat(descriptor)) or fsync(descriptor)
+        ),
     )
     sync(tmp_path)
     assert [one.st_ino for one in synced] == [tmp_path.stat().st_ino]

@@ -48,7 +48,9 @@ def free_ports(count):
 
 def tf_config(ports, index, kind="worker"):
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+    return json.dumps(
+        {"cluster": cluster, "task": {"type": kind, "index": index}}
+    )
 
 
 def start(ports, index, words, seconds=60, **environment):
@@ -60,7 +62,9 @@ def start(ports, index, words, seconds=60, **environment):
     command = [sys.executable, "-c", WORKER, str(seconds), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment, **pipes
+        command,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        **pipes,
     )
 
 
@@ -75,11 +79,14 @@ def test_two_workers_end_like_one_also_after_one_has_died(words, tmp_path):
     (tmp_path / "scratch").mkdir()
     ports, own = free_ports(2), {"TMPDIR": str(tmp_path / "scratch")}
     chief = start(ports, 0, words)
-    other = start(ports, 1, [*words, "--set", "training.epochs=2"], DIE="1", **own)
+    other = start(
+        ports, 1, [*words, "--set", "training.epochs=2"], DIE="1", **own
+    )
     assert chief.wait(120) == 3 and other.wait(10) == -signal.SIGKILL
     said = chief.stderr.read()
     assert (
-        f"worker 1 (localhost:{ports[1]}) is gone" in said and "Traceback" not in said
+        f"worker 1 (localhost:{ports[1]}) is gone" in said
+        and "Traceback" not in said
     )
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert "model.keras" not in left
@@ -92,17 +99,24 @@ def test_two_workers_end_like_one_also_after_one_has_died(words, tmp_path):
     assert (chief.wait(120), other.wait(20)) == (0, 0), chief.stderr.read()
     assert other.stdout.read() == "" and "test " in chief.stdout.read()
     assert not [
-        path for path in (tmp_path / "scratch").iterdir() if path.name.startswith("tmp")
+        path
+        for path in (tmp_path / "scratch").iterdir()
+        if path.name.startswith("tmp")
     ]
     assert (
         len(list((tmp_path / "run").glob("events*[0-9]"))) == 2
     )  # one of each session
 
-    alone = tftrain.train(tftrain.load(tmp_path / "small.yaml"), tmp_path / "alone")
+    alone = tftrain.train(
+        tftrain.load(tmp_path / "small.yaml"), tmp_path / "alone"
+    )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     for split, scores in alone.results.items():
         for name, value in scores.items():
-            assert results[split][name] == pytest.approx(value, rel=1e-5), (split, name)
+            assert results[split][name] == pytest.approx(value, rel=1e-5), (
+                split,
+                name,
+            )
     found = tftrain.load_model(tmp_path / "run").get_weights()
     for mine, theirs in zip(found, alone.model.get_weights(), strict=True):
         # Sums of 27 examples in another order move a weight below 1 by some 1e-7 in each of 15 steps.
@@ -132,7 +146,9 @@ def test_who_is_who(monkeypatch):
     assert cluster.read_cluster() == (("a:1", "b:2", "c:3"), 1)
     named["task"]["type"] = "chief"
     monkeypatch.setenv("TF_CONFIG", json.dumps(named))
-    assert cluster.read_cluster().index == 0 and cluster.is_chief("multi_worker")
+    assert cluster.read_cluster().index == 0 and cluster.is_chief(
+        "multi_worker"
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,8 +160,14 @@ def test_who_is_who(monkeypatch):
             '{"cluster": {"worker": ["host"]}, "task": {"index": 0}}',
             "TF_CONFIG does not say who the workers are",
         ),
-        (tf_config([1, 2], 2), "task.index is 2; expected a number from 0 to 1"),
-        (tf_config([1, 2], 0, "ps"), "task.type is 'ps'; expected worker or chief"),
+        (
+            tf_config([1, 2], 2),
+            "task.index is 2; expected a number from 0 to 1",
+        ),
+        (
+            tf_config([1, 2], 0, "ps"),
+            "task.type is 'ps'; expected worker or chief",
+        ),
     ],
 )
 def test_a_cluster_that_cannot_be(monkeypatch, given, message):
@@ -164,11 +186,15 @@ def test_workers_meet_whoever_comes_first(monkeypatch):
         cluster.wait_for_workers(cluster.Cluster(addresses, index))
         met.append(index)
         # Here TensorFlow would listen at the same port.
-        with socket.create_server(("", int(addresses[index].rpartition(":")[2]))):
+        with socket.create_server(
+            ("", int(addresses[index].rpartition(":")[2]))
+        ):
             all_there.wait()
 
     all_there = threading.Barrier(3, timeout=10)
-    threads = [threading.Timer(0.3 * index, come, [index]) for index in range(3)]
+    threads = [
+        threading.Timer(0.3 * index, come, [index]) for index in range(3)
+    ]
     for one in threads:
         one.start()
     for one in threads:
@@ -200,6 +226,11 @@ def test_one_worker_that_is_told_to_stop_stops_all(words, tmp_path):
     other.send_signal(signal.SIGTERM)
     said = chief.communicate(timeout=60)[1]
     assert (chief.returncode, other.wait(60)) == (143, 143), said
-    step = int(said.partition("interrupted by SIGTERM at step ")[2].partition(" ")[0])
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["steps"] == step
+    step = int(
+        said.partition("interrupted by SIGTERM at step ")[2].partition(" ")[0]
+    )
+    assert (
+        json.loads((tmp_path / "run" / "results.json").read_text())["steps"]
+        == step
+    )
     assert list((tmp_path / "run" / "checkpoints").glob(f"step-{step}*"))

@@ -29,7 +29,10 @@ assert make_strategy("mirrored", 2) is make_strategy("mirrored", 2)
 
 def test_runs_on_several_devices_follow_one_another():
     """The same devices for other tensors, fewer devices, and the first ones once more."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     found = subprocess.run(
         [sys.executable, "-c", SUMS],
         env=environment,

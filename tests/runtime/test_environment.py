@@ -38,7 +38,8 @@ def test_the_command_can_be_typed_again(monkeypatch):
         "sys.argv", ["/there/tftrain/__main__.py", "--config", "my file.yaml"]
     )
     assert (
-        describe_environment()["command"] == "python -m tftrain --config 'my file.yaml'"
+        describe_environment()["command"]
+        == "python -m tftrain --config 'my file.yaml'"
     )
     monkeypatch.setattr("sys.argv", ["/there/train.py"])
     assert describe_environment()["command"] == "train.py"

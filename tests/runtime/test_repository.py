@@ -69,7 +69,9 @@ def arm(folder):
     git(folder, "config", "core.hooksPath", str(hooks))
     for alias in ("status", "rev-parse", "diff-index"):
         git(folder, "config", f"alias.{alias}", f"!{program}")
-    (folder / ".git" / "info" / "attributes").write_text("* filter=evil diff=evil\n")
+    (folder / ".git" / "info" / "attributes").write_text(
+        "* filter=evil diff=evil\n"
+    )
     os.utime(folder / "file", (1, 1))
     struck.unlink(missing_ok=True)
     return struck
@@ -83,7 +85,9 @@ def test_nothing_that_a_repository_names_is_run(repository):
     (repository / "file").write_text("2")
     assert has_changes(repository)
     assert not struck.exists()
-    subprocess.run(["git", "-C", str(repository), "status"], capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(repository), "status"], capture_output=True
+    )
     assert struck.exists(), "git would have run it"
 
 
@@ -99,7 +103,15 @@ def test_no_program_is_started(repository, monkeypatch):
 
 @pytest.mark.parametrize(
     "kind",
-    ["branch", "inner folder", "detached", "packed", "worktree", "submodule", "sha256"],
+    [
+        "branch",
+        "inner folder",
+        "detached",
+        "packed",
+        "worktree",
+        "submodule",
+        "sha256",
+    ],
 )
 def test_every_kind_of_repository(repository, tmp_path, kind):
     folder = repository
@@ -114,7 +126,15 @@ def test_every_kind_of_repository(repository, tmp_path, kind):
         git(folder, "pack-refs", "--all")
     elif kind == "worktree":
         git(folder, "pack-refs", "--all")
-        git(folder, "worktree", "add", "-q", str(tmp_path / "tree"), "-b", "topic")
+        git(
+            folder,
+            "worktree",
+            "add",
+            "-q",
+            str(tmp_path / "tree"),
+            "-b",
+            "topic",
+        )
         folder = tmp_path / "tree"
         (folder / "file").write_text("of the tree")
         git(folder, "commit", "-qam", "second")
@@ -165,7 +185,9 @@ def hostile(git_folder, kind):
         head.unlink()
         head.symlink_to("HEAD")
     elif kind == "circle of references":
-        (git_folder / "refs" / "heads" / "main").write_text("ref: refs/heads/main\n")
+        (git_folder / "refs" / "heads" / "main").write_text(
+            "ref: refs/heads/main\n"
+        )
     elif kind == "out of the repository":
         (git_folder.parent.parent / "secret").write_text("0" * 40)
         head.write_text("ref: refs/../../../secret\n")
@@ -204,7 +226,9 @@ def test_an_index_that_cannot_be_read_tells_of_no_change(repository, kind):
     elif kind == "cut":
         os.truncate(index, 90)
     elif kind == "noise":
-        index.write_bytes(b"DIRC\0\0\0\2\xff\xff\xff\xff" + bytes(range(256)) * 9)
+        index.write_bytes(
+            b"DIRC\0\0\0\2\xff\xff\xff\xff" + bytes(range(256)) * 9
+        )
     else:
         index.unlink()
         if kind == "pipe":

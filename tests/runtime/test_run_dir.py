@@ -6,7 +6,12 @@ import re
 import pytest
 
 from tftrain.runtime import run_dir, run_lock
-from tftrain.runtime.run_dir import RunFolderError, acquire, ensure_available, safe_name
+from tftrain.runtime.run_dir import (
+    RunFolderError,
+    acquire,
+    ensure_available,
+    safe_name,
+)
 
 
 def claimed(run_dir, name="x", resume=False):
@@ -16,7 +21,9 @@ def claimed(run_dir, name="x", resume=False):
 
 def test_the_default_is_a_new_folder_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_dir.time, "strftime", lambda form: "20250102-030405")
+    monkeypatch.setattr(
+        run_dir.time, "strftime", lambda form: "20250102-030405"
+    )
     folders = [claimed(None, "digits cnn") for _ in range(3)]
     assert [str(folder) for folder in folders] == [
         os.path.join("runs", "digits-cnn-20250102-030405" + end)
@@ -56,7 +63,9 @@ def test_what_is_no_run_is_not_resumed(tmp_path):
 
 @pytest.mark.parametrize("name", ["run [2]", "what?", "a*b", "a\\b"])
 def test_a_name_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
-    with pytest.raises(RunFolderError, match="for patterns; give another --run-dir"):
+    with pytest.raises(
+        RunFolderError, match="for patterns; give another --run-dir"
+    ):
         claimed(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -71,7 +80,9 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, number):
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path, monkeypatch, number
+):
     def refuse(*given):
         raise OSError(number, os.strerror(number))
 

@@ -31,9 +31,14 @@ def other(tmp_path):
     process.wait()
 
 
-def test_the_other_process_is_named_and_a_killed_one_has_nothing(tmp_path, other):
+def test_the_other_process_is_named_and_a_killed_one_has_nothing(
+    tmp_path, other
+):
     assert lock_owner(tmp_path) == f"process {other.pid}"
-    with pytest.raises(RunDirLocked, match=f"process {other.pid}"), hold_lock(tmp_path):
+    with (
+        pytest.raises(RunDirLocked, match=f"process {other.pid}"),
+        hold_lock(tmp_path),
+    ):
         pass
     other.send_signal(signal.SIGKILL)
     other.wait()
@@ -46,7 +51,9 @@ def test_the_other_process_is_named_and_a_killed_one_has_nothing(tmp_path, other
 def test_of_many_at_once_each_has_it_alone(tmp_path, monkeypatch):
     sleep = time.sleep
     monkeypatch.setattr(run_lock, "_TRIES", 100_000)
-    monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: sleep(seconds / 1000))
+    monkeypatch.setattr(
+        run_lock.time, "sleep", lambda seconds: sleep(seconds / 1000)
+    )
     inside, done = [], []
 
     def take():

@@ -47,7 +47,13 @@ def test_pass_on_drops_known_noise_alone():
     sink = io.BytesIO()
     pass_on(
         io.BytesIO(
-            NOISE[0] + NEWS[0] + NOISE[1] + NOISE[2] + NEWS[1] + NOISE[3] + NEWS[2]
+            NOISE[0]
+            + NEWS[0]
+            + NOISE[1]
+            + NOISE[2]
+            + NEWS[1]
+            + NOISE[3]
+            + NEWS[2]
         ),
         sink,
     )
@@ -66,7 +72,11 @@ model = keras.Sequential([keras.layers.Dense(3)])
 print(model(load_iris().data[:5]).shape, keras.backend.backend())
 """
     done = python(code, KERAS_BACKEND="jax")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "(5, 3) tensorflow\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "(5, 3) tensorflow\n",
+        "",
+    )
 
 
 def test_what_a_package_makes_is_not_looked_through_for_garbage():
@@ -149,7 +159,10 @@ from tftrain.runtime.tensorflow_import import filtered_stderr
 with filtered_stderr():
     os.write(2, b"oneDNN custom operations are on")
 """
-    assert python(code, TFTRAIN_VERBOSE="1").stderr == "oneDNN custom operations are on"
+    assert (
+        python(code, TFTRAIN_VERBOSE="1").stderr
+        == "oneDNN custom operations are on"
+    )
 
 
 @posix

@@ -13,7 +13,11 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 )
 from tensorboard.compat.proto.event_pb2 import Event
 
-from tftrain.reporting.tensorboard.event_file import Clock, EventFile, ScalarValues
+from tftrain.reporting.tensorboard.event_file import (
+    Clock,
+    EventFile,
+    ScalarValues,
+)
 
 DAY = 86400.0
 SESSIONS = {
@@ -48,7 +52,9 @@ def session(folder, start_step, steps):
     file = EventFile(folder, start_step)
     values = ScalarValues(["a"])
     for step in range(start_step + 1, start_step + steps + 1):
-        file.write(step, values.encode(np.array([float(step)]), np.array([True])))
+        file.write(
+            step, values.encode(np.array([float(step)]), np.array([True]))
+        )
     file.close()
 
 
@@ -63,7 +69,9 @@ def test_tensorboard_shows_all_points_in_their_order(
             tmp_path, 10 * number, 15
         )  # of which the last five count no more once the run is resumed
     events = read(tmp_path)
-    assert [event.step for event in events] == list(range(1, 10 * len(offsets) + 6))
+    assert [event.step for event in events] == list(
+        range(1, 10 * len(offsets) + 6)
+    )
     times = [event.wall_time for event in events]
     assert times == sorted(times)
 
@@ -84,14 +92,23 @@ def test_a_file_comes_after_those_of_a_session_whose_clock_was_ahead_and_of_othe
         *names,
         "events.out.tfevents.link",
     }
-    assert new.startswith("events.out.tfevents.9000000001.00000") and new > names[1]
+    assert (
+        new.startswith("events.out.tfevents.9000000001.00000")
+        and new > names[1]
+    )
 
 
 def test_time_never_goes_back_while_a_file_is_written(tmp_path, monkeypatch):
     readings = iter([100.0, 101.0, 50.0, 51.0, 51.0, 60.0])
     monkeypatch.setattr(time, "time", lambda: next(readings))
     clock = Clock()
-    assert [clock.seconds() for _ in range(5)] == [101.0, 101.0, 102.0, 102.0, 111.0]
+    assert [clock.seconds() for _ in range(5)] == [
+        101.0,
+        101.0,
+        102.0,
+        102.0,
+        111.0,
+    ]
 
 
 def test_the_first_event_has_the_time_of_the_name(tmp_path, shift_clock):

@@ -16,7 +16,9 @@ import pytest
 
 import tftrain
 
-SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts" / "benchmarks"
+SCRIPTS = (
+    Path(__file__).resolve().parent.parent.parent / "scripts" / "benchmarks"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +33,22 @@ def load(name):
 def test_help_needs_no_tensorflow():
     code = "import sys, benchmark\ntry: benchmark.main(['--help'])\nfinally: assert 'tensorflow' not in sys.modules"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert all(
         f"--{word}" in done.stdout
-        for word in ("workloads", "peers", "repeats", "seconds", "quick", "json")
+        for word in (
+            "workloads",
+            "peers",
+            "repeats",
+            "seconds",
+            "quick",
+            "json",
+        )
     )
 
 
@@ -86,7 +98,9 @@ def test_tables_hold_medians_and_spreads():
         "|iris_mlp|2500|6000|",
         "|lstm|1.23|-|",
     ]
-    assert "| 0.50 (0.25..0.50) |" in table.ratio_table(speeds, ["limit"], "tftrain")
+    assert "| 0.50 (0.25..0.50) |" in table.ratio_table(
+        speeds, ["limit"], "tftrain"
+    )
     assert len({len(line) for line in lines}) == 1
 
 
@@ -112,7 +126,15 @@ def test_the_processor_time_of_others_is_not_ones_own():
 
 @pytest.mark.parametrize(
     "name",
-    ["iris_mlp", "digits_mlp", "deep_mlp", "mnist_cnn", "lstm", "wide_mlp", "dense_50"],
+    [
+        "iris_mlp",
+        "digits_mlp",
+        "deep_mlp",
+        "mnist_cnn",
+        "lstm",
+        "wide_mlp",
+        "dense_50",
+    ],
 )
 def test_every_workload_is_a_config_that_is_right(name, tmp_path):
     workloads = load("benchmark_workloads")
@@ -121,7 +143,9 @@ def test_every_workload_is_a_config_that_is_right(name, tmp_path):
             workloads.write_config(tmp_path / "config.yaml", name, log_every)
         )
         assert config.log.histograms_every == (log_every or "never")
-    assert len(config.model.given["layers"]) == len(workloads.workload(name).layers)
+    assert len(config.model.given["layers"]) == len(
+        workloads.workload(name).layers
+    )
     assert (config.gradients.clip[0].name, config.optimizer.name) == (
         "global_norm",
         "adam",
@@ -134,11 +158,15 @@ def test_the_workloads_have_their_shapes():
         name: [array.shape for array in one.arrays()]
         for name, one in workloads.WORKLOADS.items()
     }
-    assert shapes["mnist_cnn"] == [(1797, 28, 28, 1), (1797,)] and shapes["lstm"] == [
+    assert shapes["mnist_cnn"] == [(1797, 28, 28, 1), (1797,)] and shapes[
+        "lstm"
+    ] == [
         (512, 100, 1),
         (512,),
     ]
-    assert shapes["wide_mlp"] == [(4096, 784), (4096,)] and shapes["iris_mlp"] == [
+    assert shapes["wide_mlp"] == [(4096, 784), (4096,)] and shapes[
+        "iris_mlp"
+    ] == [
         (150, 4),
         (150,),
     ]
@@ -147,7 +175,9 @@ def test_the_workloads_have_their_shapes():
     np.testing.assert_array_equal(
         x[0, :, :, 0], np.kron(first, np.ones((4, 4)))[2:30, 2:30]
     )
-    assert [layer.get("units") for layer in workloads.workload("dense_3").layers] == [
+    assert [
+        layer.get("units") for layer in workloads.workload("dense_3").layers
+    ] == [
         64,
         64,
         10,
@@ -196,7 +226,9 @@ def test_a_race_of_one_round(tmp_path):
     report = json.loads(found.read_text())["speed"]
     speeds = report["steps_per_second"]["iris_mlp"]
     ratio = speeds["tftrain"][0] / speeds["limit"][0]
-    assert report["ratios"]["iris_mlp"]["limit"]["median"] == pytest.approx(ratio)
+    assert report["ratios"]["iris_mlp"]["limit"]["median"] == pytest.approx(
+        ratio
+    )
     assert f"{ratio:.2f}" in done.stdout
 
 
@@ -208,7 +240,11 @@ def test_the_cost_of_methods_is_that_of_the_shortest_rounds(tmp_path):
             "forward": [0.002, 0.004, 0.003],
             "numeric": [0.01, 0.01, 0.01],
         },
-        "2000": {"backprop": [0.002] * 3, "forward": [0.1] * 3, "numeric": [2.0] * 3},
+        "2000": {
+            "backprop": [0.002] * 3,
+            "forward": [0.1] * 3,
+            "numeric": [2.0] * 3,
+        },
     }
     lines = methods.table(seconds).splitlines()
     assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
@@ -228,7 +264,9 @@ def test_the_bytes_of_a_run_are_those_of_its_points(monkeypatch, tmp_path):
     board.train(tmp_path / "log" / "run")
     found = board.disk(tmp_path)
     plain = 150 - found["measured_points"]
-    points = plain * found["point"] + found["measured_points"] * found["measured"]
+    points = (
+        plain * found["point"] + found["measured_points"] * found["measured"]
+    )
     assert 0 < points < found["run"] < 3 * points, (
         "the rest are the first point with all names, config and graph"
     )

@@ -36,23 +36,30 @@ def test_some_hundred_mutations_have_no_fault(fuzz, mutations):
         )
         gave[found.outcome] += 1
         kinds.add(case.kind)
-    assert min(gave["accepted"], gave["refused"]) > 20 and kinds == set(mutations.KINDS)
+    assert min(gave["accepted"], gave["refused"]) > 20 and kinds == set(
+        mutations.KINDS
+    )
 
 
 def test_a_case_is_the_same_each_time(mutations):
     cases = [
-        [mutations.mutant([GOOD], 5, number) for number in range(40)] for _ in range(2)
+        [mutations.mutant([GOOD], 5, number) for number in range(40)]
+        for _ in range(2)
     ]
     assert cases[0] == cases[1] and len({case.data for case in cases[0]}) > 30
 
 
-def test_unknown_and_doubled_keys_are_what_must_be_told(fuzz, mutations, tmp_path):
+def test_unknown_and_doubled_keys_are_what_must_be_told(
+    fuzz, mutations, tmp_path
+):
     cases = [mutations.mutant([GOOD], 5, number) for number in range(200)]
-    marked = [case for case in cases if case.kind in ("added", "renamed", "doubled")]
+    marked = [
+        case for case in cases if case.kind in ("added", "renamed", "doubled")
+    ]
     assert len(marked) > 20 and all(case.unknown for case in marked)
-    assert {fuzz.read(case, tmp_path / "x.yaml").outcome for case in marked} == {
-        "refused"
-    }
+    assert {
+        fuzz.read(case, tmp_path / "x.yaml").outcome for case in marked
+    } == {"refused"}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,9 @@ def test_a_fault_is_seen(fuzz, mutations, monkeypatch, tmp_path, load, outcome):
     monkeypatch.setattr(tftrain, "load", load)
     case = mutations.Mutant("added", GOOD.encode(), "qwerty", True)
     assert (
-        fuzz.guarded(lambda: fuzz.read(case, tmp_path / "x.yaml"), seconds=0.2).outcome
+        fuzz.guarded(
+            lambda: fuzz.read(case, tmp_path / "x.yaml"), seconds=0.2
+        ).outcome
         == outcome
     )
 
@@ -110,7 +119,9 @@ def test_mutated_runs_and_odd_paths_have_no_fault(fuzz):
         )
         gave[found.outcome] += 1
         kinds.add(case.kind)
-    assert min(gave["accepted"], gave["refused"]) > 3 and kinds == set(runs.KINDS)
+    assert min(gave["accepted"], gave["refused"]) > 3 and kinds == set(
+        runs.KINDS
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +134,8 @@ def test_mutated_runs_and_odd_paths_have_no_fault(fuzz):
         (lambda words: Path("outside/new").mkdir() or 0, "led out"),
         (
             lambda words: (
-                Path("out.html").write_text(Path("outside/file").read_text()) and 0
+                Path("out.html").write_text(Path("outside/file").read_text())
+                and 0
             ),
             "led out",
         ),
@@ -131,7 +143,9 @@ def test_mutated_runs_and_odd_paths_have_no_fault(fuzz):
         (lambda words: 0, "accepted"),
     ],
 )
-def test_what_a_run_may_lead_a_command_to_is_seen(fuzz, tmp_path, call, outcome):
+def test_what_a_run_may_lead_a_command_to_is_seen(
+    fuzz, tmp_path, call, outcome
+):
     runs = importlib.import_module("fuzz_runs")
     runs.make_desk(tmp_path / "desk")
     case = runs.mutate(tmp_path / "desk", 1, 1)

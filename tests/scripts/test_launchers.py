@@ -67,7 +67,9 @@ class House:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
         (self.root / "tests").mkdir()
-        self.tools = folder / "tools"  # the first place where a command is looked for
+        self.tools = (
+            folder / "tools"
+        )  # the first place where a command is looked for
         self.tools.mkdir()
         for place in (self.python, self.tools / "python3"):
             write_program(place, STAND_IN)
@@ -77,7 +79,11 @@ class House:
     def start(
         self, *command: str, cwd: Path | None = None, **changes: str
     ) -> subprocess.Popen:
-        kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in UNSET
+        }
         path = f"{self.tools}:{os.environ['PATH']}"
         env = {
             **kept,
@@ -103,7 +109,8 @@ class House:
 
     def asked(self, start: str) -> int:
         return sum(
-            line.startswith(start) for line in self.journal.read_text().splitlines()
+            line.startswith(start)
+            for line in self.journal.read_text().splitlines()
         )
 
 
@@ -136,7 +143,8 @@ def test_first_call_installs_the_pinned_versions_and_says_so(house):
         if line.startswith("-m pip")
     ]
     assert all(
-        f"--constraint {house.root}/scripts/constraints.txt" in line for line in pip
+        f"--constraint {house.root}/scripts/constraints.txt" in line
+        for line in pip
     )
     assert pip[-1].endswith("--editable .[test]")
     assert house.stamp.is_file()
@@ -148,7 +156,9 @@ def test_later_calls_do_nothing_of_the_kind(ready):
     assert ready.asked("-m pip") == ready.asked("-m venv") == 0
 
 
-def test_a_call_from_elsewhere_keeps_folder_arguments_and_status(ready, tmp_path):
+def test_a_call_from_elsewhere_keeps_folder_arguments_and_status(
+    ready, tmp_path
+):
     link = tmp_path / "link"
     link.symlink_to(ready.root / "scripts" / "train")
     status, out, _ = ready.call(
@@ -168,7 +178,10 @@ def test_a_call_from_elsewhere_keeps_folder_arguments_and_status(ready, tmp_path
 def test_the_benchmark_is_given_its_arguments(ready):
     assert ready.call("scripts/benchmark", "layers", "--quick")[0] == 0
     assert (
-        ready.asked(f"{ready.root}/scripts/benchmarks/benchmark.py layers --quick") == 1
+        ready.asked(
+            f"{ready.root}/scripts/benchmarks/benchmark.py layers --quick"
+        )
+        == 1
     )
 
 
@@ -247,7 +260,8 @@ def test_the_first_python_in_range_is_taken(house):
         house.tools / "python3.13", "#!/usr/bin/env bash\nexit 127\n"
     )  # as a version manager's empty name
     assert (
-        "making .venv with Python 3.12.1" in house.call("scripts/train", PYTHON="")[2]
+        "making .venv with Python 3.12.1"
+        in house.call("scripts/train", PYTHON="")[2]
     )
 
 

@@ -29,7 +29,9 @@ def written(text: str) -> list[str]:
     ]
 
 
-REQUIRED = [Requirement(line) for line in written(SETUP["options"]["install_requires"])]
+REQUIRED = [
+    Requirement(line) for line in written(SETUP["options"]["install_requires"])
+]
 EXTRAS = {
     name: [Requirement(line) for line in written(text)]
     for name, text in SETUP["options.extras_require"].items()
@@ -46,9 +48,17 @@ def pins(python: str) -> dict[str, str]:
         "python_version": python,
         "sys_platform": "linux",
     }
-    machine |= {"platform_machine": "x86_64", "platform_system": "Linux", "extra": ""}
+    machine |= {
+        "platform_machine": "x86_64",
+        "platform_system": "Linux",
+        "extra": "",
+    }
     found = [Requirement(line) for line in CONSTRAINTS]
-    found = [pin for pin in found if pin.marker is None or pin.marker.evaluate(machine)]
+    found = [
+        pin
+        for pin in found
+        if pin.marker is None or pin.marker.evaluate(machine)
+    ]
     names = [canonicalize_name(pin.name) for pin in found]
     assert sorted(names) == sorted(set(names)), "a package is pinned twice"
     return {
@@ -63,7 +73,9 @@ def test_every_requirement_is_pinned_to_a_version_it_allows(python):
     tools = [Requirement("setuptools>=77"), Requirement("virtualenv")]
     for requirement in [*REQUIRED, *EXTRAS["gpu"], *EXTRAS["test"], *tools]:
         version = pinned.get(canonicalize_name(requirement.name))
-        assert version is not None, f"{requirement} is not pinned on Python {python}"
+        assert version is not None, (
+            f"{requirement} is not pinned on Python {python}"
+        )
         assert requirement.specifier.contains(version), (
             f"{requirement} is pinned to {version} on Python {python}"
         )
@@ -81,9 +93,9 @@ def test_the_pythons_are_those_of_the_scripts_and_the_classifiers():
     assert [minor for minor in range(8, 20) if f"3.{minor}.1" in allowed] == [
         int(p.split(".")[1]) for p in PYTHONS
     ]
-    assert {f"Programming Language :: Python :: {python}" for python in PYTHONS} < set(
-        written(SETUP["metadata"]["classifiers"])
-    )
+    assert {
+        f"Programming Language :: Python :: {python}" for python in PYTHONS
+    } < set(written(SETUP["metadata"]["classifiers"]))
 
 
 def test_the_version_is_the_same_everywhere():
@@ -92,16 +104,19 @@ def test_the_version_is_the_same_everywhere():
 
 def test_the_console_script_exists():
     script = metadata.EntryPoint(
-        *written(SETUP["options.entry_points"]["console_scripts"])[0].split(" = "), ""
+        *written(SETUP["options.entry_points"]["console_scripts"])[0].split(
+            " = "
+        ),
+        "",
     )
     assert (script.name, callable(script.load())) == ("tftrain", True)
 
 
 def test_the_plugin_of_tensorboard_exists():
     """TensorBoard loads every one it finds, and ends where one of them fails."""
-    name, target = written(SETUP["options.entry_points"]["tensorboard_plugins"])[
-        0
-    ].split(" = ")
+    name, target = written(
+        SETUP["options.entry_points"]["tensorboard_plugins"]
+    )[0].split(" = ")
     assert metadata.EntryPoint(name, target, "").load().__name__ == "Loader"
 
 
@@ -123,7 +138,9 @@ def test_a_wheel_holds_every_file_of_the_package():
                 for glob in globs
                 if one in file.parents
             )
-            assert held, f"{file.relative_to(ROOT)} is in no package_data of setup.cfg"
+            assert held, (
+                f"{file.relative_to(ROOT)} is in no package_data of setup.cfg"
+            )
 
 
 def test_every_import_is_declared():
@@ -134,7 +151,8 @@ def test_every_import_is_declared():
         "tensorflow-datasets": "tensorflow_datasets",
     }
     declared = {
-        modules.get(requirement.name, requirement.name) for requirement in REQUIRED
+        modules.get(requirement.name, requirement.name)
+        for requirement in REQUIRED
     } | {"tftrain"}
     for file in sorted((ROOT / "tftrain").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -29,12 +29,21 @@ def load(name):
 def test_help_needs_no_tensorflow():
     code = "import sys, torture\ntry: torture.main(['--help'])\nfinally: assert 'tensorflow' not in sys.modules"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert all(
         word in done.stdout
-        for word in ("--kills", "--seed", "--configs", "--json", "exit status 143")
+        for word in (
+            "--kills",
+            "--seed",
+            "--configs",
+            "--json",
+            "exit status 143",
+        )
     )
 
 
@@ -43,7 +52,8 @@ def test_a_config_that_is_not_there_is_told(capsys):
         load("torture").parsed(["--configs", "dense,sparse"])
     assert (
         ended.value.code == 2
-        and "there is no sparse; expected some of dense" in capsys.readouterr().err
+        and "there is no sparse; expected some of dense"
+        in capsys.readouterr().err
     )
 
 
@@ -51,11 +61,15 @@ def test_every_config_is_right(tmp_path, monkeypatch):
     configs = load("torture_configs")
     monkeypatch.chdir(tmp_path)
     paths = configs.write_configs(tmp_path, list(configs.CONFIGS))
-    assert all(tftrain.load(path).checkpoint.every == 10 for path in paths.values())
+    assert all(
+        tftrain.load(path).checkpoint.every == 10 for path in paths.values()
+    )
 
 
 def test_faults_and_their_meanings_are_the_same():
-    assert set(load("torture_faults").FAULTS) == set(load("torture_report").KINDS)
+    assert set(load("torture_faults").FAULTS) == set(
+        load("torture_report").KINDS
+    )
 
 
 def test_every_difference_is_found():
@@ -69,7 +83,9 @@ def test_every_difference_is_found():
     assert differences(dict(expected), expected, torn=False) == []
     twice = expected | {"events/a/2": ["2.0", "2.0"]}
     missing = {
-        name: value for name, value in expected.items() if not name.endswith("2")
+        name: value
+        for name, value in expected.items()
+        if not name.endswith("2")
     }
     for found in (
         twice,
@@ -81,7 +97,10 @@ def test_every_difference_is_found():
     assert (
         differences(missing, expected, torn=True) == []
     )  # of a torn file points may be missing, and nothing else
-    assert len(differences(expected | {"model/w": "others"}, expected, torn=True)) == 1
+    assert (
+        len(differences(expected | {"model/w": "others"}, expected, torn=True))
+        == 1
+    )
     assert len(differences(twice, expected, torn=True)) == 1
 
 
@@ -113,7 +132,8 @@ def test_damage_changes_a_file(tmp_path):
         if way == "flipped":
             assert (
                 len(found) == 100
-                and sum(a != b for a, b in zip(found, range(100), strict=True)) == 1
+                and sum(a != b for a, b in zip(found, range(100), strict=True))
+                == 1
             )
         else:
             assert (
@@ -126,7 +146,10 @@ def test_damage_changes_a_file(tmp_path):
 
 def test_reports_add_up():
     report = load("torture_report")
-    one, other = report.Report(runs=2, lost=1, problems=["a"]), report.Report(runs=3)
+    one, other = (
+        report.Report(runs=2, lost=1, problems=["a"]),
+        report.Report(runs=3),
+    )
     one.tried.update(["kill", "kill"])
     other.tried.update(["kill", "stop"])
     other.survived.update(["kill"])
@@ -142,9 +165,20 @@ def test_reports_add_up():
 
 def test_a_run_that_is_struck_four_times_comes_to_the_same_end(tmp_path):
     found = tmp_path / "found.json"
-    words = ["--configs", "dense", "--kills", "4", "--seed", "13", "--json", str(found)]
+    words = [
+        "--configs",
+        "dense",
+        "--kills",
+        "4",
+        "--seed",
+        "13",
+        "--json",
+        str(found),
+    ]
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "torture.py", *words], capture_output=True, text=True
+        [sys.executable, SCRIPTS / "torture.py", *words],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(found.read_text())["dense"]

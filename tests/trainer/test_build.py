@@ -59,14 +59,21 @@ def test_labels_of_each_position_train_as_their_one_hot_rows_do(desk, tmp_path):
     ):
         data = f"data: {{name: 'tokens:tagged', one_hot: {one_hot}, batch_size: 8, validation: 0.2}}\n"
         scores = f"loss: {kind}_crossentropy\nmetrics: [{accuracy}, auc]\n"
-        found.append(tftrain.train(desk.load(TAGGER + data + scores), tmp_path / kind))
+        found.append(
+            tftrain.train(desk.load(TAGGER + data + scores), tmp_path / kind)
+        )
     labels, rows = (one.results["validation"] for one in found)
-    assert list(labels.values()) == list(rows.values()) and labels["accuracy"] > 0.9
+    assert (
+        list(labels.values()) == list(rows.values())
+        and labels["accuracy"] > 0.9
+    )
     for one, other in zip(*(one.model.weights for one in found), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_path):
+def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(
+    desk, tmp_path
+):
     """The first loss and metric are those by hand, from the weights that the run starts with."""
     text = (
         "model: {name: rnn, cell: simple, units: [3]}\ndata: {name: 'words:weighted_steps', batch_size: full}\n"
@@ -81,7 +88,9 @@ def test_a_weight_of_a_sequence_with_a_target_at_each_step_is_its_own(desk, tmp_
     errors = result.model(x).numpy() - y
     loss = (weight[:, None] * (errors**2).mean(-1)).sum() / (24 * 6)
     np.testing.assert_allclose(result.history["loss"].values, [loss], rtol=1e-5)
-    weighted = (weight[:, None] * np.abs(errors).mean(-1)).sum() / (weight.sum() * 6)
+    weighted = (weight[:, None] * np.abs(errors).mean(-1)).sum() / (
+        weight.sum() * 6
+    )
     plain, by_weight = (
         values
         for name, values in result.history.items()

@@ -108,7 +108,10 @@ def test_one_decay_where_it_is_told_by_patterns(config):
             "with global_clipnorm, refused: .* {clip: {name: global_norm",
         ),
         ("{clipvalue: 1.0}", "with clipvalue, refused: .* {clip: {name: value"),
-        ("{use_ema: true}", "with use_ema, refused: .* write training: {ema: ...}"),
+        (
+            "{use_ema: true}",
+            "with use_ema, refused: .* write training: {ema: ...}",
+        ),
         (
             "{gradient_accumulation_steps: 3}",
             "with gradient_accumulation_steps, refused: .* write gradients: {accumulate_steps: ...}",
@@ -134,7 +137,9 @@ def test_an_own_optimizer_may_not_scale_the_loss(desk):
         match="gave a LossScaleOptimizer with loss_scale_factor, refused: .*mixed_float16",
     ):
         build_optimizer(
-            desk.load(f"{HEAD}optimizer: optimizers:loss_scaled\n").optimizer, ALL, 1
+            desk.load(f"{HEAD}optimizer: optimizers:loss_scaled\n").optimizer,
+            ALL,
+            1,
         )
 
 
@@ -142,7 +147,10 @@ def test_an_own_optimizer_may_not_scale_the_loss(desk):
     ("optimizer", "rates"),
     [
         ("optimizers:falling", [0.5, 0.25, 0.125]),
-        ("{name: 'optimizers:falling', learning_rate: 0.75}", [0.75, 0.25, 0.125]),
+        (
+            "{name: 'optimizers:falling', learning_rate: 0.75}",
+            [0.75, 0.25, 0.125],
+        ),
         ("optimizers:called", [0.25] * 3),
         ("{name: 'optimizers:tenfold', learning_rate: 0.025}", [0.25] * 3),
     ],
@@ -185,7 +193,9 @@ def test_a_schedule_is_refused_where_an_own_optimizer_makes_another_rate_of_it(
 
 def test_the_decay_that_an_own_optimizer_holds(desk):
     text = "{name: 'optimizers:tenfold', weight_decay_only: kernel}"
-    found = build_optimizer(desk.load(f"{HEAD}optimizer: {text}\n").optimizer, ALL, 1)
+    found = build_optimizer(
+        desk.load(f"{HEAD}optimizer: {text}\n").optimizer, ALL, 1
+    )
     assert [share.weight_decay for share in found.shares] == [0.5, 0, 0, 0.5, 0]
     with pytest.raises(
         InputError,
@@ -204,11 +214,15 @@ def test_several_optimizers_in_one_are_refused(desk):
     message = r"config.yaml:4:\d+: optimizer: optimizers:several gave a MultiOptimizer, .* and groups for"
     with pytest.raises(InputError, match=message):
         build_optimizer(
-            desk.load(f"{HEAD}optimizer: optimizers:several\n").optimizer, ALL, 1
+            desk.load(f"{HEAD}optimizer: optimizers:several\n").optimizer,
+            ALL,
+            1,
         )
 
 
-def test_an_own_optimizer_with_rates_of_groups_goes_by_the_rate_that_it_is_given(desk):
+def test_an_own_optimizer_with_rates_of_groups_goes_by_the_rate_that_it_is_given(
+    desk,
+):
     text = (
         HEAD
         + "optimizer: {name: 'optimizers:Descent', held: HELD, groups: [{only: output, rate: 0.5}]}\n"
@@ -219,7 +233,9 @@ def test_an_own_optimizer_with_rates_of_groups_goes_by_the_rate_that_it_is_given
     assert optimizer.shares == [ParamOptions()] * 3 + [ParamOptions(0.5)] * 2
     message = "config.yaml:4:.* optimizer.groups: given rate: 0.5, but optimizers:Descent gave a Descent, whose update"
     with pytest.raises(InputError, match=message):
-        build_optimizer(desk.load(text.replace("HELD", "true")).optimizer, ALL, 1)
+        build_optimizer(
+            desk.load(text.replace("HELD", "true")).optimizer, ALL, 1
+        )
     build_optimizer(
         desk.load(
             text.replace("HELD", "true").replace("rate: 0.5", "rate: 1")
@@ -230,9 +246,7 @@ def test_an_own_optimizer_with_rates_of_groups_goes_by_the_rate_that_it_is_given
 
 
 def test_boundaries_that_do_not_rise_once_they_are_steps(config):
-    rate = (
-        "{name: piecewise_constant_decay, boundaries: [2 epochs, 5], values: [3, 2, 1]}"
-    )
+    rate = "{name: piecewise_constant_decay, boundaries: [2 epochs, 5], values: [3, 2, 1]}"
     part = config(f"{{name: sgd, learning_rate: {rate}}}").optimizer
     assert build_optimizer(part, ALL, 2)
     with pytest.raises(
@@ -245,7 +259,10 @@ def test_boundaries_that_do_not_rise_once_they_are_steps(config):
 @pytest.mark.parametrize(
     "optimizer, path",
     [
-        ("{name: adamw, weight_decay_only: dense}", "optimizer.weight_decay_only"),
+        (
+            "{name: adamw, weight_decay_only: dense}",
+            "optimizer.weight_decay_only",
+        ),
         (
             "{name: adam, groups: [{only: kernel}, {only: dense, frozen: true}]}",
             "optimizer.groups.1.only",
@@ -266,21 +283,28 @@ def test_a_pattern_that_is_in_no_name(config, optimizer, path):
 @pytest.mark.parametrize(
     "optimizer, path",
     [
-        ("{name: adamw, weight_decay_only: conv}", "optimizer.weight_decay_only"),
+        (
+            "{name: adamw, weight_decay_only: conv}",
+            "optimizer.weight_decay_only",
+        ),
         (
             "{name: adam, groups: [{only: kernel}, {only: conv, rate: 2}]}",
             "optimizer.groups.1.only",
         ),
     ],
 )
-def test_a_pattern_that_is_in_names_of_frozen_parameters_only(config, optimizer, path):
+def test_a_pattern_that_is_in_names_of_frozen_parameters_only(
+    config, optimizer, path
+):
     part, names = config(optimizer).optimizer, Names(NAMES[2:], NAMES[:2])
     with pytest.raises(
         InputError,
         match=rf"c.yaml:4:\d+: {path}: given 'conv', which is only in names of frozen parameters \(000.conv/kernel, "
         r"000.conv/bias\); those that are trained are 001.norm/gamma, 002.output/kernel, ",
     ):
-        freeze(part, [keras.Variable(np.zeros(2)) for _ in names.trained], names)
+        freeze(
+            part, [keras.Variable(np.zeros(2)) for _ in names.trained], names
+        )
         build_optimizer(part, names, 1)
 
 
@@ -293,7 +317,9 @@ def test_groups_that_freeze_everything(config):
 
 
 def test_at_rate_zero_nothing_moves(config, tmp_path):
-    found = tftrain.train(config("{name: adamw, learning_rate: 0}"), tmp_path / "run")
+    found = tftrain.train(
+        config("{name: adamw, learning_rate: 0}"), tmp_path / "run"
+    )
     assert set(found.history["learning_rate"].values) == {0}
     assert (
         len(set(found.history["loss"].values)) == 1
@@ -311,7 +337,8 @@ def test_a_run_with_groups(config, tmp_path):
         config("{name: sgd, learning_rate: 0.1}"), tmp_path / "plain"
     ).model
     found = tftrain.train(
-        config(f"{{name: sgd, learning_rate: 0.1, groups: {groups}}}"), tmp_path / "run"
+        config(f"{{name: sgd, learning_rate: 0.1, groups: {groups}}}"),
+        tmp_path / "run",
     ).model
     keras.utils.set_random_seed(0)
     start = tftrain.train(

@@ -8,7 +8,12 @@ from tensorboard.backend.event_processing import event_accumulator
 
 import tftrain
 from tftrain.reporting.metrics_file import read_metrics
-from tftrain.runtime.errors import ConfigError, InputError, TrainingError, UserCodeError
+from tftrain.runtime.errors import (
+    ConfigError,
+    InputError,
+    TrainingError,
+    UserCodeError,
+)
 
 TEXT = """
 model: {name: mlp, hidden: [4], dropout: 0.2, batch_norm: true}
@@ -23,12 +28,16 @@ PROBES = "[{name: weights, only: output, most: 3}, {name: 'lookouts:directions',
 
 def load(folder, probes, *flags, text=TEXT):
     (folder / "base.yaml").write_text(text)
-    (folder / "run.yaml").write_text(f"base: base.yaml\nlog:\n    probes: {probes}\n")
+    (folder / "run.yaml").write_text(
+        f"base: base.yaml\nlog:\n    probes: {probes}\n"
+    )
     return tftrain.load(folder / "run.yaml", flags)
 
 
 def bits(result):
-    return [np.asarray(variable).tobytes() for variable in result.model.variables]
+    return [
+        np.asarray(variable).tobytes() for variable in result.model.variables
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +74,9 @@ def test_what_they_measure_is_logged_and_changes_nothing(runs):
     assert {name for name in new if name.startswith("cosine/")} == {
         f"cosine/{layer}/kernel" for layer in ("000.hidden_1", "002.output")
     }
-    assert all(-2 <= value <= 2 for value in new["cosine/002.output/kernel"].values), (
-        "twice a cosine"
-    )
+    assert all(
+        -2 <= value <= 2 for value in new["cosine/002.output/kernel"].values
+    ), "twice a cosine"
     assert (
         len(set(new["loss_here"].values)) == 4
         and (new["layer_max/001.activation_1"].values >= 0).all()
@@ -77,18 +86,24 @@ def test_what_they_measure_is_logged_and_changes_nothing(runs):
 def test_weights_are_those_before_the_update(runs, tmp_path):
     probed = runs[1]
     weights = read_metrics(probed.folder / "metrics.jsonl")
-    shorter = tftrain.train(load(tmp_path, "[]", "training.steps=7"), tmp_path / "run")
+    shorter = tftrain.train(
+        load(tmp_path, "[]", "training.steps=7"), tmp_path / "run"
+    )
     kernel = shorter.model.get_layer("output").kernel.numpy()
     assert kernel.shape == (4, 2)
     for row, column in np.ndindex(*kernel.shape):
         assert (
-            weights[f"probes/weight/002.output/kernel.{row}.{column}"].values[-1]
+            weights[f"probes/weight/002.output/kernel.{row}.{column}"].values[
+                -1
+            ]
             == kernel[row, column]
         )
 
 
 def test_tensorboard_has_them(runs):
-    found = event_accumulator.EventAccumulator(str(runs[1].folder), {"tensors": 0})
+    found = event_accumulator.EventAccumulator(
+        str(runs[1].folder), {"tensors": 0}
+    )
     found.Reload()
     tags = found.Tags()
     assert {
@@ -185,7 +200,9 @@ def test_what_is_measured_comes_as_it_was_with_its_type_and_whatever_its_size(
     tmp_path, own_parts
 ):
     """The last batch of an epoch is short, so that the graph does not know how many examples there are."""
-    result = tftrain.train(load(tmp_path, "'lookouts:of_examples'"), tmp_path / "run")
+    result = tftrain.train(
+        load(tmp_path, "'lookouts:of_examples'"), tmp_path / "run"
+    )
     found = {
         name.removeprefix("probes/"): curve.values
         for name, curve in result.history.items()
@@ -193,10 +210,14 @@ def test_what_is_measured_comes_as_it_was_with_its_type_and_whatever_its_size(
     assert found["examples"].tolist() == [20, 12, 20, 12]
     np.testing.assert_allclose(found["mean"], found["mean_in_graph"], rtol=1e-6)
     np.testing.assert_array_equal(found["above"], found["above_in_graph"])
-    assert (found["few"] == 0).all() and (found["half"] == np.float16(1 / 3)).all()
+    assert (found["few"] == 0).all() and (
+        found["half"] == np.float16(1 / 3)
+    ).all()
 
 
-def test_an_embeddings_gradient_is_sparse_when_it_is_tried_too(tmp_path, own_parts):
+def test_an_embeddings_gradient_is_sparse_when_it_is_tried_too(
+    tmp_path, own_parts
+):
     words = "model: 'words:pooled'\ndata: 'words:sentences'\noptimizer: sgd\ntraining: {steps: 2}\n"
     result = tftrain.train(
         load(tmp_path, "'lookouts:kinds'", text=words), tmp_path / "run"
@@ -209,7 +230,9 @@ def test_a_fault_in_the_graph_is_told_with_the_probe(tmp_path, own_parts):
         TrainingError,
         match=r"around step \d: Input to reshape .*; of your own run in a step: log.probes.1 \(",
     ):
-        tftrain.train(load(tmp_path, "[weights, 'lookouts:square']"), tmp_path / "run")
+        tftrain.train(
+            load(tmp_path, "[weights, 'lookouts:square']"), tmp_path / "run"
+        )
 
 
 def test_what_xla_cannot_compile_is_told_with_the_probe(tmp_path, own_parts):
@@ -217,7 +240,9 @@ def test_what_xla_cannot_compile_is_told_with_the_probe(tmp_path, own_parts):
     with pytest.raises(InputError, match=told):
         tftrain.train(
             load(
-                tmp_path, "[weights, 'lookouts:printing']", "training.jit_compile=true"
+                tmp_path,
+                "[weights, 'lookouts:printing']",
+                "training.jit_compile=true",
             ),
             tmp_path / "run",
         )
@@ -227,14 +252,18 @@ def test_a_model_that_counts_beside_keras_is_told_and_counts_no_trials(
     tmp_path, own_parts
 ):
     text = TEXT.replace(
-        "{name: mlp, hidden: [4], dropout: 0.2, batch_norm: true}", "'towers:Counting'"
+        "{name: mlp, hidden: [4], dropout: 0.2, batch_norm: true}",
+        "'towers:Counting'",
     )
     with pytest.warns(
         UserWarning, match=r"neither trains nor saves.*: counting.count;"
     ):
-        plain = tftrain.train(load(tmp_path, "[]", text=text), tmp_path / "plain")
+        plain = tftrain.train(
+            load(tmp_path, "[]", text=text), tmp_path / "plain"
+        )
     drawing = text.replace(
-        "graph: false", "graph: false, plots: [gradients, signal_flow, loss_surface]"
+        "graph: false",
+        "graph: false, plots: [gradients, signal_flow, loss_surface]",
     )
     watched = load(tmp_path, "'lookouts:same'", text=drawing)
     with pytest.warns(UserWarning, match="neither trains nor saves"):
@@ -249,17 +278,24 @@ def test_a_probe_beside_no_measured_step_is_told(tmp_path):
         load(tmp_path, "weights", "log.histograms_every=never")
 
 
-def test_a_probe_that_fails_later_does_not_end_the_run(runs, tmp_path, own_parts):
+def test_a_probe_that_fails_later_does_not_end_the_run(
+    runs, tmp_path, own_parts
+):
     with pytest.warns(
-        UserWarning, match=r"(?s)ZeroDivisionError.*so it is not measured any more"
+        UserWarning,
+        match=r"(?s)ZeroDivisionError.*so it is not measured any more",
     ):
-        result = tftrain.train(load(tmp_path, "'lookouts:tiring'"), tmp_path / "run")
+        result = tftrain.train(
+            load(tmp_path, "'lookouts:tiring'"), tmp_path / "run"
+        )
     assert bits(result) == bits(runs[0]) and result.history[
         "probes/rest"
     ].steps.tolist() == [2]
 
 
-def test_of_numbers_alone_more_points_are_planned_than_of_histograms(tmp_path, recwarn):
+def test_of_numbers_alone_more_points_are_planned_than_of_histograms(
+    tmp_path, recwarn
+):
     many = [
         "log.histograms_every=1",
         "training.steps=300",
@@ -268,6 +304,8 @@ def test_of_numbers_alone_more_points_are_planned_than_of_histograms(tmp_path, r
     ]
     result = tftrain.train(load(tmp_path, "weights", *many), tmp_path / "run")
     assert not [
-        str(one.message) for one in recwarn if "TensorBoard shows" in str(one.message)
+        str(one.message)
+        for one in recwarn
+        if "TensorBoard shows" in str(one.message)
     ]
     assert len(result.history["probes/weight/002.output/bias.0"].steps) == 300

@@ -4,7 +4,11 @@ import math
 import pytest
 
 from tftrain.core.types import LogData, Stop
-from tftrain.trainer.callbacks import BestCheckpointSaver, BestTracker, EarlyStopping
+from tftrain.trainer.callbacks import (
+    BestCheckpointSaver,
+    BestTracker,
+    EarlyStopping,
+)
 
 
 def saved_steps(values, best):
@@ -12,14 +16,19 @@ def saved_steps(values, best):
     saved = []
     keeper = BestCheckpointSaver(saved.append, best)
     for step, value in enumerate(values, 1):
-        keeper.on_log(step, LogData({} if value is None else {"val_loss": value}))
+        keeper.on_log(
+            step, LogData({} if value is None else {"val_loss": value})
+        )
     return saved
 
 
 def test_keeper_saves_each_new_best_and_never_nan():
     values = [math.nan, 3.0, 3.0, None, 2.0, math.nan, -math.inf, 2.5, 1.0]
     assert saved_steps(values, BestTracker("val_loss", "auto")) == [2, 5, 9]
-    assert saved_steps([1.0, 0.5, 2.0], BestTracker("val_loss", "max")) == [1, 3]
+    assert saved_steps([1.0, 0.5, 2.0], BestTracker("val_loss", "max")) == [
+        1,
+        3,
+    ]
 
 
 def test_the_best_goes_on_from_its_state():
@@ -44,7 +53,8 @@ def stopped_at(stopping, values):
     for step, value in enumerate(values, 1):
         try:
             stopping.on_log(
-                100 * step, LogData({} if value is None else {"val_loss": value})
+                100 * step,
+                LogData({} if value is None else {"val_loss": value}),
             )
         except Stop as stop:
             return 100 * step, str(stop)
@@ -66,19 +76,23 @@ def test_early_stopping_wants_more_than_min_delta():
     values = [1.0, 0.95, 0.92, 0.85, 0.8]
     assert stopped_at(EarlyStopping("val_loss", patience=2), values) is None
     assert (
-        stopped_at(EarlyStopping("val_loss", patience=2, min_delta=0.1), values)[0]
+        stopped_at(
+            EarlyStopping("val_loss", patience=2, min_delta=0.1), values
+        )[0]
         == 300
     )
 
 
 def test_early_stopping_upwards_and_without_a_finite_value():
     assert (
-        stopped_at(EarlyStopping("val_loss", patience=1, mode="max"), [1.0, 2.0, 1.5])[
-            0
-        ]
+        stopped_at(
+            EarlyStopping("val_loss", patience=1, mode="max"), [1.0, 2.0, 1.5]
+        )[0]
         == 300
     )
-    found = stopped_at(EarlyStopping("val_loss", patience=2), [math.nan, math.nan])
+    found = stopped_at(
+        EarlyStopping("val_loss", patience=2), [math.nan, math.nan]
+    )
     assert found == (200, "val_loss has not been finite for 2 evaluations")
 
 

@@ -41,11 +41,19 @@ def test_weights_count_in_the_loss_of_their_split_and_in_metrics_that_are_weight
 
     x, y, *weight = rare(weights_of)["validation"]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    result.model.compile(loss=loss, metrics=["accuracy"], weighted_metrics=["accuracy"])
-    by_name = result.model.evaluate(
-        x, y, sample_weight=weight[0] if weight else None, verbose=0, return_dict=True
+    result.model.compile(
+        loss=loss, metrics=["accuracy"], weighted_metrics=["accuracy"]
     )
-    expected = [by_name[name] for name in ("loss", "accuracy", "weighted_accuracy")]
+    by_name = result.model.evaluate(
+        x,
+        y,
+        sample_weight=weight[0] if weight else None,
+        verbose=0,
+        return_dict=True,
+    )
+    expected = [
+        by_name[name] for name in ("loss", "accuracy", "weighted_accuracy")
+    ]
     found = list(result.results["validation"].values())
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert (found[1] == found[2]) == (weights_of == "train")
@@ -75,7 +83,10 @@ def test_labels_that_the_loss_ignores_are_none(
             text = text.replace(name, value)
         result = tftrain.train(desk.load(text), tmp_path / pieces)
         curves.append(
-            [result.history[name].values for name in ("loss", "grad_norm", "accuracy")]
+            [
+                result.history[name].values
+                for name in ("loss", "grad_norm", "accuracy")
+            ]
         )
     np.testing.assert_allclose(
         curves[1], curves[0], rtol=1e-4

@@ -64,9 +64,12 @@ def best(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         lines = []
         patch.setattr(
-            "tftrain.reporting.console._say", lambda console, text: lines.append(text)
+            "tftrain.reporting.console._say",
+            lambda console, text: lines.append(text),
         )
-        result = train(folder, TEXT, "checkpoint.restore_best=true", "training.seed=1")
+        result = train(
+            folder, TEXT, "checkpoint.restore_best=true", "training.seed=1"
+        )
     return result, "\n".join(lines)
 
 
@@ -74,7 +77,9 @@ def test_a_run_has_one_set_of_figures(best):
     result, printed = best
     curve = result.history["val_loss"]
     best_step = int(curve.steps[np.argmin(curve.values)])
-    assert best_step < 12, "the last weights are not the best, or this tests nothing"
+    assert best_step < 12, (
+        "the last weights are not the best, or this tests nothing"
+    )
     results = json.loads((result.folder / "results.json").read_text())
     assert {
         split: results[split] for split in ("train", "validation", "test")
@@ -91,13 +96,17 @@ def test_a_run_has_one_set_of_figures(best):
             *(format_number(row[name]) for name in ("loss", "accuracy", "auc")),
         ]
         assert re.search(r"\s+".join(map(re.escape, words)), printed), words
-    files = plugin_event_accumulator.EventAccumulator(str(result.folder)).Reload()
+    files = plugin_event_accumulator.EventAccumulator(
+        str(result.folder)
+    ).Reload()
     shown = {
         tag: files.Tensors(tag)
         for tag in files.Tags()["tensors"]
         if tag.startswith("results/")
     }
-    assert len(shown) == 9 and all(len(events) == 1 for events in shown.values())
+    assert len(shown) == 9 and all(
+        len(events) == 1 for events in shown.values()
+    )
     for tag, [event] in shown.items():
         _, split, name = tag.split("/")
         assert tf.make_ndarray(event.tensor_proto) == np.float32(
@@ -113,7 +122,9 @@ def test_they_are_those_of_the_saved_model_as_keras_evaluates_it(best):
 
     result, _ = best
     data = build_run(tftrain.load(result.folder / "config.yaml")).data
-    model = keras.models.load_model(result.folder / "model.keras", compile=False)
+    model = keras.models.load_model(
+        result.folder / "model.keras", compile=False
+    )
     for split, feed in (
         ("train", data.train.evaluating(500, 500)),
         ("validation", data.validation),
@@ -127,7 +138,9 @@ def test_they_are_those_of_the_saved_model_as_keras_evaluates_it(best):
         assert result.results[split]["loss"] == pytest.approx(
             float(loss), rel=1e-5
         )  # sums in another order
-        assert result.results[split]["accuracy"] == pytest.approx(np.mean(right))
+        assert result.results[split]["accuracy"] == pytest.approx(
+            np.mean(right)
+        )
 
 
 def test_without_restoring_they_are_of_the_last_weights_and_the_run_says_so(
@@ -148,19 +161,25 @@ def test_without_restoring_they_are_of_the_last_weights_and_the_run_says_so(
         == curve.values[-1]
         > curve.values.min()
     )
-    last, best_step = int(curve.steps[-1]), int(curve.steps[np.argmin(curve.values)])
+    last, best_step = (
+        int(curve.steps[-1]),
+        int(curve.steps[np.argmin(curve.values)]),
+    )
     assert (
         f"model.keras: the weights at step {last}, the last; the best, at step {best_step} (val_loss"
         in printed
     )
     assert "with checkpoint.restore_best: true" in printed
     assert (
-        json.loads((result.folder / "results.json").read_text())["model_step"] == last
+        json.loads((result.folder / "results.json").read_text())["model_step"]
+        == last
     )
     kept = tftrain.load_model(result.folder, checkpoint="best")
     assert any(
         not np.array_equal(*pair)
-        for pair in zip(kept.get_weights(), result.model.get_weights(), strict=True)
+        for pair in zip(
+            kept.get_weights(), result.model.get_weights(), strict=True
+        )
     )
 
 
@@ -208,9 +227,9 @@ def test_the_training_split_is_evaluated_whole_and_without_augmentation(
     assert result.results["train"]["loss"] == pytest.approx(
         np.mean(errors**2), rel=1e-5
     )
-    assert result.history["loss"].values[-1] > 5 * result.results["train"]["loss"], (
-        "training sees the noise"
-    )
+    assert (
+        result.history["loss"].values[-1] > 5 * result.results["train"]["loss"]
+    ), "training sees the noise"
 
 
 @pytest.mark.parametrize("kind", ["arrays", "stream"])
@@ -222,7 +241,10 @@ def test_of_a_large_split_there_is_a_sample_which_is_said(
     result = train(tmp_path / kind, own % (kind, ""))
     assert "train: of 32 examples drawn from 70" in capsys.readouterr().out
     assert (
-        json.loads((result.folder / "results.json").read_text())["train_examples"] == 32
+        json.loads((result.folder / "results.json").read_text())[
+            "train_examples"
+        ]
+        == 32
     )
     again = train(tmp_path / "again", own % (kind, ""))
     assert again.results == result.results
@@ -234,10 +256,16 @@ def test_of_a_large_split_there_is_a_sample_which_is_said(
     ), "drawn, not the first"
 
 
-def test_sequences_that_are_trained_on_by_windows_are_evaluated_whole(tmp_path, own):
-    recurrent = "layers: [{name: simple_rnn, units: 3, return_sequences: true}, "
+def test_sequences_that_are_trained_on_by_windows_are_evaluated_whole(
+    tmp_path, own
+):
+    recurrent = (
+        "layers: [{name: simple_rnn, units: 3, return_sequences: true}, "
+    )
     text = (own % ("sequences", "")).replace("layers: [", recurrent)
-    method = "gradients.method={name: truncated_bptt, window: 4, update: window}"
+    method = (
+        "gradients.method={name: truncated_bptt, window: 4, update: window}"
+    )
     result = train(tmp_path / "run", text, method)
     steps = np.random.default_rng(0).normal(size=(20, 12, 1)).astype("float32")
     errors = result.model.predict(steps, verbose=0) - steps
@@ -254,7 +282,11 @@ def test_a_result_tells_of_a_run_in_few_words(best):
         and str(result.folder) in text
         and "results={'train': {'loss':" in text
     )
-    assert "up to step 12" in text and "parameters" in text and "failed=False" in text
+    assert (
+        "up to step 12" in text
+        and "parameters" in text
+        and "failed=False" in text
+    )
     assert "array" not in text and str(result) == text
 
 
@@ -271,7 +303,10 @@ def test_the_default_length_is_told_where_a_config_is_read(tmp_path, capsys):
     path.write_text(
         "model: mlp\ndata: {name: iris}\noptimizer: sgd\ntraining: {steps: 7}\n"
     )
-    assert (tftrain.load(path).training.epochs, tftrain.load(path).training.steps) == (
+    assert (
+        tftrain.load(path).training.epochs,
+        tftrain.load(path).training.steps,
+    ) == (
         None,
         7,
     )

@@ -26,7 +26,12 @@ log: {scalars: 1}
         ("dense", ["block"]),
         ("dense/bias|norm", ["norm"]),
     ],
-    ids=["all of a layer", "a part of it", "all that a block has", "a part of a block"],
+    ids=[
+        "all of a layer",
+        "a part of it",
+        "all that a block has",
+        "a part of a block",
+    ],
 )
 def test_a_frozen_layer_runs_in_inference_mode(desk, tmp_path, frozen, layers):
     result = tftrain.train(
@@ -39,7 +44,9 @@ def test_a_frozen_layer_runs_in_inference_mode(desk, tmp_path, frozen, layers):
         twin.get_layer("norm").gamma.trainable = False
     if "dense/bias" in frozen:
         twin.get_layer("block").get_layer("dense").bias.trainable = False
-    twin.compile(keras.optimizers.SGD(0.01), "mean_squared_error", jit_compile=False)
+    twin.compile(
+        keras.optimizers.SGD(0.01), "mean_squared_error", jit_compile=False
+    )
     history = twin.fit(
         *norms.shifted(), batch_size=24, epochs=3, shuffle=False, verbose=0
     ).history["loss"]
@@ -47,13 +54,19 @@ def test_a_frozen_layer_runs_in_inference_mode(desk, tmp_path, frozen, layers):
         result.history["loss"].values, history, rtol=1e-5
     )  # float32, sums in another order
     for own, other in zip(result.model.weights, twin.weights, strict=True):
-        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5, err_msg=own.path)
+        np.testing.assert_allclose(
+            own, other, rtol=1e-4, atol=1e-5, err_msg=own.path
+        )
 
 
 def test_the_saved_model_can_be_trained_as_it_was_made(desk, tmp_path):
-    tftrain.train(desk.load(CONFIG.replace("FROZEN", "norm/")), tmp_path / "run")
+    tftrain.train(
+        desk.load(CONFIG.replace("FROZEN", "norm/")), tmp_path / "run"
+    )
     loaded = tftrain.load_model(tmp_path / "run")
     assert (
-        len(loaded.trainable_variables) == len(norms.model().trainable_variables) == 6
+        len(loaded.trainable_variables)
+        == len(norms.model().trainable_variables)
+        == 6
     )
     assert all(layer.trainable for layer in loaded._flatten_layers())

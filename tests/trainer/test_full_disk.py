@@ -70,7 +70,9 @@ def whole(start, tmp_path_factory):
     return start(tmp_path_factory.mktemp("whole") / "run")
 
 
-def test_a_log_that_finds_no_room_costs_nothing_but_time(start, whole, tmp_path):
+def test_a_log_that_finds_no_room_costs_nothing_but_time(
+    start, whole, tmp_path
+):
     folder = tmp_path / "run"
     size = (whole.folder / "metrics.jsonl").stat().st_size
     with pytest.raises(
@@ -93,7 +95,8 @@ def test_a_log_that_finds_no_room_costs_nothing_but_time(start, whole, tmp_path)
 def lines(folder):
     """What the run logged, without its times."""
     found = [
-        json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
     ]
     timed = ("wall_seconds", "step_ms", "examples_per_second")
     return [
@@ -170,11 +173,14 @@ def test_weights_that_find_no_room_end_no_process(tmp_path):
     with (
         room(10_000),
         pytest.raises(
-            WriteError, match=r"model.weights.h5 cannot be written: File too large$"
+            WriteError,
+            match=r"model.weights.h5 cannot be written: File too large$",
         ),
     ):
         serialization.save(model, tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
     with pytest.warns(UserWarning, match="only its weights are"):
         serialization.save(model, tmp_path / "model.keras")
-    assert [path.name for path in Path(tmp_path).iterdir()] == ["model.weights.h5"]
+    assert [path.name for path in Path(tmp_path).iterdir()] == [
+        "model.weights.h5"
+    ]

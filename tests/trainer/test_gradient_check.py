@@ -53,7 +53,9 @@ def test_what_is_right_agrees(desk, capsys):
     status, rows, out, _ = checked(desk, capsys, text, "--samples", "30")
     assert (
         status == 0
-        and keras.config.floatx() == "float32" == keras.config.dtype_policy().name
+        and keras.config.floatx()
+        == "float32"
+        == keras.config.dtype_policy().name
     )
     assert rows.keys() >= {
         "000.dense/kernel",
@@ -107,7 +109,8 @@ def test_the_gradient_is_the_one_that_training_takes(desk, capsys):
 
 def test_a_loss_that_is_not_finite_is_told(desk, capsys):
     text = model(
-        "{name: dense, units: 5, activation: exponential}", "{name: dense, units: 1}"
+        "{name: dense, units: 5, activation: exponential}",
+        "{name: dense, units: 1}",
     )
     text += "loss: mean_squared_error\n"
     desk.write(
@@ -118,7 +121,8 @@ def test_a_loss_that_is_not_finite_is_told(desk, capsys):
     assert main(["check-gradients", "--config", "inf.yaml"]) == 2
     said = capsys.readouterr().err
     assert re.search(
-        "the loss of the first batch is (nan|inf), so there is nothing to compare", said
+        "the loss of the first batch is (nan|inf), so there is nothing to compare",
+        said,
     )
     assert said.count("\n") == 1
 
@@ -129,7 +133,9 @@ def test_kinks_are_not_called_wrong(desk, capsys):
     desk.write(text, "kinks.yaml")
     assert main(["check-gradients", "--config", "kinks.yaml"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^000\.hidden_1/bias .* 4 +not checked$", out, re.MULTILINE)
+    assert re.search(
+        r"^000\.hidden_1/bias .* 4 +not checked$", out, re.MULTILINE
+    )
     assert re.search(r"^000\.hidden_1/kernel .* agrees$", out, re.MULTILINE)
     assert (
         "\nno gradient is wrong of the 3 that could be compared; " in out
@@ -148,24 +154,29 @@ def test_where_nothing_is_compared_nothing_is_said_to_be_right(desk, capsys):
 
 
 def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
-    layers = "{name: dense, units: 5}", "'gradients:Blended'", "{name: dense, units: 3}"
+    layers = (
+        "{name: dense, units: 5}",
+        "'gradients:Blended'",
+        "{name: dense, units: 3}",
+    )
     status, _, out, err = checked(desk, capsys, model(*layers))
     assert (status, out) == (2, "") and err.count("\n") == 1
-    said = (
-        r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+"
-    )
+    said = r"checked.yaml:4:9: model: the loss of a batch is [\d.]+ in one pass and [\d.]+"
     said += r" in an equal one: in blended \("
     assert re.match(
         rf"{said}Blended\) \S+ \(RandomUniform\) draws .*; expected .* keras.random.SeedGenerator",
         err,
     )
-    for kind in ("{name: 'gradients:Blended', seeded: true}", "'gradients:Shared'"):
+    for kind in (
+        "{name: 'gradients:Blended', seeded: true}",
+        "'gradients:Shared'",
+    ):
         status, rows, out, err = checked(
             desk, capsys, model(layers[0], kind, layers[2]), "--samples", "3"
         )
-        assert status == 0 and {row[-1] for row in rows.values()} == {"agrees"}, (
-            out + err
-        )
+        assert status == 0 and {row[-1] for row in rows.values()} == {
+            "agrees"
+        }, out + err
 
 
 @pytest.mark.parametrize(
@@ -198,11 +209,15 @@ def test_a_loss_that_draws_anew_in_each_pass_is_refused(desk, capsys):
         ),
     ],
 )
-def test_what_stands_behind_the_last_wrong_layer_is_named(desk, capsys, text, said):
+def test_what_stands_behind_the_last_wrong_layer_is_named(
+    desk, capsys, text, said
+):
     """In the order of the calls, along each branch; without Keras' own layers if there are others."""
     status, _, out, _ = checked(desk, capsys, text)
-    assert status == 1 and f"the last layer where it is wrong is {said}" in out.replace(
-        "\n", " "
+    assert (
+        status == 1
+        and f"the last layer where it is wrong is {said}"
+        in out.replace("\n", " ")
     )
 
 
@@ -220,7 +235,9 @@ def test_names_are_cut_for_a_narrow_terminal_alone_and_verdicts_never():
         False,
     )
     found = [right, right._replace(name="001.output/bias", agrees=False)]
-    assert f"{right.name}  20 of 9,000 " in gradient_check_table(found, None, None)
+    assert f"{right.name}  20 of 9,000 " in gradient_check_table(
+        found, None, None
+    )
     for width in (90, 40):
         rows = gradient_check_table(found, None, width).splitlines()[2:4]
         assert (
@@ -246,7 +263,9 @@ def test_half_of_the_numbers_are_drawn_where_the_gradient_is_not_0():
 
 def test_crowded_kinks(desk, capsys):
     """Empty corners of images hold thousands of ReLUs at their kink, and more of them near it."""
-    network = "model: {name: cnn, filters: [8, 8], hidden: [8], dropout: 0.25}\n"
+    network = (
+        "model: {name: cnn, filters: [8, 8], hidden: [8], dropout: 0.25}\n"
+    )
     desk.write(
         f"{network}data: {{name: digits, batch_size: 32}}\noptimizer: sgd\n",
         "crowded.yaml",
@@ -264,7 +283,8 @@ def test_what_cannot_be_checked(desk, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["check-gradients", "--config", "checked.yaml", "--samples", "0"])
     assert (
-        "--samples 0: expected a whole number of at least 1" in capsys.readouterr().err
+        "--samples 0: expected a whole number of at least 1"
+        in capsys.readouterr().err
     )
 
 
@@ -275,10 +295,16 @@ def test_an_objective_alone_is_that_of_the_run(desk):
     ][0] == (4, 128)
 
 
-def test_a_layer_of_several_numbers_is_told_by_the_one_that_is_wrong(desk, capsys):
+def test_a_layer_of_several_numbers_is_told_by_the_one_that_is_wrong(
+    desk, capsys
+):
     status, rows, out, _ = checked(desk, capsys, "model: 'towers:normed'\n")
     [wrong] = [name for name, row in rows.items() if row[-1] == "WRONG"]
-    assert status == 1 and wrong.startswith("000.") and "001.normed" in " ".join(rows)
+    assert (
+        status == 1
+        and wrong.startswith("000.")
+        and "001.normed" in " ".join(rows)
+    )
     assert (
         f"the last layer where it is wrong is {wrong.rpartition('/')[0]}:"
         in " ".join(out.split())

@@ -71,18 +71,28 @@ def test_none_leaves_a_part_out(setting, flag):
 def test_limits_and_no_clip_at_all_are_one_sweep(desk):
     desk.write(desk.good + "gradients: {clip: {name: global_norm, limit: 5}}\n")
     trials = expand_grid(
-        ["gradients.clip.name=norm,global_norm", "gradients.clip.limit=0.1,none"]
+        [
+            "gradients.clip.name=norm,global_norm",
+            "gradients.clip.limit=0.1,none",
+        ]
     )
     chosen = [
-        tftrain.load("config.yaml", trial.flags).gradients.clip for trial in trials
+        tftrain.load("config.yaml", trial.flags).gradients.clip
+        for trial in trials
     ]
-    found = [[(part.name, part.given["limit"]) for part in clips] for clips in chosen]
+    found = [
+        [(part.name, part.given["limit"]) for part in clips] for clips in chosen
+    ]
     assert found == [[("norm", 0.1)], [], [("global_norm", 0.1)], []]
 
 
 def test_keys_are_told_by_their_ends():
     keys = ["a.rate", "b.rate", "a.limit"]
-    assert [shorten_key(key, keys) for key in keys] == ["a.rate", "b.rate", "limit"]
+    assert [shorten_key(key, keys) for key in keys] == [
+        "a.rate",
+        "b.rate",
+        "limit",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,4 +127,7 @@ def test_a_value_that_is_given_twice_is_told(setting, value):
 
 
 def test_true_is_not_1():
-    assert len(expand_grid(["training.seed=1,true", "model.hidden=[1],[true]"])) == 4
+    assert (
+        len(expand_grid(["training.seed=1,true", "model.hidden=[1],[true]"]))
+        == 4
+    )

@@ -86,11 +86,17 @@ def test_an_exploding_rnn_is_named_and_its_step_repeated(exploded, capsys):
         and result.stopped.endswith(f"; see {incident / 'incident.txt'}")
         and step > 1
     )
-    assert f"at step {step}; that update was not applied" in text.splitlines()[0]
     assert (
-        "the first layer that went bad is 000.simple_rnn (SimpleRNN): it gives" in text
+        f"at step {step}; that update was not applied" in text.splitlines()[0]
     )
-    assert "clip the gradients: gradients: {clip: {name: global_norm, limit: " in text
+    assert (
+        "the first layer that went bad is 000.simple_rnn (SimpleRNN): it gives"
+        in text
+    )
+    assert (
+        "clip the gradients: gradients: {clip: {name: global_norm, limit: "
+        in text
+    )
     assert f"python -m tftrain replay {incident}" in text
     status, out, err = replayed(capsys, incident)
     assert (
@@ -113,7 +119,9 @@ def test_what_lies_in_an_incident(exploded):
         json.loads(line)
         for line in (incident / "signals.jsonl").read_text().splitlines()
     ]
-    assert [line["step"] for line in lines] == list(range(1, int(incident.name) + 1))
+    assert [line["step"] for line in lines] == list(
+        range(1, int(incident.name) + 1)
+    )
     assert "grad_norm/000.simple_rnn.simple_rnn_cell/recurrent_kernel" in lines[
         0
     ] and lines[-1]["loss"] in (
@@ -123,11 +131,15 @@ def test_what_lies_in_an_incident(exploded):
     assert lines[0]["loss"] == result.history["loss"].values[0]
     with np.load(incident / "batch.npz", allow_pickle=False) as batch:
         assert batch["x"].shape == (100, 8, 8, 1) and batch["y"].shape == (100,)
-    events = event_accumulator.EventAccumulator(str(result.folder), {"tensors": 0})
+    events = event_accumulator.EventAccumulator(
+        str(result.folder), {"tensors": 0}
+    )
     events.Reload()
     [shown] = events.Tensors(f"incidents/{incident.name}")
     assert shown.step == int(incident.name)
-    assert "first layer that went bad" in shown.tensor_proto.string_val[0].decode()
+    assert (
+        "first layer that went bad" in shown.tensor_proto.string_val[0].decode()
+    )
 
 
 def test_folders_that_cannot_be_replayed(exploded, capsys, tmp_path):
@@ -157,7 +169,9 @@ def test_folders_that_cannot_be_replayed(exploded, capsys, tmp_path):
     assert "state" in said(lambda folder: (folder / cut).write_bytes(b""))
     rewritten = config.read_text
     assert "has shape" in said(
-        lambda folder: config.write_text(rewritten().replace("units: 8", "units: 9"))
+        lambda folder: config.write_text(
+            rewritten().replace("units: 8", "units: 9")
+        )
     )
     assert "learning_rate: recorded 0.003" in said(
         lambda folder: config.write_text(
@@ -173,7 +187,10 @@ def test_a_nan_in_a_batch_is_found_with_its_column(desk, tmp_path, capsys):
     assert not others and column == 2
     text = (incident / "incident.txt").read_text()
     assert f"batch: x column 2 of example {row} (counted from 0) is nan" in text
-    assert "look at the data and its preprocessing" in text and "000.hidden_1" in text
+    assert (
+        "look at the data and its preprocessing" in text
+        and "000.hidden_1" in text
+    )
     status, out, _ = replayed(capsys, incident)
     assert status == 0 and "the same as recorded" in out
 
@@ -194,7 +211,8 @@ def test_a_step_is_repeated_with_all_that_it_goes_by(desk, tmp_path, capsys):
     status, out, _ = replayed(capsys, incident)
     assert (
         status == 0
-        and f"loss {last['loss']:.9g}, gradient norm nan: the same as recorded" in out
+        and f"loss {last['loss']:.9g}, gradient norm nan: the same as recorded"
+        in out
     )
 
 
@@ -257,15 +275,20 @@ def test_many_incidents_are_bounded_and_the_run_goes_on(desk, tmp_path, capsys):
     assert replayed(capsys, found[4])[0] == 0
 
 
-def test_an_incident_that_cannot_be_written_is_a_warning(desk, tmp_path, monkeypatch):
+def test_an_incident_that_cannot_be_written_is_a_warning(
+    desk, tmp_path, monkeypatch
+):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.warns(
-        UserWarning, match="incident of step 1 could not be written: .*No space left"
+        UserWarning,
+        match="incident of step 1 could not be written: .*No space left",
     ):
-        result, found = run_of(desk, dense_between("'faults:Log'"), tmp_path / "run")
+        result, found = run_of(
+            desk, dense_between("'faults:Log'"), tmp_path / "run"
+        )
     assert (
         result.failed
         and not found
@@ -275,22 +298,31 @@ def test_an_incident_that_cannot_be_written_is_a_warning(desk, tmp_path, monkeyp
 
 
 def test_inspect_shows_a_model_and_both_passes(desk, tmp_path, capsys):
-    desk.write(dense_between("{name: dense, units: 5, activation: relu}"), "seen.yaml")
+    desk.write(
+        dense_between("{name: dense, units: 5, activation: relu}"), "seen.yaml"
+    )
     assert main(["inspect", "--config", "seen.yaml"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^000\.dense +Dense +\[batch, 6\] +30 +30$", out, re.MULTILINE)
+    assert re.search(
+        r"^000\.dense +Dense +\[batch, 6\] +30 +30$", out, re.MULTILINE
+    )
     assert re.search(r"^all +83 +83$", out, re.MULTILINE)
     assert (
         re.search(r"^  relu +a ", out, re.MULTILINE)
         and "backward pass, gradient norm" in out
     )
     assert max(map(len, out.splitlines())) <= 100
-    assert main(["--config", "seen.yaml", "--run-dir", str(tmp_path / "run")]) == 0
+    assert (
+        main(["--config", "seen.yaml", "--run-dir", str(tmp_path / "run")]) == 0
+    )
     capsys.readouterr()
     assert main(["inspect", "--checkpoint", str(tmp_path / "run")]) == 0
     assert "step 41, a batch of 20" in capsys.readouterr().out
     assert (
-        main(["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)]) == 2
+        main(
+            ["inspect", "--config", "seen.yaml", "--checkpoint", str(tmp_path)]
+        )
+        == 2
     )
     assert "it holds no checkpoint" in capsys.readouterr().err
 
@@ -313,7 +345,9 @@ def test_steps_on_two_devices_and_by_xla_are_repeated(desk, tmp_path, more):
         )
 
     assert (
-        command("--config", "config.yaml", "--run-dir", tmp_path / "run").returncode
+        command(
+            "--config", "config.yaml", "--run-dir", tmp_path / "run"
+        ).returncode
         == 1
     )
     [incident] = (tmp_path / "run" / "incidents").glob("*")

@@ -55,8 +55,12 @@ def both(tmp_path):
 
 def assert_alike(plain, compiled, rtol, atol):
     """Weights and all that was logged, but the clock's."""
-    for one, other in zip(plain.model.variables, compiled.model.variables, strict=True):
-        np.testing.assert_allclose(other, one, rtol=rtol, atol=atol, err_msg=one.path)
+    for one, other in zip(
+        plain.model.variables, compiled.model.variables, strict=True
+    ):
+        np.testing.assert_allclose(
+            other, one, rtol=rtol, atol=atol, err_msg=one.path
+        )
     assert plain.history.keys() == compiled.history.keys()
     for name in plain.history.keys() - {"wall_seconds", "step_ms"}:
         np.testing.assert_array_equal(
@@ -78,7 +82,9 @@ def test_all_that_is_measured_and_changed(both):
 def test_half_precision(both, precision, bits):
     # XLA rounds to half precision at other places; five steps of gradient descent add up.
     overrides = [f"training.precision={precision}", "model.dropout=0"]
-    assert_alike(*both(SOME, *overrides), rtol=8 * 2.0**-bits, atol=8 * 2.0**-bits)
+    assert_alike(
+        *both(SOME, *overrides), rtol=8 * 2.0**-bits, atol=8 * 2.0**-bits
+    )
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
@@ -96,10 +102,18 @@ def test_embeddings_and_what_is_measured_of_them(both, own_parts, pieces):
 
 def test_dropout_draws_other_numbers_from_the_same_seeds(both):
     plain, compiled = both(SOME)
-    assert compiled.history["loss"].values[-1] < compiled.history["loss"].values[0]
-    assert np.any(plain.history["loss"].values != compiled.history["loss"].values)
+    assert (
+        compiled.history["loss"].values[-1] < compiled.history["loss"].values[0]
+    )
+    assert np.any(
+        plain.history["loss"].values != compiled.history["loss"].values
+    )
     seeds = [
-        [np.asarray(one) for one in run.model.variables if one.dtype == "uint32"]
+        [
+            np.asarray(one)
+            for one in run.model.variables
+            if one.dtype == "uint32"
+        ]
         for run in (plain, compiled)
     ]
     np.testing.assert_array_equal(*seeds)
@@ -109,12 +123,18 @@ def test_what_xla_cannot_compile_is_told_before_training(tmp_path, own_parts):
     (tmp_path / "jit.yaml").write_text(
         SOME.replace("{steps: 5}", "{steps: 5, jit_compile: true}")
     )
-    overrides = ["model={name: 'words:unseen'}", "data={name: 'words:sentences'}"]
+    overrides = [
+        "model={name: 'words:unseen'}",
+        "data={name: 'words:sentences'}",
+    ]
     where = "jit.yaml:5:35: training.jit_compile: given true, but this step cannot be compiled: "
     with pytest.raises(
-        InputError, match=where + "XLA does not know the TensorFlow operation PyFunc$"
+        InputError,
+        match=where + "XLA does not know the TensorFlow operation PyFunc$",
     ):
-        tftrain.train(tftrain.load(tmp_path / "jit.yaml", overrides), tmp_path / "run")
+        tftrain.train(
+            tftrain.load(tmp_path / "jit.yaml", overrides), tmp_path / "run"
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -122,7 +142,8 @@ def test_what_only_the_first_step_shows_names_the_setting(
     tmp_path, own_parts, monkeypatch
 ):
     monkeypatch.setattr(
-        "tftrain.trainer.post_build_checks.xla_obstacle", lambda step, sample: None
+        "tftrain.trainer.post_build_checks.xla_obstacle",
+        lambda step, sample: None,
     )
     (tmp_path / "jit.yaml").write_text(SOME)
     overrides = [
@@ -131,6 +152,9 @@ def test_what_only_the_first_step_shows_names_the_setting(
         "training.jit_compile=true",
     ]
     with pytest.raises(
-        TrainingError, match="PyFunc.*; training.jit_compile: false does without XLA"
+        TrainingError,
+        match="PyFunc.*; training.jit_compile: false does without XLA",
     ):
-        tftrain.train(tftrain.load(tmp_path / "jit.yaml", overrides), tmp_path / "run")
+        tftrain.train(
+            tftrain.load(tmp_path / "jit.yaml", overrides), tmp_path / "run"
+        )

@@ -75,7 +75,9 @@ def test_the_last_checkpoint_is_the_model_that_was_saved(whole):
         )
 
 
-def test_a_checkpoint_is_the_model_of_a_run_that_ended_there(whole, config, tmp_path):
+def test_a_checkpoint_is_the_model_of_a_run_that_ended_there(
+    whole, config, tmp_path
+):
     shorter = tftrain.train(config("training.steps=9"), tmp_path / "run")
     assert_same(tftrain.load_model(whole.folder, checkpoint=9), shorter.model)
 
@@ -87,10 +89,13 @@ def test_the_best_checkpoint_is_what_restore_best_saves(config, tmp_path):
         "checkpoint.restore_best=true",
     )
     result = tftrain.train(config(*overrides), tmp_path / "run")
-    assert_same(tftrain.load_model(result.folder, checkpoint="best"), result.model)
+    assert_same(
+        tftrain.load_model(result.folder, checkpoint="best"), result.model
+    )
     (result.folder / "model.keras").unlink()
     with pytest.warns(
-        UserWarning, match="model.keras is not there: .* the best checkpoint is loaded"
+        UserWarning,
+        match="model.keras is not there: .* the best checkpoint is loaded",
     ):
         assert_same(tftrain.load_model(result.folder), result.model)
 
@@ -106,7 +111,9 @@ def test_after_ctrl_c_the_model_is_that_of_the_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         tftrain.train(config("training.steps_per_call=1"), tmp_path / "run")
     monkeypatch.undo()
-    expected = tftrain.train(config("training.steps=7"), tmp_path / "shorter").model
+    expected = tftrain.train(
+        config("training.steps=7"), tmp_path / "shorter"
+    ).model
     with pytest.warns(
         UserWarning,
         match="model.keras is not there: .* the latest checkpoint is loaded in its place",
@@ -133,12 +140,12 @@ def test_a_model_that_is_whole_is_read_without_a_word(whole):
 
 @pytest.mark.parametrize("checkpoint", [7, -1, True, 12.0, "bset", "12"])
 def test_a_checkpoint_that_is_not_there_is_told(whole, checkpoint):
-    expected = (
-        f"there is no checkpoint {checkpoint!r}; expected one of latest, best, 6, 9, 12"
-    )
+    expected = f"there is no checkpoint {checkpoint!r}; expected one of latest, best, 6, 9, 12"
     with pytest.raises(RunFolderError, match=expected) as caught:
         tftrain.load_model(whole.folder, checkpoint=checkpoint)
-    assert ("did you mean 'best'" in str(caught.value)) == (checkpoint == "bset")
+    assert ("did you mean 'best'" in str(caught.value)) == (
+        checkpoint == "bset"
+    )
 
 
 def test_where_nothing_is_left_that_is_told(folder):

@@ -46,7 +46,9 @@ def dense_gradients(weights, activation, x, labels):
     a = [x]
     for w, b in hidden:
         a.append(f(a[-1] @ w + b))
-    delta = (softmax(a[-1] @ w_last + b_last) - np.eye(b_last.size)[labels]) / len(x)
+    delta = (
+        softmax(a[-1] @ w_last + b_last) - np.eye(b_last.size)[labels]
+    ) / len(x)
     grads = [(a[-1].T @ delta, delta.sum(0))]
     for layer in reversed(range(len(hidden))):
         delta = (delta @ weights[layer + 1][0].T) * derivative(a[layer + 1])
@@ -66,7 +68,9 @@ def recurrent_gradients(weights, x, y):
     for step in reversed(range(x.shape[1])):
         delta = arrived * (1 - h[step + 1] ** 2)
         for grad, more in zip(
-            grads, (x[:, step].T @ delta, h[step].T @ delta, delta.sum(0)), strict=True
+            grads,
+            (x[:, step].T @ delta, h[step].T @ delta, delta.sum(0)),
+            strict=True,
         ):
             grad += more
         arrived = delta @ u.T
@@ -80,8 +84,12 @@ def both(desk, tmp_path, text):
         ["training.steps=1", "optimizer.learning_rate=0"],
         ["training.steps=100"],
     ):
-        model = tftrain.train(desk.load(text, *flags), tmp_path / flags[0]).model
-        found.append([weight.astype("float64") for weight in model.get_weights()])
+        model = tftrain.train(
+            desk.load(text, *flags), tmp_path / flags[0]
+        ).model
+        found.append(
+            [weight.astype("float64") for weight in model.get_weights()]
+        )
     return found
 
 
@@ -90,7 +98,9 @@ def both(desk, tmp_path, text):
 )
 def test_dense_layers(desk, tmp_path, activation, rate):
     """Full batches of the 150 irises. At a rate of 0.5 ReLUs leap about, and each rounding error doubles."""
-    data = "{name: iris, batch_size: full, preprocess: {name: scale, by: 0.125}}"
+    data = (
+        "{name: iris, batch_size: full, preprocess: {name: scale, by: 0.125}}"
+    )
     model = f"{{name: mlp, hidden: [8, 6], activation: {activation}, output_activation: softmax}}"
     text = f"model: {model}\ndata: {data}\noptimizer: {{name: sgd, learning_rate: {rate}}}\n"
     start, end = both(desk, tmp_path, text)
@@ -120,9 +130,7 @@ def test_a_recurrent_layer(desk, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     model = "{name: rnn, cell: simple, units: [6]}"
     data = "{name: 'lockstep_waves:waves', batch_size: full}"
-    text = (
-        f"model: {model}\ndata: {data}\noptimizer: {{name: sgd, learning_rate: 0.05}}\n"
-    )
+    text = f"model: {model}\ndata: {data}\noptimizer: {{name: sgd, learning_rate: 0.05}}\n"
     start, end = both(desk, tmp_path, text)
     x, y = (
         one.astype("float64")

@@ -22,7 +22,9 @@ def run(tmp_path, *changed):
 def warn_of(run):
     steps_per_epoch = run.data.train.steps_per_epoch
     has_validation = run.data.validation is not None
-    warn_of_hidden_points(run.config, run.total_steps, steps_per_epoch, has_validation)
+    warn_of_hidden_points(
+        run.config, run.total_steps, steps_per_epoch, has_validation
+    )
 
 
 def hparams_of(run):
@@ -93,8 +95,12 @@ def test_more_points_than_tensorboard_keeps_are_told(tmp_path):
         UserWarning,
         match=r"_every: 1 epoch makes some 150 .* --samples_per_plugin histograms=150",
     ):
-        warn_of(run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450"))
+        warn_of(
+            run(tmp_path, "log.histograms_every=1 epoch", "training.steps=450")
+        )
     with pytest.warns(
         UserWarning, match=r"^training.validate_every: 1 makes some 3000 points"
     ):
-        warn_of(run(tmp_path, "training.validate_every=1", "training.steps=3000"))
+        warn_of(
+            run(tmp_path, "training.validate_every=1", "training.steps=3000")
+        )

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.backend.event_processing.event_file_loader import (
+    EventFileLoader,
+)
 
 import tftrain
 from tftrain.core.bad_steps import SkippedSteps
@@ -54,7 +56,9 @@ def interrupted(config, tmp_path_factory):
         patch.setattr(
             SkippedSteps,
             "on_call_end",
-            lambda self, step, row: os.kill(os.getpid(), 2) if step == 10 else None,
+            lambda self, step, row: (
+                os.kill(os.getpid(), 2) if step == 10 else None
+            ),
         )
         with pytest.raises(KeyboardInterrupt):
             tftrain.train(config("training.steps_per_call=1"), path)
@@ -84,7 +88,9 @@ def cut(path, share=0.5):
 
 
 @pytest.mark.parametrize("fault", ["lost", "damaged", "empty"])
-def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fault):
+def test_a_model_that_is_gone_is_written_again(
+    whole, config, folder, capsys, fault
+):
     before = contents(folder)
     model = folder / "model.keras"
     model.unlink() if fault == "lost" else cut(
@@ -93,7 +99,10 @@ def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fa
     result = tftrain.train(config(), folder, resume=True)
     output = capsys.readouterr().out
     word = "lost" if fault == "lost" else "damaged"
-    assert f"{model} is {word}; it is written again from the checkpoint\n" in output
+    assert (
+        f"{model} is {word}; it is written again from the checkpoint\n"
+        in output
+    )
     assert output.count("written again") == 1
     assert "the run has ended at step 20 already, so nothing is done" in output
     assert_same_weights(tftrain.load_model(folder), whole.model)
@@ -105,10 +114,14 @@ def test_a_model_that_is_gone_is_written_again(whole, config, folder, capsys, fa
 
 
 @pytest.mark.parametrize("fault", ["lost", "damaged", "empty"])
-def test_what_preprocessing_learned_is_written_again(config, folder, capsys, fault):
+def test_what_preprocessing_learned_is_written_again(
+    config, folder, capsys, fault
+):
     before = contents(folder)
     file = folder / "preprocess.npz"
-    file.unlink() if fault == "lost" else cut(file, 0.5 if fault == "damaged" else 0.0)
+    file.unlink() if fault == "lost" else cut(
+        file, 0.5 if fault == "damaged" else 0.0
+    )
     tftrain.train(config(), folder, resume=True)
     word = "lost" if fault == "lost" else "damaged"
     assert (
@@ -158,7 +171,10 @@ def test_records_that_are_cut_are_told(config, interrupted, tmp_path, capsys):
         "metrics.jsonl ends at step 5: its points from there to step 8 are lost\n"
         in output
     )
-    assert "val is lost: TensorBoard shows no curves of it up to step 10\n" in output
+    assert (
+        "val is lost: TensorBoard shows no curves of it up to step 10\n"
+        in output
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,9 +195,13 @@ def test_records_that_are_cut_are_told(config, interrupted, tmp_path, capsys):
     ],
     ids=["cut", "empty", "garbage"],
 )
-def test_event_files_that_are_damaged_are_told(config, folder, capsys, damage, told):
+def test_event_files_that_are_damaged_are_told(
+    config, folder, capsys, damage, told
+):
     (file,) = (
-        path for path in folder.glob("events*") if not path.name.endswith(".hparams")
+        path
+        for path in folder.glob("events*")
+        if not path.name.endswith(".hparams")
     )
     damage(file)
     steps = [event.step for event in EventFileLoader(str(file)).Load()]
@@ -231,7 +251,9 @@ def test_a_run_begins_anew_where_its_checkpoints_are_gone_before_its_end(
         in capsys.readouterr().out
     )
     assert_same_weights(result.model, whole.model)
-    assert list(result.history["loss"].steps) == list(whole.history["loss"].steps)
+    assert list(result.history["loss"].steps) == list(
+        whole.history["loss"].steps
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,13 +272,17 @@ def test_changes_of_a_run_with_nothing_left_to_do_change_nothing(
     before = contents(folder)
     if "metrics=[]" in overrides:
         with pytest.raises(tftrain.runtime.errors.InputError):
-            tftrain.train(config(*overrides), folder, resume=True, allow_changes=True)
+            tftrain.train(
+                config(*overrides), folder, resume=True, allow_changes=True
+            )
     else:
         result = tftrain.train(
             config(*overrides), folder, resume=True, allow_changes=True
         )
         output = capsys.readouterr().out
-        assert "the run has ended at step 20 already, so nothing is done" in output
+        assert (
+            "the run has ended at step 20 already, so nothing is done" in output
+        )
         assert ("the changes are not taken" in output) == (
             "learning_rate" in overrides[0]
         )
@@ -307,7 +333,9 @@ def test_a_kill_between_the_changed_config_and_the_next_checkpoint_loses_no_chan
     folder = shutil.copytree(interrupted, tmp_path / "run")
     change = "optimizer.learning_rate=0.01"
     straight = shutil.copytree(interrupted, tmp_path / "straight")
-    expected = tftrain.train(config(change), straight, resume=True, allow_changes=True)
+    expected = tftrain.train(
+        config(change), straight, resume=True, allow_changes=True
+    )
 
     def die(*given, **named):
         raise RuntimeError("killed")
@@ -318,12 +346,16 @@ def test_a_kill_between_the_changed_config_and_the_next_checkpoint_loses_no_chan
         else:
             patch.setattr(Trainer, "run", die)
         with pytest.raises(RuntimeError, match="killed"):
-            tftrain.train(config(change), folder, resume=True, allow_changes=True)
+            tftrain.train(
+                config(change), folder, resume=True, allow_changes=True
+            )
     saved = tftrain.load(folder / "config.yaml")
     assert (saved.optimizer.arguments["learning_rate"] == 0.01) == (
         moment == "after the config"
     )
-    result = tftrain.train(config(change), folder, resume=True, allow_changes=True)
+    result = tftrain.train(
+        config(change), folder, resume=True, allow_changes=True
+    )
     assert_same_weights(result.model, expected.model)
     losses = [run.history["loss"] for run in (result, expected)]
     np.testing.assert_array_equal(losses[0].values, losses[1].values)

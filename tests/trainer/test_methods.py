@@ -61,7 +61,9 @@ def test_what_joins_the_examples_of_a_batch_is_not_put_together_from_pieces(
         match=f"config.yaml:4:7: loss: {said}: pieces .*expected such numbers",
     ):
         build_run(desk.load(f"{text}loss: '{loss}'\n{spread}\n"))
-    monkeypatch.setattr("tftrain.trainer.build_gradients.replication.count", lambda: 1)
+    monkeypatch.setattr(
+        "tftrain.trainer.build_gradients.replication.count", lambda: 1
+    )
     build_run(desk.load(f"{text}loss: '{loss}'\n"))
     build_run(desk.load(f"{text}loss: 'losses:each'\n{spread}\n"))
 
@@ -106,7 +108,8 @@ def test_a_loss_that_draws_anew_is_not_for_methods_of_many_passes(desk, method):
         build_run(desk.load(text.replace("LAYER", kind)))
     build_run(
         desk.load(
-            text.replace("LAYER", "'gradients:Blended'"), "gradients.method=backprop"
+            text.replace("LAYER", "'gradients:Blended'"),
+            "gradients.method=backprop",
         )
     )
 
@@ -115,7 +118,9 @@ def test_a_loss_that_draws_anew_is_not_for_methods_of_many_passes(desk, method):
 def test_a_cell_that_draws_at_each_time_step_is_not_for_methods_of_many_passes(
     desk, method
 ):
-    text = f"{HEAD}gradients: {{method: {method}}}\nmodel: 'gradients:forgetful'\n"
+    text = (
+        f"{HEAD}gradients: {{method: {method}}}\nmodel: 'gradients:forgetful'\n"
+    )
     said = f"config.yaml:3:21: gradients.method: given {method}, but the loss of a batch is .* reader .RNN. draws other"
     with pytest.raises(InputError, match=f"^{said}.*at each time step"):
         build_run(desk.load(text))

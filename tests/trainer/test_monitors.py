@@ -9,7 +9,9 @@ import pytest
 from tftrain.runtime.errors import InputError
 from tftrain.trainer.monitors import make_monitors
 
-PLATEAU = "learning_rate: {name: warmup, steps: 2, then: {name: plateau, then: 0.1"
+PLATEAU = (
+    "learning_rate: {name: warmup, steps: 2, then: {name: plateau, then: 0.1"
+)
 NO_VALIDATION = "'val_loss' is asked for, but the data has no validation split; give data.validation a share"
 
 
@@ -81,7 +83,9 @@ def test_who_watches(desk):
     assert make_monitors(auto, False, ["accuracy"]) == (None, None, ())
     found = make_monitors(
         desk.load(
-            desk.good, "training.early_stopping={}", "checkpoint.best=val_accuracy"
+            desk.good,
+            "training.early_stopping={}",
+            "checkpoint.best=val_accuracy",
         ),
         True,
         ["accuracy"],

@@ -56,7 +56,9 @@ def test_a_spike_may_be_let_through(config, tmp_path):
     assert counts(result) == (30, 0, 0) and result.stopped is None
 
 
-def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(config, tmp_path, capsys):
+def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(
+    config, tmp_path, capsys
+):
     chosen = [*OVERFLOW, "training.on_bad_step=rewind"]
     with pytest.warns(UserWarning, match="1 of 30 updates were skipped"):
         whole = tftrain.train(config(*chosen), tmp_path / "whole")
@@ -66,7 +68,9 @@ def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(config, tmp_path, 
         )
         == 1
     )
-    assert counts(whole) == (30, 1, 1) and list(whole.history["loss"].steps) == [
+    assert counts(whole) == (30, 1, 1) and list(
+        whole.history["loss"].steps
+    ) == [
         5,
         10,
         15,
@@ -82,7 +86,9 @@ def test_a_run_that_goes_back_says_so_and_can_be_gone_on_with(config, tmp_path, 
                 resume=True,
             )
     assert counts(part) == (30, 1, 1)
-    for one, other in zip(part.model.variables, whole.model.variables, strict=True):
+    for one, other in zip(
+        part.model.variables, whole.model.variables, strict=True
+    ):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 

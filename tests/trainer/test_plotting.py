@@ -48,7 +48,9 @@ def load(folder, text, *flags):
 
 
 def image_steps(folder):
-    found = event_accumulator.EventAccumulator(str(folder), {"images": 0, "tensors": 0})
+    found = event_accumulator.EventAccumulator(
+        str(folder), {"images": 0, "tensors": 0}
+    )
     found.Reload()
     tags = [
         tag
@@ -56,13 +58,18 @@ def image_steps(folder):
         if found.SummaryMetadata(tag).plugin_data.plugin_name == "images"
     ]
     return {
-        tag: [(one.step, one.tensor_proto.string_val) for one in found.Tensors(tag)]
+        tag: [
+            (one.step, one.tensor_proto.string_val)
+            for one in found.Tensors(tag)
+        ]
         for tag in tags
     }
 
 
 def bits(result):
-    return [np.asarray(variable).tobytes() for variable in result.model.variables]
+    return [
+        np.asarray(variable).tobytes() for variable in result.model.variables
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +78,9 @@ def runs(tmp_path_factory, own_parts):
     folder = tmp_path_factory.mktemp("gallery")
     plain = tftrain.train(load(folder, TEXT), folder / "plain")
     (folder / "base.yaml").write_text(TEXT)
-    painted = tftrain.train(load(folder, "base: base.yaml" + ALL), folder / "painted")
+    painted = tftrain.train(
+        load(folder, "base: base.yaml" + ALL), folder / "painted"
+    )
     return plain, painted
 
 
@@ -83,12 +92,16 @@ def test_pictures_change_nothing(runs):
     assert len(set(curves[0]["learning_rate"].values)) > 1, (
         "the rate went by the points, so more of them would show"
     )
-    for name in curves[0].keys() - {"wall_seconds", "steps_per_second", "step_ms"}:
+    for name in curves[0].keys() - {
+        "wall_seconds",
+        "steps_per_second",
+        "step_ms",
+    }:
         for mine, theirs in zip(curves[0][name], curves[1][name], strict=True):
             np.testing.assert_array_equal(mine, theirs, err_msg=name)
-    assert not (plain.folder / "pictures").exists() and "pictures" in painted_time(
-        painted
-    )
+    assert not (
+        plain.folder / "pictures"
+    ).exists() and "pictures" in painted_time(painted)
 
 
 def painted_time(result):
@@ -121,7 +134,9 @@ def test_tensorboard_has_the_same_pictures(runs):
     for tag, found in shown.items():
         for step, (width, height, png) in found:
             file = (
-                runs[1].folder / "pictures" / f"{tag.partition('/')[2]}-{step:08d}.png"
+                runs[1].folder
+                / "pictures"
+                / f"{tag.partition('/')[2]}-{step:08d}.png"
             )
             pixels = tf.io.decode_png(file.read_bytes()).numpy()
             assert (
@@ -142,7 +157,9 @@ def test_a_resumed_run_has_the_same_pictures(runs, tmp_path):
         for flags in (STOPPED, ())
     )
     tftrain.train(first, tmp_path / "run")
-    assert bits(tftrain.train(second, tmp_path / "run", resume=True)) == bits(runs[1])
+    assert bits(tftrain.train(second, tmp_path / "run", resume=True)) == bits(
+        runs[1]
+    )
     for name in (
         "weights-00000010",
         "weights-00000020",
@@ -159,9 +176,7 @@ def test_a_resumed_run_has_the_same_pictures(runs, tmp_path):
 def test_a_run_that_ends_early_has_its_last_pictures(tmp_path):
     early = "\ntraining: {steps: 30, early_stopping: {monitor: loss, patience: 1, min_delta: 100}}\n"
     (tmp_path / "base.yaml").write_text(TEXT)
-    text = (
-        f"base: base.yaml{early}log: {{plots: [weights, {{name: weights, at: [0]}}]}}\n"
-    )
+    text = f"base: base.yaml{early}log: {{plots: [weights, {{name: weights, at: [0]}}]}}\n"
     result = tftrain.train(load(tmp_path, text), tmp_path / "run")
     assert result.stopped and int(result.history["loss"].steps[-1]) == 14
     names = sorted(
@@ -231,7 +246,9 @@ def context_factory(run):
 
 def test_many_losses_are_those_of_one_after_the_other(tmp_path):
     run = build_run(load(tmp_path, TEXT))  # with dropout and moving averages
-    before = [np.asarray(variable).tobytes() for variable in run.state.model.variables]
+    before = [
+        np.asarray(variable).tobytes() for variable in run.state.model.variables
+    ]
     scenes, random = context_factory(run), np.random.default_rng(0)
     params = [param.numpy() for param in run.objective.params]
     places, values, one_by_one = (
@@ -288,7 +305,9 @@ def test_what_cannot_be_drawn_is_told_before_there_is_a_folder(
     assert told in str(caught.value) and not (tmp_path / "run").exists()
 
 
-def test_a_picture_that_fails_later_does_not_end_the_run(runs, tmp_path, own_parts):
+def test_a_picture_that_fails_later_does_not_end_the_run(
+    runs, tmp_path, own_parts
+):
     (tmp_path / "base.yaml").write_text(TEXT)
     config = load(
         tmp_path,
@@ -300,5 +319,7 @@ def test_a_picture_that_fails_later_does_not_end_the_run(runs, tmp_path, own_par
     ):
         result = tftrain.train(config, tmp_path / "run")
     assert bits(result) == bits(runs[0])
-    names = sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir())
+    names = sorted(
+        path.name for path in (tmp_path / "run" / "pictures").iterdir()
+    )
     assert names == ["stripes-00000000.png", "stripes-00000010.png"]

@@ -42,7 +42,8 @@ def test_training_of_its_own_is_refused(desk, name, method):
 
 def test_a_compiled_loss_is_refused(desk):
     with pytest.raises(
-        InputError, match="model that was compiled with a loss .* leave compile out"
+        InputError,
+        match="model that was compiled with a loss .* leave compile out",
     ):
         build_run(desk.load(model("compiled")))
 
@@ -60,7 +61,9 @@ def test_a_compiled_model_from_a_file_goes_on(desk, recwarn, tmp_path):
 
     scored.compiled().save(tmp_path / "model.keras")
     run = build_run(
-        desk.load(f"model: {{name: saved, path: '{tmp_path}/model.keras'}}\n{TEXT}")
+        desk.load(
+            f"model: {{name: saved, path: '{tmp_path}/model.keras'}}\n{TEXT}"
+        )
     )
     assert run.total_steps == 1
     assert any(
@@ -86,7 +89,10 @@ IN_YAML = "model: {name: sequential, layers: [{name: normalization}, {name: dens
         model("normalizing", inner="true"),
         model("Normalizing"),
     ]
-    + [model("looking_up", kind="discretization"), model("looking_up", kind="words")],
+    + [
+        model("looking_up", kind="discretization"),
+        model("looking_up", kind="words"),
+    ],
 )
 def test_layers_that_nobody_adapted_are_refused(desk, text):
     with pytest.raises(
@@ -97,12 +103,19 @@ def test_layers_that_nobody_adapted_are_refused(desk, text):
 
 @pytest.mark.parametrize("how", ["adapted", "given"])
 def test_layers_that_know_what_they_need_are_not(desk, how):
-    assert build_run(desk.load(model("normalizing", how=how))).objective.model.built
+    assert build_run(
+        desk.load(model("normalizing", how=how))
+    ).objective.model.built
 
 
 @pytest.mark.parametrize(
     "names",
-    [{"layer": "'50% [x]'"}, {"model": "'a b'"}, {"layer": "größe"}, {"model": "_x"}],
+    [
+        {"layer": "'50% [x]'"},
+        {"model": "'a b'"},
+        {"layer": "größe"},
+        {"model": "_x"},
+    ],
 )
 def test_names_that_tensorflow_does_not_take(desk, names):
     with pytest.raises(

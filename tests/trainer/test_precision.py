@@ -51,7 +51,9 @@ def test_a_resumed_run_ends_like_an_unbroken_one(load, tmp_path):
     whole = tftrain.train(load(), tmp_path / "whole")
     tftrain.train(load("training.steps=7"), tmp_path / "run")
     again = tftrain.train(load(), tmp_path / "run", resume=True)
-    for one, other in zip(weights(whole.model), weights(again.model), strict=True):
+    for one, other in zip(
+        weights(whole.model), weights(again.model), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
     assert again.results["test"] == whole.results["test"]
     for name in ("loss", "loss_scale", "grad_norm", "clip/percentile/limit"):
@@ -63,7 +65,9 @@ def test_a_resumed_run_ends_like_an_unbroken_one(load, tmp_path):
 def test_the_averaged_weights_are_those_that_are_looked_at_kept_and_saved(
     load, tmp_path
 ):
-    result = tftrain.train(load("checkpoint.restore_best=true"), tmp_path / "run")
+    result = tftrain.train(
+        load("checkpoint.restore_best=true"), tmp_path / "run"
+    )
     kept = averages(
         tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints" / "best")
     )
@@ -74,7 +78,9 @@ def test_the_averaged_weights_are_those_that_are_looked_at_kept_and_saved(
     assert result.results["validation"]["loss"] == pytest.approx(
         min(result.history["val_loss"].values), rel=1e-6
     )
-    last = averages(tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints"))
+    last = averages(
+        tf.train.latest_checkpoint(tmp_path / "run" / "checkpoints")
+    )
     plain = tftrain.train(load("training.ema=null"), tmp_path / "plain")
     np.testing.assert_array_equal(
         plain.history["loss"].values, result.history["loss"].values
@@ -98,16 +104,18 @@ def test_half_precision_trains_as_well(load, tmp_path):
         )
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     }
-    assert {name: "loss_scale" in run.history for name, run in runs.items()} == {
+    assert {
+        name: "loss_scale" in run.history for name, run in runs.items()
+    } == {
         "float32": False,
         "mixed_bfloat16": False,
         "mixed_float16": True,
     }
     for run in runs.values():
         assert run.results["test"]["accuracy"] >= 0.85
-        assert {variable.dtype for variable in run.model.trainable_variables} == {
-            "float32"
-        }
+        assert {
+            variable.dtype for variable in run.model.trainable_variables
+        } == {"float32"}
 
 
 @pytest.mark.parametrize(
@@ -132,9 +140,7 @@ def test_what_cannot_be_done(load, tmp_path, monkeypatch, overrides, message):
 
 def test_pieces_are_not_joined_over_devices(load, tmp_path, monkeypatch):
     monkeypatch.setattr("tftrain.core.replication.count", lambda: 2)
-    layers = (
-        "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
-    )
+    layers = "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
     model = f"model={{name: sequential, layers: {layers}}}"
     with pytest.raises(
         InputError,
@@ -148,18 +154,19 @@ def test_methods_of_many_passes_do_not_join_devices(
     load, tmp_path, monkeypatch, method
 ):
     monkeypatch.setattr("tftrain.core.replication.count", lambda: 2)
-    layers = (
-        "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
-    )
+    layers = "[{name: batch_normalization, synchronized: true}, {name: dense, units: 3}]"
     changed = [
         f"model={{name: sequential, layers: {layers}}}",
         "gradients.accumulate_steps=1",
         f"gradients.method={method}",
     ]
     with pytest.raises(
-        InputError, match=rf"gradients.method: {method} does not go with synchronized"
+        InputError,
+        match=rf"gradients.method: {method} does not go with synchronized",
     ):
-        tftrain.train(load(*changed, "training.precision=float32"), tmp_path / "run")
+        tftrain.train(
+            load(*changed, "training.precision=float32"), tmp_path / "run"
+        )
 
 
 @pytest.mark.long
@@ -188,7 +195,10 @@ def test_a_resumed_run_on_two_devices_ends_like_an_unbroken_one(load, tmp_path):
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         subprocess.run(
-            [*command, *settings, *words], env=environment, check=True, timeout=200
+            [*command, *settings, *words],
+            env=environment,
+            check=True,
+            timeout=200,
         )
 
     train("whole")
@@ -205,5 +215,6 @@ def test_a_resumed_run_on_two_devices_ends_like_an_unbroken_one(load, tmp_path):
         for folder in ("whole", "run")
     )
     assert (
-        first["test"] == second["test"] and first["validation"] == second["validation"]
+        first["test"] == second["test"]
+        and first["validation"] == second["validation"]
     )

@@ -43,7 +43,9 @@ def standardized(x, fitted):
 
 def test_rows_are_prepared_with_what_was_learned_of_the_training_split(trained):
     x, y = wine()
-    order = np.random.RandomState(0).permutation(len(y))[36:]  # scikit-learn's split
+    order = np.random.RandomState(0).permutation(len(y))[
+        36:
+    ]  # scikit-learn's split
     model = tftrain.load_model(trained.folder)
     twin = model.network.predict(standardized(x, x[order]), verbose=0)
     np.testing.assert_allclose(
@@ -51,7 +53,8 @@ def test_rows_are_prepared_with_what_was_learned_of_the_training_split(trained):
     )  # some roundings of float32
     np.testing.assert_array_equal(model(x), trained.model(x))
     np.testing.assert_array_equal(
-        model.predict(x[:5].tolist(), verbose=0), model.predict(x[:5], verbose=0)
+        model.predict(x[:5].tolist(), verbose=0),
+        model.predict(x[:5], verbose=0),
     )
 
 
@@ -62,12 +65,17 @@ def test_a_graph_and_a_stream_give_what_arrays_do(trained):
     np.testing.assert_array_equal(tf.function(model)(tf.constant(x)), twin)
     np.testing.assert_array_equal(model.predict_on_batch(x), twin)
     np.testing.assert_array_equal(
-        model.predict(tf.data.Dataset.from_tensor_slices(x).batch(50), verbose=0), twin
+        model.predict(
+            tf.data.Dataset.from_tensor_slices(x).batch(50), verbose=0
+        ),
+        twin,
     )
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
-def test_rows_of_other_types_are_given_that_of_the_data(kind, tmp_path, monkeypatch):
+def test_rows_of_other_types_are_given_that_of_the_data(
+    kind, tmp_path, monkeypatch
+):
     (tmp_path / "deltas.py").write_text(
         "import numpy as np\nfrom tftrain.data.preprocessing import Preprocess\n\n\ndef least():\n"
         "    fit = lambda batches, facts: np.min([np.asarray(batch.x).min(0) for batch in batches], 0)\n"
@@ -82,7 +90,9 @@ def test_rows_of_other_types_are_given_that_of_the_data(kind, tmp_path, monkeypa
         tftrain.load(tmp_path / "deltas.yaml"), tmp_path / "run"
     ).model
     rows = wine()[0][:5].round().astype(kind)
-    twin = model.network.predict(model.prepare(rows.astype(np.float32)), verbose=0)
+    twin = model.network.predict(
+        model.prepare(rows.astype(np.float32)), verbose=0
+    )
     loaded = tftrain.load_model(tmp_path / "run")
     for found in (
         model(rows),
@@ -102,14 +112,18 @@ def test_rows_of_another_shape_are_told(trained):
     ):
         with pytest.raises(
             ValueError,
-            match=re.escape(f"x has the shape {shown}; expected [examples, 13]"),
+            match=re.escape(
+                f"x has the shape {shown}; expected [examples, 13]"
+            ),
         ):
             tftrain.load_model(trained.folder).predict(rows, verbose=0)
 
 
 @pytest.mark.parametrize("checkpoint", [None, "latest"])
 def test_the_network_alone_is_what_the_file_holds(trained, checkpoint):
-    bare = tftrain.load_model(trained.folder, preprocess=False, checkpoint=checkpoint)
+    bare = tftrain.load_model(
+        trained.folder, preprocess=False, checkpoint=checkpoint
+    )
     file = keras.models.load_model(trained.folder / "model.keras")
     network = tftrain.load_model(trained.folder, checkpoint=checkpoint).network
     x = np.ones((3, 13), np.float32)
@@ -163,7 +177,9 @@ def test_own_steps_parts_of_the_model_and_float64(desk, tmp_path):
     np.testing.assert_array_equal(found, result.model.predict(x, verbose=0))
 
 
-def test_evaluation_is_of_float64_as_it_is_and_of_features_alone(desk, tmp_path):
+def test_evaluation_is_of_float64_as_it_is_and_of_features_alone(
+    desk, tmp_path
+):
     from learners import timed
 
     x, y = timed()
@@ -186,7 +202,9 @@ def test_what_cannot_be_written_is_told(desk, tmp_path):
         match="what preprocess .learners:centred. learned cannot be written.*a Mean",
     ):
         tftrain.train(desk.load(text), tmp_path / "run")
-    with pytest.raises(ValueError, match="preprocess=False gives the model without"):
+    with pytest.raises(
+        ValueError, match="preprocess=False gives the model without"
+    ):
         tftrain.load_model(tmp_path / "run")
 
 
@@ -206,7 +224,8 @@ training: {steps: 1}
 
 def test_a_model_without_preprocessing_is_the_network_itself(desk, tmp_path):
     tftrain.train(
-        desk.load(WINE.replace(", preprocess: standardize", "")), tmp_path / "run"
+        desk.load(WINE.replace(", preprocess: standardize", "")),
+        tmp_path / "run",
     )
     assert not (tmp_path / "run" / "preprocess.npz").exists()
     assert isinstance(

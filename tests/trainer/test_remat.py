@@ -47,7 +47,13 @@ def blocks_of(config):
     ("text", "overrides"),
     [
         (MLP, []),
-        (MLP, ["gradients.remat='norm|activation'", "gradients.accumulate_steps=2"]),
+        (
+            MLP,
+            [
+                "gradients.remat='norm|activation'",
+                "gradients.accumulate_steps=2",
+            ],
+        ),
         (SEQUENCES, ["gradients.method={name: truncated_bptt, window: 4}"]),
     ],
 )
@@ -58,8 +64,12 @@ def test_a_run_is_the_same_with_it(desk, tmp_path, text, overrides):
         tftrain.train(one, tmp_path / str(place))
         for place, one in enumerate([config, plain])
     )
-    for one, other in zip(found.model.variables, expected.model.variables, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=other.path)
+    for one, other in zip(
+        found.model.variables, expected.model.variables, strict=True
+    ):
+        np.testing.assert_allclose(
+            one, other, rtol=1e-5, atol=1e-6, err_msg=other.path
+        )
     assert found.history.keys() == expected.history.keys()
     for name in expected.history.keys() - {
         "wall_seconds",
@@ -77,7 +87,9 @@ def test_true_cuts_a_functional_model_and_takes_the_blocks_of_another_one(desk):
 
 
 def test_a_pattern_names_layers_the_outer_one_of_two(desk):
-    assert blocks_of(desk.load(ATTENDING, "gradients.remat='left|right.one'")) == (
+    assert blocks_of(
+        desk.load(ATTENDING, "gradients.remat='left|right.one'")
+    ) == (
         ["left", "one"],
         [],
     )
@@ -119,7 +131,9 @@ def test_a_pattern_names_layers_the_outer_one_of_two(desk):
     ],
 )
 def test_what_it_refuses(desk, text, flag, message):
-    pattern = re.escape(f"gradients.remat: given {message}").replace(r"\.\*", ".*")
+    pattern = re.escape(f"gradients.remat: given {message}").replace(
+        r"\.\*", ".*"
+    )
     with pytest.raises(InputError, match=pattern) as caught:
         build_run(desk.load(text, flag))
     assert "\n" not in str(caught.value)
@@ -128,16 +142,18 @@ def test_what_it_refuses(desk, text, flag, message):
 def first_grad_norm(desk, layers, recompute):
     text = f"model: {{name: sequential, layers: {layers}}}\ndata: iris\noptimizer: sgd\ntraining: {{steps: 1}}\n"
     desk.write(f"{text}gradients: {{remat: {recompute}}}\n")
-    return tftrain.train(tftrain.load("config.yaml")).history["grad_norm"].values[0]
+    return (
+        tftrain.train(tftrain.load("config.yaml"))
+        .history["grad_norm"]
+        .values[0]
+    )
 
 
 @pytest.mark.parametrize("kind", ["Around", "Stopped"])
 def test_weights_that_a_gradient_of_ones_own_takes_from_around_it_or_that_have_none(
     desk, kind
 ):
-    layers = (
-        f"[{{name: dense, units: 5}}, 'gradients:{kind}', {{name: dense, units: 3}}]"
-    )
+    layers = f"[{{name: dense, units: 5}}, 'gradients:{kind}', {{name: dense, units: 3}}]"
     plain, again = (
         first_grad_norm(desk, layers, one) for one in ("false", kind.lower())
     )

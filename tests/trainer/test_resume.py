@@ -12,7 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+from tensorboard.backend.event_processing import (
+    data_provider,
+    plugin_event_multiplexer,
+)
 from tensorboard.context import RequestContext
 
 import tftrain
@@ -50,7 +53,8 @@ def config(tmp_path_factory):
 def told(folder):
     """The lines of the records without times, and the results without theirs."""
     lines = [
-        json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
     ]
     lines = [
         {name: value for name, value in line.items() if name not in TIMES}
@@ -84,7 +88,9 @@ def shown(folder):
 
 
 def same(result, whole):
-    for one, other in zip(result.model.variables, whole.model.variables, strict=True):
+    for one, other in zip(
+        result.model.variables, whole.model.variables, strict=True
+    ):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
     assert told(result.folder) == told(whole.folder)
     assert shown(result.folder) == shown(whole.folder)
@@ -108,7 +114,9 @@ def whole(config, tmp_path_factory):
 
     def copy(moment):
         number = sum(name.startswith(moment) for name in copies)
-        copies[f"{moment}-{number}"] = place = folder.parent / f"{moment}-{number}"
+        copies[f"{moment}-{number}"] = place = (
+            folder.parent / f"{moment}-{number}"
+        )
         shutil.copytree(folder, place)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -149,7 +157,9 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(
 ):
     folder = tmp_path / "run"
     shutil.copytree(whole.copies[moment], folder)
-    if moment.startswith("flush"):  # killed in the middle of a line, and of an event
+    if moment.startswith(
+        "flush"
+    ):  # killed in the middle of a line, and of an event
         with open(folder / "metrics.jsonl", "ab") as file:
             file.write(b'{"step": 11, "los')
         (events,) = set(folder.glob("events.*")) - set(folder.glob("*.hparams"))
@@ -181,12 +191,16 @@ def test_a_run_killed_before_its_first_checkpoint_leaves_nothing_behind(
 
 def test_a_run_that_has_ended_is_left_as_it_is(whole, config, capsys):
     before = {
-        path: path.read_bytes() for path in whole.folder.rglob("*") if path.is_file()
+        path: path.read_bytes()
+        for path in whole.folder.rglob("*")
+        if path.is_file()
     }
     result = tftrain.train(config(), whole.folder, resume=True)
     assert "the run has ended at step 20 already" in capsys.readouterr().out
     assert {
-        path: path.read_bytes() for path in whole.folder.rglob("*") if path.is_file()
+        path: path.read_bytes()
+        for path in whole.folder.rglob("*")
+        if path.is_file()
     } == before
     assert result.results == whole.result.results and not result.failed
     same(result, whole.result)
@@ -202,7 +216,9 @@ def test_a_signal_is_answered_after_the_call(
     monkeypatch.setattr(
         SkippedSteps,
         "on_call_end",
-        lambda self, step, row: os.kill(os.getpid(), number) if step == 8 else None,
+        lambda self, step, row: (
+            os.kill(os.getpid(), number) if step == 8 else None
+        ),
     )
     before = [signal.getsignal(one) for one in signals.SIGNALS]
     folder, path = tmp_path / "run", tmp_path / "small.yaml"
@@ -281,7 +297,10 @@ def test_a_nan_ends_a_run_once_and_for_all(config, tmp_path, capsys):
         and again.stopped == first.stopped
         and "not finite" in first.stopped
     )
-    assert f"already ({first.stopped}), so nothing is done" in capsys.readouterr().out
+    assert (
+        f"already ({first.stopped}), so nothing is done"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_changed_config_is_refused_with_every_change(whole, config):
@@ -299,7 +318,9 @@ def test_a_changed_config_is_refused_with_every_change(whole, config):
         "  data.batch_size: 32 -> 16",
         "  log.console: auto -> 9",
     ]
-    assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")
+    } == before
 
 
 @pytest.mark.parametrize(
@@ -323,8 +344,13 @@ def test_a_changed_config_is_refused_with_every_change(whole, config):
 )
 def test_what_may_change(config, tmp_path, capsys, overrides, matters):
     atomic_files.write_text(tmp_path / "config.yaml", export.to_yaml(config()))
-    assert resume.config_changed(tmp_path, config(*overrides), allow=True) is matters
-    assert capsys.readouterr().out.startswith("changed since the last session: ")
+    assert (
+        resume.config_changed(tmp_path, config(*overrides), allow=True)
+        is matters
+    )
+    assert capsys.readouterr().out.startswith(
+        "changed since the last session: "
+    )
     assert resume.config_changed(tmp_path, config(), allow=False) is False
 
 
@@ -332,7 +358,8 @@ def test_how_often_checkpoints_are_made_may_not_change_where_a_run_goes_back_to_
     config, tmp_path
 ):
     atomic_files.write_text(
-        tmp_path / "config.yaml", export.to_yaml(config("training.on_bad_step=rewind"))
+        tmp_path / "config.yaml",
+        export.to_yaml(config("training.on_bad_step=rewind")),
     )
     with pytest.raises(RunFolderError, match="checkpoint.every: 3 -> 9"):
         resume.config_changed(
@@ -378,7 +405,9 @@ def test_signals_to_a_process(tmp_path):
     def start(name, *more):
         given = [*words, "--run-dir", name, "--set", "log.console=1", *more]
         return subprocess.Popen(
-            given, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | paths, **pipes
+            given,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | paths,
+            **pipes,
         )
 
     plain = start("plain")
@@ -417,7 +446,9 @@ def test_the_points_are_on_the_disk_before_the_checkpoint_is(
     synced, real = [], os.fsync
 
     def sync(descriptor):
-        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        synced.append(
+            os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        )
         real(descriptor)
 
     def save(self, step):

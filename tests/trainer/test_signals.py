@@ -75,7 +75,11 @@ log: {scalars: 10, histograms_every: never, console: 5}
 
 
 def start(words, **more):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
     return subprocess.Popen(
         [sys.executable, "-u", *words], env=os.environ | PATHS, **pipes, **more
     )
@@ -109,8 +113,12 @@ def ended(process, numbers, seconds=5.0):
         ("watched", KEEPS, [INT, INT], -INT),
     ],
 )
-def test_a_second_signal_ends_a_process_that_hangs(context, library, numbers, status):
-    process = start(["-c", HANGS.format(idle=100, context=context, library=library)])
+def test_a_second_signal_ends_a_process_that_hangs(
+    context, library, numbers, status
+):
+    process = start(
+        ["-c", HANGS.format(idle=100, context=context, library=library)]
+    )
     run_until(process, "hangs")
     assert ended(process, numbers)[0] == status
 
@@ -120,7 +128,9 @@ def test_a_second_signal_ends_a_process_that_hangs(context, library, numbers, st
     [("handling_signals", TERM), ("handling_signals", HUP), ("watched", INT)],
 )
 def test_one_signal_ends_a_process_that_hangs_for_some_time(context, number):
-    process = start(["-c", HANGS.format(idle=1, context=context, library=LETS_RUN)])
+    process = start(
+        ["-c", HANGS.format(idle=1, context=context, library=LETS_RUN)]
+    )
     run_until(process, "hangs")
     status, output = ended(process, [number])
     assert status == 128 + number
@@ -184,7 +194,9 @@ def test_a_run_whose_data_hangs_ends(tmp_path):
     (tmp_path / "endless.py").write_text(ENDLESS)
     (tmp_path / "endless.yaml").write_text(CONFIG)
     imports = "import sys; from tftrain.cli import commands; from tftrain.trainer import signals"
-    code = f"{imports}; signals.IDLE_SECONDS = 3; sys.exit(commands.run_process())"
+    code = (
+        f"{imports}; signals.IDLE_SECONDS = 3; sys.exit(commands.run_process())"
+    )
 
     def train(name, *words, **more):
         return start(
@@ -202,7 +214,9 @@ def test_a_run_whose_data_hangs_ends(tmp_path):
         run_until(process, "hangs")
     assert ended(twice, [TERM, INT])[0] == 128 + INT
     status, output = ended(once, [TERM], 30)
-    assert status == 128 + TERM and "the run hangs, perhaps in its data" in output
+    assert (
+        status == 128 + TERM and "the run hangs, perhaps in its data" in output
+    )
     run_until(nohup, "step")
     nohup.send_signal(INT)
     time.sleep(1)

@@ -6,13 +6,19 @@ import json
 import re
 
 import pytest
-from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.data_provider import (
+    MultiplexerDataProvider,
+)
 from tensorboard.backend.event_processing.plugin_event_multiplexer import (
     EventMultiplexer,
 )
 from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
-from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+from tensorboard.plugins.hparams import (
+    api_pb2,
+    backend_context,
+    list_session_groups,
+)
 
 from tftrain.cli import main
 
@@ -70,7 +76,9 @@ NAMES += ["2-limit-none-learning_rate-0.1", "3-limit-none-learning_rate-1e38"]
 
 def test_every_run_has_its_folder_and_the_table_its_row(swept):
     status, printed, folder = swept
-    assert status == 1 and sorted(path.name for path in folder.iterdir()) == NAMES
+    assert (
+        status == 1 and sorted(path.name for path in folder.iterdir()) == NAMES
+    )
     assert "run 2 of 4: limit=0.001 learning_rate=1e38" in printed
     head, _, *rows = (
         printed.rpartition("run 4 of 4")[2]
@@ -126,7 +134,9 @@ def test_tensorboard_shows_settings_figures_and_how_runs_ended(swept):
     for one in known.metric_infos:
         asked.col_params.add(metric=one.name)
     groups = (
-        list_session_groups.Handler(request, context, "", asked).run().session_groups
+        list_session_groups.Handler(request, context, "", asked)
+        .run()
+        .session_groups
     )
     assert [group.name for group in groups] == NAMES
     done, failed = api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE
@@ -138,7 +148,8 @@ def test_tensorboard_shows_settings_figures_and_how_runs_ended(swept):
     ]
     assert groups[2].hparams["gradients.clip.limit"].string_value == "none"
     values = {
-        (one.name.group, one.name.tag): one.value for one in groups[0].metric_values
+        (one.name.group, one.name.tag): one.value
+        for one in groups[0].metric_values
     }
     results = json.loads((swept[2] / NAMES[0] / "results.json").read_text())
     for split in ("train", "validation"):
@@ -146,11 +157,15 @@ def test_tensorboard_shows_settings_figures_and_how_runs_ended(swept):
             assert values["", f"results/{split}/{name}"] == pytest.approx(
                 results[split][name], rel=1e-6
             )  # float32
-    row = next(line for line in swept[1].splitlines() if line.endswith(f" {NAMES[0]}"))
+    row = next(
+        line for line in swept[1].splitlines() if line.endswith(f" {NAMES[0]}")
+    )
     assert row.split()[2] == f"{results['validation']['loss']:.4g}"
 
 
-def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(tmp_path, capsys):
+def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(
+    tmp_path, capsys
+):
     (tmp_path / "run.yaml").write_text(TEXT)
     words = [
         "--config",
@@ -163,7 +178,9 @@ def test_a_run_that_cannot_begin_is_a_row_and_the_others_go_on(tmp_path, capsys)
     assert main(["sweep", *words, "--runs-dir", str(tmp_path / "all")]) == 1
     told = capsys.readouterr().out
     assert "batch_size 1000 is more than the 120 examples" in told
-    assert [path.name for path in (tmp_path / "all").iterdir()] == ["1-batch_size-20"]
+    assert [path.name for path in (tmp_path / "all").iterdir()] == [
+        "1-batch_size-20"
+    ]
 
 
 def test_mistakes_are_told_before_anything_runs(tmp_path, capsys):

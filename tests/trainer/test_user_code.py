@@ -15,9 +15,7 @@ from tftrain.trainer.user_code import describe_result
 
 HEAD = "model: {name: mlp, hidden: [4]}\ndata: {name: iris, batch_size: 30}\ntraining: {steps: 2}\n"
 RATE = "optimizer: {{name: sgd, learning_rate: {}}}".format
-CLIP = (
-    "optimizer: sgd\ngradients: {{clip: {{name: 'nonsense:clip', gives: {}}}}}".format
-)
+CLIP = "optimizer: sgd\ngradients: {{clip: {{name: 'nonsense:clip', gives: {}}}}}".format
 METHOD = "optimizer: sgd\ngradients: {{method: {{name: 'nonsense:method', gives: {}}}}}".format
 RATE_AT, CLIP_AT = (
     "4:46: optimizer.learning_rate: ",
@@ -32,7 +30,8 @@ ONE = " where one number is expected"
     [
         (
             RATE("'nonsense:text'"),
-            "4:39: optimizer.learning_rate: nonsense:text: gave the text 'fast'" + ONE,
+            "4:39: optimizer.learning_rate: nonsense:text: gave the text 'fast'"
+            + ONE,
         ),
         (
             RATE("'nonsense:vector'"),
@@ -91,7 +90,8 @@ ONE = " where one number is expected"
         ),
         (
             CLIP("scalars"),
-            CLIP_AT + "its update gave 5 as scalars; expected a dict of numbers",
+            CLIP_AT
+            + "its update gave 5 as scalars; expected a dict of numbers",
         ),
         (
             CLIP("scalar"),
@@ -111,7 +111,8 @@ ONE = " where one number is expected"
         ),
         (
             CLIP("update"),
-            CLIP_AT + "gave a Transform with 6 as its update; expected a function",
+            CLIP_AT
+            + "gave a Transform with 6 as its update; expected a function",
         ),
         (
             METHOD("none"),
@@ -130,7 +131,9 @@ ONE = " where one number is expected"
         ),
         (
             METHOD("vector"),
-            METHOD_AT + "gave a float32 tensor of the shape [3] as the loss" + ONE,
+            METHOD_AT
+            + "gave a float32 tensor of the shape [3] as the loss"
+            + ONE,
         ),
         (
             "optimizer: sgd\ngradients: {method: {name: 'nonsense:what', give: five}}",
@@ -155,7 +158,9 @@ ONE = " where one number is expected"
     ],
 )
 def test_nonsense(desk, text, message):
-    with pytest.raises(InputError, match=re.escape(f"config.yaml:{message}")) as caught:
+    with pytest.raises(
+        InputError, match=re.escape(f"config.yaml:{message}")
+    ) as caught:
         build_run(desk.load(HEAD + text))
     assert "\n" not in str(caught.value)
 
@@ -199,21 +204,27 @@ def test_a_fault_of_an_optimizer_is_not_blamed_on_the_model(desk):
     assert any("in update_step" in frame for frame in frames)
 
 
-def test_a_model_that_fails_in_the_graph_alone_is_told_without_the_way_into_it(desk):
+def test_a_model_that_fails_in_the_graph_alone_is_told_without_the_way_into_it(
+    desk,
+):
     with pytest.raises(UserCodeError) as caught:
-        build_run(desk.load("model: 'nonsense:Choosing'\ndata: iris\noptimizer: sgd\n"))
+        build_run(
+            desk.load(
+                "model: 'nonsense:Choosing'\ndata: iris\noptimizer: sgd\n"
+            )
+        )
     assert "nonsense:Choosing raised OperatorNotAllowedInGraphError:" in str(
         caught.value
     )
-    assert "nonsense.py" in str(caught.value) and "while_loop" not in str(caught.value)
+    assert "nonsense.py" in str(caught.value) and "while_loop" not in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("more", ["", "training: {precision: mixed_float16}\n"])
 def test_a_method_that_is_right_is_tried_and_nothing_changes(desk, more):
     model = "{name: mlp, hidden: [4], dropout: 0.5, batch_norm: true}"
-    text = (
-        f"model: {model}\ndata: {{name: iris, batch_size: 30}}\noptimizer: sgd\n{more}"
-    )
+    text = f"model: {model}\ndata: {{name: iris, batch_size: 30}}\noptimizer: sgd\n{more}"
     own, plain = (
         build_run(desk.load(text + gradients))
         for gradients in (METHOD("good").partition("\n")[2], "")

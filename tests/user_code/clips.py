@@ -12,7 +12,9 @@ def shrink(by: float = 0.5, *, names):
     """Makes every gradient smaller, and tells for how many parameters, and how often it did."""
 
     def update(grads, state, params):
-        smaller = [with_values(grad, stored_values(grad) * by) for grad in grads]
+        smaller = [
+            with_values(grad, stored_values(grad) * by) for grad in grads
+        ]
         return (
             smaller,
             state + 1,
@@ -26,7 +28,11 @@ def choosy(only: int = 2):
     """Has an argument that every other clip has too, and means something else by it."""
     return Transform(
         lambda params: (),
-        lambda grads, state, params: ([grad / only for grad in grads], state, {}),
+        lambda grads, state, params: (
+            [grad / only for grad in grads],
+            state,
+            {},
+        ),
     )
 
 
@@ -36,7 +42,9 @@ def forgetful():
 
 def short():
     """Loses the state."""
-    return Transform(lambda params: (), lambda grads, state, params: (grads, {}))
+    return Transform(
+        lambda params: (), lambda grads, state, params: (grads, {})
+    )
 
 
 def losing():

@@ -13,7 +13,9 @@ def rare(weights_of: str = "both"):
         x = random.normal(size=(size, 3)).astype("float32")
         y = (x[:, 0] + random.normal(size=size) > 1).astype("int64")
         weight = np.where(y == 1, 5.0, 1.0)
-        splits[name] = (x, y, weight) if weights_of in (name, "both") else (x, y)
+        splits[name] = (
+            (x, y, weight) if weights_of in (name, "both") else (x, y)
+        )
     return splits
 
 

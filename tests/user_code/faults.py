@@ -56,7 +56,9 @@ class Steep(keras.layers.Layer):
 def _steep(x):
     return (
         x,
-        lambda upstream: upstream * tf.cast(60000, x.dtype) * tf.cast(60000, x.dtype),
+        lambda upstream: (
+            upstream * tf.cast(60000, x.dtype) * tf.cast(60000, x.dtype)
+        ),
     )
 
 

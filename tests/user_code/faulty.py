@@ -26,7 +26,10 @@ def data(fault: str):
     few = Y.copy()
     few[:20] = 0
     made = {
-        "held_out_nan": lambda: {"train": (X, Y), "validation": (spoiled(np.nan), Y)},
+        "held_out_nan": lambda: {
+            "train": (X, Y),
+            "validation": (spoiled(np.nan), Y),
+        },
         "named_nan": lambda: (spoiled(np.inf, table=True), Y),
         "streamed_nan": lambda: tf.data.Dataset.from_tensor_slices(
             (spoiled(np.nan), Y)

@@ -23,7 +23,9 @@ def example_by_example():
             return [loss, outputs, *tape.gradient(loss, objective.params)]
 
         found = [one(index) for index in range(batch.x.shape[0])]
-        loss, outputs, *grads = (list(column) for column in zip(*found, strict=True))
+        loss, outputs, *grads = (
+            list(column) for column in zip(*found, strict=True)
+        )
         return LossAndGrads(
             sum(loss) / len(loss),
             [sum(grad) / len(grad) for grad in grads],
@@ -79,7 +81,9 @@ class Around(keras.layers.Layer):
 
             def grad(upstream, variables=None):
                 own = [tf.reduce_sum(upstream * x, 0)]
-                return (upstream * factor, own) if variables else upstream * factor
+                return (
+                    (upstream * factor, own) if variables else upstream * factor
+                )
 
             return x * factor, grad
 
@@ -98,7 +102,8 @@ class Stopped(keras.layers.Layer):
 
     def call(self, x):
         return (
-            x * (1 + tf.stop_gradient(tf.convert_to_tensor(self.still))) + self.moving
+            x * (1 + tf.stop_gradient(tf.convert_to_tensor(self.still)))
+            + self.moving
         )
 
 
@@ -107,7 +112,9 @@ class Shrinking(keras.layers.Layer):
     """Changes its kernel in the forward pass, as spectral normalization does."""
 
     def build(self, shape):
-        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]), name="kernel")
+        self.kernel = self.add_weight(
+            shape=(shape[-1], shape[-1]), name="kernel"
+        )
 
     def call(self, x):
         self.kernel.assign(self.kernel / (1 + tf.norm(self.kernel)))
@@ -165,7 +172,9 @@ class Bent(keras.layers.Layer):
     """Its weight begins at a kink."""
 
     def build(self, shape):
-        self.bend = self.add_weight(shape=(3,), initializer="zeros", name="bend")
+        self.bend = self.add_weight(
+            shape=(3,), initializer="zeros", name="bend"
+        )
 
     def call(self, x):
         return x[:, :3] + tf.nn.relu(tf.convert_to_tensor(self.bend))
@@ -192,7 +201,9 @@ class Late(keras.Model):
 def branches(*, outputs):
     """The fault is in one of two branches, whose layers are called in turn."""
     x = inputs = keras.Input((4,))
-    left, right = (keras.layers.Dense(5, name=name)(x) for name in ("left", "right"))
+    left, right = (
+        keras.layers.Dense(5, name=name)(x) for name in ("left", "right")
+    )
     left, right = (
         Squared(name="square")(left),
         keras.layers.Dense(5, name="right_2")(keras.layers.ReLU()(right)),

@@ -33,7 +33,9 @@ def kinds():
 
     def apply(x, y, state, seed, training):
         time = tf.cast(x["time"] - state["mean"], tf.float32) / 90
-        return {"both": tf.concat([time, tf.one_hot(x["kind"], state["depth"])], 1)}, y
+        return {
+            "both": tf.concat([time, tf.one_hot(x["kind"], state["depth"])], 1)
+        }, y
 
     return Preprocess(apply, fit)
 
@@ -46,9 +48,13 @@ def centred():
             self.value = value
 
     def fit(batches, facts):
-        return Mean(float(np.mean(np.concatenate([batch.x for batch in batches]))))
+        return Mean(
+            float(np.mean(np.concatenate([batch.x for batch in batches])))
+        )
 
-    return Preprocess(lambda x, y, state, seed, training: (x - state.value, y), fit)
+    return Preprocess(
+        lambda x, y, state, seed, training: (x - state.value, y), fit
+    )
 
 
 class Doubled(keras.layers.Layer):
@@ -63,5 +69,6 @@ def halves(x):
 def network():
     inputs = {"both": keras.Input((4,), name="both")}
     return keras.Model(
-        inputs, keras.layers.Dense(1, activation=halves)(Doubled()(inputs["both"]))
+        inputs,
+        keras.layers.Dense(1, activation=halves)(Doubled()(inputs["both"])),
     )

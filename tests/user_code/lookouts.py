@@ -14,7 +14,9 @@ def directions(scale: float = 1.0):
     def measure(step_outputs):
         names[:] = step_outputs.names
         cosines = []
-        for update, grad in zip(step_outputs.updates, step_outputs.raw, strict=True):
+        for update, grad in zip(
+            step_outputs.updates, step_outputs.raw, strict=True
+        ):
             sizes = tf.norm(update) * tf.norm(grad)
             if sizes > 0:  # followed in the graph
                 cosine = -tf.reduce_sum(update * grad) / sizes
@@ -37,7 +39,8 @@ def directions(scale: float = 1.0):
             for name, value in zip(names, found["cosines"], strict=True)
         }
         scalars |= {
-            f"layer_max/{name}": value for name, value in found["layers"].items()
+            f"layer_max/{name}": value
+            for name, value in found["layers"].items()
         }
         return LogData(
             scalars | {"loss_here": found["loss"]},
@@ -62,12 +65,15 @@ def reading(what: str):
         "none": LogData({"mine": None}),
         "nodict": LogData(None),
     }
-    return Probe(lambda step_outputs: step_outputs.loss, lambda found: given[what])
+    return Probe(
+        lambda step_outputs: step_outputs.loss, lambda found: given[what]
+    )
 
 
 def same():
     return Probe(
-        lambda step_outputs: step_outputs.loss, lambda found: LogData({"same": found})
+        lambda step_outputs: step_outputs.loss,
+        lambda found: LogData({"same": found}),
     )
 
 

@@ -46,7 +46,9 @@ def subclassed():
     class Table(keras.Model):
         def __init__(self):
             super().__init__()
-            self.table = keras.layers.Embedding(ROWS, 1, embeddings_initializer="zeros")
+            self.table = keras.layers.Embedding(
+                ROWS, 1, embeddings_initializer="zeros"
+            )
 
         def call(self, x):
             return self.table(x)[:, 0]

@@ -44,7 +44,9 @@ def method(gives: str):
             return LossAndGrads(VECTOR, grads, outputs, carry)
         return LossAndGrads(
             loss,
-            {"few": grads[:1], "missing": [None] * len(grads), "good": grads}[gives],
+            {"few": grads[:1], "missing": [None] * len(grads), "good": grads}[
+                gives
+            ],
             outputs,
         )
 

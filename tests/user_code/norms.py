@@ -25,5 +25,6 @@ def model():
     )
     outputs = layers.BatchNormalization(name="norm")(block(inputs))
     return keras.Model(
-        inputs, layers.Dense(1, kernel_initializer=drawn(seed=2), name="head")(outputs)
+        inputs,
+        layers.Dense(1, kernel_initializer=drawn(seed=2), name="head")(outputs),
     )

@@ -34,14 +34,19 @@ class Descent(keras.optimizers.Optimizer):
     """Gradient descent by the rate that it is given, or by the one that it holds."""
 
     def __init__(
-        self, learning_rate: float = 0.1, held: bool = False, name: str = "descent"
+        self,
+        learning_rate: float = 0.1,
+        held: bool = False,
+        name: str = "descent",
     ):
         super().__init__(learning_rate=learning_rate, name=name)
         self.held = held
 
     def update_step(self, gradient, variable, learning_rate):
         rate = self.learning_rate if self.held else learning_rate
-        self.assign_sub(variable, keras.ops.cast(rate, variable.dtype) * gradient)
+        self.assign_sub(
+            variable, keras.ops.cast(rate, variable.dtype) * gradient
+        )
 
 
 class Inherited(keras.optimizers.Adam):

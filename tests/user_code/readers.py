@@ -93,7 +93,8 @@ def tired_loss(y_true, y_pred):
         return outputs
 
     outputs = tf.ensure_shape(
-        tf.numpy_function(same, [tf.stop_gradient(y_pred)], tf.float32), y_pred.shape
+        tf.numpy_function(same, [tf.stop_gradient(y_pred)], tf.float32),
+        y_pred.shape,
     )
     return tf.reduce_mean(
         (y_pred + outputs - tf.cast(y_true, tf.float32)) ** 2, axis=-1

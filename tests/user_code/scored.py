@@ -164,7 +164,8 @@ def compiled(loss: bool = True):
 
 def normalizing(how: str = "never", inner: bool = False):
     layer = keras.layers.Normalization(
-        name="norm", **({"mean": 0.0, "variance": 1.0} if how == "given" else {})
+        name="norm",
+        **({"mean": 0.0, "variance": 1.0} if how == "given" else {}),
     )
     if how == "adapted":
         layer.adapt(X)
@@ -177,7 +178,10 @@ class Normalizing(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.norm, self.dense = keras.layers.Normalization(), keras.layers.Dense(1)
+        self.norm, self.dense = (
+            keras.layers.Normalization(),
+            keras.layers.Dense(1),
+        )
 
     def call(self, x):
         return self.dense(self.norm(x))
@@ -189,13 +193,19 @@ def looking_up(kind: str):
     if kind == "discretization":
         found = layers.Discretization(num_bins=4)(inputs)
     else:
-        found = layers.IntegerLookup(max_tokens=5)(keras.ops.cast(inputs, "int64"))
-    return keras.Model(inputs, layers.Dense(1)(keras.ops.cast(found, "float32")))
+        found = layers.IntegerLookup(max_tokens=5)(
+            keras.ops.cast(inputs, "int64")
+        )
+    return keras.Model(
+        inputs, layers.Dense(1)(keras.ops.cast(found, "float32"))
+    )
 
 
 def named(layer: str = "dense", model: str = "model"):
     inputs = keras.Input((2,))
-    return keras.Model(inputs, keras.layers.Dense(1, name=layer)(inputs), name=model)
+    return keras.Model(
+        inputs, keras.layers.Dense(1, name=layer)(inputs), name=model
+    )
 
 
 def flat_linear(activation: str = "linear"):

@@ -14,7 +14,9 @@ def sawtooth(step, period: int = 4, top: float = 1.0):
 
 def halving(every: int):
     """Builds a Keras schedule."""
-    return keras.optimizers.schedules.ExponentialDecay(1.0, every, 0.5, staircase=True)
+    return keras.optimizers.schedules.ExponentialDecay(
+        1.0, every, 0.5, staircase=True
+    )
 
 
 def inverse(scale: float):
@@ -34,7 +36,9 @@ class Line:
 
 def by_norm(share: float):
     """Builds a rate that goes by the gradient."""
-    return Rate(lambda: (), lambda state, step, grad_norm: (share * grad_norm, state))
+    return Rate(
+        lambda: (), lambda state, step, grad_norm: (share * grad_norm, state)
+    )
 
 
 def half():

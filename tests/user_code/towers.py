@@ -44,7 +44,10 @@ class Counting(keras.Model):
 
     def __init__(self, *, outputs):
         super().__init__()
-        self.hidden, self.last = keras.layers.Dense(4), keras.layers.Dense(outputs)
+        self.hidden, self.last = (
+            keras.layers.Dense(4),
+            keras.layers.Dense(outputs),
+        )
         self.count = tf.Variable(0.0, trainable=False)
 
     def call(self, x, training=False):
@@ -56,7 +59,7 @@ class Counting(keras.Model):
 def normed(*, input_shape, outputs):
     """A layer that sets its own weights, so that what trains it is no gradient; Keras numbers them apart."""
     inputs = keras.Input(input_shape)
-    hidden = keras.layers.SpectralNormalization(keras.layers.Dense(5), name="normed")(
-        inputs
-    )
+    hidden = keras.layers.SpectralNormalization(
+        keras.layers.Dense(5), name="normed"
+    )(inputs)
     return keras.Model(inputs, keras.layers.Dense(outputs)(hidden))

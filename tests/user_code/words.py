@@ -7,7 +7,9 @@ import tensorflow as tf
 
 def sentences():
     random = np.random.default_rng(0)
-    return random.integers(0, 50, (60, 7)).astype("int32"), random.integers(0, 3, 60)
+    return random.integers(0, 50, (60, 7)).astype("int32"), random.integers(
+        0, 3, 60
+    )
 
 
 def pooled(*, outputs):
@@ -23,7 +25,9 @@ def pooled(*, outputs):
 
 class InPython(keras.layers.Layer):
     def call(self, x):
-        found = tf.numpy_function(lambda x: x.astype("float32"), [x], tf.float32)
+        found = tf.numpy_function(
+            lambda x: x.astype("float32"), [x], tf.float32
+        )
         return tf.ensure_shape(found, [None, 7])
 
 

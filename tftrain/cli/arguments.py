@@ -230,7 +230,11 @@ def _add_config(
     parser: CommandParser, help: str = "the YAML file", required: bool = False
 ) -> None:
     parser.add_argument(
-        "--config", metavar="FILE", type=input_path, required=required, help=help
+        "--config",
+        metavar="FILE",
+        type=input_path,
+        required=required,
+        help=help,
     )
 
 

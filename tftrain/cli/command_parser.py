@@ -47,10 +47,14 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """End the process with status 2 and a message that suggests the nearest flag or command."""
-        flags = [flag for action in self._actions for flag in action.option_strings]
+        flags = [
+            flag for action in self._actions for flag in action.option_strings
+        ]
         argument = message.partition("unrecognized arguments: ")[2]
         unknown = argument.split(" ")[0].split("=")[0]
-        hint = did_you_mean(unknown, [*flags, *self.commands]) if unknown else ""
+        hint = (
+            did_you_mean(unknown, [*flags, *self.commands]) if unknown else ""
+        )
         text = f"{self.prog}: {one_line(message)}{hint} (--help shows what there is)\n"
         self.exit(BAD_INPUT, text)
 
@@ -97,7 +101,9 @@ def output_path(text: str) -> Path:
         existing = [folder for folder in out.parents if os.path.lexists(folder)]
         nearest_parent = existing[0] if existing else Path()
         if not is_folder(nearest_parent):
-            raise Unreadable(out, f"is to lie in {nearest_parent}, which is no folder")
+            raise Unreadable(
+                out, f"is to lie in {nearest_parent}, which is no folder"
+            )
     except Unreadable as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return out

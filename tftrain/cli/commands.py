@@ -23,7 +23,11 @@ from tftrain.runtime.errors import (
     TrainingError,
     UserCodeError,
 )
-from tftrain.runtime.run_dir import CONFIG, RunFolderError, refuse_foreign_entries
+from tftrain.runtime.run_dir import (
+    CONFIG,
+    RunFolderError,
+    refuse_foreign_entries,
+)
 from tftrain.runtime.terminal import complain, one_line, printable_lines, say
 from tftrain.runtime.untrusted import Unreadable, is_file
 from tftrain.runtime.working_directory import leave_out_working_directory
@@ -45,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where training failed or met a NaN, 2 for bad input, 3 where a worker was lost.
     """
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # closed by the parent process, as by `>&-`
+        if (
+            getattr(sys, stream) is None
+        ):  # closed by the parent process, as by `>&-`
             setattr(sys, stream, open(os.devnull, "w"))
     if hasattr(sys.stdout, "reconfigure"):
         # A name that the terminal's encoding lacks is no reason to stop.
@@ -127,7 +133,9 @@ def _train(args: argparse.Namespace) -> int:
         print("loading TensorFlow, the data and the model ...", flush=True)
     _show_warnings_plainly()
     try:
-        changed = check_run_dir(config, args.run_dir, args.resume, args.allow_changes)
+        changed = check_run_dir(
+            config, args.run_dir, args.resume, args.allow_changes
+        )
         import_tensorflow()
         from tftrain.trainer.trainer import fit
 
@@ -170,13 +178,17 @@ def check_gradients(argv: list[str]) -> int:
     parser = arguments.check_gradients_parser()
     args = parser.parse_args(argv)
     if args.samples < 1:
-        parser.error(f"--samples {args.samples}: expected a whole number of at least 1")
+        parser.error(
+            f"--samples {args.samples}: expected a whole number of at least 1"
+        )
     config = load_config(args.config, args.set)
 
     def run() -> int:
         from tftrain.trainer.gradient_check import check_gradients
 
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        width = (
+            shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        )
         result = check_gradients(config, args.samples, width)
         say(result.text, end="")
         return 0 if result.agrees else FAILED
@@ -211,7 +223,9 @@ def sweep(argv: list[str]) -> int:
         from tftrain.trainer.sweep import Sweep, make_table
         from tftrain.trainer.trainer import fit
 
-        trusting = [dataclasses.replace(config, trust=args.trust) for config in configs]
+        trusting = [
+            dataclasses.replace(config, trust=args.trust) for config in configs
+        ]
         runs = Sweep(trials, trusting, args.runs_dir, fit)
         try:
             runs.run()
@@ -220,7 +234,10 @@ def sweep(argv: list[str]) -> int:
                 print_table(make_table(runs.rows), runs.parent)
             missing = len(trials) - len(runs.rows)
             if missing:
-                print(f"\n{missing} of {len(trials)} runs have not ended", flush=True)
+                print(
+                    f"\n{missing} of {len(trials)} runs have not ended",
+                    flush=True,
+                )
         return FAILED if any(row.failed for row in runs.rows) else 0
 
     return _run_with_tensorflow(run)
@@ -307,7 +324,9 @@ def _output_file(
         name = f"{stem}{suffixes[0]}"
         return args.folders[0] / name if len(args.folders) == 1 else Path(name)
     if args.out.suffix.lower() not in suffixes:
-        parser.error(f"--out {args.out}: expected a name that ends in {suffixes[0]}")
+        parser.error(
+            f"--out {args.out}: expected a name that ends in {suffixes[0]}"
+        )
     return args.out
 
 

@@ -43,7 +43,9 @@ _REFUSED = {
         "use_ema": _AVERAGE,
         "ema_momentum": _AVERAGE,
         "ema_overwrite_frequency": _AVERAGE,
-        "loss_scale_factor": _instead_of("training: {precision: mixed_float16}"),
+        "loss_scale_factor": _instead_of(
+            "training: {precision: mixed_float16}"
+        ),
         "gradient_accumulation_steps": _instead_of(
             "gradients: {accumulate_steps: ...}"
         ),
@@ -134,12 +136,16 @@ def arguments_of(kind: str, target: str) -> Arguments:
         elif argument.name != "name" and not (
             keras and argument.name in _HIDDEN
         ):  # `name:` chooses the part
-            accepted[argument.name] = _taking_default(_sharpened(argument, kind, keras))
+            accepted[argument.name] = _taking_default(
+                _sharpened(argument, kind, keras)
+            )
     refused = (
         _REFUSED.get(kind, {}) if keras or kind == "optimizer" else {}
     )  # users' optimizers inherit from Keras'
     accepted = {
-        name: argument_ for name, argument_ in accepted.items() if name not in refused
+        name: argument_
+        for name, argument_ in accepted.items()
+        if name not in refused
     }
     options = {
         name: Argument(name, hint, None)
@@ -186,10 +192,14 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
         return argument
     if keras and kind == "layer" and name in _LAYER_HINTS:
         hint = _LAYER_HINTS[name]
-        return argument._replace(hint=hint if default is REQUIRED else hint | None)
+        return argument._replace(
+            hint=hint if default is REQUIRED else hint | None
+        )
     part = _PART_SUFFIXES.get(name.rpartition("_")[2])
     if part is not None:
-        return argument._replace(hint=part if default is REQUIRED else part | None)
+        return argument._replace(
+            hint=part if default is REQUIRED else part | None
+        )
     if keras:
         hint = (
             _DROPOUT_RATE
@@ -197,7 +207,9 @@ def _sharpened(argument: Argument, kind: str, keras: bool) -> Argument:
             else _KERAS_HINTS.get(name, Any)
         )
         if hint is not Any:
-            return argument._replace(hint=hint | None if default is None else hint)
+            return argument._replace(
+                hint=hint | None if default is None else hint
+            )
     if keras and type(default) is int:
         return argument._replace(hint=_whole_or_real(name))
     return argument._replace(hint=_from_default(default))

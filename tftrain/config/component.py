@@ -31,7 +31,9 @@ class Component:
     given: dict[str, Any] = field(
         default_factory=dict
     )  # the arguments the config wrote
-    place: SourceLocation = field(default=SourceLocation("default"), compare=False)
+    place: SourceLocation = field(
+        default=SourceLocation("default"), compare=False
+    )
     path: str = field(default="", compare=False)  # its key path in the config
 
     @property
@@ -49,7 +51,8 @@ class Component:
         known = arguments.arguments_of(self.kind, self.target).given
         values = self.given if short else self.arguments
         written = {
-            name: _as_listed(value, known[name].hint) for name, value in values.items()
+            name: _as_listed(value, known[name].hint)
+            for name, value in values.items()
         }
         return {"name": self.name, **written} if written else self.name
 
@@ -76,7 +79,10 @@ class Component:
 
         A picture, or a schedule that is a plain function of the step, is not called yet: that function is built.
         """
-        function, call_arguments = self.function(), self.call_arguments(**injected)
+        function, call_arguments = (
+            self.function(),
+            self.call_arguments(**injected),
+        )
         later = (
             self.kind == "picture"
             or self.kind == "schedule"
@@ -203,7 +209,9 @@ def user_components(value: Any) -> list[Component]:
         ]
     if isinstance(value, Component):
         inner = [
-            part for item in value.given.values() for part in user_components(item)
+            part
+            for item in value.given.values()
+            for part in user_components(item)
         ]
         return (
             inner

@@ -43,7 +43,9 @@ def to_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
 
 def _written(value: Any) -> str:
     """A value as YAML; NumPy's numbers will do."""
-    return json.dumps(value, ensure_ascii=False, default=lambda number: number.item())
+    return json.dumps(
+        value, ensure_ascii=False, default=lambda number: number.item()
+    )
 
 
 def merge(below: Node, above: Node) -> Node:
@@ -51,7 +53,10 @@ def merge(below: Node, above: Node) -> Node:
 
     Of two ways to say one thing, such as `training.epochs` and `training.steps`, that of the later config stands.
     """
-    if not isinstance(above.value, dict) or _name(above) not in (None, _name(below)):
+    if not isinstance(above.value, dict) or _name(above) not in (
+        None,
+        _name(below),
+    ):
         return above
     if isinstance(below.value, str) and above.value:
         below = Node({"name": (below.place, below)}, below.place)
@@ -68,7 +73,9 @@ def merge(below: Node, above: Node) -> Node:
     return Node(entries, below.place if below.place.line else above.place)
 
 
-def _without_alternatives(below: Node, above: Node, names: Sequence[str]) -> Node:
+def _without_alternatives(
+    below: Node, above: Node, names: Sequence[str]
+) -> Node:
     """The section below, without what the section above says in another of these ways."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return below
@@ -102,7 +109,8 @@ def _read(path: Path, above: tuple[Path, ...]) -> Node:
     entries = {
         key: pair
         for key, pair in node.value.items()
-        if key != "base" and (pair[1].value is not None or key not in below.value)
+        if key != "base"
+        and (pair[1].value is not None or key not in below.value)
     }
     return merge(below, with_current_names(Node(entries, node.place), below))
 
@@ -119,15 +127,25 @@ def _base(node: Node, path: Path, above: tuple[Path, ...]) -> Path:
             untrusted.real_path(file) for file in (*above, path)
         ]:
             raise ConfigError(
-                [format_error(node.place, "base", f"'{node.value}' builds upon itself")]
+                [
+                    format_error(
+                        node.place, "base", f"'{node.value}' builds upon itself"
+                    )
+                ]
             )
         if not untrusted.is_file(below):
             raise ConfigError(
-                [format_error(node.place, "base", f"there is no file '{below}'")]
+                [
+                    format_error(
+                        node.place, "base", f"there is no file '{below}'"
+                    )
+                ]
             )
         untrusted.open_file(below).close()
     except Unreadable as error:
-        raise ConfigError([format_error(node.place, "base", str(error))]) from None
+        raise ConfigError(
+            [format_error(node.place, "base", str(error))]
+        ) from None
     if len(above) >= MAX_BASES:
         raise ConfigError(
             [
@@ -166,8 +184,14 @@ def _nested(keys: list[str], value: Node, below: Node | None) -> Node:
     key, *remaining = keys
     if below is not None and isinstance(below.value, list):
         return _item(key, remaining, value, below)
-    entries = below.value if below is not None and isinstance(below.value, dict) else {}
-    inner = _nested(remaining, value, entries[key][1] if key in entries else None)
+    entries = (
+        below.value
+        if below is not None and isinstance(below.value, dict)
+        else {}
+    )
+    inner = _nested(
+        remaining, value, entries[key][1] if key in entries else None
+    )
     return Node({key: (value.place, inner)}, value.place)
 
 
@@ -184,7 +208,9 @@ def _item(key: str, remaining: list[str], value: Node, below: Node) -> Node:
         raise ConfigError(
             [
                 format_error(
-                    value.place, "", f"'{key}' steps into a list; expected {expected}"
+                    value.place,
+                    "",
+                    f"'{key}' steps into a list; expected {expected}",
                 )
             ]
         )

@@ -19,7 +19,9 @@ def read_alone(path: Path) -> Node:
     node = parse_file(path)
     if "base" in node.value:
         message = "leads to another file, which the config of a run never does"
-        raise ConfigError([format_error(node.value["base"][0], "base", message)])
+        raise ConfigError(
+            [format_error(node.value["base"][0], "base", message)]
+        )
     return node
 
 
@@ -58,7 +60,9 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         preceding = written[: error.start]
         place = SourceLocation(
-            str(path), preceding.count(b"\n") + 1, error.start - preceding.rfind(b"\n")
+            str(path),
+            preceding.count(b"\n") + 1,
+            error.start - preceding.rfind(b"\n"),
         )
         message = f"the byte 0x{written[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
         raise ConfigError([format_error(place, "", message)]) from None
@@ -66,5 +70,9 @@ def _text(path: Path) -> str:
         raise ConfigError([format_error(place, "", error.why)]) from None
     except OSError as error:
         raise ConfigError(
-            [format_error(place, "", f"cannot be read: {error.strerror or error}")]
+            [
+                format_error(
+                    place, "", f"cannot be read: {error.strerror or error}"
+                )
+            ]
         ) from None

@@ -89,7 +89,9 @@ def suggestion(node: Node, hint: Any) -> str:
     if fits(read_scalar(value), hint):
         return f"; write {value} without quotes"
     number = re.sub(r"^([-+]?)0+(?=\d)", r"\1", value.replace(",", ""))
-    if not isinstance(read_scalar(number), str) and fits(read_scalar(number), hint):
+    if not isinstance(read_scalar(number), str) and fits(
+        read_scalar(number), hint
+    ):
         return f"; write {number}"
     words = [word for member in choices for word in _words_of(member)]
     return did_you_mean(value, words)
@@ -131,7 +133,9 @@ def _convert_member(node: Node, hint: Any) -> Any:
         return _convert_number(
             node, bare, [mark for mark in marks if isinstance(mark, Range)]
         )
-    if isinstance(node.value, str) and any(isinstance(mark, Regex) for mark in marks):
+    if isinstance(node.value, str) and any(
+        isinstance(mark, Regex) for mark in marks
+    ):
         return MISMATCH if pattern_error(node.value) else node.value
     expected_type = bare
     if bare is tuple:
@@ -152,7 +156,9 @@ def _convert_literal(value: Any, words: tuple) -> Any:
     return MISMATCH
 
 
-def _convert_number(node: Node, expected_type: type, ranges: list[Range]) -> Any:
+def _convert_number(
+    node: Node, expected_type: type, ranges: list[Range]
+) -> Any:
     value = node.value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return MISMATCH
@@ -183,7 +189,10 @@ def _words_of(hint: Any) -> list[str]:
     if get_origin(bare) is Literal:
         return [word for word in get_args(bare) if isinstance(word, str)]
     return [
-        word for mark in marks if isinstance(mark, DurationType) for word in mark.words
+        word
+        for mark in marks
+        if isinstance(mark, DurationType)
+        for word in mark.words
     ]
 
 

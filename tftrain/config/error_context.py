@@ -18,7 +18,12 @@ from tftrain.config import importing
 from tftrain.config.importing import BUILTIN_PREFIXES
 from tftrain.config.protocols import ComponentLike
 from tftrain.config.yaml_parser import format_error
-from tftrain.runtime.errors import DataError, ImportPathError, InputError, UserCodeError
+from tftrain.runtime.errors import (
+    DataError,
+    ImportPathError,
+    InputError,
+    UserCodeError,
+)
 from tftrain.runtime.tf_errors import short_message
 
 _OURS = str(Path(__file__).parent.parent)
@@ -46,7 +51,9 @@ def error_context(part: ComponentLike, path: str) -> Iterator[None]:
     except (InputError, UserCodeError):
         raise
     except (DataError, ImportPathError) as error:
-        raise InputError(format_error(part.place, path, _words(error))) from None
+        raise InputError(
+            format_error(part.place, path, _words(error))
+        ) from None
     except (Exception, SystemExit) as error:
         raise _told(error, part, path) from error
 
@@ -77,7 +84,9 @@ def _told(error: Exception, part: ComponentLike, path: str) -> Exception:
             return _raised(part, path, kind, description)
         return InputError(
             format_error(
-                part.place, path, f"{part.name}: {description}{_where_made(part)}"
+                part.place,
+                path,
+                f"{part.name}: {description}{_where_made(part)}",
             )
         )
     frames = [
@@ -85,13 +94,16 @@ def _told(error: Exception, part: ComponentLike, path: str) -> Exception:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(_OURS)
     ]
-    frames = [frame for frame in frames if not _GO_BETWEEN.search(frame.filename)]
+    frames = [
+        frame for frame in frames if not _GO_BETWEEN.search(frame.filename)
+    ]
     frames = list(
         itertools.dropwhile(lambda frame: _TENSORFLOW in frame.filename, frames)
     )  # the way into a graph
     if is_user_code and (frames or isinstance(error, SyntaxError)):
         description = "".join(
-            traceback.format_list(frames) + traceback.format_exception_only(error)
+            traceback.format_list(frames)
+            + traceback.format_exception_only(error)
         ).rstrip()
         return _raised(part, path, type(error).__name__, description)
     where = ""
@@ -112,7 +124,9 @@ def _raised(
 def _traced(text: str) -> tuple[str, str]:
     """The kind of an error in a traced function, whose own traceback is within TensorFlow, and that in its message."""
     frames = list(
-        re.finditer(r'^ {4}File "(.*)", line .*(?:\n {8}.*)*', text, re.MULTILINE)
+        re.finditer(
+            r'^ {4}File "(.*)", line .*(?:\n {8}.*)*', text, re.MULTILINE
+        )
     )
     user_frames = [
         frame[0][2:].replace("  *\n", "\n")
@@ -182,7 +196,9 @@ def raised_within(
         not files or chosen is None
     ):  # of a package that the part calls, it is not known which part calls it
         return None
-    return _raised(chosen, chosen.path or chosen.kind, f"{kind} {remark}", description)
+    return _raised(
+        chosen, chosen.path or chosen.kind, f"{kind} {remark}", description
+    )
 
 
 def _source_of(part: ComponentLike) -> Path | None:
@@ -191,7 +207,9 @@ def _source_of(part: ComponentLike) -> Path | None:
 
 def _where_made(part: ComponentLike) -> str:
     """The file and line of the function or class that a part names, for the end of a message."""
-    with contextlib.suppress(Exception):  # what has no source, such as a built-in
+    with contextlib.suppress(
+        Exception
+    ):  # what has no source, such as a built-in
         function = part.function()
         return f" ({inspect.getsourcefile(function)}, line {inspect.getsourcelines(function)[1]})"
     return ""
@@ -201,5 +219,7 @@ def _words(error: Exception | str) -> str:
     """The message on one line, without the code that TensorFlow quotes before that of a traced function."""
     text = str(error)
     if text.startswith(_TRACED):
-        text = re.split(r"^ {4}\w+(?:Error|Exception): ", text, flags=re.MULTILINE)[-1]
+        text = re.split(
+            r"^ {4}\w+(?:Error|Exception): ", text, flags=re.MULTILINE
+        )[-1]
     return " ".join(_MARKS.sub("", text).split()) or type(error).__name__

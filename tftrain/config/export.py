@@ -52,9 +52,16 @@ def flat_hparams(config: Config) -> dict[str, bool | float | str]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, bool | float | str]]:
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        names = [item.get("name") if isinstance(item, dict) else item for item in value]
-        if len(value) > 1 and None not in names:  # groups of parameters have none
+    if isinstance(value, list) and any(
+        isinstance(item, dict) for item in value
+    ):
+        names = [
+            item.get("name") if isinstance(item, dict) else item
+            for item in value
+        ]
+        if (
+            len(value) > 1 and None not in names
+        ):  # groups of parameters have none
             yield path, ", ".join(map(str, names))
         value = dict(enumerate(value)) if len(value) > 1 else value[0]
     if isinstance(value, dict):
@@ -90,7 +97,10 @@ def differences(
     if old_entries is None or new_entries is None:
         yield path, old, new
         return
-    for key in [*old_entries, *(key for key in new_entries if key not in old_entries)]:
+    for key in [
+        *old_entries,
+        *(key for key in new_entries if key not in old_entries),
+    ]:
         yield from differences(
             old_entries.get(key, ABSENT),
             new_entries.get(key, ABSENT),
@@ -112,7 +122,9 @@ def _plain(value: Any) -> Any:
     ):  # with the options of its section beside its arguments
         part, accepted = (
             value.source.plain(),
-            arguments.arguments_of(value.source.kind, value.source.target).given,
+            arguments.arguments_of(
+                value.source.kind, value.source.target
+            ).given,
         )
         options = {
             name: inner
@@ -125,7 +137,11 @@ def _plain(value: Any) -> Any:
 
 def _entries(value: Any, counterpart: Any) -> dict | None:
     """What is inside of a value that is compared with another one; None where it must be told as a whole."""
-    if value is ABSENT and isinstance(counterpart, (dict, list)) and counterpart:
+    if (
+        value is ABSENT
+        and isinstance(counterpart, (dict, list))
+        and counterpart
+    ):
         return {}
     if (
         isinstance(value, str)
@@ -150,21 +166,27 @@ def _section(kind: str) -> str:
     for name, target in registry.names_of_kind(kind).items():
         known = arguments.arguments_of(kind, target)
         lines.append(f"  {name:<24}  {known.summary}".rstrip())
-        lines += [f"      {_argument(argument)}" for argument in known.given.values()]
+        lines += [
+            f"      {_argument(argument)}" for argument in known.given.values()
+        ]
     asks = (
         f" (it can ask for {', '.join(entry.house)} by keyword-only arguments)"
         if entry.house
         else ""
     )
     options = [f"      {name} = null" for name in entry.options]
-    return "\n".join([*lines, f"  module:name{'':<13}  your own{asks}", *options])
+    return "\n".join(
+        [*lines, f"  module:name{'':<13}  your own{asks}", *options]
+    )
 
 
 def _argument(argument: Argument) -> str:
     if argument.default is REQUIRED:
         return f"{argument.name}: {describe_type(argument.hint)}, required"
     default = (
-        "" if argument.default is OPAQUE_DEFAULT else f" = {_value(argument.default)}"
+        ""
+        if argument.default is OPAQUE_DEFAULT
+        else f" = {_value(argument.default)}"
     )
     return f"{argument.name}{default}"
 
@@ -173,7 +195,9 @@ def _value(value: object) -> str:
     words = {None: "null", True: "true", False: "false"}
     if isinstance(value, list):
         return f"[{', '.join(_value(item) for item in value)}]"
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        words[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 _TIME = r"^\s*(\d+|\d*\.\d+)\s*(steps?|epochs?)\s*$"
@@ -202,7 +226,9 @@ def json_schema() -> dict[str, Any]:
     }
     root.pop("required")  # a config may leave to its base what it does not say
     kinds = {
-        kind: _part(kind, {}) for kind in registry.COMPONENT_KINDS if kind != "data"
+        kind: _part(kind, {})
+        for kind in registry.COMPONENT_KINDS
+        if kind != "data"
     }
     head = {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -262,7 +288,9 @@ def _described(hint: Any, field_: dataclasses.Field) -> dict[str, Any]:
 def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     """A part by name, or with its arguments beside it; `options` are what its section takes there too."""
     listed = registry.names_of_kind(kind)
-    objects = [_named(kind, name, target, options) for name, target in listed.items()]
+    objects = [
+        _named(kind, name, target, options) for name, target in listed.items()
+    ]
     common = {
         name: _hint(hint)
         for name, hint in registry.COMPONENT_KINDS[kind].options.items()
@@ -272,7 +300,9 @@ def _part(kind: str, options: dict[str, Any]) -> dict[str, Any]:
         "required": ["name"],
         "properties": {"name": _DOTTED} | common | options,
     }
-    return {"anyOf": [{"enum": list(listed)}, *objects, _DOTTED, user_component]}
+    return {
+        "anyOf": [{"enum": list(listed)}, *objects, _DOTTED, user_component]
+    }
 
 
 def _named(
@@ -312,7 +342,9 @@ def _hint(hint: Any) -> dict[str, Any]:
     bare, marks = unwrap_annotated(hint)
     if part_kind(hint):
         return {"$ref": f"#/definitions/{part_kind(hint)}"}
-    time = next((mark for mark in marks if isinstance(mark, DurationType)), None)
+    time = next(
+        (mark for mark in marks if isinstance(mark, DurationType)), None
+    )
     if time:
         words = [{"enum": list(time.words)}] if time.words else []
         return {
@@ -326,7 +358,11 @@ def _hint(hint: Any) -> dict[str, Any]:
         return {"enum": list(get_args(bare))}
     if get_origin(bare) in (list, tuple):
         items = _items(bare)
-        return {"anyOf": [items, items["items"]]} if ListOrItem() in marks else items
+        return (
+            {"anyOf": [items, items["items"]]}
+            if ListOrItem() in marks
+            else items
+        )
     if dataclasses.is_dataclass(bare):
         return _record(bare)
     schema = {"type": _TYPES[bare]} if bare in _TYPES else {}

@@ -9,7 +9,15 @@ import re
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+)
 
 
 class Range(NamedTuple):
@@ -32,7 +40,9 @@ class Range(NamedTuple):
             return f"from {self.low} to {self.high}"
         parts = []
         if self.low is not None:
-            parts.append(f"{'above' if self.above else 'of at least'} {self.low}")
+            parts.append(
+                f"{'above' if self.above else 'of at least'} {self.low}"
+            )
         if self.high is not None:
             parts.append(f"{'below' if self.below else 'at most'} {self.high}")
         return " and ".join(parts)
@@ -112,7 +122,9 @@ _TIME = re.compile(r"(?P<amount>\d+|\d*\.\d+)\s*(?P<unit>steps?|epochs?)")
 def union_members(hint: Any) -> list:
     """The annotations of a union, or the annotation itself."""
     return (
-        list(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else [hint]
+        list(get_args(hint))
+        if get_origin(hint) in (Union, types.UnionType)
+        else [hint]
     )
 
 
@@ -128,9 +140,13 @@ def unwrap_annotated(hint: Any) -> tuple[Any, tuple]:
 def part_kind(hint: Any) -> str | None:
     """The kind of part that an annotation, or a member of its union, asks for."""
     marks = [
-        mark for member in union_members(hint) for mark in unwrap_annotated(member)[1]
+        mark
+        for member in union_members(hint)
+        for mark in unwrap_annotated(member)[1]
     ]
-    return next((mark.kind for mark in marks if isinstance(mark, ComponentOf)), None)
+    return next(
+        (mark.kind for mark in marks if isinstance(mark, ComponentOf)), None
+    )
 
 
 def is_time(hint: Any) -> bool:
@@ -176,11 +192,15 @@ def unordered(boundaries: Sequence[int | str]) -> str | None:
     """What is wrong where boundaries do not rise; steps and epochs cannot be compared yet."""
     for earlier, later in itertools.pairwise(boundaries):
         times = [
-            parse_time(time) if isinstance(time, str) else (float(time), "steps")
+            parse_time(time)
+            if isinstance(time, str)
+            else (float(time), "steps")
             for time in (earlier, later)
         ]
         if times[0][1] == times[1][1] and times[0][0] >= times[1][0]:
-            return f"given {later} after {earlier}; expected boundaries that rise"
+            return (
+                f"given {later} after {earlier}; expected boundaries that rise"
+            )
     return None
 
 
@@ -212,5 +232,7 @@ class Group:
         "regular expression that is looked for in the parameters' names"
     )
     rate: NonNegativeFloat = field("multiple of the learning rate", 1.0)
-    weight_decay: NonNegativeFloat | None = field("their own weight decay", None)
+    weight_decay: NonNegativeFloat | None = field(
+        "their own weight decay", None
+    )
     frozen: bool = field("leave them as they are", False)

@@ -80,7 +80,9 @@ def _component_with_current_names(
         return node
     if "name" in node.value:
         place, name_node = node.value["name"]
-        name_node = _with_current_component(name_node, kind, former_components, path)
+        name_node = _with_current_component(
+            name_node, kind, former_components, path
+        )
         node = Node({**node.value, "name": (place, name_node)}, node.place)
     name = _component_name(node) or _component_name(below)
     if name is None:
@@ -90,7 +92,9 @@ def _component_with_current_names(
         known = arguments_of(kind, target).given
     except ImportPathError:  # reported when the config is validated
         return node
-    node = _with_current_keys(node, FORMER_ARGUMENTS.get((kind, name), {}), path)
+    node = _with_current_keys(
+        node, FORMER_ARGUMENTS.get((kind, name), {}), path
+    )
     hints = {key: argument.hint for key, argument in known.items()}
     return _with_current_values(node, hints, below, path)
 
@@ -123,7 +127,9 @@ def _value_with_current_names(
             item_hint = get_args(bare)[0]
             if isinstance(node.value, list):
                 items = [
-                    _value_with_current_names(item, item_hint, None, f"{path}.{index}")
+                    _value_with_current_names(
+                        item, item_hint, None, f"{path}.{index}"
+                    )
                     for index, item in enumerate(node.value)
                 ]
                 return Node(items, node.place)
@@ -132,7 +138,9 @@ def _value_with_current_names(
     return node
 
 
-def _with_current_keys(node: Node, former: Mapping[str, str], path: str) -> Node:
+def _with_current_keys(
+    node: Node, former: Mapping[str, str], path: str
+) -> Node:
     """Return the mapping with the current keys; of two in different places, a flag's replaces a file's."""
     entries: dict[str, tuple[SourceLocation, Node]] = {}
     for key, (place, value) in node.value.items():
@@ -169,13 +177,23 @@ def _with_current_component(
 
 
 def _component_name(node: Node | None) -> str | None:
-    if node is not None and isinstance(node.value, dict) and "name" in node.value:
+    if (
+        node is not None
+        and isinstance(node.value, dict)
+        and "name" in node.value
+    ):
         node = node.value["name"][1]
-    return node.value if node is not None and isinstance(node.value, str) else None
+    return (
+        node.value if node is not None and isinstance(node.value, str) else None
+    )
 
 
 def _entry(node: Node | None, key: str) -> Node | None:
-    if node is None or not isinstance(node.value, dict) or key not in node.value:
+    if (
+        node is None
+        or not isinstance(node.value, dict)
+        or key not in node.value
+    ):
         return None
     return node.value[key][1]
 

@@ -87,7 +87,9 @@ def import_user_object(target: str) -> Any:
         last = traceback.extract_tb(error.__traceback__)[-1]
         file = last.filename.removeprefix(f"{Path.cwd()}{os.sep}")
         where = (
-            "" if isinstance(error, SyntaxError) else f" ({file}, line {last.lineno})"
+            ""
+            if isinstance(error, SyntaxError)
+            else f" ({file}, line {last.lineno})"
         )
         words = " ".join(str(error).split())
         module = target.partition(":")[0]
@@ -149,12 +151,16 @@ def refuse_unbound(module: str, name: str) -> None:
 
 def last_binding(body: Sequence[ast.stmt], name: str) -> ast.stmt | None:
     """The last of the statements that may give the name a value, which is the one that counts in Python."""
-    return next((node for node in reversed(body) if name in _bound_by(node)), None)
+    return next(
+        (node for node in reversed(body) if name in _bound_by(node)), None
+    )
 
 
 def _bound_by(statement: ast.stmt) -> set[str]:
     """The names of its own scope, and for a block of statements those that it may bind."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+    if isinstance(
+        statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    ):
         return {statement.name}
     return _bound(statement)
 
@@ -163,7 +169,9 @@ def _bound(tree: ast.AST) -> set[str]:
     """The names that source may give a value, wherever in it."""
     bound = set()
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        ):
             bound.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.add(node.id)
@@ -181,7 +189,10 @@ def _bound(tree: ast.AST) -> set[str]:
 def _known(module: str) -> bool:
     """Whether the module can be imported although it has no Python source of its own."""
     try:
-        return module in sys.modules or importlib.util.find_spec(module) is not None
+        return (
+            module in sys.modules
+            or importlib.util.find_spec(module) is not None
+        )
     except (ValueError, ImportError):
         return False
 
@@ -199,5 +210,7 @@ def _no_module(module: str) -> str:
         return f"there is no module '{module}': '{package}' is a file, not a package"
     else:
         where, folder, sought = f"in '{package}'", init.parent, last
-    neighbors = [path.stem for path in folder.iterdir() if path.suffix in ("", ".py")]
+    neighbors = [
+        path.stem for path in folder.iterdir() if path.suffix in ("", ".py")
+    ]
     return f"there is no module '{module}' {where}{did_you_mean(sought, neighbors)}"

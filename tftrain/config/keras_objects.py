@@ -18,7 +18,9 @@ from tftrain.config import importing
 _BUILT_IN = re.compile(
     r"keras\.(activations|initializers|regularizers|constraints):\w+"
 )
-_named: set[str] = set()  # the functions that configs have named in this process
+_named: set[str] = (
+    set()
+)  # the functions that configs have named in this process
 
 
 def trust_function(function: str) -> None:
@@ -69,7 +71,10 @@ def with_autograph(part: Any) -> Any:
     }
     if isinstance(part, tuple) and functions:
         return part._replace(
-            **{name: _followed(function) for name, function in functions.items()}
+            **{
+                name: _followed(function)
+                for name, function in functions.items()
+            }
         )
     return _followed(part) if callable(part) else part
 
@@ -80,6 +85,8 @@ def _followed(function: Callable) -> Callable:
     )
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return (converted if tf.inside_function() else function)(*args, **kwargs)
+        return (converted if tf.inside_function() else function)(
+            *args, **kwargs
+        )
 
     return call

@@ -42,7 +42,9 @@ def metric_labels(metrics: Sequence[ComponentLike]) -> list[str]:
         numbered = itertools.chain(
             [label], (f"{label}_{number}" for number in itertools.count(2))
         )
-        labels.append(next(name for name in numbered if name not in (*labels, *_TAKEN)))
+        labels.append(
+            next(name for name in numbered if name not in (*labels, *_TAKEN))
+        )
     return labels
 
 

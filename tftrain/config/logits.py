@@ -36,7 +36,9 @@ def output_activation(model: ComponentLike) -> str | None:
     if last.name == "softmax":
         return "softmax"
     return (
-        _activation_name(last.given.get("activation")) if last.name == "dense" else None
+        _activation_name(last.given.get("activation"))
+        if last.name == "dense"
+        else None
     )
 
 

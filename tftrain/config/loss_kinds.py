@@ -44,7 +44,11 @@ _KINDS = {
     ),
     **dict.fromkeys(("Hinge", "SquaredHinge"), LossKind("margins")),
     **dict.fromkeys(
-        ("MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError"),
+        (
+            "MeanSquaredError",
+            "MeanAbsoluteError",
+            "MeanAbsolutePercentageError",
+        ),
         LossKind("numbers"),
     ),
     **dict.fromkeys(

@@ -27,7 +27,9 @@ class Kind(NamedTuple):
     says: str
     own: dict[str, str] = {}
     keras: str = ""
-    house: tuple[str, ...] = ()  # what a builder can ask for by keyword-only arguments
+    house: tuple[
+        str, ...
+    ] = ()  # what a builder can ask for by keyword-only arguments
     options: dict[
         str, Any
     ] = {}  # what a config may give any part of the kind beside its arguments, and its annotation
@@ -116,7 +118,10 @@ COMPONENT_KINDS = {
     "optimizer": Kind(
         "a rule for the update",
         keras="optimizers",
-        options={"groups": list[Group] | None, "weight_decay_only": Pattern | None},
+        options={
+            "groups": list[Group] | None,
+            "weight_decay_only": Pattern | None,
+        },
     ),
     "schedule": Kind(
         "a learning rate that changes during the run",
@@ -168,7 +173,9 @@ COMPONENT_KINDS = {
         skip=1,  # the scene
     ),
     "activation": Kind("a nonlinearity", keras="activations", skip=1),
-    "initializer": Kind("the first values of a weight", keras="initializers", skip=2),
+    "initializer": Kind(
+        "the first values of a weight", keras="initializers", skip=2
+    ),
     "regularizer": Kind("a penalty on a weight", keras="regularizers", skip=1),
     "constraint": Kind("a condition on a weight", keras="constraints", skip=1),
     "layer": Kind("a layer of a `sequential` model", keras="layers"),

@@ -75,7 +75,9 @@ def resolve_component(
         else:
             message = f"{_describe_alternatives(name, hint)}{error}"
         return UnknownComponent(name.place, "", message)
-    return ResolvedComponent(kind, listed_name, target, name.place, known, entries)
+    return ResolvedComponent(
+        kind, listed_name, target, name.place, known, entries
+    )
 
 
 def _describe_alternatives(name: Node, hint: Any) -> str:

@@ -37,7 +37,9 @@ def _nothing_to_train_on(validation: float, test: float) -> str | None:
     return f"given {test} beside data.validation: {validation}; expected less than 1 in all, to train on the rest"
 
 
-def _unknown_monitor(name: str | None, metrics: list[Component] | str) -> str | None:
+def _unknown_monitor(
+    name: str | None, metrics: list[Component] | str
+) -> str | None:
     if name in (None, "auto"):
         return None
     labels = ["accuracy"] if metrics == "auto" else metric_labels(metrics)
@@ -133,13 +135,17 @@ def _probes_never_run(probes: list[Component], every: str | int) -> str | None:
 
 
 def _loss_misreads_outputs(model: Component, loss: Component) -> str | None:
-    return logits_clash(output_activation(model), loss.given.get("from_logits", "auto"))
+    return logits_clash(
+        output_activation(model), loss.given.get("from_logits", "auto")
+    )
 
 
 _STOPPING = "training.early_stopping.monitor"
 RULES = (
     Rule(
-        "training.steps", ("training.epochs", "training.steps"), _both_epochs_and_steps
+        "training.steps",
+        ("training.epochs", "training.steps"),
+        _both_epochs_and_steps,
     ),
     Rule(
         "training.jit_compile",
@@ -152,16 +158,22 @@ RULES = (
         _numeric_gradients_in_low_precision,
     ),
     Rule("data.test", ("data.validation", "data.test"), _nothing_to_train_on),
-    Rule("data.groups", ("data.groups", "data.split"), _groups_with_plain_split),
+    Rule(
+        "data.groups", ("data.groups", "data.split"), _groups_with_plain_split
+    ),
     Rule("checkpoint.best", ("checkpoint.best", "metrics"), _unknown_monitor),
     Rule(_STOPPING, (_STOPPING, "metrics"), _unknown_monitor),
     Rule("log.profile", ("log.profile",), _profile_ends_first),
     Rule("log.plots", ("log.plots",), _plot_timed_twice),
-    Rule("log.probes", ("log.probes", "log.histograms_every"), _probes_never_run),
+    Rule(
+        "log.probes", ("log.probes", "log.histograms_every"), _probes_never_run
+    ),
     Rule("loss.from_logits", ("model", "loss"), _loss_misreads_outputs),
     Rule("optimizer.learning_rate", ("optimizer",), _ftrl_divides_by_zero),
     Rule("optimizer.weight_decay_only", ("optimizer",), _pattern_without_decay),
     Rule(
-        "training.devices", ("training.strategy", "training.devices"), _unused_devices
+        "training.devices",
+        ("training.strategy", "training.devices"),
+        _unused_devices,
     ),
 )

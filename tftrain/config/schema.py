@@ -45,8 +45,12 @@ class Data:
     shuffle: bool = field(
         "a new seeded order of the training examples in every epoch", True
     )
-    validation: Share = field("share of all examples held out for validation", 0.0)
-    test: Share = field("share of all examples held out for the final test", 0.0)
+    validation: Share = field(
+        "share of all examples held out for validation", 0.0
+    )
+    test: Share = field(
+        "share of all examples held out for the final test", 0.0
+    )
     split: Literal["auto", "shuffled", "stratified", "tail"] = field(
         "how these are drawn: shuffled, stratified by class, or tail, the last examples of a series; auto shuffles, "
         "and stratifies where a part would lack a class",
@@ -57,15 +61,21 @@ class Data:
         "it is not trained on",
         None,
     )
-    split_seed: Seed = field("seed of the split (scikit-learn's random_state)", 0)
-    drop_remainder: bool = field("leave out the short last batch of an epoch", False)
+    split_seed: Seed = field(
+        "seed of the split (scikit-learn's random_state)", 0
+    )
+    drop_remainder: bool = field(
+        "leave out the short last batch of an epoch", False
+    )
     preprocess: Annotated[list[Preprocess], ListOrItem()] = field(
         "changes of the examples, in order", ()
     )
     shuffle_buffer: PositiveInt = field(
         "examples shuffled together when data is streamed", 10_000
     )
-    cache: bool = field("keep streamed examples in memory after the first epoch", False)
+    cache: bool = field(
+        "keep streamed examples in memory after the first epoch", False
+    )
 
 
 @Section
@@ -77,7 +87,8 @@ class Gradients:
         "bounds on the gradients, applied in order", ()
     )
     accumulate_steps: PositiveInt = field(
-        "pieces of a batch that are worked on one after the other, to save memory", 1
+        "pieces of a batch that are worked on one after the other, to save memory",
+        1,
     )
     remat: bool | Pattern = field(
         "keep no activations within layers for the backward pass, but compute them again there, to save memory: true "
@@ -90,7 +101,9 @@ class Gradients:
 class EarlyStopping:
     """Ends the run when a logged scalar stops getting better."""
 
-    monitor: str = field("the logged scalar to watch, such as val_loss", "val_loss")
+    monitor: str = field(
+        "the logged scalar to watch, such as val_loss", "val_loss"
+    )
     patience: PositiveInt = field(
         "looks without an improvement after which the run ends", 10
     )
@@ -111,7 +124,9 @@ class Training:
         None,
     )
     steps: PositiveInt | None = field("updates, in place of `epochs`", None)
-    seed: Seed = field("seed of weights, shuffling, dropout and augmentation", 0)
+    seed: Seed = field(
+        "seed of weights, shuffling, dropout and augmentation", 0
+    )
     validate_every: Duration = field("time between two validations", "1 epoch")
     early_stopping: EarlyStopping | None = field(
         "end the run when a scalar stops getting better", None
@@ -131,9 +146,9 @@ class Training:
         "decay of the weights' moving average, which validation and the saved model then use",
         None,
     )
-    strategy: Literal["default", "one_device", "mirrored", "multi_worker", "tpu"] = (
-        field("how the work is spread over devices (tf.distribute)", "default")
-    )
+    strategy: Literal[
+        "default", "one_device", "mirrored", "multi_worker", "tpu"
+    ] = field("how the work is spread over devices (tf.distribute)", "default")
     devices: PositiveInt | None = field(
         "devices of `mirrored`; all GPUs where it is not given", None
     )
@@ -154,16 +169,19 @@ class Log:
         "time between two points of every curve of training", "auto"
     )
     histograms: Annotated[
-        list[Literal["gradients", "weights", "updates", "activations"]], ListOrItem()
+        list[Literal["gradients", "weights", "updates", "activations"]],
+        ListOrItem(),
     ] = field("what there are histograms of", ("gradients",))
     histograms_every: Annotated[Any, DurationType(("auto", "never"))] = field(
         "time between two sets of histograms, and of the figures of weights, updates and activations; auto goes with "
         "`scalars` where that is given",
         "auto",
     )
-    histogram_axis: Annotated[list[Literal["log10", "value"]], ListOrItem()] = field(
-        "x axes of histograms of gradients and updates: log10|g|, g, or both",
-        ("log10",),
+    histogram_axis: Annotated[list[Literal["log10", "value"]], ListOrItem()] = (
+        field(
+            "x axes of histograms of gradients and updates: log10|g|, g, or both",
+            ("log10",),
+        )
     )
     probes: Annotated[list[Probe], ListOrItem()] = field(
         "what else is measured, as often as `histograms_every` says", ()
@@ -188,7 +206,9 @@ class Checkpoint:
         "time between two checkpoints, auto is an epoch or a twentieth of the run; the last is always kept",
         "auto",
     )
-    max_to_keep: PositiveInt = field("how many of the newest checkpoints stay", 2)
+    max_to_keep: PositiveInt = field(
+        "how many of the newest checkpoints stay", 2
+    )
     best: str | None = field(
         "logged scalar whose best checkpoint is kept; auto is val_loss if there is one",
         "auto",
@@ -196,7 +216,9 @@ class Checkpoint:
     mode: Literal["auto", "min", "max"] = field(
         "whether less or more is better; auto goes by the name", "auto"
     )
-    restore_best: bool = field("end with the best weights in place of the last", False)
+    restore_best: bool = field(
+        "end with the best weights in place of the last", False
+    )
 
 
 @Section
@@ -226,7 +248,10 @@ class Config:
         default=False, metadata={"hidden": True}, compare=False
     )  # in saved models' code
     places: dict[str, SourceLocation] = dataclasses.field(
-        default_factory=dict, metadata={"hidden": True}, compare=False, repr=False
+        default_factory=dict,
+        metadata={"hidden": True},
+        compare=False,
+        repr=False,
     )
 
     def place(self, path: str) -> SourceLocation:

@@ -72,7 +72,9 @@ def _excerpt(path: Path, name: str) -> ast.Module | None:
         return None
     text = match[0]
     constructor = re.search(
-        r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n", text, re.MULTILINE | re.DOTALL
+        r"^    def __init__\(.*?\)(?: ->[^:\n]+)?:\n",
+        text,
+        re.MULTILINE | re.DOTALL,
     )
     if text.startswith("class"):
         if not constructor:
@@ -97,7 +99,9 @@ def _defined(
     """What the name stands for after these statements of the module; None where they do not tell."""
     node = last_binding(body, name)
     if isinstance(node, ast.FunctionDef):
-        return Signature("", "function", _arguments(node, False), _summary(node))
+        return Signature(
+            "", "function", _arguments(node, False), _summary(node)
+        )
     if isinstance(node, ast.ClassDef):
         return _class(module, body[: body.index(node)], node, depth)
     if isinstance(node, ast.ImportFrom):
@@ -107,7 +111,9 @@ def _defined(
             if (alias.asname or alias.name) == name
         )
         return _static(
-            _absolute(module, source_file(module), node), original_name, depth + 1
+            _absolute(module, source_file(module), node),
+            original_name,
+            depth + 1,
         )
     return None
 
@@ -116,7 +122,9 @@ def _absolute(module: str, path: Path, node: ast.ImportFrom) -> str:
     if not node.level:
         return node.module or ""
     package = (
-        module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+        module.split(".")
+        if path.name == "__init__.py"
+        else module.split(".")[:-1]
     )
     base = package[: len(package) - node.level + 1]
     return ".".join([*base, node.module] if node.module else base)
@@ -127,15 +135,20 @@ def _class(
 ) -> Signature | None:
     constructor = last_binding(node.body, "__init__")
     if isinstance(constructor, ast.FunctionDef):
-        return Signature("", "class", _arguments(constructor, True), _summary(node))
+        return Signature(
+            "", "class", _arguments(constructor, True), _summary(node)
+        )
     if constructor or any(
-        "dataclass" in ast.unparse(decorator) for decorator in node.decorator_list
+        "dataclass" in ast.unparse(decorator)
+        for decorator in node.decorator_list
     ):
         return None
     if not node.bases and not node.keywords:
         return Signature("", "class", (), _summary(node))
     inherited = (
-        _base(module, above, node.bases[0], depth) if len(node.bases) == 1 else None
+        _base(module, above, node.bases[0], depth)
+        if len(node.bases) == 1
+        else None
     )  # the import tells of more
     return (
         inherited._replace(summary=_summary(node) or inherited.summary)
@@ -165,7 +178,9 @@ def _base(
                 else start
             )
             middle, _, last = attribute_path.rpartition(".")
-            return _static(".".join(filter(None, [start, middle])), last, depth + 1)
+            return _static(
+                ".".join(filter(None, [start, middle])), last, depth + 1
+            )
     return None
 
 
@@ -179,12 +194,16 @@ def _arguments(node: ast.FunctionDef, method: bool) -> tuple[Argument, ...]:
     ][1 if method else 0 :]
     arguments += [
         _argument(parameter, default, True)
-        for parameter, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+        for parameter, default in zip(
+            spec.kwonlyargs, spec.kw_defaults, strict=True
+        )
     ]
     return tuple(arguments)
 
 
-def _argument(node: ast.arg, default: ast.expr | None, keyword_only: bool) -> Argument:
+def _argument(
+    node: ast.arg, default: ast.expr | None, keyword_only: bool
+) -> Argument:
     value: Any = REQUIRED
     if default is not None:
         try:
@@ -192,7 +211,10 @@ def _argument(node: ast.arg, default: ast.expr | None, keyword_only: bool) -> Ar
         except (ValueError, TypeError):
             value = OPAQUE_DEFAULT
     return Argument(
-        node.arg, evaluate_annotation(node.annotation), _plain(value), keyword_only
+        node.arg,
+        evaluate_annotation(node.annotation),
+        _plain(value),
+        keyword_only,
     )
 
 
@@ -255,11 +277,16 @@ def _dynamic(target: str) -> Signature:
             else Any
         )
         arguments.append(
-            Argument(name, hint, default, parameter.kind is parameter.KEYWORD_ONLY)
+            Argument(
+                name, hint, default, parameter.kind is parameter.KEYWORD_ONLY
+            )
         )
     kind = "class" if inspect.isclass(imported) else "function"
     return Signature(
-        target, kind, tuple(arguments), _first_sentence(inspect.getdoc(imported))
+        target,
+        kind,
+        tuple(arguments),
+        _first_sentence(inspect.getdoc(imported)),
     )
 
 
@@ -273,7 +300,9 @@ _WORDS |= {
     for name in ("Any", "Optional", "Union", "Tuple", "List", "Dict")
 }
 _WORDS |= {"Sequence": list}
-_WORDS |= {kind.__name__: kind for kind in (int, float, bool, str, list, tuple, dict)}
+_WORDS |= {
+    kind.__name__: kind for kind in (int, float, bool, str, list, tuple, dict)
+}
 _WORDS |= {
     "typing": typing,
     "None": None,
@@ -303,7 +332,9 @@ _MARKS = (
 
 def evaluate_annotation(annotation: ast.expr | None) -> Any:
     """An annotation of the source as a value; Any for what YAML could not be checked against."""
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+    if isinstance(annotation, ast.Constant) and isinstance(
+        annotation.value, str
+    ):
         try:
             annotation = ast.parse(annotation.value, mode="eval").body
         except SyntaxError:
@@ -324,7 +355,9 @@ def evaluate_annotation(annotation: ast.expr | None) -> Any:
 def _is_safe(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id in _MARKS
-    return isinstance(node, _SAFE) and not getattr(node, "attr", "").startswith("_")
+    return isinstance(node, _SAFE) and not getattr(node, "attr", "").startswith(
+        "_"
+    )
 
 
 def is_checkable(hint: Any) -> bool:
@@ -337,4 +370,6 @@ def is_checkable(hint: Any) -> bool:
     if not inner:
         return any(bare is item for item in known)
     containers = (typing.Union, types.UnionType, list, tuple, dict)
-    return typing.get_origin(bare) in containers and all(map(is_checkable, inner))
+    return typing.get_origin(bare) in containers and all(
+        map(is_checkable, inner)
+    )

@@ -92,14 +92,18 @@ class Validator:
         for member in union_members(hint):
             bare, marks = unwrap_annotated(member)
             if dataclasses.is_dataclass(bare):
-                is_misspelled = isinstance(node.value, str) and suggestion(node, hint)
+                is_misspelled = isinstance(node.value, str) and suggestion(
+                    node, hint
+                )
                 if not is_misspelled:
                     return self.read_section(node, bare, path)
             if part_kind(member) and isinstance(node.value, (str, dict)):
                 return self._read_component(node, part_kind(member), hint, path)
             if get_origin(bare) in (list, tuple):
                 is_list = isinstance(node.value, list)
-                is_single_item = ListOrItem() in marks and node.value is not None
+                is_single_item = (
+                    ListOrItem() in marks and node.value is not None
+                )
                 if is_list or is_single_item:
                     return self._read_list(node, bare, path)
         return self._report(node.place, path, mismatch_message(node, hint))
@@ -115,7 +119,9 @@ class Validator:
         if len(hints) == 1:
             hints *= len(items)
         elif len(hints) != len(items):
-            message = f"given a list of {len(items)}; expected a list of {len(hints)}"
+            message = (
+                f"given a list of {len(items)}; expected a list of {len(hints)}"
+            )
             return self._report(node.place, path, message)
         values = list(map(self.read_value, items, hints, paths))
         return INVALID if INVALID in values else values
@@ -150,7 +156,9 @@ class Validator:
             values[_SOURCE] = INVALID
             if chosen:
                 values[_SOURCE] = self._make_component(chosen, path, options)
-            entries = {key: entry for key, entry in entries.items() if key in options}
+            entries = {
+                key: entry for key, entry in entries.items() if key in options
+            }
         for key, (place, _) in entries.items():
             if key not in fields:
                 what = "key" if path else "section"
@@ -190,7 +198,9 @@ class Validator:
             return self.read_value(Node(default, place, default), hint, path)
         return self._keep(place, path, default)
 
-    def _read_component(self, node: Node, kind: str, hint: Any, path: str) -> Any:
+    def _read_component(
+        self, node: Node, kind: str, hint: Any, path: str
+    ) -> Any:
         chosen = self._resolve(node, kind, hint, path)
         return self._make_component(chosen, path) if chosen else INVALID
 
@@ -199,7 +209,9 @@ class Validator:
     ) -> ResolvedComponent | None:
         chosen = resolve_component(node, kind, hint)
         if isinstance(chosen, UnknownComponent):
-            self._report(chosen.place, _join_path(path, chosen.key), chosen.message)
+            self._report(
+                chosen.place, _join_path(path, chosen.key), chosen.message
+            )
             return None
         return chosen
 
@@ -294,8 +306,12 @@ class ErrorCollector:
 
     def valid_values(self, paths: Sequence[str]) -> list | None:
         """Return the values at all of these key paths; None if one of them is missing or invalid."""
-        values = [self._values[path][1] for path in paths if path in self._values]
-        if len(values) < len(paths) or any(value is INVALID for value in values):
+        values = [
+            self._values[path][1] for path in paths if path in self._values
+        ]
+        if len(values) < len(paths) or any(
+            value is INVALID for value in values
+        ):
             return None
         return values
 

@@ -25,7 +25,11 @@ class SourceLocation(NamedTuple):
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        return (
+            f"{self.source}:{self.line}:{self.column}"
+            if self.line
+            else self.source
+        )
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,40 @@ _RESOLVERS = [
     (re.compile(r"(?:null|Null|NULL|~|)"), lambda text: None),
     (re.compile(r"(?:true|True|TRUE)"), lambda text: True),
     (re.compile(r"(?:false|False|FALSE)"), lambda text: False),
-    (re.compile(r"[-+]?(?:0|[1-9][0-9_]*)"), lambda text: int(text.replace("_", ""))),
+    (
+        re.compile(r"[-+]?(?:0|[1-9][0-9_]*)"),
+        lambda text: int(text.replace("_", "")),
+    ),
     (re.compile(r"0o[0-7]+"), lambda text: int(text, 8)),
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
     (
-        re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"),
+        re.compile(
+            r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        ),
         lambda text: (
-            text if re.match(r"[-+]?0[0-9]", text) else float(text.replace("_", ""))
+            text
+            if re.match(r"[-+]?0[0-9]", text)
+            else float(text.replace("_", ""))
         ),
     ),
-    (re.compile(r"[-+]?\.(?:inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
+    (
+        re.compile(r"[-+]?\.(?:inf|Inf|INF)"),
+        lambda text: float(text.replace(".", "")),
+    ),
     (re.compile(r"\.(?:nan|NaN|NAN)"), lambda text: float("nan")),
 ]
 
 # What PyYAML itself takes plain scalars for; which of our own values they are is decided by _RESOLVERS.
-_PLAIN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+_PLAIN_TAGS = (
+    "str",
+    "int",
+    "float",
+    "bool",
+    "null",
+    "timestamp",
+    "merge",
+    "value",
+)
 
 # PyYAML's words for the commonest slips say little to those who made them.
 _HINTS = {
@@ -92,14 +115,16 @@ def parse(text: str, source: str, lines: bool = True) -> Node:
     except yaml.MarkedYAMLError as error:
         message = f"not valid YAML: {error.problem or error.context}"
         hint = next(
-            (hint for pattern, hint in _HINTS.items() if re.search(pattern, message)),
+            (
+                hint
+                for pattern, hint in _HINTS.items()
+                if re.search(pattern, message)
+            ),
             "",
         )
         builder.stop(error.problem_mark or error.context_mark, message + hint)
     except yaml.reader.ReaderError as error:
-        message = (
-            f"not valid YAML: the character {chr(error.character)!r} is not allowed"
-        )
+        message = f"not valid YAML: the character {chr(error.character)!r} is not allowed"
         builder.stop(_mark(text, error.position), message)
     except ConfigError:
         raise
@@ -115,7 +140,8 @@ def parse(text: str, source: str, lines: bool = True) -> Node:
         )
     if not documents or documents[0] is None:
         builder.stop(
-            None, "empty; expected sections such as 'model: ...' and 'data: ...'"
+            None,
+            "empty; expected sections such as 'model: ...' and 'data: ...'",
         )
     return builder.build(documents[0])
 
@@ -145,7 +171,9 @@ class _Builder:
                 event, yaml.CollectionEndEvent
             )
             if depth > MAX_DEPTH:
-                self.stop(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+                self.stop(
+                    event.start_mark, f"nested deeper than {MAX_DEPTH} levels"
+                )
 
     def _place(self, mark: yaml.Mark | None) -> SourceLocation:
         if not self._lines:
@@ -157,7 +185,9 @@ class _Builder:
         )
 
     def _report(self, node: yaml.Node, message: str, key: str = "") -> None:
-        self._problems.append(format_error(self._place(node.start_mark), key, message))
+        self._problems.append(
+            format_error(self._place(node.start_mark), key, message)
+        )
 
     def _node(self, node: yaml.Node, above: tuple) -> Node:
         self._count += 1
@@ -178,12 +208,15 @@ class _Builder:
             plain = node.style is None
             self._refuse_tag(node, _PLAIN_TAGS if plain else ("str",))
             return Node(
-                read_scalar(node.value) if plain else node.value, place, node.value
+                read_scalar(node.value) if plain else node.value,
+                place,
+                node.value,
             )
         self._refuse_tag(node, ("map", "seq"))
         if isinstance(node, yaml.SequenceNode):
             return Node(
-                [self._node(child, (*above, node)) for child in node.value], place
+                [self._node(child, (*above, node)) for child in node.value],
+                place,
             )
         return Node(self._mapping(node, above), place)
 
@@ -193,7 +226,9 @@ class _Builder:
         entries: dict[str, tuple[SourceLocation, Node]] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or not key.value:
-                self._report(key, f"given {_shape(key)} as a key; expected a name")
+                self._report(
+                    key, f"given {_shape(key)} as a key; expected a name"
+                )
             elif key.value in entries:
                 first = entries[key.value][0]
                 self._report(
@@ -218,7 +253,9 @@ class _Builder:
     def _refuse_tag(self, node: yaml.Node, allowed: tuple[str, ...]) -> None:
         if node.tag not in [f"tag:yaml.org,2002:{name}" for name in allowed]:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._report(node, f"the tag {tag} is refused; expected plain values only")
+            self._report(
+                node, f"the tag {tag} is refused; expected plain values only"
+            )
 
 
 def _mark(text: str, index: int) -> yaml.Mark:
@@ -233,4 +270,6 @@ def _mark(text: str, index: int) -> yaml.Mark:
 
 
 def _shape(node: yaml.Node) -> str:
-    return {"sequence": "a list", "mapping": "a mapping", "scalar": "nothing"}[node.id]
+    return {"sequence": "a list", "mapping": "a mapping", "scalar": "nothing"}[
+        node.id
+    ]

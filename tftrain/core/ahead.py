@@ -27,7 +27,8 @@ def is_mask_known_ahead(objective: Objective, batch: Batch) -> bool:
     """
     with replication.first_of(objective.model.variables[0].value):
         return all(
-            _is_independent(objective, batch, training) for training in (False, True)
+            _is_independent(objective, batch, training)
+            for training in (False, True)
         )
 
 
@@ -36,25 +37,36 @@ def _is_independent(objective: Objective, batch: Batch, training: bool) -> bool:
 
     def trace_call(batch: Batch) -> int:
         with objective.at(weights):
-            masks.append(mask_of(objective.terms(batch, training=training).outputs))
+            masks.append(
+                mask_of(objective.terms(batch, training=training).outputs)
+            )
         return 0
 
     masks: list = []
     arrays = Batch(
         *(
-            part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part)
+            part
+            if part is None
+            else tf.nest.map_structure(tf.convert_to_tensor, part)
             for part in batch
         )
     )
-    graph = tf.function(trace_call, autograph=False).get_concrete_function(arrays).graph
+    graph = (
+        tf.function(trace_call, autograph=False)
+        .get_concrete_function(arrays)
+        .graph
+    )
     if masks[0] is None or masks[0].graph is not graph:
         return True
     of_weights = {id(weight) for weight in weights}
     barred = {
-        inner.op.name for outer, inner in graph.captures if id(outer) in of_weights
+        inner.op.name
+        for outer, inner in graph.captures
+        if id(outer) in of_weights
     }
     return not any(
-        op.name in barred or _reads_or_draws(op) for op in _leading_to(masks[0].op)
+        op.name in barred or _reads_or_draws(op)
+        for op in _leading_to(masks[0].op)
     )
 
 
@@ -76,7 +88,9 @@ def _leading_to(op: Any) -> list:
 
 
 def _reads_or_draws(op: Any) -> bool:
-    calls_function = any(attr.HasField("func") for attr in op.node_def.attr.values())
+    calls_function = any(
+        attr.HasField("func") for attr in op.node_def.attr.values()
+    )
     given_variables = calls_function and any(
         tensor.dtype == tf.resource for tensor in op.inputs
     )

@@ -39,7 +39,9 @@ class BackgroundWriter(Callback):
         """Hand points over to the thread; wait only where too many calls of the graph are not written yet."""
         self._wait_until(MAX_WAITING - 1)
         if points:
-            self._waiting.append(self._thread.submit(self._write_points, points))
+            self._waiting.append(
+                self._thread.submit(self._write_points, points)
+            )
 
     def on_checkpoint(self, step: int) -> None:
         """Have all points up to here on the disk: a run that is resumed from this checkpoint has them all."""
@@ -62,7 +64,10 @@ class BackgroundWriter(Callback):
     def _wait_until(self, max_waiting: int) -> None:
         """Wait until at most so many batches of points are not written, and raise the errors of those that are."""
         while self._waiting:
-            if len(self._waiting) <= max_waiting and not self._waiting[0].done():
+            if (
+                len(self._waiting) <= max_waiting
+                and not self._waiting[0].done()
+            ):
                 return
             # Ctrl-C may come while waiting; then the batch must stay in the queue.
             wait([self._waiting[0]])
@@ -85,4 +90,6 @@ class BackgroundWriter(Callback):
 
 
 def _methods_of(writers: Sequence[Observer], name: str) -> list[Any]:
-    return [getattr(writer, name) for writer in writers if hasattr(writer, name)]
+    return [
+        getattr(writer, name) for writer in writers if hasattr(writer, name)
+    ]

@@ -18,7 +18,10 @@ from tftrain.core.variables import assign_values, read_values
 MAX_REWINDS = 3  # to one checkpoint; more often would only fail again
 HISTORY_STEPS = 100  # of which a bad step has the numbers
 _NAMES_IN_MESSAGE = 5
-_RETAINED = ("metrics/", "norm_range/")  # groups of variables that a rewind keeps
+_RETAINED = (
+    "metrics/",
+    "norm_range/",
+)  # groups of variables that a rewind keeps
 
 
 class RewindPolicy(Callback):
@@ -45,7 +48,9 @@ class RewindPolicy(Callback):
         self._restore_checkpoint = restore_checkpoint
         self._report = report
         self.count = 0
-        self._last_step: int | None = None  # of the checkpoint that was restored last
+        self._last_step: int | None = (
+            None  # of the checkpoint that was restored last
+        )
         self._times = 0  # that it was restored
 
     def on_bad_step(self, bad_step: BadStep) -> None:
@@ -76,7 +81,11 @@ class RewindPolicy(Callback):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"count": self.count, "times": self._times, "last": self._last_step}
+        return {
+            "count": self.count,
+            "times": self._times,
+            "last": self._last_step,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what a checkpoint kept."""
@@ -105,7 +114,9 @@ class SkippedSteps(Callback):
         self._overflows = 0
         self._not_finite = 0
         self._spikes = 0
-        self._first: int | None = None  # step that was not finite, or had a spike
+        self._first: int | None = (
+            None  # step that was not finite, or had a spike
+        )
 
     def on_call_end(self, step: int, row: Rows) -> None:
         """Count an overflow in the last step of a call, the only one of it that can have been skipped.
@@ -163,7 +174,9 @@ class SkippedSteps(Callback):
     def _describe_causes(self) -> str:
         causes = []
         if self._not_finite:
-            causes.append("where the loss, a gradient or the update was not finite")
+            causes.append(
+                "where the loss, a gradient or the update was not finite"
+            )
         if self._spikes:
             causes.append("where the gradient norm was far beyond those before")
         return (
@@ -207,13 +220,19 @@ class StepHistory:
         if row["finite"] > 0 or overflowed(row):
             return None
         rows = {
-            name: np.concatenate([call[name] for call in self._calls])[-HISTORY_STEPS:]
+            name: np.concatenate([call[name] for call in self._calls])[
+                -HISTORY_STEPS:
+            ]
             for name in row
         }
         if not np.isfinite(row["loss"]):
-            return BadStep(step, "loss", self._not_finite_message(row, step), rows)
+            return BadStep(
+                step, "loss", self._not_finite_message(row, step), rows
+            )
         if not np.isfinite(row["grad_norm"]):
-            return BadStep(step, "gradient", self._not_finite_message(row, step), rows)
+            return BadStep(
+                step, "gradient", self._not_finite_message(row, step), rows
+            )
         if self._spike_detector.is_spike(row["grad_norm"]):
             return BadStep(step, "spike", self._spike_message(row, step), rows)
         return BadStep(step, "update", _update_message(row, step), rows)
@@ -232,7 +251,9 @@ class StepHistory:
         listed = names[:_NAMES_IN_MESSAGE]
         if len(names) > len(listed):
             listed.append(f"{len(names) - len(listed)} more")
-        where = f", gradients not finite in {', '.join(listed)}" if names else ""
+        where = (
+            f", gradients not finite in {', '.join(listed)}" if names else ""
+        )
         return (
             f"the loss or a gradient was not finite at step {step}; that update was not applied "
             f"(loss {row['loss']:g}{where})"

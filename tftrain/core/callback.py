@@ -110,7 +110,9 @@ class LambdaCallback(Callback):
         self.phase = phase
         self.needs_each_point = needs_each_point
         for name, function in methods.items():
-            if not name.startswith("_") and callable(getattr(Callback, name, None)):
+            if not name.startswith("_") and callable(
+                getattr(Callback, name, None)
+            ):
                 setattr(self, name, function)
             else:
                 raise TypeError(f"Callback has no method '{name}'")

@@ -37,7 +37,10 @@ class CheckpointManager:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, state: TrainState | ModelState, keep: int = 2
+        self,
+        folder: str | os.PathLike,
+        state: TrainState | ModelState,
+        keep: int = 2,
     ):
         self._state = state
         self._keep = keep
@@ -71,7 +74,9 @@ class CheckpointManager:
 
         Raises ValueError where none is whole, or the newest does not fit; the state is then as it was.
         """
-        return self._restore_newest(self._latest, complete_checkpoints(self._latest))
+        return self._restore_newest(
+            self._latest, complete_checkpoints(self._latest)
+        )
 
     def restore_step(self, step: int) -> int | None:
         """Put the state back to the checkpoint of this step, as `restore_latest` does."""
@@ -81,7 +86,9 @@ class CheckpointManager:
 
     def restore_best(self) -> int | None:
         """Put the state back to the best checkpoint, as `restore_latest` does."""
-        return self._restore_newest(self._best, complete_checkpoints(self._best))
+        return self._restore_newest(
+            self._best, complete_checkpoints(self._best)
+        )
 
     def _save_in(self, folder: Path, step: int, keep: int) -> None:
         with raising_write_error(folder, tf.errors.OpError):
@@ -152,7 +159,9 @@ class CheckpointManager:
             raise ValueError(
                 f"the checkpoint {path} was not written by a run: it lacks what the host remembers"
             )
-        specs = {key.removesuffix(_STORED): spec for key, spec in stored.items()}
+        specs = {
+            key.removesuffix(_STORED): spec for key, spec in stored.items()
+        }
         self._check_tensors(path, specs)
         with tf.device("CPU"):
             values = tf.raw_ops.RestoreV2(
@@ -169,7 +178,9 @@ class CheckpointManager:
                 variable.assign(values[name + _STORED])
         self._state.host.text = values[_HOST].numpy().decode(errors="replace")
 
-    def _check_tensors(self, path: str, stored: dict[str, tf.TensorSpec]) -> None:
+    def _check_tensors(
+        self, path: str, stored: dict[str, tf.TensorSpec]
+    ) -> None:
         """Raise ValueError where the checkpoint does not hold this state's variables, in their shapes."""
         unmatched = dict(stored)
         misfits = []
@@ -178,7 +189,9 @@ class CheckpointManager:
             expected = tuple(variable.shape)
             called = f"{name} ({variable.name.removesuffix(':0')})"
             if value is None:
-                misfits.append(f"{called} of shape {expected} is not in the checkpoint")
+                misfits.append(
+                    f"{called} of shape {expected} is not in the checkpoint"
+                )
             elif tuple(value.shape) != expected:
                 misfits.append(
                     f"{called} has shape {tuple(value.shape)} in the checkpoint, expected {expected}"
@@ -190,7 +203,9 @@ class CheckpointManager:
         if self._state.is_whole:
             for name, value in unmatched.items():
                 shape = tuple(value.shape)
-                misfits.append(f"{name} of shape {shape} is only in the checkpoint")
+                misfits.append(
+                    f"{name} of shape {shape} is only in the checkpoint"
+                )
         if misfits:
             lines = misfits[:_MISFITS_SHOWN]
             if len(misfits) > _MISFITS_SHOWN:
@@ -225,7 +240,9 @@ def complete_checkpoints(folder: Path) -> list[str]:
     for file in _checkpoint_files(folder):
         if not file["unfinished"]:
             endings.setdefault(file["name"], set()).add(file["ending"])
-    complete = [name for name, present in endings.items() if present == set(FILES)]
+    complete = [
+        name for name, present in endings.items() if present == set(FILES)
+    ]
     return sorted(complete, key=_step_order)
 
 

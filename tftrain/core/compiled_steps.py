@@ -18,7 +18,15 @@ from tftrain.core.remat import rematerialized
 from tftrain.core.schedule import MEASURED, NOTHING_DUE, Segment
 from tftrain.core.state import TrainState
 from tftrain.core.step import Step, StepSpec, make_step
-from tftrain.core.types import Batch, BatchSource, LogData, Probe, Rows, Tensor, Tree
+from tftrain.core.types import (
+    Batch,
+    BatchSource,
+    LogData,
+    Probe,
+    Rows,
+    Tensor,
+    Tree,
+)
 
 _INPUT_SECONDS = "seconds_of_input"  # in the row of a step
 
@@ -70,7 +78,9 @@ class CompiledSteps:
         self.probes = tuple(probes)
         self.executor = executor
         # Whether a call has to end at each point.
-        self.each_point = tf.distribute.has_strategy() and bool(step_spec.metrics)
+        self.each_point = tf.distribute.has_strategy() and bool(
+            step_spec.metrics
+        )
         self._metrics = () if self.each_point else tuple(step_spec.metrics)
         self._feed = feed
         self._plain = make_step(state, step_spec)
@@ -87,7 +97,9 @@ class CompiledSteps:
         self._probe_packer = TensorPacker()
         numbers = tf.TensorSpec([None], tf.int32)
         self.call = tf.function(
-            self._run_segments, [feed.signature, numbers, numbers], autograph=False
+            self._run_segments,
+            [feed.signature, numbers, numbers],
+            autograph=False,
         )
         with (
             recording_enabled(state.model),
@@ -129,7 +141,9 @@ class CompiledSteps:
     def _run_segments(self, handle: Any, ends: Any, kinds: Any) -> tuple:
         """Run all segments of a call in the graph, until a step is not finite."""
 
-        def run_segment(number, index, finite, rows, metrics, numbers, texts, seconds):
+        def run_segment(
+            number, index, finite, rows, metrics, numbers, texts, seconds
+        ):
             end = ends[number]
             kind = kinds[number]
             plain_until = end
@@ -137,7 +151,9 @@ class CompiledSteps:
                 plain_until -= tf.cast(kind == MEASURED, tf.int32)
             index, finite, rows = tf.while_loop(
                 lambda index, finite, _: finite & (index < plain_until),
-                lambda index, _, rows: self._run_plain_step(handle, index, rows),
+                lambda index, _, rows: self._run_plain_step(
+                    handle, index, rows
+                ),
                 (index, finite, rows),
                 parallel_iterations=1,
             )
@@ -151,7 +167,16 @@ class CompiledSteps:
                 )
             is_point = (kind != NOTHING_DUE) & (index == end)
             (metrics,) = while_cond(is_point, self._write_metrics, metrics)
-            return number + 1, index, finite, rows, metrics, numbers, texts, seconds
+            return (
+                number + 1,
+                index,
+                finite,
+                rows,
+                metrics,
+                numbers,
+                texts,
+                seconds,
+            )
 
         zero = tf.constant(0)
         *_, rows, metrics, numbers, texts, seconds = tf.while_loop(
@@ -187,7 +212,13 @@ class CompiledSteps:
             return index + 1, row["finite"] > 0, rows.write(index, packed)
 
     def _run_measured_step(
-        self, handle: Any, index: Any, rows: Any, numbers: Any, texts: Any, seconds: Any
+        self,
+        handle: Any,
+        index: Any,
+        rows: Any,
+        numbers: Any,
+        texts: Any,
+        seconds: Any,
     ) -> tuple:
         batch, input_seconds = self._make_batch(handle, index)
         start = _time_after(batch)
@@ -206,7 +237,9 @@ class CompiledSteps:
             seconds,
         )
 
-    def _make_batch(self, handle: Any, index: Any) -> tuple[Batch, dict[str, Tensor]]:
+    def _make_batch(
+        self, handle: Any, index: Any
+    ) -> tuple[Batch, dict[str, Tensor]]:
         """Return a batch, and as a part of the step's row the seconds that it took, where it had to be made."""
         if self._feed.prepared:
             with tf.name_scope("batch"):
@@ -243,7 +276,9 @@ class CompiledSteps:
             return [LogData()] * len(points)
         measurements = iter(self._probe_packer.each(*packed))
         return [
-            self._read_point(next(measurements)) if kind == MEASURED else LogData()
+            self._read_point(next(measurements))
+            if kind == MEASURED
+            else LogData()
             for kind in points
         ]
 
@@ -273,5 +308,7 @@ def _time_after(tree: Tree) -> Tensor:
 def _stack_array(array: tf.TensorArray, width: int) -> Tensor:
     """Return an array as [elements, width], also where there are no elements."""
     return tf.raw_ops.TensorListStack(
-        input_handle=array.flow, element_shape=[width], element_dtype=array.dtype
+        input_handle=array.flow,
+        element_shape=[width],
+        element_dtype=array.dtype,
     )

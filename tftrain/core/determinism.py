@@ -7,9 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-REPEATABLE = (
-    "keras.random with a seed of keras.random.SeedGenerator, an attribute of the layer"
-)
+REPEATABLE = "keras.random with a seed of keras.random.SeedGenerator, an attribute of the layer"
 
 
 class NotRepeatable(ValueError):

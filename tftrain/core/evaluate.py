@@ -42,16 +42,24 @@ def make_eval_fn(
         for metric in metrics:
             objective.score(metric, batch, terms.outputs)
         masses = tf.cast(objective.masses(batch, terms.outputs), tf.float64)
-        mass, examples = tf.reduce_sum(masses), tf.cast(tf.size(masses), tf.float64)
+        mass, examples = (
+            tf.reduce_sum(masses),
+            tf.cast(tf.size(masses), tf.float64),
+        )
         loss, penalties, sums = (
             _sum_values(values)
             for values in ([terms.loss], terms.penalties, terms.sums)
         )
-        means = [loss * size, examples] if objective.adds_up else [loss * mass, mass]
+        means = (
+            [loss * size, examples]
+            if objective.adds_up
+            else [loss * mass, mass]
+        )
         return tf.stack([*means, penalties * examples + sums * size, examples])
 
     @tf.function(
-        input_signature=[feed.signature, tf.TensorSpec([], tf.int32)], autograph=False
+        input_signature=[feed.signature, tf.TensorSpec([], tf.int32)],
+        autograph=False,
     )
     def add_batches(handle, count):
         def add_one(index, sums):
@@ -59,7 +67,10 @@ def make_eval_fn(
 
         start = (0, tf.zeros([4], tf.float64))
         return tf.while_loop(
-            lambda index, _: index < count, add_one, start, parallel_iterations=1
+            lambda index, _: index < count,
+            add_one,
+            start,
+            parallel_iterations=1,
         )[1]
 
     batches = (
@@ -90,13 +101,18 @@ def make_eval_fn(
 
 def _sum_values(values: Sequence[Tensor]) -> Tensor:
     return tf.add_n(
-        [tf.zeros([], tf.float64), *(tf.cast(value, tf.float64) for value in values)]
+        [
+            tf.zeros([], tf.float64),
+            *(tf.cast(value, tf.float64) for value in values),
+        ]
     )
 
 
 def metric_values(metrics: Sequence[Any]) -> dict[str, float]:
     """The value of each Keras metric by its name; one with a value for each class gives `name/0`, `name/1`, ..."""
-    return named_results([metric.name for metric in metrics], metric_results(metrics))
+    return named_results(
+        [metric.name for metric in metrics], metric_results(metrics)
+    )
 
 
 def metric_results(metrics: Sequence[Any]) -> list[Any]:
@@ -104,7 +120,9 @@ def metric_results(metrics: Sequence[Any]) -> list[Any]:
     return [metric.result() for metric in metrics]
 
 
-def named_results(names: Sequence[str], results: Sequence[Any]) -> dict[str, float]:
+def named_results(
+    names: Sequence[str], results: Sequence[Any]
+) -> dict[str, float]:
     """Return the value of each metric by its name.
 
     Args:

@@ -32,7 +32,9 @@ def using_executor(executor: str) -> Iterator[None]:
         return
     with context.function_executor_type(executor):
         options = context.context().function_call_options
-        config = tf.compat.v1.ConfigProto.FromString(options.config_proto_serialized)
+        config = tf.compat.v1.ConfigProto.FromString(
+            options.config_proto_serialized
+        )
         # The rewriting of graphs does not enter loops that stay loops, but reads all of them: 3 s for 200 layers.
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         options.config_proto_serialized = config
@@ -53,7 +55,11 @@ def choose_executor(model: Any, sample: Tree, batch_size: int) -> str:
         return DEFAULT
     with _counting_products(model, batch_size) as products:
         model(sample, training=False)
-    return SERIAL if products and sum(products) / len(products) < SMALL else DEFAULT
+    return (
+        SERIAL
+        if products and sum(products) / len(products) < SMALL
+        else DEFAULT
+    )
 
 
 @contextlib.contextmanager
@@ -62,7 +68,8 @@ def _counting_products(model: Any, batch_size: int) -> Iterator[list[int]]:
     products: list[int] = []
     layers = [layer for layer in all_layers(model) if not layer._layers]
     with patched_attribute(
-        layers, lambda layer: _count_products(layer, layer.call, batch_size, products)
+        layers,
+        lambda layer: _count_products(layer, layer.call, batch_size, products),
     ):
         yield products
 
@@ -105,14 +112,17 @@ def xla_obstacle(function: Any, argument: Tree) -> str | None:
     """
     (traced,) = function._list_all_concrete_functions()
     device = (
-        tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        tf.config.list_logical_devices("GPU")
+        or tf.config.list_logical_devices("CPU")
     )[0]
     try:
         context.context().get_compiler_ir(
             device_name=device.name,
             platform_name=None,
             function_name=traced.name,
-            flat_args=_complete_specs(traced.structured_input_signature, argument),
+            flat_args=_complete_specs(
+                traced.structured_input_signature, argument
+            ),
             captured_inputs=traced.captured_inputs,
             stage="hlo_serialized",
         )
@@ -163,7 +173,9 @@ def step_graph(graph: Any, scope: str) -> Any:
         inputs = [_strip_scope(name, scope) for name in node.input]
         del node.input[:]
         node.input.extend(
-            name for name in inputs if name.lstrip("^").partition(":")[0] in step_nodes
+            name
+            for name in inputs
+            if name.lstrip("^").partition(":")[0] in step_nodes
         )
     return type(definition)(
         node=step_nodes.values(),

@@ -9,7 +9,9 @@ from typing import Any
 
 from tftrain.core.layer_hooks import freeze_layer, patched_attribute
 
-_frozen: weakref.WeakKeyDictionary[Any, list] = weakref.WeakKeyDictionary()  # by model
+_frozen: weakref.WeakKeyDictionary[Any, list] = (
+    weakref.WeakKeyDictionary()
+)  # by model
 
 
 def freeze_layers(model: Any) -> None:
@@ -20,7 +22,9 @@ def freeze_layers(model: Any) -> None:
     changed = []
     for layer in model._flatten_layers(include_self=False):
         members = layer._flatten_layers()
-        params = [param for member in members for param in member._trainable_variables]
+        params = [
+            param for member in members for param in member._trainable_variables
+        ]
         if params and not any(param.trainable for param in params):
             changed += [member for member in members if member.trainable]
             freeze_layer(layer)

@@ -35,19 +35,26 @@ def _sum_sparse(grads: list[tf.IndexedSlices]) -> list[tf.IndexedSlices]:
     """
     if not grads:
         return []
-    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy):
+    if not isinstance(
+        tf.distribute.get_strategy(), tf.distribute.MirroredStrategy
+    ):
         return [_sum_as_table(grad) for grad in grads]
 
     def join(strategy: Any, leaves: list) -> list[Tensor]:
         return [
-            tf.concat(strategy.experimental_local_results(leaf), 0) for leaf in leaves
+            tf.concat(strategy.experimental_local_results(leaf), 0)
+            for leaf in leaves
         ]
 
     leaves = [leaf for grad in grads for leaf in (grad.values, grad.indices)]
-    joined = tf.distribute.get_replica_context().merge_call(join, args=(leaves,))
+    joined = tf.distribute.get_replica_context().merge_call(
+        join, args=(leaves,)
+    )
     return [
         sum_duplicate_rows(tf.IndexedSlices(values, indices, grad.dense_shape))
-        for values, indices, grad in zip(joined[::2], joined[1::2], grads, strict=True)
+        for values, indices, grad in zip(
+            joined[::2], joined[1::2], grads, strict=True
+        )
     ]
 
 

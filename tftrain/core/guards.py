@@ -13,7 +13,9 @@ NEW_RANGE_SPIKES, NEW_RANGE_STEPS = (
     3,
     10,
 )  # so many spikes within so many steps are a new range, not accidents
-_ROOM = 2  # a norm up to so many times the largest of the run is never far beyond
+_ROOM = (
+    2  # a norm up to so many times the largest of the run is never far beyond
+)
 _TOLERANCE = NEW_RANGE_SPIKES  # its row behind those of the spikes
 _MOST = float(tf.float32.max)
 
@@ -33,7 +35,10 @@ class SpikeDetector:
     def __init__(self, factor: float | None = None):
         self._factor = factor
         self._now = tf.Variable(
-            [np.inf, 0.0], dtype=tf.float32, name="limit_and_peak", **ON_FIRST_REPLICA
+            [np.inf, 0.0],
+            dtype=tf.float32,
+            name="limit_and_peak",
+            **ON_FIRST_REPLICA,
         )  # peak: largest norm
         self._past = tf.Variable(
             [0.0, 0.0], name="peak_before_and_record", **ON_FIRST_REPLICA
@@ -82,7 +87,9 @@ class SpikeDetector:
             self._set_limit()
         until = self._spikes.numpy()[_TOLERANCE, 0]
         next_look = (
-            FIRST_LOOK if step < FIRST_LOOK else (step // LOOKS_EVERY + 1) * LOOKS_EVERY
+            FIRST_LOOK
+            if step < FIRST_LOOK
+            else (step // LOOKS_EVERY + 1) * LOOKS_EVERY
         )
         if step < until < next_look:
             return int(until) - step
@@ -94,7 +101,9 @@ class SpikeDetector:
             record = max(record, peak)
             self._now.assign(
                 [
-                    self._raised_limit(max(peak, previous_peak), _ROOM * float(record)),
+                    self._raised_limit(
+                        max(peak, previous_peak), _ROOM * float(record)
+                    ),
                     0.0,
                 ]
             )
@@ -134,7 +143,9 @@ class SpikeDetector:
         if spikes[0, 0] > max(0, step - NEW_RANGE_STEPS):
             limit_before = table[_TOLERANCE, 1] or limit
             table[_TOLERANCE] = step + NEW_RANGE_STEPS, limit_before
-            self._now.assign([min(_ROOM * float(spikes[:, 1].max()), _MOST), peak])
+            self._now.assign(
+                [min(_ROOM * float(spikes[:, 1].max()), _MOST), peak]
+            )
         self._spikes.assign(table)
 
     def _raised_limit(self, norm: float, limit: float) -> float:
@@ -176,6 +187,8 @@ class LossScale:
         good = self.good_steps.read_value() + 1
         grown, scale = good >= self._growth_steps, self.value.read_value()
         larger = tf.where(grown, tf.minimum(scale * 2, MOST), scale)
-        smaller = tf.where(tf.math.is_finite(loss), tf.maximum(scale / 2, LEAST), scale)
+        smaller = tf.where(
+            tf.math.is_finite(loss), tf.maximum(scale / 2, LEAST), scale
+        )
         self.value.assign(tf.where(finite, larger, smaller))
         self.good_steps.assign(tf.where(finite & ~grown, good, 0))

@@ -80,7 +80,10 @@ def _recording_call(layer: Any, labels: LayerNames | None) -> Callable:
     @functools.wraps(call)
     def record_call(*args: Any, **kwargs: Any) -> Any:
         outputs = call(*args, **kwargs)
-        if _TRACE.graph is not None and getattr(outputs, "graph", None) is _TRACE.graph:
+        if (
+            _TRACE.graph is not None
+            and getattr(outputs, "graph", None) is _TRACE.graph
+        ):
             _TRACE.calls.append((layer, outputs))
             if labels is not None:  # the whole model has been called
                 named = _named_activations(_TRACE.calls, labels)
@@ -91,7 +94,9 @@ def _recording_call(layer: Any, labels: LayerNames | None) -> Callable:
     return record_call
 
 
-def _named_activations(calls: list[Call], labels: LayerNames) -> dict[str, Activation]:
+def _named_activations(
+    calls: list[Call], labels: LayerNames
+) -> dict[str, Activation]:
     """Those of the calls, in order, that have an activation; a container gives the tensor of its last layer again."""
     outputs = {output.name for _, output in calls}
     activations = {}
@@ -109,7 +114,9 @@ def _named_activations(calls: list[Call], labels: LayerNames) -> dict[str, Activ
     return activations
 
 
-def activation_of(layer: Any, output: Tensor, outputs: set[str]) -> Activation | None:
+def activation_of(
+    layer: Any, output: Tensor, outputs: set[str]
+) -> Activation | None:
     """Return the activation that is last in a layer, or alone right behind it in models that call functions themselves.
 
     Args:

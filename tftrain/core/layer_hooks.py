@@ -44,7 +44,9 @@ _ABSENT = object()
 
 def all_layers(model: Any) -> list:
     """Return every layer of a model, itself included, once."""
-    return list({id(layer): layer for layer in model._flatten_layers()}.values())
+    return list(
+        {id(layer): layer for layer in model._flatten_layers()}.values()
+    )
 
 
 @contextmanager

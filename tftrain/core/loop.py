@@ -10,7 +10,13 @@ from tftrain.core.bad_steps import StepHistory
 from tftrain.core.callback import Callback, CallbackList
 from tftrain.core.compiled_steps import CallResult, CompiledSteps
 from tftrain.core.metric_aggregator import MetricAggregator, new_aggregator
-from tftrain.core.schedule import MEASURED, NOTHING_DUE, NextEvent, Schedule, Segment
+from tftrain.core.schedule import (
+    MEASURED,
+    NOTHING_DUE,
+    NextEvent,
+    Schedule,
+    Segment,
+)
 from tftrain.core.state import TrainState
 from tftrain.core.timing import PhaseTimer
 from tftrain.core.types import (
@@ -27,7 +33,9 @@ from tftrain.core.variables import parameter_names
 QUICK_SECONDS = 0.2
 SLOW_SECONDS = 0.5
 
-Call = list[tuple[Segment, NextEvent]]  # the segments of a call, each with what is due
+Call = list[
+    tuple[Segment, NextEvent]
+]  # the segments of a call, each with what is due
 
 
 def train(
@@ -67,16 +75,22 @@ def train(
     callbacks.on_train_begin(step)
     while step < schedule.total_steps:
         limit = min(
-            source.run_length(step), steps_per_call.steps, state.norm_range.look(step)
+            source.run_length(step),
+            steps_per_call.steps,
+            state.norm_range.look(step),
         )
         call = schedule.call_after(step, limit, needs_each_point)
         start = clock()
-        result = _run_call(compiled_steps, source, call, step, compiled_kinds, timer)
+        result = _run_call(
+            compiled_steps, source, call, step, compiled_kinds, timer
+        )
         seconds = clock() - start
         rows = result.rows
         steps_per_call.adapt(len(rows["finite"]), seconds)
         step += len(rows["finite"])
-        callbacks.on_call_end(step, {name: values[-1] for name, values in rows.items()})
+        callbacks.on_call_end(
+            step, {name: values[-1] for name, values in rows.items()}
+        )
         with timer.phase("writing"):
             points = _aggregate_points(call, result, aggregator, step, seconds)
         history.add(rows)
@@ -125,7 +139,8 @@ def _run_call(
     if phase == "step":
         steps = len(result.rows["finite"])
         measured = sum(
-            segment.kind == MEASURED and segment.end <= steps for segment, _ in call
+            segment.kind == MEASURED and segment.end <= steps
+            for segment, _ in call
         )
         timer.count(steps - measured, measured)
         timer.split("step", "measuring", result.measuring)
@@ -175,19 +190,28 @@ def _aggregate_points(
 
 
 def _handle_bad_step(
-    bad_step: BadStep, state: TrainState, schedule: Schedule, callbacks: CallbackList
+    bad_step: BadStep,
+    state: TrainState,
+    schedule: Schedule,
+    callbacks: CallbackList,
 ) -> Stop | None:
     """Report a bad step, and return the reason to end the run where there is one."""
     reason = callbacks.on_bad_step(bad_step)
     if schedule.on_bad_step == "stop":
         return NotFinite(bad_step.message)
     if bad_step.kind == "spike":
-        state.norm_range.add_spike(bad_step.step, bad_step.rows["grad_norm"][-1])
+        state.norm_range.add_spike(
+            bad_step.step, bad_step.rows["grad_norm"][-1]
+        )
     return reason
 
 
 def _report_call(
-    call: Call, points: Points, step: int, callbacks: CallbackList, timer: PhaseTimer
+    call: Call,
+    points: Points,
+    step: int,
+    callbacks: CallbackList,
+    timer: PhaseTimer,
 ) -> Stop | None:
     """Validate, log, plot and save what is due after a call; return the reason to end the run where there is one."""
     _, event = call[-1]

@@ -20,7 +20,10 @@ Columns = dict[str, np.ndarray]  # [points] for each number of a point
 # The values at each point; None where the metrics must be asked.
 Metrics = Sequence[Mapping[str, float] | None]
 
-PER_PARAMETER = {"grad_norms": "grad_norm", "clipped_grad_norms": "clipped_grad_norm"}
+PER_PARAMETER = {
+    "grad_norms": "grad_norm",
+    "clipped_grad_norms": "clipped_grad_norm",
+}
 _CLIPPED = "/clipped"  # 1 where a clip was active in a step; a point has the share, as its `rate`
 _SECONDS = "seconds"  # how long each step took
 
@@ -92,7 +95,9 @@ class MetricAggregator:
         """
         self.aggregate(rows, seconds, (), 0, ())
 
-    def flush(self, step: int, metrics: Mapping[str, float] | None = None) -> LogData:
+    def flush(
+        self, step: int, metrics: Mapping[str, float] | None = None
+    ) -> LogData:
         """Return the point of all steps since the last one.
 
         Args:
@@ -137,15 +142,21 @@ class MetricAggregator:
         stops = np.array(steps, np.int64) - (last_step - count)
         if not len(stops):
             self._waiting.append(scalars)
-            self._last_vectors = {name: rows[name][-1:] for name in self._vector_names}
+            self._last_vectors = {
+                name: rows[name][-1:] for name in self._vector_names
+            }
             return []
         waited = sum(len(part["finite"]) for part in self._waiting)
         scalars = _join_rows([*self._waiting, scalars])
         self._waiting = []
         vectors = {name: rows[name][stops - 1] for name in self._vector_names}
-        points = self._make_points(scalars, vectors, steps, stops + waited, metrics)
+        points = self._make_points(
+            scalars, vectors, steps, stops + waited, metrics
+        )
         if stops[-1] < count:
-            remaining = {name: values[stops[-1] :] for name, values in rows.items()}
+            remaining = {
+                name: values[stops[-1] :] for name, values in rows.items()
+            }
             self.add(remaining, seconds * (1 - stops[-1] / count))
         return list(zip(steps, points, strict=True))
 
@@ -158,9 +169,12 @@ class MetricAggregator:
         metrics: Metrics,
     ) -> list[LogData]:
         known_metrics = [
-            self._ask_metrics() if values is None else values for values in metrics
+            self._ask_metrics() if values is None else values
+            for values in metrics
         ]
-        columns = self._make_columns(scalars, np.array(steps), stops, known_metrics)
+        columns = self._make_columns(
+            scalars, np.array(steps), stops, known_metrics
+        )
         norms = np.asarray(vectors["grad_norms"], np.float64)
         if self._hidden_ends is not None:
             ratios = [depth_ratio(row, self._hidden_ends) for row in norms]
@@ -173,7 +187,10 @@ class MetricAggregator:
         names += self._share_names
         blocks.append(_gradient_shares(norms))
         table = np.concatenate(blocks, 1, dtype=np.float64)
-        return [LogData(dict(zip(names, row, strict=True))) for row in table.tolist()]
+        return [
+            LogData(dict(zip(names, row, strict=True)))
+            for row in table.tolist()
+        ]
 
     def _make_columns(
         self,
@@ -200,7 +217,9 @@ class MetricAggregator:
                 columns[rate_name] = sum_between(values) / counts
             elif name not in ("loss", "finite", _SECONDS):
                 columns[name] = values[stops - 1]
-        columns["grad_norm_max"] = np.fmax.reduceat(rows["grad_norm"][:end], starts)
+        columns["grad_norm_max"] = np.fmax.reduceat(
+            rows["grad_norm"][:end], starts
+        )
         columns["nonfinite_steps"] = counts - finite_counts
         columns["step_ms"] = 1000 * sum_between(rows[_SECONDS]) / counts
         columns["epoch"] = steps / self._steps_per_epoch
@@ -247,7 +266,10 @@ def _decode_rows(encoded: Mapping[str, list]) -> Columns:
 def _join_rows(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }
 
 
 def _gradient_shares(norms: np.ndarray) -> np.ndarray:
@@ -261,7 +283,9 @@ def _gradient_shares(norms: np.ndarray) -> np.ndarray:
 _SMALLEST_NORM = float(np.finfo(np.float32).smallest_subnormal)
 
 
-def hidden_ends(names: Sequence[str], params: Sequence[Any]) -> tuple[int, int] | None:
+def hidden_ends(
+    names: Sequence[str], params: Sequence[Any]
+) -> tuple[int, int] | None:
     """Return the indices of the first and of the last hidden layer's kernel among the parameters, if these are two.
 
     A kernel is the first parameter of rank 2 or more that a layer has, in model order; the last layer that has one is

@@ -16,7 +16,9 @@ _RAISED, _LOWERED = 2.0**80, 2.0**-80
 _SMALL = (
     2**11
 )  # elements of all tensors, up to which float64 costs less than to see whether it is needed
-_LARGE = 2**18  # elements of a tensor, from which on a pass costs more than a decision
+_LARGE = (
+    2**18
+)  # elements of a tensor, from which on a pass costs more than a decision
 _KNOWN = "tftrain_norms"
 
 
@@ -58,7 +60,8 @@ def _cached_in_graph(
             and result.graph is graph
         )
         if same and all(
-            this is that for this, that in zip(cached_tensors, tensors, strict=True)
+            this is that
+            for this, that in zip(cached_tensors, tensors, strict=True)
         ):
             return result
     known.append((function, tensors, function(tensors)))
@@ -78,10 +81,14 @@ def _square_sums(values: list[Tensor]) -> Tensor:
     sums = tf.stack([tf.nn.l2_loss(value) for value in values])  # half of each
     beyond = tf.reduce_any(
         sums
-        != tf.raw_ops.ClipByValue(t=sums, clip_value_min=_LEAST, clip_value_max=_MOST)
+        != tf.raw_ops.ClipByValue(
+            t=sums, clip_value_min=_LEAST, clip_value_max=_MOST
+        )
     )
     (sums,) = while_cond(
-        beyond, lambda sums: (_with_wide_sums(values, sums),), tf.cast(sums, tf.float64)
+        beyond,
+        lambda sums: (_with_wide_sums(values, sums),),
+        tf.cast(sums, tf.float64),
     )
     return 2 * sums
 
@@ -96,7 +103,9 @@ def _with_wide_sums(values: list[Tensor], sums: Tensor) -> Tensor:
         for value, factor in zip(values, tf.unstack(factors), strict=True)
     ]
     squares = tf.square(tf.cast(factors, tf.float64))
-    return tf.where(factors > 0, tf.cast(tf.stack(anew), tf.float64) / squares, sums)
+    return tf.where(
+        factors > 0, tf.cast(tf.stack(anew), tf.float64) / squares, sums
+    )
 
 
 def _scaled_sum(value: Tensor, factor: Tensor) -> Tensor:
@@ -126,7 +135,10 @@ def while_cond(flag: Tensor, action: Callable[..., Any], *values: Any) -> Any:
         return (False, *results) if values else (False,)
 
     return tf.while_loop(
-        lambda pending, *_: pending, turn, (flag, *values), parallel_iterations=1
+        lambda pending, *_: pending,
+        turn,
+        (flag, *values),
+        parallel_iterations=1,
     )[1:]
 
 
@@ -153,7 +165,9 @@ def concat_sparse(grads: list[tf.IndexedSlices]) -> tf.IndexedSlices:
         tf.concat([grad.values for grad in grads], 0),
         tf.concat([grad.indices for grad in grads], 0),
     )
-    return sum_duplicate_rows(tf.IndexedSlices(values, rows, grads[0].dense_shape))
+    return sum_duplicate_rows(
+        tf.IndexedSlices(values, rows, grads[0].dense_shape)
+    )
 
 
 def stored_values(grad: Gradient) -> Tensor:

@@ -69,7 +69,9 @@ class KerasObjective:
         self.to_metrics = to_metrics
         self.loss_rank = loss_rank
         self.penalties = penalties or {}
-        self._sums = {owner for owner, kind in self.penalties.items() if kind == "sum"}
+        self._sums = {
+            owner for owner, kind in self.penalties.items() if kind == "sum"
+        }
         self.adds_up = getattr(loss, "reduction", None) == "sum"
         self.masks = masks
 
@@ -128,7 +130,9 @@ class KerasObjective:
         _, masked_zeros = self._masked_loss(unweighted, zeros)
         return mask_of(masked_zeros)
 
-    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
+    def terms(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> LossTerms:
         """Return the loss and its terms; see `core.types.LossTerms`.
 
         Losses and metrics are computed in float32 whatever the layers compute in.

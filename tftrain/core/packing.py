@@ -65,13 +65,20 @@ class TensorPacker:
         for index in fixed:
             start, size = (
                 size,
-                size + leaves[index].shape.num_elements() * _WHOLE[leaves[index].dtype],
+                size
+                + leaves[index].shape.num_elements()
+                * _WHOLE[leaves[index].dtype],
             )
             places[index] = (start, size)
-        variable_sized = [index for index in range(len(leaves)) if index not in places]
-        places |= {index: (None, number) for number, index in enumerate(variable_sized)}
+        variable_sized = [
+            index for index in range(len(leaves)) if index not in places
+        ]
+        places |= {
+            index: (None, number) for number, index in enumerate(variable_sized)
+        }
         shapes = [
-            None if leaf.shape.rank is None else tuple(leaf.shape) for leaf in leaves
+            None if leaf.shape.rank is None else tuple(leaf.shape)
+            for leaf in leaves
         ]
         self._places = [
             _Place(tensor.dtype, leaf.dtype, shape, *places[index])
@@ -80,12 +87,16 @@ class TensorPacker:
             )
         ]
         self.numbers, self.texts = size, len(variable_sized)
-        texts = [tf.io.serialize_tensor(leaves[index]) for index in variable_sized]
+        texts = [
+            tf.io.serialize_tensor(leaves[index]) for index in variable_sized
+        ]
         return _pack_bits([leaves[index] for index in fixed]), tf.stack(
             texts
         ) if texts else tf.constant([], tf.string)
 
-    def unpacked(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> Tree:
+    def unpacked(
+        self, numbers: np.ndarray, texts: np.ndarray | None = None
+    ) -> Tree:
         """Return the tree, each leaf with the leading axis of the packed arrays.
 
         A leaf of no fixed shape is an array of arrays.
@@ -111,12 +122,16 @@ class TensorPacker:
                     len(numbers), *shape
                 )
                 leaf = (
-                    leaf if dtype == packed_dtype else leaf.astype(dtype.as_numpy_dtype)
+                    leaf
+                    if dtype == packed_dtype
+                    else leaf.astype(dtype.as_numpy_dtype)
                 )
             leaves.append(leaf)
         return tf.nest.pack_sequence_as(self._tree, leaves)
 
-    def each(self, numbers: np.ndarray, texts: np.ndarray | None = None) -> list[Tree]:
+    def each(
+        self, numbers: np.ndarray, texts: np.ndarray | None = None
+    ) -> list[Tree]:
         """Return the trees of all rows, one by one.
 
         Args:
@@ -151,7 +166,9 @@ def _pack_bits(leaves: list[Tensor]) -> Tensor:
             tf.reshape(leaf, [-1]) if leaf.shape.rank > 1 else leaf
             for leaf in alike[len(scalars) :]
         ]
-        values = _concat_vectors([*([tf.stack(scalars)] if scalars else []), *vectors])
+        values = _concat_vectors(
+            [*([tf.stack(scalars)] if scalars else []), *vectors]
+        )
         pairs = tf.bitcast(values, tf.int32)
         bits.append(pairs if pairs.shape.rank == 1 else tf.reshape(pairs, [-1]))
     return _concat_vectors(bits) if bits else tf.zeros([0], tf.int32)

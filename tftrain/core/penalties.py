@@ -40,18 +40,24 @@ def ask_penalties(model: keras.Model, x: Tree) -> dict[Owner, Kind]:
     """
     with preserve_state(model), replication.first_of(model.variables[0].value):
         model(
-            tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[:1]), x),
+            tf.nest.map_structure(
+                lambda leaf: tf.convert_to_tensor(leaf[:1]), x
+            ),
             training=True,
         )
         owners = loss_owners(model)
         if not owners:
             return {}
         rows = tf.nest.map_structure(lambda leaf: _tile_rows(leaf, _ROWS), x)
-        open_kinds: dict[Owner, set] = {owner: {"mean", "sum"} for owner in owners}
+        open_kinds: dict[Owner, set] = {
+            owner: {"mean", "sum"} for owner in owners
+        }
         for training in (False, True):
             for moved in (False, True):
                 if any(len(kinds) > 1 for kinds in open_kinds.values()):
-                    _narrow_kinds(open_kinds, _Passes(model, training, moved), rows)
+                    _narrow_kinds(
+                        open_kinds, _Passes(model, training, moved), rows
+                    )
     return {owner: _single_kind(kinds) for owner, kinds in open_kinds.items()}
 
 
@@ -70,7 +76,10 @@ class _Passes:
         random = np.random.default_rng(0)
         variables = model.variables
         self._values = [
-            (variable, _moved_value(variable, random) if moved else variable.value)
+            (
+                variable,
+                _moved_value(variable, random) if moved else variable.value,
+            )
             for variable in variables
         ]
 
@@ -106,7 +115,9 @@ def _redraw_state(variable: Any, value: Any, draw: int) -> Any:
     return tf.convert_to_tensor(value) + tf.cast(draw, variable.dtype)
 
 
-def _narrow_kinds(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> None:
+def _narrow_kinds(
+    open_kinds: dict[Owner, set], passes: _Passes, x: Tree
+) -> None:
     """Take from the kinds of each loss those that do not fit what these passes give."""
     losses = passes.losses(x)
     again = passes.losses(x, draw=1)
@@ -120,7 +131,10 @@ def _narrow_kinds(open_kinds: dict[Owner, set], passes: _Passes, x: Tree) -> Non
             continue
         if _differs_clearly(loss, again[owner]):
             if averages is None:
-                averages = _average_losses(passes, x), _average_losses(passes, twice)
+                averages = (
+                    _average_losses(passes, x),
+                    _average_losses(passes, twice),
+                )
             once_average, twice_average = averages
             fits = _fits_drawn(once_average[owner], twice_average[owner])
         else:
@@ -146,7 +160,9 @@ def _fitting_kinds(
     loss: float, first: float, second: float, tolerance: float
 ) -> set | None:
     """The kinds that a loss of a batch and of its two pieces fits; None where it does not tell."""
-    if not np.isfinite([loss, first, second]).all() or not any((loss, first, second)):
+    if not np.isfinite([loss, first, second]).all() or not any(
+        (loss, first, second)
+    ):
         return None
     mean = (_FIRST * first + (_ROWS - _FIRST) * second) / _ROWS
     total = first + second

@@ -21,7 +21,9 @@ def recurrent_layers(model: Any) -> list:
     A sequence can be cut into windows where each layer goes through it once, forward in time.
     """
     layers = all_layers(model)
-    recurrent = [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
+    recurrent = [
+        layer for layer in layers if isinstance(layer, keras.layers.RNN)
+    ]
     if not recurrent:
         raise ValueError(
             "the model has no recurrent layer, so there is nothing to go on from one window to the next"
@@ -34,7 +36,9 @@ def recurrent_layers(model: Any) -> list:
                 f"{layer.name} ({type(layer).__name__}) goes backwards through time, so its states cannot go on "
                 "from one window to the next; expected recurrent layers that go forward"
             )
-        if getattr(layer, "stateful", False) and isinstance(layer, keras.layers.RNN):
+        if getattr(layer, "stateful", False) and isinstance(
+            layer, keras.layers.RNN
+        ):
             raise ValueError(
                 f"{layer.name} keeps a state of its own (stateful); leave that to the gradient method"
             )
@@ -69,7 +73,9 @@ def unrolled(model: Any) -> Iterator[None]:
     Raises ValueError where a layer gets sequences of a length that is not fixed.
     """
     layers = [
-        layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)
+        layer
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.RNN)
     ]
     with patched_attribute(layers, _unrolled_loop, LOOP):
         yield
@@ -83,7 +89,10 @@ def _unrolled_loop(layer: Any) -> Callable:
     inner = getattr(layer, LOOP)
 
     def loop(
-        sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+        sequences: Tensor,
+        initial_state: Tree,
+        mask: Tree,
+        training: bool = False,
     ) -> tuple:
         if sequences.shape[1] is None:
             error = ValueError(
@@ -130,13 +139,19 @@ def stateful_calls(
         number = numbers[id(layer)]
 
         def loop(
-            sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+            sequences: Tensor,
+            initial_state: Tree,
+            mask: Tree,
+            training: bool = False,
         ) -> tuple:
             if next_states[number] is not None:
                 raise ValueError(
                     f"{layer.name} is called more than once, so it has more than one state to go on with"
                 )
-            first = [*tf.nest.flatten(initial_state), tf.zeros_like(states[number][-1])]
+            first = [
+                *tf.nest.flatten(initial_state),
+                tf.zeros_like(states[number][-1]),
+            ]
             chosen = []
             for fresh, state in zip(first, states[number], strict=True):
                 is_first = expand_rank(starts, state)
@@ -193,7 +208,10 @@ def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
     inner = _window_loop(layer)
 
     def truncated_loop(
-        sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+        sequences: Tensor,
+        initial_state: Tree,
+        mask: Tree,
+        training: bool = False,
     ) -> tuple:
         time = sequences.shape[1]
         mask = tf.nest.flatten(mask)[0]
@@ -217,7 +235,9 @@ def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
             part = None if mask is None else mask[:, start:stop]
             return inner(sequences[:, start:stop], previous, part, training)
 
-        last, window_outputs, state = run_window(0, first, (None, initial_state))
+        last, window_outputs, state = run_window(
+            0, first, (None, initial_state)
+        )
         outputs = [window_outputs]
         if between:
             middle = slice(first, first + between * longest)
@@ -226,7 +246,10 @@ def _truncated_loop(layer: Any, longest: int, from_end: bool) -> Callable:
                 for leaf in (sequences, mask, on)
             ]
             last, window_outputs, state = _each_window(
-                lambda *part: inner(*part, training), parts, between, (last, state)
+                lambda *part: inner(*part, training),
+                parts,
+                between,
+                (last, state),
             )
             outputs.append(window_outputs)
         end = first + between * longest
@@ -283,10 +306,14 @@ def _each_window(
 
     `before` has the last output and the states before them.
     """
-    arrays = [None if part is None else _split_windows(part, count) for part in parts]
+    arrays = [
+        None if part is None else _split_windows(part, count) for part in parts
+    ]
     shapes = [leaf.shape for leaf in tf.nest.flatten(previous)]
 
-    def run_next(index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray) -> tuple:
+    def run_next(
+        index: Tensor, leaves: list[Tensor], outputs: tf.TensorArray
+    ) -> tuple:
         sequences, mask, on = (
             None if array is None else array.read(index) for array in arrays
         )
@@ -321,11 +348,16 @@ def _split_windows(part: Tensor, count: int) -> tf.TensorArray:
     """[batch, time, ...] as an array of so many windows."""
     shape = tf.shape(part)
     cut = tf.reshape(
-        part, tf.concat([shape[:1], [count, part.shape[1] // count], shape[2:]], 0)
+        part,
+        tf.concat([shape[:1], [count, part.shape[1] // count], shape[2:]], 0),
     )
-    cut = tf.ensure_shape(cut, [None, count, part.shape[1] // count, *part.shape[2:]])
+    cut = tf.ensure_shape(
+        cut, [None, count, part.shape[1] // count, *part.shape[2:]]
+    )
     cut = tf.transpose(cut, [1, 0, *range(2, cut.shape.rank)])
-    return tf.TensorArray(part.dtype, count, element_shape=cut.shape[1:]).unstack(cut)
+    return tf.TensorArray(
+        part.dtype, count, element_shape=cut.shape[1:]
+    ).unstack(cut)
 
 
 def _join_windows(windows: Tensor) -> Tensor:

@@ -46,9 +46,13 @@ def rematerialized(blocks: RematSpec) -> Iterator[None]:
     The gradient is the same to the bit: a second time the same random numbers are drawn, from the seeds of the first,
     and moving averages and the like stay. Raises NotRepeatable, when a gradient is traced.
     """
-    by_functional = {segments.functional: segments for segments in blocks.segments}
+    by_functional = {
+        segments.functional: segments for segments in blocks.segments
+    }
     with (
-        patched_attribute(blocks.layers, lambda layer: recomputed(layer.call, [layer])),
+        patched_attribute(
+            blocks.layers, lambda layer: recomputed(layer.call, [layer])
+        ),
         patched_attribute(
             by_functional,
             lambda functional: _in_segments(by_functional[functional]),
@@ -71,7 +75,9 @@ def _in_segments(segments: Segments) -> Callable:
     return run
 
 
-def _needed_tensors(segment: Segment, known: dict[int, Tensor]) -> dict[int, Tensor]:
+def _needed_tensors(
+    segment: Segment, known: dict[int, Tensor]
+) -> dict[int, Tensor]:
     return {key: known[key] for key in segment.needs}
 
 
@@ -83,7 +89,9 @@ def recomputed(function: Callable, layers: Iterable[Any]) -> Callable:
         layers: whose variables it uses.
     """
     variables = list(
-        {id(held): held for layer in layers for held in layer.variables}.values()
+        {
+            id(held): held for layer in layers for held in layer.variables
+        }.values()
     )
 
     @functools.wraps(function)
@@ -165,9 +173,13 @@ def _gradients_again(
         # Weights are read as they are: nothing has changed them since, and a function with a gradient of its own that
         # takes one from around it has to find the variable there.
         constants = [
-            pair for pair in old_values if id(pair[0]._value.handle) not in trained
+            pair
+            for pair in old_values
+            if id(pair[0]._value.handle) not in trained
         ]
-        state = [(variable, tf.identity(value)) for variable, value in constants]
+        state = [
+            (variable, tf.identity(value)) for variable, value in constants
+        ]
         scope = keras.StatelessScope(
             state, collect_losses=True, initialize_variables=False
         )
@@ -205,7 +217,9 @@ def _kept_apart(
     return tf.cond(
         always,
         lambda: [
-            tf.zeros_like(tensor) if grad is None else tf.convert_to_tensor(grad)
+            tf.zeros_like(tensor)
+            if grad is None
+            else tf.convert_to_tensor(grad)
             for grad, tensor in zip(work(), like, strict=True)
         ],
         lambda: [tf.zeros_like(tensor) for tensor in like],
@@ -243,7 +257,9 @@ def _differentiable_leaves(leaves: Iterable[Any]) -> list[Tensor]:
 
 def _as_now(function: Callable) -> Callable:
     """The function, always called among the layers that are around it now; Keras changes what it knows of them."""
-    enclosing = [copy.copy(global_state.get_global_attribute(name)) for name in _AROUND]
+    enclosing = [
+        copy.copy(global_state.get_global_attribute(name)) for name in _AROUND
+    ]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         previous = [global_state.get_global_attribute(name) for name in _AROUND]

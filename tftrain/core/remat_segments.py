@@ -46,7 +46,9 @@ class Segments(NamedTuple):
         known = dict(known)
         for node in segment.nodes:
             args, kwargs = node.arguments.fill_in(known)
-            outputs = keras.tree.flatten(operation_fn(node.operation)(*args, **kwargs))
+            outputs = keras.tree.flatten(
+                operation_fn(node.operation)(*args, **kwargs)
+            )
             known |= {
                 id(tensor): output
                 for tensor, output in zip(node.outputs, outputs, strict=True)
@@ -56,7 +58,9 @@ class Segments(NamedTuple):
     def packed(self, known: dict[int, Tensor]) -> Tree:
         """The outputs of the model."""
         outputs = [known[id(output)] for output in self.functional.outputs]
-        return keras.tree.pack_sequence_as(self.functional._outputs_struct, outputs)
+        return keras.tree.pack_sequence_as(
+            self.functional._outputs_struct, outputs
+        )
 
 
 def find_segments(model: Any) -> Segments | None:
@@ -101,7 +105,10 @@ def _ordered_nodes(functional: Any) -> list:
 
 def _node_size(node: Any) -> int:
     """Numbers that a node's activations are, of one example; about so many, within recurrent layers."""
-    size, inner = sum(map(_element_count, node.outputs)), _as_functional(node.operation)
+    size, inner = (
+        sum(map(_element_count, node.outputs)),
+        _as_functional(node.operation),
+    )
     if inner is not None:
         return sum(map(_node_size, _ordered_nodes(inner)))
     return size + sum(
@@ -112,7 +119,9 @@ def _node_size(node: Any) -> int:
 
 def _recurrent_layers(operation: Any) -> list:
     layers = (
-        operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
+        operation._flatten_layers()
+        if isinstance(operation, keras.layers.Layer)
+        else []
     )
     return [layer for layer in layers if isinstance(layer, keras.layers.RNN)]
 
@@ -128,7 +137,9 @@ def _element_count(tensor: Any) -> int:
     return math.prod(size or 1 for size in tensor.shape[1:])
 
 
-def _crossing_tensors(functional: Any, nodes: Sequence[Any]) -> list[dict[int, int]]:
+def _crossing_tensors(
+    functional: Any, nodes: Sequence[Any]
+) -> list[dict[int, int]]:
     """Before each node, and behind the last: what is there and still needed, with its size; inputs are held anyway."""
     last = {
         id(tensor): place
@@ -158,9 +169,12 @@ def _best_cuts(
     )
 
     def peak_size(cuts: Sequence[int]) -> int:
-        stored = {key: size for cut in cuts for key, size in crossing[cut].items()}
+        stored = {
+            key: size for cut in cuts for key, size in crossing[cut].items()
+        }
         return sum(stored.values()) + max(
-            sums[b] - sums[a] for a, b in itertools.pairwise([0, *cuts, len(nodes)])
+            sums[b] - sums[a]
+            for a, b in itertools.pairwise([0, *cuts, len(nodes)])
         )
 
     tried = {
@@ -177,9 +191,12 @@ def _cuts_within(
     best: list[tuple[int, list[int]]] = [(0, [])]
     for stop in range(1, len(sums)):
         stored = sum(crossing[stop].values())
-        starts = [start for start in range(stop) if sums[stop] - sums[start] <= limit]
+        starts = [
+            start for start in range(stop) if sums[stop] - sums[start] <= limit
+        ]
         cheapest = min(
-            (best[start] for start in starts), key=lambda candidate: candidate[0]
+            (best[start] for start in starts),
+            key=lambda candidate: candidate[0],
         )
         best.append((cheapest[0] + stored, [*cheapest[1], stop]))
     return best[-1][1][:-1]
@@ -189,14 +206,20 @@ def _make_segments(
     functional: Any, nodes: Sequence[Any], cuts: Sequence[int]
 ) -> list[Segment]:
     needed, segments = {id(tensor) for tensor in functional.outputs}, []
-    for start, stop in reversed(list(itertools.pairwise([0, *cuts, len(nodes)]))):
+    for start, stop in reversed(
+        list(itertools.pairwise([0, *cuts, len(nodes)]))
+    ):
         part = nodes[start:stop]
         outputs = [id(tensor) for node in part for tensor in node.outputs]
         needs = dict.fromkeys(
             id(tensor) for node in part for tensor in node.input_tensors
         )
-        layers = list({id(node.operation): node.operation for node in part}.values())
-        layers = [layer for layer in layers if isinstance(layer, keras.layers.Layer)]
+        layers = list(
+            {id(node.operation): node.operation for node in part}.values()
+        )
+        layers = [
+            layer for layer in layers if isinstance(layer, keras.layers.Layer)
+        ]
         gives = [key for key in outputs if key in needed]
         needed |= needs.keys()
         segments.append(

@@ -129,7 +129,9 @@ def _sum_rows(leaves: list[Tensor], size: int, batch: Batch) -> list[Tensor]:
     for leaf in leaves:
         other_axes = [[0, 0]] * (leaf.shape.rank - 1)
         leaf = tf.pad(leaf, [[first, size - stop], *other_axes])
-        padded.append(tf.where(expand_rank(is_local, leaf), leaf, tf.zeros_like(leaf)))
+        padded.append(
+            tf.where(expand_rank(is_local, leaf), leaf, tf.zeros_like(leaf))
+        )
     return _sum_by_type(padded)
 
 
@@ -153,7 +155,9 @@ def weighted_objective(
     if rows is None:
         return objective
     mass = tf.where(rows > 0, tf.reduce_sum(objective.masses(batch)), 0)
-    share = Share(*_shares_of([mass, rows]), present=tf.cast(rows > 0, tf.float32))
+    share = Share(
+        *_shares_of([mass, rows]), present=tf.cast(rows > 0, tf.float32)
+    )
     return Portion(objective, share)
 
 
@@ -186,10 +190,14 @@ def sync_buffers(
     contributions = []
     for variable, old in zip(variables, old_values, strict=True):
         value = variable.read_value()
-        if value.dtype.is_floating:  # one that did not change stays the same to the bit
+        if (
+            value.dtype.is_floating
+        ):  # one that did not change stays the same to the bit
             contributions.append((value - old) * tf.cast(share, value.dtype))
         else:
-            contributions.append(tf.where(is_first, tf.cast(value, tf.int64), 0))
+            contributions.append(
+                tf.where(is_first, tf.cast(value, tf.int64), 0)
+            )
     sums = _sum_by_type(contributions)
     for variable, old, total in zip(variables, old_values, sums, strict=True):
         if old.dtype.is_floating:
@@ -223,7 +231,9 @@ def _sum_by_type(values: Sequence[Tensor]) -> list[Tensor]:
     """Sum values of several types; tf.distribute packs the values of a sum into one tensor."""
     sums: list = [None] * len(values)
     for dtype in dict.fromkeys(value.dtype for value in values):
-        indices = [index for index, value in enumerate(values) if value.dtype == dtype]
+        indices = [
+            index for index, value in enumerate(values) if value.dtype == dtype
+        ]
         sums_of_type = sum_tensors([values[index] for index in indices])
         for index, total in zip(indices, sums_of_type, strict=True):
             sums[index] = total
@@ -284,12 +294,20 @@ def _equalize_gradients(
     take the mean of the whole table.
     """
     grads, variables = zip(*grads_and_vars, strict=True)
-    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MirroredStrategy):
+    if not isinstance(
+        tf.distribute.get_strategy(), tf.distribute.MirroredStrategy
+    ):
         grads = [tf.convert_to_tensor(grad) for grad in grads]
-    dense = [grad / count() for grad in grads if not isinstance(grad, tf.IndexedSlices)]
+    dense = [
+        grad / count()
+        for grad in grads
+        if not isinstance(grad, tf.IndexedSlices)
+    ]
     means = iter(sum_tensors(dense) if dense else [])
     grads = [
-        _take_first_replica(grad) if isinstance(grad, tf.IndexedSlices) else next(means)
+        _take_first_replica(grad)
+        if isinstance(grad, tf.IndexedSlices)
+        else next(means)
         for grad in grads
     ]
     return list(zip(grads, variables, strict=True))
@@ -327,11 +345,17 @@ def replicated_cond(
     leaves = tf.nest.flatten(values, expand_composites=True)
 
     def on_replica(choice: Callable, *leaves: Tensor) -> None:
-        choice(tf.nest.pack_sequence_as(values, list(leaves), expand_composites=True))
+        choice(
+            tf.nest.pack_sequence_as(
+                values, list(leaves), expand_composites=True
+            )
+        )
 
     def choose_branch(strategy: Any, flag: Any, *leaves: Any) -> None:
         def run_everywhere(choice: Callable) -> int:
-            strategy.extended.call_for_each_replica(on_replica, args=(choice, *leaves))
+            strategy.extended.call_for_each_replica(
+                on_replica, args=(choice, *leaves)
+            )
             return 0
 
         first = strategy.experimental_local_results(flag)[0]
@@ -341,7 +365,9 @@ def replicated_cond(
             lambda: run_everywhere(otherwise) if otherwise else 0,
         )
 
-    tf.distribute.get_replica_context().merge_call(choose_branch, args=(flag, *leaves))
+    tf.distribute.get_replica_context().merge_call(
+        choose_branch, args=(flag, *leaves)
+    )
 
 
 def _call_for_zero(action: Callable, *values: Tree) -> int:

@@ -27,7 +27,9 @@ class ScaledObjective:
         self._inner = inner
         self._loss = self._penalties = self._sums = factor
 
-    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
+    def terms(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> LossTerms:
         """Return the terms of the objective, multiplied.
 
         Args:
@@ -38,7 +40,9 @@ class ScaledObjective:
         terms = self._inner.terms(batch, carry, training)
         return terms._replace(
             loss=_times(terms.loss, self._loss),
-            penalties=[_times(penalty, self._penalties) for penalty in terms.penalties],
+            penalties=[
+                _times(penalty, self._penalties) for penalty in terms.penalties
+            ],
             sums=[_times(penalty, self._sums) for penalty in terms.sums],
         )
 

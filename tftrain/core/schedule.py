@@ -11,7 +11,11 @@ from tftrain.core.types import View
 Trigger = Callable[
     [int], int
 ]  # the next step, after this one, at which something is wanted; the first step is 1
-NOTHING_DUE, POINT, MEASURED = 0, 1, 2  # what there is at the end of a stretch of steps
+NOTHING_DUE, POINT, MEASURED = (
+    0,
+    1,
+    2,
+)  # what there is at the end of a stretch of steps
 
 
 class Segment(NamedTuple):
@@ -109,7 +113,10 @@ class Schedule:
                 else self.total_steps + 1
             )
 
-        scalars, histograms = next_step(self.scalars), next_step(self.histograms)
+        scalars, histograms = (
+            next_step(self.scalars),
+            next_step(self.histograms),
+        )
         views = [(next_step(cadence), view) for cadence, view in self.views]
         checkpoint = (
             self.checkpoints(step) if self.checkpoints else self.total_steps + 1
@@ -145,7 +152,9 @@ class Schedule:
             each_point: whether the call ends at each point; it always ends at a validation, a plot or a checkpoint.
         """
         stretches, end = [], 0
-        max_steps = min([max_steps, *(cut - step for cut in self.cuts if cut > step)])
+        max_steps = min(
+            [max_steps, *(cut - step for cut in self.cuts if cut > step)]
+        )
         while end < max_steps:
             due = self.due_after(step + end)
             end = due.step - step

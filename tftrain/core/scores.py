@@ -65,7 +65,9 @@ def _by_output(
 
     A metric of rows counts those of which anything counts.
     """
-    if _takes_weights_alone(metric) and not isinstance(metric, keras.metrics.Mean):
+    if _takes_weights_alone(metric) and not isinstance(
+        metric, keras.metrics.Mean
+    ):
         return mask, y, outputs, weight
     if isinstance(metric, _BY_OUTPUT) and y.shape.rank == outputs.shape.rank:
         if weight is not None:

@@ -59,7 +59,9 @@ class TrainState:
         self.loss_scale = loss_scale
         self.averages = averages
         self.norm_range = norm_range or SpikeDetector()
-        self.step = tf.Variable(0, dtype=tf.int64, name="step", **ON_FIRST_REPLICA)
+        self.step = tf.Variable(
+            0, dtype=tf.int64, name="step", **ON_FIRST_REPLICA
+        )
         self.host = HostState("{}")
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
@@ -67,29 +69,42 @@ class TrainState:
 
         The names count positions, because Keras numbers layers and seed generators anew with every model.
         """
-        metrics = [variable for metric in self.metrics for variable in metric.variables]
+        metrics = [
+            variable for metric in self.metrics for variable in metric.variables
+        ]
         groups = {
             # The model lists its seed generators too, which a tf.train.Checkpoint of the model would leave out.
             "model": [
-                (variable.name, variable.value) for variable in self.model.variables
+                (variable.name, variable.value)
+                for variable in self.model.variables
             ],
             "optimizer": [
                 ("", variable.value) for variable in self.optimizer.variables
             ],
-            "metrics": [(variable.name, variable.value) for variable in metrics],
+            "metrics": [
+                (variable.name, variable.value) for variable in metrics
+            ],
             "transform": [
                 ("", variable) for variable in tf.nest.flatten(self.transform)
             ],
             "rate": [("", variable) for variable in tf.nest.flatten(self.rate)],
-            "carry": [("", variable) for variable in tf.nest.flatten(self.carry)],
+            "carry": [
+                ("", variable) for variable in tf.nest.flatten(self.carry)
+            ],
             "loss_scale": [
                 ("", variable)
-                for variable in (self.loss_scale.variables if self.loss_scale else ())
+                for variable in (
+                    self.loss_scale.variables if self.loss_scale else ()
+                )
             ],
-            "norm_range": [("", variable) for variable in self.norm_range.variables],
+            "norm_range": [
+                ("", variable) for variable in self.norm_range.variables
+            ],
             "average": [
                 ("", variable)
-                for variable in (self.averages.variables if self.averages else ())
+                for variable in (
+                    self.averages.variables if self.averages else ()
+                )
             ],
         }
         named = {
@@ -119,9 +134,7 @@ class ModelState:
         for index, variable in enumerate(self.model.variables):
             name = f"model/{_position_key(index, variable.name)}"
             if id(variable.value) in self._averaged:
-                name = (
-                    f"average/{_position_key(self._averaged[id(variable.value)], '')}"
-                )
+                name = f"average/{_position_key(self._averaged[id(variable.value)], '')}"
             variables[name] = variable.value
         return variables | {"step": self.step}
 

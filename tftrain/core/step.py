@@ -124,7 +124,9 @@ def make_step(
             is_good &= tf.math.is_finite(computed.loss + probe_value)
         old_params = read_values(params) if probes else []
         with tf.name_scope("update"):
-            update = Update(grads, rate, norm, transform_state, rate_state, computed)
+            update = Update(
+                grads, rate, norm, transform_state, rate_state, computed
+            )
             is_applied = apply_update(is_good, update)
             state.step.assign_add(1)
         with tf.name_scope("signals"):
@@ -136,8 +138,12 @@ def make_step(
                 **scalars,
                 **_norm_signals(squares, clipped_squares),
             }
-            row = {name: tf.cast(value, tf.float32) for name, value in row.items()}
-            updates = _subtract_all(read_values(params), old_params) if probes else []
+            row = {
+                name: tf.cast(value, tf.float32) for name, value in row.items()
+            }
+            updates = (
+                _subtract_all(read_values(params), old_params) if probes else []
+            )
             outputs = StepOutputs(
                 computed.loss,
                 computed.outputs,
@@ -174,18 +180,24 @@ def _compute_gradients(
     return Gradients(loss, grads, outputs, carry, local_batch, rows, buffers)
 
 
-def _make_change(state: TrainState, step_spec: StepSpec) -> Callable[[Update], None]:
+def _make_change(
+    state: TrainState, step_spec: StepSpec
+) -> Callable[[Update], None]:
     """Return what updates the parameters."""
     variables = state.model.trainable_variables
     options = step_spec.shares or [ParamOptions()] * len(variables)
 
     def change(update: Update) -> None:
-        apply_gradients(state.optimizer, update.grads, variables, update.rate, options)
+        apply_gradients(
+            state.optimizer, update.grads, variables, update.rate, options
+        )
 
     return change
 
 
-def _make_keep(state: TrainState, step_spec: StepSpec) -> Callable[[Update], None]:
+def _make_keep(
+    state: TrainState, step_spec: StepSpec
+) -> Callable[[Update], None]:
     """Return what updates everything else once the parameters are known to be finite."""
 
     def keep(update: Update) -> None:
@@ -199,7 +211,9 @@ def _make_keep(state: TrainState, step_spec: StepSpec) -> Callable[[Update], Non
 
         def update_metrics() -> None:
             for metric in step_spec.metrics:
-                step_spec.objective.score(metric, computed.batch, computed.outputs)
+                step_spec.objective.score(
+                    metric, computed.batch, computed.outputs
+                )
 
         replication.where_rows(computed.rows, update_metrics)
 
@@ -223,7 +237,8 @@ def _are_identical(tensors: list[Tensor], candidates: list[Tensor]) -> bool:
 
 def _subtract_all(new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
     return [
-        new_value - old_value for new_value, old_value in zip(new, old, strict=True)
+        new_value - old_value
+        for new_value, old_value in zip(new, old, strict=True)
     ]
 
 
@@ -287,7 +302,8 @@ def make_guarded_update(
     changed = []
     if may_fail:
         changed = [
-            variable.value for variable in (*variables, *state.optimizer.variables)
+            variable.value
+            for variable in (*variables, *state.optimizer.variables)
         ]
 
     def undo(update: Update) -> None:
@@ -303,7 +319,9 @@ def make_guarded_update(
     def apply_update(is_good: Tensor, update: Update) -> Tensor:
         if not may_fail:
             undo_buffers = undo if state.buffers else None
-            replication.replicated_cond(is_good, change_and_keep, undo_buffers, update)
+            replication.replicated_cond(
+                is_good, change_and_keep, undo_buffers, update
+            )
             return is_good
         update = update._replace(previous=read_values(changed))
         replication.replicated_cond(is_good, change, None, update)
@@ -319,12 +337,15 @@ def _may_produce_nonfinite(optimizer: Any, variables: Sequence[Any]) -> bool:
     is_known = type(optimizer) in _GRADIENT_POWERS
     if not is_known or getattr(optimizer, "centered", False):
         return True
-    betas = [np.float32(getattr(optimizer, name, 0)) for name in ("beta_1", "beta_2")]
+    betas = [
+        np.float32(getattr(optimizer, name, 0)) for name in ("beta_1", "beta_2")
+    ]
     if max(betas) >= 1 or getattr(optimizer, "epsilon", 1) < _MIN_EPSILON:
         return True
     constraints = [variable.constraint for variable in variables]
     return any(
-        constraint is not None and not type(constraint).__module__.startswith("keras.")
+        constraint is not None
+        and not type(constraint).__module__.startswith("keras.")
         for constraint in constraints
     )
 
@@ -332,7 +353,9 @@ def _may_produce_nonfinite(optimizer: Any, variables: Sequence[Any]) -> bool:
 def _stayed_finite(new: list[Tensor], old: Sequence[Tensor]) -> Tensor:
     """Whether every number that was finite before still is."""
     checks = [
-        tf.reduce_all(tf.math.is_finite(new_value) | ~tf.math.is_finite(old_value))
+        tf.reduce_all(
+            tf.math.is_finite(new_value) | ~tf.math.is_finite(old_value)
+        )
         for new_value, old_value in zip(new, old, strict=True)
         if new_value.dtype.is_floating
     ]

@@ -34,7 +34,9 @@ class PhaseTimer:
             self._add_seconds(kind, seconds - self._within.pop())
             self._within[-1] += seconds
 
-    def timed(self, kind: str, action: Callable[..., None]) -> Callable[..., None]:
+    def timed(
+        self, kind: str, action: Callable[..., None]
+    ) -> Callable[..., None]:
         """Return an action whose seconds are counted.
 
         Args:
@@ -66,7 +68,10 @@ class PhaseTimer:
             plain: steps without probes.
             measured: steps with probes.
         """
-        self._plain, self._measured = self._plain + plain, self._measured + measured
+        self._plain, self._measured = (
+            self._plain + plain,
+            self._measured + measured,
+        )
 
     def seconds_by_phase(self) -> dict[str, float]:
         """Seconds by kind; `measuring` is what measured steps took more than others would have.
@@ -85,7 +90,9 @@ class PhaseTimer:
             seconds_by_kind["measuring"] - usual,
         )
         return {
-            kind: seconds for kind, seconds in seconds_by_kind.items() if seconds > 0
+            kind: seconds
+            for kind, seconds in seconds_by_kind.items()
+            if seconds > 0
         }
 
     def _add_seconds(self, kind: str, seconds: float) -> None:

@@ -172,7 +172,9 @@ class Objective(Protocol):
             outputs: what `terms` gave for them.
         """
 
-    def terms(self, batch: Batch, carry: Tree = (), training: bool = True) -> LossTerms:
+    def terms(
+        self, batch: Batch, carry: Tree = (), training: bool = True
+    ) -> LossTerms:
         """Return the loss and its terms.
 
         Args:
@@ -335,7 +337,9 @@ class PlotContext(Protocol):
 Picture = Callable[
     [PlotContext], Any
 ]  # a figure of matplotlib, or uint8 [height, width, channels]; None while there is none
-View = Callable[[int], LogData]  # made on the host at a step, such as validation
+View = Callable[
+    [int], LogData
+]  # made on the host at a step, such as validation
 Observer = Callable[[int, LogData], None]  # eats signals; may have a close()
 
 

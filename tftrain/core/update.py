@@ -66,17 +66,25 @@ def _set_multiples(optimizer: Any, multiples: Sequence[float]) -> None:
     def multiple_of(variable: Any) -> float:
         return multiples[optimizer._get_variable_index(variable)]
 
-    def update_step(gradient: Gradient, variable: Any, learning_rate: Any) -> None:
+    def update_step(
+        gradient: Gradient, variable: Any, learning_rate: Any
+    ) -> None:
         multiple = multiple_of(variable)
         if multiple:
-            kind.update_step(optimizer, gradient, variable, learning_rate * multiple)
+            kind.update_step(
+                optimizer, gradient, variable, learning_rate * multiple
+            )
 
     def apply_weight_decay(variables: Sequence[Any]) -> None:
         rate = optimizer.learning_rate.value.read_value()
         for multiple in sorted(set(multiples)):
-            optimizer.learning_rate.assign(rate * multiple)  # Keras takes it from there
+            optimizer.learning_rate.assign(
+                rate * multiple
+            )  # Keras takes it from there
             members = [
-                variable for variable in variables if multiple_of(variable) == multiple
+                variable
+                for variable in variables
+                if multiple_of(variable) == multiple
             ]
             kind._apply_weight_decay(optimizer, members)
         optimizer.learning_rate.assign(rate)
@@ -110,7 +118,9 @@ class ParamEMA:
             average.assign(param_value)
 
 
-Update = Callable[[Tensor, tf.Variable], None]  # of one variable, by its gradient
+Update = Callable[
+    [Tensor, tf.Variable], None
+]  # of one variable, by its gradient
 
 
 @contextmanager
@@ -220,7 +230,9 @@ def _is_better_whole(variable: tf.Variable) -> bool:
     return size >= 2**15 or size <= 32 or (size <= 256 and size % 8 == 0)
 
 
-def _slot_variable(optimizer: Any, slots: list, variable: tf.Variable) -> tf.Variable:
+def _slot_variable(
+    optimizer: Any, slots: list, variable: tf.Variable
+) -> tf.Variable:
     index = optimizer._get_variable_index(variable)
     return slots[index].value
 

@@ -93,9 +93,12 @@ def names_by_id(model: Any) -> dict[int, str]:
     names: dict[int, str] = {}
     for variable in parameters(model):
         owner = owners.get(id(variable), model)
-        path, _, name = variable.path.removeprefix(f"{model.name}/").rpartition("/")
+        path, _, name = variable.path.removeprefix(f"{model.name}/").rpartition(
+            "/"
+        )
         label = labels.setdefault(
-            id(owner), f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/"
+            id(owner),
+            f"{len(labels):03d}.{path.replace('/', '.') or owner.name}/",
         )
         names[id(variable)] = _unique_name(names.values(), label + name)
     return names
@@ -192,7 +195,9 @@ def assign_values(tree: Tree, values: Tree) -> None:
         tree: variables.
         values: of the same structure.
     """
-    tf.nest.map_structure(lambda variable, value: variable.assign(value), tree, values)
+    tf.nest.map_structure(
+        lambda variable, value: variable.assign(value), tree, values
+    )
 
 
 @contextmanager
@@ -208,7 +213,9 @@ def preserve_state(model: Any) -> Iterator[None]:
         if isinstance(layer, keras.layers.SpectralNormalization)
     ]
     trained = [
-        variable.value for layer in normed for variable in layer.trainable_variables
+        variable.value
+        for layer in normed
+        for variable in layer.trainable_variables
     ]  # which it changes too
     buffers = [
         *buffers_of(model),

@@ -48,7 +48,9 @@ def _make_gather(strategy: Any) -> Callable[[Tensor], Tensor]:
             tf.one_hot(index, replication.count(), number, zero)
         )
 
-    return _compile_on_workers(strategy, on_replica, tf.TensorSpec([], tf.int64))
+    return _compile_on_workers(
+        strategy, on_replica, tf.TensorSpec([], tf.int64)
+    )
 
 
 @functools.cache
@@ -58,7 +60,9 @@ def _make_first_worker(strategy: Any) -> Callable[[Tensor], Tensor]:
         is_first = context.replica_id_in_sync_group == 0
         return replication.sum_tensors(tf.where(is_first, numbers, 0))
 
-    return _compile_on_workers(strategy, on_replica, tf.TensorSpec([None], tf.float64))
+    return _compile_on_workers(
+        strategy, on_replica, tf.TensorSpec([None], tf.float64)
+    )
 
 
 def _compile_on_workers(

@@ -50,7 +50,9 @@ class ArraySource:
         self.examples = order.examples
         self.steps_per_epoch = order.steps_per_epoch
         self._epochs_drawn = max(1, DRAWN_ROWS // order.examples)
-        self._is_whole = order.batch_size == order.examples and not order.shuffle
+        self._is_whole = (
+            order.batch_size == order.examples and not order.shuffle
+        )
         self.signature = {"step": tf.TensorSpec([], tf.int64)}
         if not self._is_whole:
             shape = [None, order.batch_size] if order.is_even else [None]

@@ -31,7 +31,8 @@ def map_leaves(change: Callable[[Any], Any], batch: Batch) -> Batch:
         batch: its parts may be None, an array, or arrays by name.
     """
     parts = [
-        None if part is None else tf.nest.map_structure(change, part) for part in batch
+        None if part is None else tf.nest.map_structure(change, part)
+        for part in batch
     ]
     return Batch(*parts)
 

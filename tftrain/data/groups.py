@@ -35,7 +35,9 @@ def take_groups(source: Any, feature: str | int) -> tuple[Any, np.ndarray]:
     groups = _groups_of(splits.get("train"), feature)
     without = {}
     for name, data in splits.items():
-        without[name] = None if data is None else _without_feature(data, feature)
+        without[name] = (
+            None if data is None else _without_feature(data, feature)
+        )
     return without, groups
 
 

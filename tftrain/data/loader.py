@@ -30,9 +30,7 @@ from tftrain.data.survey import (
 )
 from tftrain.runtime.errors import DataError
 
-EVALUATION_BATCH = (
-    256  # evaluation batches are at least this large: no gradients need to be held
-)
+EVALUATION_BATCH = 256  # evaluation batches are at least this large: no gradients need to be held
 SAMPLE_EXAMPLES = 32
 
 
@@ -122,8 +120,12 @@ def _prepare_data(
         classes = known.labels[1] + 1
     else:
         classes = one_hot_classes(train_split.data, known.classes)
-    rounded = [feature is not None and feature.is_rounded for feature in known.features]
-    chain = fit(options.preprocess, train_split, classes, seed, numbers, rounded)
+    rounded = [
+        feature is not None and feature.is_rounded for feature in known.features
+    ]
+    chain = fit(
+        options.preprocess, train_split, classes, seed, numbers, rounded
+    )
     train = _make_source(
         train_split,
         chain.fitted,
@@ -144,10 +146,14 @@ def _prepare_data(
     if numbers is PLAIN:
         tell_rounding(chain, train_split)
     example = Batch(*_example_of(train_split.data))
-    feature_types = [tf.as_dtype(leaf.dtype) for leaf in tf.nest.flatten(example.x)]
+    feature_types = [
+        tf.as_dtype(leaf.dtype) for leaf in tf.nest.flatten(example.x)
+    ]
     return Data(
         train=train,
-        validation=_evaluation_feed(splits.get("validation"), chain, batch_size),
+        validation=_evaluation_feed(
+            splits.get("validation"), chain, batch_size
+        ),
         test=_evaluation_feed(splits.get("test"), chain, batch_size),
         facts=chain.facts,
         sample=sample,

@@ -133,7 +133,9 @@ def cast_ready(numbers: Numbers, rounded: Sequence[bool]) -> Callable:
     def apply(
         x: Tree, y: Tensor, state: Tree, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
-        x = tf.nest.map_structure(_as_float32, _cast_features(x, numbers, rounded))
+        x = tf.nest.map_structure(
+            _as_float32, _cast_features(x, numbers, rounded)
+        )
         y = _as_float32(_cast_target(y, numbers))
         return x, y
 
@@ -144,7 +146,9 @@ def _cast_features(x: Tree, numbers: Numbers, rounded: Sequence[bool]) -> Tree:
     """Cast the features; integers stay what they are where `rounded` is empty, for a step made them."""
     leaves = tf.nest.flatten(x)
     pairs = zip(leaves, rounded or [True] * len(leaves), strict=True)
-    casts = [_cast_leaf(leaf, is_rounded, numbers) for leaf, is_rounded in pairs]
+    casts = [
+        _cast_leaf(leaf, is_rounded, numbers) for leaf, is_rounded in pairs
+    ]
     return tf.nest.pack_sequence_as(x, casts)
 
 

@@ -89,9 +89,18 @@ def fit(
     fitted: list[Fitted] = []
     first_example = next(_read_chunks(train, 1))
     for place, step in enumerate(steps, 1):
-        own_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+        own_seed = int(
+            np.random.SeedSequence([seed, place]).generate_state(1)[0]
+        )
         fitted = _fitted_with(
-            step, own_seed, fitted, train, first_example, classes, numbers, rounded
+            step,
+            own_seed,
+            fitted,
+            train,
+            first_example,
+            classes,
+            numbers,
+            rounded,
         )
     # Only the first cast sees the data's own integers; later ones see what a step made.
     own_integers = () if fitted else rounded
@@ -100,9 +109,13 @@ def fit(
     return Chain(chain, describe(prepared_example, classes))
 
 
-def _cast_step(make: Callable, numbers: Numbers, rounded: Sequence[bool]) -> Fitted:
+def _cast_step(
+    make: Callable, numbers: Numbers, rounded: Sequence[bool]
+) -> Fitted:
     """A cast, whose state says which it is."""
-    return Fitted(Preprocess(make(numbers, rounded)), (numbers.name, list(rounded)), 0)
+    return Fitted(
+        Preprocess(make(numbers, rounded)), (numbers.name, list(rounded)), 0
+    )
 
 
 def _fitted_with(
@@ -152,7 +165,9 @@ def apply(
     """
     x, y, weight, _ = map_leaves(tf.convert_to_tensor, batch)
     for preprocess, state, step_seed in fitted:
-        seed = tf.stack([tf.constant(step_seed, tf.int64), tf.cast(step, tf.int64)])
+        seed = tf.stack(
+            [tf.constant(step_seed, tf.int64), tf.cast(step, tf.int64)]
+        )
         x, y = preprocess.apply(x, y, state, seed, training)
     if weight is not None:
         weight = tf.cast(weight, tf.float32)
@@ -190,7 +205,9 @@ def tell_rounding(chain: Chain, train: Split) -> None:
         train: the training examples.
     """
     if isinstance(train.data, Batch):
-        rows = np.unique(np.linspace(0, train.examples - 1, LOOKED_AT).astype(int))
+        rows = np.unique(
+            np.linspace(0, train.examples - 1, LOOKED_AT).astype(int)
+        )
         batch = take(train.data, rows)
     else:
         batch = next(_read_chunks(train, CHUNK))
@@ -204,7 +221,9 @@ def tell_rounding(chain: Chain, train: Split) -> None:
         for number, column in enumerate(columns.T):
             rounding = rounding_of(column)
             if rounding:
-                place = f"{name} column {number}" if columns.shape[1] > 1 else name
+                place = (
+                    f"{name} column {number}" if columns.shape[1] > 1 else name
+                )
                 warnings.warn(f"{place} {rounding}", stacklevel=2)
                 break
 

@@ -43,7 +43,9 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
         for batch in batches:
             leaves = tf.nest.flatten(batch.x)
             types = [np.asarray(leaf).dtype for leaf in leaves]
-            moments = [_moments_of(np.asarray(leaf, np.float64)) for leaf in leaves]
+            moments = [
+                _moments_of(np.asarray(leaf, np.float64)) for leaf in leaves
+            ]
             if totals:
                 totals = list(map(_merge_moments, totals, moments))
             else:
@@ -58,7 +60,9 @@ def standardize(epsilon: NonNegativeFloat = 1e-7) -> Preprocess:
         x: Tree, y: Tensor, state: list, seed: Tensor, training: bool
     ) -> tuple[Tree, Tensor]:
         parts = []
-        for leaf, (mean, deviation) in zip(tf.nest.flatten(x), state, strict=True):
+        for leaf, (mean, deviation) in zip(
+            tf.nest.flatten(x), state, strict=True
+        ):
             # In float64: a feature such as a time in seconds is far from 0 compared with its deviation.
             standardized = (tf.cast(leaf, tf.float64) - mean) / deviation
             parts.append(tf.cast(standardized, tf.float32))
@@ -85,7 +89,9 @@ def one_hot() -> Preprocess:
     return Preprocess(apply, fit)
 
 
-def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preprocess:
+def pad(
+    height: PositiveInt, width: PositiveInt, value: float = 0.0
+) -> Preprocess:
     """Put each image in the middle of a larger one, filled with `value`.
 
     Args:
@@ -105,7 +111,9 @@ def pad(height: PositiveInt, width: PositiveInt, value: float = 0.0) -> Preproce
         padded = tf.pad(images, paddings, constant_values=value)
         return _with_size(padded, height, width)
 
-    return _on_images(f"pad to {height} x {width}", change, largest=(height, width))
+    return _on_images(
+        f"pad to {height} x {width}", change, largest=(height, width)
+    )
 
 
 def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
@@ -134,7 +142,10 @@ def crop(height: PositiveInt, width: PositiveInt) -> Preprocess:
         return _with_size(windows, height, width)
 
     return _on_images(
-        f"crop to {height} x {width}", change, random=True, smallest=(height, width)
+        f"crop to {height} x {width}",
+        change,
+        random=True,
+        smallest=(height, width),
     )
 
 
@@ -187,7 +198,9 @@ def _moments_of(leaf: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return count, mean, squares
 
 
-def _merge_moments(first: tuple, second: tuple) -> tuple[int, np.ndarray, np.ndarray]:
+def _merge_moments(
+    first: tuple, second: tuple
+) -> tuple[int, np.ndarray, np.ndarray]:
     """Return the moments of two sets of values together (T. F. Chan, G. H. Golub and R. J. LeVeque, 1979)."""
     n, mean, squares = first
     m, other_mean, other_squares = second

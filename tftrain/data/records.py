@@ -15,9 +15,7 @@ from tftrain.runtime.errors import DataError
 
 THREADS = min(8, os.cpu_count() or 1)
 IN_ORDER = 64  # examples
-FRAME_BYTES = (
-    16  # of a TFRecord beside its data: length, its checksum, and that of the data
-)
+FRAME_BYTES = 16  # of a TFRecord beside its data: length, its checksum, and that of the data
 
 
 class RecordRange(NamedTuple):
@@ -55,10 +53,15 @@ class RandomAccessRecords:
         """The examples with these numbers, which ascend."""
         selected, first = [], 0
         for piece in self.pieces:
-            low, high = np.searchsorted(numbers, [first, first + piece.examples])
+            low, high = np.searchsorted(
+                numbers, [first, first + piece.examples]
+            )
             local_numbers = numbers[low:high] - first
             runs = (
-                np.split(local_numbers, np.flatnonzero(np.diff(local_numbers) != 1) + 1)
+                np.split(
+                    local_numbers,
+                    np.flatnonzero(np.diff(local_numbers) != 1) + 1,
+                )
                 if len(local_numbers)
                 else []
             )
@@ -79,7 +82,12 @@ class RandomAccessRecords:
             at = addresses[edges]
             chunk_rows.append(
                 np.stack(
-                    [np.full(len(at) - 1, source), at[:-1], at[1:], np.diff(edges)],
+                    [
+                        np.full(len(at) - 1, source),
+                        at[:-1],
+                        at[1:],
+                        np.diff(edges),
+                    ],
                     axis=1,
                 )
             )
@@ -97,10 +105,14 @@ class RandomAccessRecords:
 
     def decoded(self, raw: tf.data.Dataset) -> tf.data.Dataset:
         """Return the examples of raw ones."""
-        return raw.map(self.decode, num_parallel_calls=THREADS, deterministic=True)
+        return raw.map(
+            self.decode, num_parallel_calls=THREADS, deterministic=True
+        )
 
 
-def as_dataset(examples: RandomAccessRecords | tf.data.Dataset) -> tf.data.Dataset:
+def as_dataset(
+    examples: RandomAccessRecords | tf.data.Dataset,
+) -> tf.data.Dataset:
     """The examples as a tf.data.Dataset, in their own order."""
     return (
         deterministic(examples.dataset())
@@ -152,7 +164,9 @@ def tfrecords(
             buffer_size=end - first,
             byte_offsets=[first],
         )
-        return tf.data.experimental.from_variant(variant, bytes_spec).take(count)
+        return tf.data.experimental.from_variant(variant, bytes_spec).take(
+            count
+        )
 
     return RandomAccessRecords(
         pieces, read, decode, spec_of(decode, bytes_spec), together

@@ -28,7 +28,10 @@ class BatchOrder(NamedTuple):
         shuffle = self.examples > max_in_order
         size = min(batch_size, self.examples)
         return self._replace(
-            batch_size=size, training=False, shuffle=shuffle, drop_remainder=False
+            batch_size=size,
+            training=False,
+            shuffle=shuffle,
+            drop_remainder=False,
         )
 
     @property
@@ -49,6 +52,8 @@ class BatchOrder(NamedTuple):
     def epoch_seed(self, epoch: int) -> int:
         """Return the seed of an epoch's order."""
         return int(
-            np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
+            np.random.SeedSequence([self.seed, epoch]).generate_state(
+                1, np.uint64
+            )[0]
             >> 1
         )

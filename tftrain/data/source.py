@@ -68,7 +68,9 @@ def column_names(source: Any) -> dict[str, list[str]]:
     source = by_split(source)
     splits = source if isinstance(source, Mapping) else {"train": source}
     tables = {
-        name: parts[0] for name, parts in splits.items() if isinstance(parts, tuple)
+        name: parts[0]
+        for name, parts in splits.items()
+        if isinstance(parts, tuple)
     }
     return {
         name: [str(column) for column in x.columns]
@@ -79,9 +81,9 @@ def column_names(source: Any) -> dict[str, list[str]]:
 
 def by_split(source: Any) -> Any:
     """The source as a mapping of its splits, where it has several."""
-    if isinstance(source, tuple) and set(getattr(source, "_fields", ["x"])) <= set(
-        SPLITS
-    ):
+    if isinstance(source, tuple) and set(
+        getattr(source, "_fields", ["x"])
+    ) <= set(SPLITS):
         return source._asdict()
     if (
         isinstance(source, tuple)
@@ -127,9 +129,7 @@ def _check_weights(name: str, value: Any, y: np.ndarray) -> np.ndarray:
     while weight.ndim > 1 and weight.shape[-1] == 1 and weight.ndim >= y.ndim:
         weight = weight[..., 0]
     if weight.shape[1:] != y.shape[1 : weight.ndim]:
-        message = (
-            f"{name}: weight has the shape {list(weight.shape)}, and y {list(y.shape)}"
-        )
+        message = f"{name}: weight has the shape {list(weight.shape)}, and y {list(y.shape)}"
         raise DataError(
             f"{message}; expected one number for each example, or for each of the first axes of y"
         )
@@ -153,7 +153,9 @@ def _as_array(name: str, part: str, value: Any) -> np.ndarray:
         ) from error
     if array.dtype.kind not in "biuf":
         example = (
-            f", for example {array.ravel()[:1].tolist()[0]!r}" if array.size else ""
+            f", for example {array.ravel()[:1].tolist()[0]!r}"
+            if array.size
+            else ""
         )
         raise DataError(
             f"{name}: {part} has dtype {array.dtype}{example}; numbers are expected"
@@ -171,7 +173,9 @@ def _check_lengths(name: str, batch: Batch) -> None:
         counts_text = ", ".join(
             f"{part} has {count}" for part, count in lengths.items()
         )
-        raise DataError(f"{name}: the numbers of examples differ: {counts_text}")
+        raise DataError(
+            f"{name}: the numbers of examples differ: {counts_text}"
+        )
 
 
 def _refuse_hollow(name: str, part: str, shape: Sequence[int | None]) -> None:
@@ -210,7 +214,10 @@ def _is_repeatable(dataset: tf.data.Dataset) -> bool:
     """Whether the first targets are the same in two readings."""
     first = dataset.take(READ_TWICE).map(lambda *example: example[1])
     readings = [
-        [target.tobytes() for target in map(np.asarray, first.as_numpy_iterator())]
+        [
+            target.tobytes()
+            for target in map(np.asarray, first.as_numpy_iterator())
+        ]
         for _ in range(2)
     ]
     return readings[0] == readings[1]
@@ -236,7 +243,11 @@ def _check_spec(name: str, spec: Any) -> None:
             raise DataError(
                 f"{name}: {part} is {_describe_kind(leaf)}; a dense tensor is expected"
             )
-        if not (leaf.dtype.is_floating or leaf.dtype.is_integer or leaf.dtype.is_bool):
+        if not (
+            leaf.dtype.is_floating
+            or leaf.dtype.is_integer
+            or leaf.dtype.is_bool
+        ):
             raise DataError(
                 f"{name}: {part} has dtype {leaf.dtype.name}; numbers are expected"
             )
@@ -293,7 +304,8 @@ def from_sequence(name: str, examples: Any) -> RandomAccessRecords:
     def get(number: np.ndarray) -> list[np.ndarray]:
         leaves = tf.nest.flatten(_example_arrays(name, examples, int(number)))
         return [
-            np.asarray(leaf, dtype) for leaf, dtype in zip(leaves, types, strict=True)
+            np.asarray(leaf, dtype)
+            for leaf, dtype in zip(leaves, types, strict=True)
         ]
 
     def decode(number: Tensor) -> tuple:
@@ -313,7 +325,11 @@ def from_sequence(name: str, examples: Any) -> RandomAccessRecords:
 
     piece = RecordRange(0, np.arange(count + 1, dtype=np.int64))
     return RandomAccessRecords(
-        (piece,), read, decode, spec_of(decode, tf.TensorSpec([], tf.int64)), together=1
+        (piece,),
+        read,
+        decode,
+        spec_of(decode, tf.TensorSpec([], tf.int64)),
+        together=1,
     )
 
 
@@ -327,7 +343,9 @@ def _example_arrays(name: str, examples: Any, number: int) -> tuple:
     return tf.nest.map_structure(np.asarray, example)
 
 
-def _common_shape(name: str, leaves: tuple[np.ndarray, ...]) -> list[int | None]:
+def _common_shape(
+    name: str, leaves: tuple[np.ndarray, ...]
+) -> list[int | None]:
     """The sizes of an example's part, None where they differ."""
     if len({leaf.ndim for leaf in leaves}) > 1:
         shapes = sorted((leaf.shape for leaf in leaves), key=len)

@@ -66,18 +66,24 @@ def split(
         rows = _draw_rows(train_split, counts, seed, how, labels)
     parts = dict(splits)
     for name, part_rows in rows.items():
-        parts[name] = Split(_select_rows(train_split.data, part_rows), len(part_rows))
+        parts[name] = Split(
+            _select_rows(train_split.data, part_rows), len(part_rows)
+        )
     order = ("train", "validation", "test")
     return {name: parts[name] for name in order if name in parts}
 
 
-def _counts_of(shares: dict[str, float], total: int, things: str) -> dict[str, int]:
+def _counts_of(
+    shares: dict[str, float], total: int, things: str
+) -> dict[str, int]:
     counts = {name: math.ceil(share * total) for name, share in shares.items()}
     if total - sum(counts.values()) < 1:
         requested = " and ".join(
             f"{share:g} for {name}" for name, share in shares.items()
         )
-        raise DataError(f"{requested} of {total} {things} leaves none for training")
+        raise DataError(
+            f"{requested} of {total} {things} leaves none for training"
+        )
     return counts
 
 
@@ -149,7 +155,9 @@ def _draw_stratified(
     # Imported here because it takes a second, which only this needs.
     from sklearn.model_selection import train_test_split
 
-    _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    _, places, sizes = np.unique(
+        labels, return_inverse=True, return_counts=True
+    )
     remaining = np.arange(len(labels))
     parts = {}
     too_small = sizes[places] <= len(counts)
@@ -170,7 +178,10 @@ def _draw_stratified(
         too_small[remaining] = left[places[remaining]] < 2
     taken = np.zeros(len(labels), bool)
     taken[np.concatenate([*parts.values(), remaining])] = True
-    return {"train": np.concatenate([remaining, np.flatnonzero(~taken)]), **parts}
+    return {
+        "train": np.concatenate([remaining, np.flatnonzero(~taken)]),
+        **parts,
+    }
 
 
 def _draw_groups(
@@ -180,7 +191,8 @@ def _draw_groups(
     counts = _counts_of(shares, len(names), "groups")
     drawn = _draw_shuffled(len(names), counts, seed, 1)
     return {
-        part: np.flatnonzero(np.isin(places, chosen)) for part, chosen in drawn.items()
+        part: np.flatnonzero(np.isin(places, chosen))
+        for part, chosen in drawn.items()
     }
 
 
@@ -192,7 +204,9 @@ def _lacks_class(labels: np.ndarray, rows: dict[str, np.ndarray]) -> bool:
     if smallest < len(classes):
         # The part is too small for one example of each class.
         return False
-    return not all(np.isin(common, labels[part]).all() for part in rows.values())
+    return not all(
+        np.isin(common, labels[part]).all() for part in rows.values()
+    )
 
 
 def _select_rows(

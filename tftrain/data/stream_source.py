@@ -38,7 +38,10 @@ class StreamSource:
         self._data = data
         self._order, self._fitted = order, fitted
         self._next_step = -1
-        self.examples, self.steps_per_epoch = order.examples, order.steps_per_epoch
+        self.examples, self.steps_per_epoch = (
+            order.examples,
+            order.steps_per_epoch,
+        )
         # The pipeline is traced once: to build it anew takes 20 ms, in which many steps could be made.
         signature = [
             tf.TensorSpec([], tf.resource),
@@ -46,17 +49,25 @@ class StreamSource:
             NUMBER,
             *self._source.signature,
         ]
-        self._begin = tf.function(self._begin_iterator, signature, autograph=False)
-        self._spec = self._make_pipeline(*self._pipeline_arguments(0, 0)).element_spec
+        self._begin = tf.function(
+            self._begin_iterator, signature, autograph=False
+        )
+        self._spec = self._make_pipeline(
+            *self._pipeline_arguments(0, 0)
+        ).element_spec
         for leaf in tf.nest.flatten(self._spec):
             if None in leaf.shape[1:].as_list():
-                shape = ["any" if size is None else size for size in leaf.shape[1:]]
+                shape = [
+                    "any" if size is None else size for size in leaf.shape[1:]
+                ]
                 raise DataError(
                     f"the examples have no fixed shape ({shape}); add `resize`, `pad` or `crop`, or remove .batch() if "
                     "these are batches: the run makes its own"
                 )
         with tf.device("CPU:0"):
-            self._iterator = tf.raw_ops.AnonymousIteratorV3(**types_of(self._spec))
+            self._iterator = tf.raw_ops.AnonymousIteratorV3(
+                **types_of(self._spec)
+            )
         self.signature = tf.TensorSpec([], tf.resource)
 
     @property
@@ -72,7 +83,9 @@ class StreamSource:
             max_in_order: of more examples the order is drawn from the seed.
         """
         return StreamSource(
-            self._data, self._order.evaluating(batch_size, max_in_order), self._fitted
+            self._data,
+            self._order.evaluating(batch_size, max_in_order),
+            self._fitted,
         )
 
     def run_length(self, step: int) -> int:
@@ -99,7 +112,9 @@ class StreamSource:
             handle: what `serve` gave.
             index: of the batch within the handle.
         """
-        leaves = tf.raw_ops.IteratorGetNext(iterator=handle, **types_of(self._spec))
+        leaves = tf.raw_ops.IteratorGetNext(
+            iterator=handle, **types_of(self._spec)
+        )
         return Batch(*(*tf.nest.pack_sequence_as(self._spec, leaves), None)[:3])
 
     def _pipeline_arguments(self, epoch: int, place: int) -> list[Tensor]:
@@ -112,7 +127,9 @@ class StreamSource:
         return [tf.constant(number, tf.int64) for number in numbers]
 
     def _begin_iterator(self, iterator: Tensor, *arguments: Tensor) -> None:
-        pipeline = tf.data.experimental.to_variant(self._make_pipeline(*arguments))
+        pipeline = tf.data.experimental.to_variant(
+            self._make_pipeline(*arguments)
+        )
         tf.raw_ops.MakeIterator(dataset=pipeline, iterator=iterator)
 
     def _make_pipeline(
@@ -179,7 +196,9 @@ class ReplayReader:
         """
         return (*_seed_halves(self._order.epoch_seed(epoch)), skipped)
 
-    def examples(self, low: Tensor, high: Tensor, skipped: Tensor) -> tf.data.Dataset:
+    def examples(
+        self, low: Tensor, high: Tensor, skipped: Tensor
+    ) -> tf.data.Dataset:
         """Return the examples of an epoch, in the graph.
 
         Args:
@@ -189,7 +208,9 @@ class ReplayReader:
         """
         order, data = self._order, self._data
         return (
-            _shuffle(data, order.shuffle_buffer, low, high) if order.shuffle else data
+            _shuffle(data, order.shuffle_buffer, low, high)
+            if order.shuffle
+            else data
         ).skip(skipped)
 
 
@@ -210,7 +231,9 @@ class SeekableReader:
             else data.together
         )
         self._chunks = data.chunks(size)
-        self._in_group = max(1, order.shuffle_buffer // size) if order.shuffle else 1
+        self._in_group = (
+            max(1, order.shuffle_buffer // size) if order.shuffle else 1
+        )
 
     def arguments(self, epoch: int, skipped: int) -> tuple:
         """Return what `examples` takes to begin at an example of an epoch.
@@ -222,7 +245,9 @@ class SeekableReader:
         chunks, seed = self._chunks, self._order.epoch_seed(epoch)
         if self._order.shuffle:
             chunks = np.random.default_rng(seed).permutation(chunks)
-        group_starts = np.concatenate([[0], np.cumsum(chunks[:, 3])])[:: self._in_group]
+        group_starts = np.concatenate([[0], np.cumsum(chunks[:, 3])])[
+            :: self._in_group
+        ]
         group = int(np.searchsorted(group_starts, skipped, side="right")) - 1
         return (
             *_seed_halves(seed),
@@ -243,14 +268,18 @@ class SeekableReader:
         """
 
         def read(group: Tensor) -> tf.data.Dataset:
-            raw = tf.data.Dataset.from_tensor_slices(group).flat_map(self._data.raw)
+            raw = tf.data.Dataset.from_tensor_slices(group).flat_map(
+                self._data.raw
+            )
             if not self._order.shuffle:
                 return raw
             return _shuffle(
                 raw, self._order.shuffle_buffer, low, high + group[0, 1]
             )  # all of the group
 
-        groups = tf.data.Dataset.from_tensor_slices(chunks).batch(self._in_group)
+        groups = tf.data.Dataset.from_tensor_slices(chunks).batch(
+            self._in_group
+        )
         # As a parallel call, it reads the next group while this one is used.
         raw = groups.interleave(
             read,

@@ -13,7 +13,12 @@ import tensorflow as tf
 from tftrain.core.types import Batch, Tensor
 from tftrain.data.batches import named_leaves
 from tftrain.data.number_types import Whole, rounds, whole_numbers
-from tftrain.data.records import THREADS, RandomAccessRecords, as_dataset, deterministic
+from tftrain.data.records import (
+    THREADS,
+    RandomAccessRecords,
+    as_dataset,
+    deterministic,
+)
 from tftrain.runtime.errors import DataError
 
 EDGE = np.iinfo(np.int64)
@@ -76,7 +81,9 @@ def validate_split(
     return summary
 
 
-def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | None:
+def first_not_finite(
+    batch: Batch, columns: Sequence[str] = ()
+) -> NotFinite | None:
     """Return the first NaN or Inf of arrays, and how many there are; None where there is none.
 
     Args:
@@ -101,7 +108,9 @@ def first_not_finite(batch: Batch, columns: Sequence[str] = ()) -> NotFinite | N
     return NotFinite(count, int(record), place)
 
 
-def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -> int:
+def record_of(
+    data: Batch | RandomAccessRecords | tf.data.Dataset, label: int
+) -> int:
     """Return the first record with a label, counted from 0.
 
     Args:
@@ -121,7 +130,10 @@ def record_of(data: Batch | RandomAccessRecords | tf.data.Dataset, label: int) -
 
 
 def _check_labels(
-    name: str, data: Batch | RandomAccessRecords | tf.data.Dataset, low: int, high: int
+    name: str,
+    data: Batch | RandomAccessRecords | tf.data.Dataset,
+    low: int,
+    high: int,
 ) -> None:
     if low < 0:
         raise DataError(
@@ -239,7 +251,9 @@ def _scan_stream(
     @tf.autograph.experimental.do_not_convert
     def measure(*example):
         batch = Batch(*example)
-        counts = [_count_not_finite(leaf) for leaf in named_leaves(batch).values()]
+        counts = [
+            _count_not_finite(leaf) for leaf in named_leaves(batch).values()
+        ]
         classes = classes_of(batch.y[tf.newaxis])
         label = tf.constant(-1, tf.int64) if classes is None else classes[0]
         features = tuple(_range_of(leaf) for leaf in tf.nest.flatten(batch.x))
@@ -251,7 +265,9 @@ def _scan_stream(
     ranges: list[Whole] | None = None
     classes = []
     next_report = time.monotonic() + PATIENCE_SECONDS
-    measured = dataset.map(measure, num_parallel_calls=THREADS, deterministic=True)
+    measured = dataset.map(
+        measure, num_parallel_calls=THREADS, deterministic=True
+    )
     measured = deterministic(measured.batch(EXAMPLES_BETWEEN_REPORTS))
     for bad, target, labels, features in measured.as_numpy_iterator():
         if not bad_count and bad.any():
@@ -288,8 +304,12 @@ def _range_of(leaf: tf.Tensor, ignored: int | None = None) -> tf.Tensor:
     inexact = tf.math.count_nonzero(rounds(numbers))
     low = high = numbers
     if ignored is not None:
-        low = tf.where(numbers == ignored, tf.constant(EDGE.max, tf.int64), numbers)
-        high = tf.where(numbers == ignored, tf.constant(EDGE.min, tf.int64), numbers)
+        low = tf.where(
+            numbers == ignored, tf.constant(EDGE.max, tf.int64), numbers
+        )
+        high = tf.where(
+            numbers == ignored, tf.constant(EDGE.min, tf.int64), numbers
+        )
     return tf.stack([tf.reduce_min(low), tf.reduce_max(high), inexact])
 
 
@@ -314,7 +334,9 @@ def _tell_progress(name: str, count: int, dataset: tf.data.Dataset) -> None:
     end = "; a tf.data.Dataset that never ends needs take(n), as an epoch has an end"
     if size >= 0:
         end = f" of {size}"
-    print(f"{name}: looked at {count} examples{end}", file=sys.stderr, flush=True)
+    print(
+        f"{name}: looked at {count} examples{end}", file=sys.stderr, flush=True
+    )
 
 
 def _summarize_targets(

@@ -68,16 +68,22 @@ class SourceSurvey(NamedTuple):
 
 
 def survey_source(
-    source: Any, options: DataOptions, regression: bool, ignored_label: int | None
+    source: Any,
+    options: DataOptions,
+    regression: bool,
+    ignored_label: int | None,
 ) -> SourceSurvey:
     """The source's own splits with their sizes, and over all of them the ranges of labels and of other integers."""
     splits, surveys, columns = {}, {}, column_names(source)
     cache = options.cache
     for name, data in read_source(
-        source, is_divided=bool(options.validation or options.test) and not cache
+        source,
+        is_divided=bool(options.validation or options.test) and not cache,
     ).items():
         data = (
-            as_dataset(data).cache() if cache and not isinstance(data, Batch) else data
+            as_dataset(data).cache()
+            if cache and not isinstance(data, Batch)
+            else data
         )
         surveys[name] = validate_split(
             name,
@@ -105,7 +111,9 @@ def survey_source(
         or (joined is not None and joined[1] == 1)
     )
     targets = (
-        _classes_of(splits["train"].data, surveys["train"]) if are_classes else None
+        _classes_of(splits["train"].data, surveys["train"])
+        if are_classes
+        else None
     )
     return SourceSurvey(
         splits,
@@ -142,15 +150,24 @@ def _tell_unseen_labels(
     low, high = labels["train"]
     for name, label_range in labels.items():
         unseen = next(
-            (label for label in reversed(label_range) if not low <= label <= high), None
+            (
+                label
+                for label in reversed(label_range)
+                if not low <= label <= high
+            ),
+            None,
         )
         if unseen is not None:
             record = record_of(splits[name].data, unseen)
             message = f"{name}: label {unseen} (first in record {record}, counted from 0) is not among those of train"
-            warnings.warn(f"{message}, which go from {low} to {high}", stacklevel=2)
+            warnings.warn(
+                f"{message}, which go from {low} to {high}", stacklevel=2
+            )
 
 
-def _join_ranges(ranges: list[tuple[int, int] | None]) -> tuple[int, int] | None:
+def _join_ranges(
+    ranges: list[tuple[int, int] | None],
+) -> tuple[int, int] | None:
     if None in ranges:
         return None
     return min(low for low, _ in ranges), max(high for _, high in ranges)
@@ -182,7 +199,8 @@ def _part_shapes(
 
 
 def one_hot_classes(
-    data: Batch | RandomAccessRecords | tf.data.Dataset, classes: np.ndarray | None
+    data: Batch | RandomAccessRecords | tf.data.Dataset,
+    classes: np.ndarray | None,
 ) -> int | None:
     """How many classes there are where targets are rows with one 1 in them; `classes` are those of a stream."""
     if not isinstance(data, Batch):

@@ -51,7 +51,9 @@ class WindowSource:
         last_batch = (step + count - 1) // self._windows
         return {
             "place": tf.constant(first_window, tf.int32),
-            "batches": self._feed.serve(first_batch, last_batch - first_batch + 1),
+            "batches": self._feed.serve(
+                first_batch, last_batch - first_batch + 1
+            ),
         }
 
     def batch(self, handle: Tree, index: Tensor) -> Batch:

@@ -67,7 +67,8 @@ def _layers_behind(
     known = {id(layer): name for name, layer in layers.items()}
     wrong = {id(owners[name]) for name in names if name in owners}
     last = next(
-        (call.layer for call in reversed(calls) if id(call.layer) in wrong), None
+        (call.layer for call in reversed(calls) if id(call.layer) in wrong),
+        None,
     )
     if last is None or not all(name in owners for name in names):
         return []
@@ -90,7 +91,9 @@ def _layers_behind(
         name for name in names if owners[name] is last
     )  # one layer's may have several numbers before them
     return [
-        Downstream(name.rpartition("/")[0], own_layers or list(between), list(above))
+        Downstream(
+            name.rpartition("/")[0], own_layers or list(between), list(above)
+        )
     ]
 
 
@@ -99,7 +102,9 @@ def _owning_layers(model: Any, layers: Sequence[Any]) -> dict[str, Any]:
     by_id, owners = names_by_id(model), {}
     for layer in sorted(layers, key=lambda layer: -len(layer.weights)):
         owners |= {
-            by_id[id(weight)]: layer for weight in layer.weights if id(weight) in by_id
+            by_id[id(weight)]: layer
+            for weight in layer.weights
+            if id(weight) in by_id
         }
     return owners
 
@@ -125,9 +130,12 @@ def _reached_calls(
                 continue
             seen.add(operation.name)
             output_places = {
-                output.name: places.get(output.name) for output in operation.outputs
+                output.name: places.get(output.name)
+                for output in operation.outputs
             }
-            reached |= {place for place in output_places.values() if place is not None}
+            reached |= {
+                place for place in output_places.values() if place is not None
+            }
             waiting += [
                 output
                 for output in operation.outputs
@@ -141,7 +149,13 @@ def _is_own(layer: Any) -> bool:
     """Whether it has code in it that is none of Keras' and none of ours."""
     functions = [
         type(layer),
-        *(vars(layer)[name] for name in _FUNCTIONS if callable(vars(layer).get(name))),
+        *(
+            vars(layer)[name]
+            for name in _FUNCTIONS
+            if callable(vars(layer).get(name))
+        ),
     ]
-    modules = [getattr(function, "__module__", None) or "" for function in functions]
+    modules = [
+        getattr(function, "__module__", None) or "" for function in functions
+    ]
     return any(module.partition(".")[0] not in _NOT_OWN for module in modules)

@@ -12,7 +12,11 @@ from tftrain.data.batches import named_leaves
 from tftrain.diagnostics.layer_stats import describe_layer, describe_nonfinite
 
 if TYPE_CHECKING:
-    from tftrain.diagnostics.layer_stats import LayerRow, ParameterRow, TraceStats
+    from tftrain.diagnostics.layer_stats import (
+        LayerRow,
+        ParameterRow,
+        TraceStats,
+    )
 
 _WORST = 3  # gradients that are named
 
@@ -49,7 +53,10 @@ def locate_fault(table: TraceStats, batch: Batch) -> FaultReport:
         )
         message, owner = _backward_fault(table)
     return FaultReport(
-        [*lines, message], bool(data), bool(spoiled), None if data or spoiled else owner
+        [*lines, message],
+        bool(data),
+        bool(spoiled),
+        None if data or spoiled else owner,
     )
 
 
@@ -58,7 +65,11 @@ def bad_data(batch: Batch) -> list[str]:
     lines = []
     for part, leaf in named_leaves(batch).items():
         values = np.asarray(leaf)
-        places = np.argwhere(~np.isfinite(values)) if values.dtype.kind == "f" else ()
+        places = (
+            np.argwhere(~np.isfinite(values))
+            if values.dtype.kind == "f"
+            else ()
+        )
         if len(places):
             example, *axes = (int(index) for index in places[0])
             place = (
@@ -85,7 +96,11 @@ def worst_gradients(table: TraceStats) -> list[str]:
         ) else 0
 
     having = sorted(
-        (parameter for parameter in table.parameters if parameter.grad is not None),
+        (
+            parameter
+            for parameter in table.parameters
+            if parameter.grad is not None
+        ),
         key=size,
         reverse=True,
     )
@@ -166,7 +181,9 @@ def _backward_fault(table: TraceStats) -> tuple[str, str | None]:
         ]
         if wrong:
             message = f"the gradient of {wrong[0].name} holds {describe_nonfinite(wrong[0].grad)}"
-            return _backward_words(describe_layer(row), message), _user_layer(row)
+            return _backward_words(describe_layer(row), message), _user_layer(
+                row
+            )
         above = row
     return (
         f"backward pass: every error term and every gradient is finite, their norm is {table.grad_norm:.3g}",

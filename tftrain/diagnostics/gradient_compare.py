@@ -113,7 +113,9 @@ def compare(
 
     comparisons = []
     start = 0
-    for name, param, elements in zip(names, objective.params, chosen, strict=True):
+    for name, param, elements in zip(
+        names, objective.params, chosen, strict=True
+    ):
         part = slice(start, start + elements.size)
         start = part.stop
         comparisons.append(
@@ -176,14 +178,19 @@ def _choose_elements(
     if exact.size <= samples:
         return np.arange(exact.size)
     nonzero = np.flatnonzero(exact)
-    drawn = random.choice(nonzero, min(samples // 2, nonzero.size), replace=False)
+    drawn = random.choice(
+        nonzero, min(samples // 2, nonzero.size), replace=False
+    )
     remaining = np.setdiff1d(np.arange(exact.size), drawn)
     others = random.choice(remaining, samples - drawn.size, replace=False)
     return np.sort(np.concatenate([drawn, others]))
 
 
 def _measure_slopes(
-    objective: Objective, batch: Batch, moves: tuple[np.ndarray, float], loss: float
+    objective: Objective,
+    batch: Batch,
+    moves: tuple[np.ndarray, float],
+    loss: float,
 ) -> _Slopes:
     """Return the slopes at these places by this step."""
     places, step = moves
@@ -208,7 +215,9 @@ def _measure_slopes(
     )
 
 
-def _has_kink(reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes) -> np.ndarray:
+def _has_kink(
+    reverse: np.ndarray, numeric: np.ndarray, nearer: _Slopes
+) -> np.ndarray:
     """Return where the loss has a kink: its two sides differ in slope, or a smaller step gives another slope.
 
     The derivative is then the slope of one side, or lies between them. Where there is one slope only, it is that one.

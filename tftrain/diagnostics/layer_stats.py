@@ -120,10 +120,14 @@ class TraceStats(NamedTuple):
         inner = f"{_layer_path(owner)}."
         fitting = [row for row in self.layers if row.name == owner]
         fitting += [
-            row for row in self.layers if inner.startswith(f"{_layer_path(row.name)}.")
+            row
+            for row in self.layers
+            if inner.startswith(f"{_layer_path(row.name)}.")
         ]
         return max(
-            fitting, key=lambda row: (row.name == owner, len(row.name)), default=None
+            fitting,
+            key=lambda row: (row.name == owner, len(row.name)),
+            default=None,
         )
 
 
@@ -131,11 +135,16 @@ def summarize(passes: ModelTrace) -> TraceStats:
     """Return a pass in numbers: layer by layer, and parameter by parameter."""
     with np.errstate(all="ignore"):
         weights = [length(param) for param in passes.params]
-        grads = [None if grad is None else length(grad) for grad in passes.grads]
-        total = float(np.sqrt(sum(np.square(grad.norm) for grad in grads if grad)))
+        grads = [
+            None if grad is None else length(grad) for grad in passes.grads
+        ]
+        total = float(
+            np.sqrt(sum(np.square(grad.norm) for grad in grads if grad))
+        )
         known = 0 < total < np.inf
         shares = [
-            grad.norm**2 / total**2 if grad and known else np.nan for grad in grads
+            grad.norm**2 / total**2 if grad and known else np.nan
+            for grad in grads
         ]
         rows = zip(passes.names, weights, grads, shares, strict=True)
         return TraceStats(
@@ -149,13 +158,16 @@ def summarize(passes: ModelTrace) -> TraceStats:
 def _layer_row(trace: LayerTrace) -> LayerRow:
     dead = saturated = None
     if trace.function in DEAD_AT_ZERO and trace.a.ndim:
-        dead = float(np.mean(~trace.a.reshape(-1, trace.a.shape[-1]).any(axis=0)))
+        dead = float(
+            np.mean(~trace.a.reshape(-1, trace.a.shape[-1]).any(axis=0))
+        )
     if trace.function in SATURATION_RANGE:
         low, high = SATURATION_RANGE[trace.function]
         saturated = float(np.mean((trace.a < low) | (trace.a > high)))
     z = None if trace.z is None or trace.z is trace.a else spread(trace.z)
     terms = [
-        None if term is None else length(term) for term in (trace.delta, trace.arrived)
+        None if term is None else length(term)
+        for term in (trace.delta, trace.arrived)
     ]
     return LayerRow(
         trace.name,
@@ -181,16 +193,27 @@ def spread(values: np.ndarray) -> ValueStats:
     )
     zeros = float(np.mean(values == 0)) if values.size else np.nan
     return ValueStats(
-        values.size, *map(float, figures), zeros, nans, values.size - finite.size - nans
+        values.size,
+        *map(float, figures),
+        zeros,
+        nans,
+        values.size - finite.size - nans,
     )
 
 
 def length(values: np.ndarray) -> NormStats:
     """Return the L2 norm of values, and their largest."""
     wide = values.astype(np.float64)
-    norm, largest = float(np.linalg.norm(wide)), float(np.abs(wide).max(initial=0))
+    norm, largest = (
+        float(np.linalg.norm(wide)),
+        float(np.abs(wide).max(initial=0)),
+    )
     return NormStats(
-        values.size, norm, largest, int(np.isnan(wide).sum()), int(np.isinf(wide).sum())
+        values.size,
+        norm,
+        largest,
+        int(np.isnan(wide).sum()),
+        int(np.isinf(wide).sum()),
     )
 
 

@@ -73,7 +73,9 @@ def make_tracer(
 
     @functools.partial(tf.function, autograph=False)
     def run_passes(batch: Batch, scale: Tensor) -> tuple:
-        inputs = [leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating]
+        inputs = [
+            leaf for leaf in tf.nest.flatten(batch.x) if leaf.dtype.is_floating
+        ]
         states = _first_rows(carry, batch)
         with record_calls(model) as calls, tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -88,14 +90,21 @@ def make_tracer(
         return loss, outputs, terms, grads, input_grads
 
     def trace(scale: float = 1.0) -> ModelTrace:
-        with preserve_state(model), replication.first_of(model.variables[0].value):
+        with (
+            preserve_state(model),
+            replication.first_of(model.variables[0].value),
+        ):
             passes = run_passes(batch, tf.constant(scale))
         loss, outputs, terms, grads, input_grads = passes
         layers = []
-        for head, (z, a), (delta, arrived) in zip(heads, outputs, terms, strict=True):
+        for head, (z, a), (delta, arrived) in zip(
+            heads, outputs, terms, strict=True
+        ):
             delta = _unscale(_join_outputs(delta), scale)
             arrived = _unscale(_join_outputs(arrived), scale)
-            layers.append(_make_layer(head, z, _join_outputs(a), delta, arrived))
+            layers.append(
+                _make_layer(head, z, _join_outputs(a), delta, arrived)
+            )
         return ModelTrace(
             float(loss) / scale,
             layers,
@@ -135,11 +144,16 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
         def record_call(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             leaves = [
-                leaf for leaf in tf.nest.flatten(outputs) if _is_seen(leaf, graph)
+                leaf
+                for leaf in tf.nest.flatten(outputs)
+                if _is_seen(leaf, graph)
             ]
             function, z = inputs.pop(
                 id(layer),
-                (None, args[0] if isinstance(layer, _BY_INPUT) and args else None),
+                (
+                    None,
+                    args[0] if isinstance(layer, _BY_INPUT) and args else None,
+                ),
             )
             if leaves:
                 calls.append(_Call(layer, function, z, leaves))
@@ -166,7 +180,9 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
         for inner in all_layers(layer)[1:]
     }
     layers = [layer for layer in layers if id(layer) not in inner_ids]
-    holding = [layer for layer in layers if _is_function(vars(layer).get("activation"))]
+    holding = [
+        layer for layer in layers if _is_function(vars(layer).get("activation"))
+    ]
     with (
         patched_attribute(layers, recording_call),
         patched_attribute(holding, recording_activation, "activation"),
@@ -175,7 +191,9 @@ def record_calls(model: Any) -> Iterator[list[_Call]]:
 
 
 def _is_function(activation: Any) -> bool:
-    return callable(activation) and not isinstance(activation, keras.layers.Layer)
+    return callable(activation) and not isinstance(
+        activation, keras.layers.Layer
+    )
 
 
 def _is_seen(tensor: Any, graph: Any) -> bool:
@@ -198,7 +216,11 @@ def _call_rows(model: Any, calls: list[_Call]) -> list[tuple]:
         name = labels.label(layer, depth)
         times[name] = times.get(name, 0) + 1
         called = name if times[name] == 1 else f"{name} (call {times[name]})"
-        active = activation_of(layer, outputs[0], every) if len(outputs) == 1 else None
+        active = (
+            activation_of(layer, outputs[0], every)
+            if len(outputs) == 1
+            else None
+        )
         if (
             active is not None and active.values is not outputs[0]
         ):  # a function that the model calls behind the layer
@@ -222,13 +244,17 @@ def _make_layer(
 ) -> LayerTrace:
     *_, function = head
     z = None if z is None else _to_array(z)
-    return LayerTrace(*head, a if function is None and z is not None else z, a, *terms)
+    return LayerTrace(
+        *head, a if function is None and z is not None else z, a, *terms
+    )
 
 
 def _as_tensors(batch: Batch) -> Batch:
     return Batch(
         *(
-            part if part is None else tf.nest.map_structure(tf.convert_to_tensor, part)
+            part
+            if part is None
+            else tf.nest.map_structure(tf.convert_to_tensor, part)
             for part in batch
         )
     )
@@ -252,11 +278,15 @@ def _join_outputs(leaves: list[Tensor | None]) -> np.ndarray | None:
 def _to_array(tensor: Tensor) -> np.ndarray:
     """As an array; half precision as float32."""
     return (
-        tf.cast(tensor, tf.float32).numpy() if tensor.dtype.size < 4 else tensor.numpy()
+        tf.cast(tensor, tf.float32).numpy()
+        if tensor.dtype.size < 4
+        else tensor.numpy()
     )
 
 
 def _unscale(array: np.ndarray | None, scale: float) -> np.ndarray | None:
     return (
-        array if array is None or scale == 1 else array / np.asarray(scale, array.dtype)
+        array
+        if array is None or scale == 1
+        else array / np.asarray(scale, array.dtype)
     )

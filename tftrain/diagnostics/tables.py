@@ -28,7 +28,18 @@ _NAME = 30
 def forward_text(table: TraceStats) -> str:
     """Layer by layer from the input up: what each activation function got (z) and what each layer gave (a)."""
     text_table = columns(
-        ["layer", "", "mean", "std", "min", "max", "zero", "dead", "sat.", "NaN, Inf"],
+        [
+            "layer",
+            "",
+            "mean",
+            "std",
+            "min",
+            "max",
+            "zero",
+            "dead",
+            "sat.",
+            "NaN, Inf",
+        ],
         2,
     )
     for row in table.layers:
@@ -44,18 +55,26 @@ def forward_text(table: TraceStats) -> str:
         name = row.name if row.z is None else f"  {row.function}"
         shares = [_format_share(row.dead), _format_share(row.saturated)]
         text_table.add_row(
-            shorten(name), "a", *_stats_cells(row.a), *shares, _nonfinite_cell(row.a)
+            shorten(name),
+            "a",
+            *_stats_cells(row.a),
+            *shares,
+            _nonfinite_cell(row.a),
         )
-    return f"forward pass, loss {_format_number(table.loss)}\n{drawn(text_table)}"
+    return (
+        f"forward pass, loss {_format_number(table.loss)}\n{drawn(text_table)}"
+    )
 
 
 def backward_text(table: TraceStats) -> str:
     """Layer by layer from the output down: the error term delta of each layer, and the gradients of its parameters."""
     text_table = columns(
-        ["layer", "|delta|", "max", "|weight|", "|grad|", "share", "NaN, Inf"], 1
+        ["layer", "|delta|", "max", "|weight|", "|grad|", "share", "NaN, Inf"],
+        1,
     )
     owned = [
-        (table.layer_of(parameter.name), parameter) for parameter in table.parameters
+        (table.layer_of(parameter.name), parameter)
+        for parameter in table.parameters
     ]
     for row in [*reversed(table.layers), None]:
         if row is not None:
@@ -76,7 +95,9 @@ def backward_text(table: TraceStats) -> str:
                 )
                 norms = [
                     _format_number(parameter.weight.norm),
-                    _format_number(parameter.grad.norm) if parameter.grad else "-",
+                    _format_number(parameter.grad.norm)
+                    if parameter.grad
+                    else "-",
                 ]
                 text_table.add_row(
                     shorten(name),
@@ -100,7 +121,9 @@ def model_text(
     """
     text_table = columns(headings, 3)
     for name, kind, shape, count, trained in rows:
-        text_table.add_row(shorten(name), kind, shape, f"{count:,}", f"{trained:,}")
+        text_table.add_row(
+            shorten(name), kind, shape, f"{count:,}", f"{trained:,}"
+        )
     return drawn(text_table)
 
 
@@ -112,7 +135,10 @@ def columns(names: Iterable[str], words: int) -> Table:
         words: how many of them are text, and begin at the left.
     """
     table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
     )
     for place, name in enumerate(names):
         table.add_column(
@@ -129,12 +155,13 @@ def drawn(table: Table, width: int = WIDTH) -> str:
         width: columns of text.
     """
     text = io.StringIO()
-    Console(file=text, width=width, no_color=True, highlight=False, markup=False).print(
-        table
-    )
+    Console(
+        file=text, width=width, no_color=True, highlight=False, markup=False
+    ).print(table)
     return (
         "\n".join(
-            line.rstrip() for line in text.getvalue().replace("─", "-").splitlines()
+            line.rstrip()
+            for line in text.getvalue().replace("─", "-").splitlines()
         )
         + "\n"
     )
@@ -157,7 +184,9 @@ def _error_cells(delta: NormStats | None) -> list[str]:
 
 def _nonfinite_cell(numbers: ValueStats | NormStats | None) -> str:
     return (
-        f"{numbers.nans}, {numbers.infs}" if numbers is not None and numbers.bad else ""
+        f"{numbers.nans}, {numbers.infs}"
+        if numbers is not None and numbers.bad
+        else ""
     )
 
 
@@ -183,7 +212,9 @@ def shorten(name: str, max_length: int = _NAME) -> str:
         max_length: characters.
     """
     return (
-        name if len(name) <= max_length else f"{name[:4]}..{name[-(max_length - 6) :]}"
+        name
+        if len(name) <= max_length
+        else f"{name[:4]}..{name[-(max_length - 6) :]}"
     )
 
 
@@ -227,7 +258,9 @@ def gradient_check_table(
     return "\n".join([table, *lines, ""])
 
 
-def _comparison_table(comparisons: Sequence[GradientComparison], longest: int) -> str:
+def _comparison_table(
+    comparisons: Sequence[GradientComparison], longest: int
+) -> str:
     text_table = columns(_COLUMNS, 1)
     for comparison in comparisons:
         numbers = (
@@ -269,8 +302,12 @@ def _verdict_of(comparison: GradientComparison) -> str:
 def _summary_lines(
     comparisons: Sequence[GradientComparison], suspects: Downstream | None
 ) -> list[str]:
-    wrong = [comparison.name for comparison in comparisons if not comparison.agrees]
-    unknown = [comparison.name for comparison in comparisons if not comparison.compared]
+    wrong = [
+        comparison.name for comparison in comparisons if not comparison.agrees
+    ]
+    unknown = [
+        comparison.name for comparison in comparisons if not comparison.compared
+    ]
     if wrong:
         lines = [
             f"{len(wrong)} of {len(comparisons)} gradients are wrong: {', '.join(wrong)}.",
@@ -297,7 +334,9 @@ def _summary_lines(
             "and differences tell nothing."
         )
     if any(comparison.tiny for comparison in comparisons):
-        lines.append("0: both are smaller than the rounding errors of differences.")
+        lines.append(
+            "0: both are smaller than the rounding errors of differences."
+        )
     return lines
 
 
@@ -320,12 +359,12 @@ def _describe_where(
     else:
         layer, between, above = suspects
     where = (
-        f"stands between it and {' and '.join(above)}" if above else "stands behind it"
+        f"stands between it and {' and '.join(above)}"
+        if above
+        else "stands behind it"
     )
     named = f": {', '.join(between)}" if between else ""
-    fault = (
-        f"the fault is there, or in what {where}{named} (or it computes in float32)."
-    )
+    fault = f"the fault is there, or in what {where}{named} (or it computes in float32)."
     return f"the last layer where it is wrong is {layer}: {fault}"
 
 

@@ -39,7 +39,10 @@ def gradients_through_time(
         for layer in all_layers(objective.model)
         if isinstance(layer, keras.layers.RNN)
     ]
-    names, batch = _layer_names(objective.model), last_step_only(objective, batch)
+    names, batch = (
+        _layer_names(objective.model),
+        last_step_only(objective, batch),
+    )
     with (
         tf.GradientTape() as tape,
         objective.unrolled(),
@@ -59,7 +62,9 @@ def gradients_through_time(
         number = 2
         while name in gradients:
             name, number = f"{plain} (call {number})", number + 1
-        gradients[name] = tf.stack(steps[::-1] if layer.go_backwards else steps, 1)
+        gradients[name] = tf.stack(
+            steps[::-1] if layer.go_backwards else steps, 1
+        )
     return gradients
 
 
@@ -76,14 +81,20 @@ def last_step_only(objective: Objective, batch: Batch) -> Batch:
         return batch
     mask = mask_of(objective(batch, training=False)[1])
     counts = (
-        tf.ones(tf.shape(batch.y)[:2]) if mask is None else tf.cast(mask, tf.float32)
+        tf.ones(tf.shape(batch.y)[:2])
+        if mask is None
+        else tf.cast(mask, tf.float32)
     )  # [batch, time]
     steps = tf.shape(counts)[1]
-    last = tf.one_hot(steps - 1 - tf.argmax(counts[:, ::-1], 1, tf.int32), steps)
+    last = tf.one_hot(
+        steps - 1 - tf.argmax(counts[:, ::-1], 1, tf.int32), steps
+    )
     if batch.weight is None:
         return batch._replace(weight=last)
     weight = (
-        batch.weight if len(batch.weight.shape) > 1 else batch.weight[:, tf.newaxis]
+        batch.weight
+        if len(batch.weight.shape) > 1
+        else batch.weight[:, tf.newaxis]
     )
     return batch._replace(weight=last * weight)
 

@@ -78,7 +78,9 @@ def expect_no_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> None:
     if len(y.shape) > 1 and y.shape[-1] == 1:
         alternatives.append((tf.squeeze(y, -1), outputs))
     shapes = _shapes_of(y, outputs)
-    alternatives = [pair for pair in alternatives if _shapes_of(*pair) != shapes]
+    alternatives = [
+        pair for pair in alternatives if _shapes_of(*pair) != shapes
+    ]
     if not alternatives or _compares_pairs(compare, y, outputs) is False:
         return
     if any(_compares_pairs(compare, *pair) is False for pair in alternatives):
@@ -102,7 +104,9 @@ def aligning(compare: Compare, y: Tensor, outputs: Tensor) -> Compare:
     if _compares_pairs(compare, *aligned(y, outputs)) is not False:
         return compare
 
-    def compare_aligned(y_true: Tensor, y_pred: Tensor, **arguments: Any) -> Any:
+    def compare_aligned(
+        y_true: Tensor, y_pred: Tensor, **arguments: Any
+    ) -> Any:
         y_true, y_pred = aligned(y_true, y_pred)
         return compare(y_true, y_pred, **arguments)
 
@@ -113,10 +117,13 @@ def _shapes_of(*tensors: Tensor) -> list:
     return [tuple(tensor.shape) for tensor in tensors]
 
 
-def _compares_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None:
+def _compares_pairs(
+    compare: Compare, y: Tensor, outputs: Tensor
+) -> bool | None:
     """Return whether there is an intermediate value for each pair of examples, [n, n]; None if it cannot be traced."""
     specs = [
-        tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype) for part in (y, outputs)
+        tf.TensorSpec((_ROWS, *part.shape[1:]), part.dtype)
+        for part in (y, outputs)
     ]
 
     def trace(y_true: Tensor, y_pred: Tensor) -> int:
@@ -124,7 +131,9 @@ def _compares_pairs(compare: Compare, y: Tensor, outputs: Tensor) -> bool | None
         return 0
 
     try:
-        traced = tf.function(trace, autograph=False).get_concrete_function(*specs)
+        traced = tf.function(trace, autograph=False).get_concrete_function(
+            *specs
+        )
     except Exception:
         # A user's function may raise anything; the error is reported when it is tried on the sample.
         return None

@@ -95,12 +95,17 @@ def cnn(
     x = keras.layers.Dropout(dropout)(x) if dropout else x
     kernel = clone_initializer(kernel_initializer)
     x = keras.layers.Dense(
-        outputs, activation=output_activation, kernel_initializer=kernel, name="output"
+        outputs,
+        activation=output_activation,
+        kernel_initializer=kernel,
+        name="output",
     )(x)
     return keras.Model(inputs, x, name="cnn")
 
 
-def _check_size(shape: tuple, convolutions: int, pool: int, kernel_size: int) -> None:
+def _check_size(
+    shape: tuple, convolutions: int, pool: int, kernel_size: int
+) -> None:
     """Raise ValueError where the image is used up before the last convolution."""
     side = shorter_side = min(shape[:2])
     for index in range(1, convolutions + 1):

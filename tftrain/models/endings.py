@@ -53,7 +53,9 @@ def read_ending(
     negative = low < -_ROUNDING
     outside = negative or high > 1 + EXACT_SUM
     if known == "linear" or span.weighted:
-        return Ending(True, "linear", why=seen, outside=outside, negative=negative)
+        return Ending(
+            True, "linear", why=seen, outside=outside, negative=negative
+        )
     if outside:
         return Ending(True, why=seen, outside=True, negative=negative)
     if span.within(-_ROUNDING, 1 + _ROUNDING) or _sum_to_one(values):
@@ -87,4 +89,6 @@ def _sum_to_one(values: np.ndarray) -> bool:
     """Whether the last axis holds a distribution over several classes."""
     if values.ndim < 2 or values.shape[-1] < 2:
         return False
-    return bool((np.abs(values.sum(-1, dtype=np.float64) - 1) < EXACT_SUM).all())
+    return bool(
+        (np.abs(values.sum(-1, dtype=np.float64) - 1) < EXACT_SUM).all()
+    )

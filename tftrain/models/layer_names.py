@@ -22,10 +22,14 @@ def reset_layer_names() -> Iterator[None]:
         yield
     finally:
         # A layer whose name TensorFlow refuses leaves its scope open, and would be in the names of all later ones.
-        del (global_state.get_global_attribute("name_scope_stack") or [])[scopes:]
+        del (global_state.get_global_attribute("name_scope_stack") or [])[
+            scopes:
+        ]
         new_counts = global_state.get_global_attribute("object_name_uids", {})
         counts = {
             name: max(new_counts.get(name, 0), old_counts.get(name, 0))
             for name in new_counts | old_counts
         }
-        global_state.set_global_attribute("object_name_uids", defaultdict(int, counts))
+        global_state.set_global_attribute(
+            "object_name_uids", defaultdict(int, counts)
+        )

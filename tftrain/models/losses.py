@@ -40,7 +40,9 @@ _ELEMENTWISE = (  # losses of each output by itself, averaged over the last axis
 )
 
 
-def auto(*, classes: int | None, one_hot: bool, from_logits: bool) -> keras.losses.Loss:
+def auto(
+    *, classes: int | None, one_hot: bool, from_logits: bool
+) -> keras.losses.Loss:
     """Cross-entropy where the targets are classes, the mean squared error where they are numbers.
 
     Args:
@@ -84,7 +86,9 @@ class ColumnLoss(keras.losses.Loss):
     """
 
     def __init__(self, loss: keras.losses.Loss):
-        super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
+        super().__init__(
+            name=loss.name, reduction=loss.reduction, dtype=loss.dtype
+        )
         self._loss = loss
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -135,13 +139,17 @@ def loss_rank(loss: Any, y: Any, outputs: Any) -> int | None:
         for value in (y, outputs)
     ]
     values = np.asarray(loss.call(*tensors))
-    first = np.asarray(loss.call(*tf.nest.map_structure(lambda x: x[:1], tensors)))
+    first = np.asarray(
+        loss.call(*tf.nest.map_structure(lambda x: x[:1], tensors))
+    )
     alone = first.shape == (1, *values.shape[1:]) and np.allclose(
         values[:1], first, rtol=_ALIKE, atol=_ALIKE, equal_nan=True
     )
     return (
         values.ndim
-        if values.ndim and len(values) == len(tf.nest.flatten(outputs)[0]) and alone
+        if values.ndim
+        and len(values) == len(tf.nest.flatten(outputs)[0])
+        and alone
         else 0
     )
 
@@ -228,7 +236,9 @@ def per_step_labels(facts: DataSpec, integers: tuple[int, int]) -> DataSpec:
     positions = facts.target_shape
     if len(positions) > 1 and positions[-1] == 1:
         positions = positions[:-1]
-    return facts._replace(classes=high + 1, by_position=True, target_shape=positions)
+    return facts._replace(
+        classes=high + 1, by_position=True, target_shape=positions
+    )
 
 
 def outputs_needed(loss: str, facts: DataSpec) -> int:
@@ -304,7 +314,9 @@ def output_mismatch(loss: str, shape: tuple, facts: DataSpec) -> str | None:
     if squeezed != [size for size in facts.target_shape if size != 1]:
         hint = "; for a label at each position there is loss: sparse_categorical_crossentropy, with integer targets"
         problem = f"gives outputs of shape {list(shape)}, but the targets have the shape {list(facts.target_shape)}"
-        return problem + (hint if shape[:-1] == facts.target_shape != () else "")
+        return problem + (
+            hint if shape[:-1] == facts.target_shape != () else ""
+        )
     return None
 
 

@@ -51,7 +51,11 @@ _OF_ROWS = (
     keras.metrics.CosineSimilarity,
     keras.metrics.KLDivergence,
 )  # sums over the last axis
-_ROWS = (keras.metrics.OneHotIoU, keras.metrics.OneHotMeanIoU, keras.metrics.BinaryIoU)
+_ROWS = (
+    keras.metrics.OneHotIoU,
+    keras.metrics.OneHotMeanIoU,
+    keras.metrics.BinaryIoU,
+)
 Form = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -128,9 +132,15 @@ def expect_scores(compared: Compared) -> None:
 def needs_probabilities(target: str) -> bool:
     """Whether the part is a metric of Keras that compares a yes or no with a probability."""
     module, _, name = target.partition(":")
-    metric = getattr(keras.metrics, name, None) if module == "keras.metrics" else None
+    metric = (
+        getattr(keras.metrics, name, None)
+        if module == "keras.metrics"
+        else None
+    )
     return (
-        target == ACCURACY or isinstance(metric, type) and issubclass(metric, _BINARY)
+        target == ACCURACY
+        or isinstance(metric, type)
+        and issubclass(metric, _BINARY)
     )
 
 
@@ -140,7 +150,9 @@ def ranks(target: str) -> bool:
     return module == "keras.metrics" and name in _RANKING
 
 
-def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Metric:
+def fitted(
+    metric: keras.metrics.Metric, compared: Compared
+) -> keras.metrics.Metric:
     """Return a Keras metric that is given targets and outputs in the form that it compares.
 
     Of two classes, a metric of yes or no is about class 1, unless it was made for another class or for several. Labels
@@ -163,7 +175,9 @@ def fitted(metric: keras.metrics.Metric, compared: Compared) -> keras.metrics.Me
     return metric if form is None else Fitted(metric, form)
 
 
-def _expect_all_classes(metric: keras.metrics.Metric, compared: Compared) -> None:
+def _expect_all_classes(
+    metric: keras.metrics.Metric, compared: Compared
+) -> None:
     if not isinstance(metric, keras.metrics.IoU) or compared.classes is None:
         return
     is_last_ignored = metric.ignore_class == compared.classes - 1
@@ -181,7 +195,9 @@ class Fitted(keras.metrics.Metric):
         super().__init__(name=metric.name)
         self.metric, self._adapter_for = metric, form
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Count a batch.
 
         Args:
@@ -191,7 +207,9 @@ class Fitted(keras.metrics.Metric):
         """
         rows, outputs = self._adapter_for(y_true, y_pred)
         self.metric.update_state(
-            rows, with_mask(outputs, mask_of(y_pred)), sample_weight=sample_weight
+            rows,
+            with_mask(outputs, mask_of(y_pred)),
+            sample_weight=sample_weight,
         )
 
     def result(self) -> Any:
@@ -207,13 +225,20 @@ class Fitted(keras.metrics.Metric):
         self.metric.reset_state()
 
 
-def _adapter_for(metric: keras.metrics.Metric, compared: Compared) -> Form | None:
+def _adapter_for(
+    metric: keras.metrics.Metric, compared: Compared
+) -> Form | None:
     """How a metric is given targets and outputs; None for as they are."""
-    classes, one_hot, outputs = compared.classes, compared.one_hot, compared.outputs
+    classes, one_hot, outputs = (
+        compared.classes,
+        compared.one_hot,
+        compared.outputs,
+    )
     if isinstance(metric, keras.metrics.IoU) and not isinstance(metric, _ROWS):
         return _classes_form(metric, compared)
     chosen = any(
-        getattr(metric, choice, None) not in (None, False) for choice in _CHOICES
+        getattr(metric, choice, None) not in (None, False)
+        for choice in _CHOICES
     )
     is_score = isinstance(metric, keras.metrics.FBetaScore)
     is_second_class = (
@@ -226,16 +251,27 @@ def _adapter_for(metric: keras.metrics.Metric, compared: Compared) -> Form | Non
         if is_score and metric.threshold is None:
             metric.threshold = 0.5  # the larger of two probabilities, for there is no other output to compare with
         return _second_class(one_hot)
-    if is_score and metric.threshold is None and classes is None and compared.binary:
-        metric.threshold = 0.5  # outputs that are each a yes or no have no largest
+    if (
+        is_score
+        and metric.threshold is None
+        and classes is None
+        and compared.binary
+    ):
+        metric.threshold = (
+            0.5  # outputs that are each a yes or no have no largest
+        )
     if classes is None or one_hot or type(metric).__name__.startswith("Sparse"):
         return None
     if outputs > 1:
         return _as_rows(outputs)
-    return _both_classes if isinstance(metric, _BINARY) and chosen else _as_columns
+    return (
+        _both_classes if isinstance(metric, _BINARY) and chosen else _as_columns
+    )
 
 
-def _classes_form(metric: keras.metrics.Metric, compared: Compared) -> Form | None:
+def _classes_form(
+    metric: keras.metrics.Metric, compared: Compared
+) -> Form | None:
     """For a metric of the classes themselves, which are the places of the largest outputs."""
     if compared.classes is None:
         return None
@@ -266,7 +302,9 @@ def _as_rows(classes: int) -> Form:
 
     def form(y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         labels = keras.ops.reshape(y, keras.ops.shape(outputs)[:-1])
-        return keras.ops.one_hot(keras.ops.cast(labels, "int32"), classes), outputs
+        return keras.ops.one_hot(
+            keras.ops.cast(labels, "int32"), classes
+        ), outputs
 
     return form
 

@@ -6,7 +6,12 @@ import itertools
 
 import keras
 
-from tftrain.config.field_types import Activation, Initializer, PositiveInt, Share
+from tftrain.config.field_types import (
+    Activation,
+    Initializer,
+    PositiveInt,
+    Share,
+)
 from tftrain.models.initializers import clone_initializer, require_single_input
 
 
@@ -66,6 +71,9 @@ def mlp(
             x = keras.layers.Add(name=f"residual_{index}")([x, previous])
     kernel = clone_initializer(kernel_initializer)
     last = keras.layers.Dense(
-        outputs, activation=output_activation, kernel_initializer=kernel, name="output"
+        outputs,
+        activation=output_activation,
+        kernel_initializer=kernel,
+        name="output",
     )
     return keras.Model(inputs, last(x), name="mlp")

@@ -6,7 +6,12 @@ from typing import Literal
 
 import keras
 
-from tftrain.config.field_types import Activation, Initializer, PositiveInt, Share
+from tftrain.config.field_types import (
+    Activation,
+    Initializer,
+    PositiveInt,
+    Share,
+)
 from tftrain.models.initializers import clone_initializer, require_single_input
 
 _CELLS = {
@@ -55,9 +60,13 @@ def rnn(
             f"rnn needs sequences [time, features]; the data has the shape {list(input_shape)}"
         )
     if not units:
-        raise ValueError("rnn needs at least one recurrent layer; given units: []")
+        raise ValueError(
+            "rnn needs at least one recurrent layer; given units: []"
+        )
     every_step = len(output_shape) > 1
-    if every_step and (len(output_shape) != 2 or output_shape[0] != input_shape[0]):
+    if every_step and (
+        len(output_shape) != 2 or output_shape[0] != input_shape[0]
+    ):
         raise ValueError(
             f"rnn gives [{input_shape[0]}, outputs], one row for each time step, or [outputs]; "
             f"the targets need {list(output_shape)}"

@@ -8,7 +8,9 @@ from tftrain.config.field_types import Layer
 from tftrain.models.initializers import require_single_input
 
 
-def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> keras.Model:
+def sequential(
+    layers: list[Layer], *, input_shape: tuple, outputs: int
+) -> keras.Model:
     """The given layers, Keras' or your own by dotted path, one after the other; the last one gives the outputs.
 
     Input `[batch, ...]`, output `[batch, outputs]`, or of more axes where the targets have them.
@@ -25,7 +27,9 @@ def sequential(layers: list[Layer], *, input_shape: tuple, outputs: int) -> kera
     if not layers:
         raise ValueError("sequential needs at least one layer")
     require_single_input(input_shape)
-    model = keras.Sequential([keras.Input(input_shape), *layers], name="sequential")
+    model = keras.Sequential(
+        [keras.Input(input_shape), *layers], name="sequential"
+    )
     shape = model.output_shape[1:]
     if len(shape) < 2 and shape != (
         outputs,

@@ -21,7 +21,11 @@ from tftrain.core.freezing import as_made
 from tftrain.core.layer_hooks import replace_attribute
 from tftrain.core.types import Tree
 from tftrain.runtime import untrusted
-from tftrain.runtime.atomic_files import WriteError, atomic_path, raising_write_error
+from tftrain.runtime.atomic_files import (
+    WriteError,
+    atomic_path,
+    raising_write_error,
+)
 from tftrain.runtime.run_dir import MODEL, MODEL_WEIGHTS
 from tftrain.runtime.untrusted import Unreadable
 from tftrain.runtime.zip_clock import zip_clock
@@ -45,7 +49,9 @@ def attach_config(model: keras.Model, arguments: dict[str, Any]) -> None:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple, dict)):
-        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+        return all(
+            map(_is_plain, value.values() if isinstance(value, dict) else value)
+        )
     return value is None or isinstance(value, (bool, int, float, str))
 
 
@@ -79,7 +85,10 @@ def save(model: keras.Model, path: Path) -> None:
 def is_whole(path: Path) -> bool:
     """Whether there is a saved model at a path, with all of its bytes."""
     try:
-        with untrusted.open_file(path) as file, zipfile.ZipFile(file) as archive:
+        with (
+            untrusted.open_file(path) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
             return archive.testzip() is None
     except (
         Unreadable,
@@ -99,7 +108,10 @@ def _reserve_room(path: Path, model: keras.Model) -> None:
         weight.value.shape.num_elements() * weight.value.dtype.size
         for weight in model.weights
     )
-    with raising_write_error(path), tempfile.TemporaryFile(dir=path.parent) as file:
+    with (
+        raising_write_error(path),
+        tempfile.TemporaryFile(dir=path.parent) as file,
+    ):
         file.write(bytes(2 * size + 2**20))
 
 
@@ -177,10 +189,13 @@ def load_saved_model(
         untrusted.open_file(path).close()
     except Unreadable as error:
         raise ValueError(f"{error}; {expected}") from None
-    model = _load_file(file, [importing.resolve(part) for part in parts], {}, trust)
+    model = _load_file(
+        file, [importing.resolve(part) for part in parts], {}, trust
+    )
     with zipfile.ZipFile(file) as inside:
         attach_config(
-            model, untrusted.parse_json(inside.read("config.json"), file)["config"]
+            model,
+            untrusted.parse_json(inside.read("config.json"), file)["config"],
         )
     made_for = (
         tuple(model.input_shape[1:])
@@ -198,7 +213,8 @@ def _named_by(config: Config) -> list[str]:
     """The dotted paths of the users' own parts that a config names."""
     inner = (
         config.model.arguments["parts"]
-        if config.model.target == "tftrain.models.serialization:load_saved_model"
+        if config.model.target
+        == "tftrain.models.serialization:load_saved_model"
         else []
     )
     return [
@@ -208,7 +224,10 @@ def _named_by(config: Config) -> list[str]:
 
 
 def _load_file(
-    file: Path, parts: Iterable[str], custom_objects: Mapping[str, Any], trust: bool
+    file: Path,
+    parts: Iterable[str],
+    custom_objects: Mapping[str, Any],
+    trust: bool,
 ) -> keras.Model:
     user_objects = {}
     for part in parts:

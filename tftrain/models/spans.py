@@ -103,18 +103,29 @@ _PRODUCTS = {
         "Conv3D",
         "DepthwiseConv2dNative",
     ),
-    *("Conv2DBackpropInput", "Conv3DBackpropInputV2", "AddV2", "Add", "Sub", "Mul"),
+    *(
+        "Conv2DBackpropInput",
+        "Conv3DBackpropInputV2",
+        "AddV2",
+        "Add",
+        "Sub",
+        "Mul",
+    ),
 }
 
 
 def span_of(tensor: tf.Tensor) -> Span:
     """Follow a symbolic tensor of a graph back to bounds on its values; unbounded where an operation is not known."""
     known: dict[str, Span] = {}
-    waiting = [tensor]  # no recursion: a graph can be deeper than Python's stack
+    waiting = [
+        tensor
+    ]  # no recursion: a graph can be deeper than Python's stack
     while waiting:
         current = waiting[-1]
         missing = [
-            source for source in _value_inputs(current) if source.name not in known
+            source
+            for source in _value_inputs(current)
+            if source.name not in known
         ]
         if current.name not in known and missing:
             known[current.name] = (
@@ -166,7 +177,9 @@ def _bound_output(tensor: tf.Tensor, inputs: list[Span]) -> Span:
         return _UNKNOWN
     low, high = _OTHERS[kind](*[(span.low, span.high) for span in inputs])
     constants = [span for span in inputs if span.low == span.high]
-    exact = all(span.exact for span in inputs) and len(inputs) - len(constants) <= 1
+    exact = (
+        all(span.exact for span in inputs) and len(inputs) - len(constants) <= 1
+    )
     return Span(low, high, exact) if not math.isnan(low + high) else _UNKNOWN
 
 
@@ -219,14 +232,18 @@ def _clip_bounds(bounds: Bounds, low: Bounds, high: Bounds) -> Bounds:
 def _square_bounds(bounds: Bounds) -> Bounds:
     _, high = _multiply_bounds(bounds, bounds)
     return (
-        0.0 if bounds[0] <= 0 <= bounds[1] else min(bounds[0] ** 2, bounds[1] ** 2)
+        0.0
+        if bounds[0] <= 0 <= bounds[1]
+        else min(bounds[0] ** 2, bounds[1] ** 2)
     ), high
 
 
 def _absolute_bounds(bounds: Bounds) -> Bounds:
     high = max(abs(bounds[0]), abs(bounds[1]))
     return (
-        0.0 if bounds[0] <= 0 <= bounds[1] else min(abs(bounds[0]), abs(bounds[1]))
+        0.0
+        if bounds[0] <= 0 <= bounds[1]
+        else min(abs(bounds[0]), abs(bounds[1]))
     ), high
 
 
@@ -251,5 +268,8 @@ _OTHERS: dict[str, Callable[..., Bounds]] = {
     "Abs": _absolute_bounds,
     "Exp": _exponential_bounds,
     "Relu": lambda one: (max(one[0], 0.0), max(one[1], 0.0)),
-    "Relu6": lambda one: (min(max(one[0], 0.0), 6.0), min(max(one[1], 0.0), 6.0)),
+    "Relu6": lambda one: (
+        min(max(one[0], 0.0), 6.0),
+        min(max(one[1], 0.0), 6.0),
+    ),
 }

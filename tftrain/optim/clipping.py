@@ -118,7 +118,9 @@ def clip_layer_norm(limit: PositiveFloat, *, names: Sequence[str]) -> Transform:
     return _by_norms(limit, layer_norms)
 
 
-def _by_norms(limit: float, norms_of: Callable[[list[Gradient]], Tensor]) -> Transform:
+def _by_norms(
+    limit: float, norms_of: Callable[[list[Gradient]], Tensor]
+) -> Transform:
     """Return a clip whose `norms_of(grads)` is one norm for all gradients, or one for each, [gradients]."""
 
     def update(grads, state, params):

@@ -47,7 +47,9 @@ def as_rate(rate: Any) -> Rate:
     if hasattr(rate, "__float__"):
         return constant(rate)
     expected = "a number, a function of the step, a Keras schedule or a tftrain.core.types.Rate"
-    raise ValueError(f"a learning rate is given as {rate!r}; expected {expected}")
+    raise ValueError(
+        f"a learning rate is given as {rate!r}; expected {expected}"
+    )
 
 
 def warmup(steps: Duration, then: LearningRate) -> Rate:
@@ -93,7 +95,8 @@ def inverse_norm(
     def change(mean, rate, grad_norm):
         # A step that is not finite is not applied, but its rate is shown.
         mean = mean.after(
-            tf.where(tf.math.is_finite(grad_norm), grad_norm, mean.value()), decay
+            tf.where(tf.math.is_finite(grad_norm), grad_norm, mean.value()),
+            decay,
         )
         return rate * tf.clip_by_value(1 / mean.value(), least, most), mean
 
@@ -126,12 +129,23 @@ def backoff(
         # Before the first norm, and after nothing but zeros, there is no usual size to be above.
         limit = tf.where(mean.value() > 0, threshold * mean.value(), math.inf)
         left = tf.where(
-            grad_norm > limit, tf.constant(steps, tf.int64), tf.maximum(left - 1, 0)
+            grad_norm > limit,
+            tf.constant(steps, tf.int64),
+            tf.maximum(left - 1, 0),
         )
-        cut = (1 - factor) * tf.cast(left, tf.float32) / tf.cast(steps, tf.float32)
-        return rate * (1 - cut), (mean.after(tf.minimum(grad_norm, limit), decay), left)
+        cut = (
+            (1 - factor)
+            * tf.cast(left, tf.float32)
+            / tf.cast(steps, tf.float32)
+        )
+        return rate * (1 - cut), (
+            mean.after(tf.minimum(grad_norm, limit), decay),
+            left,
+        )
 
-    return wrap(then, lambda: (RunningMean.empty(), tf.constant(0, tf.int64)), change)
+    return wrap(
+        then, lambda: (RunningMean.empty(), tf.constant(0, tf.int64)), change
+    )
 
 
 def plateau(
@@ -174,7 +188,9 @@ def plateau(
         waited = 0 if cooling else watch.waited + 1
         if waited < patience:
             return watch._replace(waited=waited, cooling=cooling)
-        return watch._replace(scale=watch.scale * factor, waited=0, cooling=cooldown)
+        return watch._replace(
+            scale=watch.scale * factor, waited=0, cooling=cooldown
+        )
 
     return wrap(then, PlateauState.begun, change, heed)
 
@@ -202,7 +218,8 @@ class RunningMean(NamedTuple):
             decay: of the older values.
         """
         return RunningMean(
-            decay * self.total + (1 - decay) * value, decay * self.weight + (1 - decay)
+            decay * self.total + (1 - decay) * value,
+            decay * self.weight + (1 - decay),
         )
 
 
@@ -218,7 +235,9 @@ class PlateauState(NamedTuple):
     def begun(cls) -> PlateauState:
         """Return the state before the first value."""
         none = tf.constant(0, tf.int64)
-        return cls(tf.constant(1.0), tf.constant(math.inf, tf.float64), none, none)
+        return cls(
+            tf.constant(1.0), tf.constant(math.inf, tf.float64), none, none
+        )
 
 
 def wrap(
@@ -250,5 +269,7 @@ def wrap(
         ) if then.heed else beneath
 
     return Rate(
-        lambda: (init(), then.init()), update, hear if heed or then.heed else None
+        lambda: (init(), then.init()),
+        update,
+        hear if heed or then.heed else None,
     )

@@ -24,12 +24,15 @@ def chain(stages: Sequence[tuple[str, Transform]]) -> Transform:
 
     def update(grads, states, params):
         next_states, scalars, clipped = [], {}, []
-        for name, transform, state in zip(names, transforms, states, strict=True):
+        for name, transform, state in zip(
+            names, transforms, states, strict=True
+        ):
             grads, state, stage_scalars = transform.update(grads, state, params)
             next_states.append(state)
             clipped.append(stage_scalars["clipped"])
             scalars |= {
-                f"clip/{name}/{key}": value for key, value in stage_scalars.items()
+                f"clip/{name}/{key}": value
+                for key, value in stage_scalars.items()
             }
         return grads, tuple(next_states), scalars | _clip_rate(clipped)
 

@@ -38,7 +38,11 @@ VALIDATION = "val_"
 _WIDEST = 1000
 RUNS = "runs"
 PINNED = (
-    *("Overview/loss", "Overview/log10_grad_norm", "Overview/log10_grad_norm_max"),
+    *(
+        "Overview/loss",
+        "Overview/log10_grad_norm",
+        "Overview/log10_grad_norm_max",
+    ),
     "Overview/depth_ratio_decades",
 )
 
@@ -53,8 +57,13 @@ class ProgressRange(NamedTuple):
 
 def screen() -> rich_console.Console:
     """Returns the console on standard output; interactive only where a person's terminal can redraw a line."""
-    live = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    return rich_console.Console(file=_SafeStream(sys.stdout), force_interactive=live)
+    live = sys.stdout.isatty() and os.environ.get("TERM", "") not in (
+        "",
+        "dumb",
+    )
+    return rich_console.Console(
+        file=_SafeStream(sys.stdout), force_interactive=live
+    )
 
 
 class _SafeStream:
@@ -145,10 +154,16 @@ class Console:
         if step >= self._course.total_steps:
             return True
         if self._report_every:
-            return step // self._report_every > self._printed_step // self._report_every
+            return (
+                step // self._report_every
+                > self._printed_step // self._report_every
+            )
         total = self._course.total_steps - self._course.start_step
         validated = VALIDATION + "loss" in scalars
-        if validated and (step - self._validated_step) * VALIDATION_LINES >= total:
+        if (
+            validated
+            and (step - self._validated_step) * VALIDATION_LINES >= total
+        ):
             self._validated_step = step
             return True
         return not self._printed or since * PLAIN_LINES >= total
@@ -185,9 +200,13 @@ class Console:
             console=self._console,
             expand=True,
         )
-        self._task = self._progress.add_task("", total=total, completed=start, epoch="")
+        self._task = self._progress.add_task(
+            "", total=total, completed=start, epoch=""
+        )
         live = Live(
-            console=self._console, get_renderable=self._render, refresh_per_second=8
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=8,
         )
         live.start()
         return live
@@ -195,7 +214,9 @@ class Console:
     def _render(self) -> Group:
         epoch = f"epoch {self._step / self._course.steps_per_epoch:.1f}"
         self._progress.update(self._task, completed=self._step, epoch=epoch)
-        latest = {name: value for name, (_, value) in self._latest.copy().items()}
+        latest = {
+            name: value for name, (_, value) in self._latest.copy().items()
+        }
         words = (
             "  ".join(self._format_values(latest))
             or "building the graph of the first step"
@@ -210,7 +231,9 @@ class _Speed(ProgressColumn):
     """Steps per second over the last half minute."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{format_number(task.speed)} steps/s" if task.speed else "")
+        return Text(
+            f"{format_number(task.speed)} steps/s" if task.speed else ""
+        )
 
 
 def format_number(value: float) -> str:
@@ -223,14 +246,23 @@ def results_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [["", *names]]
     cells += [
-        [split, *(format_number(row[name]) if name in row else "-" for name in names)]
+        [
+            split,
+            *(
+                format_number(row[name]) if name in row else "-"
+                for name in names
+            ),
+        ]
         for split, row in rows.items()
     ]
-    first, *widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    first, *widths = [
+        max(map(len, column)) for column in zip(*cells, strict=True)
+    ]
     lines = []
     for split, *numbers in cells:
         columns = [
-            number.rjust(width) for number, width in zip(numbers, widths, strict=True)
+            number.rjust(width)
+            for number, width in zip(numbers, widths, strict=True)
         ]
         lines.append("  ".join([split.ljust(first), *columns]).rstrip())
     return "\n".join(lines)
@@ -288,12 +320,15 @@ def with_pins(address: str, **query: str) -> str:
         query: further parameters of the address.
     """
     pinned = json.dumps(
-        [{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":")
+        [{"plugin": "scalars", "tag": tag} for tag in PINNED],
+        separators=(",", ":"),
     )
     return f"{address}?{urlencode({'pinnedCards': pinned, 'smoothing': 0, **query})}#timeseries"
 
 
-def print_start(run_dir: Path, console: rich_console.Console | None = None) -> None:
+def print_start(
+    run_dir: Path, console: rich_console.Console | None = None
+) -> None:
     """Print how to watch a run while it goes on.
 
     Args:
@@ -304,7 +339,10 @@ def print_start(run_dir: Path, console: rich_console.Console | None = None) -> N
     _say(console, board_line(run_dir))
     if console.is_terminal:
         print_link(
-            "then see ", "http://localhost:6006", board_link(run_dir), console=console
+            "then see ",
+            "http://localhost:6006",
+            board_link(run_dir),
+            console=console,
         )
 
 
@@ -344,7 +382,8 @@ def print_table(
     )  # a row is one line, also in a narrow terminal or a log
     _say(
         console,
-        "\n" + "\n".join(line.rstrip() for line in text.getvalue().splitlines()),
+        "\n"
+        + "\n".join(line.rstrip() for line in text.getvalue().splitlines()),
     )
     _say(console, f"\ntensorboard --logdir {shlex.quote(str(parent))}")
 

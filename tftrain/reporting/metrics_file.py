@@ -133,7 +133,9 @@ def to_json_line(record: Mapping[str, float]) -> bytes:
         text = _encode(record)
     except ValueError:
         # Something is not finite, which is rare: checking first would take as long as writing.
-        text = _encode({name: _to_json_number(value) for name, value in record.items()})
+        text = _encode(
+            {name: _to_json_number(value) for name, value in record.items()}
+        )
     return text.encode() + b"\n"
 
 
@@ -144,7 +146,11 @@ def _to_json_number(value: float) -> float | int | str:
     value = float(value)
     if math.isfinite(value):
         return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return (
+        "NaN"
+        if math.isnan(value)
+        else ("Infinity" if value > 0 else "-Infinity")
+    )
 
 
 _encode = json.JSONEncoder(
@@ -164,12 +170,20 @@ def _read_records(path: Path) -> Iterator[tuple[dict[str, float | str], int]]:
             record = parse_json(line, path)
         except Unreadable:
             continue
-        if line.endswith(b"\n") and isinstance(record, dict) and _is_point(record):
+        if (
+            line.endswith(b"\n")
+            and isinstance(record, dict)
+            and _is_point(record)
+        ):
             yield record, end
 
 
 def _read_lines(path: Path) -> Iterator[bytes]:
-    return read_lines(path, root=path.parent) if os.path.lexists(path) else iter(())
+    return (
+        read_lines(path, root=path.parent)
+        if os.path.lexists(path)
+        else iter(())
+    )
 
 
 def _is_point(record: dict[str, float | str]) -> bool:

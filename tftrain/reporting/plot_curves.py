@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tftrain.reporting.metrics_file import Series, read_metrics
-from tftrain.reporting.plots.curves import curves_of, default_scalars, draw_curves
+from tftrain.reporting.plots.curves import (
+    curves_of,
+    default_scalars,
+    draw_curves,
+)
 from tftrain.runtime import atomic_files
 from tftrain.runtime.names import did_you_mean, join_names
-from tftrain.runtime.run_dir import METRICS, RunFolderError, check_run, run_names
+from tftrain.runtime.run_dir import (
+    METRICS,
+    RunFolderError,
+    check_run,
+    run_names,
+)
 from tftrain.runtime.untrusted import Unreadable
 
 # A message lists up to this many scalars, those of the whole run and not of its parameters.
@@ -38,7 +47,9 @@ def plot(folders: Sequence[Path], scalars: Sequence[str], out: Path) -> Path:
                 f"--curves: no run has a scalar '{name}'; {_known_scalars_hint(runs, name)}"
             )
     title = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
-    figure = draw_curves(runs if len(runs) > 1 else {"": runs[title]}, scalars, title)
+    figure = draw_curves(
+        runs if len(runs) > 1 else {"": runs[title]}, scalars, title
+    )
     with atomic_files.raising_write_error(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.atomic_path(out) as aside:

@@ -14,7 +14,9 @@ MUCH = 0.1  # of all seconds
 WORTH_SAVING = 0.5  # seconds
 
 
-def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | None:
+def time_line(
+    spent: Mapping[str, float], data: Data, streamed: bool
+) -> str | None:
     """Return where the time of a run went, with hints on how to save some; None if it took no time.
 
     Args:
@@ -34,7 +36,9 @@ def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | N
     remarks = []
     much = max(MUCH, WORTH_SAVING / total)
     if shares["input"] > much:
-        remarks.append(f"input would take less with {_less_input(data, streamed)}")
+        remarks.append(
+            f"input would take less with {_less_input(data, streamed)}"
+        )
     if shares["measuring"] + shares["writing"] > much:
         setting = (
             "log.histograms_every"
@@ -42,7 +46,9 @@ def time_line(spent: Mapping[str, float], data: Data, streamed: bool) -> str | N
             else "log.scalars"
         )
         remarks.append(f"logging would take less with a larger {setting}")
-    return "; ".join([f"time: {total:.1f} s: {', '.join(percentages)}", *remarks])
+    return "; ".join(
+        [f"time: {total:.1f} s: {', '.join(percentages)}", *remarks]
+    )
 
 
 def _less_input(data: Data, streamed: bool) -> str:

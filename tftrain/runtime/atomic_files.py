@@ -13,9 +13,7 @@ from tftrain.runtime.terminal import one_line
 
 DRAFT = ".draft."  # begins the name of a file that is not whole yet
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_NAME_KEPT = (
-    40  # characters of a file's name that its draft ends with, among them the ending
-)
+_NAME_KEPT = 40  # characters of a file's name that its draft ends with, among them the ending
 _CALL = re.compile(r"\s*\[Op:\w+\]\s*$")
 _open_writes: set[object] = set()  # one entry for each write that lasts
 
@@ -38,7 +36,9 @@ def raising_write_error(
             getattr(error, "strerror", None)
             or _CALL.sub("", str(error)).rpartition("; ")[2]
         )
-        raise WriteError(one_line(f"{path} cannot be written: {why}")) from error
+        raise WriteError(
+            one_line(f"{path} cannot be written: {why}")
+        ) from error
     finally:
         _open_writes.discard(entry)
 
@@ -70,12 +70,16 @@ def draft_path(path: Path) -> Path:
 
     The name ends as that of `path` does.
     """
-    return path.with_name(f"{DRAFT}{os.urandom(8).hex()}.{path.name[-_NAME_KEPT:]}")
+    return path.with_name(
+        f"{DRAFT}{os.urandom(8).hex()}.{path.name[-_NAME_KEPT:]}"
+    )
 
 
 def create(path: Path) -> None:
     """Make an empty file; raises FileExistsError where there is anything, also a link."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o666))
+    os.close(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o666)
+    )
 
 
 def commit(draft: Path, path: Path) -> None:
@@ -107,7 +111,8 @@ def make_folder(path: Path) -> None:
     """
     if path.is_symlink():
         raise OSError(
-            0, "a symbolic link is in its place, and in a run's folder none is followed"
+            0,
+            "a symbolic link is in its place, and in a run's folder none is followed",
         )
     path.mkdir(exist_ok=True)
 

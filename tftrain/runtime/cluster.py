@@ -132,6 +132,9 @@ def _is_reachable(address: str) -> bool:
 def _open_server(port: int, backlog: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         return socket.create_server(
-            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog
+            ("", port),
+            family=socket.AF_INET6,
+            dualstack_ipv6=True,
+            backlog=backlog,
         )
     return socket.create_server(("", port), backlog=backlog)

@@ -28,7 +28,9 @@ _WORKER_ERRORS = (
 )
 
 
-def make_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | None:
+def make_strategy(
+    name: str, devices: int | None
+) -> tf.distribute.Strategy | None:
     """Return the strategy of a name; to be called before TensorFlow runs its first operation.
 
     Args:
@@ -54,7 +56,9 @@ def make_strategy(name: str, devices: int | None) -> tf.distribute.Strategy | No
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        raise ValueError(f"no TPU answers: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"no TPU answers: {str(error).splitlines()[0]}"
+        ) from error
     return tf.distribute.TPUStrategy(resolver)
 
 
@@ -91,7 +95,10 @@ def translating_worker_errors(name: str) -> Iterator[None]:
         is_worker_error = isinstance(error.__cause__ or error, _WORKER_ERRORS)
         if name != "multi_worker" or not is_worker_error:
             raise
-        lost = " and ".join(unreachable_workers(read_cluster())) or "another worker"
+        lost = (
+            " and ".join(unreachable_workers(read_cluster()))
+            or "another worker"
+        )
         raise WorkerLost(
             f"{lost} is gone, and this one cannot go on alone; start all of them again with --resume to go on from the "
             "last checkpoint"
@@ -99,7 +106,9 @@ def translating_worker_errors(name: str) -> Iterator[None]:
 
 
 @functools.cache
-def _mirrored_strategy(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+def _mirrored_strategy(
+    devices: tuple[str, ...],
+) -> tf.distribute.MirroredStrategy:
     """Return one strategy for the same devices, however often a process asks.
 
     TensorFlow keeps what the devices have exchanged under numbers, and every strategy counts from the same number: a
@@ -120,7 +129,9 @@ def _device_names(count: int | None) -> list[str]:
             )
         return [f"GPU:{index}" for index in range(count or len(gpus))]
     count = count or 1
-    existing = len(tf.config.list_logical_devices("CPU")) if _is_started() else 0
+    existing = (
+        len(tf.config.list_logical_devices("CPU")) if _is_started() else 0
+    )
     if 0 < existing < count:
         raise ValueError(
             f"{count} CPU devices are asked for, but TensorFlow has already started with {existing}; "
@@ -146,7 +157,9 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
     options = tf.distribute.experimental.CommunicationOptions(
         timeout_seconds=TIMEOUT_SECONDS
     )
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(
+        communication_options=options
+    )
     if threading.current_thread() is threading.main_thread():
         # TensorFlow has just taken this signal, and ignores it.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))

@@ -23,7 +23,9 @@ def describe_environment() -> dict[str, str]:
     table = {"Python": platform.python_version()}
     for package in PACKAGES:
         table[package] = _package_version(package)
-    table["system"] = f"{platform.system()} {platform.release()} {platform.machine()}"
+    table["system"] = (
+        f"{platform.system()} {platform.release()} {platform.machine()}"
+    )
     table["CPUs"] = str(os.cpu_count())
     table["devices"] = ", ".join(devices)
     table["command"] = _command_line()
@@ -42,7 +44,9 @@ def to_markdown(table: Mapping[str, str]) -> str:
 
 def _command_line() -> str:
     program = os.path.basename(sys.argv[0]) or "python"
-    words = ["python", "-m", "tftrain"] if program == "__main__.py" else [program]
+    words = (
+        ["python", "-m", "tftrain"] if program == "__main__.py" else [program]
+    )
     return shlex.join([*words, *sys.argv[1:]])
 
 

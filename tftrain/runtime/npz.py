@@ -66,21 +66,32 @@ def _read_array(
                 path,
                 f"holds '{name}' as {stored_type} {list(stored_shape)}; expected {np.dtype(dtype)} {sizes}",
             )
-        size = int(np.prod([1, *stored_shape], dtype=object)) * stored_type.itemsize
+        size = (
+            int(np.prod([1, *stored_shape], dtype=object))
+            * stored_type.itemsize
+        )
         if not 0 <= size <= MAX_ARRAY_BYTES:
-            raise Unreadable(path, f"holds '{name}', which is too large: {size} bytes")
+            raise Unreadable(
+                path, f"holds '{name}', which is too large: {size} bytes"
+            )
         content = member.read(size + 1)
     if len(content) != size:
-        raise Unreadable(path, f"holds '{name}' without the {size} bytes of its shape")
+        raise Unreadable(
+            path, f"holds '{name}' without the {size} bytes of its shape"
+        )
     order = "F" if fortran_order else "C"
-    return np.frombuffer(content, stored_type).reshape(stored_shape, order=order)
+    return np.frombuffer(content, stored_type).reshape(
+        stored_shape, order=order
+    )
 
 
 def _has_shape(stored: Sequence[int], expected: Sequence[int | None]) -> bool:
     if len(stored) != len(expected):
         return False
     pairs = zip(expected, stored, strict=True)
-    return all(size is None or size == stored_size for size, stored_size in pairs)
+    return all(
+        size is None or size == stored_size for size, stored_size in pairs
+    )
 
 
 def _check_names(

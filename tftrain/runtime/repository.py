@@ -26,7 +26,10 @@ _MAX_COMPARED_BYTES = (
 _ENTRY = struct.Struct(
     ">4x4x II 4x4x I 4x4x I"
 )  # of the index: seconds, nanoseconds, mode, size
-_EXTENDED, _SKIPPED = 0x4000, 0x4000  # flags of an entry, and of the word after them
+_EXTENDED, _SKIPPED = (
+    0x4000,
+    0x4000,
+)  # flags of an entry, and of the word after them
 _MODULE, _LINK = 0o160000, 0o120000
 
 
@@ -139,8 +142,12 @@ def _parse_index(content: bytes, hash_bytes: int) -> Iterator[Entry]:
             position += 2
         end = content.index(b"\0", position)
         if not is_skipped and mode & 0o170000 != _MODULE:
-            digest = content[start + _ENTRY.size : start + _ENTRY.size + hash_bytes]
-            yield Entry(content[position:end], seconds, nanoseconds, mode, size, digest)
+            digest = content[
+                start + _ENTRY.size : start + _ENTRY.size + hash_bytes
+            ]
+            yield Entry(
+                content[position:end], seconds, nanoseconds, mode, size, digest
+            )
         start += (end - start) // 8 * 8 + 8  # filled up with NUL, at least one
 
 
@@ -157,7 +164,10 @@ def _differs_from_index(root: bytes, entries: list[Entry]) -> bool:
             return True
         if status.st_size & 0xFFFFFFFF != entry.size:
             return True
-        if divmod(status.st_mtime_ns, 10**9) != (entry.seconds, entry.nanoseconds):
+        if divmod(status.st_mtime_ns, 10**9) != (
+            entry.seconds,
+            entry.nanoseconds,
+        ):
             touched.append(entry)
     if sum(entry.size for entry in touched) > _MAX_COMPARED_BYTES:
         return False

@@ -11,7 +11,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tftrain.runtime import untrusted
-from tftrain.runtime.atomic_files import DRAFT, WriteError, sweep_drafts, write_text
+from tftrain.runtime.atomic_files import (
+    DRAFT,
+    WriteError,
+    sweep_drafts,
+    write_text,
+)
 from tftrain.runtime.names import join_names
 from tftrain.runtime.run_lock import LOCK, RunDirLocked, hold_lock, lock_owner
 from tftrain.runtime.terminal import one_line
@@ -81,7 +86,9 @@ def ensure_available(run_dir: Path | None, resume: bool) -> None:
             refuse_foreign_entries(folder)
         _check_content(folder, resume)
     except Unreadable as error:
-        raise RunFolderError(f"run folder {error}; give another --run-dir") from None
+        raise RunFolderError(
+            f"run folder {error}; give another --run-dir"
+        ) from None
     except OSError as error:  # such as a name that is too long
         raise RunFolderError(
             f"run folder {folder}: {error.strerror}; give another --run-dir"
@@ -102,7 +109,9 @@ def _check_name(folder: Path) -> None:
 
 def _check_parent(folder: Path) -> None:
     """Refuse a path that leads through a file or a broken link."""
-    existing = [path for path in (folder, *folder.parents) if os.path.lexists(path)]
+    existing = [
+        path for path in (folder, *folder.parents) if os.path.lexists(path)
+    ]
     nearest = existing[0] if existing else folder
     if untrusted.is_folder(nearest):
         return
@@ -116,7 +125,9 @@ def _check_parent(folder: Path) -> None:
 def _check_content(folder: Path, resume: bool) -> None:
     # A lock and drafts were left by a run that was killed before it had written anything else.
     names = untrusted.list_folder(folder)
-    occupied = any(name != LOCK and not name.startswith(DRAFT) for name in names)
+    occupied = any(
+        name != LOCK and not name.startswith(DRAFT) for name in names
+    )
     if occupied and not resume:
         raise RunFolderError(
             f"run folder {folder}: not empty; give another --run-dir, or --resume to go on with it"
@@ -139,7 +150,9 @@ def refuse_foreign_entries(folder: Path) -> None:
         for entry in _run_entries(folder):
             problem = _entry_problem(folder, entry)
             if problem:
-                raise RunFolderError(f"run folder {folder}: {entry.path} is {problem}")
+                raise RunFolderError(
+                    f"run folder {folder}: {entry.path} is {problem}"
+                )
     except OSError as error:
         raise RunFolderError(
             f"run folder {folder}: {error.filename} cannot be read: {error.strerror}"
@@ -173,7 +186,9 @@ def _run_entries(folder: Path) -> Iterator[os.DirEntry]:
 
 
 def _is_written_by_run(name: str) -> bool:
-    return name in _FILES or name in _FOLDERS or name.startswith((DRAFT, EVENTS))
+    return (
+        name in _FILES or name in _FOLDERS or name.startswith((DRAFT, EVENTS))
+    )
 
 
 def _expected_kind(parts: tuple[str, ...]) -> str | None:
@@ -205,7 +220,9 @@ def acquire(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
         created = [folder]
     else:
         folder = Path(run_dir)
-        created = [path for path in (folder, *folder.parents) if not path.exists()]
+        created = [
+            path for path in (folder, *folder.parents) if not path.exists()
+        ]
     with ExitStack() as resources:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +239,9 @@ def acquire(run_dir: Path | None, name: str, resume: bool) -> Iterator[Path]:
             ) from None
         except RunDirLocked as error:
             raise _locked_error(folder, error.holder) from None
-        _check_content(folder, resume)  # another run may have come and gone since
+        _check_content(
+            folder, resume
+        )  # another run may have come and gone since
         sweep_drafts(folder)  # of a run that was killed
         yield folder
 
@@ -261,16 +280,22 @@ def check_run(folder: Path, *needed: str) -> None:
     """
     try:
         if not untrusted.is_folder(folder):
-            raise RunFolderError(f"run folder {folder}: there is no such folder")
+            raise RunFolderError(
+                f"run folder {folder}: there is no such folder"
+            )
         for name in needed:
-            if untrusted.is_file(folder / name) or os.path.islink(folder / name):
+            if untrusted.is_file(folder / name) or os.path.islink(
+                folder / name
+            ):
                 return
     except Unreadable as error:
         raise RunFolderError(f"run folder {error}") from None
     runs = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))
     hint = f"; runs are within it: {join_names(runs)}" if runs else ""
     missing = " and ".join(f"no {name}" for name in needed)
-    raise RunFolderError(f"run folder {folder}: holds {missing}, so it is no run{hint}")
+    raise RunFolderError(
+        f"run folder {folder}: holds {missing}, so it is no run{hint}"
+    )
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
@@ -290,7 +315,11 @@ def run_names(folders: Sequence[Path]) -> list[str]:
         return last
     shared = os.path.commonpath([os.path.dirname(path) for path in resolved])
     names = [os.path.relpath(path, shared) for path in resolved]
-    if any(name.startswith(f"{parent}{os.sep}") for name in names for parent in names):
+    if any(
+        name.startswith(f"{parent}{os.sep}")
+        for name in names
+        for parent in names
+    ):
         # The name of one would be a folder that holds another.
         return [name.replace(os.sep, "-") for name in names]
     return names

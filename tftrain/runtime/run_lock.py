@@ -62,7 +62,9 @@ def lock_owner(folder: Path) -> str | None:
     """Return which process has a folder, such as `process 1234`; None where none has."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS)
-    except OSError:  # there is no lock, or no folder, or a link in the lock's place
+    except (
+        OSError
+    ):  # there is no lock, or no folder, or a link in the lock's place
         return None
     try:
         if not _is_regular(descriptor) or _try_lock(descriptor, shared=True):

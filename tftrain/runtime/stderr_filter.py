@@ -62,7 +62,9 @@ def filtered_stderr() -> Iterator[None]:
     previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     real = os.dup(2)
     command = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
     os.dup2(child.stdin.fileno(), 2)
     child.stdin.close()
     try:

@@ -40,7 +40,10 @@ def printable_lines(text: object) -> str:
 
 
 def say(
-    text: object, end: str = "\n", stream: TextIO | None = None, flush: bool = False
+    text: object,
+    end: str = "\n",
+    stream: TextIO | None = None,
+    flush: bool = False,
 ) -> None:
     """Print text that may contain what others wrote, with control characters escaped.
 

@@ -31,7 +31,9 @@ def short_message(text: str) -> str:
     if unknown:
         operations = " and ".join(unknown)
         return f"{where}XLA does not know the TensorFlow operation {operations}"
-    text = re.sub(r"\{\{(function_)?node [^}]*\}\}", "", text.removeprefix(_LOWERING))
+    text = re.sub(
+        r"\{\{(function_)?node [^}]*\}\}", "", text.removeprefix(_LOWERING)
+    )
     lines = [line for line in text.splitlines() if not _SILENT.fullmatch(line)]
     line = lines[0] if lines else text
     message = " ".join(_LABELS.sub("", line).split())

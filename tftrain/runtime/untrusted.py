@@ -55,7 +55,8 @@ def check_path(path: str | os.PathLike) -> Path:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise Unreadable(
-            text, "is no path, for it holds half of a character (a lone surrogate)"
+            text,
+            "is no path, for it holds half of a character (a lone surrogate)",
         ) from None
     return Path(path)
 
@@ -77,7 +78,9 @@ def exists(path: str | os.PathLike) -> bool:
     return _mode_of(path) is not None
 
 
-def list_folder(folder: str | os.PathLike, root: Path | None = None) -> list[str]:
+def list_folder(
+    folder: str | os.PathLike, root: Path | None = None
+) -> list[str]:
     """Return the sorted names in a folder, none where there is no such folder; raises Unreadable.
 
     Args:
@@ -117,7 +120,8 @@ def refuse_links(path: str | os.PathLike, root: Path | None) -> None:
         part = part / name
         if part.is_symlink():
             raise Unreadable(
-                part, "is a symbolic link, and in a run's folder none is followed"
+                part,
+                "is a symbolic link, and in a run's folder none is followed",
             )
 
 
@@ -136,7 +140,9 @@ def open_file(path: str | os.PathLike, root: Path | None = None) -> BinaryIO:
     try:
         descriptor = os.open(path, _OPEN | (_NOFOLLOW if root else 0))
     except OSError as error:
-        raise Unreadable(path, f"cannot be read: {_reason_of(error, path)}") from None
+        raise Unreadable(
+            path, f"cannot be read: {_reason_of(error, path)}"
+        ) from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -148,7 +154,9 @@ def open_file(path: str | os.PathLike, root: Path | None = None) -> BinaryIO:
 
 
 def read_bytes(
-    path: str | os.PathLike, root: Path | None = None, limit: int = MAX_TEXT_BYTES
+    path: str | os.PathLike,
+    root: Path | None = None,
+    limit: int = MAX_TEXT_BYTES,
 ) -> bytes:
     """Return all of a file; raises Unreadable, also where it has more than `limit` bytes.
 
@@ -161,13 +169,16 @@ def read_bytes(
         content = _read_from(file, path, limit + 1)
     if len(content) > limit:
         raise Unreadable(
-            path, f"has more than {limit} bytes, the most that is read of such a file"
+            path,
+            f"has more than {limit} bytes, the most that is read of such a file",
         )
     return content
 
 
 def read_text(
-    path: str | os.PathLike, root: Path | None = None, limit: int = MAX_TEXT_BYTES
+    path: str | os.PathLike,
+    root: Path | None = None,
+    limit: int = MAX_TEXT_BYTES,
 ) -> str:
     """Return all of a text; bytes that are not UTF-8 become a replacement character. Raises Unreadable.
 
@@ -180,7 +191,9 @@ def read_text(
 
 
 def read_lines(
-    path: str | os.PathLike, root: Path | None = None, limit: int = MAX_LINE_BYTES
+    path: str | os.PathLike,
+    root: Path | None = None,
+    limit: int = MAX_LINE_BYTES,
 ) -> Iterator[bytes]:
     """Yield the lines of a file, each with its end; raises Unreadable where one has more than `limit` bytes.
 
@@ -195,7 +208,8 @@ def read_lines(
             number += 1
             if len(line) > limit:
                 raise Unreadable(
-                    path, f"has a line, number {number}, of more than {limit} bytes"
+                    path,
+                    f"has a line, number {number}, of more than {limit} bytes",
                 )
             yield line
 
@@ -230,7 +244,10 @@ def read_json(path: str | os.PathLike, root: Path | None = None) -> Any:
 
 
 def _read_from(
-    file: io.BufferedIOBase, path: str | os.PathLike, size: int, method: Any = None
+    file: io.BufferedIOBase,
+    path: str | os.PathLike,
+    size: int,
+    method: Any = None,
 ) -> bytes:
     try:
         return (method or file.read)(size)
@@ -245,7 +262,9 @@ def _mode_of(path: str | os.PathLike) -> int | None:
     except _ABSENT:
         return None
     except OSError as error:
-        raise Unreadable(path, f"cannot be read: {_reason_of(error, path)}") from None
+        raise Unreadable(
+            path, f"cannot be read: {_reason_of(error, path)}"
+        ) from None
 
 
 def _reason_of(error: OSError, path: str | os.PathLike) -> str:

@@ -46,7 +46,9 @@ class GuardedFinder:
         """
         spec = self._finder.find_spec(name, target)
         return (
-            spec if spec is not None and self._may_import(_importing_frame()) else None
+            spec
+            if spec is not None and self._may_import(_importing_frame())
+            else None
         )
 
     def invalidate_caches(self) -> None:
@@ -68,9 +70,9 @@ class GuardedFinder:
         """
         entries = {os.path.realpath(entry) for entry in sys.path}
         above = os.path.dirname(os.path.abspath(file))
-        while os.path.realpath(above) not in entries and above != os.path.dirname(
+        while os.path.realpath(
             above
-        ):
+        ) not in entries and above != os.path.dirname(above):
             above = os.path.dirname(above)
         return os.path.realpath(above) == self._folder
 
@@ -84,13 +86,17 @@ def guard_working_directory() -> None:
 
     def make_finder(entry: str) -> GuardedFinder:
         if os.path.realpath(entry) != folder:
-            raise ImportError(f"only the working directory is guarded, not {entry}")
+            raise ImportError(
+                f"only the working directory is guarded, not {entry}"
+            )
         return GuardedFinder(folder, _plain_finder(entry))
 
     _guarded.add(folder)
     sys.path_hooks.insert(0, make_finder)
     for entry in [
-        entry for entry in sys.path_importer_cache if os.path.realpath(entry) == folder
+        entry
+        for entry in sys.path_importer_cache
+        if os.path.realpath(entry) == folder
     ]:
         del sys.path_importer_cache[entry]
     importlib.invalidate_caches()
@@ -155,7 +161,8 @@ def _importing_frame() -> FrameType | None:
     """The frame that an import statement or a call of importlib stands in; that of who made code of no file."""
     frame = sys._getframe(1)
     while frame is not None and (
-        frame.f_globals.get("__name__") in _MACHINERY or _file_of(frame).startswith("<")
+        frame.f_globals.get("__name__") in _MACHINERY
+        or _file_of(frame).startswith("<")
     ):
         frame = frame.f_back
     return frame

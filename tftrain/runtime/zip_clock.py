@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 _FIRST_YEAR, _LAST_YEAR = 1980, 2107
-_FIRST_DAY = 315_619_200.0  # 2 January 1980, which is within that year everywhere
+_FIRST_DAY = (
+    315_619_200.0  # 2 January 1980, which is within that year everywhere
+)
 
 
 @contextmanager
@@ -22,7 +24,9 @@ def zip_clock() -> Iterator[None]:
         yield
         return
     real = zipfile.time
-    zipfile.time = SimpleNamespace(time=lambda: _FIRST_DAY, localtime=time.localtime)
+    zipfile.time = SimpleNamespace(
+        time=lambda: _FIRST_DAY, localtime=time.localtime
+    )
     try:
         yield
     finally:

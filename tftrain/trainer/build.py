@@ -37,8 +37,6 @@ from tftrain.trainer.build_gradients import (
     build_gradient_method,
     build_remat,
     reporting_nondeterminism,
-    split_into_windows,
-    without_time_axis,
 )
 from tftrain.trainer.build_optimizer import build_optimizer, freeze
 from tftrain.trainer.build_probes import build_probes
@@ -58,6 +56,7 @@ from tftrain.trainer.scoring import (
     tell_whole_numbers,
 )
 from tftrain.trainer.user_code import try_probe
+from tftrain.trainer.windows import split_into_windows, without_time_axis
 
 
 class RunContext(NamedTuple):
@@ -94,7 +93,9 @@ class RunContext(NamedTuple):
 def build_run(config: Config) -> RunContext:
     """Open the data, build the model and compile the step; raises InputError or UserCodeError."""
     try:
-        strategy = make_strategy(config.training.strategy, config.training.devices)
+        strategy = make_strategy(
+            config.training.strategy, config.training.devices
+        )
     except ValueError as error:
         message = f"{config.training.strategy}: {error}"
         raise InputError(
@@ -167,9 +168,13 @@ def _build_parts(config: Config, data: Data, strategy: Any) -> RunContext:
     clip = build_gradients.build_clipping(
         config.gradients.clip, names, objective.params
     )
-    loss_scale = LossScale() if config.training.precision == "mixed_float16" else None
+    loss_scale = (
+        LossScale() if config.training.precision == "mixed_float16" else None
+    )
     averages = (
-        ParamEMA(objective.params, config.training.ema) if config.training.ema else None
+        ParamEMA(objective.params, config.training.ema)
+        if config.training.ema
+        else None
     )
     method, carry = build_gradient_method(config, objective, data, loss_scale)
     step_spec = StepSpec(
@@ -240,7 +245,9 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
     return training.steps or training.epochs * steps_per_epoch
 
 
-def _build_model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Data]:
+def _build_model(
+    config: Config, data: Data
+) -> tuple[keras.Model, tf.Tensor, Data]:
     """The built model, its outputs for the sample, and the data with the types of numbers that it takes."""
     part = config.model
     outputs = _output_count(config, data)
@@ -260,7 +267,9 @@ def _build_model(config: Config, data: Data) -> tuple[keras.Model, tf.Tensor, Da
         config.loss.target, tuple(output.shape[1:]), data.facts
     )
     if misfit:
-        raise InputError(format_error(part.place, "model", f"{part.name} {misfit}"))
+        raise InputError(
+            format_error(part.place, "model", f"{part.name} {misfit}")
+        )
     return model, output, data
 
 
@@ -270,9 +279,15 @@ def _call_model(
     """A model, called with the sample in the first types of numbers that it computes with, and the data in these."""
     failure: Exception | None = None
     for form in _number_forms(data):
-        cast_data = data if form is PLAIN else _fit_data(config, data.cast_for(form))
+        cast_data = (
+            data if form is PLAIN else _fit_data(config, data.cast_for(form))
+        )
         try:
-            with contextlib.nullcontext() if failure is None else reset_layer_names():
+            with (
+                contextlib.nullcontext()
+                if failure is None
+                else reset_layer_names()
+            ):
                 model, output = _build_and_call(config, cast_data, outputs)
         except InputError:
             raise
@@ -284,11 +299,15 @@ def _call_model(
             continue
         if form is FLOAT32:
             for name in data.large:
-                tell_rounded(name, f"{config.model.name} computes with float32 alone")
+                tell_rounded(
+                    name, f"{config.model.name} computes with float32 alone"
+                )
         elif keep_whole(model, cast_data.sample.x, cast_data.large):
             with _using_precision(config.training.precision):
                 output = model(
-                    tf.nest.map_structure(tf.convert_to_tensor, cast_data.sample.x),
+                    tf.nest.map_structure(
+                        tf.convert_to_tensor, cast_data.sample.x
+                    ),
                     training=False,
                 )
         return model, output, cast_data
@@ -327,7 +346,8 @@ def _build_and_call(
         expect_scopes(part, model)
         expect_adapted(part, model)
         output = model(
-            tf.nest.map_structure(tf.convert_to_tensor, data.sample.x), training=False
+            tf.nest.map_structure(tf.convert_to_tensor, data.sample.x),
+            training=False,
         )
     serialization.attach_config(model, model_arguments)
     return model, output
@@ -350,5 +370,7 @@ def _output_count(config: Config, data: Data) -> int:
         return losses.outputs_needed(config.loss.target, data.facts)
     except ValueError as error:
         raise InputError(
-            format_error(config.loss.place, "loss", f"{config.loss.name}: {error}")
+            format_error(
+                config.loss.place, "loss", f"{config.loss.name}: {error}"
+            )
         ) from None

@@ -51,7 +51,9 @@ def _build_step(part: Component) -> Preprocess:
     with error_context(part, part.path):
         step = part.build()
         expect(
-            step, Preprocess, "a Preprocess(apply, fit) of tftrain.data.preprocessing"
+            step,
+            Preprocess,
+            "a Preprocess(apply, fit) of tftrain.data.preprocessing",
         )
     return step._replace(
         apply=with_error_context(step.apply, part),

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tftrain.config.component import Component
@@ -24,14 +23,12 @@ from tftrain.core.remat import RematSpec
 from tftrain.core.remat_segments import find_segments
 from tftrain.core.types import (
     Batch,
-    DataSpec,
     GradientMethod,
     StatefulMethod,
     Transform,
     Tree,
 )
 from tftrain.core.variables import Names, parameter_names
-from tftrain.data.window_source import WindowSource
 from tftrain.models import losses
 from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
 from tftrain.optim.transforms import chain, masked
@@ -63,7 +60,10 @@ class Opened(NamedTuple):
 
 
 def build_gradient_method(
-    config: Config, objective: KerasObjective, data: Data, loss_scale: LossScale | None
+    config: Config,
+    objective: KerasObjective,
+    data: Data,
+    loss_scale: LossScale | None,
 ) -> Opened:
     """The method, a user's own tried on a sample; raises InputError or UserCodeError."""
     part, pieces = config.gradients.method, config.gradients.accumulate_steps
@@ -72,18 +72,24 @@ def build_gradient_method(
     with error_context(part, part.path):
         rows = data.batch_size
         method = part.build(
-            names=parameter_names(objective.model), model=objective.model, rows=rows
+            names=parameter_names(objective.model),
+            model=objective.model,
+            rows=rows,
         )
         if not part.target.startswith("tftrain."):
             try_method(method, objective, data.sample)
-    method, carry = method if isinstance(method, StatefulMethod) else (method, ())
+    method, carry = (
+        method if isinstance(method, StatefulMethod) else (method, ())
+    )
     if loss_scale is not None:
         method = loss_scaled(method, loss_scale.value)
     _expect_divisible(config, objective, data.sample)
     return Opened(accumulated(method, pieces) if pieces > 1 else method, carry)
 
 
-def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) -> None:
+def _expect_equal_losses(
+    config: Config, objective: KerasObjective, data: Data
+) -> None:
     """Differences between passes of which each draws its own numbers would be those of the numbers."""
     part = config.gradients.method
     if part.target not in _MANY_PASSES:
@@ -92,11 +98,15 @@ def _expect_equal_losses(config: Config, objective: KerasObjective, data: Data) 
         problem = nondeterminism_message(objective, data.sample)
     if problem:
         raise InputError(
-            format_error(part.place, part.path, f"given {part.name}, but {problem}")
+            format_error(
+                part.place, part.path, f"given {part.name}, but {problem}"
+            )
         )
 
 
-def _expect_divisible(config: Config, objective: KerasObjective, sample: Batch) -> None:
+def _expect_divisible(
+    config: Config, objective: KerasObjective, sample: Batch
+) -> None:
     """Refuse what cannot be put together from pieces of a batch, where there are such."""
     if config.gradients.accumulate_steps == 1 and replication.count() == 1:
         return
@@ -107,8 +117,14 @@ def _expect_divisible(config: Config, objective: KerasObjective, sample: Batch) 
     )
     loss = objective.loss
     reduction = getattr(loss, "reduction", None)
-    if isinstance(loss, keras.losses.Loss) and reduction not in losses.REDUCTIONS:
-        path, fault = "loss.reduction", f"'{reduction}' does not go with {where}"
+    if (
+        isinstance(loss, keras.losses.Loss)
+        and reduction not in losses.REDUCTIONS
+    ):
+        path, fault = (
+            "loss.reduction",
+            f"'{reduction}' does not go with {where}",
+        )
         expected = ", ".join(losses.REDUCTIONS)
     elif objective.loss_rank is None:
         path, fault = (
@@ -131,7 +147,9 @@ def _expect_divisible(config: Config, objective: KerasObjective, sample: Batch) 
     else:
         _expect_divisible_penalties(config, objective, where)
         return
-    message = f"{fault}: pieces of a batch are put together; expected {expected}"
+    message = (
+        f"{fault}: pieces of a batch are put together; expected {expected}"
+    )
     raise InputError(format_error(config.loss.place, path, message))
 
 
@@ -145,11 +163,11 @@ def _expect_divisible_penalties(
     ]
     if joining:
         fault = f"what {joining[0]} adds to the loss is neither a mean nor a sum over the examples of a batch"
-        expected = (
-            f"one of them, or no {where}, which puts the loss together from pieces"
-        )
+        expected = f"one of them, or no {where}, which puts the loss together from pieces"
         raise InputError(
-            format_error(config.model.place, "model", f"{fault}; expected {expected}")
+            format_error(
+                config.model.place, "model", f"{fault}; expected {expected}"
+            )
         )
 
 
@@ -162,15 +180,23 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
     ]
     if not joining or replication.count() == 1:
         return
-    pieces, method = config.gradients.accumulate_steps, config.gradients.method.name
-    clash = "does not go with synchronized batch normalization on several devices"
+    pieces, method = (
+        config.gradients.accumulate_steps,
+        config.gradients.method.name,
+    )
+    clash = (
+        "does not go with synchronized batch normalization on several devices"
+    )
     if pieces > 1:
         path, why = (
             "gradients.accumulate_steps",
             f"{pieces} {clash} ({', '.join(joining)}), which cut their shares into pieces",
         )
     elif method in ("truncated_bptt", "rtrl", "numeric", "forward"):
-        path, why = "gradients.method", f"{method} {clash} ({', '.join(joining)})"
+        path, why = (
+            "gradients.method",
+            f"{method} {clash} ({', '.join(joining)})",
+        )
     else:
         return
     raise InputError(
@@ -199,16 +225,22 @@ def build_clipping(
 def _build_clip(
     part: Component, names: Names, params: Sequence[tf.Variable]
 ) -> Transform:
-    indices = match_parameters(part, f"{part.path}.only", part.option("only"), names)
+    indices = match_parameters(
+        part, f"{part.path}.only", part.option("only"), names
+    )
     with error_context(part, part.path):
-        transform = part.build(names=[names.trained[index] for index in indices])
+        transform = part.build(
+            names=[names.trained[index] for index in indices]
+        )
         if not part.target.startswith("tftrain."):
             try_transform(transform, [params[index] for index in indices])
     if not part.target.startswith("tftrain."):
         transform = transform._replace(
             update=with_error_context(transform.update, part)
         )
-    return transform if len(indices) == len(params) else masked(transform, indices)
+    return (
+        transform if len(indices) == len(params) else masked(transform, indices)
+    )
 
 
 _PATH = "gradients.remat"
@@ -231,7 +263,9 @@ def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
             f"{setting!r} does not go with a step for each window, which holds few activations anyway",
         )
     if setting is not True:
-        return RematSpec(_find_layers(config, setting, dict(_inner_layers(model))))
+        return RematSpec(
+            _find_layers(config, setting, dict(_inner_layers(model)))
+        )
     segments = find_segments(model)
     if segments is not None:
         return RematSpec(segments=[segments])
@@ -255,12 +289,16 @@ def reporting_nondeterminism(config: Config) -> Iterator[None]:
     try:
         yield
     except NotRepeatable as error:
-        raise _remat_error(config, f"{config.gradients.remat!r}, but {error}") from None
+        raise _remat_error(
+            config, f"{config.gradients.remat!r}, but {error}"
+        ) from None
 
 
 def _find_layers(config: Config, pattern: str, layers: dict[str, Any]) -> list:
     matches = {
-        path: layer for path, layer in layers.items() if re.search(pattern, path)
+        path: layer
+        for path, layer in layers.items()
+        if re.search(pattern, path)
     }
     if not matches:
         raise _remat_error(
@@ -268,11 +306,15 @@ def _find_layers(config: Config, pattern: str, layers: dict[str, Any]) -> list:
             f"'{pattern}', which is in no layer's name; the names are {join_names(list(layers))}",
         )
     inner_ids = {
-        id(inner) for layer in matches.values() for _, inner in _inner_layers(layer)
+        id(inner)
+        for layer in matches.values()
+        for _, inner in _inner_layers(layer)
     }
     return list(
         {
-            id(layer): layer for layer in matches.values() if id(layer) not in inner_ids
+            id(layer): layer
+            for layer in matches.values()
+            if id(layer) not in inner_ids
         }.values()
     )
 
@@ -295,84 +337,3 @@ def _remat_error(config: Config, message: str) -> InputError:
             f"given {message}".replace("given True", "given true"),
         )
     )
-
-
-def window_of(method: Component) -> int | None:
-    """The time steps that one update takes in; None where it takes whole examples."""
-    update = (
-        method.arguments.get("update") if method.target.startswith("tftrain.") else None
-    )
-    return {"window": method.arguments.get("window"), "step": 1}.get(update)
-
-
-def split_into_windows(config: Config, data: Data) -> Data:
-    """Return the data with its training split served in windows, where the gradient method asks for it.
-
-    Args:
-        config: that of the run.
-        data: the splits.
-    """
-    window, part = window_of(config.gradients.method), config.gradients.method
-    if window is None:
-        return data
-    why = _window_obstacle(data, window)
-    if why:
-        message = f"update: {part.arguments['update']} does not go with the data: {why}"
-        raise InputError(format_error(part.place, part.path, message))
-    feed = WindowSource(data.train, data.facts.input_shape[0] // window)
-    full_sample = data.sample
-    weight = (
-        full_sample.weight
-        if full_sample.weight is None or full_sample.weight.ndim == 1
-        else full_sample.weight[:, :window]
-    )
-    starts = np.ones(len(full_sample.y), bool)
-    sample = full_sample._replace(
-        x=full_sample.x[:, :window],
-        y=full_sample.y[:, :window],
-        weight=weight,
-        starts=starts,
-    )
-    return data._replace(
-        train=feed, facts=_of_length(window, data.facts), sample=sample
-    )
-
-
-def without_time_axis(config: Config, facts: DataSpec) -> DataSpec:
-    """Return the facts that a model is built for: where steps take windows, of sequences of any length.
-
-    Args:
-        config: that of the run.
-        facts: about the data.
-    """
-    return (
-        facts if window_of(config.gradients.method) is None else _of_length(None, facts)
-    )
-
-
-def _of_length(time: int | None, facts: DataSpec) -> DataSpec:
-    return facts._replace(
-        input_shape=(time, *facts.input_shape[1:]),
-        target_shape=(time, *facts.target_shape[1:]),
-    )
-
-
-def _window_obstacle(data: Data, window: int) -> str | None:
-    shape, target = data.facts.input_shape, data.facts.target_shape
-    if not isinstance(shape, tuple) or len(shape) < 2:
-        return (
-            f"its examples have the shape {shape}; expected sequences [time, features]"
-        )
-    time = shape[0]
-    if target[:1] != (time,):
-        return (
-            f"its targets have the shape {list(target)}, so that only the last of several windows would have a loss; "
-            "expected a target for each time step, or update: sequence"
-        )
-    if time % window:
-        good = [size for size in range(1, time + 1) if time % size == 0]
-        nearest = min(good, key=lambda size: abs(size - window))
-        return f"sequences of {time} time steps are no whole number of windows of {window}; the nearest is {nearest}"
-    if data.train.in_order:
-        return "it is streamed; expected arrays, which are in memory"
-    return None

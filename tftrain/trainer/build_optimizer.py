@@ -60,7 +60,9 @@ def freeze(part: Component, variables: Sequence[Any], names: Names) -> None:
         variables[index].trainable = not is_frozen
 
 
-def build_optimizer(part: Component, names: Names, steps_per_epoch: int) -> Optimizer:
+def build_optimizer(
+    part: Component, names: Names, steps_per_epoch: int
+) -> Optimizer:
     """Build the optimizer for the parameters that are trained.
 
     Args:
@@ -134,7 +136,10 @@ def _taken_rate(optimizer: Any) -> Any:
     if isinstance(own_rate, keras.Variable):
         return float(own_rate.numpy())
     rate = keras.Variable(
-        0.0, trainable=False, name="learning_rate", aggregation="only_first_replica"
+        0.0,
+        trainable=False,
+        name="learning_rate",
+        aggregation="only_first_replica",
     )
     optimizer._learning_rate = rate
     optimizer._track_variable(rate)
@@ -151,9 +156,13 @@ def _refuse_schedule(part: Component, own_rate: Any) -> None:
         problem = "holds a schedule of its own"
     else:
         problem = f"makes {own_rate:g} of a learning_rate of 1"
-    message = f"given a schedule, but {part.name} {problem}; expected a number, "
+    message = (
+        f"given a schedule, but {part.name} {problem}; expected a number, "
+    )
     message += "or an optimizer that takes the rate as it is"
-    raise InputError(format_error(part.place, "optimizer.learning_rate", message))
+    raise InputError(
+        format_error(part.place, "optimizer.learning_rate", message)
+    )
 
 
 def _expect_own_rates(
@@ -183,7 +192,9 @@ def _build_rate(part: Component) -> Rate:
         part, part.path
     ).items():  # all of them in steps by now
         if unordered(boundaries):
-            raise InputError(format_error(part.place, path, unordered(boundaries)))
+            raise InputError(
+                format_error(part.place, path, unordered(boundaries))
+            )
     for component in reversed(user_components(part)):
         if component.kind == "schedule":
             with error_context(component, component.path):
@@ -204,7 +215,9 @@ def _parameter_options(
         part.option("weight_decay_only"),
         optimizer.weight_decay,
     )
-    apart = only is not None or any(group.weight_decay is not None for group in groups)
+    apart = only is not None or any(
+        group.weight_decay is not None for group in groups
+    )
     if only is not None and decay is None:
         message = f"given '{only}', but there is no weight decay: {part.name} gave a {type(optimizer).__name__} without"
         raise InputError(

@@ -33,7 +33,9 @@ _BY_PARAMETER = (
 )
 
 
-def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[Probe]:
+def build_probes(
+    log: Log, names: Names, trial: Callable[[Probe], Any]
+) -> list[Probe]:
     """Build everything that is measured.
 
     A user's own is tried before: `trial` gives what it measures of a sample, as arrays.
@@ -55,7 +57,9 @@ def build_probes(log: Log, names: Names, trial: Callable[[Probe], Any]) -> list[
 def _of_every_run(log: Log) -> list[Probe]:
     axes = dict.fromkeys(ON_BOTH_AXES, log.histogram_axis)
     requested = [
-        (what, axis) for what in log.histograms for axis in axes.get(what, ["value"])
+        (what, axis)
+        for what in log.histograms
+        for axis in axes.get(what, ["value"])
     ]
     counted = ("gradients", "log10")  # histograms of these come with the counts
     return [
@@ -72,12 +76,17 @@ def _open_probe(
     taken: dict[str, Component],
     trial: Callable[[Probe], Any],
 ) -> Probe:
-    indices = match_parameters(part, f"{part.path}.only", part.option("only"), names)
+    indices = match_parameters(
+        part, f"{part.path}.only", part.option("only"), names
+    )
     with error_context(part, part.path):
         probe = part.build()
         expect(probe, Probe, "a Probe(measure, read) of tftrain.core.types")
         expect_functions(probe, ("measure", "read"))
-    measure, read = _measure_parameters(probe.measure, indices, part), probe.read
+    measure, read = (
+        _measure_parameters(probe.measure, indices, part),
+        probe.read,
+    )
     if part.target.startswith(BUILTIN_PREFIXES):
         return Probe(measure, lambda measured: _group_names(read(measured)))
     with error_context(part, part.path):
@@ -121,15 +130,22 @@ def checked(data: Any) -> LogData:
             raise TypeError(
                 f"its read named a signal {name!r}; expected a text such as 'my_probe/all'"
             )
-    duplicate = next((name for name in data.scalars if name in data.histograms), None)
+    duplicate = next(
+        (name for name in data.scalars if name in data.histograms), None
+    )
     if duplicate is not None:
         raise ValueError(
             f"its read gave '{duplicate}' both as a scalar and as a histogram; expected two names"
         )
-    scalars = {name: _check_number(name, value) for name, value in data.scalars.items()}
+    scalars = {
+        name: _check_number(name, value) for name, value in data.scalars.items()
+    }
     return LogData(
         scalars,
-        {name: _check_table(name, rows) for name, rows in data.histograms.items()},
+        {
+            name: _check_table(name, rows)
+            for name, rows in data.histograms.items()
+        },
     )
 
 
@@ -200,7 +216,9 @@ def _disable_on_error(read: Callable, part: Component) -> Callable:
                 return _group_names(checked(read(measured)))
         except (InputError, UserCodeError) as error:
             failed.append(error)
-            warnings.warn(f"{error}\nso it is not measured any more", stacklevel=2)
+            warnings.warn(
+                f"{error}\nso it is not measured any more", stacklevel=2
+            )
             return LogData()
 
     return call

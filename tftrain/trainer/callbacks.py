@@ -103,7 +103,11 @@ class EarlyStopping(Callback):
     """
 
     def __init__(
-        self, monitor: str, patience: int, min_delta: float = 0.0, mode: str = "auto"
+        self,
+        monitor: str,
+        patience: int,
+        min_delta: float = 0.0,
+        mode: str = "auto",
     ):
         self.best = BestTracker(monitor, mode, min_delta)
         self._patience = patience

@@ -90,7 +90,9 @@ class RunCheckpointer(Callback):
         self._checkpoints.sweep()
         checkpoints = self._checkpoints
         if folder != self._folder:
-            checkpoints = CheckpointManager(folder / run_dir.CHECKPOINTS, self._state)
+            checkpoints = CheckpointManager(
+                folder / run_dir.CHECKPOINTS, self._state
+            )
         try:
             step = checkpoints.restore_latest()
         except ValueError as error:

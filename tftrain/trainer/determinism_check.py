@@ -63,9 +63,14 @@ def _evaluate_loss(objective: Objective, batch: Batch) -> Any:
 
 def _repeated_losses(objective: Objective, batch: Batch) -> list[np.ndarray]:
     def evaluate_twice() -> list:
-        return [_evaluate_loss(objective, batch), _evaluate_loss(objective, batch)]
+        return [
+            _evaluate_loss(objective, batch),
+            _evaluate_loss(objective, batch),
+        ]
 
-    two_passes = tf.function(evaluate_twice, autograph=False).get_concrete_function()
+    two_passes = tf.function(
+        evaluate_twice, autograph=False
+    ).get_concrete_function()
     losses = [*two_passes(), *two_passes()]
     training_pass = tf.function(lambda: objective(batch)[0], autograph=False)
     losses.append(training_pass())
@@ -92,7 +97,9 @@ def _describe_random_source(model: Any, evaluate: Callable[[], Any]) -> str:
             outputs = call(*args, **kwargs)
             drawing = find_random_op(operations.since())
             if drawing:
-                messages.append(f": in {layer.name} ({type(layer).__name__}) {drawing}")
+                messages.append(
+                    f": in {layer.name} ({type(layer).__name__}) {drawing}"
+                )
             return outputs
 
         return call_and_look
@@ -119,7 +126,8 @@ def _describe_drawing_cells(model: Any) -> list[str]:
     return [
         f": {layer.name} ({type(layer).__name__}) draws other random numbers at each time step"
         for layer in all_layers(model)
-        if isinstance(layer, keras.layers.RNN) and _draws_at_each_step(layer.cell)
+        if isinstance(layer, keras.layers.RNN)
+        and _draws_at_each_step(layer.cell)
     ]
 
 

@@ -78,7 +78,11 @@ class EarlierSession:
         if self._checkpointer.ended:
             return NotFinite(self._checkpointer.ended)
         stopping = self._monitors.stopping
-        if self._checkpointer.start and stopping is not None and stopping.is_over():
+        if (
+            self._checkpointer.start
+            and stopping is not None
+            and stopping.is_over()
+        ):
             return Stop(stopping.reason())
         return None
 
@@ -116,7 +120,9 @@ class EarlierSession:
             return None
         stopped = self.stop_reason()
         reason = f" ({stopped})" if stopped else ""
-        say(f"the run has ended at step {start} already{reason}, so nothing is done")
+        say(
+            f"the run has ended at step {start} already{reason}, so nothing is done"
+        )
         if changed:
             say(
                 "the changes are not taken; more training.steps or epochs would be trained with them"
@@ -132,21 +138,28 @@ class EarlierSession:
         if end is None or not serialization.is_whole(model_file):
             return None
         steps, stopped = end
-        where = f"at step {steps}, and its checkpoints are lost, so it cannot go on"
+        where = (
+            f"at step {steps}, and its checkpoints are lost, so it cannot go on"
+        )
         if changed or stopped is not None or steps < self._total_steps:
             raise RunFolderError(
                 f"run folder {folder}: the run has ended {where}; give another --run-dir"
             )
         say(f"the run has ended {where}; nothing is done")
         self._model.load_weights(model_file)
-        return CompletedRun(results.read(folder, steps), None, has_checkpoint=False)
+        return CompletedRun(
+            results.read(folder, steps), None, has_checkpoint=False
+        )
 
     def _report_lost_files(self, folder: Path) -> None:
         start = self._checkpointer.start
         validate_every = in_steps(
-            self._config.training.validate_every, self._data.train.steps_per_epoch
+            self._config.training.validate_every,
+            self._data.train.steps_per_epoch,
         )
-        is_validated = self._data.validation is not None and start >= validate_every
+        is_validated = (
+            self._data.validation is not None and start >= validate_every
+        )
         last_point = start - self._aggregator.waiting
         lines = lost_lines(folder, start, last_point, is_validated)
         best = self._monitors.best

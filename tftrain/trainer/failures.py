@@ -34,7 +34,9 @@ def training_error(
     if config.training.jit_compile and "xla" in str(error).lower():
         message += "; training.jit_compile: false does without XLA"
     note = user_components_note(config)
-    return TrainingError(f"TensorFlow failed {where}: {message} ({saved}){note}")
+    return TrainingError(
+        f"TensorFlow failed {where}: {message} ({saved}){note}"
+    )
 
 
 def unwritten_error(
@@ -81,7 +83,9 @@ def resume_command(folder: Path) -> str:
 
 
 @contextmanager
-def attributing_errors(config: Config, where: Callable[[], str]) -> Iterator[None]:
+def attributing_errors(
+    config: Config, where: Callable[[], str]
+) -> Iterator[None]:
     """Raise UserCodeError for errors in the block of functions of the user's that TensorFlow calls.
 
     Args:

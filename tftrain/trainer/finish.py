@@ -69,7 +69,9 @@ class RunFinisher:
         # The step whose weights the model has at the end; None for those of the last step.
         self._restored_step: int | None = None
 
-    def finish(self, stopped: Stop | None, start: float, *, writes: bool) -> Result:
+    def finish(
+        self, stopped: Stop | None, start: float, *, writes: bool
+    ) -> Result:
         """Choose the final weights, evaluate them, and write and print everything.
 
         Args:
@@ -111,7 +113,8 @@ class RunFinisher:
         facts = {
             "seconds": round(time.monotonic() - start, 3),
             "time": {
-                phase: round(value, 3) for phase, value in seconds_by_phase.items()
+                phase: round(value, 3)
+                for phase, value in seconds_by_phase.items()
             },
             "skipped": self._skipped.count,
             "rewinds": self._rewinds.count,
@@ -143,7 +146,10 @@ class RunFinisher:
     def restore_model_file(self) -> None:
         """Write `model.keras` again where it is missing or damaged."""
         path = self._folder / MODEL
-        if serialization.is_whole(path) or path.with_name(MODEL_WEIGHTS).is_file():
+        if (
+            serialization.is_whole(path)
+            or path.with_name(MODEL_WEIGHTS).is_file()
+        ):
             return
         problem = "is damaged" if path.exists() else "is lost"
         say(f"{path} {problem}; it is written again from the checkpoint")
@@ -163,7 +169,9 @@ class RunFinisher:
             time_line(seconds, self._config.data, is_streamed),
         ]
         reason = None if stopped is None else str(stopped)
-        print_results(figures, self._folder, reason, [note for note in notes if note])
+        print_results(
+            figures, self._folder, reason, [note for note in notes if note]
+        )
 
     def _weights_step(self, steps: int) -> int:
         return steps if self._restored_step is None else self._restored_step

@@ -46,7 +46,9 @@ def check_gradients(
     """
     with _using_float64():
         data, objective = open_objective(
-            replace(config, training=replace(config.training, precision="float64"))
+            replace(
+                config, training=replace(config.training, precision="float64")
+            )
         )
         names = parameter_names(objective.model)
         _expect_float64(config, names, objective.params)
@@ -63,14 +65,19 @@ def check_gradients(
                 functools.partial(preserve_state, objective.model),
             )
             wrong = [
-                comparison.name for comparison in comparisons if not comparison.agrees
+                comparison.name
+                for comparison in comparisons
+                if not comparison.agrees
             ]
             suspects = layers_after(objective, batch, wrong) if wrong else None
     examples = tf.nest.flatten(batch.x)[0].shape[0]
     head = f"a batch of {examples}, float64; numbers of large parameters drawn by seed {config.training.seed}"
-    agrees = not wrong and any(comparison.compared for comparison in comparisons)
+    agrees = not wrong and any(
+        comparison.compared for comparison in comparisons
+    )
     return GradientCheck(
-        f"{head}\n\n{gradient_check_table(comparisons, suspects, width)}", agrees
+        f"{head}\n\n{gradient_check_table(comparisons, suspects, width)}",
+        agrees,
     )
 
 
@@ -81,7 +88,9 @@ def _using_float64() -> Iterator[None]:
         keras.config.floatx(),
         keras.config.dtype_policy(),
     )  # which is made of floatx when first asked for
-    remapping = tf.config.optimizer.get_experimental_options().get("remapping", True)
+    remapping = tf.config.optimizer.get_experimental_options().get(
+        "remapping", True
+    )
     keras.config.set_floatx("float64")
     # Fuses operations of other types, and of float64 does nothing but warn of each.
     tf.config.optimizer.set_experimental_options({"remapping": False})
@@ -93,7 +102,9 @@ def _using_float64() -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({"remapping": remapping})
 
 
-def _expect_equal_losses(config: Config, objective: Objective, batch: Batch) -> None:
+def _expect_equal_losses(
+    config: Config, objective: Objective, batch: Batch
+) -> None:
     """Where they differ by themselves, differences say nothing of a gradient."""
     problem = nondeterminism_message(objective, batch)
     if problem:

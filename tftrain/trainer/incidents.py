@@ -82,7 +82,9 @@ class IncidentRecorder(Callback):
         self._state = state
         self._source = source
         self._show_text = show_text
-        self._last: Path | None = None  # the folder of the last bad step, if it has one
+        self._last: Path | None = (
+            None  # the folder of the last bad step, if it has one
+        )
 
     def on_bad_step(self, bad_step: BadStep) -> None:
         """Write the folder of a bad step, unless there are MAX_INCIDENTS already.
@@ -114,13 +116,17 @@ class IncidentRecorder(Callback):
         draft = draft_path(folder)
         batch = self._read_batch(bad_step.step)
         has_loss_scale = self._state.loss_scale is not None
-        scale = float(bad_step.rows["loss_scale"][-1]) if has_loss_scale else 1.0
+        scale = (
+            float(bad_step.rows["loss_scale"][-1]) if has_loss_scale else 1.0
+        )
         try:
             make_folder(self._folder)
             sweep_drafts(self._folder)
             draft.mkdir()
             with _state_before(self._state, bad_step.step, scale):
-                CheckpointManager(draft / STATE, self._state).save(bad_step.step - 1)
+                CheckpointManager(draft / STATE, self._state).save(
+                    bad_step.step - 1
+                )
                 trace = passes(self._objective, batch, scale, self._state.carry)
             table = summarize(trace)
             fault = locate_fault(table, batch)
@@ -131,7 +137,9 @@ class IncidentRecorder(Callback):
             lines = signal_lines(bad_step.rows, bad_step.step, names)
             (draft / SIGNALS).write_bytes(b"".join(map(to_json_line, lines)))
             write_text(draft / TEXT, text)
-            if folder.exists():  # of an earlier session, which came to the same step
+            if (
+                folder.exists()
+            ):  # of an earlier session, which came to the same step
                 shutil.rmtree(folder)
             commit(draft, folder)
         finally:
@@ -140,7 +148,9 @@ class IncidentRecorder(Callback):
 
     def _read_batch(self, step: int) -> Batch:
         handle = self._source.serve(step - 1, 1)
-        return map_leaves(np.asarray, self._source.batch(handle, tf.constant(0)))
+        return map_leaves(
+            np.asarray, self._source.batch(handle, tf.constant(0))
+        )
 
 
 def signal_lines(
@@ -153,7 +163,9 @@ def signal_lines(
         last_step: the number of the last of them.
         names: those of the parameters.
     """
-    columns = {"step": np.arange(last_step - len(rows["finite"]) + 1, last_step + 1)}
+    columns = {
+        "step": np.arange(last_step - len(rows["finite"]) + 1, last_step + 1)
+    }
     for key, values in rows.items():
         if key in PER_PARAMETER:
             columns |= {
@@ -186,7 +198,8 @@ def read_batch(folder: Path, like: Batch) -> Batch:
     sizes = {array.shape[0] for array in arrays.values()}
     if len(sizes) != 1 or 0 in sizes:
         raise Unreadable(
-            folder / BATCH, "holds arrays of different numbers of examples, or of none"
+            folder / BATCH,
+            "holds arrays of different numbers of examples, or of none",
         )
     values = iter([tf.constant(array) for array in arrays.values()])
     return map_leaves(lambda _: next(values), like)
@@ -207,7 +220,8 @@ def read_signals(folder: Path) -> dict[str, float]:
         raise Unreadable(path, "ends with a line that is no record of a step")
     try:
         return {
-            name: float(NOT_FINITE.get(value, value)) for name, value in record.items()
+            name: float(NOT_FINITE.get(value, value))
+            for name, value in record.items()
         }
     except (ValueError, TypeError, OverflowError):
         raise Unreadable(
@@ -294,11 +308,15 @@ def _history_lines(rows: Rows) -> list[str]:
         ):
             continue
         last = ", ".join(f"{value:.3g}" for value in rows[name][-_LAST:])
-        lines.append(f"  {label}: median {np.median(rows[name]):.3g}, last {last}")
+        lines.append(
+            f"  {label}: median {np.median(rows[name]):.3g}, last {last}"
+        )
     return lines
 
 
-def _advice_lines(bad_step: BadStep, fault: FaultReport, config: Config) -> list[str]:
+def _advice_lines(
+    bad_step: BadStep, fault: FaultReport, config: Config
+) -> list[str]:
     advice = []
     if fault.data:
         advice.append(

@@ -34,7 +34,11 @@ def inspect_model(config: Config, trained: Path | None = None) -> str:
     step, feed = int(run.state.step.numpy()), run.data.train
     with error_context(config.data.source, "data"):
         batch = feed.batch(feed.serve(step, 1), tf.constant(0))
-    scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
+    scale = (
+        float(run.state.loss_scale.value.numpy())
+        if run.state.loss_scale
+        else 1.0
+    )
     table = summarize(passes(run.objective, batch, scale, run.state.carry))
     head = f"step {step + 1}, a batch of {tf.nest.flatten(batch.x)[0].shape[0]}"
     return "\n".join(
@@ -53,7 +57,9 @@ def _restore_checkpoint(checkpoints: CheckpointManager, trained: Path) -> None:
     except ValueError as error:
         raise InputError(f"cannot look at {trained}: {error}") from None
     if step is None:
-        raise InputError(printable(f"cannot look at {trained}: it holds no checkpoint"))
+        raise InputError(
+            printable(f"cannot look at {trained}: it holds no checkpoint")
+        )
 
 
 def _model_table(model: object, table: TraceStats) -> str:

@@ -73,7 +73,9 @@ def restore_learned(
             file, folder, [fitted.step for fitted in chain.fitted[1::2]]
         )  # every other one is a cast
     except ValueError:
-        with suppress(TypeError):  # a state that is no numbers was never written
+        with suppress(
+            TypeError
+        ):  # a state that is no numbers was never written
             content = _learned_bytes(chain, example)
             fault = "is damaged" if file.exists() else "is lost"
             say(f"{file} {fault}; it is written again from the data")
@@ -99,7 +101,9 @@ def _learned_bytes(chain: Chain, example: tuple[Tree, tf.TensorSpec]) -> bytes:
     }
     held = io.BytesIO()
     numbered = {str(place): array for place, array in enumerate(arrays)}
-    np.savez(held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))})
+    np.savez(
+        held, **numbered, **{_DESCRIPTION: np.array(json.dumps(description))}
+    )
     return held.getvalue()
 
 
@@ -112,9 +116,13 @@ def read_learned(
 ) -> tuple[list[Fitted], tuple]:
     """The fitted preprocessing, and the specs of an example as the data has it; raises ValueError."""
     try:
-        with np.load(_checked_content(file, folder), allow_pickle=False) as held:
+        with np.load(
+            _checked_content(file, folder), allow_pickle=False
+        ) as held:
             description = json.loads(str(held[_DESCRIPTION]))
-            states = [_state_from_json(saved, held) for saved in description["states"]]
+            states = [
+                _state_from_json(saved, held) for saved in description["states"]
+            ]
         fitted = _chain_of(steps, states)
         features, target = (
             description["features"],
@@ -139,7 +147,8 @@ def _checked_content(file: Path, folder: Path) -> io.BytesIO:
     content = io.BytesIO(read_bytes(file, root=folder, limit=MAX_ARRAY_BYTES))
     with zipfile.ZipFile(content) as archive:
         if any(
-            entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()
+            entry.compress_type != zipfile.ZIP_STORED
+            for entry in archive.infolist()
         ):
             raise ValueError("its arrays are compressed")
     return content
@@ -158,7 +167,9 @@ def _chain_of(steps: Sequence[Preprocess], states: list[Tree]) -> list[Fitted]:
             continue
         make = cast_ready if place == len(states) - 1 else cast_numbers
         numbers, rounded = state
-        fitted.append(Fitted(Preprocess(make(Numbers[numbers], rounded)), state, 0))
+        fitted.append(
+            Fitted(Preprocess(make(Numbers[numbers], rounded)), state, 0)
+        )
     return fitted
 
 
@@ -166,11 +177,16 @@ def _state_as_json(state: Any, arrays: list[np.ndarray]) -> Any:
     """A state as JSON, with the arrays in it by their numbers; raises TypeError for what is neither."""
     if isinstance(state, dict) and all(isinstance(key, str) for key in state):
         return {
-            "dict": {key: _state_as_json(value, arrays) for key, value in state.items()}
+            "dict": {
+                key: _state_as_json(value, arrays)
+                for key, value in state.items()
+            }
         }
     if type(state) in (list, tuple):
         return {
-            type(state).__name__: [_state_as_json(value, arrays) for value in state]
+            type(state).__name__: [
+                _state_as_json(value, arrays) for value in state
+            ]
         }
     if state is None or type(state) in (bool, int, float, str):
         return {"value": state}
@@ -186,7 +202,9 @@ def _state_as_json(state: Any, arrays: list[np.ndarray]) -> Any:
 def _state_from_json(described: Any, held: Mapping[str, np.ndarray]) -> Any:
     [(kind, value)] = described.items()
     if kind == "dict":
-        return {key: _state_from_json(item, held) for key, item in value.items()}
+        return {
+            key: _state_from_json(item, held) for key, item in value.items()
+        }
     if kind in ("list", "tuple"):
         parts = [_state_from_json(item, held) for item in value]
         return tuple(parts) if kind == "tuple" else parts

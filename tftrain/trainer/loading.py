@@ -12,7 +12,11 @@ from typing import Any
 import keras
 
 from tftrain.config.schema import Config
-from tftrain.core.checkpoint import CheckpointManager, complete_checkpoints, steps_in
+from tftrain.core.checkpoint import (
+    CheckpointManager,
+    complete_checkpoints,
+    steps_in,
+)
 from tftrain.core.state import ModelState
 from tftrain.models import serialization
 from tftrain.runtime.names import did_you_mean
@@ -69,7 +73,11 @@ def _load_network(
     saved, substitute = folder / MODEL, _substitute_checkpoint(config, folder)
     if substitute is None or serialization.is_whole(saved):
         return serialization.load_model(config, folder, custom_objects, trust)
-    fault = "is damaged" if saved.exists() else "is not there: the run has not ended"
+    fault = (
+        "is damaged"
+        if saved.exists()
+        else "is not there: the run has not ended"
+    )
     model = _load_checkpoint(
         dataclasses.replace(config, trust=trust), folder, substitute
     )
@@ -83,7 +91,9 @@ def _load_network(
 def _substitute_checkpoint(config: Config, folder: Path) -> str | None:
     """Which checkpoint stands in for `model.keras`; None where there is none."""
     checkpoints = folder / CHECKPOINTS
-    if config.checkpoint.restore_best and complete_checkpoints(checkpoints / BEST):
+    if config.checkpoint.restore_best and complete_checkpoints(
+        checkpoints / BEST
+    ):
         return BEST
     return LATEST if complete_checkpoints(checkpoints) else None
 
@@ -117,13 +127,17 @@ def _check_there(folder: Path, checkpoint: int | str) -> None:
     if complete_checkpoints(folder / CHECKPOINTS / BEST):
         names.append(BEST)
     if not names:
-        raise RunFolderError(f"run folder {folder}: {CHECKPOINTS} holds no checkpoint")
+        raise RunFolderError(
+            f"run folder {folder}: {CHECKPOINTS} holds no checkpoint"
+        )
     is_step = isinstance(checkpoint, numbers.Integral) and not isinstance(
         checkpoint, bool
     )
     if checkpoint in (steps if is_step else names):
         return
     expected = ", ".join(map(str, [*names, *steps]))
-    hint = did_you_mean(checkpoint, names) if isinstance(checkpoint, str) else ""
+    hint = (
+        did_you_mean(checkpoint, names) if isinstance(checkpoint, str) else ""
+    )
     fault = f"there is no checkpoint {checkpoint!r}; expected one of {expected}{hint}"
     raise RunFolderError(f"run folder {folder}: {fault}")

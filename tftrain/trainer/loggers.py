@@ -145,7 +145,10 @@ def _run_notes(config: Config, model: keras.Model) -> list[SummaryValue]:
 
 def _model_json(model: keras.Model) -> str | None:
     """Return a model's layers as JSON; None for a model with code of its own."""
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+    if (
+        not isinstance(model, keras.Sequential)
+        and type(model).__name__ != "Functional"
+    ):
         return None
     try:
         return model.to_json()

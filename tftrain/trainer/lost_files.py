@@ -7,10 +7,18 @@ from pathlib import Path
 from tftrain.reporting.metrics_file import last_step
 from tftrain.reporting.tensorboard.event_file import last_event_step
 from tftrain.reporting.tensorboard.hparams import FILE_SUFFIX
-from tftrain.runtime.run_dir import CHECKPOINTS, EVENTS, METRICS, RESULTS, VALIDATION
+from tftrain.runtime.run_dir import (
+    CHECKPOINTS,
+    EVENTS,
+    METRICS,
+    RESULTS,
+    VALIDATION,
+)
 
 
-def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list[str]:
+def lost_lines(
+    folder: Path, start: int, point: int, is_validated: bool
+) -> list[str]:
     """Return a line for each file that is gone, or cut.
 
     Args:
@@ -20,7 +28,9 @@ def lost_lines(folder: Path, start: int, point: int, is_validated: bool) -> list
         is_validated: whether there was a validation up to there.
     """
     if not start:
-        has_begun = (folder / RESULTS).is_file() or last_step(folder / METRICS) > 0
+        has_begun = (folder / RESULTS).is_file() or last_step(
+            folder / METRICS
+        ) > 0
         if has_begun:
             return [
                 f"{folder / CHECKPOINTS} holds no checkpoint, although the run had begun, so it begins anew"

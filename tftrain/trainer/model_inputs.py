@@ -59,12 +59,16 @@ def keep_whole(model: keras.Model, x: Tree, large: Mapping[str, Whole]) -> bool:
             and not _INT32.min <= known.low <= known.high <= _INT32.max
         ):
             message = f"{name} goes from {known.low} to {known.high}, and the model's Input '{tensor.name}' is int32"
-            raise ValueError(f"{message}; expected keras.Input(..., dtype='int64')")
+            raise ValueError(
+                f"{message}; expected keras.Input(..., dtype='int64')"
+            )
         if not keras.backend.is_float_dtype(tensor.dtype):
             continue
         inputs = _identifier_inputs(model, tensor)
         if inputs is None:
-            tell_rounded(name, f"the model's Input '{tensor.name}' is {tensor.dtype}")
+            tell_rounded(
+                name, f"the model's Input '{tensor.name}' is {tensor.dtype}"
+            )
             continue
         for input_ in inputs:
             _make_int64(input_)
@@ -95,7 +99,9 @@ def _inputs_of(model: keras.Model, x: Tree) -> Iterator[tuple[str, Any]]:
     by_name = {tensor.name: tensor for tensor in inputs}
     structure = getattr(model, "input", None)
     by_name |= structure if isinstance(structure, Mapping) else {}
-    yield from ((f"x['{name}']", by_name[name]) for name in x if name in by_name)
+    yield from (
+        (f"x['{name}']", by_name[name]) for name in x if name in by_name
+    )
 
 
 def _identifier_inputs(model: keras.Model, tensor: Any) -> list[Any] | None:
@@ -106,7 +112,9 @@ def _identifier_inputs(model: keras.Model, tensor: Any) -> list[Any] | None:
         for node in (
             operation._inbound_nodes
         ):  # there is no public way to ask what a tensor goes into
-            if not any(input_tensor is tensor for input_tensor in node.input_tensors):
+            if not any(
+                input_tensor is tensor for input_tensor in node.input_tensors
+            ):
                 continue
             is_used = True
             nested = _inputs_within(model, operation, node, tensor)
@@ -140,7 +148,11 @@ def _inputs_within(
         return (
             None
             if None in inputs_of_outputs
-            else [candidate for inputs in inputs_of_outputs for candidate in inputs]
+            else [
+                candidate
+                for inputs in inputs_of_outputs
+                for candidate in inputs
+            ]
         )
     is_cast = kind == "Cast" and not keras.backend.is_float_dtype(
         node.output_tensors[0].dtype

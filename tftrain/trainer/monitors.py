@@ -45,7 +45,10 @@ def make_monitors(
     early_stopping = None
     if stopping is not None:
         early_stopping = EarlyStopping(
-            stopping.monitor, stopping.patience, stopping.min_delta, stopping.mode
+            stopping.monitor,
+            stopping.patience,
+            stopping.min_delta,
+            stopping.mode,
         )
     return Monitors(tracker, early_stopping, tuple(of_rate.values()))
 

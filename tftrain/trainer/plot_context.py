@@ -74,7 +74,9 @@ class PlotContextFactory:
             self._batches.append(map_leaves(np.asarray, batch))
         self.batch = self._batches[0]
 
-    def at(self, step: int, history: Callable[[], dict[str, Series]]) -> RunSnapshot:
+    def at(
+        self, step: int, history: Callable[[], dict[str, Series]]
+    ) -> RunSnapshot:
         """Return the run as it is now.
 
         Args:
@@ -115,7 +117,8 @@ class PlotContextFactory:
             replication.first_of(objective.model.variables[0].value),
         ):
             pieces = [
-                _take_rows(x, slice(at, at + _ROWS)) for at in range(0, rows, _ROWS)
+                _take_rows(x, slice(at, at + _ROWS))
+                for at in range(0, rows, _ROWS)
             ]
             probabilities = [
                 objective.probabilities(objective.model(piece, training=False))
@@ -135,7 +138,9 @@ class PlotContextFactory:
     def loss(self, values: list[np.ndarray]) -> float:
         """Of the first batch, where the parameters have these values."""
         with self._without_effect():
-            return float(self._loss_function([tf.constant(value) for value in values]))
+            return float(
+                self._loss_function([tf.constant(value) for value in values])
+            )
 
     def losses(
         self, places: tuple[tuple[int, int], ...], values: np.ndarray
@@ -159,7 +164,9 @@ class PlotContextFactory:
         """One pass of the first batch."""
         scale = self.state.loss_scale
         with self._without_effect():
-            return self._trace_function(float(scale.value.numpy()) if scale else 1.0)
+            return self._trace_function(
+                float(scale.value.numpy()) if scale else 1.0
+            )
 
     def reaching(self) -> dict[str, np.ndarray]:
         """Return the gradients of `diagnostics.temporal_gradients`, of the first batch."""
@@ -183,7 +190,10 @@ class PlotContextFactory:
                 f"given synchronized batch normalization on several devices ({', '.join(together)}), which a picture "
                 "on one device cannot have; expected synchronized: false, or one device"
             )
-        with preserve_state(model), replication.first_of(model.variables[0].value):
+        with (
+            preserve_state(model),
+            replication.first_of(model.variables[0].value),
+        ):
             yield
 
     @functools.cached_property
@@ -193,9 +203,15 @@ class PlotContextFactory:
             for name, leaf in named_leaves(self._batch_tensors).items()
             if name[0] == "x"
         }
-        inputs = {name: leaf for name, leaf in inputs.items() if leaf.dtype.is_floating}
+        inputs = {
+            name: leaf
+            for name, leaf in inputs.items()
+            if leaf.dtype.is_floating
+        }
         return tf.function(
-            lambda: gradients_through_time(self.objective, self._batch_tensors, inputs),
+            lambda: gradients_through_time(
+                self.objective, self._batch_tensors, inputs
+            ),
             autograph=False,
         )
 
@@ -234,7 +250,10 @@ class PlotContextFactory:
 
         def found(points: Tensor) -> Tensor:
             return tf.map_fn(
-                one, points, fn_output_signature=tf.float64, parallel_iterations=1
+                one,
+                points,
+                fn_output_signature=tf.float64,
+                parallel_iterations=1,
             )  # a large one is copied
 
         return tf.function(found, autograph=False)
@@ -273,7 +292,9 @@ class RunSnapshot:
     @functools.cached_property
     def params(self) -> list[np.ndarray]:
         """The values of the parameters."""
-        arrays = [np.array(param.numpy()) for param in self._scenes.objective.params]
+        arrays = [
+            np.array(param.numpy()) for param in self._scenes.objective.params
+        ]
         for values in arrays:
             values.flags.writeable = False  # all pictures of a step share them
         return arrays
@@ -309,4 +330,6 @@ class RunSnapshot:
 
 
 def _take_rows(x: Any, rows: slice) -> Any:
-    return tf.nest.map_structure(lambda leaf: tf.convert_to_tensor(leaf[rows]), x)
+    return tf.nest.map_structure(
+        lambda leaf: tf.convert_to_tensor(leaf[rows]), x
+    )

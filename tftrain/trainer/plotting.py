@@ -125,7 +125,9 @@ class PlotCallback(Callback):
         if not due:
             return
         self._last_step = step
-        context = self._contexts.at(step, lambda: read_metrics(self._folder / METRICS))
+        context = self._contexts.at(
+            step, lambda: read_metrics(self._folder / METRICS)
+        )
         images = {}
         for plot in due:
             try:
@@ -176,12 +178,21 @@ def prepare_plots(
     source = data.train
     scheduled = [
         _schedule_plot(name, component, total_steps, source.steps_per_epoch)
-        for name, component in zip(_unique_names(components), components, strict=True)
+        for name, component in zip(
+            _unique_names(components), components, strict=True
+        )
     ]
     batch_size = -(-source.examples // source.steps_per_epoch)
     batches = -(-MIN_EXAMPLES // batch_size)
     contexts = PlotContextFactory(
-        objective, method, transform, state, source, data.facts, strategy, batches
+        objective,
+        method,
+        transform,
+        state,
+        source,
+        data.facts,
+        strategy,
+        batches,
     )
     context = contexts.at(0, dict)
     for plot in scheduled:
@@ -191,7 +202,9 @@ def prepare_plots(
 
 def first_due(plots: Sequence[ScheduledPlot]) -> Trigger:
     """Return when the next of several plots is due."""
-    return lambda step: min((plot.next_step(step) for plot in plots), default=NEVER)
+    return lambda step: min(
+        (plot.next_step(step) for plot in plots), default=NEVER
+    )
 
 
 def draw_plot(plot: ScheduledPlot, context: PlotContext) -> np.ndarray | None:

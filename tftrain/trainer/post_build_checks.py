@@ -96,7 +96,9 @@ def expect_scopes(part: ComponentLike, model: keras.Model) -> None:
     for layer in all_layers(model):
         pattern = _ROOT_SCOPE if layer is model else _SCOPE
         if not pattern.fullmatch(layer.name):
-            what = "model" if layer is model else f"layer ({type(layer).__name__})"
+            what = (
+                "model" if layer is model else f"layer ({type(layer).__name__})"
+            )
             message = f"its {what} has the name '{layer.name}', which TensorFlow does not take; expected a name of "
             message += "letters from A to z, digits, '_', '-' and '.', that begins with a letter or digit"
             raise InputError(format_error(part.place, "model", message))
@@ -112,7 +114,9 @@ def expect_adapted(part: ComponentLike, model: keras.Model) -> None:
     for layer in all_layers(model):
         missing = _not_adapted(layer)
         if missing:
-            message = f"its layer '{layer.name}' ({type(layer).__name__}) {missing}"
+            message = (
+                f"its layer '{layer.name}' ({type(layer).__name__}) {missing}"
+            )
             raise InputError(format_error(part.place, "model", message))
 
 
@@ -130,7 +134,9 @@ def _not_adapted(layer: Any) -> str | None:
         )
         problem = f"was never adapted, so it changes nothing; {where}, give it mean and variance, or write data: "
         return (
-            problem + "{preprocess: standardize} in its place" if is_identity else None
+            problem + "{preprocess: standardize} in its place"
+            if is_identity
+            else None
         )
     if isinstance(layer, keras.layers.Discretization):
         return (
@@ -177,7 +183,9 @@ def warn_untracked_variables(model: keras.Model) -> None:
         )
 
 
-def expect_compilable(config: Config, compiled: Iterable[Any], sample: Batch) -> None:
+def expect_compilable(
+    config: Config, compiled: Iterable[Any], sample: Batch
+) -> None:
     """Refuse steps that XLA cannot compile.
 
     Args:

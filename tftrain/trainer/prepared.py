@@ -54,7 +54,9 @@ class PreparedModel(keras.Model):
         x = _as_in_training(x, self._specs)
         examples = tf.shape(tf.nest.flatten(x)[0])[0]
         shape = tf.constant(self._target.shape.as_list(), tf.int32)
-        unknown = tf.zeros(tf.concat([[examples], shape], 0), self._target.dtype)
+        unknown = tf.zeros(
+            tf.concat([[examples], shape], 0), self._target.dtype
+        )
         return apply(self._fitted, Batch(x, unknown), 0, False).x
 
     def call(self, x: Tree, training: bool = False) -> Any:
@@ -103,13 +105,17 @@ class PreparedModel(keras.Model):
         """
         arrays = _arrays_of(x)
         if arrays is None or y is None:
-            return super().evaluate(x, y, batch_size, verbose, sample_weight, **named)
+            return super().evaluate(
+                x, y, batch_size, verbose, sample_weight, **named
+            )
         parts = (
             (arrays, np.asarray(y))
             if sample_weight is None
             else (arrays, np.asarray(y), np.asarray(sample_weight))
         )
-        batches = tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or BATCH)
+        batches = tf.data.Dataset.from_tensor_slices(parts).batch(
+            batch_size or BATCH
+        )
         return super().evaluate(batches, verbose=verbose, **named)
 
     def get_config(self) -> dict[str, Any]:
@@ -138,7 +144,11 @@ def _as_in_training(x: Tree, specs: Tree) -> Tree:
 
 
 def _check_feature(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
-    values = value if tf.is_tensor(value) else tf.convert_to_tensor(np.asarray(value))
+    values = (
+        value
+        if tf.is_tensor(value)
+        else tf.convert_to_tensor(np.asarray(value))
+    )
     if values.shape.rank is not None:
         if (
             values.shape.rank
@@ -148,7 +158,9 @@ def _check_feature(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
             values = tf.reshape(
                 values, [-1, *spec.shape]
             )  # Keras makes [examples, 1] of single numbers
-        if not values.shape.rank or not values.shape[1:].is_compatible_with(spec.shape):
+        if not values.shape.rank or not values.shape[1:].is_compatible_with(
+            spec.shape
+        ):
             expected = ["examples", *spec.shape]
             expected_shape = ", ".join(
                 "any" if size is None else str(size) for size in expected
@@ -157,9 +169,15 @@ def _check_feature(name: str, value: Any, spec: tf.TensorSpec) -> tf.Tensor:
                 f"{name} has the shape {values.shape.as_list()}; expected [{expected_shape}], as in training"
             )
     numbers = (
-        values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool
+        values.dtype.is_floating
+        or values.dtype.is_integer
+        or values.dtype.is_bool
     )
-    return tf.cast(values, spec.dtype) if spec.dtype.is_floating and numbers else values
+    return (
+        tf.cast(values, spec.dtype)
+        if spec.dtype.is_floating and numbers
+        else values
+    )
 
 
 def _arrays_of(x: Any) -> Tree | None:
@@ -189,7 +207,11 @@ def prepared_model(
         chain: the preprocessing.
         example: the specs of features and target, before it.
     """
-    return PreparedModel(network, chain.fitted, example) if chain.steps else network
+    return (
+        PreparedModel(network, chain.fitted, example)
+        if chain.steps
+        else network
+    )
 
 
 def read_prepared(
@@ -203,7 +225,9 @@ def read_prepared(
         steps: of the preprocessing.
     """
     return (
-        PreparedModel(network, *read_learned(folder / PREPROCESS, folder, steps))
+        PreparedModel(
+            network, *read_learned(folder / PREPROCESS, folder, steps)
+        )
         if steps
         else network
     )

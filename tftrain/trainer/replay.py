@@ -58,14 +58,20 @@ def config_of(folder: Path) -> Path:
             if not untrusted.exists(folder / name)
         ]
         if missing or not run_dir.is_step(folder.name):
-            lacks = f"it holds no {missing[0]}" if missing else "its name is no step"
+            lacks = (
+                f"it holds no {missing[0]}"
+                if missing
+                else "its name is no step"
+            )
             raise Unreadable(
                 folder,
                 f"is no incident folder ({lacks}); expected RUN/{run_dir.INCIDENTS}/STEP",
             )
         run = folder.absolute().parent.parent
         if not untrusted.is_file(run / run_dir.CONFIG):
-            raise Unreadable(run, f"is no run folder, it holds no {run_dir.CONFIG}")
+            raise Unreadable(
+                run, f"is no run folder, it holds no {run_dir.CONFIG}"
+            )
         run_dir.refuse_foreign_entries(run)
     except Unreadable as error:
         raise InputError(str(error)) from None
@@ -83,7 +89,11 @@ def replay_step(config: Config, folder: Path) -> Replay:
         _restore_state(run, folder)
     except Unreadable as error:
         raise InputError(str(error)) from None
-    scale = float(run.state.loss_scale.value.numpy()) if run.state.loss_scale else 1.0
+    scale = (
+        float(run.state.loss_scale.value.numpy())
+        if run.state.loss_scale
+        else 1.0
+    )
     table = summarize(passes(run.objective, batch, scale, run.state.carry))
     numbers_now = _repeat_step(run, batch)
     different = _find_differences(recorded, numbers_now)
@@ -93,7 +103,8 @@ def replay_step(config: Config, folder: Path) -> Replay:
         _verdict_line(numbers_now, different),
     ]
     return Replay(
-        "\n".join([forward_text(table), backward_text(table), *lines]), not different
+        "\n".join([forward_text(table), backward_text(table), *lines]),
+        not different,
     )
 
 
@@ -117,7 +128,9 @@ def _repeat_step(run: RunContext, batch: Batch) -> dict[str, float]:
             "executor": run.compiled_steps.executor,
             "jit_compile": run.config.training.jit_compile,
         }
-        compiled_steps = CompiledSteps(run.state, run.step_spec, feed, **steps_made)
+        compiled_steps = CompiledSteps(
+            run.state, run.step_spec, feed, **steps_made
+        )
         rows = compiled_steps.run(feed.serve(0, 1), [Segment(1, POINT)]).rows
     [line] = signal_lines(
         rows, int(run.state.step.numpy()), parameter_names(run.state.model)
@@ -146,7 +159,9 @@ class _OneBatch:
 
     def _batch_parts(self, batch: Batch) -> dict[str, Tree]:
         return {
-            name: part for name, part in batch._asdict().items() if part is not None
+            name: part
+            for name, part in batch._asdict().items()
+            if part is not None
         }
 
 
@@ -177,7 +192,8 @@ def _find_differences(
         if name not in _OF_THE_HOST
     ]
     pairs = {
-        name: (recorded.get(name), numbers_now.get(name)) for name in sorted(names)
+        name: (recorded.get(name), numbers_now.get(name))
+        for name in sorted(names)
     }
     return [
         f"{printable(name)}: recorded {_format_value(a)}, now {_format_value(b)}"
@@ -197,15 +213,21 @@ def _format_value(value: float | None) -> str:
     return "nothing" if value is None else f"{float(value):.9g}"
 
 
-def _verdict_line(numbers_now: Mapping[str, float], different: list[str]) -> str:
-    head = (
-        f"loss {numbers_now['loss']:.9g}, gradient norm {numbers_now['grad_norm']:.9g}"
-    )
+def _verdict_line(
+    numbers_now: Mapping[str, float], different: list[str]
+) -> str:
+    head = f"loss {numbers_now['loss']:.9g}, gradient norm {numbers_now['grad_norm']:.9g}"
     if not different:
         return f"{head}: the same as recorded"
     others_differ = (
-        [f"and {len(different) - _SHOWN} more"] if len(different) > _SHOWN else []
+        [f"and {len(different) - _SHOWN} more"]
+        if len(different) > _SHOWN
+        else []
     )
     return "\n  ".join(
-        [f"{head}: not the same as recorded", *different[:_SHOWN], *others_differ]
+        [
+            f"{head}: not the same as recorded",
+            *different[:_SHOWN],
+            *others_differ,
+        ]
     )

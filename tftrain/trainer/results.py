@@ -41,12 +41,15 @@ class Result(NamedTuple):
     def last_step(self) -> int:
         """Return the last step that was logged, 0 where none was."""
         return max(
-            (int(series.steps[-1]) for series in self.history.values()), default=0
+            (int(series.steps[-1]) for series in self.history.values()),
+            default=0,
         )
 
     def __repr__(self) -> str:
         """Describe the run in a few lines, without the numbers of its curves."""
-        points = len(self.history["loss"].steps) if "loss" in self.history else 0
+        points = (
+            len(self.history["loss"].steps) if "loss" in self.history else 0
+        )
         lines = [
             f"folder={str(self.folder)!r}",
             f"results={self.results}",
@@ -102,4 +105,6 @@ def read(folder: Path, steps: int) -> Results | None:
     if end is None or end[0] != steps:
         return None
     summary = run_results.read_results(folder)
-    return {split: summary[split] for split in run_dir.SPLITS if split in summary}
+    return {
+        split: summary[split] for split in run_dir.SPLITS if split in summary
+    }

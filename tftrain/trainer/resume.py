@@ -14,7 +14,10 @@ from tftrain.runtime.errors import ConfigError
 from tftrain.runtime.run_dir import CONFIG, RunFolderError, ensure_available
 from tftrain.runtime.terminal import say
 
-LENGTH = ("training.steps", "training.epochs")  # what was trained stays as it is
+LENGTH = (
+    "training.steps",
+    "training.epochs",
+)  # what was trained stays as it is
 EVERY = "checkpoint.every"
 SAFE_TO_CHANGE = (
     *LENGTH,
@@ -94,7 +97,9 @@ def _is_safe_change(path: str, config: Config) -> bool:
 
 
 def _is_within(path: str, paths: tuple[str, ...]) -> bool:
-    return any(path == parent or path.startswith(f"{parent}.") for parent in paths)
+    return any(
+        path == parent or path.startswith(f"{parent}.") for parent in paths
+    )
 
 
 def _depends_on_points(config: Config) -> bool:
@@ -106,5 +111,6 @@ def _depends_on_points(config: Config) -> bool:
         *rate_monitors(config.optimizer, "optimizer").values(),
     ]
     return any(
-        name and name != "auto" and not name.startswith("val_") for name in watched
+        name and name != "auto" and not name.startswith("val_")
+        for name in watched
     )

@@ -98,7 +98,9 @@ def make_callbacks(
     if config.training.on_bad_step == "rewind":
         callbacks.append(rewinds)
     if run.rate.heed is not None:
-        feedback = RateFeedback(run.rate, run.state.rate, monitors.rate_monitors)
+        feedback = RateFeedback(
+            run.rate, run.state.rate, monitors.rate_monitors
+        )
         callbacks.append(feedback)
     if monitors.best is not None:
         callbacks.append(BestCheckpointSaver(save_best, monitors.best))

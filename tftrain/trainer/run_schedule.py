@@ -91,7 +91,9 @@ def make_schedule(
         histograms=choose_trigger(log.histograms_every, histograms),
         views=views,
         pictures=pictures,
-        checkpoints=choose_trigger(config.checkpoint.every, every(checkpoint_steps)),
+        checkpoints=choose_trigger(
+            config.checkpoint.every, every(checkpoint_steps)
+        ),
         steps_per_call=_steps_per_call(config.training),
         on_bad_step=config.training.on_bad_step,
         cuts=cuts,
@@ -115,6 +117,9 @@ def _with_possible_ends(
 
 
 def _steps_per_call(training: Training) -> int | Literal["auto"]:
-    if training.strategy == "multi_worker" and training.steps_per_call == "auto":
+    if (
+        training.strategy == "multi_worker"
+        and training.steps_per_call == "auto"
+    ):
         return WORKERS_STEPS_PER_CALL  # auto goes by the clock, which the workers do not share
     return training.steps_per_call

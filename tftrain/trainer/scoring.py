@@ -23,7 +23,12 @@ from tftrain.config.yaml_parser import format_error
 from tftrain.core.objective import KerasObjective, broadcast_weights, unchanged
 from tftrain.core.types import Tree
 from tftrain.models import losses, metrics
-from tftrain.models.alignment import aligned, aligning, are_columns, expect_no_pairs
+from tftrain.models.alignment import (
+    aligned,
+    aligning,
+    are_columns,
+    expect_no_pairs,
+)
 from tftrain.models.endings import Ending, read_ending
 from tftrain.runtime.errors import InputError
 from tftrain.trainer.user_code import expect, try_score
@@ -62,9 +67,13 @@ def labelled(config: Config, data: Data) -> Data:
             return data
         if part.target == AUTO:
             positions = math.prod(data.facts.target_shape)
-            losses.expect_classes(data.label_range, data.train.examples * positions)
+            losses.expect_classes(
+                data.label_range, data.train.examples * positions
+            )
     if losses.are_numbers(part.target, data.facts, data.label_range):
-        return data._replace(facts=data.facts._replace(classes=None), label_range=None)
+        return data._replace(
+            facts=data.facts._replace(classes=None), label_range=None
+        )
     return data
 
 
@@ -103,7 +112,9 @@ def open_loss(
     takes_logits = "from_logits" in part.arguments or part.target == AUTO
     ending = Ending(logits=False)
     if takes_logits or data.facts.classes or losses.are_zero_or_one(sample.y):
-        ending = read_ending(model, sample.x, outputs, output_activation(config.model))
+        ending = read_ending(
+            model, sample.x, outputs, output_activation(config.model)
+        )
     from_logits = _from_logits(config, data, ending, takes_logits)
     _expect_ranked(config, ending)
     if "from_logits" in part.arguments:
@@ -116,7 +127,9 @@ def open_loss(
         else:
             one_hot = losses.is_one_hot(data.facts)
             loss = part.build(
-                classes=data.facts.classes, one_hot=one_hot, from_logits=from_logits
+                classes=data.facts.classes,
+                one_hot=one_hot,
+                from_logits=from_logits,
             )
             expect(loss, Callable, "a keras.losses.Loss")
             loss = losses.by_column(loss, sample.y, outputs)
@@ -127,10 +140,14 @@ def open_loss(
         loss(
             sample.y, outputs, sample_weight=weight
         )  # one that does not fit is told before training
-    return OpenedLoss(loss, _to_metrics(config, data, outputs, from_logits), rank)
+    return OpenedLoss(
+        loss, _to_metrics(config, data, outputs, from_logits), rank
+    )
 
 
-def _expect_weight_of_numbers(config: Config, data: Data, rank: int | None) -> None:
+def _expect_weight_of_numbers(
+    config: Config, data: Data, rank: int | None
+) -> None:
     """Refuse weights of positions where the loss gives a number for each example alone."""
     weight = data.sample.weight
     if weight is not None and rank is not None and weight.ndim > max(rank, 1):
@@ -138,7 +155,9 @@ def _expect_weight_of_numbers(config: Config, data: Data, rank: int | None) -> N
         expected = f"one for each number that {config.loss.name} gives, which is one for each example"
         raise InputError(
             format_error(
-                config.data.source.place, "data", f"{fault}; expected {expected}"
+                config.data.source.place,
+                "data",
+                f"{fault}; expected {expected}",
             )
         )
 
@@ -158,7 +177,9 @@ def _from_logits(
         problem = f"{part.name} compares probabilities, but the model's outputs are none: {ending.why}"
         raise InputError(
             format_error(
-                part.place, "loss", f"{problem}; end the model in softmax or sigmoid"
+                part.place,
+                "loss",
+                f"{problem}; end the model in softmax or sigmoid",
             )
         )
     if setting == "auto":
@@ -199,7 +220,9 @@ def _expect_ranked(config: Config, ending: Ending) -> None:
             raise InputError(format_error(part.place, "metrics", problem))
 
 
-def _try_loss(loss: Callable, part: Component, y: Any, outputs: tf.Tensor) -> None:
+def _try_loss(
+    loss: Callable, part: Component, y: Any, outputs: tf.Tensor
+) -> None:
     """A user's loss is tried on the sample; raises TypeError or ValueError."""
     if part.target.startswith(("keras.", "tftrain.")):
         return
@@ -209,7 +232,10 @@ def _try_loss(loss: Callable, part: Component, y: Any, outputs: tf.Tensor) -> No
         and type(loss).__call__ is keras.losses.Loss.__call__
     ):
         compare = loss.call
-        targets, outputs = tf.cast(targets, loss.dtype), tf.cast(outputs, loss.dtype)
+        targets, outputs = (
+            tf.cast(targets, loss.dtype),
+            tf.cast(outputs, loss.dtype),
+        )
     if isinstance(loss, losses.FunctionLoss):
         compare = functools.partial(part.function(), **part.arguments)
         targets, outputs = aligned(targets, outputs)
@@ -233,7 +259,9 @@ def _to_metrics(
         return unchanged
     compared = _what_is_compared(config, data, outputs)
     if compared.classes is not None:
-        return losses.to_probabilities(logits and metrics.are_scores(compared), outputs)
+        return losses.to_probabilities(
+            logits and metrics.are_scores(compared), outputs
+        )
     requested = config.metrics if config.metrics != "auto" else []
     if not logits or not any(
         metrics.needs_probabilities(metric.target) for metric in requested
@@ -320,17 +348,24 @@ def _open_metric(
     objective.score(metric, data.sample, outputs)
     metric.reset_state()
     if is_own and not takes_targets(part.target):
-        expect_no_pairs(metric.update_state, tf.convert_to_tensor(data.sample.y), seen)
+        expect_no_pairs(
+            metric.update_state, tf.convert_to_tensor(data.sample.y), seen
+        )
     return metric
 
 
 def _user_score(part: Component, data: Data, outputs: Any) -> Callable:
     """A user's function (y_true, y_pred) as a metric calls it; raises TypeError or ValueError where it does not fit."""
     function = functools.partial(part.function(), **part.call_arguments())
-    is_number = data.facts.classes is None and data.facts.target_shape in ((), (1,))
+    is_number = data.facts.classes is None and data.facts.target_shape in (
+        (),
+        (1,),
+    )
 
     def compare(y_true: Any, y_pred: Any) -> Any:
-        return function(tf.cast(y_true, y_pred.dtype) if is_number else y_true, y_pred)
+        return function(
+            tf.cast(y_true, y_pred.dtype) if is_number else y_true, y_pred
+        )
 
     y = tf.convert_to_tensor(data.sample.y)
     score = aligning(compare, y, outputs)

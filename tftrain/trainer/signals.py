@@ -114,7 +114,9 @@ def handling_signals() -> Iterator[SignalState]:
         for number, answer in handlers.items()
         if answer not in (signal.SIG_IGN, None)
     }
-    fatal = {number for number, answer in taken.items() if answer is signal.SIG_DFL}
+    fatal = {
+        number for number, answer in taken.items() if answer is signal.SIG_DFL
+    }
 
     def give_back() -> None:
         for number, answer in taken.items():
@@ -203,7 +205,11 @@ class Watch:
             used = time.process_time()
             if used - used_before > BUSY_SHARE * TICK_SECONDS or is_writing():
                 last_busy = now
-            if not is_noticed and not self.is_answered and now - start > NOTICE_SECONDS:
+            if (
+                not is_noticed
+                and not self.is_answered
+                and now - start > NOTICE_SECONDS
+            ):
                 is_noticed = True
                 _print_line(
                     f"{signal_message(first)}; the run stops after the call that it is in, "
@@ -225,7 +231,9 @@ class Watch:
 
 
 def _print_line(line: str) -> None:
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode())
+    os.write(
+        sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode()
+    )
 
 
 _watch: Watch | None = None
@@ -252,7 +260,9 @@ def watched(fatal: Collection[int] | None = None) -> Iterator[Watch]:
         yield _watch or Watch(())
         return
     watch = Watch(fatal)
-    old_descriptor = signal.set_wakeup_fd(watch.descriptor, warn_on_full_buffer=False)
+    old_descriptor = signal.set_wakeup_fd(
+        watch.descriptor, warn_on_full_buffer=False
+    )
     if old_descriptor != -1:
         signal.set_wakeup_fd(old_descriptor)
         yield watch

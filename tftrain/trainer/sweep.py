@@ -15,7 +15,11 @@ from rich import box
 from rich.table import Table
 
 from tftrain.config.export import flat_hparams
-from tftrain.config.field_types import ListOrItem, union_members, unwrap_annotated
+from tftrain.config.field_types import (
+    ListOrItem,
+    union_members,
+    unwrap_annotated,
+)
 from tftrain.config.schema import Config
 from tftrain.config.yaml_parser import (
     Node,
@@ -31,7 +35,12 @@ from tftrain.reporting.tensorboard.hparams import (
     write_hparams,
 )
 from tftrain.runtime import run_dir
-from tftrain.runtime.errors import ConfigError, InputError, TrainingError, UserCodeError
+from tftrain.runtime.errors import (
+    ConfigError,
+    InputError,
+    TrainingError,
+    UserCodeError,
+)
 from tftrain.runtime.metric_mode import metric_mode
 from tftrain.runtime.terminal import say
 from tftrain.trainer.results import Result, Results
@@ -88,7 +97,11 @@ class Sweep:
         digits = len(str(len(trials) - 1))
         self._folders: list[Path] = []
         for index, trial in enumerate(trials):
-            name = f"{index:0{digits}d}-{run_dir.safe_name(trial.label)}".rstrip("-")
+            name = (
+                f"{index:0{digits}d}-{run_dir.safe_name(trial.label)}".rstrip(
+                    "-"
+                )
+            )
             self._folders.append(parent / name)
         for folder in self._folders:
             run_dir.ensure_available(folder, resume=False)
@@ -105,7 +118,9 @@ class Sweep:
                 say(f"failed: {row.failed}", flush=True)
             self.rows.append(row)
 
-    def _run_trial(self, trial: Trial, config: Config, folder: Path) -> SweepResult:
+    def _run_trial(
+        self, trial: Trial, config: Config, folder: Path
+    ) -> SweepResult:
         start_time = time.time()
         start = time.monotonic()
         outcome = Outcome()
@@ -140,7 +155,9 @@ class Sweep:
         settings = flat_hparams(config)
         choices = {}
         for key, text in trial.values.items():
-            texts = list(dict.fromkeys(item.values[key] for item in self._trials))
+            texts = list(
+                dict.fromkeys(item.values[key] for item in self._trials)
+            )
             values = [read_scalar(choice) for choice in texts]
             if all(_is_number(value) for value in values):
                 choices[key] = [float(value) for value in values]
@@ -161,7 +178,9 @@ def make_table(rows: Sequence[SweepResult]) -> Table:
     names = []
     if with_results is not None:
         results = with_results.results
-        split = next((name for name in RANKING_SPLITS if name in results), "train")
+        split = next(
+            (name for name in RANKING_SPLITS if name in results), "train"
+        )
         names = list(results[split])
     keys = list(rows[0].trial.values) if rows else []
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -174,7 +193,9 @@ def make_table(rows: Sequence[SweepResult]) -> Table:
     table.add_column("run")
     for row in _sort_rows(rows, split, names):
         figures = row.results.get(split, {})
-        cells = [f"{figures[name]:.4g}" if name in figures else "-" for name in names]
+        cells = [
+            f"{figures[name]:.4g}" if name in figures else "-" for name in names
+        ]
         status = "failed" if row.failed else "done"
         table.add_row(
             *row.trial.values.values(),
@@ -252,15 +273,21 @@ def expand_grid(settings: Sequence[str]) -> list[Trial]:
     trials = []
     for values in itertools.product(*choices.values()):
         setting_values = dict(zip(choices, values, strict=True))
-        flags = [_make_flag(key, value) for key, value in setting_values.items()]
+        flags = [
+            _make_flag(key, value) for key, value in setting_values.items()
+        ]
         # An empty list comes last: a component that is left out has no arguments.
         flags.sort(key=lambda flag: flag.endswith("=[]"))
-        trials.append(Trial({key: setting_values[key] for key in varied}, flags))
+        trials.append(
+            Trial({key: setting_values[key] for key in varied}, flags)
+        )
     return trials
 
 
 def _argument_error(text: str, message: str) -> ConfigError:
-    return ConfigError([format_error(SourceLocation(f"--set {text}"), "", message)])
+    return ConfigError(
+        [format_error(SourceLocation(f"--set {text}"), "", message)]
+    )
 
 
 def _find_repeated(texts: Sequence[str]) -> str | None:

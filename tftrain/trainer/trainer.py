@@ -25,7 +25,10 @@ from tftrain.reporting.tensorboard import hparams
 from tftrain.runtime import run_dir
 from tftrain.runtime.atomic_files import WriteError
 from tftrain.runtime.cluster import is_chief
-from tftrain.runtime.distribution import strategy_scope, translating_worker_errors
+from tftrain.runtime.distribution import (
+    strategy_scope,
+    translating_worker_errors,
+)
 from tftrain.runtime.terminal import say
 from tftrain.trainer.build import RunContext, build_run
 from tftrain.trainer.callbacks import (
@@ -88,7 +91,9 @@ def fit(
     ):
         run = build_run(config)
         metrics = [metric.name for metric in run.step_spec.metrics]
-        monitors = make_monitors(config, run.data.validation is not None, metrics)
+        monitors = make_monitors(
+            config, run.data.validation is not None, metrics
+        )
         plots = prepare_plots(
             config.log.plots,
             run.total_steps,
@@ -101,14 +106,20 @@ def fit(
         )
         make_trainer = functools.partial(Trainer, run, monitors, plots, signals)
         if not is_chief(config.training.strategy):
-            return _fit_worker(make_trainer, folder if resume else None, changed)
-        folder = resources.enter_context(run_dir.acquire(folder, config.source, resume))
+            return _fit_worker(
+                make_trainer, folder if resume else None, changed
+            )
+        folder = resources.enter_context(
+            run_dir.acquire(folder, config.source, resume)
+        )
         trainer = make_trainer(folder)
         if resume:
             completed = trainer.resume(folder, changed)
             if completed is not None:
                 return completed
-        if not trainer.is_over():  # else the config stays the one of the training
+        if (
+            not trainer.is_over()
+        ):  # else the config stays the one of the training
             run_dir.write_config(folder, to_yaml(config))
         names = [component.name for component in config.data.preprocess]
         write_learned(folder, run.data.chain, run.data.example, names)
@@ -180,7 +191,11 @@ class Trainer:
             run.state, self._checkpointer.restore_latest, self._report_rewind
         )
         self._evaluator = Evaluator(
-            run.data, run.objective, run.new_metrics, run.state.averages, run.strategy
+            run.data,
+            run.objective,
+            run.new_metrics,
+            run.state.averages,
+            run.strategy,
         )
         self._finisher = RunFinisher(
             folder,
@@ -266,7 +281,9 @@ class Trainer:
             with attributing_errors(self._run.config, self._describe_step):
                 with self._signals.deferred():
                     stopped = self._train_and_save()
-                return self._finisher.finish(stopped, start, writes=self._is_chief)
+                return self._finisher.finish(
+                    stopped, start, writes=self._is_chief
+                )
         except Interrupted as error:
             raise self._make_interrupted(error.number, start) from None
         except WriteError as error:
@@ -323,7 +340,9 @@ class Trainer:
             start,
             run.config,
             run.state.model,
-            ProgressRange(run.total_steps, run.data.train.steps_per_epoch, start),
+            ProgressRange(
+                run.total_steps, run.data.train.steps_per_epoch, start
+            ),
             [metric.name for metric in run.step_spec.metrics],
             self._evaluator.has_validation,
             run.compiled_steps.graph,
@@ -363,7 +382,9 @@ class Trainer:
         """Return what to raise after a signal, and write results that say so."""
         steps = self._checkpointer.saved
         if self._is_chief:
-            self._finisher.write_results({}, steps, signal_message(number), start)
+            self._finisher.write_results(
+                {}, steps, signal_message(number), start
+            )
         total = self._run.total_steps
         return interrupted_error(number, self._folder, steps, total)
 

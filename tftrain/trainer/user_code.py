@@ -122,7 +122,9 @@ def try_transform(transform: Any, params: Sequence[tf.Variable]) -> None:
         transform: what a user's function returned.
         params: the parameters.
     """
-    expect(transform, Transform, "a Transform(init, update) of tftrain.core.types")
+    expect(
+        transform, Transform, "a Transform(init, update) of tftrain.core.types"
+    )
     expect_functions(transform, ("init", "update"))
     state = _to_tensors(transform.init(params))
     result = transform.update(
@@ -194,7 +196,9 @@ def try_probe(
         with record_activations() as activations, tf.GradientTape() as tape:
             loss, outputs, _ = objective(batch, training=False)
         params = list(map(tf.convert_to_tensor, objective.params))
-        grads = list(map(dense_or_zeros, tape.gradient(loss, objective.params), params))
+        grads = list(
+            map(dense_or_zeros, tape.gradient(loss, objective.params), params)
+        )
         step_outputs = StepOutputs(
             loss,
             outputs,
@@ -264,7 +268,10 @@ def expect_functions(record: Any, names: Sequence[str]) -> None:
 
 
 def _of_length(result: Any, expected: str) -> Sequence[Any]:
-    if not isinstance(result, (tuple, list)) or len(result) != expected.count(",") + 1:
+    if (
+        not isinstance(result, (tuple, list))
+        or len(result) != expected.count(",") + 1
+    ):
         raise TypeError(
             f"its update gave {describe_result(result)}; expected {expected}"
         )
@@ -280,7 +287,10 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _expect_number(value: Any, role: str = "") -> None:
-    if _is_numeric(value) and tf.convert_to_tensor(value).shape.rank in (0, None):
+    if _is_numeric(value) and tf.convert_to_tensor(value).shape.rank in (
+        0,
+        None,
+    ):
         return
     raise ValueError(
         f"gave {describe_result(value)} {role}where one number is expected"

@@ -18,26 +18,38 @@ def signals_of(probe, raw=None, params=None, updates=None, activations=None):
     names = tuple(raw or params or updates or ())
 
     def tensors(named):
-        found = [named[name] for name in names] if named else [np.zeros(2)] * len(names)
+        found = (
+            [named[name] for name in names]
+            if named
+            else [np.zeros(2)] * len(names)
+        )
         return [
-            one if isinstance(one, tf.IndexedSlices) else tf.constant(one, tf.float32)
+            one
+            if isinstance(one, tf.IndexedSlices)
+            else tf.constant(one, tf.float32)
             for one in found
         ]
 
     @tf.function
     def measure(params, raw, updates, values):
         layers = {
-            name: Activation(activations[name][0], values[name]) for name in values
+            name: Activation(activations[name][0], values[name])
+            for name in values
         }
         return probe.measure(
             StepOutputs(0.0, (), params, raw, raw, updates, names, layers)
         )
 
     values = {
-        name: tf.constant(value) for name, (_, value) in (activations or {}).items()
+        name: tf.constant(value)
+        for name, (_, value) in (activations or {}).items()
     }
-    measured = measure(tensors(params or raw), tensors(raw), tensors(updates), values)
-    return probe.read(tf.nest.map_structure(lambda tensor: tensor.numpy(), measured))
+    measured = measure(
+        tensors(params or raw), tensors(raw), tensors(updates), values
+    )
+    return probe.read(
+        tf.nest.map_structure(lambda tensor: tensor.numpy(), measured)
+    )
 
 
 @pytest.fixture(scope="session")

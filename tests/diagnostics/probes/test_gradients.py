@@ -32,11 +32,15 @@ def test_against_numpy(shelf):
     }
     scalars = shelf.signals_of(gradient_counts(), raw=raw).scalars
     for name, grad in raw.items():
-        assert scalars[f"zero_grads/{name}"] == pytest.approx(np.mean(grad == 0))
+        assert scalars[f"zero_grads/{name}"] == pytest.approx(
+            np.mean(grad == 0)
+        )
     assert scalars["zero_grad_fraction"] == pytest.approx(
         np.mean(np.concatenate([g.ravel() for g in raw.values()]) == 0)
     )
-    assert scalars["nonfinite_grads"] == 0 and "nonfinite_grads/a" not in scalars
+    assert (
+        scalars["nonfinite_grads"] == 0 and "nonfinite_grads/a" not in scalars
+    )
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
@@ -51,14 +55,18 @@ def test_percentiles_are_within_a_twentieth_of_a_decade(shelf, spread):
     numbers = np.abs(np.concatenate([grad.ravel() for grad in raw.values()]))
     numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
     exact = np.log10(np.percentile(numbers, [5, 50, 95]))
-    shown = np.log10([found[f"absgrad_p{percent}"] for percent in ("05", "50", "95")])
+    shown = np.log10(
+        [found[f"absgrad_p{percent}"] for percent in ("05", "50", "95")]
+    )
     np.testing.assert_allclose(
         shown, exact, atol=0.05
     )  # the least bucket is 0.12 decades wide, the other 0.18
 
 
 def test_percentiles_of_one_number_and_of_none(shelf):
-    found = shelf.signals_of(gradient_counts(), raw={"a": np.full(7, 0.5)}).scalars
+    found = shelf.signals_of(
+        gradient_counts(), raw={"a": np.full(7, 0.5)}
+    ).scalars
     assert (
         0.5
         <= found["absgrad_p05"]
@@ -68,7 +76,9 @@ def test_percentiles_of_one_number_and_of_none(shelf):
     )
     assert (
         "absgrad_p50"
-        not in shelf.signals_of(gradient_counts(), raw={"a": np.zeros(3)}).scalars
+        not in shelf.signals_of(
+            gradient_counts(), raw={"a": np.zeros(3)}
+        ).scalars
     )
 
 
@@ -78,7 +88,8 @@ def test_rows_that_a_sparse_gradient_does_not_have_are_zeros(shelf):
         gradient_counts(), raw=grads, params={"table": np.ones((10, 2))}
     ).scalars
     assert (
-        scalars["zero_grads/table"] == 17 / 20 and scalars["nonfinite_grads/table"] == 1
+        scalars["zero_grads/table"] == 17 / 20
+        and scalars["nonfinite_grads/table"] == 1
     )
 
 
@@ -99,13 +110,17 @@ def test_parameters_of_one_shape_keep_their_names(shelf):
     raw["c"][0, 0], raw["d"][:50], raw["e"][0] = np.nan, 0, 0
     found = shelf.signals_of(gradient_counts(log10_histograms=True), raw=raw)
     assert {
-        name: value for name, value in found.scalars.items() if value and "/" in name
+        name: value
+        for name, value in found.scalars.items()
+        if value and "/" in name
     } == {
         "nonfinite_grads/c": 1,
         "zero_grads/d": 0.25,
         "zero_grads/e": 0.5,
     }
-    alone = shelf.signals_of(histograms("gradients", "log10"), raw=raw).histograms
+    alone = shelf.signals_of(
+        histograms("gradients", "log10"), raw=raw
+    ).histograms
     assert (
         found.histograms.keys()
         == alone.keys()
@@ -113,7 +128,9 @@ def test_parameters_of_one_shape_keep_their_names(shelf):
     )
     for place, name in enumerate(shapes):
         count = np.sum(np.isfinite(raw[name]) & (raw[name] != 0))
-        expected = [[place * np.log10(2), place * np.log10(2) + np.log10(1.5), count]]
+        expected = [
+            [place * np.log10(2), place * np.log10(2) + np.log10(1.5), count]
+        ]
         np.testing.assert_allclose(
             found.histograms[f"gradients/{name}"], expected, rtol=1e-6
         )  # float32 rows

@@ -15,7 +15,9 @@ LAYERS = {
     [("gradients", "raw"), ("weights", "params"), ("updates", "updates")],
 )
 def test_each_shows_its_own(shelf, what, given):
-    signals = shelf.signals_of(histograms(what, "value"), **{given: {"a": A, "b": B}})
+    signals = shelf.signals_of(
+        histograms(what, "value"), **{given: {"a": A, "b": B}}
+    )
     named = what if what == "weights" else f"{what}_value"
     assert signals.scalars == {} and list(signals.histograms) == [
         f"{named}/a",
@@ -56,9 +58,13 @@ def test_half_precision_is_counted_as_it_is(shelf):
 def test_a_sparse_gradient_shows_the_rows_that_it_has(shelf):
     grads = {"table": shelf.sparse([7, 2], [[1, 1], [2, 2]], [9, 2])}
     rows = shelf.signals_of(
-        histograms("gradients", "log10"), raw=grads, params={"table": np.ones((9, 2))}
+        histograms("gradients", "log10"),
+        raw=grads,
+        params={"table": np.ones((9, 2))},
     )
-    np.testing.assert_array_equal(rows.histograms["gradients/table"][:, 2], [2, 0, 2])
+    np.testing.assert_array_equal(
+        rows.histograms["gradients/table"][:, 2], [2, 0, 2]
+    )
 
 
 @pytest.mark.parametrize(

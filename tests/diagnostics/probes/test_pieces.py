@@ -11,7 +11,17 @@ from tftrain.diagnostics.probes.bucket_counts import (
 
 
 def test_small_tensors_of_one_shape_are_taken_together():
-    shapes = [(3, 4), (4,), (3, 4), (128, 128), (128, 128), (4,), (0, 2), (), (4, 3)]
+    shapes = [
+        (3, 4),
+        (4,),
+        (3, 4),
+        (128, 128),
+        (128, 128),
+        (4,),
+        (0, 2),
+        (),
+        (4, 3),
+    ]
     assert group_by_shape([tf.zeros(shape) for shape in shapes]) == [
         [0, 2],
         [1, 5],
@@ -55,7 +65,9 @@ def test_a_table_has_a_row_for_each():
         ]
     )
     np.testing.assert_array_equal(table, [[1, 2, 3, 4], [5, 6, 7, 8]])
-    assert table.dtype == tf.float32 and stack_small([tf.constant(2.0)]).shape == (1, 1)
+    assert table.dtype == tf.float32 and stack_small(
+        [tf.constant(2.0)]
+    ).shape == (1, 1)
 
 
 @pytest.mark.parametrize("shape", [[10], [None]])
@@ -68,7 +80,9 @@ def test_each_value_is_in_one_piece(shape, piece):
                 found[1], tf.size(values)
             )
 
-        return chunked_fold(fold, (tf.constant(0.0), tf.constant(0)), values, piece)
+        return chunked_fold(
+            fold, (tf.constant(0.0), tf.constant(0)), values, piece
+        )
 
     found, most = total(tf.range(10.0))
     assert found == 45 and most <= piece

@@ -61,10 +61,13 @@ def test_half_precision_parameters_give_float32_gradients():
 
 def test_unreached_parameters_are_zero_and_named_once():
     used, spare, other = (
-        tf.Variable([1.0, 2.0], name=name) for name in ("used", "spare", "other")
+        tf.Variable([1.0, 2.0], name=name)
+        for name in ("used", "spare", "other")
     )
     method = backprop()
-    objective = Objective([used, spare, other], lambda used, *_: tf.reduce_sum(used))
+    objective = Objective(
+        [used, spare, other], lambda used, *_: tf.reduce_sum(used)
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
@@ -82,8 +85,12 @@ def test_unreached_parameters_are_zero_and_named_once():
 def test_unreached_parameters_go_by_the_names_given():
     used, spare = (tf.Variable([1.0, 2.0]) for _ in range(2))
     objective = Objective([used, spare], lambda used, _: tf.reduce_sum(used))
-    with pytest.warns(UserWarning, match="does not depend on 001.spare/kernel: no"):
-        backprop(names=["000.used/kernel", "001.spare/kernel"])(objective, None, ())
+    with pytest.warns(
+        UserWarning, match="does not depend on 001.spare/kernel: no"
+    ):
+        backprop(names=["000.used/kernel", "001.spare/kernel"])(
+            objective, None, ()
+        )
 
 
 def test_no_parameter_reached():
@@ -91,4 +98,6 @@ def test_no_parameter_reached():
     with pytest.raises(
         ValueError, match="depends on none of the model's parameters: weight"
     ):
-        backprop()(Objective([weight], lambda weight: tf.constant(1.0)), None, ())
+        backprop()(
+            Objective([weight], lambda weight: tf.constant(1.0)), None, ()
+        )

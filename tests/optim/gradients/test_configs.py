@@ -13,7 +13,8 @@ CONFIGS = Path(__file__).parent.parent.parent.parent / "configs"
 
 def trained(name, tmp_path, *flags):
     return tftrain.train(
-        tftrain.load(CONFIGS / f"{name}.yaml", flags), tmp_path / f"{name}{len(flags)}"
+        tftrain.load(CONFIGS / f"{name}.yaml", flags),
+        tmp_path / f"{name}{len(flags)}",
     )
 
 

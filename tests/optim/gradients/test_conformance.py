@@ -34,26 +34,42 @@ def convolutional():
         layers.Activation("softplus"),
     ]
     return keras.Sequential(
-        [keras.Input((4, 4, 1)), *convolution, layers.Flatten(), layers.Dense(2)]
+        [
+            keras.Input((4, 4, 1)),
+            *convolution,
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
     )
 
 
 def simple_rnn():
-    return keras.Sequential([keras.Input((3, 2)), layers.SimpleRNN(3), layers.Dense(2)])
+    return keras.Sequential(
+        [keras.Input((3, 2)), layers.SimpleRNN(3), layers.Dense(2)]
+    )
 
 
 def gru():
-    return keras.Sequential([keras.Input((2, 2)), layers.GRU(2), layers.Dense(2)])
+    return keras.Sequential(
+        [keras.Input((2, 2)), layers.GRU(2), layers.Dense(2)]
+    )
 
 
 def lstm():
-    return keras.Sequential([keras.Input((3, 2)), layers.LSTM(2), layers.Dense(2)])
+    return keras.Sequential(
+        [keras.Input((3, 2)), layers.LSTM(2), layers.Dense(2)]
+    )
 
 
 def lstm_of_words():
     words = layers.Embedding(5, 2, mask_zero=True)
     return keras.Sequential(
-        [keras.Input((2,), dtype="int64"), words, layers.LSTM(2), layers.Dense(2)]
+        [
+            keras.Input((2,), dtype="int64"),
+            words,
+            layers.LSTM(2),
+            layers.Dense(2),
+        ]
     )
 
 
@@ -80,7 +96,9 @@ METHODS = [  # the method as a config says it, the models it is for, and how far
     ),  # no dropout, no statistics of a batch
 ]
 CASES = [
-    pytest.param(given, model, limit, id=f"{'-'.join(given.values())}-{model.__name__}")
+    pytest.param(
+        given, model, limit, id=f"{'-'.join(given.values())}-{model.__name__}"
+    )
     for given, models, limit in METHODS
     for model in models
 ]
@@ -106,7 +124,9 @@ def evaluated(build, make):
     """The loss, the gradients and the model's variables afterwards, as arrays, of one evaluation in a graph."""
     objective, batch = problem(make)
     method = build(names=(), model=objective.model, rows=4)
-    found = tf.function(lambda: method(objective, batch, ())[:3], autograph=False)()
+    found = tf.function(
+        lambda: method(objective, batch, ())[:3], autograph=False
+    )()
     grads = [tf.convert_to_tensor(grad).numpy() for grad in found[1]]
     return (
         found[0].numpy(),
@@ -124,7 +144,8 @@ def reference(make):
 def worst(grads, exact):
     """The largest difference anywhere, relative to the largest number of the gradient."""
     differences = (
-        np.abs(mine - theirs).max() for mine, theirs in zip(grads, exact, strict=True)
+        np.abs(mine - theirs).max()
+        for mine, theirs in zip(grads, exact, strict=True)
     )
     return max(differences) / max(np.abs(one).max() for one in exact)
 

@@ -3,7 +3,10 @@ import pytest
 
 from tftrain.core.variables import element_name, parse_element_name
 
-NAMES, SHAPES = ["000.a/kernel", "000.a/kernel_2", "001.b/scale"], [(2, 3), (4,), ()]
+NAMES, SHAPES = (
+    ["000.a/kernel", "000.a/kernel_2", "001.b/scale"],
+    [(2, 3), (4,), ()],
+)
 
 
 def test_a_name_leads_back_to_its_number():

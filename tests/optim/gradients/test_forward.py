@@ -52,7 +52,9 @@ def objective_of(layer, mask):
     x = random.normal(size=(EXAMPLES, STEPS, 2)) * (
         np.array(mask)[..., np.newaxis] if mask else 1
     )
-    batch = Batch(tf.constant(x), tf.constant(random.normal(size=(EXAMPLES, 1))))
+    batch = Batch(
+        tf.constant(x), tf.constant(random.normal(size=(EXAMPLES, 1)))
+    )
     return KerasObjective(model, keras.losses.MeanSquaredError()), batch
 
 
@@ -69,7 +71,10 @@ def unrolled_backprop():
 def gradients(method, objective, batch, calls=1):
     """The loss and the gradient of the last of some calls, each of which starts from the states of the one before."""
     model = objective.model
-    kept = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    kept = [
+        (variable, variable.numpy())
+        for variable in model.non_trainable_variables
+    ]
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.RNN):
             layer.reset_state()
@@ -118,7 +123,8 @@ def test_a_layer_that_gives_every_step(kind, mask):
 @pytest.mark.parametrize("kind", ["gru", "stacked"])
 def test_a_bidirectional_layer_behind_a_mask(kind):
     assert_same_gradients(
-        LAYERS.Bidirectional(KINDS[kind](return_sequences=True)), MASKS["leading"]
+        LAYERS.Bidirectional(KINDS[kind](return_sequences=True)),
+        MASKS["leading"],
     )
 
 
@@ -126,9 +132,13 @@ def test_a_bidirectional_layer_behind_a_mask(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mask", MASKS)
 def test_every_combination(kind, mask):
-    for sequences, backwards, zero in itertools.product((False, True), repeat=3):
+    for sequences, backwards, zero in itertools.product(
+        (False, True), repeat=3
+    ):
         layer = KINDS[kind](
-            return_sequences=sequences, go_backwards=backwards, return_state=True
+            return_sequences=sequences,
+            go_backwards=backwards,
+            return_state=True,
         )
         layer.zero_output_for_mask = zero
         assert_same_gradients(layer, MASKS[mask])
@@ -162,7 +172,9 @@ def test_sequences_of_no_fixed_length_are_refused_in_one_line():
     )
     objective = KerasObjective(model, keras.losses.MeanSquaredError())
     evaluate = tf.function(
-        lambda x: forward()(objective, Batch(x, tf.ones((3, 1), tf.float64)), ()),
+        lambda x: forward()(
+            objective, Batch(x, tf.ones((3, 1), tf.float64)), ()
+        ),
         autograph=False,
     )
     with pytest.raises(

@@ -16,7 +16,10 @@ def wave():
     """The mean of (sin(2 w) - 0)^2 at w = 0.3, as an objective of one weight."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.Input((1,)), keras.layers.Dense(1, activation=tf.sin, use_bias=False)]
+        [
+            keras.Input((1,)),
+            keras.layers.Dense(1, activation=tf.sin, use_bias=False),
+        ]
     )
     model.set_weights([np.array([[0.3]])])
     ones = tf.ones([1, 1], model.variables[0].dtype)
@@ -42,7 +45,9 @@ def test_the_order_of_the_error(float64, sided, order):
 @pytest.mark.parametrize("size", [1e5, 1e7])
 def test_a_large_weight_is_moved_by_as_much_more(sided, size):
     """Of w^2 the gradient is 2 w, whatever w is; a step that does not grow with it is lost in rounding."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(1, use_bias=False)]
+    )
     model.set_weights([np.array([[size]])])
     batch = Batch(tf.ones([1, 1]), tf.zeros([1, 1]))
     (grad,) = numeric(sided)(
@@ -89,7 +94,8 @@ def test_in_pieces(float64):
     objective, _ = wave()
     random = np.random.default_rng(0)
     batch = Batch(
-        tf.constant(random.normal(size=(5, 1))), tf.constant(random.normal(size=(5, 1)))
+        tf.constant(random.normal(size=(5, 1))),
+        tf.constant(random.normal(size=(5, 1))),
     )
     found = tf.function(
         lambda: accumulated(numeric(), 2)(objective, batch, ()), autograph=False

@@ -69,7 +69,9 @@ ADDED = {
     "noisy mean": lambda x, seed, _: keras.ops.mean(
         (x + keras.random.normal(keras.ops.shape(x), seed=seed)) ** 2
     ),
-    "sum of training": lambda x, _, training: keras.ops.sum(x**2) if training else None,
+    "sum of training": lambda x, _, training: (
+        keras.ops.sum(x**2) if training else None
+    ),
     "root": lambda x, *_: keras.ops.sqrt(keras.ops.sum(x**2)),
     "variance": lambda x, *_: keras.ops.mean(keras.ops.var(x, 0)),
     "largest": lambda x, *_: keras.ops.max(x**2),
@@ -86,7 +88,9 @@ def tagger(outputs=VOID + 1, masking=False, added=None):
     layers = keras.layers
     stack = [keras.Input((STEPS, 2)), *[layers.Masking()] * masking]
     stack += [
-        layers.Dense(4, "tanh", activity_regularizer="l2", kernel_regularizer="l2")
+        layers.Dense(
+            4, "tanh", activity_regularizer="l2", kernel_regularizer="l2"
+        )
     ]
     stack += [Adding(ADDED[added])] if added else []
     return keras.Sequential([*stack, layers.Dense(outputs)])
@@ -100,7 +104,9 @@ def sequences(weighted=False):
         * (np.arange(STEPS) < lengths[:, None])[..., None]
     )
     y = random.integers(0, 3, (EXAMPLES, STEPS))
-    y[random.uniform(size=y.shape) < np.linspace(0, 0.9, EXAMPLES)[:, None]] = VOID
+    y[random.uniform(size=y.shape) < np.linspace(0, 0.9, EXAMPLES)[:, None]] = (
+        VOID
+    )
     weight = (
         tf.constant(random.uniform(0, 2, EXAMPLES).astype("float32"))
         if weighted
@@ -118,7 +124,9 @@ def by_keras(model, loss, batch, training=True):
     )
     with tf.GradientTape() as tape:
         outputs = model(batch.x, training=training)
-        value = loss(batch.y, outputs, sample_weight=weight) + tf.add_n(model.losses)
+        value = loss(batch.y, outputs, sample_weight=weight) + tf.add_n(
+            model.losses
+        )
     return (
         value,
         tape.gradient(
@@ -138,7 +146,11 @@ CASES = [
 
 def objective_of(model, loss, batch, rank=2):
     return KerasObjective(
-        model, loss, masks=True, loss_rank=rank, penalties=ask_penalties(model, batch.x)
+        model,
+        loss,
+        masks=True,
+        loss_rank=rank,
+        penalties=ask_penalties(model, batch.x),
     )
 
 
@@ -155,13 +167,17 @@ def test_pieces_and_batches_equal_the_whole(case):
     value, grads, _ = by_keras(model, loss, batch)
     for pieces in (1, 3):  # 7 examples as 1, 3 and 3
         method = accumulated(backprop(), pieces) if pieces > 1 else backprop()
-        result = tf.function(lambda method=method: method(objective, batch, ()))()
+        result = tf.function(
+            lambda method=method: method(objective, batch, ())
+        )()
         np.testing.assert_allclose(result.loss, value, rtol=1e-6)
         for mine, theirs in zip(result.grads, grads, strict=True):
             np.testing.assert_allclose(mine, theirs, **ROUNDING)
     found = make_eval_fn(objective, [], Rows(batch, 3))()
     np.testing.assert_allclose(
-        found["loss"], by_keras(model, loss, batch, training=False)[0], rtol=1e-6
+        found["loss"],
+        by_keras(model, loss, batch, training=False)[0],
+        rtol=1e-6,
     )
 
 
@@ -217,7 +233,9 @@ class Rows:
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
-def test_a_sum_is_that_of_a_training_batch_whatever_the_batches_of_validation(size):
+def test_a_sum_is_that_of_a_training_batch_whatever_the_batches_of_validation(
+    size,
+):
     batch = sequences()
     loss = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=VOID, reduction="sum"
@@ -227,8 +245,14 @@ def test_a_sum_is_that_of_a_training_batch_whatever_the_batches_of_validation(si
         objective_of(model, loss, batch), [], Rows(batch, size), batch_size=4
     )()
     outputs = model(batch.x, training=False)
-    regularizer, penalty, summed = model.losses[-1], model.losses[0], model.losses[1]
-    expected = (loss(batch.y, outputs) + summed) * 4 / EXAMPLES + penalty + regularizer
+    regularizer, penalty, summed = (
+        model.losses[-1],
+        model.losses[0],
+        model.losses[1],
+    )
+    expected = (
+        (loss(batch.y, outputs) + summed) * 4 / EXAMPLES + penalty + regularizer
+    )
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
 
 
@@ -236,8 +260,12 @@ def test_a_sum_is_that_of_a_training_batch_whatever_the_batches_of_validation(si
 def test_metrics_leave_out_what_the_loss_does(masking):
     batch, model = sequences(), tagger(3, masking)
     batch = batch._replace(y=tf.where(batch.y == VOID, 0, batch.y))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
-    objective = KerasObjective(model, loss, tf.nn.softmax, masks=True, loss_rank=2)
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=0
+    )
+    objective = KerasObjective(
+        model, loss, tf.nn.softmax, masks=True, loss_rank=2
+    )
     outputs, counts = model(batch.x).numpy(), batch.y.numpy() != 0
     counts &= (batch.x.numpy() != 0).any(-1) | (not masking)
     y, best = batch.y.numpy()[counts], outputs.argmax(-1)[counts]
@@ -252,7 +280,8 @@ def test_metrics_leave_out_what_the_loss_does(masking):
     metrics = {
         keras.metrics.SparseCategoricalAccuracy(): np.mean(y == best),
         keras.metrics.SparseCategoricalCrossentropy(): np.mean(entropy),
-        keras.metrics.MeanIoU(3, sparse_y_pred=False): np.sum(overlaps) / np.sum(seen),
+        keras.metrics.MeanIoU(3, sparse_y_pred=False): np.sum(overlaps)
+        / np.sum(seen),
     }
     found = make_eval_fn(objective, list(metrics), Rows(batch, 3))()
     np.testing.assert_allclose(
@@ -268,12 +297,16 @@ def test_metrics_of_outputs_by_themselves_leave_out_single_ones():
     )
     known = random.uniform(size=y.shape) < 0.5
     known[0] = False
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Activation("linear")])
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Activation("linear")]
+    )
     objective = KerasObjective(model, Known())
     batch = Batch(tf.constant(outputs), tf.constant(np.where(known, y, -1)))
     ones = known & (outputs > 0.5)
     expected = {
-        keras.metrics.BinaryAccuracy(): np.mean((outputs > 0.5)[known] == y[known]),
+        keras.metrics.BinaryAccuracy(): np.mean(
+            (outputs > 0.5)[known] == y[known]
+        ),
         keras.metrics.MeanSquaredError(): np.mean((outputs - y)[known] ** 2),
         keras.metrics.Precision(): y[ones].mean(),
         keras.metrics.CategoricalAccuracy(): np.mean(
@@ -305,7 +338,10 @@ def test_metrics_go_by_the_weights_only_where_they_are_asked_to(weighted):
 def test_layers_are_asked_how_what_they_add_goes_with_the_batch(added, kernel):
     layers = keras.layers
     dense = layers.Dense(
-        5, kernel_initializer=kernel, kernel_regularizer="l2", activity_regularizer="l2"
+        5,
+        kernel_initializer=kernel,
+        kernel_regularizer="l2",
+        activity_regularizer="l2",
     )
     model = keras.Sequential(
         [keras.Input((4,)), dense, layers.Dropout(0.5), Adding(ADDED[added])]
@@ -332,7 +368,9 @@ def test_what_is_known_ahead_costs_no_pass_of_the_model():
     assert is_mask_known_ahead(objective, batch)
     signature = Batch(
         *(
-            None if part is None else tf.TensorSpec([None, *part.shape[1:]], part.dtype)
+            None
+            if part is None
+            else tf.TensorSpec([None, *part.shape[1:]], part.dtype)
             for part in batch
         )
     )
@@ -345,7 +383,8 @@ def test_what_is_known_ahead_costs_no_pass_of_the_model():
     assert {"LogicalAnd", "NotEqual"} <= needed
     assert {"MatMul", "BatchMatMulV2", "ReadVariableOp"}.isdisjoint(needed)
     np.testing.assert_array_equal(
-        objective.masses(batch), objective.masses(batch, objective.terms(batch).outputs)
+        objective.masses(batch),
+        objective.masses(batch, objective.terms(batch).outputs),
     )
 
 
@@ -353,13 +392,23 @@ def test_a_mask_of_what_the_model_computes_is_not_known_ahead():
     x = keras.Input((3,))
     model = keras.Model(x, keras.layers.Dense(1)(x))
     batch = Batch(tf.ones([4, 3]), tf.ones([4, 1]))
-    assert is_mask_known_ahead(KerasObjective(model, Known(), masks=True), batch)
-    assert not is_mask_known_ahead(KerasObjective(model, Sure(), masks=True), batch)
+    assert is_mask_known_ahead(
+        KerasObjective(model, Known(), masks=True), batch
+    )
+    assert not is_mask_known_ahead(
+        KerasObjective(model, Sure(), masks=True), batch
+    )
     late = keras.Sequential(
-        [x, keras.layers.Dense(2), keras.layers.Reshape((2, 1)), keras.layers.Masking()]
+        [
+            x,
+            keras.layers.Dense(2),
+            keras.layers.Reshape((2, 1)),
+            keras.layers.Masking(),
+        ]
     )
     assert mask_of(late(batch.x)) is not None
     loss = keras.losses.MeanSquaredError()
     assert not is_mask_known_ahead(
-        KerasObjective(late, loss, masks=True), batch._replace(y=tf.ones([4, 2, 1]))
+        KerasObjective(late, loss, masks=True),
+        batch._replace(y=tf.ones([4, 2, 1])),
     )

@@ -59,16 +59,21 @@ def test_updates_at_each_step_add_up_where_the_weights_stand_still(float64):
     evaluate, carry = method(of, update="step")
     sums, whole = 0, backprop()(of, given, ())
     grads = [tf.zeros_like(grad) for grad in whole.grads]
-    step = tf.function(lambda given, carry: evaluate(of, given, carry), autograph=False)
+    step = tf.function(
+        lambda given, carry: evaluate(of, given, carry), autograph=False
+    )
     for time in range(6):
         now = slice(time, time + 1)
         found = step(
-            Batch(given.x[:, now], given.y[:, now], None, tf.fill([4], time == 0)),
+            Batch(
+                given.x[:, now], given.y[:, now], None, tf.fill([4], time == 0)
+            ),
             carry,
         )
         carry, sums = found.carry, sums + found.loss / 6
         grads = [
-            total + grad / 6 for total, grad in zip(grads, found.grads, strict=True)
+            total + grad / 6
+            for total, grad in zip(grads, found.grads, strict=True)
         ]
     np.testing.assert_allclose(sums, whole.loss, rtol=1e-12)
     for mine, theirs in zip(grads, whole.grads, strict=True):
@@ -98,9 +103,9 @@ def test_what_starts_anew_knows_nothing_of_the_sequence_before(float64):
                 of.model(given.x[row : row + 1, begin : time + 1])[:, -1]
                 for row, begin in enumerate(since)
             ]
-            loss = tf.reduce_mean((tf.concat(last, 0) - given.y[:, time]) ** 2) + sum(
-                of.model.losses
-            )
+            loss = tf.reduce_mean(
+                (tf.concat(last, 0) - given.y[:, time]) ** 2
+            ) + sum(of.model.losses)
         np.testing.assert_allclose(found.loss, loss, rtol=1e-12)
         for mine, theirs in zip(
             found.grads, tape.gradient(loss, of.params), strict=True
@@ -112,7 +117,10 @@ def test_what_starts_anew_knows_nothing_of_the_sequence_before(float64):
     ("layers", "how", "said"),
     [
         (
-            [LAYERS.GRU(2, return_sequences=True, name="a"), LAYERS.GRU(2, name="b")],
+            [
+                LAYERS.GRU(2, return_sequences=True, name="a"),
+                LAYERS.GRU(2, name="b"),
+            ],
             {},
             r"the model has 2 \(a, b\)",
         ),
@@ -143,7 +151,9 @@ def test_first_states_that_are_trained():
     inputs = keras.Input((5, 2))
     first = LAYERS.Dense(3, name="first")(inputs[:, 0])
     outputs = LAYERS.Dense(1)(LAYERS.GRU(3)(inputs, initial_state=first))
-    of = KerasObjective(keras.Model(inputs, outputs), keras.losses.MeanSquaredError())
+    of = KerasObjective(
+        keras.Model(inputs, outputs), keras.losses.MeanSquaredError()
+    )
     with pytest.raises(
         ValueError,
         match="nothing before the recurrent layer; .*first/kernel, .*first/bias",
@@ -158,7 +168,9 @@ def test_a_batch_that_turns_out_to_be_one_example(float64, make):
         tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in given[:2]
     ]
     grads = tf.function(
-        lambda x, y: method(of)(of, Batch(x, y), ()).grads, signature, autograph=False
+        lambda x, y: method(of)(of, Batch(x, y), ()).grads,
+        signature,
+        autograph=False,
     )
     for rows in (1, 3):
         some = Batch(given.x[:rows], given.y[:rows])
@@ -178,7 +190,9 @@ def test_masks_are_told_in_one_line():
         ]
     )
     of = KerasObjective(model, keras.losses.MeanSquaredError())
-    with pytest.raises(ValueError, match="^rtrl knows no masks, and a gets one$"):
+    with pytest.raises(
+        ValueError, match="^rtrl knows no masks, and a gets one$"
+    ):
         method(of)(of, Batch(tf.ones([4, 5, 2]), tf.ones([4, 1])), ())
 
 

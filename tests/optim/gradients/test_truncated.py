@@ -16,16 +16,21 @@ def test_states_go_on_from_step_to_step_but_not_from_one_that_is_not_applied():
     """Windows of three sequences, then two; in the second step there is a NaN, and in the last all start."""
     keras.utils.set_random_seed(0)
     layer = keras.layers.SimpleRNN(2, return_sequences=True)
-    model = keras.Sequential([keras.Input((None, 1)), layer, keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.Input((None, 1)), layer, keras.layers.Dense(1)]
+    )
     method, carry = truncated_bptt(2, "window", names=(), model=model, rows=3)
     of, transform, rate = (
         KerasObjective(model, keras.losses.MeanSquaredError()),
         chain([]),
         constant(0.0),
     )
-    state = TrainState(model, keras.optimizers.SGD(), transform, rate, carry=carry)
+    state = TrainState(
+        model, keras.optimizers.SGD(), transform, rate, carry=carry
+    )
     step = tf.function(
-        make_step(state, StepSpec(of, method, transform, rate)), reduce_retracing=True
+        make_step(state, StepSpec(of, method, transform, rate)),
+        reduce_retracing=True,
     )
     x = np.random.default_rng(0).normal(size=(3, 8, 1)).astype("float32")
     whole, seen = layer(x).numpy(), []
@@ -99,18 +104,26 @@ def written_out(weights, x, y, mask, borders, counts):
         back = inner @ recurrent.T + np.where(mask[:, t, None], 0, back)
         if t in borders:
             back = np.where(mask[:, t:].any(1)[:, None], 0, back)
-    return sum((counts[:, t] * errors[t] ** 2).sum() for t in range(TIME)), grads
+    return sum(
+        (counts[:, t] * errors[t] ** 2).sum() for t in range(TIME)
+    ), grads
 
 
 def problem(every_step, masked):
     """The objective of a recurrent network, and x and y [batch, time, ...]; the bias makes a masked step tell."""
     keras.utils.set_random_seed(0)
     layers = [
-        keras.layers.SimpleRNN(3, return_sequences=every_step, bias_initializer="ones"),
+        keras.layers.SimpleRNN(
+            3, return_sequences=every_step, bias_initializer="ones"
+        ),
         keras.layers.Dense(1),
     ]
     model = keras.Sequential(
-        [keras.Input((None, 2)), *([keras.layers.Masking()] if masked else []), *layers]
+        [
+            keras.Input((None, 2)),
+            *([keras.layers.Masking()] if masked else []),
+            *layers,
+        ]
     )
     random = np.random.default_rng(0)
     x, y = random.normal(size=(5, TIME, 2)), random.normal(size=(5, TIME, 1))
@@ -136,8 +149,12 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("every_step, borders", [(True, (3, 6)), (False, (2, 5))])
-def test_a_window_shorter_than_the_sequences(float64, every_step, borders, masked):
+@pytest.mark.parametrize(
+    "every_step, borders", [(True, (3, 6)), (False, (2, 5))]
+)
+def test_a_window_shorter_than_the_sequences(
+    float64, every_step, borders, masked
+):
     of, x, y = problem(every_step, masked)
     mask = SEEN if masked else np.ones_like(SEEN)
     weights = [param.numpy() for param in of.params]
@@ -147,17 +164,22 @@ def test_a_window_shorter_than_the_sequences(float64, every_step, borders, maske
     method = truncated_bptt(3, names=(), model=of.model, rows=5)
     given = Batch(tf.constant(x), tf.constant(y if every_step else y[:, -1]))
     assert_equal(
-        tf.function(lambda: method(of, given, ())[:2], autograph=False)(), expected
+        tf.function(lambda: method(of, given, ())[:2], autograph=False)(),
+        expected,
     )
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_updates_for_each_window_add_up_where_the_weights_stand_still(float64, masked):
+def test_updates_for_each_window_add_up_where_the_weights_stand_still(
+    float64, masked
+):
     """Each window's loss is the mean of those of its steps that count, and what goes on is cut."""
     of, x, y = problem(True, masked)
     mask = SEEN if masked else np.ones_like(SEEN)
     weights = [param.numpy() for param in of.params]
-    method, carry = truncated_bptt(2, "window", names=(), model=of.model, rows=5)
+    method, carry = truncated_bptt(
+        2, "window", names=(), model=of.model, rows=5
+    )
     for start in range(0, TIME, 2):
         now = slice(start, start + 2)
         given = Batch(

@@ -14,7 +14,9 @@ def write_run():
     return _write_run
 
 
-def _write_run(folder, records, config="model: mlp\n", results=None, incidents=()):
+def _write_run(
+    folder, records, config="model: mlp\n", results=None, incidents=()
+):
     """A run's folder with `records` (dicts of scalars, which have their step), and what else it is given."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(config)
@@ -31,7 +33,9 @@ def _write_run(folder, records, config="model: mlp\n", results=None, incidents=(
             )
     if results is not None:
         (folder / "results.json").write_text(
-            json.dumps({"steps": records[-1]["step"], "stopped": None} | results)
+            json.dumps(
+                {"steps": records[-1]["step"], "stopped": None} | results
+            )
         )
     for step, text in incidents:
         (folder / "incidents" / f"{step:08d}").mkdir(parents=True)

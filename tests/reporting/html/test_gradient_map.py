@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tftrain.reporting.html.gradient_map import LayerNorms, layer_norms, limit_points
+from tftrain.reporting.html.gradient_map import (
+    LayerNorms,
+    layer_norms,
+    limit_points,
+)
 from tftrain.reporting.metrics_file import Series
 from tftrain.reporting.tensorboard.protocol import NONE
 
@@ -20,11 +24,14 @@ def test_a_layer_has_the_norm_of_its_parameters_together():
         "grad_norm/001.b.cell/kernel": [1, 2, 3, 4],
     }
     history = {
-        name: Series(STEPS, np.array(row, float)) for name, row in values.items()
+        name: Series(STEPS, np.array(row, float))
+        for name, row in values.items()
     }
     data = layer_norms(history)
     assert data.layers == ["000.a", "001.b.cell"]
-    np.testing.assert_array_equal(data.norms, [[5, 0, np.nan, np.inf], [1, 2, 3, 4]])
+    np.testing.assert_array_equal(
+        data.norms, [[5, 0, np.nan, np.inf], [1, 2, 3, 4]]
+    )
     assert layer_norms({"loss": Series(STEPS, STEPS)}) is None
 
 

@@ -52,7 +52,9 @@ class Read(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def row(self, name):
-        [row] = [row[1:] for table in self.tables for row in table if row[0] == name]
+        [row] = [
+            row[1:] for table in self.tables for row in table if row[0] == name
+        ]
         return row
 
 
@@ -70,7 +72,10 @@ def records(count=10, clip=True, slope=0.1):
             "grad_norm_max": norm,
         }
         record |= {"epoch": step / 10, "accuracy": 0.5}
-        record |= {"grad_norm/000.a/kernel": norm, "grad_norm/001.b/kernel": norm}
+        record |= {
+            "grad_norm/000.a/kernel": norm,
+            "grad_norm/001.b/kernel": norm,
+        }
         if clip:
             after = min(norm, 2.0)
             record |= {
@@ -109,7 +114,9 @@ def test_the_numbers_are_those_of_the_run(tmp_path, write_run):
         "0.3333",
     ]
     exact = [
-        attributes["value"] for name, attributes in found.elements if name == "data"
+        attributes["value"]
+        for name, attributes in found.elements
+        if name == "data"
     ]
     assert {"0.123456789", repr(1 / 3), "12.5"} <= set(exact)
     assert (
@@ -131,8 +138,12 @@ def test_the_numbers_are_those_of_the_run(tmp_path, write_run):
 
 
 def test_curves_and_gradients_are_in_the_page(tmp_path, write_run):
-    found = read(write_run(tmp_path / "one", list(records(30)), results=RESULTS))
-    images = [attributes for name, attributes in found.elements if name == "img"]
+    found = read(
+        write_run(tmp_path / "one", list(records(30)), results=RESULTS)
+    )
+    images = [
+        attributes for name, attributes in found.elements if name == "img"
+    ]
     assert [image["alt"].partition(":")[0] for image in images] == [
         "loss",
         "accuracy",
@@ -142,12 +153,18 @@ def test_curves_and_gradients_are_in_the_page(tmp_path, write_run):
     assert "train from 1.81 to 0.0996, minimum 0.0996" in images[0]["alt"]
     norms = images[2]["alt"]
     assert "before clipping from" in norms and "after clipping from" in norms
-    svgs = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
+    svgs = [
+        base64.b64decode(image["src"].partition(",")[2]) for image in images
+    ]
     assert all(svg.rstrip().endswith(b"</svg>") for svg in svgs)
-    [drawn] = [one for _, one in found.elements if one.get("class") == "gradient-map"]
+    [drawn] = [
+        one for _, one in found.elements if one.get("class") == "gradient-map"
+    ]
     assert "2 layers over steps 1 to 30" in drawn["data-label"]
     assert json.loads(drawn["data-layers"]) == ["000.a", "001.b"]
-    norms = np.frombuffer(base64.b64decode(drawn["data-norms"]), "<f4").reshape(2, 30)
+    norms = np.frombuffer(base64.b64decode(drawn["data-norms"]), "<f4").reshape(
+        2, 30
+    )
     expected = [record["grad_norm/000.a/kernel"] for record in records(30)]
     np.testing.assert_allclose(norms, [expected, expected], rtol=1e-6)
 
@@ -189,28 +206,44 @@ def test_runs_beside_each_other(tmp_path, write_run):
     assert not any(row[0] == "data" for table in found.tables for row in table)
     classes = [attributes.get("class") for _, attributes in found.elements]
     assert classes.count("gradient-map") == 2
-    assert "one: global_norm" in found.text and "two: global_norm" not in found.text
+    assert (
+        "one: global_norm" in found.text
+        and "two: global_norm" not in found.text
+    )
 
 
 def test_a_part_beside_a_bare_name_is_one_row_with_what_each_run_has(
     tmp_path, write_run
 ):
     config = "model: {{name: mlp, kernel_initializer: {}}}\n"
-    kinds = ["glorot_uniform", "{name: variance_scaling, scale: 8.0}", "he_normal"]
+    kinds = [
+        "glorot_uniform",
+        "{name: variance_scaling, scale: 8.0}",
+        "he_normal",
+    ]
     runs = [
         write_run(tmp_path / f"run{at}", list(records(2)), config.format(one))
         for at, one in enumerate(kinds)
     ]
     found = read(*runs)
     assert found.row("model.kernel_initializer") == kinds
-    assert [row[0] for row in found.tables[1][1:]] == ["model.kernel_initializer"]
+    assert [row[0] for row in found.tables[1][1:]] == [
+        "model.kernel_initializer"
+    ]
 
 
 def test_damaged_files_are_passed_over_and_told(tmp_path, write_run):
     folder = write_run(
-        tmp_path / "one", list(records(3)), results=RESULTS, incidents=[(2, "it broke")]
+        tmp_path / "one",
+        list(records(3)),
+        results=RESULTS,
+        incidents=[(2, "it broke")],
     )
-    for wrong in ('{"train": [1]}', '{"steps": "abc"}', '{"test": {"loss": "low"}}'):
+    for wrong in (
+        '{"train": [1]}',
+        '{"steps": "abc"}',
+        '{"test": {"loss": "low"}}',
+    ):
         (folder / "results.json").write_text(wrong)
         assert "results.json is damaged" in read(folder).text
     (folder / "results.json").write_text('{"steps": 3')
@@ -233,7 +266,9 @@ def test_a_run_whose_files_are_damaged_does_not_keep_the_others_from_being_told(
     tmp_path, write_run
 ):
     sound = write_run(tmp_path / "sound", list(records(3)), results=RESULTS)
-    torn = write_run(tmp_path / "torn", list(records(3)), "model: {name\n", RESULTS)
+    torn = write_run(
+        tmp_path / "torn", list(records(3)), "model: {name\n", RESULTS
+    )
     found = read(sound, torn)
     assert (
         "sound: finished;" not in found.text
@@ -251,7 +286,10 @@ def test_a_run_whose_files_are_damaged_does_not_keep_the_others_from_being_told(
             b"\x00\xff\n\x80\n",
             "finished; 2 of the lines of metrics.jsonl cannot be read; metrics.jsonl holds no point",
         ),
-        (slice(1), "finished; metrics.jsonl ends at step 1, and with it the curves"),
+        (
+            slice(1),
+            "finished; metrics.jsonl ends at step 1, and with it the curves",
+        ),
     ],
 )
 def test_points_that_are_missing_are_told(tmp_path, write_run, written, told):
@@ -262,19 +300,23 @@ def test_points_that_are_missing_are_told(tmp_path, write_run, written, told):
     elif isinstance(written, bytes):
         path.write_bytes(written)
     else:
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[written]))
+        path.write_text(
+            "".join(path.read_text().splitlines(keepends=True)[written])
+        )
     assert told in read(folder).text
     with hold_lock(folder):
-        assert "metrics.jsonl" not in read(folder).text.partition("Config")[0], (
-            "a run that goes on may be behind"
-        )
+        assert (
+            "metrics.jsonl" not in read(folder).text.partition("Config")[0]
+        ), "a run that goes on may be behind"
 
 
 def test_a_run_that_skipped_updates_says_so(tmp_path, write_run):
     skipped = RESULTS | {"skipped": 3}
     assert (
         "finished, 3 of its 3 updates skipped"
-        in read(write_run(tmp_path / "a", list(records(3)), results=skipped)).text
+        in read(
+            write_run(tmp_path / "a", list(records(3)), results=skipped)
+        ).text
     )
 
 
@@ -286,10 +328,13 @@ def test_a_run_that_has_not_ended_gives_what_there_is(tmp_path, write_run):
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("model: mlp\n")
     found = read(tmp_path / "begun")
-    assert "not finished: it has no point yet" in found.text and found.row("steps") == [
-        "0"
-    ]
-    stopped = {"stopped": "the loss was not finite", "train": {"loss": float("nan")}}
+    assert "not finished: it has no point yet" in found.text and found.row(
+        "steps"
+    ) == ["0"]
+    stopped = {
+        "stopped": "the loss was not finite",
+        "train": {"loss": float("nan")},
+    }
     bad = [
         {
             "step": 1,
@@ -300,16 +345,20 @@ def test_a_run_that_has_not_ended_gives_what_there_is(tmp_path, write_run):
         }
     ]
     failed = read(write_run(tmp_path / "failed", bad, results=stopped))
-    assert "stopped early: the loss was not finite" in failed.text and failed.row(
-        "train"
-    ) == ["NaN"]
+    assert (
+        "stopped early: the loss was not finite" in failed.text
+        and failed.row("train") == ["NaN"]
+    )
     still = read(
         write_run(
-            tmp_path / "still", [dict.fromkeys(next(records(1)), 0.0) | {"step": 1}]
+            tmp_path / "still",
+            [dict.fromkeys(next(records(1)), 0.0) | {"step": 1}],
         )
     )
     assert "exactly zero in 100.0%" in str(still.elements)
-    assert read(going, tmp_path / "begun", tmp_path / "failed").row("steps") == [
+    assert read(going, tmp_path / "begun", tmp_path / "failed").row(
+        "steps"
+    ) == [
         "3",
         "0",
         "1",
@@ -319,7 +368,11 @@ def test_a_run_that_has_not_ended_gives_what_there_is(tmp_path, write_run):
 def test_text_from_outside_is_never_markup(tmp_path, write_run):
     folder = tmp_path / HOSTILE.replace("/", "-")
     rows = [
-        row | {f"grad_norm/{HOSTILE}/kernel": 1.0, f"clip/{HOSTILE}/norm_before": 1.0}
+        row
+        | {
+            f"grad_norm/{HOSTILE}/kernel": 1.0,
+            f"clip/{HOSTILE}/norm_before": 1.0,
+        }
         for row in records(3)
     ]
     rows = [
@@ -347,7 +400,9 @@ def test_text_from_outside_is_never_markup(tmp_path, write_run):
 
 def test_nothing_comes_from_elsewhere(tmp_path, write_run):
     text = render_page(
-        read_runs([write_run(tmp_path / "one", list(records()), results=RESULTS)])
+        read_runs(
+            [write_run(tmp_path / "one", list(records()), results=RESULTS)]
+        )
     )
     plain = re.sub(r"(base64,|data-norms=\")[^\"]*", "", text)
     assert not re.search(r"https?:|//\w|@import|url\(", plain)
@@ -357,7 +412,9 @@ def test_nothing_comes_from_elsewhere(tmp_path, write_run):
             for key, one in attributes.items()
             if key in ("src", "href")
         )
-    [policy] = [one["content"] for _, one in Read(text).elements if "http-equiv" in one]
+    [policy] = [
+        one["content"] for _, one in Read(text).elements if "http-equiv" in one
+    ]
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
@@ -367,7 +424,12 @@ def test_a_long_run_of_many_layers_stays_small(tmp_path, write_run):
     for step in range(1, 1001):
         row = {
             name: float(rng.lognormal())
-            for name in ("loss", "grad_norm", "clipped_grad_norm", "grad_norm_max")
+            for name in (
+                "loss",
+                "grad_norm",
+                "clipped_grad_norm",
+                "grad_norm_max",
+            )
         }
         row |= {
             "epoch": 1.0,
@@ -378,8 +440,12 @@ def test_a_long_run_of_many_layers_stays_small(tmp_path, write_run):
             f"grad_norm/{layer:03}.dense/kernel": float(rng.lognormal())
             for layer in range(60)
         }
-        rows.append({"step": 7 * step, "learning_rate": float(rng.random()), **row})
-    text = render_page(read_runs([write_run(tmp_path / "long", rows, results=RESULTS)]))
+        rows.append(
+            {"step": 7 * step, "learning_rate": float(rng.random()), **row}
+        )
+    text = render_page(
+        read_runs([write_run(tmp_path / "long", rows, results=RESULTS)])
+    )
     assert 100_000 < len(text.encode()) < 600_000
 
 
@@ -388,7 +454,8 @@ def test_the_command(tmp_path, write_run, monkeypatch, capsys):
     write_run(tmp_path / "two", list(records()), results=RESULTS)
     monkeypatch.chdir(tmp_path)
     assert (
-        main(["report", "one"]) == 0 and capsys.readouterr().out == "one/report.html\n"
+        main(["report", "one"]) == 0
+        and capsys.readouterr().out == "one/report.html\n"
     )
     assert (
         main(["report", "one", "two"]) == 0
@@ -418,7 +485,9 @@ def test_the_command(tmp_path, write_run, monkeypatch, capsys):
         ),
     ],
 )
-def test_what_cannot_be_told_of(tmp_path, write_run, monkeypatch, capsys, words, told):
+def test_what_cannot_be_told_of(
+    tmp_path, write_run, monkeypatch, capsys, words, told
+):
     write_run(tmp_path / "one", list(records(2)))
     monkeypatch.chdir(tmp_path)
     try:
@@ -435,6 +504,7 @@ def test_it_answers_without_tensorflow(tmp_path, write_run):
     code = "import sys; from tftrain.cli import main; status = main(['report', sys.argv[1]])\n"
     code += "sys.exit(status or bool({'keras', 'tensorflow', 'tensorboard'} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "one")], stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code, str(tmp_path / "one")],
+        stdout=subprocess.DEVNULL,
     )
     assert done.returncode == 0

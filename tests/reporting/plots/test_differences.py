@@ -31,13 +31,19 @@ def scene(dtype=np.float64, params=PARAMS, grads=None):
 
 def test_the_errors_are_of_second_and_of_first_order():
     errors = difference_errors(scene(), samples=20)
-    right = slice(2, 6)  # steps of 1/16 to 1/1024, where rounding does not show yet
+    right = slice(
+        2, 6
+    )  # steps of 1/16 to 1/1024, where rounding does not show yet
     for name, order in (("central", 2), ("one-sided", 1)):
         ratios = errors[name][right][:-1] / errors[name][right][1:]
         np.testing.assert_allclose(ratios, 4**order, rtol=0.05)
     # exp(w) (sinh(h) / h - 1) and exp(w) ((exp(h) - 1) / h - 1) for h = 1/16
-    assert errors["central"][2] == pytest.approx(np.sinh(1 / 16) * 16 - 1, rel=1e-6)
-    assert errors["one-sided"][2] == pytest.approx(np.expm1(1 / 16) * 16 - 1, rel=1e-6)
+    assert errors["central"][2] == pytest.approx(
+        np.sinh(1 / 16) * 16 - 1, rel=1e-6
+    )
+    assert errors["one-sided"][2] == pytest.approx(
+        np.expm1(1 / 16) * 16 - 1, rel=1e-6
+    )
 
 
 def test_rounding_makes_small_steps_worse():
@@ -51,7 +57,10 @@ def test_rounding_makes_small_steps_worse():
         assert errors[name][-1] > 100 * np.nanmin(errors[name])
     [axes] = difference_error(given).axes
     labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
-    assert [label.partition(":")[0] for label in labels] == ["central", "one-sided"]
+    assert [label.partition(":")[0] for label in labels] == [
+        "central",
+        "one-sided",
+    ]
     least = np.nanargmin(errors["central"])
     assert (
         f"at {_STEPS[least]:.3g}" in labels[0]
@@ -63,6 +72,9 @@ def test_what_the_loss_does_not_reach_is_left_out():
     bent = scene(grads=[np.exp(PARAMS[0]), None])
     assert difference_errors(bent, samples=9)["central"][3] < 1e-3
     assert difference_error(scene(grads=[None, None])) is None
-    assert difference_error(scene(grads=[np.zeros((2, 2)), np.array([np.nan])])) is None
+    assert (
+        difference_error(scene(grads=[np.zeros((2, 2)), np.array([np.nan])]))
+        is None
+    )
     with pytest.raises(ValueError, match="sparse gradients"):
         difference_errors(scene(grads=[np.ones((1, 2)), np.ones(1)]), samples=3)

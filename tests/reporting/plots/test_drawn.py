@@ -25,7 +25,11 @@ NAMES = ["000.hidden/kernel", "000.hidden/bias", "001.output/kernel"]
 
 
 def scene(step=7, classes=2, x=None, y=None, predict=None, **more):
-    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32) if x is None else x
+    x = (
+        np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+        if x is None
+        else x
+    )
     y = np.array([0, 1, 1, 0]) if y is None else y
     batch = Batch(x, y)
     facts = DataSpec(x.shape[1:], y.shape[1:], classes)
@@ -70,7 +74,8 @@ def test_a_decision_map_has_the_classes_where_the_model_puts_them():
     image = to_pixels(figure)
     assert image.shape == (625, 750, 3) and image.dtype == np.uint8
     left, right = (
-        image[100:500, columns] for columns in (slice(120, 300), slice(400, 560))
+        image[100:500, columns]
+        for columns in (slice(120, 300), slice(400, 560))
     )
     assert coloured(left, blue) > 0.7 and coloured(left, orange) < 0.05
     assert coloured(right, orange) > 0.7 and coloured(right, blue) < 0.05
@@ -94,15 +99,18 @@ def test_a_decision_map_of_three_classes_and_of_numbers():
     )
     np.testing.assert_array_equal(regions, one_hot)
     assert len({tuple(regions[300, column]) for column in (120, 380, 700)}) == 3
-    numbers = scene(classes=None, y=np.ones((4, 1)), predict=lambda x: x[:, :1] - 0.5)
+    numbers = scene(
+        classes=None, y=np.ones((4, 1)), predict=lambda x: x[:, :1] - 0.5
+    )
     assert (
         decision_map(numbers).axes[1].get_ylabel()
         == "output; in the points their targets"
     )
     shown = decision_map(numbers).axes[0].collections
-    assert shown[0].get_clim() == shown[1].get_clim() and shown[0].get_clim()[1] == 1, (
-        "targets are in the scale too"
-    )
+    assert (
+        shown[0].get_clim() == shown[1].get_clim()
+        and shown[0].get_clim()[1] == 1
+    ), "targets are in the scale too"
 
 
 def test_a_decision_map_of_many_classes_has_a_colour_for_each():
@@ -113,10 +121,14 @@ def test_a_decision_map_of_many_classes_has_a_colour_for_each():
             classes=10,
             x=x,
             y=labels,
-            predict=lambda x: np.eye(10)[x[:, 0].round().clip(0, 9).astype(int)],
+            predict=lambda x: np.eye(10)[
+                x[:, 0].round().clip(0, 9).astype(int)
+            ],
         )
     )
-    colours = [tuple(one.get_facecolor()[0]) for one in figure.axes[0].collections]
+    colours = [
+        tuple(one.get_facecolor()[0]) for one in figure.axes[0].collections
+    ]
     assert len(set(colours)) == 10
 
 
@@ -124,9 +136,15 @@ def test_a_model_gone_wrong_is_magenta():
     def nothing(outputs):
         return lambda x: np.full((len(x), outputs), np.nan)
 
-    assert coloured(to_pixels(decision_map(scene(predict=nothing(1)))), magenta) > 0.3
     assert (
-        coloured(to_pixels(decision_map(scene(classes=3, predict=nothing(3)))), magenta)
+        coloured(to_pixels(decision_map(scene(predict=nothing(1)))), magenta)
+        > 0.3
+    )
+    assert (
+        coloured(
+            to_pixels(decision_map(scene(classes=3, predict=nothing(3)))),
+            magenta,
+        )
         > 0.3
     )
     bad = [np.full((2, 2), np.nan), np.zeros(2), np.array([[1.0, np.inf]])]
@@ -167,7 +185,9 @@ def test_matrices_have_a_symmetric_scale_and_say_their_range():
 
 
 def test_gradients_are_those_before_or_after_the_clips():
-    given = scene(params=PARAMS, raw=[4 * one for one in PARAMS], clipped=PARAMS)
+    given = scene(
+        params=PARAMS, raw=[4 * one for one in PARAMS], clipped=PARAMS
+    )
     before, after = (
         gradients(given, only="bias"),
         gradients(given, only="bias", clipped=True),
@@ -186,7 +206,9 @@ def test_the_matrices_to_show_are_spread_over_the_layers_or_named():
     names = [f"{layer:03d}.dense/kernel" for layer in range(20)]
     deep = scene(names=names, params=[np.eye(2)] * 20)
     titles = [
-        axes.get_title()[:3] for axes in weights(deep, most=3).axes if axes.images
+        axes.get_title()[:3]
+        for axes in weights(deep, most=3).axes
+        if axes.images
     ]
     assert titles == ["000", "010", "019"] or titles == ["000", "009", "019"]
     with pytest.raises(
@@ -198,7 +220,9 @@ def test_the_matrices_to_show_are_spread_over_the_layers_or_named():
 
 def test_of_a_large_matrix_some_rows_are_left_out():
     [shown] = (
-        weights(scene(names=["a/kernel"], params=[np.ones((2000, 7))])).axes[0].images
+        weights(scene(names=["a/kernel"], params=[np.ones((2000, 7))]))
+        .axes[0]
+        .images
     )
     assert shown.get_array().shape == (400, 7)
 
@@ -218,9 +242,9 @@ def test_a_gradient_map_marks_zero_and_what_is_not_finite():
     image = to_pixels(gradient_map(scene(history=history(norms))))
     assert coloured(image, black) > 0.05 and coloured(image, magenta) > 0.1
     healthy = to_pixels(gradient_map(scene(history=history(np.ones((4, 2))))))
-    assert coloured(healthy, magenta) == 0 and coloured(healthy, black) < 0.01, (
-        "but for letters"
-    )
+    assert (
+        coloured(healthy, magenta) == 0 and coloured(healthy, black) < 0.01
+    ), "but for letters"
 
 
 def test_the_decades_of_a_map():
@@ -266,7 +290,9 @@ def test_signal_flow_shows_layers_with_their_activations_there_and_back():
         LayerTrace("000.hidden", "Dense", None, None, 10 * a, delta, delta),
         LayerTrace("000.dropout", "Dropout", None, None, a, delta, delta),
         LayerTrace("000.relu", "Activation", "relu", a, a, 7 * delta, delta),
-        LayerTrace("001.output", "Dense", "sigmoid", a, 0 * a, 0 * delta, delta),
+        LayerTrace(
+            "001.output", "Dense", "sigmoid", a, 0 * a, 0 * delta, delta
+        ),
     ]
     [axes] = signal_flow(scene(passes=SimpleNamespace(layers=rows))).axes
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
@@ -300,7 +326,9 @@ def test_the_time_lag_counts_back_from_the_last_step():
 def test_what_is_no_picture_is_told():
     image = np.zeros((2, 3, 4), np.uint8)
     assert to_pixels(image) is image
-    with pytest.raises(TypeError, match=r"gave uint8 \[0, 0, 3\]; expected a figure"):
+    with pytest.raises(
+        TypeError, match=r"gave uint8 \[0, 0, 3\]; expected a figure"
+    ):
         to_pixels(np.zeros((0, 0, 3), np.uint8))
     with pytest.raises(
         TypeError,
@@ -313,6 +341,6 @@ def test_a_gradient_map_has_the_first_layer_at_the_top():
     figure = gradient_map(scene(history=history(np.ones((4, 2)))))
     axes = figure.axes[0]
     assert axes.yaxis_inverted()
-    assert [label.get_text() for label in axes.get_yticklabels()][0] == layer_names(
-        scene().names
-    )[0]
+    assert [label.get_text() for label in axes.get_yticklabels()][
+        0
+    ] == layer_names(scene().names)[0]

@@ -33,11 +33,20 @@ def scene(**changes):
     rows = [
         LayerTrace("000.hidden", "Dense", None, None, z, delta, delta),
         LayerTrace(
-            "000.activation", "Activation", "relu", z, a, delta, delta_out @ OUTPUT.T
+            "000.activation",
+            "Activation",
+            "relu",
+            z,
+            a,
+            delta,
+            delta_out @ OUTPUT.T,
         ),
         LayerTrace("001.output", "Dense", None, None, y, delta_out, delta_out),
     ]
-    params, grads = [HIDDEN, BIAS, OUTPUT], [X.T @ delta, delta.sum(0), a.T @ delta_out]
+    params, grads = (
+        [HIDDEN, BIAS, OUTPUT],
+        [X.T @ delta, delta.sum(0), a.T @ delta_out],
+    )
     told = {
         "passes": ModelTrace(
             float(((y - Y) ** 2).mean() / 2), rows, NAMES, params, grads, []
@@ -66,7 +75,9 @@ def test_each_weight_and_unit_is_told_with_what_comes_back():
         *relus,
         r"$\delta$ -0.025",
     ]
-    assert {"w 0.25\ndw -0.025", "w -0.5\ndw 0.05", "w 1\ndw -0.0238"} <= set(said)
+    assert {"w 0.25\ndw -0.025", "w -0.5\ndw 0.05", "w 1\ndw -0.0238"} <= set(
+        said
+    )
     assert {
         "b 0.1",
         "b 0.2",
@@ -75,15 +86,24 @@ def test_each_weight_and_unit_is_told_with_what_comes_back():
         "000.hidden\nrelu",
         "001.output",
     } <= set(said)
-    assert any(one.startswith("example 0 of 0 to 1, target 1, loss ") for one in said)
-    assert sum(isinstance(one, Circle) for one in figure.axes[0].patches) == 2 + 3 + 1
+    assert any(
+        one.startswith("example 0 of 0 to 1, target 1, loss ") for one in said
+    )
+    assert (
+        sum(isinstance(one, Circle) for one in figure.axes[0].patches)
+        == 2 + 3 + 1
+    )
     assert to_pixels(figure).std() > 10
 
 
 def test_what_the_examples_add_is_the_gradient():
     given = scene()
-    for layer, grad in zip(dense_chain(given), given.passes.grads[::2], strict=True):
-        added = sum(np.outer(layer.inputs[one], layer.delta[one]) for one in range(2))
+    for layer, grad in zip(
+        dense_chain(given), given.passes.grads[::2], strict=True
+    ):
+        added = sum(
+            np.outer(layer.inputs[one], layer.delta[one]) for one in range(2)
+        )
         np.testing.assert_allclose(added, grad, rtol=1e-12)
 
 
@@ -105,7 +125,9 @@ def test_what_is_not_finite_is_magenta():
 
 def test_other_networks_are_refused():
     ends = "; expected dense layers one behind the other$"
-    with pytest.raises(ValueError, match="example: given 2; expected a number below 2"):
+    with pytest.raises(
+        ValueError, match="example: given 2; expected a number below 2"
+    ):
         network(scene(), example=2)
     shared = (
         scene()
@@ -122,7 +144,9 @@ def test_other_networks_are_refused():
         network(other)
     noisy = scene()
     noisy.passes.layers[1] = noisy.passes.layers[1]._replace(kind="Dropout")
-    with pytest.raises(ValueError, match=rf"with 000.activation \(Dropout\){ends}"):
+    with pytest.raises(
+        ValueError, match=rf"with 000.activation \(Dropout\){ends}"
+    ):
         network(noisy)
     several = scene()
     several.batch = Batch({"a": X, "b": X}, Y)
@@ -136,10 +160,14 @@ def test_no_label_covers_another_one_or_a_unit(size):
     given = scene()
     rows = [row._replace(delta=row.delta * size) for row in given.passes.layers]
     grads = [grad * size for grad in given.passes.grads]
-    figure = network(scene(passes=given.passes._replace(layers=rows, grads=grads)))
+    figure = network(
+        scene(passes=given.passes._replace(layers=rows, grads=grads))
+    )
     figure.draw_without_rendering()
     artists = [*figure.axes[0].texts, *figure.axes[0].patches]
-    labels = [one for one in figure.axes[0].texts if one.get_text().startswith("w ")]
+    labels = [
+        one for one in figure.axes[0].texts if one.get_text().startswith("w ")
+    ]
     assert len(labels) == 9
     for label in labels:
         extent = label.get_window_extent()

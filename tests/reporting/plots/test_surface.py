@@ -20,7 +20,9 @@ PARAMS = [np.array([0.5]), np.array([[1.0, 2.0], [3.0, 4.0]])]
 
 
 def bowl(bias, kernel):
-    return float((bias**2).sum() + (kernel[0, 0] - 1) ** 2 + 100 * kernel[1, 1] ** 2)
+    return float(
+        (bias**2).sum() + (kernel[0, 0] - 1) ** 2 + 100 * kernel[1, 1] ** 2
+    )
 
 
 def scene(loss=bowl, history=None, params=PARAMS, step=9):
@@ -34,7 +36,11 @@ def scene(loss=bowl, history=None, params=PARAMS, step=9):
         return np.array(found)
 
     return SimpleNamespace(
-        step=step, names=NAMES, params=params, losses=losses, history=history or {}
+        step=step,
+        names=NAMES,
+        params=params,
+        losses=losses,
+        history=history or {},
     )
 
 
@@ -42,11 +48,16 @@ def test_the_grid_has_the_loss_at_each_place_and_all_else_as_it_is():
     sides = [np.array([0.0, 1.0, 2.0]), np.array([-1.0, 3.0])]
     found = _grid_losses(scene(), ((1, 0), (1, 3)), sides)
     np.testing.assert_allclose(
-        found, [[0.25 + (x - 1) ** 2 + 100 * y**2 for x in sides[0]] for y in sides[1]]
+        found,
+        [
+            [0.25 + (x - 1) ** 2 + 100 * y**2 for x in sides[0]]
+            for y in sides[1]
+        ],
     )
     across = _grid_losses(scene(), ((1, 0), (0, 0)), sides)
     np.testing.assert_allclose(
-        across, [[y**2 + (x - 1) ** 2 + 1600 for x in sides[0]] for y in sides[1]]
+        across,
+        [[y**2 + (x - 1) ** 2 + 1600 for x in sides[0]] for y in sides[1]],
     )
     assert PARAMS[0] == 0.5 and PARAMS[1][0, 0] == 1, "nothing is changed"
 
@@ -80,19 +91,24 @@ def test_the_way_goes_from_the_first_step_that_was_measured_to_where_it_is():
         "probes/weight/000.a/kernel.1.1": (other, [1, np.inf, 3, 9]),
     }
     history = {
-        name: (steps, np.array(values)) for name, (steps, values) in history.items()
+        name: (steps, np.array(values))
+        for name, (steps, values) in history.items()
     }
     names = ("000.a/kernel.0.0", "000.a/kernel.1.1")
     np.testing.assert_array_equal(
-        _measured_path(scene(history=history), names), [[6, np.nan], [1, np.nan]]
+        _measured_path(scene(history=history), names),
+        [[6, np.nan], [1, np.nan]],
     )
     figure = loss_surface(scene(history=history), *names, resolution=5)
     drawn = {
-        line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines
+        line.get_label(): line.get_xydata().tolist()
+        for line in figure.axes[0].lines
     }
     assert drawn["2 steps measured"][0] == drawn["start"][0] == [6, 1]
     assert drawn["2 steps measured"][-1] == drawn["now"][0] == [1, 4]
-    assert figure.axes[0].get_xlim() == (1 - 1.25, 6 + 1.25), "a quarter on both sides"
+    assert figure.axes[0].get_xlim() == (1 - 1.25, 6 + 1.25), (
+        "a quarter on both sides"
+    )
     alone = loss_surface(scene(), *names, resolution=5)
     assert [line.get_label() for line in alone.axes[0].lines] == ["now"]
 
@@ -102,7 +118,9 @@ def test_levels_are_logarithmic_where_the_loss_spans_decades_and_what_is_not_fin
         red, green, blue = np.moveaxis(image.astype(int), -1, 0)
         return ((red > 230) & (green < 60) & (blue > 230)).mean()
 
-    wide = loss_surface(scene(), "000.a/kernel.0.0", "000.a/kernel.1.1", resolution=9)
+    wide = loss_surface(
+        scene(), "000.a/kernel.0.0", "000.a/kernel.1.1", resolution=9
+    )
     levels = wide.axes[0].collections[0].levels
     np.testing.assert_allclose(levels[1:] / levels[:-1], levels[1] / levels[0])
     narrow = (
@@ -113,13 +131,18 @@ def test_levels_are_logarithmic_where_the_loss_spans_decades_and_what_is_not_fin
     )
     np.testing.assert_allclose(np.diff(narrow), narrow[1] - narrow[0])
     assert magenta(to_pixels(wide)) == 0
-    half = scene(lambda bias, kernel: np.nan if kernel[0, 0] > 1 else kernel[0, 0])
+    half = scene(
+        lambda bias, kernel: np.nan if kernel[0, 0] > 1 else kernel[0, 0]
+    )
     assert magenta(to_pixels(loss_surface(half, resolution=9))) > 0.1
     assert (
-        magenta(to_pixels(loss_surface(scene(lambda *_: np.inf), resolution=9))) > 0.3
+        magenta(to_pixels(loss_surface(scene(lambda *_: np.inf), resolution=9)))
+        > 0.3
     )
     flat = loss_surface(scene(lambda *_: 2.0), resolution=9)
-    assert to_pixels(flat).size and flat.axes[0].collections[0].levels.tolist() == [
+    assert to_pixels(flat).size and flat.axes[0].collections[
+        0
+    ].levels.tolist() == [
         1.5,
         2.5,
     ]
@@ -152,7 +175,9 @@ def test_of_single_numbers_two_have_to_be_named():
     with pytest.raises(ValueError, match="name two of them as x and y"):
         loss_surface(single, x="000.a/bias.0")
     single.losses = lambda places, values: np.ones(len(values))
-    assert loss_surface(single, "000.a/bias.0", "000.a/kernel.0.0", resolution=3).axes
+    assert loss_surface(
+        single, "000.a/bias.0", "000.a/kernel.0.0", resolution=3
+    ).axes
 
 
 def test_a_side_of_nothing_finite():

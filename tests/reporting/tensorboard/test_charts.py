@@ -31,7 +31,9 @@ SCALARS |= {
 
 
 def test_each_chart_finds_its_tags_and_no_other():
-    [written] = TensorProto.FromString(custom_scalars_layout().tensor).string_val
+    [written] = TensorProto.FromString(
+        custom_scalars_layout().tensor
+    ).string_val
     charts = [
         chart
         for category in Layout.FromString(written).category
@@ -50,7 +52,10 @@ def test_each_chart_finds_its_tags_and_no_other():
     ]
     assert found == [
         {"log10_grad_norm/000.a/kernel", "log10_grad_norm/001.b/bias"},
-        {"log10_clipped_grad_norm/000.a/kernel", "log10_clipped_grad_norm/001.b/bias"},
+        {
+            "log10_clipped_grad_norm/000.a/kernel",
+            "log10_clipped_grad_norm/001.b/bias",
+        },
         {
             f"Overview/log10_{name}"
             for name in ("grad_norm", "clipped_grad_norm", "clip_limit")

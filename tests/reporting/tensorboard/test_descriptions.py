@@ -75,12 +75,16 @@ def test_a_description_goes_with_the_value_that_it_is_of(first_values):
 def test_what_is_described_is_written(first_values):
     """A pattern that fits no tag of this run is one of those that need more than it has."""
     used = {description_of(tag) for _, tag in first_values}
-    unused = {pattern for pattern, text in DESCRIPTIONS.items() if text not in used}
+    unused = {
+        pattern for pattern, text in DESCRIPTIONS.items() if text not in used
+    }
     assert unused == {"transforms/*", "layer_saturated/*", "incidents/*"}
 
 
 def test_the_table_of_the_readme_is_made_of_them():
     (table,) = re.findall(
-        r"^\| tag \| what it is \|\n\|---\|---\|\n((?:\|.*\n)+)", README, re.MULTILINE
+        r"^\| tag \| what it is \|\n\|---\|---\|\n((?:\|.*\n)+)",
+        README,
+        re.MULTILINE,
     )
     assert table.splitlines() == markdown_rows()

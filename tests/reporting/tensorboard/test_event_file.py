@@ -33,7 +33,9 @@ def proto_tensor(rows):
         dim=[TensorShapeProto.Dim(size=size) for size in rows.shape]
     )
     return TensorProto(
-        dtype=DT_FLOAT, tensor_shape=shape, tensor_content=rows.astype("<f4").tobytes()
+        dtype=DT_FLOAT,
+        tensor_shape=shape,
+        tensor_content=rows.astype("<f4").tobytes(),
     )
 
 
@@ -51,7 +53,8 @@ def test_an_event_is_what_protobuf_would_make_of_it(tmp_path, step):
     numbers = np.array([0.5, math.inf, -0.0, 1e300, -1e-3])
     names = ["a", "b/c", "d", "e", LONG]
     tables = [
-        np.arange(3 * rows, dtype=np.float64).reshape(rows, 3) for rows in (1, 2, 200)
+        np.arange(3 * rows, dtype=np.float64).reshape(rows, 3)
+        for rows in (1, 2, 200)
     ]
     tags = ["h/one", "h/two", LONG + "h"]
 
@@ -109,7 +112,8 @@ def test_the_same_bytes_hold_other_numbers_and_can_do_without_some():
         ]
         assert [value.tag for value in found] == [tag for tag, _ in expected]
         np.testing.assert_array_equal(
-            [value.simple_value for value in found], [number for _, number in expected]
+            [value.simple_value for value in found],
+            [number for _, number in expected],
         )
 
 

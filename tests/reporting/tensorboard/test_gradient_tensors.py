@@ -13,7 +13,8 @@ NAMES = ("000.dense/kernel", "000.dense/bias", "001.a b/kernel")
 
 def norms(raw, clipped):
     return {
-        f"grad_norm/{name}": value for name, value in zip(NAMES, raw, strict=True)
+        f"grad_norm/{name}": value
+        for name, value in zip(NAMES, raw, strict=True)
     } | {
         f"clipped_grad_norm/{name}": value
         for name, value in zip(NAMES, clipped, strict=True)
@@ -21,12 +22,19 @@ def norms(raw, clipped):
 
 
 def read(folder):
-    return event_accumulator.EventAccumulator(str(folder), {"tensors": 0}).Reload()
+    return event_accumulator.EventAccumulator(
+        str(folder), {"tensors": 0}
+    ).Reload()
 
 
 def test_norms_at_every_point_and_the_rest_where_it_is_measured(tmp_path):
     board = TensorBoardLogger(tmp_path, sizes={NAMES[0]: 6, NAMES[2]: 4})
-    board(1, LogData(norms([1.0, 0.0, math.nan], [0.5, 0.0, math.inf]) | {"loss": 1.0}))
+    board(
+        1,
+        LogData(
+            norms([1.0, 0.0, math.nan], [0.5, 0.0, math.inf]) | {"loss": 1.0}
+        ),
+    )
     measured = {f"weight_norm/{NAMES[0]}": 2.0, f"zero_grads/{NAMES[2]}": 0.25}
     measured |= {
         "dead_units/000.relu": 0.5,
@@ -41,7 +49,9 @@ def test_norms_at_every_point_and_the_rest_where_it_is_measured(tmp_path):
         tag: [
             (
                 event.step,
-                np.frombuffer(event.tensor_proto.tensor_content, "<f4").reshape(3, -1),
+                np.frombuffer(event.tensor_proto.tensor_content, "<f4").reshape(
+                    3, -1
+                ),
             )
             for event in events
         ]
@@ -49,7 +59,9 @@ def test_norms_at_every_point_and_the_rest_where_it_is_measured(tmp_path):
     }
     (first, at_first), (second, _) = by_tag["gradients/norms"]
     assert (first, second) == (1, 2)
-    np.testing.assert_array_equal(at_first, [[1, 0.5], [0, 0], [math.nan, math.inf]])
+    np.testing.assert_array_equal(
+        at_first, [[1, 0.5], [0, 0], [math.nan, math.inf]]
+    )
     [(step, rest)] = by_tag["gradients/measured"]
     assert step == 2
     kernel, bias, other = (

@@ -18,7 +18,11 @@ SETTINGS = {
     "data.shuffle": True,
     "data.batch_size": 32,
 }
-FIGURES = ["results/validation/loss", "results/train/loss", "Overview/log10_grad_norm"]
+FIGURES = [
+    "results/validation/loss",
+    "results/train/loss",
+    "Overview/log10_grad_norm",
+]
 LONE = RunHparams(
     SETTINGS, ["optimizer.learning_rate"], FIGURES, ["gradients.clip.limit"]
 )
@@ -32,9 +36,9 @@ def read(folder, tag):
         "session_start_info": "session_start_info",
         "session_end_info": "session_end_info",
     }
-    return getattr(metadata, f"parse_{kind[tag.rpartition('/')[2]]}_plugin_data")(
-        content
-    )
+    return getattr(
+        metadata, f"parse_{kind[tag.rpartition('/')[2]]}_plugin_data"
+    )(content)
 
 
 @pytest.fixture
@@ -87,7 +91,9 @@ def test_settings_and_compared_scalars_come_back(folder):
 def test_the_figures_of_an_end_are_those_of_the_last_end_alone(folder):
     def figures():
         found = plugin_event_accumulator.EventAccumulator(str(folder)).Reload()
-        tags = [tag for tag in found.Tags()["tensors"] if tag.startswith("results/")]
+        tags = [
+            tag for tag in found.Tags()["tensors"] if tag.startswith("results/")
+        ]
         return {
             tag: [
                 (event.step, event.tensor_proto.float_val[0])
@@ -120,21 +126,29 @@ def test_the_figures_of_an_end_are_those_of_the_last_end_alone(folder):
 
 def test_no_run_with_other_numbers_is_out_of_the_domain(folder):
     domains = {
-        info.name: info for info in read(folder, metadata.EXPERIMENT_TAG).hparam_infos
+        info.name: info
+        for info in read(folder, metadata.EXPERIMENT_TAG).hparam_infos
     }
     rates = domains["optimizer.learning_rate"].domain_interval
     assert rates.min_value < -1e300 and rates.max_value > 1e300
     assert [
-        value.bool_value for value in domains["data.shuffle"].domain_discrete.values
+        value.bool_value
+        for value in domains["data.shuffle"].domain_discrete.values
     ] == [False, True]
     assert not domains["optimizer"].HasField("domain_discrete")
 
 
 def test_the_last_outcome_counts_and_no_point_is_lost(folder):
-    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_SUCCESS
+    assert (
+        read(folder, metadata.SESSION_END_INFO_TAG).status
+        == api_pb2.STATUS_SUCCESS
+    )
     with pytest.raises(OSError), recording_hparams(folder, LONE):
         raise OSError
-    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE
+    assert (
+        read(folder, metadata.SESSION_END_INFO_TAG).status
+        == api_pb2.STATUS_FAILURE
+    )
     with pytest.raises(KeyboardInterrupt), recording_hparams(folder, LONE):
         raise KeyboardInterrupt
     with pytest.raises(
@@ -145,7 +159,10 @@ def test_the_last_outcome_counts_and_no_point_is_lost(folder):
         with pytest.raises(KeyError):
             read(folder, metadata.SESSION_END_INFO_TAG)
         ended.succeeded = True
-    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_SUCCESS
+    assert (
+        read(folder, metadata.SESSION_END_INFO_TAG).status
+        == api_pb2.STATUS_SUCCESS
+    )
     found = plugin_event_accumulator.EventAccumulator(str(folder)).Reload()
     assert [event.step for event in found.Tensors("Overview/loss")] == [1, 2]
 
@@ -160,5 +177,11 @@ def test_a_sweep_has_the_last_word(folder):
     assert [*read(folder, metadata.SESSION_START_INFO_TAG).hparams] == ["limit"]
     [info] = read(folder, metadata.EXPERIMENT_TAG).hparam_infos
     assert info.differs
-    assert [value.number_value for value in info.domain_discrete.values] == [0.1, 1.0]
-    assert read(folder, metadata.SESSION_END_INFO_TAG).status == api_pb2.STATUS_FAILURE
+    assert [value.number_value for value in info.domain_discrete.values] == [
+        0.1,
+        1.0,
+    ]
+    assert (
+        read(folder, metadata.SESSION_END_INFO_TAG).status
+        == api_pb2.STATUS_FAILURE
+    )

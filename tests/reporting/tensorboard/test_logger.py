@@ -52,7 +52,9 @@ def rust_provider(logdir):
     )
     ingester.start()
     runs = {path.parent for path in logdir.rglob("events*")}
-    while len(ingester.data_provider.list_runs(CONTEXT, experiment_id="")) < len(runs):
+    while len(
+        ingester.data_provider.list_runs(CONTEXT, experiment_id="")
+    ) < len(runs):
         time.sleep(0.01)
     yield ingester.data_provider
     ingester._stdin_handle.close()  # the server ends with it
@@ -94,7 +96,8 @@ def tensors(provider, plugin, run, tag):
 
 def close_to(pairs):
     return [
-        (step, pytest.approx(value, rel=1e-6, nan_ok=True)) for step, value in pairs
+        (step, pytest.approx(value, rel=1e-6, nan_ok=True))
+        for step, value in pairs
     ]  # stored as float32
 
 
@@ -248,7 +251,9 @@ def test_values_steps_and_runs_come_back(tmp_path, read):
         (step, -step) for step in range(5)
     )
     assert points(provider, "val", "Overview/loss") == [(4, 0.5)]
-    assert points(provider, "val", "Overview/accuracy") == close_to([(4, math.nan)])
+    assert points(provider, "val", "Overview/accuracy") == close_to(
+        [(4, math.nan)]
+    )
     [(step, text)] = tensors(provider, "text", ".", "config")
     assert (step, text.tolist()) == (0, [b"```yaml\nmodel: mlp\n```\n"])
 
@@ -260,19 +265,28 @@ def test_descriptions_come_back(tmp_path, read):
         board(
             step,
             LogData(
-                {"loss": 1.0, "grad_norm": norm, "val_loss": 0.5, "grad_norm/a": 1.0}
+                {
+                    "loss": 1.0,
+                    "grad_norm": norm,
+                    "val_loss": 0.5,
+                    "grad_norm/a": 1.0,
+                }
             ),
         )
     board.close()
     provider = read(tmp_path)
-    found = provider.list_scalars(CONTEXT, experiment_id="", plugin_name="scalars")
+    found = provider.list_scalars(
+        CONTEXT, experiment_id="", plugin_name="scalars"
+    )
     assert set(found["."]) == {
         "Overview/loss",
         "Overview/log10_grad_norm",
         "log10_grad_norm/a",
     }
     assert {
-        tag: series.description for run in found.values() for tag, series in run.items()
+        tag: series.description
+        for run in found.values()
+        for tag, series in run.items()
     } == {tag: description_of(tag) for tag in found["."]}
     assert points(provider, ".", "Overview/log10_grad_norm") == close_to(
         [(2, 0.0), (3, math.log10(2))]
@@ -287,7 +301,9 @@ def test_histograms_come_back(tmp_path, read):
             "gradients/001.dense/bias": ROWS[:0],
         }
         board(step, LogData(histograms=rows))
-    board(9, LogData(histograms={"gradients/000.dense/kernel": ROWS * [1, 1, 0]}))
+    board(
+        9, LogData(histograms={"gradients/000.dense/kernel": ROWS * [1, 1, 0]})
+    )
     board.close()
     provider = read(tmp_path)
     found = tensors(provider, "histograms", ".", f"{head}/000.dense/kernel")
@@ -295,7 +311,9 @@ def test_histograms_come_back(tmp_path, read):
     np.testing.assert_array_equal(
         found[1][1], ROWS + 7
     )  # small whole numbers: exact in float32
-    listed = provider.list_tensors(CONTEXT, experiment_id="", plugin_name="histograms")
+    listed = provider.list_tensors(
+        CONTEXT, experiment_id="", plugin_name="histograms"
+    )
     assert list(listed["."]) == [f"{head}/000.dense/kernel"]
 
 
@@ -323,13 +341,24 @@ def test_each_kind_of_histogram_has_its_group(tmp_path):
 def test_images_and_texts_of_a_step_come_back(tmp_path):
     board = TensorBoardLogger(tmp_path)
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    board(3, LogData(images={"boundary": pixels}, texts={"diagnosis": "all is well"}))
+    board(
+        3,
+        LogData(
+            images={"boundary": pixels}, texts={"diagnosis": "all is well"}
+        ),
+    )
     board.close()
-    found = event_accumulator.EventAccumulator(str(tmp_path), {"tensors": 0}).Reload()
-    width, height, png = found.Tensors("Overview/boundary")[0].tensor_proto.string_val
+    found = event_accumulator.EventAccumulator(
+        str(tmp_path), {"tensors": 0}
+    ).Reload()
+    width, height, png = found.Tensors("Overview/boundary")[
+        0
+    ].tensor_proto.string_val
     assert (width, height) == (b"4", b"2")
     np.testing.assert_array_equal(tf.io.decode_png(png), pixels)
-    assert found.Tensors("diagnosis")[0].tensor_proto.string_val == [b"all is well"]
+    assert found.Tensors("diagnosis")[0].tensor_proto.string_val == [
+        b"all is well"
+    ]
 
 
 def test_the_graph_comes_back(tmp_path):
@@ -340,7 +369,9 @@ def test_the_graph_comes_back(tmp_path):
     )
     TensorBoardLogger(tmp_path, graph=graph).close()
     found = event_accumulator.EventAccumulator(str(tmp_path)).Reload().Graph()
-    assert [node.name for node in found.node] == [node.name for node in graph.node]
+    assert [node.name for node in found.node] == [
+        node.name for node in graph.node
+    ]
 
 
 def test_a_second_session_leaves_one_clean_curve(tmp_path, read):
@@ -366,7 +397,8 @@ def test_one_event_a_step_and_metadata_once(tmp_path):
         board(
             step,
             LogData(
-                {"loss": 1.0, "accuracy": 0.5}, {"gradients/000.dense/kernel": ROWS}
+                {"loss": 1.0, "accuracy": 0.5},
+                {"gradients/000.dense/kernel": ROWS},
             ),
         )
     board.flush()
@@ -375,7 +407,9 @@ def test_one_event_a_step_and_metadata_once(tmp_path):
         event_file_loader.RawEventFileLoader(path).Load()
     )  # read before close
     assert len(events) == 2 + 3
-    parsed = [event_file_loader.event_pb2.Event.FromString(event) for event in events]
+    parsed = [
+        event_file_loader.event_pb2.Event.FromString(event) for event in events
+    ]
     assert parsed[1].session_log.status == parsed[1].session_log.START
     described = [
         [value.HasField("metadata") for value in event.summary.value]
@@ -391,6 +425,8 @@ def test_one_event_a_step_and_metadata_once(tmp_path):
 
 def test_wide_numbers_do_not_stop_a_run(tmp_path, read):
     board = TensorBoardLogger(tmp_path)
-    board(np.int64(1), LogData({"loss": np.float64(1e300), "count": np.int64(3)}))
+    board(
+        np.int64(1), LogData({"loss": np.float64(1e300), "count": np.int64(3)})
+    )
     board.close()
     assert points(read(tmp_path), ".", "Overview/loss") == [(1, math.inf)]

@@ -11,7 +11,8 @@ def work():
 
 def traces(folder):
     return [
-        path.stat().st_size for path in folder.glob("plugins/profile/*/*.xplane.pb")
+        path.stat().st_size
+        for path in folder.glob("plugins/profile/*/*.xplane.pb")
     ]
 
 
@@ -53,7 +54,11 @@ def test_where_no_step_was_done_nothing_is_written(tmp_path, capsys):
     profile = Profiler(tmp_path, 1, 9)
     profile.on_call_end(0, {})
     profile.close()
-    assert no_profiler_runs() and not traces(tmp_path) and not capsys.readouterr().out
+    assert (
+        no_profiler_runs()
+        and not traces(tmp_path)
+        and not capsys.readouterr().out
+    )
 
 
 def test_a_run_that_goes_on_from_within_the_steps(tmp_path, capsys):

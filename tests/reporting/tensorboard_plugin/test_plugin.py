@@ -52,7 +52,9 @@ def write_run(folder):
             f"clipped_grad_norm/{KERNEL}": min(step, 100.0),
         }
         scalars |= {
-            f"clipped_grad_norm/{BIAS}": {7: math.nan, 8: math.inf}.get(step, 0.0)
+            f"clipped_grad_norm/{BIAS}": {7: math.nan, 8: math.inf}.get(
+                step, 0.0
+            )
         }
         histograms = {}
         if step % 100 == 0:
@@ -72,7 +74,11 @@ def write_run(folder):
     board(LAST, LogData({"val_loss": 0.5}))
     board(
         LAST,
-        LogData(texts={f"incidents/{LAST:08d}": "```\nthe loss was not finite\n```\n"}),
+        LogData(
+            texts={
+                f"incidents/{LAST:08d}": "```\nthe loss was not finite\n```\n"
+            }
+        ),
     )
     board.close()
 
@@ -105,7 +111,9 @@ def write_damaged_runs(logdir):
         "names_twice": json.dumps(
             layout | {"parameters": ["a", "a"], "sizes": [1, 1]}
         ).encode(),
-        "no_names": json.dumps(layout | {"parameters": [], "sizes": []}).encode(),
+        "no_names": json.dumps(
+            layout | {"parameters": [], "sizes": []}
+        ).encode(),
         "sizes_lack": json.dumps(layout | {"sizes": []}).encode(),
         "sizes_odd": json.dumps(layout | {"sizes": ["4"]}).encode(),
     }
@@ -118,11 +126,15 @@ def write_damaged_runs(logdir):
     file.write(1, file.tensor(*text_note("config", "a run of another program")))
     file.close()
     (logdir / "garbage").mkdir()
-    (logdir / "garbage" / "events.out.tfevents.1.x").write_bytes(bytes(range(256)) * 8)
+    (logdir / "garbage" / "events.out.tfevents.1.x").write_bytes(
+        bytes(range(256)) * 8
+    )
     return [*contents, "keras"]
 
 
-@pytest.fixture(scope="module", params=["true", "false"], ids=["data server", "python"])
+@pytest.fixture(
+    scope="module", params=["true", "false"], ids=["data server", "python"]
+)
 def ask(request, tmp_path_factory):
     """Asks a TensorBoard that shows one run, called `one`, beside damaged ones, under a path prefix."""
     logdir = tmp_path_factory.mktemp("log")
@@ -145,7 +157,9 @@ def ask(request, tmp_path_factory):
     ask.damaged = damaged
     ask.listing = lambda: fetch(f"{base}plugins_listing", {})
     ask.entry = lambda: (
-        urllib.request.urlopen(f"{base}plugin_entry.html?name={PLUGIN}").read().decode()
+        urllib.request.urlopen(f"{base}plugin_entry.html?name={PLUGIN}")
+        .read()
+        .decode()
     )
     ask.file = lambda name: urllib.request.urlopen(
         f"{base}plugin/{PLUGIN}/static/{name}"
@@ -185,9 +199,9 @@ def test_the_map_has_every_point(ask):
         [*range(1, LAST + 1)],
         [[*range(1, LAST + 1)], [0] * LAST],
     )
-    clipped = ask("map", run="one", quantity="clipped_grad_norm", rows="parameters")[
-        "values"
-    ]
+    clipped = ask(
+        "map", run="one", quantity="clipped_grad_norm", rows="parameters"
+    )["values"]
     assert clipped[0][-1] == 100
     assert clipped[1][5:9] == [0, "NaN", "Infinity", 0]
 
@@ -196,9 +210,13 @@ def test_a_layer_is_all_its_parameters_together(ask):
     found = ask("map", run="one", quantity="clipped_grad_norm", rows="layers")
     assert found["names"] == ["000.dense"]
     assert found["values"][0][5:9] == [6, "NaN", "Infinity", 9]
-    factors = ask("map", run="one", quantity="clip_factor", rows="layers")["values"][0]
+    factors = ask("map", run="one", quantity="clip_factor", rows="layers")[
+        "values"
+    ][0]
     assert (factors[0], factors[99], factors[199]) == (1, 1, 0.5)
-    zeros = ask("map", run="one", quantity="zero_grads", rows="layers")["values"][0]
+    zeros = ask("map", run="one", quantity="zero_grads", rows="layers")[
+        "values"
+    ][0]
     assert zeros == [0.2] * 3  # 3 of 15 numbers
 
 
@@ -224,7 +242,10 @@ def test_the_history_of_a_row(ask):
         "steps": [*range(1, LAST + 1)],
         "values": [*range(1, LAST + 1)],
     }
-    assert found["weight_norm"] == {"steps": [100, 200, 300], "values": [2, 2, 2]}
+    assert found["weight_norm"] == {
+        "steps": [100, 200, 300],
+        "values": [2, 2, 2],
+    }
     assert (
         ask("history", run="one", row="000.dense", rows="layers")["dead_units"][
             "values"
@@ -249,8 +270,13 @@ def test_the_curves_above_the_map(ask):
     assert found["val_loss"] == {"steps": [LAST], "values": [0.5]}
     assert sum(found["clip_rate"]["values"]) == LAST - 100
     assert found["nonfinite_steps"]["values"].index(1) == 7
-    assert found["incidents"] == [{"step": LAST, "text": "the loss was not finite\n"}]
-    assert found["depth_ratio"] == {"steps": [100, 200, 300], "values": [-2, -2, -2]}
+    assert found["incidents"] == [
+        {"step": LAST, "text": "the loss was not finite\n"}
+    ]
+    assert found["depth_ratio"] == {
+        "steps": [100, 200, 300],
+        "values": [-2, -2, -2],
+    }
 
 
 def test_each_quantity_at_its_last_point(ask):
@@ -273,9 +299,14 @@ def test_each_quantity_at_its_last_point(ask):
 
 def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
     found = ask("runs")
-    faults = {name: run["fault"] for name, run in found.items() if "fault" in run}
+    faults = {
+        name: run["fault"] for name, run in found.items() if "fault" in run
+    }
     assert set(faults) - {"garbage"} == set(ask.damaged)
-    assert "another version" in faults["later"] and "no gradients" in faults["keras"]
+    assert (
+        "another version" in faults["later"]
+        and "no gradients" in faults["keras"]
+    )
     assert all(
         "cannot be read" in faults[name]
         for name in ask.damaged
@@ -285,7 +316,9 @@ def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
         status, _ = ask("map", run=name, quantity="grad_norm", rows="layers")
         assert status in (404, 422), name
     for name in ("other_shape", "words"):
-        status, error = ask("map", run=name, quantity="grad_norm", rows="layers")
+        status, error = ask(
+            "map", run=name, quantity="grad_norm", rows="layers"
+        )
         assert status == 422 and error.startswith(
             "gradients/norms at step 1: given an array of shape ["
         )
@@ -293,7 +326,10 @@ def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
         assert ask("course", run=name) == (status, error), (
             "so that it is told whatever quantity is shown"
         )
-    assert "one/val" not in found and found["one"]["parameters"] == [KERNEL, BIAS]
+    assert "one/val" not in found and found["one"]["parameters"] == [
+        KERNEL,
+        BIAS,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +360,11 @@ def test_a_run_that_cannot_be_read_is_named_and_leaves_the_others(ask):
             {"run": "one", "parameter": "x", "step": "1"},
             "no parameter 'x' in run 'one'",
         ),
-        ("histogram", {"run": "one", "parameter": KERNEL, "step": "x"}, "no step 'x'"),
+        (
+            "histogram",
+            {"run": "one", "parameter": KERNEL, "step": "x"},
+            "no step 'x'",
+        ),
         ("map", {"run": "one"}, "given run; expected run, quantity, rows"),
         ("course", {}, "given nothing; expected run"),
     ],
@@ -375,18 +415,26 @@ def test_all_points_are_kept_unless_the_user_says_how_many(given, expected):
 def test_the_plugin_needs_nothing_that_tensorboard_does_not():
     """What fails while TensorBoard imports it would end every TensorBoard of the environment."""
     plugin = "tftrain.reporting.tensorboard_plugin.plugin"
-    code = (
-        f"import sys, {plugin}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    )
+    code = f"import sys, {plugin}; print(*{{name.split('.')[0] for name in sys.modules}})"
     found = set(
         subprocess.check_output([sys.executable, "-c", code], text=True).split()
     )
     assert (
-        not {"tensorflow", "keras", "yaml", "sklearn", "matplotlib", "rich", "pandas"}
+        not {
+            "tensorflow",
+            "keras",
+            "yaml",
+            "sklearn",
+            "matplotlib",
+            "rich",
+            "pandas",
+        }
         & found
     )
     ours = f"import sys, {plugin}; print(*(name for name in sys.modules if name.startswith('tftrain')))"
-    modules = subprocess.check_output([sys.executable, "-c", ours], text=True).split()
+    modules = subprocess.check_output(
+        [sys.executable, "-c", ours], text=True
+    ).split()
     assert {
         name
         for name in modules

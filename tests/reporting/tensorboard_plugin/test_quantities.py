@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from tftrain.reporting.tensorboard.protocol import NONE, OF_LAYERS, TENSORS
-from tftrain.reporting.tensorboard_plugin.quantities import QUANTITIES, read_columns
+from tftrain.reporting.tensorboard_plugin.quantities import (
+    QUANTITIES,
+    read_columns,
+)
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +18,24 @@ def layer():
 
     def arrays():
         return [
-            [draw.normal(size=shape) * (draw.random(shape) > 0.3) for shape in shapes]
+            [
+                draw.normal(size=shape) * (draw.random(shape) > 0.3)
+                for shape in shapes
+            ]
             for _ in range(3)
         ]
 
-    return {name: arrays() for name in ("weights", "gradients", "clipped", "updates")}
+    return {
+        name: arrays()
+        for name in ("weights", "gradients", "clipped", "updates")
+    }
 
 
 def norms(points):
     """[parameters, points]"""
-    return np.array([[np.linalg.norm(one) for one in point] for point in points]).T
+    return np.array(
+        [[np.linalg.norm(one) for one in point] for point in points]
+    ).T
 
 
 def together(points):
@@ -42,17 +53,25 @@ SIZES = np.array([[15.0], [3.0], [3.0]])
 
 def test_norms_and_ratios_are_those_of_all_parameters_as_one_vector(layer):
     combined = QUANTITIES["grad_norm"].combine(norms(layer["gradients"]), SIZES)
-    np.testing.assert_allclose(combined, together(layer["gradients"]), rtol=1e-12)
-    weights, updates = norms(layer["weights"]), norms(layer["updates"])
-    ratio = QUANTITIES["update_ratio"].combine(updates / weights, weights, SIZES)
     np.testing.assert_allclose(
-        ratio, together(layer["updates"]) / together(layer["weights"]), rtol=1e-12
+        combined, together(layer["gradients"]), rtol=1e-12
+    )
+    weights, updates = norms(layer["weights"]), norms(layer["updates"])
+    ratio = QUANTITIES["update_ratio"].combine(
+        updates / weights, weights, SIZES
+    )
+    np.testing.assert_allclose(
+        ratio,
+        together(layer["updates"]) / together(layer["weights"]),
+        rtol=1e-12,
     )
     factor = QUANTITIES["clip_factor"].combine(
         norms(layer["gradients"]), norms(layer["clipped"]), SIZES
     )
     np.testing.assert_allclose(
-        factor, together(layer["clipped"]) / together(layer["gradients"]), rtol=1e-12
+        factor,
+        together(layer["clipped"]) / together(layer["gradients"]),
+        rtol=1e-12,
     )
 
 
@@ -74,10 +93,12 @@ def test_what_is_not_known_stays_unknown_and_what_is_not_finite_shows(name):
     quantity, size = QUANTITIES[name], np.array([[2.0], [3.0]])
     absent, broken = np.full((2, 1), NONE), np.array([[np.nan], [1.0]])
     with np.errstate(all="ignore"):
-        assert quantity.combine(*[absent] * len(quantity.inputs), size).tolist() == [
-            NONE
-        ]
-        assert np.isnan(quantity.combine(*[broken] * len(quantity.inputs), size)).all()
+        assert quantity.combine(
+            *[absent] * len(quantity.inputs), size
+        ).tolist() == [NONE]
+        assert np.isnan(
+            quantity.combine(*[broken] * len(quantity.inputs), size)
+        ).all()
 
 
 def test_a_parameter_that_is_not_measured_does_not_count():
@@ -92,18 +113,24 @@ def test_a_parameter_that_is_not_measured_does_not_count():
 def test_a_gradient_of_nothing_is_not_clipped():
     zero = np.zeros((2, 1))
     with np.errstate(all="ignore"):
-        assert QUANTITIES["clip_factor"].combine(zero, zero, SIZES[:2]).tolist() == [
-            1.0
-        ]
+        assert QUANTITIES["clip_factor"].combine(
+            zero, zero, SIZES[:2]
+        ).tolist() == [1.0]
 
 
 def test_a_run_from_before_a_column_was_added_lacks_that_alone():
     tables = [np.array([[1.0, 2.0, 0.25, 0.5]])] * 2
-    assert read_columns(QUANTITIES["dead_units"], tables)[0].tolist() == [[0.5, 0.5]]
-    assert read_columns(QUANTITIES["saturated"], tables)[0].tolist() == [[NONE, NONE]]
+    assert read_columns(QUANTITIES["dead_units"], tables)[0].tolist() == [
+        [0.5, 0.5]
+    ]
+    assert read_columns(QUANTITIES["saturated"], tables)[0].tolist() == [
+        [NONE, NONE]
+    ]
 
 
 def test_every_number_that_is_logged_can_be_shown():
-    shown = {name for quantity in QUANTITIES.values() for name in quantity.inputs}
+    shown = {
+        name for quantity in QUANTITIES.values() for name in quantity.inputs
+    }
     assert shown == {name for columns in TENSORS.values() for name in columns}
     assert set(OF_LAYERS) <= QUANTITIES.keys()

@@ -45,7 +45,9 @@ def _read_table(file: str, header_lines: int = 1):
         / file
     )
     content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    text = (
+        gzip.decompress(content) if path.suffix == ".gz" else content
+    ).decode()
     # NumPy, given a path, asks for the working directory, which may have been deleted.
     table = np.loadtxt(text.splitlines(), delimiter=",", skiprows=header_lines)
     return table[:, :-1].astype(np.float32), table[:, -1].astype(np.int64)

@@ -13,7 +13,11 @@ from tftrain.config.field_types import (
     Range,
 )
 
-PERIODS = (12.5, 31.0, 77.0)  # of `series`, in time steps; no two have a common beat
+PERIODS = (
+    12.5,
+    31.0,
+    77.0,
+)  # of `series`, in time steps; no two have a common beat
 STORMS = (
     0.02,
     0.2,
@@ -47,7 +51,9 @@ def sine(
     rng = np.random.default_rng(seed)
     phase = rng.uniform(0, 2 * np.pi, (examples, 1))
     values = np.sin(2 * np.pi * np.arange(length + 1) / period + phase)
-    return _as_inputs_and_targets(values + rng.normal(0, noise, values.shape), targets)
+    return _as_inputs_and_targets(
+        values + rng.normal(0, noise, values.shape), targets
+    )
 
 
 def series(
@@ -80,11 +86,14 @@ def series(
     changes = rng.random(values.shape) < CHANGE
     stormy = (rng.integers(0, 2, (examples, 1)) + np.cumsum(changes, 1)) % 2
     return _as_inputs_and_targets(
-        values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy], targets
+        values + rng.normal(0, 1, values.shape) * np.array(STORMS)[stormy],
+        targets,
     )
 
 
-def series_stream(lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: int):
+def series_stream(
+    lanes: PositiveInt = 16, length: PositiveInt = 1000, *, seed: int
+):
     """One long `series`, cut into parallel lanes: x `[lanes, length, 1]`, y `[lanes, length, 1]`, the value after each.
 
     With `batch_size: full` and an update for each window a recurrent model goes along all lanes at once, and its
@@ -110,7 +119,10 @@ def _as_inputs_and_targets(
 
 
 def adding(
-    examples: PositiveInt = 2000, length: Annotated[int, Range(2)] = 50, *, seed: int
+    examples: PositiveInt = 2000,
+    length: Annotated[int, Range(2)] = 50,
+    *,
+    seed: int,
 ):
     """The sum of two marked numbers out of `length`; x `[examples, length, 2]`, y `[examples, 1]`.
 
@@ -132,7 +144,9 @@ def adding(
     )
     marks[np.arange(examples), first] = marks[np.arange(examples), second] = 1
     y = (numbers * marks).sum(1, keepdims=True)
-    return np.stack([numbers, marks], 2).astype(np.float32), y.astype(np.float32)
+    return np.stack([numbers, marks], 2).astype(np.float32), y.astype(
+        np.float32
+    )
 
 
 def copy(
@@ -160,7 +174,8 @@ def copy(
     rng = np.random.default_rng(seed)
     answer = rng.integers(1, symbols + 1, (examples, symbols_to_copy))
     heard, y = (
-        np.zeros((examples, 2 * symbols_to_copy + gap), np.int64) for _ in range(2)
+        np.zeros((examples, 2 * symbols_to_copy + gap), np.int64)
+        for _ in range(2)
     )
     heard[:, :symbols_to_copy], y[:, -symbols_to_copy:] = answer, answer
     heard[:, symbols_to_copy + gap - 1] = symbols + 1

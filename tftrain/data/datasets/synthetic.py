@@ -39,7 +39,10 @@ def blobs(
 
 
 def xor_blobs(
-    examples: Annotated[int, Range(4)] = 400, spread: PositiveFloat = 0.2, *, seed: int
+    examples: Annotated[int, Range(4)] = 400,
+    spread: PositiveFloat = 0.2,
+    *,
+    seed: int,
 ):
     """Four clouds around the points of XOR, (0, 0), (0, 1), (1, 0) and (1, 1), labeled as these; x `[examples, 2]`.
 

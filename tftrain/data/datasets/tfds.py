@@ -65,12 +65,21 @@ def tfds(
         _import_builder(builder)
     maker = _make_builder(dataset, data_dir)
     if not maker.is_prepared():
-        _prepare_data(maker, dataset, data_dir, download, is_own=builder is not None)
+        _prepare_data(
+            maker, dataset, data_dir, download, is_own=builder is not None
+        )
     columns = _choose_columns(maker.info, inputs, target)
     requested = {"train": train, "validation": validation, "test": test}
-    specs = {name: _split_spec(maker, spec) for name, spec in requested.items() if spec}
+    specs = {
+        name: _split_spec(maker, spec)
+        for name, spec in requested.items()
+        if spec
+    }
     try:
-        return {name: _read_split(maker, spec, columns) for name, spec in specs.items()}
+        return {
+            name: _read_split(maker, spec, columns)
+            for name, spec in specs.items()
+        }
     except tf.errors.OpError as error:
         raise DataError(
             f"data set '{dataset}' is damaged in {maker.data_path}: {error.message}"
@@ -103,7 +112,9 @@ def _import_builder(code: str) -> None:
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise DataError(f"builder '{code}' cannot be imported: {error}") from error
+        raise DataError(
+            f"builder '{code}' cannot be imported: {error}"
+        ) from error
     if name and not hasattr(loaded, name):
         hint = did_you_mean(name, dir(loaded))
         raise DataError(f"module '{module}' has no '{name}'{hint}")
@@ -222,14 +233,17 @@ def _read_split(maker: Any, spec: str, columns: tuple) -> Any:
     # Local TFRecord files are read from any example on, so that a resumed run seeks instead of reading from the start.
     files = split_info.file_instructions
     is_tfrecord = maker.info.file_format is library.core.FileFormat.TFRECORD
-    if not is_tfrecord or not all(os.path.isfile(file.filename) for file in files):
+    if not is_tfrecord or not all(
+        os.path.isfile(file.filename) for file in files
+    ):
         return data
 
     def decode(record: tf.Tensor) -> tuple:
         return pick_columns(maker.info.features.deserialize_example(record))
 
     ranges = [
-        (os.fspath(file.filename), file.skip, file.skip + file.take) for file in files
+        (os.fspath(file.filename), file.skip, file.skip + file.take)
+        for file in files
     ]
     return tfrecords(ranges, decode, NEIGHBOURS)
 
@@ -238,7 +252,9 @@ def _is_small(data: tf.data.Dataset, examples: int) -> bool:
     leaves = tf.nest.flatten(data.element_spec)
     if not all(leaf.shape.is_fully_defined() for leaf in leaves):
         return False
-    example_bytes = sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
+    example_bytes = sum(
+        leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves
+    )
     return 0 < examples * example_bytes <= SMALL_BYTES
 
 
@@ -269,7 +285,9 @@ class _ArrayRecords:
 
 def _stack_if_small(records: _ArrayRecords) -> tuple | _ArrayRecords:
     """All examples as arrays, unless these take more than `ARRAY_BYTES`."""
-    example_bytes = sum(np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0]))
+    example_bytes = sum(
+        np.asarray(leaf).nbytes for leaf in tf.nest.flatten(records[0])
+    )
     if len(records) * example_bytes > ARRAY_BYTES:
         return records
     examples = [records[index] for index in range(len(records))]

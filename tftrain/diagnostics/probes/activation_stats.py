@@ -39,7 +39,9 @@ def _measure_layers(activations: list[Activation]) -> dict[str, Tensor]:
 
     Of all units of ReLUs, one layer after the other, `active` shares; `units` is how many there are in each of them.
     """
-    values = [tf.cast(activation.values, tf.float32) for activation in activations]
+    values = [
+        tf.cast(activation.values, tf.float32) for activation in activations
+    ]
     means = [tf.reduce_mean(value) for value in values]
     spreads = [
         tf.math.squared_difference(value, mean)
@@ -56,7 +58,9 @@ def _measure_layers(activations: list[Activation]) -> dict[str, Tensor]:
         if kind in SATURATION_RANGE
     ]
     stacked = {
-        name: tf.stack(numbers) for name, numbers in numbers_by_name.items() if numbers
+        name: tf.stack(numbers)
+        for name, numbers in numbers_by_name.items()
+        if numbers
     }
     active = [
         _active_share(value)
@@ -78,11 +82,14 @@ def _share_beyond(values: Tensor, low: float, high: float) -> Tensor:
 def _active_share(values: Tensor) -> Tensor:
     """The share of values that are not 0, [units]: 0 for dead ones, however the mean is rounded."""
     return tf.reduce_mean(
-        tf.cast(values != 0, tf.float32), axis=list(range(values.shape.rank - 1))
+        tf.cast(values != 0, tf.float32),
+        axis=list(range(values.shape.rank - 1)),
     )
 
 
-def _make_scalars(layers: list[tuple[str, str]], measured: dict) -> dict[str, float]:
+def _make_scalars(
+    layers: list[tuple[str, str]], measured: dict
+) -> dict[str, float]:
     """The signals of all layers; those that only some have are in the order of these."""
     names, having = [name for name, _ in layers], {}
     having["zero_activations"] = having["dead_units"] = [
@@ -107,5 +114,7 @@ def _make_scalars(layers: list[tuple[str, str]], measured: dict) -> dict[str, fl
     return {
         f"{kind}/{name}": value
         for kind, values in kinds.items()
-        for name, value in zip(having.get(kind, names), values.tolist(), strict=True)
+        for name, value in zip(
+            having.get(kind, names), values.tolist(), strict=True
+        )
     }

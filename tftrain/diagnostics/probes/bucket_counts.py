@@ -37,7 +37,11 @@ def half_octaves(table: Tensor) -> dict[str, Tensor]:
     For each power of 2 there is a bucket from 1 to 1.5 times it, and one from there to 2 times it.
     """
     if is_small(table):
-        return {"counts": _count_bins(_half_octave_index(tf.abs(table)), _HALF_OCTAVES)}
+        return {
+            "counts": _count_bins(
+                _half_octave_index(tf.abs(table)), _HALF_OCTAVES
+            )
+        }
     # The sign is one more bit of the buckets, for to take it off is one more pass.
     counts = chunked_fold(
         lambda counts, values: (
@@ -47,7 +51,11 @@ def half_octaves(table: Tensor) -> dict[str, Tensor]:
         tf.reshape(table, [-1]),
         _PIECE,
     )
-    return {"counts": tf.reduce_sum(tf.reshape(counts, [1, 2, _HALF_OCTAVES]), axis=1)}
+    return {
+        "counts": tf.reduce_sum(
+            tf.reshape(counts, [1, 2, _HALF_OCTAVES]), axis=1
+        )
+    }
 
 
 def zeros_of(counts: np.ndarray) -> np.ndarray:
@@ -60,14 +68,18 @@ def nonfinite_of(counts: np.ndarray) -> np.ndarray:
     return counts[:, _FIRST_INFINITE:].sum(axis=1)
 
 
-def percentiles_of(counts: np.ndarray, percents: Sequence[float]) -> list[float]:
+def percentiles_of(
+    counts: np.ndarray, percents: Sequence[float]
+) -> list[float]:
     """Return percentiles of the magnitudes of all tensors together, without zeros and what is not finite.
 
     Args:
         counts: of the buckets, [tensors, buckets].
         percents: from 0 to 100.
     """
-    totals = counts[:, _FIRST_NORMAL:_FIRST_INFINITE].sum(axis=0, dtype=np.float64)
+    totals = counts[:, _FIRST_NORMAL:_FIRST_INFINITE].sum(
+        axis=0, dtype=np.float64
+    )
     below = np.concatenate([[0.0], np.cumsum(totals)])
     filled = np.flatnonzero(totals)
     if not len(filled):
@@ -95,7 +107,11 @@ def equal_buckets(table: Tensor) -> dict[str, Tensor]:
     """Counts of the finite values in 64 buckets between `low` and `high`: [tensors, elements] to [tensors, 64]."""
     if is_small(table):
         low, high = _widen_ends((np.inf, -np.inf), table)
-        return {"counts": _equal_buckets(low, high)(0, table), "low": low, "high": high}
+        return {
+            "counts": _equal_buckets(low, high)(0, table),
+            "low": low,
+            "high": high,
+        }
     values = tf.reshape(table, [-1])
     low, high = chunked_fold(
         _widen_ends,
@@ -128,7 +144,8 @@ def value_rows(measured: dict) -> list[np.ndarray]:
     )
     margin = np.where(single, np.where(low == 0, 0.5, np.abs(low) / 2), 0)
     low, high = (
-        np.where(np.isfinite(low), end, 0) for end in (low - margin, high + margin)
+        np.where(np.isfinite(low), end, 0)
+        for end in (low - margin, high + margin)
     )
     steps = np.arange(_EQUAL_BUCKETS + 1)
     return _make_rows(
@@ -144,7 +161,9 @@ def _make_rows(edges: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
     )
     last = np.where(filled.any(axis=1), last, first)
     tables = []
-    for lefts, numbers, start, stop in zip(edges, counts, first, last, strict=True):
+    for lefts, numbers, start, stop in zip(
+        edges, counts, first, last, strict=True
+    ):
         table = np.empty((stop - start, 3), np.float32)
         table[:, 0], table[:, 1], table[:, 2] = (
             lefts[start:stop],
@@ -163,15 +182,22 @@ def _half_octave_index(values: Tensor) -> Tensor:
     return tf.bitcast(bits, tf.int32)
 
 
-def _widen_ends(ends: tuple[Tensor, Tensor], values: Tensor) -> tuple[Tensor, Tensor]:
+def _widen_ends(
+    ends: tuple[Tensor, Tensor], values: Tensor
+) -> tuple[Tensor, Tensor]:
     finite = tf.math.is_finite(values)
-    low, high = tf.where(finite, values, np.inf), tf.where(finite, values, -np.inf)
+    low, high = (
+        tf.where(finite, values, np.inf),
+        tf.where(finite, values, -np.inf),
+    )
     return tf.minimum(ends[0], tf.reduce_min(low, axis=-1)), tf.maximum(
         ends[1], tf.reduce_max(high, axis=-1)
     )
 
 
-def _equal_buckets(low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def _equal_buckets(
+    low: Tensor, high: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
     """What adds the counts of values, [..., elements], to counts so far, [..., 64]."""
     start = tf.cast(low, tf.float64)[
         ..., None
@@ -180,7 +206,9 @@ def _equal_buckets(low: Tensor, high: Tensor) -> Callable[[Tensor, Tensor], Tens
     width = tf.where(width > 0, width, tf.ones_like(width))
 
     def count(counts: Tensor, values: Tensor) -> Tensor:
-        buckets = tf.cast((tf.cast(values, tf.float64) - start) / width, tf.int32)
+        buckets = tf.cast(
+            (tf.cast(values, tf.float64) - start) / width, tf.int32
+        )
         buckets = tf.where(
             tf.math.is_finite(values),
             tf.minimum(buckets, _EQUAL_BUCKETS - 1),
@@ -209,7 +237,9 @@ def group_by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
     """The places of all tensors, in groups that `together` can take: small ones of one shape, or a single one."""
     groups: dict = {}
     for place, tensor in enumerate(tensors):
-        max_tensors = max(_SMALL // max(tensor.shape.num_elements() or _SMALL, 1), 1)
+        max_tensors = max(
+            _SMALL // max(tensor.shape.num_elements() or _SMALL, 1), 1
+        )
         same = groups.setdefault(
             (tensor.dtype, *tensor.shape) if max_tensors > 1 else place, [[]]
         )
@@ -232,7 +262,10 @@ def is_small(table: Tensor) -> bool:
 
 
 def chunked_fold(
-    fold: Callable[[Tree, Tensor], Tree], begin: Tree, values: Tensor, piece: int
+    fold: Callable[[Tree, Tensor], Tree],
+    begin: Tree,
+    values: Tensor,
+    piece: int,
 ) -> Tree:
     """Fold a function over pieces of a vector.
 

@@ -35,7 +35,9 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
             half_octaves, [stored_values(grad) for grad in step_outputs.raw]
         )
         names[:] = [step_outputs.names[place] for place in order]
-        sizes[:] = [step_outputs.params[place].shape.num_elements() for place in order]
+        sizes[:] = [
+            step_outputs.params[place].shape.num_elements() for place in order
+        ]
         return measured
 
     def read(measured: dict) -> LogData:
@@ -44,7 +46,10 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
         counts = measured["counts"]
         absent = sizes - counts.sum(axis=1)
         signals = _make_scalars(
-            names, np.array(sizes), zeros_of(counts) + absent, nonfinite_of(counts)
+            names,
+            np.array(sizes),
+            zeros_of(counts) + absent,
+            nonfinite_of(counts),
         )
         signals = signals.merged(LogData(_magnitude_percentiles(counts)))
         return (
@@ -58,12 +63,19 @@ def gradient_counts(log10_histograms: bool = False) -> Probe:
 
 def _magnitude_percentiles(counts: np.ndarray) -> dict[str, float]:
     return dict(
-        zip(PERCENTILES, percentiles_of(counts, [*PERCENTILES.values()]), strict=False)
+        zip(
+            PERCENTILES,
+            percentiles_of(counts, [*PERCENTILES.values()]),
+            strict=False,
+        )
     )
 
 
 def _make_scalars(
-    names: list[str], sizes: np.ndarray, zeros: np.ndarray, nonfinite: np.ndarray
+    names: list[str],
+    sizes: np.ndarray,
+    zeros: np.ndarray,
+    nonfinite: np.ndarray,
 ) -> LogData:
     shares = zip(names, (zeros / np.maximum(sizes, 1)).tolist(), strict=True)
     scalars = {f"zero_grads/{name}": share for name, share in shares}

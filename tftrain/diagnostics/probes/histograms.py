@@ -25,7 +25,10 @@ Count = Callable[[Tensor], dict[str, Tensor]]
 
 # Of these there may be histograms on both axes at once.
 ON_BOTH_AXES = ("gradients", "updates")
-_AXES = {"log10": (half_octaves, log10_rows), "value": (equal_buckets, value_rows)}
+_AXES = {
+    "log10": (half_octaves, log10_rows),
+    "value": (equal_buckets, value_rows),
+}
 
 
 def histograms(what: What, axis: Axis) -> Probe:
@@ -97,13 +100,19 @@ def shown(what: str, names: Sequence[str], tables: Sequence) -> LogData:
         tables: [buckets, 3] each: left, right, count.
     """
     named_tables = zip(names, tables, strict=True)
-    histograms = {f"{what}/{name}": table for name, table in named_tables if len(table)}
+    histograms = {
+        f"{what}/{name}": table for name, table in named_tables if len(table)
+    }
     return LogData(histograms=histograms)
 
 
 def _select_gradients(step_outputs: StepOutputs) -> dict[str, Tensor]:
     return dict(
-        zip(step_outputs.names, map(stored_values, step_outputs.raw), strict=True)
+        zip(
+            step_outputs.names,
+            map(stored_values, step_outputs.raw),
+            strict=True,
+        )
     )
 
 

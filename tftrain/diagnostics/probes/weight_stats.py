@@ -38,7 +38,8 @@ def weight_norms() -> Probe:
             for place in np.flatnonzero(weights)
         }
         return LogData(
-            sizes | {f"update_ratio/{name}": ratio for name, ratio in ratios.items()}
+            sizes
+            | {f"update_ratio/{name}": ratio for name, ratio in ratios.items()}
         )
 
     return Probe(measure, read)
@@ -68,5 +69,7 @@ def weights(most: PositiveInt = 10) -> Probe:
 
     return Probe(
         measure,
-        lambda measured: LogData(dict(zip(names, measured.tolist(), strict=True))),
+        lambda measured: LogData(
+            dict(zip(names, measured.tolist(), strict=True))
+        ),
     )

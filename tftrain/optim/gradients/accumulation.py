@@ -32,9 +32,14 @@ def accumulated(method: GradientMethod, pieces: int) -> GradientMethod:
         pieces: how many, at most.
     """
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         examples = tf.shape(tf.nest.flatten(batch.x)[0])[0]
-        size, masses = (examples + pieces - 1) // pieces, objective.masses(batch)
+        size, masses = (
+            (examples + pieces - 1) // pieces,
+            objective.masses(batch),
+        )
         later_pieces, total_mass = (
             (examples - 1) // size,
             tf.reduce_sum(masses),
@@ -48,7 +53,9 @@ def accumulated(method: GradientMethod, pieces: int) -> GradientMethod:
                 tf.reduce_sum(tf.gather(masses, rows)),
             )
             # Before the loss is differentiated: half precision would overflow earlier for a mean over fewer examples.
-            share = Share(tf.math.divide_no_nan(mass, total_mass), size / examples)
+            share = Share(
+                tf.math.divide_no_nan(mass, total_mass), size / examples
+            )
             loss, grads, outputs, next_carry = method(
                 Portion(objective, share), part, _take_rows(carry, rows)
             )
@@ -86,7 +93,8 @@ def _over_the_rest(
     def run_piece(index, loss, sums, collected, rows):
         piece_loss, piece_grads, piece_outputs = piece(index)
         sums = [
-            total + piece_grads[place] for total, place in zip(sums, dense, strict=True)
+            total + piece_grads[place]
+            for total, place in zip(sums, dense, strict=True)
         ]
         collected = [
             tf.tensor_scatter_nd_update(pieces, [[index]], leaf[tf.newaxis])
@@ -147,14 +155,19 @@ def _empty_rows(
 
 def _make_array(count: Tensor, first: Tensor) -> tf.TensorArray:
     return tf.TensorArray(
-        first.dtype, count, infer_shape=False, element_shape=[None, *first.shape[1:]]
+        first.dtype,
+        count,
+        infer_shape=False,
+        element_shape=[None, *first.shape[1:]],
     )
 
 
 def _append_pieces(first: Tensor, later: Tensor) -> Tensor:
     """[rows, ...] of the first piece, and behind it [pieces, rows, ...] of the others, as one batch."""
     inner = tf.shape(first)[1:]
-    joint = tf.concat([first, tf.reshape(later, tf.concat([[-1], inner], 0))], 0)
+    joint = tf.concat(
+        [first, tf.reshape(later, tf.concat([[-1], inner], 0))], 0
+    )
     return tf.ensure_shape(joint, [None, *first.shape[1:]])
 
 
@@ -172,11 +185,14 @@ def loss_scaled(method: GradientMethod, scale: tf.Variable) -> GradientMethod:
         scale: the multiple.
     """
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         factor = scale.read_value()
         result = method(ScaledObjective(objective, factor), batch, carry)
         grads = [
-            with_values(grad, stored_values(grad) / factor) for grad in result.grads
+            with_values(grad, stored_values(grad) / factor)
+            for grad in result.grads
         ]
         return result._replace(loss=result.loss / factor, grads=grads)
 

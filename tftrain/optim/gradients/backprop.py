@@ -24,16 +24,22 @@ def backprop(*, names: Sequence[str] = ()) -> GradientMethod:
     A parameter that the loss does not reach gets zeros and is named in a warning, as in `names`, or by its own name.
     Raises ValueError if the loss reaches no parameter.
     """
-    warned: set[str] = set()  # a run is traced more than once, and should be told once
+    warned: set[str] = (
+        set()
+    )  # a run is traced more than once, and should be told once
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         params = objective.params
         with tf.GradientTape() as tape:
             loss, outputs, carry = objective(batch, carry)
         grads = tape.gradient(loss, params)
         labels = names or [param.name.removesuffix(":0") for param in params]
         unreached = [
-            label for label, grad in zip(labels, grads, strict=True) if grad is None
+            label
+            for label, grad in zip(labels, grads, strict=True)
+            if grad is None
         ]
         if len(unreached) == len(params):
             raise ValueError(

@@ -52,14 +52,18 @@ def numeric(
         set()
     )  # a run is traced more than once, and should be told once
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         elements = FlatParameters(objective)
         sides = 2 if sided == "central" else 1
         if elements.count not in reported:
             reported.add(elements.count)
             passes = f"{sides} x {elements.count:,} parameters = {sides * elements.count:,} forward passes"
             print(f"numeric: {passes} of the batch for each step", flush=True)
-        size = auto_step(sided, elements.values.dtype) if step == "auto" else step
+        size = (
+            auto_step(sided, elements.values.dtype) if step == "auto" else step
+        )
         places, size = (
             tf.range(elements.count),
             size * tf.maximum(tf.abs(elements.values), 1),
@@ -102,12 +106,15 @@ def losses_at(
         step: one for all, or [places].
         arguments: the batch and the carry.
     """
-    moved = tf.gather(elements.values, places) + tf.cast(step, elements.values.dtype)
+    moved = tf.gather(elements.values, places) + tf.cast(
+        step, elements.values.dtype
+    )
 
     def loss(pair: tuple[Tensor, Tensor]) -> Tensor:
         place, value = pair
         return elements.loss(
-            tf.tensor_scatter_nd_update(elements.values, [[place]], [value]), *arguments
+            tf.tensor_scatter_nd_update(elements.values, [[place]], [value]),
+            *arguments,
         )
 
     kind = tf.TensorSpec([], elements.values.dtype)

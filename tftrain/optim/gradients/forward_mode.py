@@ -25,18 +25,28 @@ def forward() -> GradientMethod:
     no forward mode. All tangents of a batch see the same dropout masks.
     """
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         elements = FlatParameters(objective)
 
         def slope(place: Tensor) -> Tensor:
-            tangent = tf.one_hot(place, elements.count, dtype=elements.values.dtype)
+            tangent = tf.one_hot(
+                place, elements.count, dtype=elements.values.dtype
+            )
             with (
                 objective.unrolled(),
-                tf.autodiff.ForwardAccumulator(elements.values, tangent) as accumulator,
+                tf.autodiff.ForwardAccumulator(
+                    elements.values, tangent
+                ) as accumulator,
             ):
                 loss = elements.loss(elements.values, batch, carry)
             derivatives = accumulator.jvp(loss)
-            return tf.zeros([], tangent.dtype) if derivatives is None else derivatives
+            return (
+                tf.zeros([], tangent.dtype)
+                if derivatives is None
+                else derivatives
+            )
 
         def slopes(places: Tensor) -> Tensor:
             return tf.vectorized_map(slope, places)

@@ -63,7 +63,10 @@ def rtrl(
     """
     layer = _only_one(recurrent_layers(model))
     shapes = [tuple(variable.shape) for variable in layer.trainable_variables]
-    states, sizes = sum(layer.state_size), [_element_count(shape) for shape in shapes]
+    states, sizes = (
+        sum(layer.state_size),
+        [_element_count(shape) for shape in shapes],
+    )
     needed = rows * states * sum(sizes) * 4
     if needed > memory_limit_mib * _MIB:
         figure = f"{rows} examples x {states} states x {sum(sizes)} parameters x 4 bytes = {needed / _MIB:,.0f} MiB"
@@ -72,12 +75,18 @@ def rtrl(
             f"memory_limit_mib: {memory_limit_mib}; expected a smaller layer or batch, or truncated_bptt"
         )
     evaluate = _make_method(
-        layer, model, names or [variable.path for variable in model.trainable_variables]
+        layer,
+        model,
+        names or [variable.path for variable in model.trainable_variables],
     )
     if update == "sequence":
         return evaluate
-    zeros = [tf.zeros([rows, states, size], layer.variable_dtype) for size in sizes]
-    return StatefulMethod(evaluate, first_carry([layer], rows)._replace(own=zeros))
+    zeros = [
+        tf.zeros([rows, states, size], layer.variable_dtype) for size in sizes
+    ]
+    return StatefulMethod(
+        evaluate, first_carry([layer], rows)._replace(own=zeros)
+    )
 
 
 def _only_one(layers: Sequence[Any]) -> Any:
@@ -100,7 +109,9 @@ def _only_one(layers: Sequence[Any]) -> Any:
             f"rtrl follows what a layer gives at each time step; {layer.name} gives its states too"
         )
     if not layer.trainable_variables:
-        raise ValueError(f"rtrl trains a recurrent layer; {layer.name} is frozen")
+        raise ValueError(
+            f"rtrl trains a recurrent layer; {layer.name} is frozen"
+        )
     return layer
 
 
@@ -108,14 +119,18 @@ def _element_count(shape: tuple[int, ...]) -> int:
     return int(tf.TensorShape(shape).num_elements())
 
 
-def _make_method(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod:
+def _make_method(
+    layer: Any, model: Any, names: Sequence[str]
+) -> GradientMethod:
     variable_ids = [id(variable) for variable in layer.trainable_variables]
     places = [
         variable_ids.index(id(item)) if id(item) in variable_ids else None
         for item in model.trainable_variables
     ]
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         params, seen = objective.params, []
         with (
             tf.GradientTape(persistent=True) as tape,
@@ -160,18 +175,27 @@ def _make_method(layer: Any, model: Any, names: Sequence[str]) -> GradientMethod
 
 
 def _expect_none_below(grads: list, names: Sequence[str]) -> None:
-    below = [name for name, grad in zip(names, grads, strict=True) if grad is not None]
+    below = [
+        name
+        for name, grad in zip(names, grads, strict=True)
+        if grad is not None
+    ]
     if below:
         raise ValueError(
             f"rtrl trains nothing before the recurrent layer; {', '.join(below)} stand there"
         )
 
 
-def _recording_loop(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Callable:
+def _recording_loop(
+    layer: Any, tape: tf.GradientTape, seen: list[_Seen]
+) -> Callable:
     """The layer's loop over time, with its outputs as the start of what the tape sees."""
 
     def loop(
-        sequences: Tensor, initial_state: Tree, mask: Tree, training: bool = False
+        sequences: Tensor,
+        initial_state: Tree,
+        mask: Tree,
+        training: bool = False,
     ) -> tuple:
         if tf.nest.flatten(mask)[0] is not None:
             raise _without_arguments(
@@ -193,7 +217,9 @@ def _recording_loop(layer: Any, tape: tf.GradientTape, seen: list[_Seen]) -> Cal
             states = tf.concat([begun[tf.newaxis], states], 0)
             outputs = tf.transpose(states[1:, :, : layer.units], [1, 0, 2])
         tape.watch(outputs)
-        seen.append(_Seen(sequences, tf.nest.flatten(initial_state), states, outputs))
+        seen.append(
+            _Seen(sequences, tf.nest.flatten(initial_state), states, outputs)
+        )
         ends = tf.split(states[-1], layer.state_size, -1)
         return (
             outputs[:, -1],
@@ -238,7 +264,9 @@ def _propagate_sensitivities(
             tf.zeros(tf.concat([shape, [size]], 0), dtype) for size in sizes
         ]
 
-    def body(time: Tensor, sensitivities: list[Tensor], grads: list[Tensor]) -> tuple:
+    def body(
+        time: Tensor, sensitivities: list[Tensor], grads: list[Tensor]
+    ) -> tuple:
         jacobian, immediate = _step_derivatives(
             layer, inputs[time], seen.states[time], params
         )
@@ -287,7 +315,8 @@ def _step_derivatives(
             next_state = _next_state(layer, x, state)[0]
         by_state, *by_params = tape.jacobian(next_state, [state, *params])
         return by_state[:, 0], [
-            tf.reshape(jacobian, [jacobian.shape[0], -1]) for jacobian in by_params
+            tf.reshape(jacobian, [jacobian.shape[0], -1])
+            for jacobian in by_params
         ]
 
     if x.shape[0] is not None:
@@ -295,5 +324,6 @@ def _step_derivatives(
     # Of a batch that turns out to be a single example, vectorized_map confuses the shapes: so there are always two.
     doubled = (tf.concat([part, part[:1]], 0) for part in (x, state))
     return tf.nest.map_structure(
-        lambda derivative: derivative[:-1], tf.vectorized_map(of_one, tuple(doubled))
+        lambda derivative: derivative[:-1],
+        tf.vectorized_map(of_one, tuple(doubled)),
     )

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from tftrain.config.field_types import PositiveInt
-from tftrain.core.recurrent import first_carry, recurrent_layers, truncated_calls
+from tftrain.core.recurrent import (
+    first_carry,
+    recurrent_layers,
+    truncated_calls,
+)
 from tftrain.core.types import (
     Batch,
     GradientMethod,
@@ -49,7 +53,9 @@ def truncated_bptt(
     if update == "window":
         return StatefulMethod(full_method, first_carry(layers, rows))
 
-    def evaluate(objective: Objective, batch: Batch, carry: Tree) -> LossAndGrads:
+    def evaluate(
+        objective: Objective, batch: Batch, carry: Tree
+    ) -> LossAndGrads:
         with truncated_calls(layers, window):
             return full_method(objective, batch, carry)
 

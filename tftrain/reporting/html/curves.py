@@ -59,7 +59,9 @@ def _panel_scalars(
     history: Mapping[str, Series], with_largest: bool
 ) -> dict[str, Series]:
     """The scalars of a run without those of parameters; norms are grouped in one panel."""
-    scalars = {name: series for name, series in history.items() if "/" not in name}
+    scalars = {
+        name: series for name, series in history.items() if "/" not in name
+    }
     raw = scalars.pop("grad_norm", None)
     for name, label in _NORM_LABELS.items():
         norm = raw if name == "grad_norm" else scalars.pop(name, None)
@@ -76,7 +78,9 @@ def _same_values(series: Series, reference: Series | None) -> bool:
     )
 
 
-def _curve_image(histories: Mapping[str, Mapping[str, Series]], name: str) -> Markup:
+def _curve_image(
+    histories: Mapping[str, Mapping[str, Series]], name: str
+) -> Markup:
     matplotlib = import_matplotlib()
     only_run = next(iter(histories.values()))
     runs = histories if len(histories) > 1 else {"": only_run}

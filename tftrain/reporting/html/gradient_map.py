@@ -40,7 +40,9 @@ def layer_norms(history: Mapping[str, Series]) -> LayerNorms | None:
             series_by_layer.setdefault(layer, []).append(series)
     if not series_by_layer:
         return None
-    all_series = [series for group in series_by_layer.values() for series in group]
+    all_series = [
+        series for group in series_by_layer.values() for series in group
+    ]
     steps = np.unique(np.concatenate([series.steps for series in all_series]))
     norms = np.full((len(series_by_layer), len(steps)), NONE)
     for row, group in zip(norms, series_by_layer.values(), strict=True):
@@ -61,7 +63,9 @@ def limit_points(data: LayerNorms, max_points: int = MAX_POINTS) -> LayerNorms:
         return data
     groups = np.array_split(np.arange(len(data.steps)), max_points)
     last_steps = data.steps[[group[-1] for group in groups]]
-    largest = np.stack([data.norms[:, group].max(axis=1) for group in groups], axis=1)
+    largest = np.stack(
+        [data.norms[:, group].max(axis=1) for group in groups], axis=1
+    )
     return LayerNorms(data.layers, last_steps, largest)
 
 

@@ -44,7 +44,9 @@ def escape(value: object) -> str:
     return html.escape(str(value).encode(errors="replace").decode())
 
 
-def table(head: list[object], rows: list[list[object]], **attributes: object) -> Markup:
+def table(
+    head: list[object], rows: list[list[object]], **attributes: object
+) -> Markup:
     """Return a table whose first row and first column are headers.
 
     Args:
@@ -63,7 +65,9 @@ def table(head: list[object], rows: list[list[object]], **attributes: object) ->
         element("tbody", *body_rows),
         **attributes,
     )
-    return element("div", content, class_="wide", style=f"--columns:{len(head)}")
+    return element(
+        "div", content, class_="wide", style=f"--columns:{len(head)}"
+    )
 
 
 def _cell(value: object) -> Markup:
@@ -79,5 +83,7 @@ def number(value: float, digits: int = 4) -> Markup:
         value: the number.
         digits: how many are shown.
     """
-    text = f"{value:.{digits}g}".replace("nan", "NaN").replace("inf", "infinite")
+    text = f"{value:.{digits}g}".replace("nan", "NaN").replace(
+        "inf", "infinite"
+    )
     return element("data", text, value=repr(value), title=repr(value))

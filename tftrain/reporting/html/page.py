@@ -68,8 +68,16 @@ def render_page(runs: Sequence[RunRecord]) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element(
+            "meta",
+            http_equiv="Content-Security-Policy",
+            content=_policy(script),
+        ),
+        element(
+            "meta",
+            name="viewport",
+            content="width=device-width, initial-scale=1",
+        ),
         element("title", f"{title}: training report"),
         element("style", style),
     )

@@ -56,7 +56,10 @@ class RunRecord:
 
     def _outcome(self) -> str:
         if self.results:
-            stopped, skipped = self.results.get("stopped"), self.results.get("skipped")
+            stopped, skipped = (
+                self.results.get("stopped"),
+                self.results.get("skipped"),
+            )
             outcome = f"stopped early: {stopped}" if stopped else "finished"
             return (
                 f"{outcome}, {skipped} of its {self.steps} updates skipped"
@@ -148,8 +151,12 @@ def _missing_points(
 ) -> list[str]:
     """What is missing of the points of a run that has ended."""
     steps, lost = results.get("steps", 0), unreadable(path)
-    last = max((int(series.steps[-1]) for series in history.values()), default=0)
-    faults = [f"{lost} of the lines of {METRICS} cannot be read"] if lost else []
+    last = max(
+        (int(series.steps[-1]) for series in history.values()), default=0
+    )
+    faults = (
+        [f"{lost} of the lines of {METRICS} cannot be read"] if lost else []
+    )
     if steps and not history:
         faults.append(
             f"{METRICS} {'holds no point' if path.is_file() else 'is missing'}, so there are no curves"

@@ -26,7 +26,10 @@ _COUNTS = ("model_step", "train_examples", "seconds", "skipped", "rewinds")
 
 def results(runs: Sequence[RunRecord]) -> Markup:
     """Show how far each run got, and its results; the best of several is marked."""
-    states = [element("li", element("b", run.name), f": {run.state()}") for run in runs]
+    states = [
+        element("li", element("b", run.name), f": {run.state()}")
+        for run in runs
+    ]
     state_list = element("ul", *states, class_="states")
     if len(runs) == 1:
         return _results_of_one(runs[0], state_list)
@@ -37,7 +40,9 @@ def results(runs: Sequence[RunRecord]) -> Markup:
         values = [figure.get((split, name)) for figure in figures]
         rows.append([f"{split} {name}", *_mark_best(name, values)])
     head = ["", *(run.name for run in runs)]
-    return _section("Results", state_list, table(head, [*rows, *_count_rows(runs)]))
+    return _section(
+        "Results", state_list, table(head, [*rows, *_count_rows(runs)])
+    )
 
 
 def _results_of_one(run: RunRecord, state_list: Markup) -> Markup:
@@ -64,7 +69,9 @@ def _count_rows(runs: Sequence[RunRecord]) -> list[list[object]]:
 
 
 def _mark_best(name: str, values: Sequence[float | None]) -> list[Markup]:
-    finite = [value for value in values if value is not None and np.isfinite(value)]
+    finite = [
+        value for value in values if value is not None and np.isfinite(value)
+    ]
     choose_best = max if metric_mode(name) == "max" else min
     best = choose_best(finite, default=None)
     has_different = len(set(finite)) > 1
@@ -72,7 +79,9 @@ def _mark_best(name: str, values: Sequence[float | None]) -> list[Markup]:
     for value in values:
         is_best = has_different and value == best
         cells.append(
-            element("td", _format_value(value), class_="best" if is_best else None)
+            element(
+                "td", _format_value(value), class_="best" if is_best else None
+            )
         )
     return cells
 
@@ -88,7 +97,9 @@ def settings(runs: Sequence[RunRecord]) -> Markup | None:
         return None
     configs = [_with_tuples(run.config) for run in runs]
     differing = dict.fromkeys(
-        path for config in configs[1:] for path, _, _ in differences(configs[0], config)
+        path
+        for config in configs[1:]
+        for path, _, _ in differences(configs[0], config)
     )
     section_index = {section: index for index, section in enumerate(configs[0])}
     paths = sorted(
@@ -97,7 +108,9 @@ def settings(runs: Sequence[RunRecord]) -> Markup | None:
     )
     title = "What differs between the configs"
     if not paths:
-        return _section(title, element("p", "Nothing: the configs are the same."))
+        return _section(
+            title, element("p", "Nothing: the configs are the same.")
+        )
     rows = []
     for path in paths:
         values = [_value_at(config, path) for config in configs]
@@ -106,7 +119,9 @@ def settings(runs: Sequence[RunRecord]) -> Markup | None:
     return _section(title, table(head, rows, class_="values"))
 
 
-def _outermost_paths(paths: Collection[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _outermost_paths(
+    paths: Collection[tuple[str, ...]],
+) -> list[tuple[str, ...]]:
     """Those that are not within another: where one run has a value and another a component, that is the row."""
     outermost = []
     for path in paths:
@@ -191,7 +206,9 @@ def gradient_flow(runs: Sequence[RunRecord]) -> Markup | None:
         " layer is at the top.",
     )
     legend = element("div", id="gradient-legend")
-    no_script = element("noscript", "The maps are drawn by a script, which is off.")
+    no_script = element(
+        "noscript", "The maps are drawn by a script, which is off."
+    )
     return _section("Gradient flow", explanation, legend, no_script, *maps)
 
 
@@ -234,7 +251,9 @@ def _clip_column(clip: ClipStats) -> dict[str, object]:
     return column
 
 
-def _format_array(values: np.ndarray, reduce: Any = np.max, *args: float) -> object:
+def _format_array(
+    values: np.ndarray, reduce: Any = np.max, *args: float
+) -> object:
     if not len(values):
         return _MISSING
     return number(float(reduce(values, *args)), 3)
@@ -245,7 +264,9 @@ def incidents(runs: Sequence[RunRecord]) -> Markup | None:
     details = []
     for run in runs:
         for step, text in run.incidents.items():
-            title = f"step {step}" if len(runs) == 1 else f"{run.name}, step {step}"
+            title = (
+                f"step {step}" if len(runs) == 1 else f"{run.name}, step {step}"
+            )
             details.append(_details(title, text, is_open=True))
     return _section("Incidents", *details) if details else None
 
@@ -270,9 +291,13 @@ def time(runs: Sequence[RunRecord]) -> Markup | None:
     rows = []
     for index, kind in enumerate(kinds):
         title = joined(element("i", class_=f"b{index}"), kind)
-        cells = [_time_cell(seconds, kind) for seconds in seconds_by_run.values()]
+        cells = [
+            _time_cell(seconds, kind) for seconds in seconds_by_run.values()
+        ]
         rows.append([title, *cells])
-    totals = [number(sum(seconds.values())) for seconds in seconds_by_run.values()]
+    totals = [
+        number(sum(seconds.values())) for seconds in seconds_by_run.values()
+    ]
     rows.append(["all", *totals])
     head = ["seconds", *seconds_by_run]
     return _section("Where the time went", *bars, table(head, rows))

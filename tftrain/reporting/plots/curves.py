@@ -63,7 +63,9 @@ def curves(scene: PlotContext, scalars: list[str] | None = None) -> Any:
     if not history:
         return None
     names = default_scalars(history) if scalars is None else scalars
-    may_be_validated_later = not any(name.startswith(VALIDATION) for name in history)
+    may_be_validated_later = not any(
+        name.startswith(VALIDATION) for name in history
+    )
     unknown = [
         name
         for name in names
@@ -71,7 +73,9 @@ def curves(scene: PlotContext, scalars: list[str] | None = None) -> Any:
         and not (may_be_validated_later and name.startswith(VALIDATION))
     ]
     if unknown and scalars is not None:
-        groups = [name.partition("/")[0] + "/" * ("/" in name) for name in history]
+        groups = [
+            name.partition("/")[0] + "/" * ("/" in name) for name in history
+        ]
         known = ", ".join(dict.fromkeys(groups))
         raise ValueError(
             f"scalars: given '{unknown[0]}', of which nothing was logged; there are {known}"
@@ -85,10 +89,14 @@ def curves(scene: PlotContext, scalars: list[str] | None = None) -> Any:
 def default_scalars(history: History) -> list[str]:
     """Return the names of loss, validated metrics, and gradient norm."""
     validated = [
-        name.removeprefix(VALIDATION) for name in history if name.startswith(VALIDATION)
+        name.removeprefix(VALIDATION)
+        for name in history
+        if name.startswith(VALIDATION)
     ]
     if validated:
-        metrics = [name for name in validated if name in history and name != "loss"]
+        metrics = [
+            name for name in validated if name in history and name != "loss"
+        ]
     else:
         metrics = _training_metrics(history)
     return ["loss", *metrics, "grad_norm"]
@@ -107,7 +115,9 @@ def _training_metrics(history: History) -> list[str]:
     return metrics
 
 
-def curves_of(history: History, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves_of(
+    history: History, name: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the curves of a scalar.
 
     Args:
@@ -130,7 +140,9 @@ def curves_of(history: History, name: str) -> dict[str, tuple[np.ndarray, np.nda
             "train": history.get(name),
             "validation": history.get(VALIDATION + name),
         }
-    return {split: curve for split, curve in curves.items() if curve is not None}
+    return {
+        split: curve for split, curve in curves.items() if curve is not None
+    }
 
 
 def draw_curves(
@@ -155,7 +167,9 @@ def draw_curves(
     rows = -(-len(names) // columns)
     size = (max(min_width, columns * PANEL_WIDTH), rows * _PANEL_HEIGHT + 0.8)
     plot = PlotFigure(title, rows, columns, size)
-    groups = {run: _group_members(history, names) for run, history in runs.items()}
+    groups = {
+        run: _group_members(history, names) for run, history in runs.items()
+    }
     for axes, name in zip(plot.axes, names, strict=False):
         for index, (run, history) in enumerate(runs.items()):
             curves = curves_of(history, name)
@@ -209,12 +223,17 @@ def _curve_styles(
             for member, alpha in zip(members, alphas, strict=True)
         }
     return {
-        member: {"color": colour, "linestyle": "--" if member == "validation" else "-"}
+        member: {
+            "color": colour,
+            "linestyle": "--" if member == "validation" else "-",
+        }
         for member in members
     }
 
 
-def _draw_curve(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -> None:
+def _draw_curve(
+    axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any
+) -> None:
     """Draw a noisy curve of many points pale, with its running mean; mark NaN and infinity above."""
     steps, raw_values = curve
     values = np.where(np.isfinite(raw_values), raw_values, np.nan)
@@ -234,7 +253,11 @@ def _draw_curve(axes: Any, curve: tuple[np.ndarray, np.ndarray], **style: Any) -
         marker = "." if len(steps) < 3 else None
         axes.plot(steps, values, marker=marker, **style)
         return
-    pale = {"linewidth": 0.8, "alpha": 0.3 * style.get("alpha", 1), "label": None}
+    pale = {
+        "linewidth": 0.8,
+        "alpha": 0.3 * style.get("alpha", 1),
+        "label": None,
+    }
     axes.plot(steps, values, **style | pale)
     axes.plot(steps, running_mean(values, len(values) // _SMOOTH), **style)
 
@@ -267,7 +290,9 @@ def _style_axes(axes: Any, name: str) -> None:
     axes.set_title(plain_label(name), loc="left")
     axes.set_xlabel("step")
     axes.grid(True)
-    values = np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)])
+    values = np.concatenate(
+        [line.get_ydata() for line in axes.lines] or [np.empty(0)]
+    )
     values = values[np.isfinite(values)]
     if not len(values):
         return

@@ -60,7 +60,10 @@ def decision_map(
     labels = _class_labels(examples.y, scene.facts.classes)
     if labels is None:
         _draw_outputs(
-            plot, outputs, (across, up), (x, np.reshape(examples.y, (len(x), -1)))
+            plot,
+            outputs,
+            (across, up),
+            (x, np.reshape(examples.y, (len(x), -1))),
         )
     else:
         if outputs.shape[2] > 2:
@@ -68,7 +71,10 @@ def decision_map(
         else:
             _draw_surface(plot, outputs[:, :, -1], (across, up))
         _draw_dots(
-            axes, x, labels, _class_colours(max(outputs.shape[2], labels.max() + 1))
+            axes,
+            x,
+            labels,
+            _class_colours(max(outputs.shape[2], labels.max() + 1)),
         )
     axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x[0]", ylabel="x[1]")
     return plot.finish()
@@ -140,7 +146,11 @@ def _draw_outputs(
     )
     axes.set_facecolor(NOT_FINITE)
     mesh = axes.pcolormesh(
-        *grid, np.ma.masked_invalid(values), cmap="viridis", shading="gouraud", **limits
+        *grid,
+        np.ma.masked_invalid(values),
+        cmap="viridis",
+        shading="gouraud",
+        **limits,
     )
     axes.scatter(
         *x.T,
@@ -152,9 +162,13 @@ def _draw_outputs(
         **limits,
     )
     label = (
-        "output" if outputs.shape[2] == 1 else f"the last of {outputs.shape[2]} outputs"
+        "output"
+        if outputs.shape[2] == 1
+        else f"the last of {outputs.shape[2]} outputs"
     )
-    plot.figure.colorbar(mesh, label=f"{label}; in the points their targets", pad=0.02)
+    plot.figure.colorbar(
+        mesh, label=f"{label}; in the points their targets", pad=0.02
+    )
 
 
 def _class_colours(count: int) -> list[str]:
@@ -171,7 +185,10 @@ def _draw_regions(axes: Any, outputs: np.ndarray, extent: list[float]) -> None:
 
     palette = _class_colours(outputs.shape[2])
     colours = np.array(
-        [to_rgb(palette[index % len(palette)]) for index in range(outputs.shape[2])]
+        [
+            to_rgb(palette[index % len(palette)])
+            for index in range(outputs.shape[2])
+        ]
     )
     winner = outputs.argmax(2)
     chance = 1 / outputs.shape[2]
@@ -185,7 +202,11 @@ def _draw_regions(axes: Any, outputs: np.ndarray, extent: list[float]) -> None:
         [1.0, 0, 1.0],
     )
     axes.imshow(
-        pixels, origin="lower", extent=extent, aspect="auto", interpolation="nearest"
+        pixels,
+        origin="lower",
+        extent=extent,
+        aspect="auto",
+        interpolation="nearest",
     )
 
 
@@ -201,7 +222,9 @@ def _draw_dots(
         members = x[labels == label]
         palette_colour = palette[label % len(palette)]
         colour = (
-            _DOTS.get(int(label), palette_colour) if own_palette else palette_colour
+            _DOTS.get(int(label), palette_colour)
+            if own_palette
+            else palette_colour
         )
         axes.scatter(
             *members.T,

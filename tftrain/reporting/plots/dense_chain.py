@@ -53,7 +53,9 @@ def dense_chain(scene: PlotContext) -> list[Dense]:
     chain: list[Dense] = []
     x = scene.batch.x
     # Several inputs are no array; the empty one in their place fits no kernel.
-    inputs = np.reshape(x, (len(x), -1)) if hasattr(x, "shape") else np.empty((0, 0))
+    inputs = (
+        np.reshape(x, (len(x), -1)) if hasattr(x, "shape") else np.empty((0, 0))
+    )
     for layer in scene.passes.layers:
         kernel = params.get(f"{layer.name}/kernel")
         is_next = (
@@ -75,7 +77,11 @@ def dense_chain(scene: PlotContext) -> list[Dense]:
                 function=layer.function,
             )
             chain.append(dense)
-        elif chain and layer.kind in _FUNCTIONS and layer.a.shape == chain[-1].a.shape:
+        elif (
+            chain
+            and layer.kind in _FUNCTIONS
+            and layer.a.shape == chain[-1].a.shape
+        ):
             function = layer.function or layer.kind.lower()
             chain[-1] = chain[-1]._replace(
                 a=layer.a, arrived=layer.arrived, function=function
@@ -90,7 +96,9 @@ def dense_chain(scene: PlotContext) -> list[Dense]:
     reason = ""
     for layer in chain:
         if not _is_chain(layer, grads[f"{layer.name}/kernel"]):
-            reason = f" (the gradient of {layer.name}/kernel is not delta times a)"
+            reason = (
+                f" (the gradient of {layer.name}/kernel is not delta times a)"
+            )
             break
     kernels = sum(name.endswith("/kernel") for name in scene.names)
     if reason or not chain or len(chain) < kernels:

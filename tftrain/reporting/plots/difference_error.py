@@ -38,7 +38,8 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
     if errors is None:
         return None
     plot = PlotFigure(
-        f"error of differences of the loss, step {scene.step}", size=(WIDTH, HEIGHT)
+        f"error of differences of the loss, step {scene.step}",
+        size=(WIDTH, HEIGHT),
     )
     [axes] = plot.axes
     for (name, relative_errors), colour in zip(
@@ -89,7 +90,9 @@ def difference_error(scene: PlotContext, samples: PositiveInt = 20) -> Any:
     return plot.finish()
 
 
-def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray] | None:
+def difference_errors(
+    scene: PlotContext, samples: int
+) -> dict[str, np.ndarray] | None:
     """Return the relative error of both kinds of differences, each [steps]; None without a gradient to compare.
 
     Args:
@@ -108,7 +111,9 @@ def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray]
     middle = scene.loss(scene.params)
     errors_by_kind = {name: [] for name in _SLOPES}
     for step in _STEPS:
-        up, down = ((flat[places] + side).astype(flat.dtype) for side in (step, -step))
+        up, down = (
+            (flat[places] + side).astype(flat.dtype) for side in (step, -step)
+        )
         above, below = (
             _moved_losses(scene, flat, places, values) for values in (up, down)
         )
@@ -117,7 +122,10 @@ def difference_errors(scene: PlotContext, samples: int) -> dict[str, np.ndarray]
         ):  # a step may be too small to move a large parameter
             central = (above - below) / (up.astype(np.float64) - down)
             forward = (above - middle) / (up.astype(np.float64) - flat[places])
-            for name, differences in (("central", central), ("one-sided", forward)):
+            for name, differences in (
+                ("central", central),
+                ("one-sided", forward),
+            ):
                 errors_by_kind[name].append(
                     np.linalg.norm(differences - exact) / np.linalg.norm(exact)
                 )

@@ -7,7 +7,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from tftrain.core.types import LogData
-from tftrain.runtime.atomic_files import atomic_path, make_folder, raising_write_error
+from tftrain.runtime.atomic_files import (
+    atomic_path,
+    make_folder,
+    raising_write_error,
+)
 
 
 class PlotFiles:

@@ -10,7 +10,11 @@ import numpy as np
 
 from tftrain.config.field_types import Pattern, PositiveInt
 from tftrain.core.types import PlotContext
-from tftrain.reporting.plots.style import PlotFigure, diverging_colormap, format_short
+from tftrain.reporting.plots.style import (
+    PlotFigure,
+    diverging_colormap,
+    format_short,
+)
 
 _COLUMNS = 3
 # Cells of a side; of larger matrices rows and columns are left out evenly.
@@ -73,24 +77,31 @@ def _draw_matrices(
     )
     for axes, index in zip(plot.axes, indices, strict=False):
         _draw_heat_map(
-            plot, axes, scene.names[index], np.asarray(values[index], np.float64)
+            plot,
+            axes,
+            scene.names[index],
+            np.asarray(values[index], np.float64),
         )
     return plot.finish()
 
 
-def _chosen_indices(scene: PlotContext, only: str | None, most: int) -> list[int]:
+def _chosen_indices(
+    scene: PlotContext, only: str | None, most: int
+) -> list[int]:
     if only is not None:
         indices = [
-            index for index, name in enumerate(scene.names) if re.search(only, name)
+            index
+            for index, name in enumerate(scene.names)
+            if re.search(only, name)
         ]
         if not indices:
             raise ValueError(
                 f"only: given '{only}', which is in no parameter's name; there are {', '.join(scene.names)}"
             )
         return indices[:most]
-    indices = [index for index, param in enumerate(scene.params) if param.ndim > 1] or [
-        *range(len(scene.names))
-    ]
+    indices = [
+        index for index, param in enumerate(scene.params) if param.ndim > 1
+    ] or [*range(len(scene.names))]
     return [
         indices[place]
         for place in dict.fromkeys(
@@ -99,7 +110,9 @@ def _chosen_indices(scene: PlotContext, only: str | None, most: int) -> list[int
     ]
 
 
-def _draw_heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -> None:
+def _draw_heat_map(
+    plot: PlotFigure, axes: Any, name: str, values: np.ndarray
+) -> None:
     """The last axis from left to right, all others from top to bottom; zero is white."""
     shape = " x ".join(map(str, values.shape)) or "1"
     if values.ndim == 2 and name.endswith("/kernel"):
@@ -139,4 +152,6 @@ def _draw_heat_map(plot: PlotFigure, axes: Any, name: str, values: np.ndarray) -
     bar = plot.figure.colorbar(
         image, ax=axes, ticks=[-limit, 0, limit], shrink=0.9, pad=0.02
     )
-    bar.ax.set_yticklabels([format_short(-limit), "0", format_short(limit)], fontsize=9)
+    bar.ax.set_yticklabels(
+        [format_short(-limit), "0", format_short(limit)], fontsize=9
+    )

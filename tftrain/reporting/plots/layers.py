@@ -52,14 +52,18 @@ def gradient_map(scene: PlotContext) -> Any:
     cells, low, high = _log_norms(norms[::stride])
     matplotlib = import_matplotlib()
 
-    colours = matplotlib.colormaps["viridis"].with_extremes(under=ZERO, bad=NOT_FINITE)
+    colours = matplotlib.colormaps["viridis"].with_extremes(
+        under=ZERO, bad=NOT_FINITE
+    )
     edges = (
         np.concatenate([[0], steps[::stride]])
         if steps[0] > 0
         else np.append(steps[::stride], steps[-1] + 1)
     )
     rows = np.arange(norms.shape[1] + 1) - 0.5
-    mesh = axes.pcolormesh(edges, rows, cells.T, cmap=colours, vmin=low, vmax=high)
+    mesh = axes.pcolormesh(
+        edges, rows, cells.T, cmap=colours, vmin=low, vmax=high
+    )
     axes.set_xlabel("step")
     axes.xaxis.get_major_locator().set_params(integer=True)
     _name_layers(axes.yaxis, scene)
@@ -83,9 +87,9 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
 
     plot = PlotFigure(f"gradient flow, step {scene.step}", size=(WIDTH, HEIGHT))
     [axes] = plot.axes
-    earlier = np.unique(np.geomspace(1, len(steps), lines + 1).round().astype(int) - 1)[
-        :-1
-    ]
+    earlier = np.unique(
+        np.geomspace(1, len(steps), lines + 1).round().astype(int) - 1
+    )[:-1]
     colours = matplotlib.colormaps["viridis"](
         np.linspace(0.0, 0.9, max(1, len(earlier)))
     )
@@ -124,7 +128,9 @@ def gradient_flow(scene: PlotContext, lines: PositiveInt = 5) -> Any:
     _mark_unplottable(axes, norms[-1], BLUE)
     axes.set_ylabel("gradient norm")
     axes.grid(True)
-    _name_layers(axes.xaxis, scene, rotation=30, ha="right", rotation_mode="anchor")
+    _name_layers(
+        axes.xaxis, scene, rotation=30, ha="right", rotation_mode="anchor"
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return plot.finish()
 
@@ -147,7 +153,11 @@ def signal_flow(scene: PlotContext) -> Any:
             )
         elif signals and layer.function is not None:
             # An activation that is a separate layer.
-            signals[-1] = (signals[-1][0], _standard_deviation(layer.a), signals[-1][2])
+            signals[-1] = (
+                signals[-1][0],
+                _standard_deviation(layer.a),
+                signals[-1][2],
+            )
     if not signals:
         return None
     names, ahead, back = zip(*signals, strict=True)
@@ -167,7 +177,9 @@ def signal_flow(scene: PlotContext) -> Any:
         _mark_unplottable(axes, np.array(values), colour)
     axes.set_yscale("log")
     axes.grid(True)
-    _name_ticks(axes.xaxis, names, rotation=30, ha="right", rotation_mode="anchor")
+    _name_ticks(
+        axes.xaxis, names, rotation=30, ha="right", rotation_mode="anchor"
+    )
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return plot.finish()
 
@@ -187,9 +199,13 @@ def layer_names(names: list[str]) -> list[str]:
     return list(dict.fromkeys(name.rpartition("/")[0] for name in names))
 
 
-def _layer_norms(scene: PlotContext, scalar: str) -> tuple[np.ndarray, np.ndarray]:
+def _layer_norms(
+    scene: PlotContext, scalar: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The steps of the points so far, and at each the norm of each layer's gradient, [points, layers]."""
-    known = [name for name in scene.names if f"{scalar}/{name}" in scene.history]
+    known = [
+        name for name in scene.names if f"{scalar}/{name}" in scene.history
+    ]
     if not known:
         return np.empty(0, int), np.empty((0, 0))
     layers = layer_names(known)
@@ -278,7 +294,9 @@ def _add_colour_legend(axes: Any, norms: np.ndarray) -> None:
         ("NaN or Inf", NOT_FINITE, (~np.isfinite(norms)).any()),
     ]
     patches = [
-        Patch(color=colour, label=label) for label, colour, occurs in meanings if occurs
+        Patch(color=colour, label=label)
+        for label, colour, occurs in meanings
+        if occurs
     ]
     if patches:
         axes.legend(

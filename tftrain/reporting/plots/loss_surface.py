@@ -57,11 +57,15 @@ def loss_surface(
     """
     names = _chosen_names(scene, x, y)
     places = tuple(
-        parse_element_name(name, scene.names, [param.shape for param in scene.params])
+        parse_element_name(
+            name, scene.names, [param.shape for param in scene.params]
+        )
         for name in names
     )
     path = _measured_path(scene, names)
-    now = tuple(float(scene.params[param].flat[place]) for param, place in places)
+    now = tuple(
+        float(scene.params[param].flat[place]) for param, place in places
+    )
     wished = (("x_range", x_range), ("y_range", y_range))
     sides = [
         _grid_side(key, limits, np.append(way, here), resolution)
@@ -72,7 +76,9 @@ def loss_surface(
     [axes] = plot.axes
     _draw_contours(plot, axes, sides, losses)
     _draw_path(axes, path, now)
-    if not path[0].size and any(name.startswith(GROUP) for name in scene.history):
+    if not path[0].size and any(
+        name.startswith(GROUP) for name in scene.history
+    ):
         axes.plot(
             [],
             [],
@@ -80,7 +86,10 @@ def loss_surface(
             label="no way: the probe weights does not measure both",
         )
     axes.set(
-        xlabel=names[0], ylabel=names[1], xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]]
+        xlabel=names[0],
+        ylabel=names[1],
+        xlim=sides[0][[0, -1]],
+        ylim=sides[1][[0, -1]],
     )
     handles, labels = axes.get_legend_handles_labels()
     plot.figure.legend(
@@ -89,10 +98,14 @@ def loss_surface(
     return plot.finish()
 
 
-def _chosen_names(scene: PlotContext, x: str | None, y: str | None) -> tuple[str, str]:
+def _chosen_names(
+    scene: PlotContext, x: str | None, y: str | None
+) -> tuple[str, str]:
     """The names of the two numbers; raises ValueError."""
     shapes = [param.shape for param in scene.params]
-    large = next((at for at, param in enumerate(scene.params) if param.size > 1), None)
+    large = next(
+        (at for at, param in enumerate(scene.params) if param.size > 1), None
+    )
     if large is None and None in (x, y):
         raise ValueError(
             "given a model whose parameters have one number each; name two of them as x and y"
@@ -101,7 +114,8 @@ def _chosen_names(scene: PlotContext, x: str | None, y: str | None) -> tuple[str
         []
         if large is None
         else [
-            element_name(scene.names[large], shapes[large], place) for place in (0, 1)
+            element_name(scene.names[large], shapes[large], place)
+            for place in (0, 1)
         ]
     )
     pair = [
@@ -128,13 +142,18 @@ def _measured_path(scene: PlotContext, names: Sequence[str]) -> Path:
         steps, other_steps, return_indices=True
     )
     is_past = common_steps <= scene.step
-    way = np.array([across[x_places][is_past], up[y_places][is_past]], np.float64)
+    way = np.array(
+        [across[x_places][is_past], up[y_places][is_past]], np.float64
+    )
     way[:, ~np.isfinite(way).all(axis=0)] = np.nan
     return way[0], way[1]
 
 
 def _grid_side(
-    key: str, limits: Sequence[float] | None, values: np.ndarray, resolution: int
+    key: str,
+    limits: Sequence[float] | None,
+    values: np.ndarray,
+    resolution: int,
 ) -> np.ndarray:
     """The places of the grid along one axis, [resolution]."""
     if limits is not None:
@@ -150,13 +169,17 @@ def _grid_side(
 
 
 def _grid_losses(
-    scene: PlotContext, places: tuple[tuple[int, int], ...], sides: Sequence[np.ndarray]
+    scene: PlotContext,
+    places: tuple[tuple[int, int], ...],
+    sides: Sequence[np.ndarray],
 ) -> np.ndarray:
     """[resolution, resolution], the first axis from below."""
     across = sides[0]
     return np.array(
         [
-            scene.losses(places, np.stack([across, np.full_like(across, up)], 1))
+            scene.losses(
+                places, np.stack([across, np.full_like(across, up)], 1)
+            )
             for up in sides[1]
         ]
     )
@@ -187,10 +210,20 @@ def _draw_contours(
         norm = LogNorm(low, high)
     levels[-1] = max(levels[-1], high)
     filled = axes.contourf(
-        *sides, finite_losses, levels=levels, cmap="viridis", norm=norm, alpha=0.85
+        *sides,
+        finite_losses,
+        levels=levels,
+        cmap="viridis",
+        norm=norm,
+        alpha=0.85,
     )
     axes.contour(
-        *sides, finite_losses, levels=levels, colors="white", linewidths=0.4, alpha=0.6
+        *sides,
+        finite_losses,
+        levels=levels,
+        colors="white",
+        linewidths=0.4,
+        alpha=0.6,
     )
     ticks = levels[:: max(1, len(levels) // 6)]
     bar = plot.figure.colorbar(

@@ -152,22 +152,42 @@ def _draw_weights(
             colour = diverging_colormap()(0.5 + 0.5 * term / largest_term)
             width = 1 + 4 * abs(weight) / largest_weight
         axes.plot(
-            [x, to_x], [y, to_y], color="#9a9a9a", linewidth=width + 1.2, zorder=1
+            [x, to_x],
+            [y, to_y],
+            color="#9a9a9a",
+            linewidth=width + 1.2,
+            zorder=1,
         )
-        axes.plot([x, to_x], [y, to_y], color=colour, linewidth=width, zorder=1.1)
+        axes.plot(
+            [x, to_x], [y, to_y], color=colour, linewidth=width, zorder=1.1
+        )
         if kernel.size <= _MAX_LABELS:
             text = f"w {_format_value(weight)}\ndw {_format_value(term)}"
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+            box = {
+                "facecolor": "white",
+                "edgecolor": "none",
+                "alpha": 0.8,
+                "pad": 0.6,
+            }
             middle = ((x + to_x) / 2, (y + to_y) / 2)
             label = axes.text(
-                *middle, text, fontsize=8, ha="center", va="center", bbox=box, zorder=2
+                *middle,
+                text,
+                fontsize=8,
+                ha="center",
+                va="center",
+                bbox=box,
+                zorder=2,
             )
             labels.append((label, ((x, y), (to_x, to_y))))
     return labels
 
 
 def _draw_unit(
-    axes: Any, layer: Dense, index: tuple[int, int], position: tuple[float, float]
+    axes: Any,
+    layer: Dense,
+    index: tuple[int, int],
+    position: tuple[float, float],
 ) -> None:
     """Draw the unit of `index`, (example, unit), with its numbers."""
     z = float(layer.z[index])
@@ -177,7 +197,11 @@ def _draw_unit(
     if layer.function:
         inside = [f"z {_format_value(z)}", f"a {_format_value(a)}"]
     below = rf"$\delta$ {_format_value(delta)}"
-    if layer.function and layer.function not in _OF_ALL and layer.arrived is not None:
+    if (
+        layer.function
+        and layer.function not in _OF_ALL
+        and layer.arrived is not None
+    ):
         arrived = float(layer.arrived[index])
         below += f"\nda {_format_value(arrived)}"
         if arrived:
@@ -185,7 +209,12 @@ def _draw_unit(
     _draw_circle(axes, position, inside, below)
     if layer.bias is not None:
         x, y = position
-        style = {"fontsize": 8, "color": "#777777", "ha": "center", "va": "bottom"}
+        style = {
+            "fontsize": 8,
+            "color": "#777777",
+            "ha": "center",
+            "va": "bottom",
+        }
         bias = f"b {_format_value(float(layer.bias[index[1]]))}"
         axes.text(x, y + _RADIUS + 0.05, bias, **style)
 
@@ -206,7 +235,12 @@ def _draw_circle(
         )
     )
     axes.text(
-        *position, "\n".join(inside), fontsize=9, ha="center", va="center", zorder=4
+        *position,
+        "\n".join(inside),
+        fontsize=9,
+        ha="center",
+        va="center",
+        zorder=4,
     )
     box = {
         "facecolor": "white",
@@ -221,7 +255,9 @@ def _draw_circle(
         "va": "top",
         "bbox": box,
     }
-    axes.text(position[0], position[1] - _RADIUS - 0.05, below, zorder=4, **style)
+    axes.text(
+        position[0], position[1] - _RADIUS - 0.05, below, zorder=4, **style
+    )
 
 
 def _draw_head(
@@ -238,7 +274,9 @@ def _draw_head(
         if sizes[place] > widths[place]:
             lines.append(f"{widths[place]} of {sizes[place]} units")
         text = "\n".join(lines)
-        axes.text(place * _COLUMN, y, text, ha="center", va="bottom", fontsize=9)
+        axes.text(
+            place * _COLUMN, y, text, ha="center", va="bottom", fontsize=9
+        )
 
 
 def _draw_caption(

@@ -39,17 +39,26 @@ def place_along(
         start + np.linspace(0, 1, _POINTS)[:, None] * (end - start)
         for start, end in ends
     ]
-    drawn = [np.concatenate([line - _POINT, line + _POINT], axis=1) for line in points]
+    drawn = [
+        np.concatenate([line - _POINT, line + _POINT], axis=1)
+        for line in points
+    ]
     positions = [label.get_position() for label in labels]
     for _ in range(_ROUNDS):
         for index, (start, end) in enumerate(ends):
             obstacles = [*occupied, *boxes[:index], *boxes[index + 1 :]]
             obstacles = np.concatenate(
-                [np.reshape(obstacles, (-1, 4)), *drawn[:index], *drawn[index + 1 :]]
+                [
+                    np.reshape(obstacles, (-1, 4)),
+                    *drawn[:index],
+                    *drawn[index + 1 :],
+                ]
             )
             half = (boxes[index][2:] - boxes[index][:2]) / 2
             centres = start + _SHARES[:, None] * (end - start)
-            candidates = np.concatenate([centres - half, centres + half], axis=1)
+            candidates = np.concatenate(
+                [centres - half, centres + half], axis=1
+            )
             # Of places as good as one another the one nearest to the middle.
             covered = _overlap_areas(candidates, obstacles) + abs(_SHARES - 0.5)
             best = int(np.argmin(covered))

@@ -86,7 +86,9 @@ class PlotFigure:
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context(_STYLE):
-            self.figure = Figure(size, DOTS, facecolor="white", layout="constrained")
+            self.figure = Figure(
+                size, DOTS, facecolor="white", layout="constrained"
+            )
             self.figure.suptitle(plain_label(title))
             grid = self.figure.subplots(rows, columns, squeeze=False)
         self.axes = grid.ravel().tolist()

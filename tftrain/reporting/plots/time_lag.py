@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from tftrain.core.types import PlotContext
-from tftrain.reporting.plots.style import COLOURS, HEIGHT, NOT_FINITE, WIDTH, PlotFigure
+from tftrain.reporting.plots.style import (
+    COLOURS,
+    HEIGHT,
+    NOT_FINITE,
+    WIDTH,
+    PlotFigure,
+)
 
 
 def time_lag(scene: PlotContext) -> Any:
@@ -16,7 +22,9 @@ def time_lag(scene: PlotContext) -> Any:
     With respect to the inputs, and to the states h_t of each recurrent layer, through all that comes after them.
     """
     sequences = {
-        name: value for name, value in scene.reaching.items() if np.ndim(value) == 3
+        name: value
+        for name, value in scene.reaching.items()
+        if np.ndim(value) == 3
     }
     if not sequences:
         raise ValueError(
@@ -29,7 +37,9 @@ def time_lag(scene: PlotContext) -> Any:
     [axes] = plot.axes
     for place, (name, value) in enumerate(sequences.items()):
         if value.shape[1] == steps:
-            _draw_line(axes, name, lag_norms(value), COLOURS[place % len(COLOURS)])
+            _draw_line(
+                axes, name, lag_norms(value), COLOURS[place % len(COLOURS)]
+            )
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set_yscale("log")
     axes.set(
@@ -66,10 +76,17 @@ def _draw_line(axes: Any, name: str, norms: np.ndarray, colour: str) -> None:
         else ""
     )
     axes.plot(
-        lags, np.where(known, norms, np.nan), color=colour, label=f"{name}{share}"
+        lags,
+        np.where(known, norms, np.nan),
+        color=colour,
+        label=f"{name}{share}",
     )
     bad = np.isinf(norms)
     if bad.any():
         axes.plot(
-            lags[bad], np.full(bad.sum(), 1.0), "x", color=NOT_FINITE, label="infinite"
+            lags[bad],
+            np.full(bad.sum(), 1.0),
+            "x",
+            color=NOT_FINITE,
+            label="infinite",
         )

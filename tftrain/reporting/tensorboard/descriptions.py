@@ -115,7 +115,11 @@ OWN = "A scalar, histogram, picture or text of a part of your own."
 def description_of(tag: str) -> str:
     """What a tag means, in Markdown."""
     return next(
-        (text for pattern, text in DESCRIPTIONS.items() if fnmatchcase(tag, pattern)),
+        (
+            text
+            for pattern, text in DESCRIPTIONS.items()
+            if fnmatchcase(tag, pattern)
+        ),
         OWN,
     )
 
@@ -127,5 +131,6 @@ def markdown_rows() -> list[str]:
         for pattern in DESCRIPTIONS
     }
     return [
-        f"| `{names[pattern]}` | {text} |" for pattern, text in DESCRIPTIONS.items()
+        f"| `{names[pattern]}` | {text} |"
+        for pattern, text in DESCRIPTIONS.items()
     ]

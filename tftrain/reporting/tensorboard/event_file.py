@@ -52,7 +52,9 @@ class ScalarValues:
 
     def encode(self, numbers: np.ndarray, is_drawn: np.ndarray) -> bytes:
         """Return the values of a summary: those of `numbers`, [tags], as float32 where `is_drawn`, [tags]."""
-        self._bytes[self._places] = numbers.astype("<f4").view(np.uint8).reshape(-1, 4)
+        self._bytes[self._places] = (
+            numbers.astype("<f4").view(np.uint8).reshape(-1, 4)
+        )
         encoded = (
             self._bytes
             if is_drawn.all()
@@ -176,7 +178,9 @@ class EventFile:
             # TensorBoard drops what an earlier session wrote at this step and after; the point at start_step is good.
             start = start_step + 1 if start_step else 0
             self._add_event(
-                Event(step=start, session_log=SessionLog(status=SessionLog.START))
+                Event(
+                    step=start, session_log=SessionLog(status=SessionLog.START)
+                )
             )
 
     def tensor(self, tag: str, tensor: bytes, metadata: bytes) -> bytes:
@@ -217,7 +221,9 @@ class EventFile:
         new_tags = {
             values.tags[index] for index in np.flatnonzero(new)
         } - self._tags.keys()
-        self._tags |= {tag: _length_prefixed(b"\x0a", tag.encode()) for tag in new_tags}
+        self._tags |= {
+            tag: _length_prefixed(b"\x0a", tag.encode()) for tag in new_tags
+        }
         for value in summary.value:
             if value.tag in new_tags:
                 value.metadata.MergeFromString(_SCALAR)
@@ -271,7 +277,9 @@ class EventFile:
 def safe_tag(name: str) -> str:
     """Returns a name with letters, digits and `_ . - /` alone, and no empty part between slashes."""
     return (
-        "/".join(part for part in re.sub(r"[^\w.\-/]", "_", name).split("/") if part)
+        "/".join(
+            part for part in re.sub(r"[^\w.\-/]", "_", name).split("/") if part
+        )
         or "_"
     )
 
@@ -315,7 +323,8 @@ def _scalar(tag: str) -> bytes:
 def _description_field(tag: str, metadata: bytes) -> bytes:
     """The field of a value that holds its metadata, with the tag's description."""
     return _length_prefixed(
-        b"\x4a", metadata + _length_prefixed(b"\x1a", description_of(tag).encode())
+        b"\x4a",
+        metadata + _length_prefixed(b"\x1a", description_of(tag).encode()),
     )
 
 

@@ -8,9 +8,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_TENSOR,
+    SummaryMetadata,
+)
 
-from tftrain.reporting.tensorboard.event_file import EventFile, float_tensors, safe_tag
+from tftrain.reporting.tensorboard.event_file import (
+    EventFile,
+    float_tensors,
+    safe_tag,
+)
 from tftrain.reporting.tensorboard.protocol import (
     NONE,
     OF_LAYERS,
@@ -61,11 +68,15 @@ def _tables_of(names: tuple[str, ...]) -> list[Table]:
     """Those that scalars with these names have something for."""
     place_of = {name: place for place, name in enumerate(names)}
     parameters = tuple(
-        name.partition("/")[2] for name in names if name.startswith("grad_norm/")
+        name.partition("/")[2]
+        for name in names
+        if name.startswith("grad_norm/")
     )
     layers = {
         quantity: [
-            name.partition("/")[2] for name in names if name.startswith(f"{quantity}/")
+            name.partition("/")[2]
+            for name in names
+            if name.startswith(f"{quantity}/")
         ]
         for quantity in OF_LAYERS
     }
@@ -74,7 +85,8 @@ def _tables_of(names: tuple[str, ...]) -> list[Table]:
         rows = [
             [
                 place_of.get(
-                    _scalar_name(quantity, parameter, layers.get(quantity, [])), -1
+                    _scalar_name(quantity, parameter, layers.get(quantity, [])),
+                    -1,
                 )
                 for quantity in quantities
             ]
@@ -94,7 +106,9 @@ def _scalar_name(quantity: str, parameter: str, layers: Sequence[str]) -> str:
         return f"{quantity}/{parameter}"
     layer = parameter.rpartition("/")[0]
     number = layer.partition(".")[0]
-    following = (name for name in sorted(layers) if name.partition(".")[0] == number)
+    following = (
+        name for name in sorted(layers) if name.partition(".")[0] == number
+    )
     return f"{quantity}/{layer if layer in layers else next(following, layer)}"
 
 

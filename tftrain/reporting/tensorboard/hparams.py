@@ -20,7 +20,11 @@ from tensorboard.plugins.hparams.summary import (
     session_start_pb,
 )
 
-from tftrain.reporting.tensorboard.event_file import EventFile, ScalarValues, safe_tag
+from tftrain.reporting.tensorboard.event_file import (
+    EventFile,
+    ScalarValues,
+    safe_tag,
+)
 from tftrain.runtime.atomic_files import WriteError
 
 Setting = bool | float | str
@@ -120,7 +124,9 @@ def write_hparams(
         start_time: in seconds since 1970.
     """
     _delete_files(folder)
-    infos = [_discrete_hparam(name, values) for name, values in entry.choices.items()]
+    infos = [
+        _discrete_hparam(name, values) for name, values in entry.choices.items()
+    ]
     for name, value in entry.settings.items():
         if name not in entry.choices:
             infos.append(_unbounded_hparam(name, value, differs=False))
@@ -145,7 +151,9 @@ def result_tags(names: Sequence[str], splits: Sequence[str]) -> list[str]:
         splits: those whose tags come first.
     """
     ordered_splits = dict.fromkeys([*splits, *SPLITS])
-    return [result_tag(split, name) for split in ordered_splits for name in names]
+    return [
+        result_tag(split, name) for split in ordered_splits for name in names
+    ]
 
 
 def _delete_files(folder: Path) -> None:
@@ -198,7 +206,9 @@ def _session_end(succeeded: bool) -> Any:
     return session_end_pb(api_pb2.STATUS_FAILURE)
 
 
-def _discrete_hparam(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo:
+def _discrete_hparam(
+    name: str, values: Sequence[Setting]
+) -> api_pb2.HParamInfo:
     """Describe a setting that has these values and no others."""
     info = api_pb2.HParamInfo(name=name, differs=True)
     info.type = api_pb2.DATA_TYPE_FLOAT64
@@ -208,7 +218,9 @@ def _discrete_hparam(name: str, values: Sequence[Setting]) -> api_pb2.HParamInfo
     return info
 
 
-def _unbounded_hparam(name: str, value: Setting, differs: bool) -> api_pb2.HParamInfo:
+def _unbounded_hparam(
+    name: str, value: Setting, differs: bool
+) -> api_pb2.HParamInfo:
     """Describe a setting that may have any value in other runs; those that differ come first."""
     info = api_pb2.HParamInfo(name=name, differs=differs)
     if isinstance(value, bool):

@@ -162,7 +162,9 @@ class TensorBoardLogger:
                 run: [drawn.encode(numbers, self._file(run))]
                 for run, drawn in curves.items()
             }
-            table = table_values(self._file(""), signals.scalars, numbers, self._sizes)
+            table = table_values(
+                self._file(""), signals.scalars, numbers, self._sizes
+            )
             runs.setdefault("", []).extend([*self._others(signals), table])
         for run, values in runs.items():
             self._file(run).write(step, b"".join(values))
@@ -189,7 +191,10 @@ class TensorBoardLogger:
                 file.tensor(self._histogram_tag(name), tensor, _HISTOGRAM)
                 for name, tensor in histograms
             ),
-            *(_image(file, name, pixels) for name, pixels in signals.images.items()),
+            *(
+                _image(file, name, pixels)
+                for name, pixels in signals.images.items()
+            ),
             *(
                 file.tensor(*text_note(name, text))
                 for name, text in signals.texts.items()
@@ -218,11 +223,15 @@ class TensorBoardLogger:
 def _curves_of_runs(names: tuple[str, ...]) -> dict[str, Curves]:
     """What each run draws of scalars with these names."""
     runs: dict[str, dict[str, tuple[int, bool]]] = {}
-    many_limits = sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in names) > 1
+    many_limits = (
+        sum(GLOBAL_LIMIT.fullmatch(name) is not None for name in names) > 1
+    )
     for index, name in enumerate(names):
         if name not in NOT_DRAWN:
             run = "val" if name.startswith(VALIDATION) else ""
-            for tag, log10 in _tags_of(name.removeprefix(VALIDATION), many_limits):
+            for tag, log10 in _tags_of(
+                name.removeprefix(VALIDATION), many_limits
+            ):
                 runs.setdefault(run, {})[tag] = index, log10
     return {run: Curves(drawn) for run, drawn in runs.items()}
 

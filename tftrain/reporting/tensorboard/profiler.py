@@ -43,7 +43,9 @@ class Profiler(Callback):
     def _start(self, first: int) -> None:
         try:
             tf.profiler.experimental.start(str(self._folder))
-        except tf.errors.AlreadyExistsError:  # such as one that TensorBoard started
+        except (
+            tf.errors.AlreadyExistsError
+        ):  # such as one that TensorBoard started
             warnings.warn(
                 "no profile is written, because another profiler is running",
                 stacklevel=2,

@@ -16,7 +16,8 @@ TENSORS = {
         "saturated",
     ),
 }
-OF_LAYERS = ("dead_units", "saturated")  # the same for all parameters of a layer
-NONE = (
-    -1.0
-)  # stands for a number that there is not: all quantities are at least 0, or NaN
+OF_LAYERS = (
+    "dead_units",
+    "saturated",
+)  # the same for all parameters of a layer
+NONE = -1.0  # stands for a number that there is not: all quantities are at least 0, or NaN

@@ -20,7 +20,10 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import (
     MarginChartContent,
     MultilineChartContent,
 )
-from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG, PLUGIN_NAME
+from tensorboard.plugins.custom_scalar.metadata import (
+    CONFIG_SUMMARY_TAG,
+    PLUGIN_NAME,
+)
 from tensorboard.plugins.graph.metadata import PLUGIN_NAME_KERAS_MODEL
 
 from tftrain.reporting.tensorboard.event_file import safe_tag
@@ -56,7 +59,9 @@ def text_note(name: str, markdown: str) -> SummaryValue:
         name: its tag, made safe.
         markdown: the text.
     """
-    return SummaryValue(safe_tag(name), strings_tensor([markdown.encode()]), TEXT)
+    return SummaryValue(
+        safe_tag(name), strings_tensor([markdown.encode()]), TEXT
+    )
 
 
 def keras_note(model_json: str) -> SummaryValue:
@@ -64,7 +69,9 @@ def keras_note(model_json: str) -> SummaryValue:
     metadata = value_metadata(
         PLUGIN_NAME_KERAS_MODEL, DATA_CLASS_BLOB_SEQUENCE, _KERAS_VERSION
     )
-    return SummaryValue("keras", strings_tensor([model_json.encode()]), metadata)
+    return SummaryValue(
+        "keras", strings_tensor([model_json.encode()]), metadata
+    )
 
 
 def strings_tensor(values: Sequence[bytes]) -> bytes:
@@ -82,7 +89,9 @@ def value_metadata(plugin: str, data_class: int, content: bytes = b"") -> bytes:
         data_class: a value of the enumeration DataClass.
         content: what the plugin reads.
     """
-    plugin_data = SummaryMetadata.PluginData(plugin_name=plugin, content=content)
+    plugin_data = SummaryMetadata.PluginData(
+        plugin_name=plugin, content=content
+    )
     metadata = SummaryMetadata(plugin_data=plugin_data, data_class=data_class)
     return metadata.SerializeToString()
 
@@ -98,7 +107,9 @@ def custom_scalars_layout() -> SummaryValue:
         upper="Overview/p95_log10_absgrad",
     )
     gradient_charts = [
-        _line_chart("gradient norms before clipping (log10)", r"log10_grad_norm/"),
+        _line_chart(
+            "gradient norms before clipping (log10)", r"log10_grad_norm/"
+        ),
         _line_chart(
             "gradient norms after clipping (log10)", r"log10_clipped_grad_norm/"
         ),

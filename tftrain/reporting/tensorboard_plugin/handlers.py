@@ -98,7 +98,9 @@ def gradient_map(
     }
 
 
-def row_history(log: EventReader, run: str, row: str, rows: str) -> dict[str, Any]:
+def row_history(
+    log: EventReader, run: str, row: str, rows: str
+) -> dict[str, Any]:
     """Return `steps` [points] and `values` [points] of every quantity of one row.
 
     Args:
@@ -113,7 +115,9 @@ def row_history(log: EventReader, run: str, row: str, rows: str) -> dict[str, An
     """
     layout = _find_layout(log, run)
     indices = _find_row(layout, run, row, rows)
-    points = {tensor: _read_points(log, run, tensor, layout) for tensor in TENSORS}
+    points = {
+        tensor: _read_points(log, run, tensor, layout) for tensor in TENSORS
+    }
     curves = {}
     for name, quantity in QUANTITIES.items():
         steps, tables = points[quantity.tensor]
@@ -155,7 +159,9 @@ def nearest_histogram(
             raise Damaged(
                 f"its histogram of {parameter} at step {point.step} cannot be read"
             )
-        rows = [[_json_number(value) for value in row] for row in table.tolist()]
+        rows = [
+            [_json_number(value) for value in row] for row in table.tolist()
+        ]
         return {"axis": axis, "step": point.step, "rows": rows}
     return {"axis": None, "step": None, "rows": []}
 
@@ -172,7 +178,9 @@ def run_timeline(log: EventReader, run: str) -> dict[str, Any]:
         Damaged: the files of the run cannot be read.
     """
     layout = _find_layout(log, run)
-    timeline = {name: _read_curve(log, run, tag) for name, tag in CURVES.items()}
+    timeline = {
+        name: _read_curve(log, run, tag) for name, tag in CURVES.items()
+    }
     validation_run = "val" if run == "." else f"{run}/val"
     timeline["val_loss"] = _read_curve(log, validation_run, CURVES["loss"])
     timeline["incidents"] = _read_incidents(log, run)
@@ -244,16 +252,25 @@ def _combine_rows(
     return np.stack(combined)
 
 
-def _latest_values(log: EventReader, run: str, layout: Layout) -> dict[str, Any]:
+def _latest_values(
+    log: EventReader, run: str, layout: Layout
+) -> dict[str, Any]:
     """`step` and `values` [layers] of each quantity that has a point, at its last one."""
     groups = layout.group_rows(LAYERS).values()
-    points = {tensor: _read_points(log, run, tensor, layout) for tensor in TENSORS}
+    points = {
+        tensor: _read_points(log, run, tensor, layout) for tensor in TENSORS
+    }
     latest = {}
     for name, quantity in QUANTITIES.items():
         steps, tables = points[quantity.tensor]
         if steps:
-            values = _combine_rows(quantity, tables[-1:], layout, groups).ravel()
-            latest[name] = {"step": steps[-1], "values": _json_values(values.tolist())}
+            values = _combine_rows(
+                quantity, tables[-1:], layout, groups
+            ).ravel()
+            latest[name] = {
+                "step": steps[-1],
+                "values": _json_values(values.tolist()),
+            }
     return latest
 
 
@@ -273,7 +290,9 @@ def _read_incidents(log: EventReader, run: str) -> list[dict[str, Any]]:
     incidents = []
     for tag, points in log.read_tensors("text", run, tags).items():
         step = int(tag.removeprefix(INCIDENTS))
-        incidents += [{"step": step, "text": _incident_text(point)} for point in points]
+        incidents += [
+            {"step": step, "text": _incident_text(point)} for point in points
+        ]
     return sorted(incidents, key=lambda incident: incident["step"])
 
 

@@ -12,7 +12,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
 Environ = dict[str, Any]
 
 
@@ -76,7 +79,11 @@ def file_reply(environ: Environ, start_response: Callable) -> list[bytes]:
             "text/plain",
         )
     return _send_reply(
-        environ, start_response, HTTPStatus.OK, path.read_bytes(), TYPES[path.suffix]
+        environ,
+        start_response,
+        HTTPStatus.OK,
+        path.read_bytes(),
+        TYPES[path.suffix],
     )
 
 

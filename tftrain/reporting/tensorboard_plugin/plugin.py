@@ -46,7 +46,9 @@ class Loader(base_plugin.TBLoader):
 
     def fix_flags(self, flags: argparse.Namespace) -> None:
         """Keep all points, unless the user has set how many."""
-        flags.samples_per_plugin = {PLUGIN: POINTS} | (flags.samples_per_plugin or {})
+        flags.samples_per_plugin = {PLUGIN: POINTS} | (
+            flags.samples_per_plugin or {}
+        )
 
     def load(self, context: base_plugin.TBContext) -> base_plugin.TBPlugin:
         """Return the plugin."""
@@ -68,20 +70,25 @@ class Plugin(base_plugin.TBPlugin):
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
         """Return the name of the tab and the module that draws it."""
         return base_plugin.FrontendMetadata(
-            es_module_path="/static/main.js", tab_name="Gradients", disable_reload=True
+            es_module_path="/static/main.js",
+            tab_name="Gradients",
+            disable_reload=True,
         )
 
     def get_plugin_apps(self) -> dict[str, Callable]:
         """Return the WSGI application of each route."""
         apps = {
-            f"/{route}": self._make_app(handler) for route, handler in HANDLERS.items()
+            f"/{route}": self._make_app(handler)
+            for route, handler in HANDLERS.items()
         }
         return apps | {"/static/*": file_reply}
 
     def _make_app(self, handler: Callable[..., Any]) -> Callable:
         """Return a WSGI application that replies with the handler's result."""
 
-        def reply_to(environ: dict[str, Any], start_response: Callable) -> list[bytes]:
+        def reply_to(
+            environ: dict[str, Any], start_response: Callable
+        ) -> list[bytes]:
             log = EventReader(
                 self._provider,
                 plugin_util.context(environ),

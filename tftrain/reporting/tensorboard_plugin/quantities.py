@@ -30,7 +30,9 @@ class Quantity(NamedTuple):
     combine: Combine
 
 
-def read_columns(quantity: Quantity, tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+def read_columns(
+    quantity: Quantity, tables: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Return the inputs of a quantity, [parameters, points] each.
 
     Args:
@@ -127,10 +129,14 @@ def take_first(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 NORMS, MEASURED = TENSORS
 QUANTITIES = {
-    "update_ratio": Quantity(MEASURED, ("update_ratio", "weight_norm"), combine_ratios),
+    "update_ratio": Quantity(
+        MEASURED, ("update_ratio", "weight_norm"), combine_ratios
+    ),
     "grad_norm": Quantity(NORMS, ("grad_norm",), combine_norms),
     "clipped_grad_norm": Quantity(NORMS, ("clipped_grad_norm",), combine_norms),
-    "clip_factor": Quantity(NORMS, ("grad_norm", "clipped_grad_norm"), combine_factors),
+    "clip_factor": Quantity(
+        NORMS, ("grad_norm", "clipped_grad_norm"), combine_factors
+    ),
     "weight_norm": Quantity(MEASURED, ("weight_norm",), combine_norms),
     "zero_grads": Quantity(MEASURED, ("zero_grads",), combine_shares),
 } | {name: Quantity(MEASURED, (name,), take_first) for name in OF_LAYERS}

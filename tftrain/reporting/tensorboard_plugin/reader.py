@@ -33,7 +33,9 @@ class EventReader(NamedTuple):
 
     def start_times(self) -> dict[str, float]:
         """Return when each run began, in seconds since 1970; 0 where it is not known."""
-        runs = self.provider.list_runs(self.context, experiment_id=self.experiment)
+        runs = self.provider.list_runs(
+            self.context, experiment_id=self.experiment
+        )
         return {run.run_name: run.start_time or 0.0 for run in runs}
 
     def read_tensors(
@@ -56,7 +58,9 @@ class EventReader(NamedTuple):
             raise Damaged(f"{tags[0]} cannot be read: {error}") from error
         return dict(points.get(run, {}))
 
-    def read_scalars(self, run: str, tags: Sequence[str]) -> dict[str, list[Any]]:
+    def read_scalars(
+        self, run: str, tags: Sequence[str]
+    ) -> dict[str, list[Any]]:
         """Return the points of each tag that a run has, in order, with `step` and `value`.
 
         Args:
@@ -67,7 +71,9 @@ class EventReader(NamedTuple):
         points = self.provider.read_scalars(self.context, **query)
         return dict(points.get(run, {}))
 
-    def _query(self, plugin: str, run: str, tags: Sequence[str]) -> dict[str, Any]:
+    def _query(
+        self, plugin: str, run: str, tags: Sequence[str]
+    ) -> dict[str, Any]:
         return {
             "experiment_id": self.experiment,
             "plugin_name": plugin,

@@ -46,13 +46,19 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
     free = _free_port(host, port)
     # TensorBoard reads files by TensorFlow where there is one, which takes seconds to import; it can do without, and
     # looks for a module of this name to know that it should.
-    sys.modules["tensorboard.compat.notf"] = ModuleType("tensorboard.compat.notf")
+    sys.modules["tensorboard.compat.notf"] = ModuleType(
+        "tensorboard.compat.notf"
+    )
     with tempfile.TemporaryDirectory(prefix="tftrain-board-") as links_dir:
         board = program.TensorBoard(_ordered_plugins())
         board.configure(
-            logdir=str(_log_directory(folders, Path(links_dir))), host=host, port=free
+            logdir=str(_log_directory(folders, Path(links_dir))),
+            host=host,
+            port=free,
         )
-        with contextlib.redirect_stderr(io.StringIO()):  # a note on how it reads files
+        with contextlib.redirect_stderr(
+            io.StringIO()
+        ):  # a note on how it reads files
             url = board.launch()
         if free != port:
             print(f"port {port} is taken; this is the next free one")
@@ -68,7 +74,9 @@ def serve(folders: Sequence[Path], host: str, port: int) -> None:
 
 def _ordered_plugins() -> list:
     """TensorBoard's own and ours, whose tab is the second: the last ones are not seen in a window of 1500 pixels."""
-    plugins = [plugin for plugin in default.get_plugins() if plugin is not Loader]
+    plugins = [
+        plugin for plugin in default.get_plugins() if plugin is not Loader
+    ]
     first = plugins.index(MetricsPlugin) + 1
     return [*plugins[:first], Loader, *plugins[first:]]
 
