@@ -251,3 +251,39 @@ def test_a_method_that_is_right_is_tried_and_nothing_changes(desk, more):
 )
 def test_what_is_shown(found, words):
     assert describe_result(found) == words
+
+
+DRAWING = HEAD.replace(
+    "{name: mlp, hidden: [4]}",
+    "{name: sequential, layers: ['gradients:Blended', {name: dense, units: 3}]}",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            DRAWING
+            + METHOD("good").replace("nonsense:method", "nonsense:comparing"),
+            "gradients.method: given nonsense:comparing, but the loss of a batch is",
+        ),
+        (
+            HEAD + "optimizer: sgd\n"
+            "gradients: {method: 'nonsense:comparing', remat: true}\n",
+            "true does not go with the method nonsense:comparing, which has no backward",
+        ),
+    ],
+)
+def test_traits_of_a_method_count_for_a_user_s_own(desk, text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        build_run(desk.load(text))
+
+
+def test_a_method_without_traits_is_taken_for_back_propagation(desk):
+    build_run(desk.load(DRAWING + METHOD("good")))
+    build_run(
+        desk.load(
+            HEAD + "optimizer: sgd\ngradients:\n  remat: true\n"
+            "  method: {name: 'nonsense:method', gives: good}\n"
+        )
+    )

@@ -31,6 +31,7 @@ from tftrain.core.types import (
 from tftrain.core.variables import Names, parameter_names
 from tftrain.models import losses
 from tftrain.optim.gradients.accumulation import accumulated, loss_scaled
+from tftrain.optim.gradients.method_traits import MethodTraits, traits_of
 from tftrain.optim.transforms import chain, masked
 from tftrain.runtime.errors import InputError
 from tftrain.runtime.names import join_names
@@ -44,12 +45,6 @@ from tftrain.trainer.user_code import (
 
 if TYPE_CHECKING:
     from tftrain.data.loader import Data
-
-
-_MANY_PASSES = (  # for one gradient
-    "tftrain.optim.gradients.finite_difference:numeric",
-    "tftrain.optim.gradients.forward_mode:forward",
-)
 
 
 class Opened(NamedTuple):
@@ -87,12 +82,18 @@ def build_gradient_method(
     return Opened(accumulated(method, pieces) if pieces > 1 else method, carry)
 
 
+def _method_traits(config: Config) -> MethodTraits:
+    part = config.gradients.method
+    with error_context(part, part.path):
+        return traits_of(part.function())
+
+
 def _expect_equal_losses(
     config: Config, objective: KerasObjective, data: Data
 ) -> None:
     """Differences between passes of which each draws its own numbers would be those of the numbers."""
     part = config.gradients.method
-    if part.target not in _MANY_PASSES:
+    if not _method_traits(config).compares_passes:
         return
     with error_context(config.model, "model"):
         problem = nondeterminism_message(objective, data.sample)
@@ -192,7 +193,7 @@ def _refuse_joined(config: Config, model: keras.Model) -> None:
             "gradients.accumulate_steps",
             f"{pieces} {clash} ({', '.join(joining)}), which cut their shares into pieces",
         )
-    elif method in ("truncated_bptt", "rtrl", "numeric", "forward"):
+    elif not _method_traits(config).synchronizes_passes:
         path, why = (
             "gradients.method",
             f"{method} {clash} ({', '.join(joining)})",
@@ -244,7 +245,6 @@ def _build_clip(
 
 
 _PATH = "gradients.remat"
-_NO_BACKWARD_PASS = (*_MANY_PASSES, "tftrain.optim.gradients.rtrl:rtrl")
 
 
 def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
@@ -252,7 +252,7 @@ def build_remat(config: Config, model: keras.Model, carry: Tree) -> RematSpec:
     setting, method = config.gradients.remat, config.gradients.method
     if setting is False:
         return RematSpec()
-    if method.target in _NO_BACKWARD_PASS:
+    if not _method_traits(config).has_backward_pass:
         raise _remat_error(
             config,
             f"{setting!r} does not go with the method {method.name}, which has no backward pass",

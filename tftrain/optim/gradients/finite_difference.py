@@ -18,6 +18,7 @@ from tftrain.core.types import (
     Tensor,
     Tree,
 )
+from tftrain.optim.gradients.method_traits import method_traits
 
 # Near the cube root and the square root of the rounding error, where its share and that of the curvature are alike;
 # powers of two, which most parameters can be moved by without rounding.
@@ -25,6 +26,9 @@ _CENTRAL = {tf.float32: 2.0**-8, tf.float64: 2.0**-17}
 _FORWARD = {tf.float32: 2.0**-12, tf.float64: 2.0**-26}
 
 
+@method_traits(
+    compares_passes=True, has_backward_pass=False, synchronizes_passes=False
+)
 def numeric(
     sided: Literal["central", "forward"] = "central",
     step: PositiveFloat | Literal["auto"] = "auto",

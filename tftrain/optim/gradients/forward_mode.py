@@ -13,10 +13,14 @@ from tftrain.core.types import (
     Tree,
 )
 from tftrain.optim.gradients.finite_difference import FlatParameters
+from tftrain.optim.gradients.method_traits import method_traits
 
 TANGENTS = 32  # at once: so many forward passes are held in memory
 
 
+@method_traits(
+    compares_passes=True, has_backward_pass=False, synchronizes_passes=False
+)
 def forward() -> GradientMethod:
     """The exact gradient, from one tangent for each element of the parameters, 32 of them at a time.
 

@@ -21,6 +21,7 @@ from tftrain.core.types import (
     Tree,
 )
 from tftrain.optim.gradients.backprop import dense_or_zeros
+from tftrain.optim.gradients.method_traits import method_traits
 
 _CELLS = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
 _MIB = 2**20
@@ -35,6 +36,7 @@ class _Seen(NamedTuple):
     outputs: Tensor
 
 
+@method_traits(has_backward_pass=False, synchronizes_passes=False)
 def rtrl(
     update: Literal["step", "sequence"] = "sequence",
     memory_limit_mib: PositiveInt = 1024,

@@ -20,8 +20,10 @@ from tftrain.core.types import (
     Tree,
 )
 from tftrain.optim.gradients.backprop import backprop
+from tftrain.optim.gradients.method_traits import method_traits
 
 
+@method_traits(synchronizes_passes=False)
 def truncated_bptt(
     window: PositiveInt = 20,
     update: Literal["window", "sequence"] = "sequence",
